@@ -1,0 +1,72 @@
+# Everything from a fresh machine with Python 3.11, git and make: `make demo`, `make test`. See CONTRIBUTING.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+STAMP := .venv/.installed
+ROOMS := pipelines transforms encoders index_builders infra tests setup.py
+# The real-data tests run where TRICHORD_SAMPLE names the folder; the gpu tests run by `make test-gpu` only.
+MARKS := not gpu$(if $(TRICHORD_SAMPLE),, and not sample)
+PYTEST_ARGS ?=
+
+.PHONY: help .venv demo test test-gpu lint format docs lock bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv: $(STAMP) ## Build the environment from the lock file, and the command .venv/bin/trichord
+
+# The first of these that really is Python 3.11: a pyenv shim may stand there and not run.
+$(STAMP): requirements.lock setup.py
+	@for python in python3.11 python3 python; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	    echo "Python 3.11 is needed and neither python3.11, python3 nor python is one." >&2; \
+	    echo "Next: install it (Debian, Ubuntu: apt-get install python3.11 python3.11-venv) and make again." >&2; exit 1; \
+	fi; \
+	if ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	    && ! $$found -m venv --clear .venv; then \
+	    echo "$$found has no venv module. Next: apt-get install python3.11-venv, and make again." >&2; exit 1; \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## Clean, train, index and search the synthetic corpus
+	$(BIN)/trichord demo
+
+test: lint ## Every check and every test that needs no accelerator
+	$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST_ARGS)
+
+test-gpu: $(STAMP) ## The tests that need an accelerator
+	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff and mypy (the import contracts run with the tests)
+	$(BIN)/ruff check $(ROOMS)
+	$(BIN)/ruff format --check $(ROOMS)
+	$(BIN)/mypy
+
+format: $(STAMP) ## Put the code into one form
+	$(BIN)/ruff check --fix $(ROOMS)
+	$(BIN)/ruff format $(ROOMS)
+
+docs: $(STAMP) ## Write docs/configuration.md from the types
+	$(BIN)/python -m infra.reference > .venv/configuration.md
+	mv .venv/configuration.md docs/configuration.md
+
+lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
+	$(BIN)/uv pip compile setup.py --extra cpu --extra ray --extra dev $(UPGRADE) \
+	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+
+bench: $(STAMP) ## Throughput of prepare against a bare decoding loop
+	$(BIN)/python -m tests.bench.prepare --json
+
+clean: ## Remove the environment and every cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

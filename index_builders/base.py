@@ -1,0 +1,181 @@
+"""What every index backend is: a builder that makes shards and a searcher that answers queries.
+
+Two types, because a service (Milvus) is searched where it was not built, and some indexes can only be built once.
+Shape letters: N queries, D dimension, K neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from index_builders.manifest import IndexManifest, IndexShard
+from infra.lake.storage import Storage
+
+LABELS = ("key", "view", "source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hits:
+    """The nearest rows of N queries, best first; a query with fewer rows than K is padded with None and -inf.
+
+    All arrays are (N, K): `keys`, `views` and `sources` hold str or None, `scores` float32 inner products.
+    """
+
+    keys: np.ndarray
+    views: np.ndarray
+    sources: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of(cls, labels: pa.Table, rows_NK: np.ndarray, scores_NK: np.ndarray) -> Hits:
+        """Name the rows of one table.
+
+        Args:
+            labels: table with columns key, view, source.
+            rows_NK: row numbers, negative where there is none.
+            scores_NK: their scores; ignored where there is no row.
+        """
+        found = rows_NK >= 0
+        taken = pa.array(np.where(found, rows_NK, 0).ravel(), mask=~found.ravel())
+        columns = {
+            f"{name}s": labels.column(name).take(taken).to_numpy(zero_copy_only=False).reshape(rows_NK.shape)
+            if labels.num_rows
+            else np.full(rows_NK.shape, None, dtype=object)
+            for name in LABELS
+        }
+        return cls(**columns, scores=np.where(found, scores_NK, -np.inf).astype(np.float32))
+
+    @classmethod
+    def none(cls, queries: int) -> Hits:
+        """No hits at all: arrays of (queries, 0)."""
+        blank = np.empty((queries, 0), dtype=object)
+        return cls(keys=blank, views=blank, sources=blank, scores=np.empty((queries, 0), dtype=np.float32))
+
+    @classmethod
+    def merge(cls, parts: Sequence[Hits], k: int) -> Hits:
+        """The best k over several lists for the same queries; ties go to the earlier list, then the earlier place.
+
+        Raises:
+            ValueError: there are no parts.
+        """
+        if not parts:
+            raise ValueError("there are no hits to merge")
+        scores = _padded(np.concatenate([part.scores for part in parts], axis=1), k, -np.inf)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        columns = {
+            f"{name}s": np.take_along_axis(
+                _padded(np.concatenate([getattr(part, f"{name}s") for part in parts], axis=1), k, None), order, axis=1
+            )
+            for name in LABELS
+        }
+        return cls(**columns, scores=np.take_along_axis(scores, order, axis=1))
+
+    def best_per_key(self, k: int) -> Hits:
+        """Keep only the best view of each key, and of those the first k."""
+        places_NK = np.full((len(self.keys), k), -1)
+        for n, keys in enumerate(self.keys):
+            first: dict[str, int] = {}
+            for place, key in enumerate(keys):
+                if key is not None:
+                    first.setdefault(key, place)
+            chosen = list(first.values())[:k]
+            places_NK[n, : len(chosen)] = chosen
+        width = self.keys.shape[1] + 1  # place -1 is the padding that this adds at the end
+        columns = {
+            f"{name}s": np.take_along_axis(_padded(getattr(self, f"{name}s"), width, None), places_NK, axis=1)
+            for name in LABELS
+        }
+        scores = np.take_along_axis(_padded(self.scores, width, -np.inf), places_NK, axis=1)
+        return Hits(**columns, scores=scores)
+
+    def rows(self, query: int = 0) -> list[dict[str, Any]]:
+        """One query's hits, JSON-ready: key, score, view, source."""
+        return [
+            {"key": key, "score": round(float(score), 6), "view": view, "source": source}
+            for key, view, source, score in zip(
+                self.keys[query], self.views[query], self.sources[query], self.scores[query], strict=True
+            )
+            if key is not None
+        ]
+
+
+class Searcher(Protocol):
+    """An opened index: answers queries of one space."""
+
+    fingerprint: str
+    dimension: int
+    rows: int
+
+    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True) -> Hits:
+        """The k nearest rows of every L2-normalised query.
+
+        Args:
+            queries_ND: float32 (N, D).
+            k: neighbours wanted.
+            collapse: a record that is indexed in several views stands once, in its best view.
+
+        Raises:
+            ValueError: the queries have another shape or are not finite and of unit length.
+        """
+        ...
+
+
+class IndexBuilder(Protocol):
+    """Makes index shards out of vector shards; picklable, so that it travels to a worker."""
+
+    fingerprint: str
+    dimension: int
+
+    def address(self, inputs: Sequence[str]) -> str:
+        """Address of the index shard made of these vector shards, in any order (law 1)."""
+        ...
+
+    def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
+        """Those of the wanted shards (address -> inputs) that an earlier run has finished."""
+        ...
+
+    def build(self, storage: Storage, lake_uri: str, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
+        """Make one index shard and write its files.
+
+        Args:
+            storage: where the lake is reached.
+            lake_uri: the lake.
+            inputs: addresses of the vector shards, ascending.
+            tables: their rows, in the same order (key, view, source, split, row_digest, fingerprint, vector).
+
+        Raises:
+            StorageError: a vector is not sound.
+            FingerprintMismatch: a vector is of another space.
+            ValueError: the inputs are not ascending.
+        """
+        ...
+
+    def manifest(self, shards: Iterable[IndexShard], *, nprobe: int | None = None) -> IndexManifest:
+        """Bind shards into one index."""
+        ...
+
+
+def check_queries(queries_ND: np.ndarray, dimension: int, tolerance: float = 1e-3) -> np.ndarray:
+    """Queries as contiguous float32 (N, D).
+
+    Raises:
+        ValueError: another shape, or a row that is not finite and of unit length.
+    """
+    queries = np.ascontiguousarray(queries_ND, dtype=np.float32)
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        raise ValueError(f"queries have shape {queries.shape}; expected (N, {dimension})")
+    norms = np.linalg.norm(queries.astype(np.float64), axis=1)
+    bad = np.flatnonzero(~(np.abs(norms - 1) <= tolerance))
+    if len(bad):
+        raise ValueError(f"query {bad[0]} is not a finite vector of unit length (norm {norms[bad[0]]:.6g})")
+    return queries
+
+
+def _padded(array_NK: np.ndarray, width: int, fill: float | None) -> np.ndarray:
+    missing = np.full((len(array_NK), max(0, width - array_NK.shape[1])), fill, dtype=array_NK.dtype)
+    return np.concatenate([array_NK, missing], axis=1)

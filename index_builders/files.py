@@ -1,0 +1,143 @@
+"""The files of an index: content-addressed names, receipts, and the one place that opens them.
+
+FAISS notices none of 300 one-bit flips in a Flat index (FACTS), so no byte reaches it that was not hashed before.
+
+| file, relative to the lake | what |
+|---|---|
+| `index/<aa>/<address>.<sha256>.faiss` | the vectors of one index shard |
+| `index/<aa>/<address>.<sha256>.keys.parquet` | row number -> key, view, source, row_digest, split |
+| `index/<aa>/<address>.<sha256>.quantiser` | the trained, empty IVF index that all shards share |
+| `index/<aa>/<address>.json` | receipt: the files of an address are finished; what a resumed run looks for |
+| `index/manifests/<digest>.json` | the manifest; its digest is the SHA-256 of these bytes |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from infra import digest
+from infra.errors import StorageError
+from infra.lake.storage import Storage
+
+FOLDER = "index"
+MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
+MAX_RECEIPT_BYTES = 16 * 2**20
+_PATH = re.compile(rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.(faiss|keys\.parquet|quantiser)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRef:
+    """A finished file of the lake: lake-relative path, size and SHA-256.
+
+    Raises:
+        ValueError: the path is not one of an index file, or contradicts the hash.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path) or self.path.split(".")[1] != self.sha256 or self.bytes < 0:
+            raise ValueError(f"not an index file of the lake: {self.path!r} ({self.bytes} bytes, {self.sha256!r})")
+
+
+def receipt_path(address: str) -> str:
+    """Lake-relative path of the receipt that says that an address is finished."""
+    return f"{FOLDER}/{address[:2]}/{address}.json"
+
+
+def put_hashed(
+    storage: Storage,
+    lake_uri: str,
+    address: str,
+    ending: str,
+    fill: Callable[[Callable[[bytes], int]], object],
+) -> FileRef:
+    """Let `fill` stream a file to disk, hash it on the way, and move it to its content address.
+
+    A file that stands there already is replaced: it may be damaged, and a sound one has the same bytes.
+    """
+    state, size = hashlib.sha256(), 0
+    with tempfile.TemporaryDirectory(prefix="trichord-index-") as folder:
+        local = os.path.join(folder, ending)
+        with open(local, "xb") as file:
+
+            def write(data: bytes) -> int:
+                nonlocal size
+                state.update(data)
+                size += len(data)
+                return file.write(data)
+
+            fill(write)
+        path = f"{FOLDER}/{address[:2]}/{address}.{state.hexdigest()}.{ending}"
+        storage.put_file(local, storage.join(lake_uri, path))
+    return FileRef(path=path, bytes=size, sha256=state.hexdigest())
+
+
+@contextmanager
+def opened(storage: Storage, lake_uri: str, ref: FileRef) -> Iterator[BinaryIO]:
+    """Open a file after its size and SHA-256 were found to be the stated ones.
+
+    The handle that was hashed is the handle that is read, so a file put in its place meanwhile is not.
+
+    Raises:
+        StorageError: the file is missing or is not the stated one.
+    """
+    uri = storage.join(lake_uri, ref.path)
+    try:
+        size = storage.stat(uri).size
+    except FileNotFoundError as missing:
+        raise StorageError(f"The index file {uri} is missing. {MEND}") from missing
+    if size != ref.bytes:
+        raise StorageError(f"The index file {uri} is damaged: {size} bytes, expected {ref.bytes}. {MEND}")
+    with (
+        tempfile.TemporaryDirectory(prefix="trichord-index-") as folder,
+        open(storage.fetch(uri, folder), "rb") as file,
+    ):
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != ref.sha256:
+            raise StorageError(f"The index file {uri} is damaged: its SHA-256 is {found}. {MEND}")
+        file.seek(0)
+        yield file
+
+
+def write_receipt(storage: Storage, lake_uri: str, made: dict[str, Any]) -> None:
+    """State what was made at an address (`made["address"]`). Written last, so its files stand wherever it stands."""
+    receipt = {"made": made, "check": digest.address(made)}
+    storage.write(storage.join(lake_uri, receipt_path(made["address"])), digest.canonical_json(receipt))
+
+
+def read_receipts(storage: Storage, lake_uri: str, addresses: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What stands in the receipts of those addresses that are finished.
+
+    A damaged receipt counts as none, and its shard is made again: building is pure, so nothing can be lost by it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for address in addresses:
+        try:
+            receipt = json.loads(
+                storage.read(storage.join(lake_uri, receipt_path(address)), max_bytes=MAX_RECEIPT_BYTES)
+            )
+            made = receipt["made"]
+            if receipt["check"] == digest.address(made) and made["address"] == address:
+                found[address] = made
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def stands(storage: Storage, lake_uri: str, ref: FileRef) -> bool:
+    """Whether a file of the stated size is there (its bytes are verified when it is opened)."""
+    try:
+        return storage.stat(storage.join(lake_uri, ref.path)).size == ref.bytes
+    except FileNotFoundError:
+        return False

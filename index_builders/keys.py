@@ -1,0 +1,49 @@
+"""The keys file of an index shard: what the row numbers of its index mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index_builders.files import MEND, FileRef, opened, put_hashed
+from index_builders.manifest import IndexShard
+from infra.errors import StorageError
+from infra.lake.storage import Storage
+
+KEYS = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split")]
+)
+
+
+def write_keys(storage: Storage, lake_uri: str, address: str, keys: pa.Table) -> FileRef:
+    """Write a keys table (schema `KEYS`, in row order) under its content address."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(keys.cast(KEYS), sink, compression="zstd", write_page_checksum=True, row_group_size=65_536)
+    return put_hashed(storage, lake_uri, address, "keys.parquet", lambda write: write(sink.getvalue().to_pybytes()))
+
+
+def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
+    """A shard's verified keys table: row number -> key, view, source, row_digest, split.
+
+    Raises:
+        StorageError: the file is missing or damaged, or holds another number of rows than the shard.
+    """
+    with opened(storage, lake_uri, shard.keys) as file:
+        return parse_keys(file, shard)
+
+
+def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
+    """Read an opened keys file. Raises StorageError if it holds another number of rows than the shard."""
+    table = pq.read_table(file, page_checksum_verification=True)
+    if table.num_rows != shard.rows:
+        raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {MEND}")
+    return table
+
+
+def count_keys(keys: pa.Table) -> dict[str, int]:
+    """Rows by `view:<view>` and by `source:<source>`."""
+    labels = (f"{name}:{value}" for name in ("view", "source") for value in keys.column(name).to_pylist())
+    return dict(sorted(Counter(labels).items()))

@@ -1,0 +1,201 @@
+"""The index manifest: which files an index is made of, each with its SHA-256."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from index_builders.files import FOLDER, MEND, FileRef, receipt_path
+from infra import digest
+from infra.errors import StorageError
+from infra.lake.storage import Storage
+
+FORMAT = 1
+MAX_MANIFEST_BYTES = 256 * 2**20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexShard:
+    """One finished index shard. `counts` holds rows by 'view:<view>' and by 'source:<source>'."""
+
+    address: str
+    index: FileRef
+    keys: FileRef
+    rows: int
+    inputs: tuple[str, ...]
+    counts: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The shard as it stands in a manifest."""
+        return {
+            "address": self.address,
+            "path": self.index.path,
+            "bytes": self.index.bytes,
+            "sha256": self.index.sha256,
+            "keys_path": self.keys.path,
+            "keys_bytes": self.keys.bytes,
+            "keys_sha256": self.keys.sha256,
+            "rows": self.rows,
+            "inputs": list(self.inputs),
+            "counts": dict(self.counts),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> IndexShard:
+        """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
+        return cls(
+            address=value["address"],
+            index=FileRef(path=value["path"], bytes=value["bytes"], sha256=value["sha256"]),
+            keys=FileRef(path=value["keys_path"], bytes=value["keys_bytes"], sha256=value["keys_sha256"]),
+            rows=value["rows"],
+            inputs=tuple(value["inputs"]),
+            counts=dict(value["counts"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantiser:
+    """The trained, empty index that every IVF shard starts from."""
+
+    address: str
+    file: FileRef
+
+    def to_json(self) -> dict[str, Any]:
+        """The quantiser as it stands in a manifest."""
+        return {
+            "address": self.address,
+            "path": self.file.path,
+            "bytes": self.file.bytes,
+            "sha256": self.file.sha256,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Quantiser:
+        """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
+        file = FileRef(path=value["path"], bytes=value["bytes"], sha256=value["sha256"])
+        return cls(address=value["address"], file=file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexManifest:
+    """One whole index. Equal for equal vectors: it knows no lake path, worker count, date or order of shards."""
+
+    kind: str
+    params: Mapping[str, Any]
+    dimension: int
+    fingerprint: str
+    views: tuple[str, ...]
+    shards: tuple[IndexShard, ...]
+    quantiser: Quantiser | None = None
+    nprobe: int | None = None
+    metric: str = "ip"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", tuple(sorted(self.shards, key=lambda shard: shard.address)))
+        object.__setattr__(self, "views", tuple(sorted(self.views)))
+        repeated = [a for a, n in Counter(shard.address for shard in self.shards).items() if n > 1]
+        if repeated:
+            raise ValueError(f"shard {repeated[0]} stands in the manifest twice")
+
+    @property
+    def rows(self) -> int:
+        """Vectors in the index."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Vectors by view and by source, over all shards."""
+        total: Counter[str] = Counter()
+        for shard in self.shards:
+            total.update(shard.counts)
+        return dict(sorted(total.items()))
+
+    def to_bytes(self) -> bytes:
+        """The canonical JSON whose SHA-256 is the manifest's digest."""
+        return digest.canonical_json(
+            {
+                "format": FORMAT,
+                "kind": self.kind,
+                "params": dict(self.params),
+                "dimension": self.dimension,
+                "metric": self.metric,
+                "fingerprint": self.fingerprint,
+                "views": list(self.views),
+                "shards": [shard.to_json() for shard in self.shards],
+                "quantiser": self.quantiser.to_json() if self.quantiser else None,
+                "nprobe": self.nprobe,
+                "rows": self.rows,
+                "counts": self.counts,
+            }
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, 64 hex characters."""
+        return digest.sha256_hex(self.to_bytes())
+
+    @property
+    def path(self) -> str:
+        """Where the manifest stands, relative to the lake."""
+        return manifest_path(self.digest)
+
+    def files(self) -> list[str]:
+        """Every file that the index needs, relative to the lake: what `gc` keeps and `verify` re-hashes."""
+        parts = [path for s in self.shards for path in (s.index.path, s.keys.path, receipt_path(s.address))]
+        trained = [self.quantiser.file.path, receipt_path(self.quantiser.address)] if self.quantiser else []
+        return sorted([self.path, *parts, *trained])
+
+
+def manifest_path(manifest_digest: str) -> str:
+    """Lake-relative path of the manifest with this digest."""
+    return f"{FOLDER}/manifests/{manifest_digest}.json"
+
+
+def write_manifest(storage: Storage, lake_uri: str, manifest: IndexManifest) -> str:
+    """Write a manifest under its digest and return its lake-relative path."""
+    storage.write(storage.join(lake_uri, manifest.path), manifest.to_bytes())
+    return manifest.path
+
+
+def read_manifest(storage: Storage, lake_uri: str, path: str, manifest_digest: str | None = None) -> IndexManifest:
+    """Read a manifest after verifying it against the digest that its name (or the publication) states.
+
+    Raises:
+        StorageError: it is missing, damaged, too large, of another version, or not the one that was asked for.
+    """
+    uri = storage.join(lake_uri, path)
+    stated = path.rsplit("/", 1)[-1].removesuffix(".json")
+    if manifest_digest not in (None, stated) or not _SHA256.fullmatch(stated) or path != manifest_path(stated):
+        raise StorageError(f"{path!r} is not the index manifest {manifest_digest}. Run `trichord verify`.")
+    try:
+        data = storage.read(uri, max_bytes=MAX_MANIFEST_BYTES)
+    except FileNotFoundError as missing:
+        raise StorageError(f"The index manifest {uri} is missing. {MEND}") from missing
+    found = digest.sha256_hex(data)
+    if found != stated:
+        raise StorageError(f"The index manifest {uri} is damaged: its SHA-256 is {found}. {MEND}")
+    try:
+        return _parsed(json.loads(data))
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise StorageError(f"The index manifest {uri} is of another version of trichord ({wrong!r}). {MEND}") from wrong
+
+
+def _parsed(value: Mapping[str, Any]) -> IndexManifest:
+    if value["format"] != FORMAT:
+        raise ValueError(f"format {value['format']}, expected {FORMAT}")
+    return IndexManifest(
+        kind=value["kind"],
+        params=value["params"],
+        dimension=value["dimension"],
+        metric=value["metric"],
+        fingerprint=value["fingerprint"],
+        views=tuple(value["views"]),
+        shards=tuple(IndexShard.from_json(shard) for shard in value["shards"]),
+        quantiser=Quantiser.from_json(value["quantiser"]) if value["quantiser"] else None,
+        nprobe=value["nprobe"],
+    )

@@ -1,0 +1,149 @@
+"""Vector shards as matrices: nothing unsound gets into an index, and a training sample that favours no source.
+
+Shape letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from infra.digest import hash64
+from infra.errors import FingerprintMismatch, StorageError
+
+UNIT_TOLERANCE = 1e-3
+
+
+def unsound(vectors_ND: np.ndarray) -> np.ndarray:
+    """Which rows are not finite vectors of unit length (within 1e-3): bool (N,)."""
+    squares_N = np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float64)
+    return ~(np.abs(np.sqrt(squares_N) - 1) <= UNIT_TOLERANCE)  # NaN fails the comparison too
+
+
+def vector_matrix(table: pa.Table, *, dimension: int, fingerprint: str) -> np.ndarray:
+    """The vectors of a table of the `vectors` schema as contiguous float32 (N, D), checked row by row.
+
+    Raises:
+        FingerprintMismatch: a row is of another space; the message names its key.
+        StorageError: a vector has another dimension or holds NaN, infinity, only zeros or is not of unit length;
+            the message names its key.
+    """
+    foreign = np.flatnonzero(
+        pc.not_equal(table.column("fingerprint"), fingerprint).fill_null(True).to_numpy(zero_copy_only=False)
+    )
+    if len(foreign):
+        other = table.column("fingerprint")[int(foreign[0])].as_py()
+        raise FingerprintMismatch(
+            f"{_named(table, int(foreign[0]))} is of space {other}, this index of {fingerprint}: "
+            f"{len(foreign)} of {table.num_rows} rows. Encode them again: `trichord reindex`."
+        )
+    vectors = table.column("vector").combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(vectors), -1).to_numpy(zero_copy_only=False)
+    odd = np.flatnonzero(lengths != dimension)
+    if len(odd):
+        raise StorageError(
+            f"{_named(table, int(odd[0]))} has {max(0, lengths[odd[0]])} values, expected {dimension}. {_MEND}"
+        )
+    values = pc.list_flatten(vectors).to_numpy(zero_copy_only=False)
+    matrix = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, dimension)
+    bad = np.flatnonzero(unsound(matrix))
+    if len(bad):
+        row = matrix[bad[0]]
+        kind = "a norm other than 1" if row.any() else "only zeros"
+        kind = kind if np.isfinite(row).all() else "NaN or infinity"
+        norm = float(np.linalg.norm(row.astype(np.float64)))
+        raise StorageError(
+            f"{_named(table, int(bad[0]))} has {kind} (norm {norm:.6g}); {len(bad)} of {table.num_rows} rows. {_MEND}"
+        )
+    return matrix
+
+
+def stratified_sample(
+    tables: Iterable[pa.Table],
+    *,
+    rows: int,
+    wanted: int,
+    dimension: int,
+    fingerprint: str,
+    floor: int = 64,
+) -> np.ndarray:
+    """A training sample over sources and views that depends on the set of rows alone.
+
+    A row is taken if a hash of its key and view lies below a threshold, so every stratum (source, view) gives the
+    same share, and an added or deleted record seldom changes the sample (and with it the quantiser and every
+    shard). A stratum that would give fewer than `floor` rows gives its `floor` rows of smallest hash.
+
+    Args:
+        tables: vector tables, in any order and division.
+        rows: how many rows they hold in all; the threshold follows from it.
+        wanted: rows wanted; about half of it up to all of it are taken, and the floors.
+        dimension: D.
+        fingerprint: the space.
+        floor: least rows of a stratum, as far as it has them.
+
+    Returns:
+        float32 (N, D), ordered by hash.
+
+    Raises:
+        ValueError: `wanted` is below 1.
+        StorageError, FingerprintMismatch: as `vector_matrix`.
+    """
+    if wanted < 1:
+        raise ValueError(f"a sample of {wanted} rows was wanted")
+    share = max(0, math.ceil(math.log2(max(1, rows) / wanted)))
+    threshold = 2 ** (64 - share)
+    chosen: dict[tuple[str, str], list[_Rows]] = {}
+    spare: dict[tuple[str, str], _Rows] = {}
+    for table in tables:
+        matrix = vector_matrix(table, dimension=dimension, fingerprint=fingerprint)
+        keys, views, sources = (table.column(name).to_pylist() for name in ("key", "view", "source"))
+        hashes = [hash64(f"sample\x1f{view}\x1f{key}") for key, view in zip(keys, views, strict=True)]
+        strata: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        for row, stratum in enumerate(zip(sources, views, strict=True)):
+            below, above = strata.setdefault(stratum, ([], []))
+            (below if hashes[row] < threshold else above).append(row)
+        for stratum, (below, above) in strata.items():
+            chosen.setdefault(stratum, []).append(_Rows.of(below, hashes, keys, matrix))
+            others = _Rows.of(above, hashes, keys, matrix)
+            spare[stratum] = (spare[stratum] + others if stratum in spare else others).first(floor)
+    parts: list[_Rows] = []
+    for stratum, taken in chosen.items():
+        have = sum(len(part.order) for part in taken)
+        parts += [*taken, spare[stratum].first(max(0, floor - have))]
+    if not parts:
+        return np.zeros((0, dimension), dtype=np.float32)
+    order = [label for part in parts for label in part.order]
+    matrix = np.concatenate([part.matrix for part in parts])
+    return matrix[sorted(range(len(order)), key=order.__getitem__)]
+
+
+class _Rows:
+    """Some rows of one stratum: (hash, key) and the vector of each."""
+
+    __slots__ = ("matrix", "order")
+
+    def __init__(self, order: list[tuple[int, str]], matrix: np.ndarray) -> None:
+        self.order, self.matrix = order, matrix
+
+    @classmethod
+    def of(cls, rows: Sequence[int], hashes: Sequence[int], keys: Sequence[str], matrix: np.ndarray) -> _Rows:
+        return cls([(hashes[row], keys[row]) for row in rows], matrix[rows])
+
+    def __add__(self, other: _Rows) -> _Rows:
+        return _Rows(self.order + other.order, np.concatenate([self.matrix, other.matrix]))
+
+    def first(self, count: int) -> _Rows:
+        places = sorted(range(len(self.order)), key=self.order.__getitem__)[:count]
+        return _Rows([self.order[place] for place in places], self.matrix[places])
+
+
+def _named(table: pa.Table, row: int) -> str:
+    key, view = (table.column(name)[row].as_py() for name in ("key", "view"))
+    return f"The vector of key {key!r} (view {view!r}, row {row})"
+
+
+_MEND = "It was not indexed. Run `trichord verify`, then `trichord reindex` to encode it again."

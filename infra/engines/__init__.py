@@ -1,0 +1,19 @@
+"""Engines: where tasks run. Three verbs, one contract; nothing else differs between local processes and Ray."""
+
+from __future__ import annotations
+
+from infra.config import EngineConfig
+from infra.engines.base import Done, Engine, Failed
+
+__all__ = ["Done", "Engine", "Failed", "open_engine"]
+
+
+def open_engine(config: EngineConfig) -> Engine:
+    """The engine a project asks for; a context manager that starts nothing before its first item."""
+    if config.kind == "ray":
+        from infra.engines.ray import RayEngine  # importing Ray takes seconds
+
+        return RayEngine(config)
+    from infra.engines.local import LocalEngine
+
+    return LocalEngine(config)

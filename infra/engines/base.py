@@ -1,0 +1,223 @@
+"""The engine contract, and the one dispatch loop that both engines run.
+
+A task takes a descriptor and returns a descriptor; rows travel in files. Tasks, factories and items must pickle: they
+are module-level functions or instances of module-level classes, and hold no open files.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar
+
+from infra.errors import PartialRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+I = TypeVar("I")  # noqa: E741 - the item's type
+R = TypeVar("R")
+
+SETUP_TIMEOUT_S = 300.0  # at least this long may a worker take to start, import its task and load its model
+
+FailureKind = Literal["error", "died", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[I, R]):
+    """The task returned `result` for `item`."""
+
+    item: I
+    result: R
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Generic[I]):
+    """The task did not return for `item`: it raised (`detail` is the traceback), its worker died, or time ran out."""
+
+    item: I
+    kind: FailureKind
+    detail: str
+
+
+class Engine(Protocol):
+    """Runs tasks on workers. A context manager; nothing is started before the first item is there."""
+
+    name: str
+
+    def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+        """Run `task` on every item; results come as they finish, in any order.
+
+        Items are pulled lazily: at most one a worker is under way. A task that raises is Failed at once; one whose
+        worker dies or that overruns `task_timeout_s` is tried again on a fresh worker `retries` times before.
+
+        Raises:
+            ValueError: the task or an item does not pickle.
+        """
+        ...
+
+    def map_actors(
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+    ) -> Iterator[Done[I, R] | Failed[I]]:
+        """As `map`, but each worker first makes its task by `factory()`: a model is loaded once a worker.
+
+        Raises:
+            PartialRun: the factory raised, or workers kept dying in it.
+        """
+        ...
+
+    def group(
+        self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
+    ) -> Iterator[R]:
+        """Bring together rows of one `group_key` from all items.
+
+        `emit(item)` gives a table with a string column `group_key`; all its columns are of sortable types. Rows go to
+        bucket `hash64(group_key) % buckets`; `reduce` sees one bucket's rows at once, sorted by `group_key`, then by
+        the other columns. Results come in the order of buckets; a bucket without rows is left out. Rows travel in files
+        or the object store, never through the driver.
+
+        Raises:
+            PartialRun: an emit or a reduce failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the workers; the engine may be used again."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of starting a slot or of an item: `value` is the result, or the text of what went wrong."""
+
+    kind: Literal["ok", "error", "died"]
+    value: object
+
+
+def packed(content: object) -> bytes:
+    """Pickle what travels to a worker process.
+
+    Raises:
+        ValueError: it does not pickle.
+    """
+    try:
+        return pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(f"{content!r} cannot travel to a worker process: {error}") from error
+
+
+class Slot(Protocol):
+    """A place where one item runs at a time. It is opened busy with its set-up, whose outcome comes first."""
+
+    def start(self, item: object) -> None:
+        """Begin to run an item; its outcome is pending from now on."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """What came of the set-up or item; called only when `Slots.wait` named this slot."""
+        ...
+
+    def kill(self) -> None:
+        """End it and whatever runs in it, at once."""
+        ...
+
+
+class Slots(Protocol):
+    """Opens slots for one call of `map` or `map_actors` and waits on them."""
+
+    def open(self) -> Slot: ...
+
+    def wait(self, busy: Collection[Slot], timeout_s: float) -> Collection[Slot]:
+        """Those of `busy` that have an outcome; returns at the first, or after `timeout_s` with none."""
+        ...
+
+    def release(self, slot: Slot) -> None:
+        """Take back an idle slot."""
+        ...
+
+
+@dataclass(slots=True)
+class _Job(Generic[I]):
+    item: I
+    deadline_s: float
+    attempts: int = 0
+    running: bool = False  # False while the slot is set up
+
+
+def dispatch(
+    slots: Slots, items: Iterable[I], *, workers: int, retries: int, timeout_s: float
+) -> Iterator[Done[I, object] | Failed[I]]:
+    """Run every item in one of `workers` slots, under the contract of `Engine.map`."""
+    source = iter(items)
+    again: deque[_Job[I]] = deque()
+    idle: list[Slot] = []
+    busy: dict[Slot, _Job[I]] = {}
+    failed_setups = 0
+
+    def feed() -> None:
+        while len(busy) < workers:
+            if again:
+                job = again.popleft()
+            else:
+                try:
+                    job = _Job(next(source), 0.0)
+                except StopIteration:
+                    return
+            job.running = bool(idle)
+            job.deadline_s = time.monotonic() + (timeout_s if job.running else max(timeout_s, SETUP_TIMEOUT_S))
+            slot = idle.pop() if idle else slots.open()
+            busy[slot] = job
+            if job.running:
+                slot.start(job.item)
+
+    try:
+        feed()
+        while busy:
+            remaining_s = min(job.deadline_s for job in busy.values()) - time.monotonic()
+            ready = slots.wait(busy.keys(), max(0.0, remaining_s))
+            finished: list[Done[I, object] | Failed[I]] = []
+            now_s = time.monotonic()
+            for slot in ready or [slot for slot, job in busy.items() if job.deadline_s <= now_s]:
+                job = busy[slot]
+                outcome = slot.outcome() if ready else Outcome("died", f"it ran longer than {timeout_s:g} s")
+                if outcome.kind == "ok" and not job.running:
+                    failed_setups = 0
+                    job.running, job.deadline_s = True, time.monotonic() + timeout_s
+                    slot.start(job.item)
+                    continue
+                del busy[slot]
+                if outcome.kind == "died":
+                    slot.kill()
+                else:
+                    idle.append(slot)
+                if not job.running:
+                    failed_setups += 1
+                    if outcome.kind == "error" or failed_setups > retries:
+                        raise PartialRun(f"no worker could be set up: {outcome.value}")
+                    again.append(job)
+                elif outcome.kind == "ok":
+                    finished.append(Done(job.item, outcome.value))
+                elif outcome.kind == "error":
+                    finished.append(Failed(job.item, "error", str(outcome.value)))
+                elif job.attempts < retries:
+                    job.attempts += 1
+                    again.append(job)
+                else:
+                    finished.append(Failed(job.item, "died" if ready else "timeout", str(outcome.value)))
+            feed()  # before yielding: workers go on while the caller handles these results
+            yield from finished
+    finally:
+        for slot in busy:
+            slot.kill()
+        for slot in idle:
+            slots.release(slot)

@@ -1,0 +1,76 @@
+"""What `Engine.group` does to rows, the same on every engine: route by key, merge and sort, give back in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from infra.digest import hash64
+from infra.engines.base import Done, Failed, I, R
+from infra.errors import PartialRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP_KEY = "group_key"
+
+
+def partition(table: pa.Table, buckets: int) -> dict[int, pa.Table]:
+    """The table's rows by bucket, `hash64(group_key) % buckets`; only buckets that have rows.
+
+    Raises:
+        ValueError: there is no string column `group_key`, or it has nulls.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if GROUP_KEY not in table.column_names or not pa.types.is_string(table[GROUP_KEY].type):
+        raise ValueError(f"a grouped table needs a string column {GROUP_KEY!r}; it has {table.schema.names}")
+    if table[GROUP_KEY].null_count:
+        raise ValueError(f"{GROUP_KEY!r} is null in {table[GROUP_KEY].null_count} rows")
+    if len(table) == 0:
+        return {}
+    keys = pc.dictionary_encode(table[GROUP_KEY]).combine_chunks()
+    bucket_of_key = np.array([hash64(key) % buckets for key in keys.dictionary.to_pylist()], np.int64)
+    bucket_of_row_N = bucket_of_key[keys.indices.to_numpy()]
+    order_N = np.argsort(bucket_of_row_N, kind="stable")
+    present, starts = np.unique(bucket_of_row_N[order_N], return_index=True)
+    ends = [*starts[1:], len(order_N)]
+    return {
+        int(bucket): table.take(pa.array(order_N[start:end]))
+        for bucket, start, end in zip(present, starts, ends, strict=True)
+    }
+
+
+def merge(tables: Iterable[pa.Table]) -> pa.Table:
+    """One bucket's rows as one table, sorted by `group_key`, then the other columns: a function of the rows alone."""
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables)
+    columns = [GROUP_KEY, *(name for name in table.column_names if name != GROUP_KEY)]
+    return table.sort_by([(name, "ascending") for name in columns]).combine_chunks()
+
+
+def results_in_order(outcomes: Iterable[Done[tuple[int, I], R] | Failed[tuple[int, I]]]) -> Iterator[R]:
+    """Results of items (position, ...) in the order of positions 0, 1, 2, ...
+
+    Raises:
+        PartialRun: one of them failed.
+    """
+    held: dict[int, R] = {}
+    position = 0
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
+            raise PartialRun(f"grouping failed at {outcome.item[1]!r} ({outcome.kind}): {outcome.detail}")
+        held[outcome.item[0]] = outcome.result
+        while position in held:
+            yield held.pop(position)
+            position += 1
+
+
+def require_buckets(items: Sequence[object], buckets: int) -> None:
+    """Raise ValueError unless there is at least one bucket."""
+    if buckets < 1:
+        raise ValueError(f"group needs at least one bucket, not {buckets} (for {len(items)} items)")

@@ -1,0 +1,235 @@
+"""The local engine: worker processes on this machine, each with a socket of its own, so a death has one culprit.
+
+Workers are fresh interpreters (no fork of a threaded driver, no re-import of `__main__`), kept between calls of `map`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
+
+from infra.config import EngineConfig
+from infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from infra.engines.grouping import merge, partition, require_buckets, results_in_order
+from infra.engines.worker import FACTORY, ITEM, TASK
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from infra.engines.worker import main; main({})"
+
+
+class LocalEngine:
+    """Runs tasks in up to `workers` processes of this machine; see `Engine` for the contract."""
+
+    name = "local"
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
+
+    def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+        """See `Engine.map`."""
+        return self._dispatch(TASK, task, items)
+
+    def map_actors(
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+    ) -> Iterator[Done[I, R] | Failed[I]]:
+        """See `Engine.map_actors`."""
+        return self._dispatch(FACTORY, factory, items)
+
+    def group(
+        self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
+    ) -> Iterator[R]:
+        """See `Engine.group`; rows lie in files under TMPDIR meanwhile."""
+        require_buckets(items, buckets)
+        with tempfile.TemporaryDirectory(prefix="trichord-group-") as folder:
+            emitted = self.map(_Emit(emit, folder, buckets), list(enumerate(items)))
+            parts: dict[int, list[_Part]] = {}
+            for found in results_in_order(emitted):
+                for bucket, part in found.items():
+                    parts.setdefault(bucket, []).append(part)
+            work: list[tuple[int, Sequence[_Part]]] = list(enumerate(parts[bucket] for bucket in sorted(parts)))
+            yield from results_in_order(self.map(_Reduce(reduce), work))
+
+    def close(self) -> None:
+        """End all workers, also those under way."""
+        for worker in list(self._all):
+            self._end(worker)
+        self._idle.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _dispatch(self, tag: bytes, setup: object, items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+        config = self._config
+        outcomes = dispatch(
+            _LocalSlots(self, tag, tag + packed(setup)),
+            items,
+            workers=config.workers,
+            retries=config.retries,
+            timeout_s=config.task_timeout_s,
+        )
+        return cast("Iterator[Done[I, R] | Failed[I]]", outcomes)
+
+    def _take(self) -> _Worker:
+        if self._idle:
+            return self._idle.pop()
+        worker = _Worker(self._end)
+        self._all.add(worker)
+        return worker
+
+    def _keep(self, worker: _Worker) -> None:
+        if worker in self._all:
+            self._idle.append(worker)
+
+    def _end(self, worker: _Worker) -> None:
+        self._all.discard(worker)
+        worker.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalSlots:
+    """The slots of one call: workers set up with its task or factory."""
+
+    engine: LocalEngine
+    tag: bytes
+    setup: bytes
+
+    def open(self) -> Slot:
+        worker = self.engine._take()
+        worker.send(self.setup)
+        return worker
+
+    def wait(self, busy: Collection[Slot], timeout_s: float) -> Collection[Slot]:
+        workers = {cast(_Worker, slot).connection: slot for slot in busy}
+        return [workers[cast(Connection, ready)] for ready in wait(list(workers), timeout_s)]
+
+    def release(self, slot: Slot) -> None:
+        worker = cast(_Worker, slot)
+        if self.tag == TASK:
+            self.engine._keep(worker)
+        else:  # what its factory loaded is not held for the next call
+            worker.kill()
+
+
+class _Worker:
+    """One worker process, seen from the driver."""
+
+    def __init__(self, end: Callable[[_Worker], None]) -> None:
+        self._forget = end
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START.format(theirs.fileno()), json.dumps(sys.path)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is the driver's to handle
+                # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order.
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        self.connection: Connection[Any, Any] = Connection(ours.detach())
+
+    def start(self, item: object) -> None:
+        self.send(ITEM + packed(item))
+
+    def send(self, message: bytes) -> None:
+        try:
+            self.connection.send_bytes(message)
+        except OSError:
+            return  # it died while idle: its outcome will say so
+
+    def outcome(self) -> Outcome:
+        try:
+            answer = self.connection.recv_bytes()
+        except (EOFError, OSError):
+            return Outcome("died", self._cause_of_death())
+        return Outcome(*pickle.loads(answer))
+
+    def kill(self) -> None:
+        self._forget(self)
+
+    def end(self) -> None:
+        """Kill the process with everything it started, and reap it."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self.connection.close()
+
+    def _cause_of_death(self) -> str:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "its worker closed the connection"
+        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return f"its worker {ended}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of one bucket in a file: `count` record batches from the batch numbered `first`."""
+
+    path: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Emit(Generic[I]):
+    """Writes what an item emits to an Arrow file, bucket after bucket."""
+
+    emit: Callable[[I], pa.Table]
+    folder: str
+    buckets: int
+
+    def __call__(self, numbered: tuple[int, I]) -> dict[int, _Part]:
+        import pyarrow as pa
+
+        position, item = numbered
+        table = self.emit(item)
+        path = os.path.join(self.folder, f"{position}.arrow")
+        parts: dict[int, _Part] = {}
+        with pa.ipc.new_file(path, table.schema) as writer:
+            first = 0
+            for bucket, rows in partition(table, self.buckets).items():
+                batches = rows.combine_chunks().to_batches()
+                for batch in batches:
+                    writer.write_batch(batch)
+                parts[bucket] = _Part(path, first, len(batches))
+                first += len(batches)
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduce(Generic[R]):
+    """Reads one bucket's parts back and reduces them."""
+
+    reduce: Callable[[pa.Table], R]
+
+    def __call__(self, numbered: tuple[int, Sequence[_Part]]) -> R:
+        import pyarrow as pa
+
+        tables = []
+        for part in numbered[1]:
+            with pa.memory_map(part.path) as source:
+                reader = pa.ipc.open_file(source)
+                batches = [reader.get_batch(part.first + index) for index in range(part.count)]
+                tables.append(pa.Table.from_batches(batches))
+        return self.reduce(merge(tables))

@@ -1,0 +1,237 @@
+"""The Ray engine: native tasks for `map` and `group`, an actor pool for `map_actors`, on a cluster or a private one.
+
+Retries, time limits and the blame for a dead worker are the dispatch loop's, so Ray's own are off.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import ray
+import ray.exceptions
+from ray._private import worker as ray_driver
+
+from infra import log
+from infra.config import EngineConfig
+from infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from infra.engines.grouping import merge, partition, require_buckets, results_in_order
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Answer = tuple[str, Any]  # ("ok", result) or ("error", traceback)
+
+
+class RayEngine:
+    """Runs up to `workers` tasks or actors at a time on Ray; see `Engine` for the contract.
+
+    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster; with neither, a
+    private one is started on this machine, reachable from it alone, and stopped by `close`. A task's time limit
+    counts from its submission: waiting for a free node is included.
+    """
+
+    name = "ray"
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._owns_ray = False
+
+    def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+        """See `Engine.map`."""
+        task_bytes = packed(task)
+        return self._dispatch(lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item))), items)
+
+    def map_actors(
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+    ) -> Iterator[Done[I, R] | Failed[I]]:
+        """See `Engine.map_actors`."""
+        factory_bytes = packed(factory)
+        return self._dispatch(lambda: _ActorSlot(factory_bytes), items)
+
+    def group(
+        self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
+    ) -> Iterator[R]:
+        """See `Engine.group`; rows lie in the object store meanwhile."""
+        require_buckets(items, buckets)
+        emit_bytes, reduce_bytes = packed(emit), packed(reduce)
+        emitted: dict[int, list[ray.ObjectRef[Any]]] = {}
+
+        def submit_emit(numbered: tuple[int, I]) -> ray.ObjectRef[Any]:
+            position, item = numbered
+            refs: Any = _emit.options(num_returns=buckets + 1).remote(emit_bytes, packed(item), buckets)
+            emitted[position] = list(refs[1:])
+            return cast("ray.ObjectRef[Any]", refs[0])
+
+        parts: dict[int, list[ray.ObjectRef[Any]]] = {}
+        outcomes: Iterator[Any] = self._dispatch(lambda: _TaskSlot(submit_emit), list(enumerate(items)))
+        filled: Iterator[list[int]] = results_in_order(outcomes)
+        for position, present in enumerate(filled):
+            tables = emitted.pop(position)
+            for bucket in present:
+                parts.setdefault(bucket, []).append(tables[bucket])
+        work = list(enumerate(sorted(parts)))
+        outcomes = self._dispatch(
+            lambda: _TaskSlot(lambda numbered: _reduce.remote(reduce_bytes, parts[numbered[1]])), work
+        )
+        yield from results_in_order(outcomes)
+
+    def close(self) -> None:
+        """Disconnect from Ray where this engine connected to it; a private cluster is stopped."""
+        if self._owns_ray:
+            ray.shutdown()
+            self._owns_ray = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _dispatch(self, open_slot: Callable[[], Slot], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+        config = self._config
+        outcomes = dispatch(
+            _RaySlots(self, open_slot),
+            items,
+            workers=config.workers,
+            retries=config.retries,
+            timeout_s=config.task_timeout_s,
+        )
+        return cast("Iterator[Done[I, R] | Failed[I]]", outcomes)
+
+    def start(self) -> None:
+        """Connect to Ray, or start it; nothing where that has happened."""
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray reports dead workers on stdout, also with log_to_driver=False; stdout belongs to the command's result.
+        ray_driver.print_to_stdstream = _report
+        address = self._config.address or os.environ.get("RAY_ADDRESS")
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address:
+            ray.init(address, **quiet)
+        else:
+            ray.init(
+                "local",
+                num_cpus=self._config.workers,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        self._owns_ray = True
+
+
+class _RaySlots:
+    """The slots of one call; Ray is started with the first."""
+
+    def __init__(self, engine: RayEngine, open_slot: Callable[[], Slot]) -> None:
+        self._engine, self._open_slot = engine, open_slot
+
+    def open(self) -> Slot:
+        self._engine.start()
+        return self._open_slot()
+
+    def wait(self, busy: Collection[Slot], timeout_s: float) -> Collection[Slot]:
+        slots = cast("Collection[_TaskSlot | _ActorSlot]", busy)
+        set_up = [slot for slot in slots if slot.pending is None]
+        if set_up:
+            return set_up
+        by_ref = {slot.pending: slot for slot in slots}
+        ready, _ = ray.wait(list(by_ref), num_returns=1, timeout=timeout_s)
+        return [by_ref[ref] for ref in ready]
+
+    def release(self, slot: Slot) -> None:
+        slot.kill()
+
+
+class _TaskSlot:
+    """Room for one task at a time; there is nothing to set up."""
+
+    def __init__(self, submit: Callable[[Any], ray.ObjectRef[Answer]]) -> None:
+        self._submit = submit
+        self.pending: ray.ObjectRef[Answer] | None = None
+
+    def start(self, item: object) -> None:
+        self.pending = self._submit(item)
+
+    def outcome(self) -> Outcome:
+        return Outcome("ok", None) if self.pending is None else _outcome(self.pending)
+
+    def kill(self) -> None:
+        if self.pending is not None:
+            ray.cancel(self.pending, force=True)
+
+
+class _ActorSlot:
+    """An actor that runs the factory once, then one item at a time."""
+
+    def __init__(self, factory_bytes: bytes) -> None:
+        self._actor: Any = cast(Any, _Actor).remote()
+        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(factory_bytes)
+
+    def start(self, item: object) -> None:
+        self.pending = self._actor.run.remote(packed(item))
+
+    def outcome(self) -> Outcome:
+        assert self.pending is not None
+        return _outcome(self.pending)
+
+    def kill(self) -> None:
+        ray.kill(self._actor)
+
+
+def _outcome(ref: ray.ObjectRef[Answer]) -> Outcome:
+    try:
+        return Outcome(*cast("tuple[Any, object]", ray.get(ref)))
+    except ray.exceptions.RayTaskError as error:  # outside the task itself: its result did not pickle, for example
+        return Outcome("error", str(error))
+    except ray.exceptions.RayError as error:
+        return Outcome("died", f"its worker died: {type(error).__name__} {' '.join(str(error).splitlines()[:1])}")
+
+
+def _answer(run: Callable[[], object]) -> Answer:
+    try:
+        return "ok", run()
+    except Exception:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
+        return "error", traceback.format_exc()
+
+
+@ray.remote(max_retries=0)
+def _run(task: bytes, item: bytes) -> Answer:
+    return _answer(lambda: pickle.loads(task)(pickle.loads(item)))
+
+
+@ray.remote(max_retries=0)
+def _emit(emit: bytes, item: bytes, buckets: int) -> tuple[Any, ...]:
+    kind, value = _answer(lambda: partition(pickle.loads(emit)(pickle.loads(item)), buckets))
+    if kind == "error":
+        return ((kind, value), *[None] * buckets)
+    return ((kind, sorted(value)), *[value.get(bucket) for bucket in range(buckets)])
+
+
+@ray.remote(max_retries=0)
+def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]]) -> Answer:
+    return _answer(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))))
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class _Actor:
+    def set_up(self, factory: bytes) -> Answer:
+        def run() -> None:
+            self._task = pickle.loads(factory)()
+
+        return _answer(run)
+
+    def run(self, item: bytes) -> Answer:
+        return _answer(lambda: self._task(pickle.loads(item)))
+
+
+def _report(data: dict[str, Any], ignore_prefix: bool) -> None:
+    log.event("ray", lines=" ".join(str(line) for line in data["lines"]))

@@ -1,0 +1,52 @@
+"""The worker process of the local engine: run as `python -c`, it imports nothing but what its task needs.
+
+Messages arrive on one socket: a tag byte, then a pickle. `t` is a task, `f` a factory that makes the task here, `i` an
+item to run it on. Each is answered by a pickled pair: ("ok", result) or ("error", traceback).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+TASK, FACTORY, ITEM = b"t", b"f", b"i"
+
+
+def main(descriptor: int) -> None:
+    """Serve the driver at the other end of the socket until it closes or dies."""
+    threading.Thread(target=_exit_with_driver, args=(descriptor,), daemon=True).start()
+    connection = Connection(descriptor)
+    run: Callable[[object], object] | None = None
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(0)
+        result: object = None
+        try:
+            content = pickle.loads(memoryview(message)[1:])
+            if message[:1] == ITEM:
+                assert run is not None, "an item before its task"
+                result = run(content)
+            else:
+                run = content() if message[:1] == FACTORY else content
+            answer = pickle.dumps(("ok", result), pickle.HIGHEST_PROTOCOL)
+        except Exception:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
+            answer = pickle.dumps(("error", traceback.format_exc()))
+        try:
+            connection.send_bytes(answer)
+        except OSError:
+            os._exit(0)
+
+
+def _exit_with_driver(descriptor: int) -> None:
+    """End this process, in the middle of a task too, as soon as the driver's end of the socket is gone."""
+    poller = select.poll()
+    poller.register(descriptor, 0)  # no events but the unmaskable ones: hang-up and error
+    poller.poll()
+    os._exit(1)

@@ -1,0 +1,67 @@
+"""`--set key.sub=value`: one value of the project file replaced for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from infra.strict_yaml import Path, Problem, parse
+
+_MAX_POSITION_DIGITS = 6
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[Path, str], list[Problem]]:
+    """Put each override's value into the tree, in place and in order; a later one wins.
+
+    Keys are joined by dots and a list item is named by its position; the value is YAML. Missing sections are made,
+    so that an unknown key is found by the same validation as one in the file.
+
+    Returns:
+        What was set, by path, as it was written; and what is wrong with the rest.
+    """
+    given: dict[Path, str] = {}
+    problems: list[Problem] = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            problems.append(_problem((), f"--set {override!r}: expected key=value or key.sub=value"))
+            continue
+        document = parse(text.encode("utf-8", "surrogateescape"))
+        try:
+            path = _put(tree, parts, document.value)
+        except LookupError as error:
+            problems.append(_problem((), f"--set {override!r}: {error.args[0]}"))
+            continue
+        given[path] = f"--set {override}"
+        problems += [_problem((*path, *found.path), found.text) for found in document.problems]
+    return given, problems
+
+
+def _put(tree: Any, parts: Sequence[str], value: Any) -> Path:
+    path: Path = ()
+    for part in parts[:-1]:
+        step = _step(tree, part, path)
+        path = (*path, step)
+        if isinstance(tree, dict) and tree.get(step) is None:
+            tree[step] = {}
+        tree = tree[step]
+    step = _step(tree, parts[-1], path)
+    tree[step] = value
+    return (*path, step)
+
+
+def _step(tree: Any, part: str, path: Path) -> str | int:
+    """The key or position by which `part` is found in `tree`, which stands at `path`."""
+    if isinstance(tree, dict):
+        return part
+    here = ".".join(map(str, path))
+    if not isinstance(tree, list):
+        raise LookupError(f"{here} holds a value, not a section")
+    if part.isdecimal() and len(part) <= _MAX_POSITION_DIGITS and int(part) < len(tree):
+        return int(part)
+    raise LookupError(f"{here} is a list of {len(tree)}: name an item by its position, counted from 0")
+
+
+def _problem(path: Path, text: str) -> Problem:
+    return Problem(path=path, line=None, text=text)

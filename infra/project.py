@@ -1,0 +1,183 @@
+"""Loading the project file: strict, every problem told at once, every place made absolute."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from infra import digest, strict_yaml
+from infra.config import AudioConfig, ManifestSource, Project, TextConfig
+from infra.errors import ConfigError
+from infra.overrides import apply_overrides
+from infra.reference import commented_example, json_schema, reference_markdown
+from infra.strict_yaml import Path, Problem
+from infra.validation import validate
+
+__all__ = [
+    "commented_example",
+    "json_schema",
+    "load_project",
+    "project_digest",
+    "recipe",
+    "reference_markdown",
+]
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_BUCKET = re.compile(r"^s3://[^/]+")
+_SHAPING = {"sources", "prepare", "model", "train", "index", "gate", "evaluate"}
+
+
+def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Project:
+    """Read a project file, put `key.sub=value` overrides into it and validate the result.
+
+    Relative places (`lake`, `sources[].path`, `media_root`, a model path that begins with a dot) become absolute:
+    they start at the file's folder, or at the current folder where an override gave them.
+
+    Raises:
+        ConfigError: the file cannot be read, or anything in it or in an override is wrong; all problems are listed.
+    """
+    path = os.fspath(path)
+    document = strict_yaml.parse(_read(path))
+    problems = list(document.problems)
+    tree = {} if document.value is None else document.value
+    given: dict[Path, str] = {}
+    project = None
+    if isinstance(tree, dict):
+        given, found = apply_overrides(tree, overrides)
+        problems += found
+    if document.value is not None or not problems:
+        project, found = validate(tree)
+        blamed = {problem.path for problem in problems}
+        problems += [problem for problem in found if problem.path not in blamed]
+    if project is not None and not problems:
+        folder = os.path.dirname(os.path.abspath(path))
+        project, problems = _placed(project, folder, given)
+        problems += _contradictions(project)
+    if project is None or problems:
+        raise ConfigError(_message(path, problems, document.lines, given))
+    return project
+
+
+def recipe(project: Project) -> dict[str, Any]:
+    """The settings that shape a result, JSON-ready and equal wherever the files lie.
+
+    Left out: lake, storage, engine, housekeeping, and the places of sources and of model folders (their content counts
+    by its own digests; of a folder only the last name stays).
+    """
+    settings = project.model_dump(mode="json", include=_SHAPING)
+    for source in settings["sources"]:
+        del source["path"]
+        source.pop("media_root", None)
+    for name in ("text", "image", "audio"):
+        path = settings["model"][name]["path"]
+        if path is not None and os.path.isabs(path):
+            settings["model"][name]["path"] = os.path.basename(path)
+    return settings
+
+
+def project_digest(project: Project) -> str:
+    """Address of the settings that shape a result: see `recipe`."""
+    return digest.address("project", recipe(project))
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(strict_yaml.MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"There is no project file {path} (looked from {os.getcwd()}).\n"
+            "Next: name yours by --project FILE, or write a commented one with `trichord init`."
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"The project file {path} cannot be read: {error.strerror}.\nNext: name a readable file by --project FILE."
+        ) from error
+
+
+def _placed(project: Project, folder: str, given: Mapping[Path, str]) -> tuple[Project, list[Problem]]:
+    """The project with absolute places, and what is wrong with the places."""
+    problems = []
+    settings = project.model_dump()
+    for path, value in _places(project):
+        base = os.getcwd() if _nearest(path, given) else folder
+        parent: Any = settings
+        for part in path[:-1]:
+            parent = parent[part]
+        if not value or "\0" in value:
+            problems.append(Problem(path=path, line=None, text=f"expected a path or an s3:// URI, given {value!r}"))
+        elif not _SCHEME.match(value):
+            parent[path[-1]] = os.path.normpath(os.path.join(base, os.path.expanduser(value)))
+        elif not _BUCKET.match(value):
+            problems.append(
+                Problem(path=path, line=None, text=f"expected a local path or s3://BUCKET/PREFIX, given {value!r}")
+            )
+    return Project.model_validate(settings), problems
+
+
+def _places(project: Project) -> Iterator[tuple[Path, str]]:
+    yield ("lake",), project.lake
+    for position, source in enumerate(project.sources):
+        yield ("sources", position, "path"), source.path
+        if isinstance(source, ManifestSource) and source.media_root is not None:
+            yield ("sources", position, "media_root"), source.media_root
+    for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
+        if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
+            yield ("model", name, "path"), encoder.path
+
+
+def _contradictions(project: Project) -> list[Problem]:
+    """Settings that are right each by itself and wrong together."""
+    found: list[tuple[Path, str]] = []
+    names = [source.name for source in project.sources]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            found.append((("sources", position, "name"), f"{name!r} is taken by sources.{names.index(name)}"))
+        source = project.sources[position]
+        if source.kind == "folder" and os.path.join(project.lake, "").startswith(os.path.join(source.path, "")):
+            found.append((("sources", position, "path"), "the lake lies in this folder and would be read as a source"))
+    found += _empty_range("prepare.text", "chars", project.prepare.text)
+    found += _empty_range("prepare.audio", "duration_s", project.prepare.audio)
+    for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
+        if (encoder.kind == "huggingface") != (encoder.path is not None):
+            found.append((("model", name, "path"), "is given if and only if kind is huggingface"))
+    if len(set(project.index.views)) < len(project.index.views):
+        found.append((("index", "views"), "a view is named twice"))
+    return [Problem(path=path, line=None, text=text) for path, text in found]
+
+
+def _empty_range(section: str, quantity: str, settings: TextConfig | AudioConfig) -> Iterator[tuple[Path, str]]:
+    least, most = getattr(settings, f"min_{quantity}"), getattr(settings, f"max_{quantity}")
+    if least > most:
+        yield (*section.split("."), f"min_{quantity}"), f"{least} is above max_{quantity} {most}: no row would be kept"
+
+
+def _message(path: str, problems: Sequence[Problem], lines: Mapping[Path, int], given: Mapping[Path, str]) -> str:
+    origins = _origins(path, lines, given)
+    told = [f"{path}: {'1 problem' if len(problems) == 1 else f'{len(problems)} problems'}, nothing was touched."]
+    for problem in problems:
+        key = ".".join(map(str, problem.path))
+        origin = f"{path}:{problem.line}" if problem.line is not None else origins[_nearest(problem.path, origins)]
+        told.append(f"  {origin}: {key}: {problem.text}" if key else f"  {origin}: {problem.text}")
+    told.append(
+        f"Next: correct this and look at `trichord plan --project {path}`; "
+        "`trichord schema` and docs/configuration.md describe every key."
+    )
+    return "\n".join(told)
+
+
+def _origins(path: str, lines: Mapping[Path, int], given: Mapping[Path, str]) -> dict[Path, str]:
+    """Who is to blame for the value at a path: a line of the file or an override, else the file as a whole."""
+    origins = {place: f"{path}:{line}" for place, line in lines.items()}
+    for place, override in given.items():
+        origins = {known: origin for known, origin in origins.items() if known[: len(place)] != place}
+        for size in range(1, len(place) + 1):
+            origins.setdefault(place[:size], override)
+    return {(): path, **origins}
+
+
+def _nearest(path: Path, places: Collection[Path]) -> Path:
+    """The longest beginning of `path` that is known in `places`, else the empty path."""
+    return next((path[:size] for size in range(len(path), 0, -1) if path[:size] in places), ())

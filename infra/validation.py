@@ -1,0 +1,112 @@
+"""A plain tree of values checked against the project's types, and every mistake said in the user's words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from infra.config import Project
+from infra.reference import Node, describe, is_section, json_schema, resolve, variants
+from infra.strict_yaml import Path, Problem
+
+_SHOWN_CHARS = 60
+
+
+def validate(tree: Any) -> tuple[Project | None, list[Problem]]:
+    """The project that a parsed file stands for, or what is wrong with it. Types are not converted: "2" is no integer.
+
+    A section that is null has its defaults.
+    """
+    try:
+        return Project.model_validate(_completed(tree, json_schema()), strict=True), []
+    except ValidationError as error:
+        return None, [problem for details in error.errors() for problem in _explained(details)]
+
+
+def _completed(value: Any, node: Node) -> Any:
+    """The tree with empty sections in place of null ones, and tuples for lists."""
+    if value is None and is_section(node):
+        return {}
+    if isinstance(value, list):
+        return tuple(_completed(item, node.get("items", {})) for item in value)
+    if isinstance(value, dict):
+        kind = value.get("kind")
+        model = variants(node).get(kind, node) if isinstance(kind, str) else resolve(node)
+        keys = resolve(model).get("properties", {})
+        return {key: _completed(item, keys.get(key, {})) for key, item in value.items()}
+    return value
+
+
+def _explained(error: ErrorDetails) -> Iterator[Problem]:
+    kind, given = error["type"], error["input"]
+    path, node, parent = _located(error["loc"])
+    if kind == "too_short" and len(given) >= node.get("minItems", 0):
+        return  # pydantic counts only the valid items; the invalid ones have problems of their own
+    if kind == "extra_forbidden":
+        text = f"unknown key{_meant_key(str(path[-1]), parent)}"
+    elif kind == "missing":
+        text = f"missing; expected {describe(node)}"
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = list(variants(node))
+        path = (*path, "kind")
+        text = f"expected {' or '.join(kinds)}, given {_shown(given.get('kind'))}{_meant(given.get('kind'), kinds)}"
+    else:
+        text = f"expected {describe(node)}, given {_shown(given)}{_meant(given, _choices(node))}"
+    yield Problem(path=path, line=None, text=text)
+
+
+def _located(loc: tuple[int | str, ...]) -> tuple[Path, Node, Node]:
+    """Path, schema node and parent's node of a pydantic location (which also names the branch of a union)."""
+    path: Path = ()
+    node: Node = json_schema()
+    parent = node
+    for part in loc:
+        if isinstance(part, str) and part in variants(node):
+            node = variants(node)[part]
+            continue
+        path, parent = (*path, part), resolve(node)
+        node = parent.get("items", {}) if isinstance(part, int) else parent.get("properties", {}).get(part, {})
+    return path, node, parent
+
+
+def _choices(node: Node) -> list[str]:
+    parts = [node, *node.get("anyOf", ())]
+    return [str(choice) for part in parts for choice in part.get("enum", [part["const"]] if "const" in part else [])]
+
+
+def _meant(given: Any, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(given), list(choices), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _meant_key(key: str, parent: Node) -> str:
+    """A hint for an unknown key: the same key elsewhere, else a similar one here, else all that are known here."""
+    elsewhere = next((place for place in _all_keys() if place.rsplit(".", 1)[-1] == key), None)
+    if elsewhere is not None:
+        return f" here; did you mean `{elsewhere}`?"
+    known = list(parent["properties"])
+    return _meant(key, known) or f"; known here: {', '.join(known)}"
+
+
+@cache
+def _all_keys() -> tuple[str, ...]:
+    """Every key of nested sections with its path, in the order of the file."""
+
+    def below(model: Node, path: str) -> Iterator[str]:
+        for name, node in model["properties"].items():
+            yield f"{path}{name}"
+            if is_section(node):
+                yield from below(resolve(node), f"{path}{name}.")
+
+    return tuple(below(json_schema(), ""))
+
+
+def _shown(given: Any) -> str:
+    text = json.dumps(given, ensure_ascii=True, default=str)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

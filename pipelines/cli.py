@@ -1,0 +1,266 @@
+"""The command `trichord`: every verb parses, calls one job, and prints. Heavy imports happen inside the verbs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra import log
+from infra.errors import ConfigError, TrichordError
+from pipelines import show
+
+if TYPE_CHECKING:
+    from pipelines.workspace import Workspace
+
+app = typer.Typer(
+    name="trichord",
+    help="One vector space over text, images and audio, and an index that follows the data lake.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 2 configuration, 3 gate failed, 4 commit conflict, 5 partial run, 6 storage, 7 source.",
+)
+rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", no_args_is_help=True)
+app.add_typer(rejects_app, name="rejects")
+
+ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")]
+EngineName = Annotated[str | None, typer.Option("--engine", help="local or ray; the project file's by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
+DEFAULT_PROJECT = Path("trichord.yaml")
+
+
+def main() -> None:
+    """Console entry point: errors become a message and their exit code."""
+    try:
+        app(standalone_mode=True)
+    except TrichordError as error:
+        if log.as_json():
+            log.event("error", kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+        else:
+            show.error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _open(project: Path, overrides: list[str] | None, as_json: bool, engine: str | None = None) -> Workspace:
+    from infra.project import load_project
+    from pipelines.workspace import Workspace
+
+    log.configure(as_json=as_json)
+    changes = list(overrides or []) + ([f"engine.kind={engine}"] if engine else [])
+    return Workspace(load_project(project, changes))
+
+
+def _print(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")
+    else:
+        human(result)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_PROJECT,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented project file to start from."""
+    from infra.project import commented_example
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists already. Choose another name or add --force.")
+    path.write_text(commented_example(), encoding="utf-8")
+    typer.echo(f"Wrote {path}. Name your sources in it, then: trichord plan --project {path}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the project file, for editor completion."""
+    from infra.project import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the corpus, the lake and the page.")] = Path("demo-out"),
+    records: Annotated[int, typer.Option(min=200, help="Records of the synthetic corpus.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
+    from pipelines.demo.run import run_demo
+
+    log.configure(as_json=as_json)
+    result = run_demo(folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty())
+    _print(result, as_json, show.demo)
+
+
+@app.command()
+def plan(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+    """Show what a reindex would make, keep and remove, without doing it."""
+    from pipelines.plan import preview
+
+    _print(preview(_open(project, set_, as_json)), as_json, show.plan)
+
+
+@app.command()
+def reindex(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish when the gate passes.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Also write the run's HTML page here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Reconcile lake and index with what the sources hold now, measure, and publish."""
+    from pipelines import reindex as job
+
+    workspace = _open(project, set_, as_json, engine)
+    with log.progress("reindex"):
+        summary = job.reindex(workspace, publishing=publishing)
+    if report is not None:
+        from pipelines.report.page import write_report
+
+        write_report(workspace, report)
+    _print(summary, as_json, show.reindex)
+
+
+@app.command()
+def search(
+    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture file to search by.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Sound file to search by.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    model: Annotated[Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the published index by text, picture, sound, or any combination."""
+    from pipelines.search import search as job
+
+    hits = job(_open(project, set_, as_json), text=text, image=image, audio=audio, k=k, model=model)
+    _print(hits, as_json, show.hits)
+
+
+@app.command()
+def evaluate(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
+    """Measure the live publication: the query→gallery recall matrix and the mixed galleries."""
+    from pipelines.evaluate import evaluate_live
+
+    _print(evaluate_live(_open(project, set_, as_json, engine)), as_json, show.evaluation)
+
+
+@app.command()
+def publish(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+    """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
+    from pipelines.publish import publish_candidate
+
+    _print(publish_candidate(_open(project, set_, as_json)), as_json, show.publication)
+
+
+@app.command()
+def rollback(
+    to: Annotated[str | None, typer.Argument(metavar="[PUBLICATION]", help="Id; the one before the live one if left out.")] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Make an earlier publication live again, by one commit."""
+    from pipelines.publish import rollback as job
+
+    _print(job(_open(project, set_, as_json), to), as_json, show.publication)
+
+
+@app.command()
+def status(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+    """Show what is live, what the lake holds, and the last gate verdict."""
+    from pipelines.status import status as job
+
+    _print(job(_open(project, set_, as_json)), as_json, show.status)
+
+
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(help="The record's key.")],
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Tell a record's whole journey from source bytes to index row, or the op that rejected it."""
+    from pipelines.explain import explain as job
+
+    _print(job(_open(project, set_, as_json), key), as_json, show.explanation)
+
+
+@rejects_app.command("ls")
+def rejects_ls(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason code.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows shown at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List rejects: counts by op and reason, then rows."""
+    from pipelines.explain import list_rejects
+
+    _print(list_rejects(_open(project, set_, as_json), reason=reason, limit=limit), as_json, show.rejects)
+
+
+@rejects_app.command("show")
+def rejects_show(
+    key: Annotated[str, typer.Argument(help="The rejected record's key.")],
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show everything known about one rejected row."""
+    from pipelines.explain import show_reject
+
+    _print(show_reject(_open(project, set_, as_json), key), as_json, show.reject)
+
+
+@app.command()
+def verify(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+    """Re-hash every file the kept publications name, and check every count."""
+    from pipelines.maintain import verify as job
+
+    _print(job(_open(project, set_, as_json)), as_json, show.verified)
+
+
+@app.command()
+def gc(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Really remove; without it, only say what would be.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find (and with --delete remove) files that no kept publication names."""
+    from pipelines.maintain import gc as job
+
+    _print(job(_open(project, set_, as_json), delete=delete), as_json, show.collected)
+
+
+@app.command()
+def doctor(
+    project: Annotated[Path | None, typer.Option("--project", "-p", help="Also check this project's sources and lake.")] = None,
+    set_: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Check the installation, and a project's sources, lake and live index."""
+    from pipelines.doctor import doctor as job
+
+    log.configure(as_json=as_json)
+    result = job(_open(project, set_, as_json) if project is not None else None)
+    _print(result, as_json, show.doctor)
+    if not result["ok"]:
+        raise typer.Exit(1)

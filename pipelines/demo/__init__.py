@@ -1,0 +1,3 @@
+"""The synthetic corpus: scenes as words, pictures and sound, with planted, labelled defects."""
+
+from __future__ import annotations

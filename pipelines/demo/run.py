@@ -1,0 +1,162 @@
+"""`trichord demo`: from nothing to a published, searchable index, and what happened on the way."""
+
+from __future__ import annotations
+
+import json
+import time
+import webbrowser
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import yaml
+
+from infra import log
+from infra.lake.shard import read_shard
+from infra.project import load_project
+from pipelines.demo.corpus import read_labels, write_corpus
+from pipelines.demo.defects import DEFECTS, expected
+from pipelines.reindex import reindex
+from pipelines.report.page import write_page
+from pipelines.search import LiveIndex, open_live, read_query, record_texts
+from pipelines.workspace import Workspace
+
+
+def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[str, Any]:
+    """Write a corpus, index it, and show what was cleaned out, how alignment helped, and a few queries.
+
+    Args:
+        folder: receives `corpus/`, `lake/`, `trichord.yaml` and `page.html`; a second run reuses what stands.
+        records: size of the corpus.
+        seed: of the corpus.
+        open_page: open the page in a browser at the end.
+
+    Returns:
+        JSON-ready: `publication`, `defects`, `alignment`, `queries`, `page`, `project`, `seconds`, `reindex`.
+    """
+    started = time.monotonic()
+    corpus = folder / "corpus"
+    with log.progress("demo"):
+        written = write_corpus(corpus, records=records, seed=seed)
+        log.event("corpus_written", records=records, defects=sum(written.counts.values()))
+        project_file = write_project(folder)
+        workspace = Workspace(load_project(project_file, []))
+        summary = reindex(workspace)
+        queries = list(sample_queries(workspace, corpus))
+        result = {
+            "publication": summary["publication"],
+            "reindex": summary,
+            "defects": defect_table(workspace, corpus),
+            "alignment": alignment_table(workspace),
+            "queries": queries,
+            "project": str(project_file),
+        }
+        page = folder / "page.html"
+        write_page(workspace, page, title="Trichord demo", queries=queries, defects=result["defects"])
+    if open_page:
+        webbrowser.open(page.resolve().as_uri())
+    return result | {"page": str(page), "seconds": round(time.monotonic() - started, 1)}
+
+
+def write_project(folder: Path) -> Path:
+    """Write the demo's project file."""
+    path = folder / "trichord.yaml"
+    source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
+    path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source]}, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
+    """What was planted against what became of it, by defect."""
+    labels = list(read_labels(corpus))
+    truth = expected(labels)
+    reasons: dict[str, str] = {}
+    for ref in workspace.table("rejects").shards().values():
+        rows = read_shard(workspace.storage, workspace.lake, ref, ["key", "reason"])
+        reasons |= dict(zip(rows["key"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+    dropped: dict[str, str] = {}
+    for ref in workspace.table("duplicates").shards().values():
+        rows = read_shard(workspace.storage, workspace.lake, ref, ["key", "survivor_key"])
+        dropped |= dict(zip(rows["key"].to_pylist(), rows["survivor_key"].to_pylist(), strict=True))
+    twins = dropped | {survivor: key for key, survivor in dropped.items()}
+    planted, found, fates = Counter[str](), Counter[str](), {}
+    for label in labels:
+        for defect in label["defects"]:
+            key = label["key"]
+            planted[defect] += 1
+            if key in truth.rejects:
+                fates[defect] = f"reject: {truth.rejects[key]}"
+                found[defect] += reasons.get(key) == truth.rejects[key]
+            elif key in truth.duplicates:
+                fates[defect] = "duplicate"
+                found[defect] += key in twins
+            else:
+                fates[defect] = "kept (its detector comes with full preparation)"
+                found[defect] += key not in reasons
+    wrong = sum(key not in truth.rejects for key in reasons)
+    rows = [
+        {"defect": name, "planted": planted[name], "found": found[name], "as": fates[name]}
+        for name in DEFECTS
+        if planted[name]
+    ]
+    return [*rows, {"defect": "(none)", "planted": 0, "found": wrong, "as": "rejected without a planted defect"}]
+
+
+def alignment_table(workspace: Workspace) -> list[dict[str, Any]]:
+    """Held-out recall@10 by direction, of the untrained and of the trained model."""
+    live = workspace.publications.live()
+    assert live is not None
+    story = json.loads(workspace.storage.read(workspace.path(live["model"], "training.json")))
+    before, after = story["before"], story["after"]
+    rows = [
+        {
+            "direction": f"{query} → {gallery}",
+            "chance": after["chance"][query][gallery],
+            "before": before["recall_at_10"][query][gallery],
+            "after": after["recall_at_10"][query][gallery],
+        }
+        for query in ("text", "image", "audio")
+        for gallery in ("text", "image", "audio")
+        if query != gallery
+    ]
+    mixed = {"direction": "mixed gallery", "chance": after["mixed"]["chance"]}
+    return [*rows, mixed | {"before": before["mixed"]["recall_at_10"], "after": after["mixed"]["recall_at_10"]}]
+
+
+def sample_queries(workspace: Workspace, corpus: Path) -> Iterator[dict[str, Any]]:
+    """One query of each kind, made of an indexed record: another caption, its picture, its sound, picture and words."""
+    index = open_live(workspace)
+    label = next(label for label in read_labels(corpus) if _indexed(workspace, label))
+    with open(corpus / "manifest.jsonl", encoding="utf-8") as lines:
+        row = next(row for line in lines if (row := json.loads(line))["id"] == label["key"])
+    image, audio = (corpus / row[name] for name in ("image", "audio"))
+    words = row["captions"][0]
+    yield _ask(workspace, index, "text", words, words, None, None)
+    yield _ask(workspace, index, "image", row["image"], None, image, None)
+    yield _ask(workspace, index, "audio", row["audio"], None, None, audio)
+    yield _ask(workspace, index, "image + text", f"{row['image']} + {words}", words, image, None)
+
+
+def _ask(
+    workspace: Workspace, index: LiveIndex, by: str, shown: str, text: str | None, image: Path | None, audio: Path | None
+) -> dict[str, Any]:
+    query = read_query(
+        workspace.project.prepare, text, image.read_bytes() if image else None, audio.read_bytes() if audio else None
+    )
+    vectors, _ = index.model.encode(query, "fused")
+    hits = index.searcher.search(vectors, 5).rows(0)
+    for hit, found in zip(hits, record_texts(workspace, index, [hit["key"] for hit in hits]), strict=True):
+        hit["text"] = found
+    return {"by": by, "query": shown, "publication": index.publication, "hits": hits}
+
+
+def _indexed(workspace: Workspace, label: dict[str, Any]) -> bool:
+    if label["defects"]:
+        return False
+    for ref in workspace.table("vectors").shards().values():
+        keys = read_shard(workspace.storage, workspace.lake, ref, ["key"])["key"]
+        if pc.any(pc.equal(keys, label["key"])).as_py():
+            return True
+    return False

@@ -1,0 +1,3 @@
+"""How good a space is: retrieval between and across modalities, and its geometry."""
+
+from __future__ import annotations

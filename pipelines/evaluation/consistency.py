@@ -1,0 +1,88 @@
+"""The geometry of a space: how far apart its modalities lie, and how well it uses the sphere.
+
+Sources: modality gap as distance of centroids, Liang et al. 2022 (arXiv 2203.02053); alignment and uniformity, Wang
+and Isola 2020 (arXiv 2005.10242). Shape letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from pipelines.evaluation.held_out import MODALITIES, HeldOut
+
+ROWS_A_TIME = 512
+
+
+def modality_gap(left_ND: np.ndarray, right_ND: np.ndarray) -> float:
+    """Distance between the centroids of two sets of L2-normalised vectors, 0 to 2.
+
+    Raises:
+        ValueError: a set is empty.
+    """
+    _demand(len(left_ND) > 0 and len(right_ND) > 0, "a set of vectors is empty")
+    return float(np.linalg.norm(left_ND.mean(axis=0, dtype=np.float64) - right_ND.mean(axis=0, dtype=np.float64)))
+
+
+def alignment(left_ND: np.ndarray, right_ND: np.ndarray) -> float:
+    """Mean squared distance of positive pairs, row by row: 0 where they coincide.
+
+    Raises:
+        ValueError: the sets are empty or of different shape.
+    """
+    _demand(left_ND.shape == right_ND.shape and len(left_ND) > 0, "the pairs do not match, or there are none")
+    difference = left_ND.astype(np.float64) - right_ND
+    return float(np.einsum("nd,nd->n", difference, difference).mean())
+
+
+def uniformity(vectors_ND: np.ndarray, t: float = 2.0) -> float:
+    """log of the mean of exp(-t * squared distance) over all pairs of different rows; lower is more uniform.
+
+    Raises:
+        ValueError: there are fewer than two rows.
+    """
+    rows = len(vectors_ND)
+    _demand(rows > 1, "uniformity wants two vectors at least")
+    total = sum(float(np.exp(-t * squares).sum()) for squares in _pair_squares(vectors_ND.astype(np.float64)))
+    return float(np.log(total / (rows * (rows - 1) / 2)))
+
+
+def consistency(held_out: HeldOut) -> dict[str, Any]:
+    """Gap and alignment of every two modalities (over records that have both) and uniformity of each.
+
+    Returns:
+        JSON-ready, rounded to 6 places: `modality_gap` and `alignment` by pair (`text-image`), `uniformity` by
+        modality; None where there are too few records.
+    """
+    gaps: dict[str, float | None] = {}
+    aligned: dict[str, float | None] = {}
+    for left, right in combinations(MODALITIES, 2):
+        both = held_out.has(f"{left}+{right}")
+        name = f"{left}-{right}"
+        gaps[name] = aligned[name] = None
+        if both.any():
+            pair = held_out.gallery[left][both], held_out.gallery[right][both]
+            gaps[name], aligned[name] = round(modality_gap(*pair), 6), round(alignment(*pair), 6)
+    spread: dict[str, float | None] = {}
+    for modality in MODALITIES:
+        has = held_out.has(modality)
+        spread[modality] = round(uniformity(held_out.gallery[modality][has]), 6) if has.sum() > 1 else None
+    return {"modality_gap": gaps, "alignment": aligned, "uniformity": spread}
+
+
+def _pair_squares(vectors_ND: np.ndarray) -> Iterator[np.ndarray]:
+    """Squared distances of all pairs of different rows, each pair once, in blocks."""
+    norms = np.einsum("nd,nd->n", vectors_ND, vectors_ND)
+    for first in range(0, len(vectors_ND), ROWS_A_TIME):
+        block = vectors_ND[first : first + ROWS_A_TIME]
+        squares = norms[first : first + ROWS_A_TIME, None] + norms[first:] - 2 * block @ vectors_ND[first:].T
+        upper = np.arange(len(squares))[:, None] < np.arange(squares.shape[1])
+        yield np.maximum(squares[upper], 0)
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)

@@ -1,0 +1,148 @@
+"""verify and gc: prove that what is kept is whole, and find what nothing names any more."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from index_builders.files import opened
+from index_builders.manifest import read_manifest
+from infra.errors import StorageError, TrichordError
+from infra.lake.schema import TABLES
+from infra.lake.shard import verify_shard
+from pipelines.splits import splits_path
+from pipelines.workspace import Workspace
+
+CACHES = ("_features", "_plans", "_checkpoints")
+
+
+def kept_publications(workspace: Workspace) -> list[dict[str, Any]]:
+    """The live publication and those before it, `keep_publications` different indexes in all, newest first."""
+    kept: dict[str, dict[str, Any]] = {}
+    for row in reversed(workspace.publications.rows()):
+        if len(kept) < workspace.project.keep_publications:
+            kept.setdefault(row["manifest_digest"], row)
+    return list(kept.values())
+
+
+def verify(workspace: Workspace) -> dict[str, Any]:
+    """Re-hash every shard, index file and model that the kept publications pin, and check the counts.
+
+    Returns:
+        JSON-ready: `publications`, `files`, `bytes`.
+
+    Raises:
+        StorageError: something is damaged or missing; the message names every such file.
+    """
+    problems: list[str] = []
+    checked: dict[str, int] = {}
+    kept = kept_publications(workspace)
+    for row in kept:
+        rows = {}
+        for name, version in json.loads(row["table_versions"]).items():
+            shards = workspace.table(name).shards(version)
+            rows[name] = sum(ref.rows for ref in shards.values())
+            for ref in shards.values():
+                if ref.path not in checked:
+                    _try(problems, lambda ref=ref: verify_shard(workspace.storage, workspace.lake, ref))
+                    checked[ref.path] = ref.bytes
+        counts = json.loads(row["counts"])
+        if rows["records"] - rows["duplicates"] != counts["rows_kept"]:
+            problems.append(f"{row['publication']}: records − duplicates = {rows['records'] - rows['duplicates']}, "
+                            f"but {counts['rows_kept']} were published")  # fmt: skip
+        _try(problems, lambda row=row: _verify_index(workspace, row, checked))
+        _try(problems, lambda row=row: _verify_model(workspace, row))
+    if problems:
+        raise StorageError(
+            f"{len(problems)} problems in {len(checked)} files:\n  " + "\n  ".join(problems)
+            + "\nRemove the damaged files and run `trichord reindex`: it makes exactly these again."
+            "\nUntil then `trichord rollback` goes back to a whole publication."
+        )  # fmt: skip
+    return {"publications": len(kept), "files": len(checked), "bytes": sum(checked.values())}
+
+
+def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, int]) -> None:
+    manifest = read_manifest(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    refs = [ref for shard in manifest.shards for ref in (shard.index, shard.keys)]
+    for ref in [*refs, *([manifest.quantiser.file] if manifest.quantiser else [])]:
+        if ref.path not in checked:
+            with opened(workspace.storage, workspace.lake, ref):
+                checked[ref.path] = ref.bytes
+
+
+def _verify_model(workspace: Workspace, row: dict[str, Any]) -> None:
+    from pipelines.train import load_model
+
+    load_model(workspace.storage, workspace.path(row["model"]), row["fingerprint"])
+
+
+def _try(problems: list[str], check: Any) -> None:
+    try:
+        check()
+    except (TrichordError, FileNotFoundError) as error:
+        problems.append(str(error).splitlines()[0])
+
+
+def pinned_files(workspace: Workspace, row: dict[str, Any]) -> dict[str, int | None]:
+    """Lake-relative path of every file that a publication pins, with its size where that is pinned too.
+
+    Raises:
+        StorageError: the manifest is missing or damaged.
+    """
+    files: dict[str, int | None] = {splits_path(row["manifest"]): None, f"{row['model']}/model.json": None}
+    for name, version in json.loads(row["table_versions"]).items():
+        files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}
+    manifest = read_manifest(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    return files | dict.fromkeys(manifest.files())
+
+
+def missing_files(workspace: Workspace, row: dict[str, Any]) -> list[str]:
+    """Files of a publication that are gone or have another size, by listing alone. A lost manifest is one of them."""
+    try:
+        pinned = pinned_files(workspace, row)
+    except StorageError:
+        return [row["manifest"]]
+    start = len(workspace.lake.rstrip("/")) + 1
+    found = {
+        stat.uri[start:]: stat.size
+        for top in sorted({path.split("/", 1)[0] for path in pinned})
+        for stat in workspace.storage.list(workspace.path(top))
+    }
+    return sorted(path for path, size in pinned.items() if path not in found or size not in (None, found[path]))
+
+
+def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
+    """Find files that no kept publication and no table's head names, older than the grace period.
+
+    Nothing is removed unless `delete`. Delta logs are never touched; caches are removed when old.
+
+    Returns:
+        JSON-ready: `removed` (bool), `files`, `bytes`, `paths` (lake-relative, sorted).
+    """
+    named = set()
+    heads = {name: workspace.table(name) for name in TABLES}
+    for table in heads.values():
+        if table.version() is not None:
+            named |= {ref.path for ref in table.shards().values()}
+    folders = []
+    for row in kept_publications(workspace):
+        named |= pinned_files(workspace, row).keys()
+        folders.append(row["model"].rstrip("/") + "/")
+    named.add("index/candidate.json")
+    oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
+    found = []
+    for top in (*TABLES, "index", "models", *CACHES):
+        for stat in workspace.storage.list(workspace.path(top)):
+            path = stat.uri[len(workspace.lake.rstrip("/")) + 1 :]
+            if "/_delta_log/" in path or path in named or path.startswith(tuple(folders)) or stat.mtime_ns > oldest:
+                continue
+            found.append((path, stat.size))
+            if delete:
+                workspace.storage.delete(stat.uri)
+    return {
+        "removed": delete,
+        "files": len(found),
+        "bytes": sum(size for _, size in found),
+        "paths": sorted(path for path, _ in found),
+    }

@@ -1,0 +1,140 @@
+"""What the gate measures of an index: soundness of its vectors, uniqueness of its keys, recall against exact search."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from index_builders.base import Hits
+from index_builders.exact import exact_hits, recall_at_k
+from index_builders.faiss_sharded import open_searcher
+from index_builders.keys import read_keys
+from index_builders.manifest import IndexManifest, IndexShard, read_manifest
+from index_builders.vectors import unsound
+from infra.engines.base import Done, Engine
+from infra.errors import PartialRun
+from infra.lake.shard import read_shard
+from infra.lake.storage import Storage
+from pipelines.workspace import Workspace
+
+QUERIES = 200
+ROWS_PER_BUCKET = 2_000_000
+Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was found. `records` counts different keys, `unsound` vectors; `ann_recall` is recall@10 in [0, 1]."""
+
+    records: int
+    repeated_keys: int
+    unsound: int
+    ann_recall: float
+    queries: int
+
+
+def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: Tables) -> Measured:
+    """Measure a candidate index against the vectors it was built from.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where the measuring runs.
+        manifest_path: lake-relative path of the candidate's manifest.
+        tables: vectors shards by address (picklable).
+
+    Raises:
+        PartialRun: a worker failed, or a file of the index is missing or damaged.
+    """
+    manifest = read_manifest(workspace.storage, workspace.lake, manifest_path)
+    buckets = max(1, -(-manifest.rows // ROWS_PER_BUCKET))
+    emit = EmitKeys(workspace.storage, workspace.lake)
+    counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
+    task = MeasureRecall(workspace.storage, workspace.lake, manifest, tables)
+    [outcome] = engine.map(task, [QUERIES])
+    if not isinstance(outcome, Done):
+        raise PartialRun(f"The index could not be measured: {outcome.detail}\nRun `trichord reindex` again: it resumes.")
+    bad, recall, queries = outcome.result
+    return Measured(
+        records=sum(records for records, _ in counted),
+        repeated_keys=sum(repeated for _, repeated in counted),
+        unsound=bad,
+        ann_recall=recall,
+        queries=queries,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EmitKeys:
+    """Index shard → its rows' keys and views, to be counted over all shards."""
+
+    storage: Storage
+    lake: str
+
+    def __call__(self, shard: IndexShard) -> pa.Table:
+        keys = read_keys(self.storage, self.lake, shard)
+        return pa.table({"group_key": keys["key"].cast(pa.string()), "view": keys["view"].cast(pa.string())})
+
+
+def count_keys(rows: pa.Table) -> tuple[int, int]:
+    """Different keys of a bucket, and how many (key, view) pairs stand more than once."""
+    views = rows.group_by(["group_key", "view"]).aggregate([([], "count_all")])
+    repeated = pc.sum(pc.greater(views["count_all"], 1)).as_py() or 0
+    return len(pc.unique(views["group_key"])), repeated
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRecall:
+    """Reads every indexed vector in blocks: is it sound, and does the index find what exact search finds?"""
+
+    storage: Storage
+    lake: str
+    manifest: IndexManifest
+    tables: Tables
+
+    def __call__(self, queries: int) -> tuple[int, float, int]:
+        bad = sum(int(unsound(_matrix(table, self.manifest.dimension)).sum()) for table in self.tables(_inputs(self.manifest)))
+        if bad or not self.manifest.rows:
+            return bad, 0.0 if bad else 1.0, 0
+        probes, truth = exact_probes(self.tables, self.manifest, queries)
+        searcher = open_searcher(self.storage, self.lake, self.manifest, self.manifest.fingerprint)
+        return bad, recall_at_k(searcher.search(probes, 10, collapse=False), truth), len(probes)
+
+
+def exact_probes(tables: Tables, manifest: IndexManifest, queries: int) -> tuple[np.ndarray, Hits]:
+    """Sample queries near indexed vectors, float32 (N, D), and their ten exact neighbours.
+
+    Every n-th vector is mixed with another: asked for itself, a vector is found by any index.
+    """
+    inputs = _inputs(manifest)
+    step, seen, chosen = max(1, manifest.rows // queries), 0, []
+    for table in tables(inputs):
+        chosen.append(_matrix(table, manifest.dimension)[(-seen) % step :: step])
+        seen += table.num_rows
+    probes = np.concatenate(chosen)[:queries]
+    mixed = probes + np.float32(0.3) * np.roll(probes, 1, axis=0)
+    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+    truth = exact_hits(
+        mixed, tables(inputs), 10, dimension=manifest.dimension, fingerprint=manifest.fingerprint, collapse=False
+    )
+    return mixed, truth
+
+
+def _inputs(manifest: IndexManifest) -> list[str]:
+    return sorted(address for shard in manifest.shards for address in shard.inputs)
+
+
+def _matrix(table: pa.Table, dimension: int) -> np.ndarray:
+    return np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, dimension)
+
+
+def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
+    """Rejected rows by op, in one version of the rejects table."""
+    counts: Counter[str] = Counter()
+    for ref in workspace.table("rejects").shards(version).values():
+        counts.update(read_shard(workspace.storage, workspace.lake, ref, ["op"])["op"].to_pylist())
+    return counts

@@ -1,0 +1,106 @@
+"""plan: what the sources hold now, as the set of record shards that should exist (law 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from infra import digest
+from infra.config import Source
+from infra.lake.storage import VersionCache
+from pipelines.workspace import Workspace
+from transforms.clean import prepare_chain
+from transforms.collect import plan_source
+from transforms.collect.splits import Split
+from transforms.op import recipe_of
+
+RECORD_FORMAT = 1  # raised when the bytes of a records shard change for a reason no op knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedShard:
+    """A split and the address its records shard must have."""
+
+    source: Source
+    rank: int  # position of the source in the project file: earlier sources survive as duplicates
+    split: Split
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The wanted record shards of all sources."""
+
+    shards: tuple[WantedShard, ...]
+    rows: int
+    recipe: str
+    ignored: int  # files in folder sources whose ending names no modality
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Addresses of all wanted record shards."""
+        return frozenset(shard.address for shard in self.shards)
+
+
+def make_plan(workspace: Workspace) -> Plan:
+    """Look at every source and address what should be prepared from it.
+
+    Raises:
+        SourceError: a source cannot be read at all.
+    """
+    project = workspace.project
+    recipe = digest.address("recipe", RECORD_FORMAT, recipe_of(prepare_chain(project.prepare)))
+    cache_uri = workspace.path("_plans", "versions.parquet")
+    cache = VersionCache.load(workspace.storage, cache_uri)
+    shards: list[WantedShard] = []
+    ignored = 0
+    for rank, source in enumerate(project.sources):
+        found = plan_source(
+            source, workspace.storage, workspace.lake, rows_per_split=project.prepare.rows_per_split, cache=cache
+        )
+        ignored += found.ignored
+        shards.extend(
+            WantedShard(
+                source=source,
+                rank=rank,
+                split=split,
+                address=digest.address("records", split.id, split.version, recipe),
+            )
+            for split in found.splits
+        )
+    cache.save(workspace.storage, cache_uri)
+    return Plan(shards=tuple(shards), rows=sum(shard.split.rows for shard in shards), recipe=recipe, ignored=ignored)
+
+
+def inputs_digest(workspace: Workspace, plan: Plan) -> str:
+    """Digest of everything that is wanted; equal to the live publication's means that nothing is to be done."""
+    index = workspace.project.index.model_dump(mode="json")
+    return digest.address("inputs", sorted(plan.wanted), workspace.model_settings(), index)
+
+
+def preview(workspace: Workspace) -> dict[str, Any]:
+    """What a reindex would do, without doing it. JSON-ready."""
+    plan = make_plan(workspace)
+    table = workspace.table("records")
+    present = set(table.shards()) if table.version() is not None else set()
+    live = workspace.publications.live()
+    sources = []
+    for source in workspace.project.sources:
+        shards = [shard for shard in plan.shards if shard.source == source]
+        kept = sum(shard.address in present for shard in shards)
+        sources.append(
+            {
+                "source": source.name,
+                "rows": sum(shard.split.rows for shard in shards),
+                "splits": len(shards),
+                "to_make": len(shards) - kept,
+                "kept": kept,
+            }
+        )
+    return {
+        "sources": sources,
+        "make": sorted(shard.split.id for shard in plan.shards if shard.address not in present),
+        "to_remove": len(present - plan.wanted),
+        "ignored_files": plan.ignored,
+        "unchanged": live is not None and live["inputs_digest"] == inputs_digest(workspace, plan),
+    }

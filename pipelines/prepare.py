@@ -1,0 +1,202 @@
+"""prepare: splits → records, rejects and signatures, one shard of each a split.
+
+A row that makes its worker crash, hang or run out of memory is found by halving the split, and becomes a reject.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from infra import log
+from infra.config import PrepareConfig
+from infra.engines.base import Done, Engine
+from infra.errors import PartialRun
+from infra.lake import schema
+from infra.lake.shard import ShardRef, ShardWriter, find_finished
+from infra.lake.storage import Storage
+from pipelines.plan import WantedShard
+from pipelines.workspace import Workspace
+from transforms.batch import Batch
+from transforms.clean import prepare_chain
+from transforms.collect import read_split
+from transforms.op import Op, run_chain
+from transforms.record import finish, rejects_table, signatures_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What one split became. `rejects` is None where nothing was rejected."""
+
+    address: str
+    split: str
+    records: ShardRef
+    signatures: ShardRef
+    rejects: ShardRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareItem:
+    """A split to prepare, or (with `probe`) some of its rows to try without writing anything."""
+
+    shard: WantedShard
+    poison: Mapping[str, str] = field(default_factory=dict)  # key -> how its worker died
+    probe: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """The task an engine maps: reads one split, runs the chain, writes its shards."""
+
+    storage: Storage
+    lake: str
+    config: PrepareConfig
+
+    def __call__(self, item: PrepareItem) -> Prepared | None:
+        if item.probe is not None:
+            for _ in self._batches(item):
+                pass
+            return None
+        shard, counts = item.shard, Counter[str]()
+        writers = {
+            name: ShardWriter(self.storage, self.lake, name, shard.address, table_schema)
+            for name, table_schema in (
+                ("rejects", schema.REJECTS),
+                ("signatures", schema.SIGNATURES),
+                ("records", schema.RECORDS),
+            )
+        }
+        with writers["rejects"] as rejects, writers["signatures"] as signatures, writers["records"] as records:
+            for batch in self._batches(item):
+                counts.update(rows_kept=len(batch.rows), rows_rejected=len(batch.rejects))
+                table = finish(batch, self.config)
+                records.write(table)
+                signatures.write(signatures_table(table))
+                rejects.write(rejects_table(batch))
+            total = {
+                "rows_in": shard.split.rows,
+                "fan_out": 0,
+                "rows_kept": counts["rows_kept"],
+                "rows_rejected": counts["rows_rejected"],
+            }
+            # records last: where it stands, the other two stand as well
+            rejected = rejects.finish(total) if total["rows_rejected"] else None
+            signed = signatures.finish(total)
+            return Prepared(
+                address=shard.address,
+                split=shard.split.id,
+                records=records.finish(total),
+                signatures=signed,
+                rejects=rejected,
+            )
+
+    def chain(self) -> tuple[Op, ...]:
+        """The ops that every row goes through."""
+        return prepare_chain(self.config)
+
+    def _batches(self, item: PrepareItem) -> Iterator[Batch]:
+        chain = self.chain()
+        for batch in read_split(
+            item.shard.source, self.storage, self.lake, item.shard.split, config=self.config
+        ):
+            if item.probe is not None:
+                batch = batch.select([row.key in item.probe for row in batch.rows])
+            if item.poison:
+                killers = {i: row.key for i, row in enumerate(batch.rows) if row.key in item.poison}
+                batch = batch.reject(
+                    {i: ("worker_died", item.poison[key]) for i, key in killers.items()}, op="worker"
+                )
+            yield run_chain(batch, chain)[0]
+
+
+def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard]) -> list[Prepared]:
+    """Make the wanted shards that do not exist yet.
+
+    Returns:
+        What every shard became, in order of address.
+
+    Raises:
+        PartialRun: some split failed for a reason that is no row's fault; what was finished is kept.
+    """
+    shards = list(shards)
+    ready = _finished(workspace, shards)
+    todo = [PrepareItem(shard=shard) for shard in shards if shard.address not in ready]
+    if ready:
+        log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
+    task = PrepareTask(workspace.storage, workspace.lake, workspace.project.prepare)
+    failures: list[str] = []
+    rounds = todo
+    while rounds:
+        retry: list[PrepareItem] = []
+        for outcome in engine.map(task, rounds):
+            if isinstance(outcome, Done):
+                if outcome.result is not None:
+                    ready[outcome.result.address] = outcome.result
+                    log.event("prepared", split=outcome.result.split, rows=outcome.result.records.rows)
+            elif outcome.kind == "error":
+                failures.append(f"{outcome.item.shard.split.id}: {outcome.detail}")
+            else:
+                poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item, outcome.detail)
+                if poison == outcome.item.poison:
+                    failures.append(f"{outcome.item.shard.split.id}: its worker died, but no single row does that")
+                else:
+                    retry.append(replace(outcome.item, poison=poison))
+        rounds = retry
+    if failures:
+        raise PartialRun(
+            f"{len(failures)} of {len(shards)} splits could not be prepared; the others are kept.\n"
+            + "\n".join(failures[:3])
+            + "\nMend the cause and run `trichord reindex` again: it resumes."
+        )
+    return [ready[address] for address in sorted(ready)]
+
+
+def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem, detail: str) -> dict[str, str]:
+    """Halve a split whose worker died until single rows are to blame. Returns {key: how its worker died}."""
+    keys = sorted(
+        row.key
+        for batch in read_split(
+            item.shard.source, task.storage, task.lake, item.shard.split, config=task.config
+        )
+        for row in batch.rows
+        if row.key not in item.poison
+    )
+    killers: dict[str, str] = {}
+    suspects = [keys]
+    while suspects:
+        halves = [half for part in suspects for half in (part[: len(part) // 2], part[len(part) // 2 :]) if half]
+        if all(len(part) == 1 for part in suspects):
+            halves = suspects
+        probes = [PrepareItem(shard=item.shard, probe=frozenset(half)) for half in halves]
+        suspects = []
+        for outcome in engine.map(task, probes):
+            if isinstance(outcome, Done) or outcome.kind == "error" or outcome.item.probe is None:
+                continue
+            if len(outcome.item.probe) == 1:
+                killers[next(iter(outcome.item.probe))] = f"{outcome.kind}: {outcome.detail or detail}"
+            else:
+                suspects.append(sorted(outcome.item.probe))
+    log.event("killers_found", split=item.shard.split.id, keys=sorted(killers))
+    return killers
+
+
+def _finished(workspace: Workspace, shards: list[WantedShard]) -> dict[str, Prepared]:
+    """Shards an earlier run finished, committed or not."""
+    wanted = {shard.address: shard.split.id for shard in shards}
+    found = {
+        name: find_finished(workspace.storage, workspace.lake, name, wanted)
+        for name in ("records", "signatures", "rejects")
+    }
+    return {
+        address: Prepared(
+            address=address,
+            split=wanted[address],
+            records=records,
+            signatures=found["signatures"][address],
+            rejects=found["rejects"].get(address),
+        )
+        for address, records in found["records"].items()
+        if address in found["signatures"]
+        and (not records.counts.get("rows_rejected") or address in found["rejects"])
+    }

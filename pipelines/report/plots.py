@@ -1,0 +1,173 @@
+"""Small plots as inline SVG. They carry no colour: the page's style sheet paints their classes.
+
+Every value goes through `Markup.format`, which escapes it; coordinates are plain numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from markupsafe import Markup
+
+from transforms.batch import Waveform
+
+CURVE_SIZE = (470, 190)
+HISTOGRAM_SIZE = (300, 132)
+WAVE_SIZE = (96, 28)
+_BINS = 24
+
+
+def curve(points: Sequence[tuple[float, float]], *, best: int | None = None) -> Markup:
+    """A line through (epoch, value) points, axes with round numbers, and the point `best` marked."""
+    width, height = CURVE_SIZE
+    left, right, top, bottom = 46, width - 14, 14, height - 26
+    ticks = round_ticks(min(y for _, y in points), max(y for _, y in points))
+    first, last = points[0][0], points[-1][0]
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        x = left + (right - left) * ((point[0] - first) / (last - first) if last > first else 0.5)
+        y = bottom - (bottom - top) * (point[1] - ticks[0]) / (ticks[-1] - ticks[0])
+        return round(x, 1), round(y, 1)
+
+    parts = [_line(left, place((first, tick))[1], right, place((first, tick))[1], "grid") for tick in ticks]
+    parts += [_text(left - 6, place((first, tick))[1] + 4, figure(tick), "tick end") for tick in ticks]
+    parts += [_text(place((x, ticks[0]))[0], height - 8, figure(x), "tick middle") for x in _whole_ticks(first, last)]
+    line = " ".join(f"{x},{y}" for x, y in map(place, points))
+    parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
+    marked = points if len(points) <= 60 else []
+    parts += [_dot(*place(point), 2, "dot") for point in marked]
+    if best is not None:
+        x, y = place(points[best])
+        parts.append(_dot(x, y, 4, "best"))
+        # the label stays inside: left of points at the right edge, below points at the top
+        anchor = "end" if x > width / 2 else ""
+        down = 16 if y < top + 12 else -8
+        parts.append(_text(x, y + down, figure(points[best][1]), f"value {anchor}"))
+    return _svg(width, height, parts)
+
+
+def histogram(values: Sequence[float], limits: Sequence[tuple[str, float]] = ()) -> Markup:
+    """How values are distributed, with limits ('least' or 'most', value) drawn in where they are near the values.
+
+    The axis is logarithmic where positive values span more than two decades. Values that are no finite number are
+    left out; there must be one that is.
+    """
+    width, height = HISTOGRAM_SIZE
+    left, right, top, bottom = 8, width - 8, 24, height - 22
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    low, high = float(finite.min()), float(finite.max())
+    scale = math.log10 if low > 0 and high / low > 100 else float
+    start, end = scale(low), scale(high)
+    room = (end - start) or max(abs(start), 1.0) * 0.1
+    near = [(kind, limit) for kind, limit in limits if (scale is float or limit > 0)
+            and start - room / 2 <= scale(limit) <= end + room / 2]  # fmt: skip
+    edges = [scale(limit) for _, limit in near]
+    axis = min([start, *edges]) - room * 0.03, max([end, *edges]) + room * 0.03
+
+    def x_of(value: float) -> float:
+        return round(left + (right - left) * (value - axis[0]) / (axis[1] - axis[0]), 1)
+
+    bounds = np.linspace(start, end, _BINS + 1) if end > start else np.array([start - room / 20, start + room / 20])
+    placed = np.log10(finite) if scale is math.log10 else finite
+    counts, _ = np.histogram(placed, bounds)
+    parts = []
+    for count, (a, b) in zip(counts.tolist(), pairwise(bounds.tolist()), strict=True):
+        tall = round((bottom - top) * count / counts.max(), 1)
+        if count:
+            tall = max(tall, 1.0)
+            parts.append(_rect(x_of(a) + 0.5, bottom - tall, max(x_of(b) - x_of(a) - 1, 1), tall, "bin"))
+    parts.append(_line(left, bottom, right, bottom, "axis"))
+    parts += [_text(x_of(start), height - 7, figure(low), "tick"), _text(x_of(end), height - 7, figure(high), "tick end")]
+    for kind, limit in near:
+        x = x_of(scale(limit))
+        parts.append(_line(x, top - 6, x, bottom, "limit"))
+        parts.append(_text(x, top - 10, f"{'at least' if kind == 'least' else 'at most'} {figure(limit)}",
+                           "limit" if x < width / 2 else "limit end"))  # fmt: skip
+    if end == start:
+        parts.pop(len(parts) - 1 - 2 * len(near))  # one label is enough for one value
+    return _svg(width, height, parts)
+
+
+def waveform(wave: Waveform) -> Markup:
+    """Lowest and highest sample of each column at full scale, so that clipping shows as a flat edge."""
+    width, height = WAVE_SIZE
+    columns = np.array_split(wave.samples, min(width, max(1, len(wave.samples))))
+    middle = height / 2
+    path = "".join(
+        f"M{x} {middle - float(part.max()) * middle:.1f}V{middle - float(part.min()) * middle + 0.5:.1f}"
+        for x, part in enumerate(columns)
+    )
+    return _svg(width, height, [Markup('<path class="wave" d="{}"/>').format(path)])
+
+
+def waterfall(before: int, rows: int, total: int, kind: str) -> Markup:
+    """A bar of `rows`, ending where `before` rows end on a scale of `total`."""
+    scale = 1_000 / max(1, total)
+    wide = max(rows * scale, 3.0) if rows else 0.0
+    start = min(max(0.0, (before - rows) * scale), 1_000 - wide)
+    return _stretched([_rect(0, 6, round(start, 1), 2, "lead"), _rect(round(start, 1), 0, round(wide, 1), 14, kind)])
+
+
+def bar(value: float, kind: str, *, whole: float = 1.0, mark: float | None = None) -> Markup:
+    """A bar of `value` on a scale of `whole`, and a tick at `mark`."""
+    def reach(part: float) -> float:
+        return round(1_000 * min(1.0, max(0.0, part / whole)), 1)
+
+    parts = [_rect(0, 0, 1_000, 14, "track"), _rect(0, 0, reach(value), 14, kind)]
+    if mark is not None:
+        parts.append(_rect(max(0.0, reach(mark) - 4), 0, 8, 14, "mark"))
+    return _stretched(parts)
+
+
+def round_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+    """About `wanted` + 1 round numbers that enclose [low, high]."""
+    span = (high - low) or max(abs(high), 1e-6)
+    power = 10.0 ** math.floor(math.log10(span / wanted))
+    step = next(power * size for size in (1, 2, 5, 10) if power * size * wanted >= span)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * i, 12) for i in range(first, max(last, first + 1) + 1)]
+
+
+def figure(value: float) -> str:
+    """A number in as few characters as three significant digits allow: 1,234, 0.123, 5e-07."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if abs(value) >= 100 or (float(value).is_integer() and abs(value) < 100):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _whole_ticks(first: float, last: float) -> list[int]:
+    step = max(1, math.ceil((last - first) / 8))
+    return list(range(math.ceil(first), math.floor(last) + 1, step))
+
+
+def _svg(width: int, height: int, parts: Sequence[Markup]) -> Markup:
+    frame = Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true">{}</svg>')
+    return frame.format(width, height, width, height, Markup("").join(parts))
+
+
+def _stretched(parts: Sequence[Markup]) -> Markup:
+    frame = Markup('<svg class="bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">{}</svg>')
+    return frame.format(Markup("").join(parts))
+
+
+def _rect(x: float, y: float, width: float, height: float, kind: str) -> Markup:
+    shape = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>')
+    return shape.format(kind, round(x, 1), round(y, 1), round(width, 1), round(height, 1))
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, x1, y1, x2, y2)
+
+
+def _dot(x: float, y: float, radius: float, kind: str) -> Markup:
+    return Markup('<circle class="{}" cx="{}" cy="{}" r="{}"/>').format(kind, x, y, radius)
+
+
+def _text(x: float, y: float, label: str, kind: str) -> Markup:
+    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(kind, x, y, label)

@@ -1,0 +1,183 @@
+"""What a person sees in the terminal: one function a verb, rich tables, no logic."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+def error(problem: BaseException) -> None:
+    """A message on stderr: what happened in red, evidence and advice below."""
+    first, _, rest = str(problem).partition("\n")
+    stderr = Console(stderr=True, highlight=False)
+    stderr.print(f"[bold red]{type(problem).__name__}[/] {escape(first)}")
+    if rest:
+        stderr.print(escape(rest))
+
+
+def _table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    for name, justify in columns.items():
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(escape(_cell(value)) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def plan(result: dict[str, Any]) -> None:
+    _table(
+        "What a reindex would do",
+        {"source": "left", "rows": "right", "splits": "right", "to make": "right", "kept": "right"},
+        [[s["source"], s["rows"], s["splits"], s["to_make"], s["kept"]] for s in result["sources"]],
+    )
+    console.print(f"{result['to_remove']} record shards would be removed. Unchanged: {'yes' if result['unchanged'] else 'no'}.")
+    for split in result["make"][:20]:
+        console.print(f"  make {escape(split)}")
+
+
+def reindex(result: dict[str, Any]) -> None:
+    if result["unchanged"]:
+        console.print(f"[green]Nothing changed.[/] {result['publication']} stays live. ({result['seconds']:.1f} s)")
+        return
+    console.print(
+        f"rows in {result['rows_in']:,} = kept {result['rows_kept']:,} + rejected {result['rows_rejected']:,}"
+        f" + duplicate {result['rows_duplicate']:,}"
+    )
+    _table(
+        "Shards",
+        {"table": "left", "made": "right", "reused": "right", "removed": "right"},
+        [[t["table"], len(t["made"]), t["reused"], len(t["removed"])] for t in result["touched"]],
+    )
+    if result["evaluation"]:
+        evaluation(result["evaluation"])
+    live = f"[green]Published[/] {result['publication']}" if result["publication"] else "Candidate built, not published"
+    console.print(f"{live}  manifest {result['manifest_digest'][:16]}…  ({result['seconds']:.1f} s)")
+
+
+def evaluation(result: dict[str, Any]) -> None:
+    galleries = sorted({gallery for cells in result["recall_at_10"].values() for gallery in cells})
+    rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
+    title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
+    _table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
+    mixed = result["mixed"]
+    forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
+    console.print(
+        f"Mixed gallery: recall@{result['k']} {_cell(mixed['recall_at_10'])}, NDCG@{result['k']}"
+        f" {_cell(mixed['ndcg_at_10'])}; retention: {forms}"
+    )
+
+
+def hits(result: dict[str, Any]) -> None:
+    _table(
+        f"Hits in {result['publication']}",
+        {"#": "right", "score": "right", "key": "left", "view": "left", "source": "left", "text": "left"},
+        [
+            [i + 1, hit["score"], hit["key"], hit["view"], hit["source"], (hit["text"] or "–")[:80]]
+            for i, hit in enumerate(result["hits"])
+        ],
+    )
+
+
+def publication(row: dict[str, Any]) -> None:
+    counts = row["counts"] if isinstance(row["counts"], dict) else json.loads(row["counts"])
+    console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {counts['rows_kept']:,} records")
+
+
+def status(result: dict[str, Any]) -> None:
+    live = result["live"]
+    console.print(f"Lake {escape(result['lake'])}")
+    console.print(f"Live: [bold]{live['publication']}[/] since {live['created_at']}" if live else "Nothing is published.")
+    _table(
+        "Publications",
+        {"id": "left", "kind": "left", "at": "left", "records": "right"},
+        [[row["publication"], row["kind"], row["created_at"], row["rows"]] for row in result["history"]],
+    )
+    _table(
+        "Tables",
+        {"table": "left", "version": "right", "shards": "right", "rows": "right", "bytes": "right"},
+        [[name, t["version"], t["shards"], t["rows"], t["bytes"]] for name, t in result["tables"].items()],
+    )
+    if result["candidate"]:
+        verdict = result["candidate"]["verdict"]
+        console.print(f"Candidate {result['candidate']['candidate']['manifest_digest'][:12]}: "
+                      f"{'passed the gate' if verdict['passed'] else '[red]refused by the gate[/]'}")  # fmt: skip
+        for check in verdict["checks"]:
+            if not check["passed"]:
+                console.print(f"  {check['name']}: {check['value']} against {check['threshold']} {escape(check['detail'])}")
+
+
+def explanation(result: dict[str, Any]) -> None:
+    console.print(f"[bold]{escape(result['key'])}[/]: {result['outcome']}")
+    for step in result["journey"]:
+        console.print(f"[bold]{step['step']}[/]")
+        for name, value in step.items():
+            if name not in ("step", "key") and value not in (None, "", [], {}):
+                console.print(f"  {name}: {escape(str(value))}")
+
+
+def rejects(result: dict[str, Any]) -> None:
+    _table(
+        f"{result['total']:,} rejects",
+        {"op": "left", "reason": "left", "rows": "right"},
+        [[row["op"], row["reason"], row["rows"]] for row in result["by_reason"]],
+    )
+    _table(
+        "Rows",
+        {"key": "left", "op": "left", "reason": "left", "detail": "left"},
+        [[row["key"], row["op"], row["reason"], row["detail"][:90]] for row in result["rows"]],
+    )
+
+
+def reject(result: dict[str, Any]) -> None:
+    for row in result["rejects"]:
+        for name, value in row.items():
+            console.print(f"{name}: {escape(str(value))}")
+
+
+def verified(result: dict[str, Any]) -> None:
+    console.print(
+        f"[green]Whole:[/] {result['files']:,} files, {result['bytes']:,} bytes in {result['publications']} publications."
+    )
+
+
+def collected(result: dict[str, Any]) -> None:
+    verb = "Removed" if result["removed"] else "Would remove (add --delete)"
+    console.print(f"{verb}: {result['files']:,} files, {result['bytes']:,} bytes.")
+    for path in result["paths"][:20]:
+        console.print(f"  {escape(path)}")
+
+
+def doctor(result: dict[str, Any]) -> None:
+    for check in result["checks"]:
+        mark = "[green]ok[/] " if check["ok"] else "[red]bad[/]"
+        console.print(f"{mark} {check['name']}: {escape(check['found'])} {escape(check['advice'])}")
+
+
+def demo(result: dict[str, Any]) -> None:
+    _table(
+        "What was cleaned out, and why",
+        {"planted defect": "left", "planted": "right", "found": "right", "as": "left"},
+        [[d["defect"], d["planted"], d["found"], d["as"]] for d in result["defects"]],
+    )
+    _table(
+        "Recall@10 before and after alignment",
+        {"query → gallery": "left", "chance": "right", "before": "right", "after": "right"},
+        [[d["direction"], d["chance"], d["before"], d["after"]] for d in result["alignment"]],
+    )
+    for query in result["queries"]:
+        console.print(f"\nQuery by {query['by']}: [italic]{escape(query['query'])}[/]")
+        hits(query)
+    console.print(f"\n[green]Published[/] {result['publication']}; page: {result['page']}  ({result['seconds']:.0f} s)")
+    console.print(f"Go on: trichord search --project {result['project']} --text 'two red circles'")

@@ -1,0 +1,183 @@
+"""train: features → a fusion model whose modalities agree. Runs in a worker, so that the driver stays small.
+
+The model's address is the digest of what made it; a killed run resumes from its last epoch, a finished one is found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encoders.model import FusionModel, load_encoders
+from encoders.train import TrainingData
+from encoders.train import train as fit
+from encoders.views import Features
+from infra import digest, log
+from infra.config import Project
+from infra.engines import open_engine
+from infra.engines.base import Done
+from infra.errors import FingerprintMismatch, PartialRun, StorageError
+from infra.lake.shard import ShardRef
+from infra.lake.storage import Storage
+from pipelines.evaluate import K, HeldOutRows, held_out_mask, text_ids
+from pipelines.evaluation.retrieval import evaluate, mixed_score
+from pipelines.features import read_features
+from pipelines.workspace import Workspace
+
+TRAIN_FORMAT = 1
+TIMEOUT_S = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A model in the lake: lake-relative folder, fingerprint, values of a vector."""
+
+    path: str
+    fingerprint: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTask:
+    """Trains on features shards and leaves the model in the lake under `address`."""
+
+    storage: Storage
+    lake: str
+    project: Project
+
+    def __call__(self, item: TrainItem) -> TrainedModel:
+        project = self.project
+        encoders = load_encoders(project.model)
+        with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder:
+            held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
+            data = TrainingData.write(
+                os.path.join(folder, "data"),
+                (
+                    (features, rows["group"].to_pylist(), text_ids(rows))
+                    for rows, features in self._parts(item, encoders.dimensions, False)
+                ),
+            )
+            measured: dict[str, Any] = {}
+
+            def score(model: FusionModel) -> float:
+                if held is None:
+                    return 0.0
+                views = held.views(model)
+                if not measured:
+                    measured["before"] = evaluate(views, K, project.train.seed)
+                return mixed_score(views, K, project.train.seed)
+
+            checkpoints = self._checkpoints(item.address)
+            model, history = fit(
+                data, encoders, project.model, project.train, score=score, checkpoint=checkpoints, log=_log_epoch
+            )
+            if held is not None:
+                measured["after"] = evaluate(held.views(model), K, project.train.seed)
+            model.save(os.path.join(folder, "model"))
+            story = {"history": history, "held_out": len(held.keys) if held else 0, **measured}
+            path = f"models/{item.address}"
+            self.storage.write(self.storage.join(self.lake, path, "training.json"), digest.canonical_json(story))
+            for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == "model.json"):
+                # model.json last: where it stands, the model is whole
+                with open(os.path.join(folder, "model", name), "rb") as file:
+                    self.storage.write(self.storage.join(self.lake, path, name), file.read())
+            return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
+
+    def _parts(
+        self, item: TrainItem, dimensions: Mapping[str, int], held_out: bool
+    ) -> Iterator[tuple[pa.Table, Features]]:
+        for ref in item.features:
+            gone = set(item.dropped.get(ref.address, ()))
+            for rows, features in read_features(self.storage, self.lake, ref, dimensions):
+                keep = held_out_mask(rows, self.project.train) == held_out
+                keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+                chosen = np.flatnonzero(keep)
+                yield rows.take(pa.array(chosen)), features.take(chosen)
+
+    def _checkpoints(self, address: str) -> str:
+        root = tempfile.gettempdir() if self.lake.startswith("s3://") else self.storage.join(self.lake, "_checkpoints")
+        return os.path.join(root, f"train-{address}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainItem:
+    """What a model is made of. `dropped` holds the row digests that duplicates take out, by features address."""
+
+    address: str
+    features: tuple[ShardRef, ...]
+    dropped: Mapping[str, Sequence[str]]
+
+
+def train(
+    workspace: Workspace, features: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
+) -> TrainedModel:
+    """Train on the features of all splits, or find the model that an earlier run made of the same.
+
+    Raises:
+        PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
+    """
+    refs = tuple(features[split] for split in sorted(features, key=digest.hash64))
+    gone = {features[split].address: tuple(rows) for split, rows in dropped.items() if split in features}
+    made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
+    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of)
+    found = _finished(workspace, f"models/{address}")
+    if found is not None:
+        return found
+    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
+    # an engine of its own: one worker with all threads, and hours instead of minutes
+    config = workspace.project.engine.model_copy(update={"workers": 1, "task_timeout_s": TIMEOUT_S})
+    with open_engine(config) as engine:
+        [outcome] = engine.map(task, [TrainItem(address=address, features=refs, dropped=gone)])
+    if not isinstance(outcome, Done):
+        raise PartialRun(f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes.")
+    return outcome.result
+
+
+def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedModel | None:
+    """The live publication's model, if it was made under the settings of today and they say to keep it."""
+    if live is None or workspace.project.train.policy == "always":
+        return None
+    if json.loads(live["recipe"])["model"] != workspace.model_settings():
+        return None
+    return _finished(workspace, live["model"])
+
+
+def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionModel:
+    """Load a model from the lake.
+
+    Raises:
+        FingerprintMismatch: it is another model than `fingerprint` says.
+        StorageError: it is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
+        for stat in storage.list(folder_uri):
+            with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:
+                file.write(storage.read(stat.uri))
+        if not os.path.exists(os.path.join(folder, "model.json")):
+            raise StorageError(f"No model stands in {folder_uri}.\nRun `trichord verify`, then `trichord rollback`.")
+        model = FusionModel.load(folder)
+    if model.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"The model in {folder_uri} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"
+            "Vectors of two models share no space: use the model that the index was built with."
+        )
+    return model
+
+
+def _finished(workspace: Workspace, path: str) -> TrainedModel | None:
+    uri = workspace.path(path, "model.json")
+    if not workspace.storage.exists(uri):
+        return None
+    stored = json.loads(workspace.storage.read(uri))
+    return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])
+
+
+def _log_epoch(epoch: Mapping[str, Any]) -> None:
+    log.event("epoch", **epoch)

@@ -1,0 +1,46 @@
+"""What every job stands on: the project, its storage and the lake's tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from infra import digest
+from infra.config import Project
+from infra.lake.storage import Storage
+from infra.lake.table import LakeTable, Publications
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A project opened on its lake. Cheap: nothing is read until a job asks."""
+
+    project: Project
+    storage: Storage = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "storage", Storage(self.project.storage))
+
+    @property
+    def lake(self) -> str:
+        """URI of the lake."""
+        return self.project.lake
+
+    def path(self, *parts: str) -> str:
+        """URI of a place inside the lake."""
+        return self.storage.join(self.lake, *parts)
+
+    def table(self, name: str) -> LakeTable:
+        """One of the lake's Delta tables."""
+        return LakeTable(self.storage, self.lake, name)
+
+    @property
+    def publications(self) -> Publications:
+        """The table whose last row is what readers see."""
+        return Publications(self.storage, self.lake)
+
+    def model_settings(self) -> str:
+        """Digest of what shapes a model: a model trained under other settings is another model."""
+        project = self.project
+        return digest.address(
+            "model-settings", project.model.model_dump(mode="json"), project.train.model_dump(mode="json", exclude={"policy"})
+        )

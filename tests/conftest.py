@@ -1,0 +1,77 @@
+"""What tests of several rooms share: storage, one S3 server and one Ray cluster a session, engines over both kinds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.config import EngineConfig, StorageConfig
+from infra.engines import Engine, open_engine
+from infra.lake.storage import Storage
+
+EngineMaker = Callable[..., Engine]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An empty folder of a local disk or a bucket, and the storage that reaches it."""
+
+    storage: Storage
+    uri: str
+
+
+@pytest.fixture
+def storage() -> Storage:
+    """Storage with default settings: local files."""
+    return Storage(StorageConfig())
+
+
+@pytest.fixture(scope="session")
+def s3_config() -> Iterator[StorageConfig]:
+    """Settings of an S3 server (moto) that lives as long as the tests; its bucket is `lake`."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        host, port = server.get_host_and_port()
+        config = StorageConfig(endpoint=f"http://{host}:{port}", allow_http=True)
+        boto3.client("s3", endpoint_url=config.endpoint, region_name=config.region).create_bucket(Bucket="lake")
+        yield config
+    server.stop()
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """The same test on a local disk and on S3."""
+    if request.param == "local":
+        return Place(Storage(StorageConfig()), str(tmp_path / "lake"))
+    return Place(Storage(request.getfixturevalue("s3_config")), f"s3://lake{tmp_path}")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One private Ray cluster for all tests of a session: starting one takes 5 to 20 s."""
+    from infra.engines.ray import RayEngine
+
+    with RayEngine(EngineConfig(kind="ray", workers=2)) as engine:
+        engine.start()
+        yield
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+def make_engine(request: pytest.FixtureRequest) -> Iterator[EngineMaker]:
+    """`make_engine(**settings)` opens an engine of either kind; all are closed after the test."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    with ExitStack() as opened:
+        yield lambda **settings: opened.enter_context(open_engine(EngineConfig(kind=request.param, **settings)))

@@ -1,0 +1,171 @@
+"""Kill a reindex at many points and look at what readers saw and where a rerun ends.
+
+`python -m tests.faults.kill --driver 50 --worker 20` prints one JSON line. Half the driver's kills hit a first run on an
+empty lake, half a run that follows a change, with a reader that opens the live index all the while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from index_builders.faiss_sharded import open_searcher
+from index_builders.manifest import read_manifest
+from infra.digest import generator
+from tests.pipelines.lakes import copy_of, result_of, rows_of, trichord, workspace_of, write_project, write_rows
+
+CHANGED = 30  # rows taken away before the second run
+
+
+class Scene:
+    """A corpus, its index, and the digests of uninterrupted runs before and after a change of the corpus."""
+
+    def __init__(self, folder: Path, records: int) -> None:
+        self.folder = folder
+        self.fresh = write_project(folder / "fresh", records=records)
+        self.old = copy_of(self.fresh.parent, folder / "old")
+        self.old_digest, self.old_s = self.run(self.old)
+        self.changed = copy_of(self.old.parent, folder / "changed")
+        write_rows(self.changed.parent / "corpus", rows_of(self.changed.parent / "corpus")[CHANGED:])
+        done = copy_of(self.changed.parent, folder / "done")
+        self.new_digest, self.new_s = self.run(done)
+
+    def run(self, project: Path) -> tuple[str, float]:
+        """Reindex without being disturbed: the digest and the seconds it took."""
+        started = time.monotonic()
+        summary = result_of(trichord("reindex", "--project", str(project), "--json"))
+        return summary["manifest_digest"], time.monotonic() - started
+
+    def kill_driver(self, point: int, points: int) -> dict[str, Any]:
+        """SIGKILL the driver after a share of the run's usual time, then rerun."""
+        first_run = point % 2 == 0
+        template, usual_s, wanted = (
+            (self.fresh, self.old_s, self.old_digest) if first_run else (self.changed, self.new_s, self.new_digest)
+        )
+        project = copy_of(template.parent, self.folder / f"driver-{point}")
+        allowed = {wanted} if first_run else {self.old_digest, self.new_digest}
+        driver = _start(project)
+        with Reader(project, allowed) as reader:
+            time.sleep(usual_s * (point + 1) / (points + 1))
+            finished = driver.poll() is not None
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            digest, _ = self.run(project)
+        shutil.rmtree(project.parent)
+        return {"finished": finished, "converged": digest == wanted, "reads": reader.reads, "wrong": reader.wrong}
+
+    def kill_worker(self, point: int, points: int) -> dict[str, Any]:
+        """SIGKILL one worker after a share of the run's usual time; the run must end well by itself."""
+        project = copy_of(self.fresh.parent, self.folder / f"worker-{point}")
+        driver = _start(project)
+        time.sleep(self.old_s * (point + 1) / (points + 1))
+        victims: list[psutil.Process] = []
+        while driver.poll() is None and not victims:
+            victims = [child for child in psutil.Process(driver.pid).children(recursive=True) if _is_worker(child)]
+            time.sleep(0.02)
+        if victims:
+            victims[int(generator("victim", point).integers(len(victims)))].kill()
+        out, err = driver.communicate(timeout=300)
+        ended = driver.returncode == 0
+        digest = json.loads(out.strip().splitlines()[-1])["manifest_digest"] if ended else None
+        shutil.rmtree(project.parent)
+        detail = "" if ended else err[-500:]
+        return {"killed": bool(victims), "converged": digest == self.old_digest, "detail": detail}
+
+
+class Reader(threading.Thread):
+    """Opens the live index again and again: it must always be whole, and one of the allowed ones."""
+
+    def __init__(self, project: Path, allowed: set[str]) -> None:
+        super().__init__(daemon=True)
+        self.workspace, self.allowed = workspace_of(project), allowed
+        self.reads, self.wrong = 0, Counter[str]()
+        self._stop_now = threading.Event()
+
+    def __enter__(self) -> Reader:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_now.set()
+        self.join()
+
+    def run(self) -> None:
+        """Read until stopped."""
+        while not self._stop_now.is_set():
+            try:
+                self._read()
+            except Exception as error:  # noqa: BLE001 - whatever a reader meets is what this counts
+                self.wrong[f"{type(error).__name__}: {error}"[:200]] += 1
+            self._stop_now.wait(0.05)
+
+    def _read(self) -> None:
+        workspace = self.workspace
+        live = workspace.publications.live()
+        if live is None:
+            return
+        manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+        searcher = open_searcher(workspace.storage, workspace.lake, manifest, live["fingerprint"])
+        self.reads += 1
+        if live["manifest_digest"] not in self.allowed or searcher.rows != json.loads(live["counts"])["rows_kept"]:
+            self.wrong["neither the old index nor the new one"] += 1
+
+
+def _start(project: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipelines", "reindex", "--project", str(project), "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """A process that runs tasks: no helper of multiprocessing (fork server, resource tracker)."""
+    try:
+        command = " ".join(process.cmdline())
+        return "resource_tracker" not in command and bool(process.parent()) and not process.children()
+    except psutil.Error:
+        return False
+
+
+def measure(driver: int, worker: int, records: int) -> dict[str, Any]:
+    """Kill at so many points. Returns counts, JSON-ready; `converged` must equal `kills`, `wrong` be empty."""
+    with tempfile.TemporaryDirectory(prefix="trichord-kill-") as folder:
+        scene = Scene(Path(folder), records)
+        drivers = [scene.kill_driver(point, driver) for point in range(driver)]
+        workers = [scene.kill_worker(point, worker) for point in range(worker)]
+    wrong = sum((item["wrong"] for item in drivers), Counter[str]())
+    return {
+        "driver": {
+            "kills": driver,
+            "after_the_end": sum(item["finished"] for item in drivers),
+            "converged": sum(item["converged"] for item in drivers),
+            "reads": sum(item["reads"] for item in drivers),
+            "wrong": dict(wrong),
+        },
+        "worker": {
+            "kills": worker,
+            "hit": sum(item["killed"] for item in workers),
+            "converged": sum(item["converged"] for item in workers),
+            "details": [item["detail"] for item in workers if item["detail"]],
+        },
+        "run_s": round(scene.old_s, 1),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--driver", type=int, default=50)
+    parser.add_argument("--worker", type=int, default=20)
+    parser.add_argument("--records", type=int, default=160)
+    options = parser.parse_args()
+    sys.stdout.write(json.dumps(measure(options.driver, options.worker, options.records)) + "\n")

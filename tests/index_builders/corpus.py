@@ -1,0 +1,89 @@
+"""Vector tables to index: clustered unit vectors in several sources and views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from index_builders.choose import IndexPlan
+from index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from index_builders.manifest import IndexManifest, write_manifest
+from infra.config import StorageConfig
+from infra.digest import address, generator
+from infra.lake.schema import vectors_schema
+from infra.lake.storage import Storage
+
+SPACE = "space-a"
+STORAGE = Storage(StorageConfig())
+
+
+def unit(rows: int, dimension: int, *seed: Any, clusters: int = 20) -> np.ndarray:
+    """float32 (rows, dimension), L2-normalised, in overlapping clusters."""
+    random = generator("vectors", *seed)
+    centres = generator("centres", dimension).normal(size=(clusters, dimension))
+    vectors = centres[random.integers(clusters, size=rows)] + 0.7 * random.normal(size=(rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def vector_table(vectors_ND: np.ndarray, name: str, *, views: Sequence[str] = ("fused",)) -> pa.Table:
+    """Rows of one split, each record in every view (with a vector of its own)."""
+    rows, dimension = vectors_ND.shape
+    keys = [f"{name}-{row // len(views):05d}" for row in range(rows)]
+    columns = {
+        "key": keys,
+        "view": [views[row % len(views)] for row in range(rows)],
+        "source": [name.split("/")[0]] * rows,
+        "split": [name] * rows,
+        "row_digest": [address(key) for key in keys],
+        "fingerprint": [SPACE] * rows,
+        "vector": list(vectors_ND),
+    }
+    return pa.table(columns, schema=vectors_schema(dimension))
+
+
+def tables(count: int, rows: int, dimension: int, *, views: Sequence[str] = ("fused",)) -> dict[str, pa.Table]:
+    """Vector shards by address, as the `vectors` table holds them."""
+    made = {}
+    for number in range(count):
+        name = f"source{number % 2}/{number}"
+        made[address(name)] = vector_table(unit(rows, dimension, number), name, views=views)
+    return made
+
+
+def build(
+    lake: str,
+    shards: dict[str, pa.Table],
+    groups: Sequence[Sequence[str]],
+    *,
+    views: Sequence[str] = ("fused",),
+    nlist: int | None = None,
+) -> IndexManifest:
+    """Build an index of these groups of vector shards and write its manifest."""
+    dimension = len(next(iter(shards.values())).column("vector")[0])
+    kind: Any = "ivf_flat" if nlist else "flat"
+    quantiser = put_quantiser(STORAGE, lake, matrix(shards), nlist, seed=7) if nlist else None
+    builder = FaissBuilder(
+        plan=IndexPlan(kind=kind, nlist=nlist, reason="test"),
+        dimension=dimension,
+        fingerprint=SPACE,
+        views=tuple(views),
+        quantiser=quantiser,
+    )
+    made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
+    manifest = builder.manifest(made)
+    write_manifest(STORAGE, lake, manifest)
+    return manifest
+
+
+def matrix(shards: dict[str, pa.Table]) -> np.ndarray:
+    """All vectors, in order of address."""
+    return np.concatenate(list(blocks(shards)))
+
+
+def blocks(shards: dict[str, pa.Table]) -> Iterator[np.ndarray]:
+    """The vectors of each shard, in order of address."""
+    for name in sorted(shards):
+        yield np.array(shards[name].column("vector").to_pylist(), dtype=np.float32)

@@ -1,0 +1,147 @@
+"""Tasks of the engine tests; workers import them from here."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def square(item: int) -> int:
+    return item * item
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Squares, except for the items that raise, die or never end; notes every attempt in a folder."""
+
+    folder: str
+    kinds: dict[int, str]
+    cured_after: int | None = None
+
+    def __call__(self, item: int) -> int:
+        attempts = sorted(Path(self.folder).glob(f"{item}.*"))
+        Path(self.folder, f"{item}.{len(attempts)}").touch()
+        if self.cured_after is not None and len(attempts) >= self.cured_after:
+            return square(item)
+        match self.kinds.get(item):
+            case "raise":
+                raise KeyError(f"item {item}")
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "segfault":
+                ctypes.string_at(0)
+            case "exit":
+                os._exit(3)
+            case "hang":
+                select.select([], [], [])
+        return square(item)
+
+    def attempts(self, item: int) -> int:
+        return len(list(Path(self.folder).glob(f"{item}.*")))
+
+
+@dataclass
+class Counting:
+    """A task with state: how many items this instance has seen."""
+
+    maker: str
+    seen: int = 0
+
+    def __call__(self, item: int) -> tuple[str, int]:
+        self.seen += 1
+        return self.maker, self.seen
+
+
+@dataclass(frozen=True)
+class MakeCounting:
+    """A factory that notes each call."""
+
+    folder: str
+
+    def __call__(self) -> Counting:
+        Path(self.folder, str(os.getpid())).touch(exist_ok=False)
+        return Counting(str(os.getpid()))
+
+
+def raising_factory() -> Counting:
+    raise OSError("the model is not there")
+
+
+def dying_factory() -> Counting:
+    os._exit(9)
+
+
+def make_square() -> object:
+    return square
+
+
+def process_id(item: int) -> int:
+    return os.getpid()
+
+
+def loaded_modules(item: int) -> set[str]:
+    return {name for name in ("torch", "ray", "faiss", "deltalake") if name in sys.modules}
+
+
+def thread_setting(item: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+def talk(item: int) -> int:
+    sys.stdout.write(f"said {item}\n")
+    sys.stdout.flush()
+    return item
+
+
+def never_ends(item: int) -> None:
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    select.select([], [], [])
+
+
+def unpicklable_result(item: int) -> object:
+    return lambda: item
+
+
+def emit_words(document: tuple[str, str]) -> pa.Table:
+    name, text = document
+    words = text.split()
+    return pa.table(
+        {"document": [name] * len(words), "group_key": pa.array(words, pa.string()), "at": list(range(len(words)))}
+    )
+
+
+def emit_nothing_of_x(document: tuple[str, str]) -> pa.Table:
+    if document[0] == "x":
+        raise ValueError("x cannot be emitted")
+    return emit_words(document)
+
+
+def emit_without_key(document: tuple[str, str]) -> pa.Table:
+    return pa.table({"other": [document[0]]})
+
+
+def rows_of(bucket: pa.Table) -> list[tuple[str, str, int]]:
+    return [(row["group_key"], row["document"], row["at"]) for row in bucket.to_pylist()]
+
+
+def failing_reduce(bucket: pa.Table) -> int:
+    raise ValueError("no reduce")
+
+
+@dataclass(frozen=True)
+class MakeTrouble:
+    """A factory of Trouble."""
+
+    folder: str
+    kinds: dict[int, str]
+
+    def __call__(self) -> Trouble:
+        return Trouble(self.folder, self.kinds)

@@ -1,0 +1,104 @@
+"""What only the local engine promises: lean workers, no orphans, an untouched stdout."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.config import EngineConfig
+from infra.engines import Done
+from infra.engines.local import LocalEngine
+from tests.infra import engine_tasks as tasks
+
+ROOT = Path(__file__).parents[2]
+DRIVER = """
+import sys
+from infra.config import EngineConfig
+from infra.engines import open_engine
+from tests.infra import engine_tasks as tasks
+with open_engine(EngineConfig(workers=2)) as engine:
+    for outcome in engine.map({task}, range({items})):
+        print(outcome, file=sys.stderr)
+"""
+
+
+def start_driver(task: str, items: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(task=task, items=items)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_end(pid: int, limit_s: float = 30) -> None:
+    """Wait until a process that may not be our child has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], limit_s)[0], f"process {pid} still runs"
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_driver_leaves_no_worker_behind(how: signal.Signals) -> None:
+    driver = start_driver("tasks.never_ends", 2)
+    assert driver.stdout is not None
+    workers = [int(driver.stdout.readline()) for _ in range(2)]
+    driver.send_signal(how)
+    driver.wait()
+    for pid in workers:
+        wait_for_end(pid)
+    driver.communicate()
+
+
+def test_workers_import_only_what_their_task_needs() -> None:
+    with LocalEngine(EngineConfig(workers=1)) as engine:
+        assert list(engine.map(tasks.loaded_modules, [0])) == [Done(0, set())]
+
+
+def test_stdout_of_tasks_goes_where_the_drivers_goes() -> None:
+    driver = start_driver("tasks.talk", 2)
+    said, log = driver.communicate()
+    assert sorted(said.splitlines()) == ["said 0", "said 1"], log
+
+
+def test_workers_are_kept_between_maps_and_ended_by_close() -> None:
+    with LocalEngine(EngineConfig(workers=1)) as engine:
+        (first,) = engine.map(tasks.process_id, [0])
+        (second,) = engine.map(tasks.process_id, [0])
+        assert isinstance(first, Done)
+        assert first == second
+        os.kill(first.result, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first.result, 0)
+
+
+def test_a_map_that_is_dropped_ends_what_was_under_way() -> None:
+    with LocalEngine(EngineConfig(workers=2)) as engine:
+        outcomes = engine.map(tasks.process_id, iter(range(100)))
+        first = next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+        assert isinstance(first, Done)
+        assert [outcome.result for outcome in engine.map(tasks.square, range(3)) if isinstance(outcome, Done)]
+
+
+def test_workers_killed_from_outside_cost_no_item() -> None:
+    with LocalEngine(EngineConfig(workers=2, retries=2)) as engine:
+        answered = []
+        for outcome in engine.map(tasks.process_id, range(40)):
+            assert isinstance(outcome, Done)
+            answered.append(outcome.item)
+            if outcome.item % 8 == 0:
+                os.kill(outcome.result, signal.SIGKILL)
+        assert sorted(answered) == list(range(40))

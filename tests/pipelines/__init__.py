@@ -1,0 +1,3 @@
+"""Tests of the jobs."""
+
+from __future__ import annotations

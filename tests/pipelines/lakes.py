@@ -1,0 +1,82 @@
+"""Small lakes for tests: a demo corpus, a project on it, and copies of a lake that was indexed once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.project import load_project
+from pipelines.demo.corpus import write_corpus
+from pipelines.workspace import Workspace
+
+RECORDS = 160
+SETTINGS: dict[str, Any] = {
+    "prepare": {"rows_per_split": 24},
+    "model": {"dimension": 32, "hidden": 64},
+    "train": {"epochs": 2, "batch_size": 64},
+    "index": {"rows_per_shard": 64},
+    "gate": {"min_over_chance": 0.0},
+}
+
+
+def write_project(folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS) -> Path:
+    """A corpus in `folder/corpus` and a project file on it."""
+    write_corpus(folder / "corpus", records=records, seed=7)
+    source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
+    path = folder / "trichord.yaml"
+    path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], **settings}))
+    return path
+
+
+def workspace_of(project: Path, *overrides: str) -> Workspace:
+    """Open a project."""
+    return Workspace(load_project(project, list(overrides)))
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    """Copy corpus, project and lake elsewhere; returns the project file. A lake knows no absolute path."""
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    return target / "trichord.yaml"
+
+
+def trichord(*arguments: str, check: int | None = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would."""
+    command = [sys.executable, "-m", "pipelines", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
+    if check is not None:
+        assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
+    return done
+
+
+def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The result: the last line on stdout."""
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def rows_of(corpus: Path) -> list[dict[str, Any]]:
+    """The manifest's rows."""
+    return [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()]
+
+
+def write_rows(corpus: Path, rows: list[dict[str, Any]]) -> None:
+    """Replace the manifest, atomically."""
+    new = corpus / "manifest.tmp"
+    new.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    os.replace(new, corpus / "manifest.jsonl")
+
+
+def addresses(workspace: Workspace) -> dict[str, dict[str, str]]:
+    """Address and SHA-256 of every shard of every table's head."""
+    tables = ("records", "rejects", "signatures", "duplicates", "vectors")
+    return {
+        name: {address: ref.sha256 for address, ref in workspace.table(name).shards().items()} for name in tables
+    }

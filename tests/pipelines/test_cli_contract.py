@@ -1,0 +1,81 @@
+"""What scripts may rely on (docs/cli.md): verbs, keys of the JSON results, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.pipelines.lakes import result_of, trichord
+
+VERBS = {
+    "init", "schema", "demo", "plan", "reindex", "search", "evaluate", "publish", "rollback", "status", "explain",
+    "rejects", "verify", "gc", "doctor",
+}  # fmt: skip
+REINDEX = {
+    "manifest_digest", "publication", "fingerprint", "rows_in", "rows_kept", "rows_rejected", "rows_duplicate",
+    "shards_made", "shards_reused", "touched", "unchanged", "evaluation", "seconds",
+}  # fmt: skip
+VIEWS = {"text", "image", "audio", "fused"}
+
+
+def test_help_names_every_verb():
+    shown = trichord("--help").stdout
+    assert all(verb in shown for verb in VERBS)
+
+
+def test_reindex_prints_what_the_manual_says(indexed):
+    assert set(indexed[1]) == REINDEX
+    assert {item["table"] for item in indexed[1]["touched"]} == {
+        "records", "rejects", "signatures", "duplicates", "vectors", "index",
+    }  # fmt: skip
+
+
+def test_evaluate_prints_the_matrix_and_the_mixed_gallery(indexed):
+    result = result_of(trichord("evaluate", "--project", str(indexed[0]), "--json"))
+    assert set(result["recall_at_10"]) == {"text", "image", "audio"}
+    assert all(set(cells) == VIEWS for cells in result["recall_at_10"].values())
+    assert {"recall_at_10", "ndcg_at_10", "retention"} <= set(result["mixed"])
+    assert {"text", "image", "audio"} <= set(result["mixed"]["retention"])
+    assert result["records"] > 0
+
+
+def test_search_prints_hits(indexed):
+    result = result_of(trichord("search", "--text", "a red circle", "-k", "3", "--project", str(indexed[0]), "--json"))
+    assert {"publication", "fingerprint", "hits"} <= set(result)
+    assert all({"key", "score", "view", "source"} <= set(hit) for hit in result["hits"])
+    assert len(result["hits"]) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("plan",), ("status",), ("verify",), ("gc",), ("rejects", "ls"), ("doctor",)],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_every_verb_speaks_json_and_prose(indexed, arguments):
+    assert isinstance(result_of(trichord(*arguments, "--project", str(indexed[0]), "--json")), dict)
+    assert trichord(*arguments, "--project", str(indexed[0])).stdout.strip()
+
+
+def test_a_wrong_setting_exits_2_and_names_it(indexed):
+    done = trichord("plan", "--project", str(indexed[0]), "--set", "train.epoch=3", check=2)
+    assert "train.epoch" in done.stderr
+    assert "epochs" in done.stderr
+    assert "Traceback" not in done.stderr
+    trichord("plan", "--project", "no-such-file.yaml", check=2)
+
+
+def test_a_source_that_is_not_there_exits_7(indexed, tmp_path):
+    done = trichord(
+        "reindex", "--project", str(indexed[0]), "--set", "sources.0.path=/no/such/manifest.jsonl", "--json",
+        "--set", f"lake={tmp_path}", check=7,
+    )  # fmt: skip
+    event = json.loads(done.stderr.strip().splitlines()[-1])
+    assert event["event"] == "error"
+    assert event["exit_code"] == 7
+
+
+def test_init_writes_a_file_that_loads(tmp_path):
+    trichord("init", str(tmp_path / "trichord.yaml"))
+    assert json.loads(trichord("schema").stdout)["properties"]["sources"]
+    trichord("init", str(tmp_path / "trichord.yaml"), check=2)

@@ -1,0 +1,127 @@
+"""The gate and the commit: a refused candidate publishes nothing, a rollback is one commit."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
+from infra.lake.table import Publications
+from pipelines.maintain import gc, verify
+from pipelines.publish import Candidate, publish, rollback
+from pipelines.search import open_live
+from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_rows
+
+
+def _half(lake_copy):
+    corpus = lake_copy.parent / "corpus"
+    write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
+
+
+def test_a_failed_gate_publishes_nothing_and_exits_3(lake_copy, indexed):
+    _half(lake_copy)
+    done = trichord("reindex", "--project", str(lake_copy), "--json", check=3)
+    assert "rows_against_live" in done.stderr
+    status = result_of(trichord("status", "--project", str(lake_copy), "--json"))
+    assert status["live"]["publication"] == indexed[1]["publication"]
+    assert status["candidate"]["verdict"]["passed"] is False
+    trichord("publish", "--project", str(lake_copy), check=3)
+    assert trichord("search", "--text", "a red circle", "--project", str(lake_copy), "--json").returncode == 0
+
+
+def test_a_verdict_that_is_no_pass_is_never_published(indexed):
+    workspace = workspace_of(indexed[0])
+    candidate = Candidate(
+        manifest="", manifest_digest="0" * 64, inputs_digest="", model="", fingerprint="", table_versions={}, counts={},
+        recipe={},
+    )  # fmt: skip
+    with pytest.raises(GateFailed):
+        publish(workspace, candidate, {"passed": False, "checks": [], "evaluation": {}})
+    assert len(workspace.publications.rows()) == 1
+
+
+def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
+    _half(lake_copy)
+    loose = ["--set", "gate.max_row_drop=1", "--set", "gate.max_recall_drop=1"]
+    summary = result_of(trichord("reindex", "--no-publish", "--project", str(lake_copy), "--json", *loose))
+    workspace = workspace_of(lake_copy)
+    assert summary["publication"] is None
+    assert workspace.publications.live()["manifest_digest"] == indexed[1]["manifest_digest"]
+    trichord("publish", "--project", str(lake_copy))
+    assert workspace.publications.live()["manifest_digest"] == summary["manifest_digest"]
+    rollback(workspace)
+    assert workspace.publications.live()["manifest_digest"] == indexed[1]["manifest_digest"]
+    assert [row["kind"] for row in workspace.publications.rows()] == ["publish", "publish", "rollback"]
+    assert verify(workspace)["publications"] == 2
+    assert len(open_live(workspace).searcher.search(open_live(workspace).model.encode(_query(workspace), "fused")[0], 3)
+               .rows(0)) == 3  # fmt: skip
+
+
+def _query(workspace):
+    from pipelines.search import read_query
+
+    return read_query(workspace.project.prepare, "two blue squares", None, None)
+
+
+def test_a_client_of_another_space_is_refused(lake_copy, indexed):
+    other = trichord(
+        "reindex", "--project", str(lake_copy), "--set", "train.seed=5", "--set", "lake=other-lake", "--json",
+        cwd=lake_copy.parent,
+    )  # fmt: skip
+    stranger = workspace_of(lake_copy, f"lake={lake_copy.parent / 'other-lake'}")
+    model = stranger.path(stranger.publications.live()["model"])
+    assert result_of(other)["fingerprint"] != indexed[1]["fingerprint"]
+    with pytest.raises(FingerprintMismatch):
+        open_live(workspace_of(lake_copy), model)
+    refused = trichord("search", "--text", "x", "--model", model, "--project", str(lake_copy), check=6)
+    assert "space" in refused.stderr
+
+
+@pytest.mark.parametrize("where", ["records", "vectors", "index", "models"])
+def test_verify_finds_one_flipped_bit(lake_copy, where):
+    folder = lake_copy.parent / "lake" / where
+    ending = {"index": ".faiss", "models": ".safetensors"}.get(where, ".parquet")
+    victim = sorted(path for path in folder.rglob(f"*{ending}"))[0]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.chmod(0o644)
+    victim.write_bytes(data)
+    with pytest.raises(StorageError, match="problems"):
+        verify(workspace_of(lake_copy))
+
+
+def test_gc_removes_only_what_nothing_names(lake_copy):
+    workspace = workspace_of(lake_copy, "gc_grace_s=0")
+    stray = lake_copy.parent / "lake" / "records" / "aa" / ("a" * 32 + "." + "b" * 64 + ".parquet")
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"left by a crash")
+    listed = gc(workspace, delete=False)
+    assert stray.exists()
+    assert not listed["removed"]
+    assert str(stray.relative_to(lake_copy.parent / "lake")) in listed["paths"]
+    gc(workspace, delete=True)
+    assert not stray.exists()
+    assert verify(workspace)["files"] > 0
+    assert open_live(workspace).searcher.rows > 0
+
+
+def test_two_writers_never_both_publish(indexed, tmp_path):
+    workspace = workspace_of(indexed[0])
+    row = workspace.publications.rows()[0]
+    one, other = (Publications(workspace.storage, str(tmp_path / "lake")) for _ in range(2))
+    assert one.rows() == other.rows() == []
+    one.append(row)
+    with pytest.raises(CommitConflict):
+        other.append(dict(row, publication="the-other"))
+    assert [r["publication"] for r in one.rows()] == [row["publication"]]
+
+
+def test_a_candidate_is_not_published_over_one_that_its_gate_did_not_see(lake_copy):
+    workspace = workspace_of(lake_copy)
+    live = workspace.publications.live()
+    candidate = Candidate(
+        manifest=live["manifest"], manifest_digest="1" * 64, inputs_digest="", model="", fingerprint="",
+        table_versions={}, counts={}, recipe={},
+    )  # fmt: skip
+    with pytest.raises(CommitConflict):
+        publish(workspace, candidate, {"passed": True, "checks": [], "evaluation": {}, "against": "an-older-one"})
+    assert workspace.publications.live() == live

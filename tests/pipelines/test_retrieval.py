@@ -1,0 +1,307 @@
+"""Every retrieval measure equals its plain-loop definition, and the galleries hold what DESIGN section 7 says."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.digest import generator
+from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from pipelines.evaluation.ranking import rank
+from pipelines.evaluation.retrieval import evaluate, mixed_score
+
+K = 3
+
+
+def _unit(random: np.random.Generator, rows: int, dimension: int = 6) -> np.ndarray:
+    vectors = random.normal(size=(rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def held_out_of(seed: int, rows: int, *, captions: int = 0, complete: bool = False) -> HeldOut:
+    """Random records: some without text, image or audio, some of equal text, some with only one caption."""
+    random = generator("held out", seed)
+    present = random.random((rows, 3)) < (2 if complete else 0.75)
+    ids = random.integers(2**63, size=max(1, rows * 2 // 3))  # as large as digests are
+    texts = np.where(present[:, 0], random.choice(ids, size=rows), -1)
+    other = present[:, 0] & (random.random(rows) < 0.7)
+    further = np.flatnonzero(other)
+    rows_of = random.choice(further, size=captions) if captions and len(further) else None
+    return HeldOut(
+        keys=tuple(f"r{seed}-{row}" for row in range(rows)),
+        text_ids=texts,
+        present=present,
+        queries={name: _unit(random, rows) for name in MODALITIES},
+        other_caption=other,
+        gallery={form: _unit(random, rows) for form in FORMS},
+        captions=None if rows_of is None else _unit(random, len(rows_of)),
+        caption_rows=rows_of,
+    )
+
+
+# --- the reference: one item after the other, as one would say it ---
+
+
+def _names(h: HeldOut, row: int) -> set[str]:
+    return {name for i, name in enumerate(MODALITIES) if h.present[row, i]}
+
+
+def _may_answer(h: HeldOut, row: int, query: str, form: str) -> bool:
+    parts = set(form.split("+"))
+    return parts <= _names(h, row) and (query not in parts or (query == "text" and bool(h.other_caption[row])))
+
+
+def _relevant(h: HeldOut, a: int, b: int) -> bool:
+    return a == b or (h.text_ids[a] >= 0 and h.text_ids[a] == h.text_ids[b])
+
+
+def _ranking(query: np.ndarray, gallery: list[tuple[int, np.ndarray]]) -> list[int]:
+    scores = [float(query @ vector) for _, vector in gallery]
+    return sorted(range(len(gallery)), key=lambda item: (-scores[item], item))[:K]
+
+
+def _measures(relevances: list[bool], total: int) -> tuple[float, float, float]:
+    gain = sum(1 / math.log2(place + 2) for place, hit in enumerate(relevances) if hit)
+    ideal = sum(1 / math.log2(place + 2) for place in range(min(K, total)))
+    return sum(relevances) / K, sum(relevances) / total, gain / ideal
+
+
+def _ask(h: HeldOut, query: str, row: int, gallery: list[tuple[int, np.ndarray]]) -> tuple[float, float, float]:
+    places = _ranking(h.queries[query][row], gallery)
+    total = sum(_relevant(h, row, item) for item, _ in gallery)
+    return _measures([_relevant(h, row, gallery[place][0]) for place in places], total)
+
+
+def _fused_form(h: HeldOut, row: int, query: str) -> str | None:
+    able = [form for form in FORMS if _may_answer(h, row, query, form)]
+    return max(able, key=lambda form: form.count("+")) if able else None
+
+
+def _drawn_form(h: HeldOut, row: int, query: str, seed: int) -> str | None:
+    able = [form for form in FORMS if _may_answer(h, row, query, form)]
+    number = generator(seed, "mixed", h.keys[row]).random(3)[MODALITIES.index(query)]
+    return able[int(number * len(able))] if able else None
+
+
+def _close(found: float | None, expected: list[float]) -> bool:
+    if not expected:
+        return found is None
+    return found is not None and abs(found - sum(expected) / len(expected)) < 2e-6
+
+
+CASES = st.tuples(st.integers(0, 10_000), st.integers(1, 25))
+
+
+@given(CASES)
+@settings(max_examples=40, deadline=None)
+def test_the_matrix_equals_its_plain_definition(case):
+    h = held_out_of(*case)
+    report = evaluate(h, K, seed=1)
+    for query in MODALITIES:
+        for target in (*MODALITIES, "fused"):
+            forms = {r: _fused_form(h, r, query) if target == "fused" else target for r in range(len(h.keys))}
+            standing = [r for r, form in forms.items() if form and set(form.split("+")) <= _names(h, r)]
+            gallery = [(r, h.gallery[str(forms[r])][r]) for r in standing]
+            asking = [r for r in standing if query in _names(h, r) and _may_answer(h, r, query, str(forms[r]))]
+            results = [_ask(h, query, r, gallery) for r in asking]
+            for place, name in enumerate(("precision", "recall", "ndcg")):
+                assert _close(report[f"{name}_at_{K}"][query][target], [result[place] for result in results])
+            assert report["counts"][query][target] == {"queries": len(asking), "gallery": len(gallery)}
+            assert _close(report["chance"][query][target], [min(1.0, K / len(gallery))] if asking else [])
+
+
+@given(CASES, st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_the_mixed_gallery_equals_its_plain_definition(case, seed):
+    h = held_out_of(*case)
+    report = evaluate(h, K, seed)["mixed"]
+    every: dict[str, list] = {"recall": [], "ndcg": [], "alone": [], "forms": [], "top": [], "truth": []}
+    for query in MODALITIES:
+        one: dict[str, list] = {name: [] for name in every}
+        forms = {r: form for r in range(len(h.keys)) if (form := _drawn_form(h, r, query, seed))}
+        gallery = [(r, h.gallery[form][r]) for r, form in forms.items()]
+        for row in (r for r in forms if query in _names(h, r)):
+            _, recall, ndcg = _ask(h, query, row, gallery)
+            alike = [r for r in range(len(h.keys)) if _may_answer(h, r, query, forms[row])]
+            one["recall"].append(recall)
+            one["ndcg"].append(ndcg)
+            one["alone"].append(_ask(h, query, row, [(r, h.gallery[forms[row]][r]) for r in alike])[1])
+            one["forms"].append(forms[row])
+            one["top"] += [forms[gallery[place][0]] for place in _ranking(h.queries[query][row], gallery)]
+            one["truth"] += [form for r, form in forms.items() if _relevant(h, row, r)]
+        _check_mixed(report["by_query"][query], one)
+        for name, values in one.items():
+            every[name] += values
+    _check_mixed(report, every)
+    score = mixed_score(h, K, seed)
+    assert _close(score, every["ndcg"]) if every["ndcg"] else score == 0.0
+
+
+def _check_mixed(report: dict, expected: dict[str, list]) -> None:
+    assert report["queries"] == len(expected["recall"])
+    assert _close(report[f"recall_at_{K}"], expected["recall"])
+    assert _close(report[f"ndcg_at_{K}"], expected["ndcg"])
+    assert set(report["retention"]) == set(expected["forms"])
+    for form, found in [*report["retention"].items(), (None, report["retention_overall"])]:
+        chosen = [n for n, own in enumerate(expected["forms"]) if form in (None, own)]
+        alone = sum(expected["alone"][n] for n in chosen)
+        assert _close(found, [sum(expected["recall"][n] for n in chosen) / alone] if alone else [])
+    assert set(report["share"]) == set(expected["top"]) | set(expected["truth"])
+    for form, share in report["share"].items():
+        for name in ("top", "truth"):
+            assert abs(share[name] - expected[name].count(form) / len(expected[name])) < 2e-6
+
+
+@given(CASES, st.integers(0, 12))
+@settings(max_examples=40, deadline=None)
+def test_the_gallery_of_all_views_equals_its_plain_definition(case, captions):
+    h = held_out_of(*case, captions=captions)
+    report = evaluate(h, K, seed=0)["all_views"]
+    items = [(name, r, h.gallery[name][r]) for name in MODALITIES for r in range(len(h.keys)) if name in _names(h, r)]
+    if h.captions is not None and h.caption_rows is not None:
+        items += [("text", int(r), vector) for r, vector in zip(h.caption_rows, h.captions, strict=True)]
+    for query in MODALITIES:
+        recall: dict[str, list[float]] = {name: [] for name in MODALITIES}
+        top: list[str] = []
+        truth: list[str] = []
+        asking = [
+            r
+            for r in range(len(h.keys))
+            if query in _names(h, r) and any(_may_answer(h, r, query, name) for name in MODALITIES)
+        ]
+        for row in asking:
+            own_source = not _may_answer(h, row, query, query)
+            gallery = [item for item in items if not (own_source and item[:2] == (query, row))]
+            places = _ranking(h.queries[query][row], [(r, vector) for _, r, vector in gallery])
+            top += [gallery[place][0] for place in places]
+            truth += [name for name, r, _ in gallery if _relevant(h, row, r)]
+            for target in (name for name in MODALITIES if _may_answer(h, row, query, name)):
+                wanted = [p for p, (name, r, _) in enumerate(gallery) if name == target and _relevant(h, row, r)]
+                recall[target].append(len(set(wanted) & set(places)) / len(wanted))
+        if not asking:
+            assert report[query] is None
+            continue
+        assert (report[query]["gallery"], report[query]["queries"]) == (len(items), len(asking))
+        for target in MODALITIES:
+            assert _close(report[query][f"recall_at_{K}"][target], recall[target])
+            assert abs(report[query]["share"][target]["top"] - top.count(target) / len(top)) < 2e-6
+            assert abs(report[query]["share"][target]["truth"] - truth.count(target) / len(truth)) < 2e-6
+
+
+def test_a_perfect_space_scores_one_and_a_collapsed_one_scores_chance():
+    rows, random = 200, generator("perfect")
+    exact = _unit(random, rows, 32)
+    same = np.tile(exact[:1], (rows, 1))
+    for vectors in (exact, same):
+        h = HeldOut(
+            keys=tuple(f"k{row}" for row in range(rows)),
+            text_ids=np.arange(rows),
+            present=np.ones((rows, 3), bool),
+            queries=dict.fromkeys(MODALITIES, vectors),
+            other_caption=np.ones(rows, bool),
+            gallery=dict.fromkeys(FORMS, vectors),
+        )
+        report, expected = evaluate(h, 10, 0), 1.0 if vectors is exact else 0.05
+        cells = [value for row in report["recall_at_10"].values() for value in row.values() if value is not None]
+        assert len(cells) == 10  # image to image and audio to audio cannot be asked
+        assert cells == [expected] * 10
+        assert report["mixed"]["recall_at_10"] == expected
+        assert report["chance"]["text"]["image"] == report["mixed"]["chance"] == 0.05
+        if vectors is exact:
+            assert report["mixed"]["ndcg_at_10"] == mixed_score(h, 10, 0) == 1.0
+            assert set(report["mixed"]["retention"].values()) == {1.0}
+            assert report["mixed"]["by_query"]["text"]["retention"].keys() == set(FORMS)
+            for form, share in report["mixed"]["share"].items():
+                assert share["truth"] > 0.02, form
+
+
+def test_a_space_in_which_texts_find_texts_loses_its_pictures_in_the_mixed_gallery():
+    rows, random = 300, generator("gap")
+    content, noise = _unit(random, rows, 24), 0.3
+    offset = dict(zip(MODALITIES, 1.5 * np.eye(27)[24:], strict=True))
+
+    def embedded(name: str) -> np.ndarray:
+        vectors = np.pad(content + noise * _unit(random, rows, 24), ((0, 0), (0, 3))) + offset[name]
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    h = HeldOut(
+        keys=tuple(f"k{row}" for row in range(rows)),
+        text_ids=np.arange(rows),
+        present=np.tile([True, True, False], (rows, 1)),
+        queries={name: embedded(name) for name in MODALITIES},
+        other_caption=np.ones(rows, bool),
+        gallery={form: embedded(form.split("+")[0]) for form in FORMS},
+    )
+    report = evaluate(h, 10, 0)
+    text = report["mixed"]["by_query"]["text"]
+    assert report["recall_at_10"]["text"]["image"] > 0.9
+    assert text["retention"]["text"] > 0.9
+    assert text["retention"]["image"] < 0.3
+    assert text["share"]["image"]["top"] < 0.1 < 0.25 < text["share"]["image"]["truth"]
+    assert report["all_views"]["text"]["recall_at_10"]["image"] < 0.1
+
+
+def test_a_records_drawn_form_does_not_depend_on_the_others_or_on_their_order():
+    h = held_out_of(5, 40, complete=True)
+    order = generator("order").permutation(40)
+    shuffled = HeldOut(
+        keys=tuple(h.keys[row] for row in order),
+        text_ids=h.text_ids[order],
+        present=h.present[order],
+        queries={name: vectors[order] for name, vectors in h.queries.items()},
+        other_caption=h.other_caption[order],
+        gallery={name: vectors[order] for name, vectors in h.gallery.items()},
+    )
+    assert evaluate(shuffled, 5, 3) == evaluate(h, 5, 3)
+    assert evaluate(h, 5, 4) != evaluate(h, 5, 3)
+
+
+def test_the_report_is_json_also_where_nothing_can_be_asked():
+    for h in (held_out_of(1, 0), held_out_of(2, 1), held_out_of(3, 12)):
+        report = evaluate(h, 10, 0)
+        assert json.loads(json.dumps(report, allow_nan=False)) == report
+    nothing = evaluate(held_out_of(1, 0), 10, 0)
+    assert nothing["mixed"]["recall_at_10"] is None
+    assert nothing["all_views"] == dict.fromkeys(MODALITIES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keys": ("a", "a")},
+        {"text_ids": np.zeros(3, int)},
+        {"present": np.ones((2, 2), bool)},
+        {"queries": {"text": np.zeros((2, 6), np.float32)}},
+        {"gallery": {"text": np.zeros((2, 6), np.float32)}},
+        {"gallery": {form: np.zeros((3, 6), np.float32) for form in FORMS}},
+        {"queries": {"smell": np.zeros((2, 6), np.float32)}},
+        {"captions": np.zeros((1, 6), np.float32)},
+    ],
+)
+def test_held_out_parts_that_contradict_each_other_are_a_callers_mistake(change):
+    sound = held_out_of(0, 2, complete=True)
+    fields = {name: getattr(sound, name) for name in HeldOut.__slots__}
+    assert isinstance(HeldOut(**fields), HeldOut)
+    with pytest.raises(ValueError):
+        HeldOut(**(fields | change))
+
+
+def test_a_query_without_anything_relevant_is_a_callers_mistake():
+    one = _unit(generator("one"), 1)
+    with pytest.raises(ValueError, match="query 0"):
+        rank(one, np.array([4]), one, np.array([5]), 1)
+    with pytest.raises(ValueError, match="query 0"):
+        rank(one, np.array([4]), one, np.array([4]), 1, excluded_N=np.array([0]))
+    with pytest.raises(ValueError, match="k is 0"):
+        rank(one, np.array([4]), one, np.array([4]), 0)
+
+
+def test_the_forms_are_all_sets_of_modalities():
+    sets = [set(form.split("+")) for form in FORMS]
+    assert sets == [set(c) for size in (1, 2, 3) for c in combinations(MODALITIES, size)]

@@ -1,0 +1,3 @@
+"""Pure functions on batches; they know no engine, no table and no model."""
+
+from __future__ import annotations

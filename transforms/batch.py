@@ -1,0 +1,146 @@
+"""The values that flow through a chain: rows with their media beside them, decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import compress
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]  # (H, W, 3), RGB
+Samples = npt.NDArray[np.float32]  # (T,), mono, in [-1, 1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waveform:
+    """Mono sound: float32 samples (T,) in [-1, 1] and their rate."""
+
+    samples: Samples
+    rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What a record is besides its media. `meta` and `payload` are canonical JSON."""
+
+    key: str
+    source: str = ""
+    split: str = ""
+    group: str = ""
+    subset: str = ""
+    text: str | None = None
+    captions: tuple[str, ...] = ()
+    meta: str = "{}"
+    payload: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A row that was left out: the op that refused it, a reason code, the evidence, and where its bytes are."""
+
+    key: str
+    source: str
+    split: str
+    op: str
+    reason: str
+    detail: str
+    payload: str
+
+
+def reject_of(row: Row, op: str, reason: str, detail: str) -> Reject:
+    """The reject that stands for a row."""
+    return Reject(
+        key=row.key, source=row.source, split=row.split, op=op, reason=reason, detail=detail, payload=row.payload
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """N rows and, side by side with them, N of each medium; what was rejected so far travels along.
+
+    A medium is raw (bytes as read), then decoded; None where the row has none. Media fields left out are all None.
+    """
+
+    rows: tuple[Row, ...] = ()
+    raw_images: tuple[bytes | None, ...] = ()
+    raw_audios: tuple[bytes | None, ...] = ()
+    images: tuple[Image | None, ...] = ()
+    waves: tuple[Waveform | None, ...] = ()
+    scores: tuple[Mapping[str, float], ...] = ()
+    rejects: tuple[Reject, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in _COLUMNS[1:]:
+            column = getattr(self, name)
+            if not column and self.rows:
+                object.__setattr__(self, name, (({} if name == "scores" else None),) * len(self.rows))
+            elif len(column) != len(self.rows):
+                raise ValueError(f"{name} has {len(column)} values for {len(self.rows)} rows")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        texts: Sequence[str | None] | None = None,
+        images: Sequence[Image | None] | None = None,
+        waves: Sequence[Waveform | None] | None = None,
+    ) -> Batch:
+        """A batch of queries; their keys are their positions.
+
+        Raises:
+            ValueError: the modalities given have different lengths, or none is given.
+        """
+        given = [values for values in (texts, images, waves) if values is not None]
+        if not given:
+            raise ValueError("a batch of queries needs texts, images or waves")
+        size = len(given[0])
+        rows = tuple(Row(key=str(i), text=text) for i, text in enumerate(texts if texts is not None else [None] * size))
+        return cls(rows=rows, images=tuple(images or ()), waves=tuple(waves or ()))
+
+    def select(self, mask: Sequence[bool]) -> Batch:
+        """The rows where `mask` is true, with every reject.
+
+        Raises:
+            ValueError: the mask has another length.
+        """
+        if len(mask) != len(self.rows):
+            raise ValueError(f"a mask of {len(mask)} values for {len(self.rows)} rows")
+        if all(mask):
+            return self
+        return replace(self, **{name: tuple(compress(getattr(self, name), mask)) for name in _COLUMNS})
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Rows start … stop-1, without the rejects."""
+        return replace(self, rejects=(), **{name: getattr(self, name)[start:stop] for name in _COLUMNS})
+
+    def reject(self, reasons: Mapping[int, tuple[str, str]], op: str) -> Batch:
+        """Move rows to the rejects. `reasons` maps a row's position to (reason code, detail)."""
+        if not reasons:
+            return self
+        refused = tuple(reject_of(self.rows[i], op, *reasons[i]) for i in sorted(reasons))
+        kept = self.select([i not in reasons for i in range(len(self.rows))])
+        return replace(kept, rejects=self.rejects + refused)
+
+    def with_scores(self, measured: Sequence[Mapping[str, float]]) -> Batch:
+        """Add what an op measured, one mapping (possibly empty) a row."""
+        scores = tuple({**old, **new} for old, new in zip(self.scores, measured, strict=True))
+        return replace(self, scores=scores)
+
+
+_COLUMNS = tuple(field.name for field in fields(Batch) if field.name != "rejects")
+
+
+def join(batches: Iterable[Batch]) -> Batch:
+    """All rows and rejects of several batches, in turn."""
+    parts = list(batches)
+    return Batch(**{name: sum((getattr(part, name) for part in parts), ()) for name in (*_COLUMNS, "rejects")})

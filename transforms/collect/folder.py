@@ -1,0 +1,71 @@
+"""Folder sources: loose files joined by stem; a.txt, a.jpg and a.wav are one record `a`."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from infra.config import FolderSource
+from infra.errors import SourceError
+from infra.lake.storage import Stat, Storage
+from transforms.collect.drafts import Draft
+
+_LINE: dict[str, Any] = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # all is in the files
+
+MODALITY_OF_ENDING = {
+    **dict.fromkeys((".txt",), "text"),
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
+    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
+}
+
+
+class FolderReader:
+    """Iterates over the records of a folder; `ignored` counts files of other endings, once it has been read through."""
+
+    def __init__(self, source: FolderSource, storage: Storage) -> None:
+        self._root, self._name, self._storage = source.path.rstrip("/"), source.name, storage
+        self.ignored = 0
+
+    def __iter__(self) -> Iterator[Draft]:
+        """Every record, in bounded memory: files of one stem lie close together in a listing that is sorted.
+
+        Raises:
+            SourceError: the folder is missing or empty.
+        """
+        self.ignored, files, previous = 0, 0, ""
+        open_stems: dict[str, list[tuple[str, Stat]]] = {}
+        for stat in self._storage.list(self._root):
+            files += 1
+            if stat.uri < previous:
+                raise SourceError(f"{stat.uri} was listed after {previous}: the store's listing is not sorted")
+            previous = stat.uri
+            for stem in [stem for stem in open_stems if not stat.uri.startswith(f"{stem}.")]:
+                yield from self._record(stem, open_stems.pop(stem))
+            path = stat.uri[len(self._root) + 1 :]
+            if any(part.startswith(".") for part in path.split("/")):
+                continue
+            stem, ending = posixpath.splitext(stat.uri)
+            modality = MODALITY_OF_ENDING.get(ending.lower())
+            if modality is None:
+                self.ignored += 1
+            else:
+                open_stems.setdefault(stem, []).append((modality, stat))
+        for stem, found in open_stems.items():
+            yield from self._record(stem, found)
+        if not files:
+            raise SourceError(f"{self._root}: there is no file. Mend `path` of source {self._name!r}")
+
+    def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
+        key = stem[len(self._root) + 1 :]
+        shown = key.encode("utf-8", "backslashreplace").decode()
+        if shown != key:
+            yield Draft(key=shown, line=_LINE, reason="row_invalid", detail="the file name is not UTF-8")
+            return
+        media: dict[str, Stat] = {}
+        for modality, stat in found:
+            first = media.setdefault(modality, stat)
+            if first is not stat:
+                names = f"{posixpath.basename(stat.uri)!r} beside {posixpath.basename(first.uri)!r}"
+                yield Draft(key=key, line=_LINE, media={modality: stat}, reason="key_repeated", detail=names)
+        yield Draft(key=key, line=_LINE, media=dict(media))

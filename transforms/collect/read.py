@@ -1,0 +1,156 @@
+"""Reading a split: its rows with their raw media, in batches of bounded size."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from infra import digest
+from infra.config import PrepareConfig, Source
+from infra.errors import SourceError
+from infra.lake.storage import Storage, TooLarge, is_remote
+from transforms.batch import Batch, Reject, Row, join, reject_of
+from transforms.collect.roots import MediaRoot
+from transforms.collect.splits import Medium, PlannedRow, Split, planned_rows
+from transforms.media import MediaError
+
+# A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.
+ROWS_PER_BATCH = 8
+BYTES_PER_BATCH = 64_000_000
+MAX_TEXT_BYTES = 4 << 20
+_REMOTE_READERS = 8
+_SHOWN_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    row: Row
+    image: bytes | None = None
+    audio: bytes | None = None
+    reject: Reject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReader:
+    """Reads the media of a split's rows, and notices where they are not what was planned."""
+
+    source: Source
+    storage: Storage
+    root: MediaRoot
+    config: PrepareConfig
+    split: Split
+
+    def batch(self, planned: list[PlannedRow]) -> Batch:
+        """The rows with their raw media; bad rows as rejects."""
+        loaded = [self._load(row) for row in planned]
+        kept = [item for item in loaded if item.reject is None]
+        return Batch(
+            rows=tuple(item.row for item in kept),
+            raw_images=tuple(item.image for item in kept),
+            raw_audios=tuple(item.audio for item in kept),
+            rejects=tuple(item.reject for item in loaded if item.reject is not None),
+        )
+
+    def _load(self, planned: PlannedRow) -> _Loaded:
+        line = planned.line
+        payload: dict[str, Any] = {name: medium.path for name, medium in planned.media.items()}
+        for name in ("text", "raw"):
+            if line.get(name) and name not in payload:
+                payload[name] = line[name][:_SHOWN_CHARS]
+        row = Row(
+            key=planned.key,
+            source=self.split.source,
+            split=self.split.id,
+            group=line.get("group") or planned.key,
+            subset=line.get("subset", ""),
+            text=line.get("text"),
+            captions=tuple(line.get("captions", ())),
+            meta=digest.canonical_json(line.get("meta", {})).decode(),
+            payload=digest.canonical_json(payload).decode(),
+        )
+        if planned.reason is not None:
+            return _Loaded(row, reject=reject_of(row, "read", planned.reason, planned.detail))
+        limits = {
+            "image": self.config.image.max_bytes,
+            "audio": self.config.audio.max_bytes,
+            "text": MAX_TEXT_BYTES,
+        }
+        try:
+            found = {name: self._read(name, medium, limits[name]) for name, medium in planned.media.items()}
+            if "text" in found:
+                row = replace(row, text=found["text"].decode("utf-8-sig"))
+        except MediaError as error:
+            return _Loaded(row, reject=reject_of(row, "read", error.reason, error.detail))
+        except UnicodeDecodeError as error:
+            return _Loaded(row, reject=reject_of(row, "read", "row_invalid", f"the text is not UTF-8: {error.reason}"))
+        return _Loaded(row, found.get("image"), found.get("audio"))
+
+    def _read(self, name: str, medium: Medium, limit: int) -> bytes:
+        if medium.size > limit:
+            raise MediaError("media_too_large", f"{name} holds {medium.size} bytes, at most {limit} are read")
+        uri = self.root.locate(medium.path)
+        try:
+            data = self.storage.read(uri, max_bytes=medium.size)
+            if medium.version.startswith("sha256:"):
+                version = f"sha256:{digest.sha256_hex(data)}"
+            else:
+                version = self.storage.version(self.storage.stat(uri), self.source.version_by, None)
+        except (FileNotFoundError, TooLarge):
+            version = "gone or grown"
+        if version != medium.version:
+            # a shard of other bytes under the planned address would break law 1
+            raise SourceError(f"{uri} changed while it was being read. Run `trichord reindex` again: it resumes")
+        return data
+
+
+def chunks(rows: list[PlannedRow]) -> Iterator[list[PlannedRow]]:
+    """Consecutive rows, as many as a batch may hold; a row with a large medium may stand alone."""
+    held: list[PlannedRow] = []
+    size = 0
+    for row in rows:
+        wanted = 0 if row.reason is not None else sum(medium.size for medium in row.media.values())
+        if held and (len(held) == ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH):
+            yield held
+            held, size = [], 0
+        held.append(row)
+        size += wanted
+    if held:
+        yield held
+
+
+def marked_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
+    """The rows, in order; every good row whose key a good row before it had, marked `key_repeated`."""
+    seen: set[str] = set()
+    marked = []
+    for row in rows:
+        if row.reason is None and row.key in seen:
+            row = replace(row, reason="key_repeated", detail="another row of this source has this key")
+        elif row.reason is None:
+            seen.add(row.key)
+        marked.append(row)
+    return marked
+
+
+def batches(reader: SplitReader, lake_uri: str) -> Iterator[Batch]:
+    """Every row of the split once, as a row or a reject. Remote media are read ahead, one batch in time."""
+    rows = marked_repeats(planned_rows(reader.split, reader.storage, lake_uri))
+    if not is_remote(reader.root.uri):
+        yield from map(reader.batch, chunks(rows))
+        return
+    with ThreadPoolExecutor(_REMOTE_READERS) as pool:
+        yield from _ahead(pool, reader.batch, chunks(rows))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, load: Callable[[list[PlannedRow]], Batch], parts: Iterator[list[PlannedRow]]
+) -> Iterator[Batch]:
+    waiting: deque[list[Future[Batch]]] = deque()
+    for part in parts:
+        waiting.append([pool.submit(load, [row]) for row in part])
+        if len(waiting) == 2:
+            yield join(future.result() for future in waiting.popleft())
+    while waiting:
+        yield join(future.result() for future in waiting.popleft())

@@ -1,0 +1,67 @@
+"""The root that a source's media lie under and may not leave."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from functools import lru_cache
+from urllib.parse import unquote, urlsplit
+
+from infra.lake.storage import is_remote
+from transforms.media import MediaError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(data):")
+
+
+class MediaRoot:
+    """Resolves the paths and URIs that rows name, without leaving the root, not even by a symbolic link.
+
+    Args:
+        uri: local folder or `s3://bucket/prefix`.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/") if is_remote(uri) else os.path.normpath(uri)
+        self._real = "" if is_remote(uri) else os.path.realpath(self.uri)
+        self._is_inside = lru_cache(4_096)(lambda path: self._within(os.path.realpath(path), self._real))
+
+    def relative(self, named: str) -> str:
+        """The path below the root that a path or URI means.
+
+        Raises:
+            MediaError: media_scheme (an unknown kind of URI) or media_outside_root.
+        """
+        scheme = _SCHEME.match(named)
+        kind = "" if scheme is None else (scheme[1] or scheme[2]).lower()
+        if kind not in ("", "s3", "file"):
+            raise MediaError("media_scheme", f"{kind}: is no kind of URI that is read here")
+        if is_remote(self.uri):
+            path = named if kind == "s3" else f"{self.uri}/{named}"
+            clean = posixpath.normpath(path.removeprefix("s3://"))
+            inside = kind != "file" and not named.startswith("/") and self._within(f"s3://{clean}", self.uri)
+            clean = f"s3://{clean}"
+        else:
+            path = unquote(urlsplit(named).path) if kind == "file" else named
+            clean = os.path.normpath(os.path.join(self.uri, path))
+            inside = kind != "s3" and self._within(clean, self.uri)
+        if not inside:
+            raise MediaError("media_outside_root", f"{named[:200]!r} is not below the source's media root")
+        return clean[len(self.uri) :].lstrip("/")
+
+    def locate(self, relative: str) -> str:
+        """URI of a path that `relative` answered.
+
+        Raises:
+            MediaError: media_outside_root (a symbolic link leads out).
+        """
+        uri = f"{self.uri.rstrip('/')}/{relative}"
+        if is_remote(self.uri) or "\0" in relative:  # storage answers that no file has such a name
+            return uri
+        if not self._is_inside(os.path.dirname(uri)) or (os.path.islink(uri) and not self._is_inside(uri)):
+            raise MediaError("media_outside_root", f"{relative[:200]!r} leads out of the media root by a link")
+        return uri
+
+    @staticmethod
+    def _within(path: str, root: str) -> bool:
+        return path == root or path.startswith(root.rstrip("/") + "/")

@@ -1,0 +1,175 @@
+"""Splits: the smallest units of a source that can be read again alone, and the plan that names them.
+
+A split is a leaf of a hash trie over the rows' keys, so which rows it holds depends on the rows alone: not on their
+order, not on where the files lie, and a row more or less touches one leaf.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra import digest
+from infra.errors import StorageError
+from infra.lake.storage import Storage
+
+PLAN_FORMAT = 1
+PLAN = pa.schema([(name, pa.string()) for name in ("key", "line", "media", "reason", "detail")])
+
+_DIGEST_BYTES = 16
+_BITS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A re-readable part of a source. Equal version: equal rows with equal media."""
+
+    source: str
+    id: str  # '<source>/<bits of hash64(key)>', or '<source>/all'
+    version: str  # digest of its rows' versions, free of order
+    rows: int  # rows in, rejects of reading included
+    locator: str  # lake-relative path of the plan file
+    row_group: int  # of the plan file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Medium:
+    """A file a row names: path relative to the media root, size and content version."""
+
+    path: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRow:
+    """One row of a source, media looked up but unread. `reason` is set where it is bad and will be a reject."""
+
+    key: str
+    line: Mapping[str, Any]  # text, captions, group, subset, meta
+    media: Mapping[str, Medium] = field(default_factory=dict)  # by 'image', 'audio', 'text'
+    reason: str | None = None
+    detail: str = ""
+
+    def columns(self) -> tuple[str, str, str, str | None, str]:
+        """The row as PLAN columns."""
+        media = {name: [medium.path, medium.size, medium.version] for name, medium in self.media.items()}
+        return self.key, _json(self.line), _json(media), self.reason, self.detail
+
+    @classmethod
+    def of(cls, key: str, line: str, media: str, reason: str | None, detail: str) -> PlannedRow:
+        """The inverse of `columns`."""
+        found = {
+            name: Medium(path=path, size=size, version=version)
+            for name, (path, size, version) in json.loads(media).items()
+        }
+        return cls(key=key, line=json.loads(line), media=found, reason=reason, detail=detail)
+
+
+def _json(value: Any) -> str:
+    return digest.canonical_json(value).decode()
+
+
+def trie(hashes_N: npt.NDArray[np.uint64], limit: int) -> list[tuple[str, npt.NDArray[np.intp]]]:
+    """Leaves of a hash trie: a leaf is divided by the next bit, highest first, while it holds more than `limit`.
+
+    Returns:
+        (bits, positions in `hashes_N`) of each leaf that is not empty, in order of bits. Equal hashes share a leaf
+        even where they are more than `limit`.
+
+    Raises:
+        ValueError: the limit is below one.
+    """
+    if limit < 1:
+        raise ValueError(f"a leaf must be allowed at least one row, not {limit}")
+    order = np.argsort(hashes_N, kind="stable")
+    ordered = hashes_N[order]
+    leaves: list[tuple[str, npt.NDArray[np.intp]]] = []
+    open_nodes = [("", 0, len(ordered))]
+    while open_nodes:
+        bits, start, stop = open_nodes.pop()
+        if stop - start > limit and len(bits) < _BITS:
+            least_of_right = ((int(bits, 2) if bits else 0) * 2 + 1) << (_BITS - len(bits) - 1)
+            middle = start + int(np.searchsorted(ordered[start:stop], np.uint64(least_of_right)))
+            open_nodes += [(bits + "1", middle, stop), (bits + "0", start, middle)]
+        elif stop > start:
+            leaves.append((bits, order[start:stop]))
+    return leaves
+
+
+def write_plan(
+    rows: Iterable[PlannedRow], source: str, storage: Storage, lake_uri: str, rows_per_split: int
+) -> list[Split]:
+    """Bucket rows into splits and write them to `<lake>/_plans/<digest>.parquet`, one row group a split.
+
+    Rows pass through a spool on disk; memory holds 32 bytes of each. A plan that is already there is not written again.
+    """
+    with tempfile.TemporaryFile() as spool:
+        hashes, ends, digests = array("Q"), array("Q", [0]), bytearray()
+        for row in rows:
+            columns = row.columns()
+            encoded = digest.canonical_json(columns)
+            spool.write(encoded)
+            hashes.append(digest.hash64(row.key))
+            ends.append(ends[-1] + len(encoded))
+            digests += bytes.fromhex(digest.address(*columns))
+        spool.flush()
+        digests_N = np.frombuffer(digests, f"V{_DIGEST_BYTES}")
+        leaves = trie(np.frombuffer(hashes, np.uint64), rows_per_split)
+        versions = [digest.address(sorted(value.tobytes().hex() for value in digests_N[at])) for _, at in leaves]
+        ids = [f"{source}/{bits or 'all'}" for bits, _ in leaves]
+        locator = f"_plans/{digest.address('plan', PLAN_FORMAT, ids, versions)}.parquet"
+        uri = storage.join(lake_uri, locator)
+        if leaves and not storage.exists(uri):
+            groups = (_ordered(spool.fileno(), ends, digests_N, at) for _, at in leaves)
+            _write_groups(groups, storage, uri)
+    return [
+        Split(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
+        for i, (name, version, (_, at)) in enumerate(zip(ids, versions, leaves, strict=True))
+    ]
+
+
+def _ordered(
+    spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]
+) -> list[tuple[str, ...]]:
+    """A leaf's rows from the spool, ordered by key, then digest."""
+    rows = [json.loads(os.pread(spool, ends[i + 1] - ends[i], ends[i])) for i in at.tolist()]
+    keyed = sorted((row[0], digests_N[i].tobytes(), n) for n, (row, i) in enumerate(zip(rows, at, strict=True)))
+    return [tuple(rows[n]) for _, _, n in keyed]
+
+
+def _write_groups(groups: Iterator[list[tuple[str, ...]]], storage: Storage, uri: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "plan.parquet")
+        with pq.ParquetWriter(path, PLAN, compression="zstd", write_page_checksum=True) as writer:
+            for rows in groups:
+                columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+                writer.write_table(pa.table(columns, schema=PLAN), row_group_size=len(rows))
+        storage.put_file(path, uri)
+
+
+def planned_rows(split: Split, storage: Storage, lake_uri: str) -> list[PlannedRow]:
+    """A split's rows, as planned.
+
+    Raises:
+        StorageError: the plan file is gone or damaged.
+    """
+    uri = storage.join(lake_uri, split.locator)
+    try:
+        with storage.open(uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
+            table = plan.read_row_group(split.row_group)
+    except (FileNotFoundError, pa.ArrowException, OSError) as error:
+        raise StorageError(
+            f"{uri}: the plan cannot be read ({error}). Delete it if it is there, and run `trichord reindex` again"
+        ) from error
+    return [PlannedRow.of(*row.values()) for row in table.to_pylist()]

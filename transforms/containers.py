@@ -1,0 +1,224 @@
+"""What a media file declares about itself against the bytes that are there.
+
+Decoders accept truncated files (FACTS: WAV 60 of 60, MP3 50 of 60, OGG 30 of 60 decoded "successfully"), so the
+container is walked first.
+
+| container | truncation is found by | damage is found by |
+|---|---|---|
+| JPEG, TIFF, BMP | Pillow | Pillow (more than 500 JPEG scans are a bomb) |
+| PNG | chunk lengths, IEND | CRC of every chunk |
+| GIF | block structure, trailer | block structure |
+| WebP | RIFF length | chunk structure |
+| WAV | `data` and RIFF length | `fmt ` consistent with itself |
+| FLAC | libFLAC | libFLAC, by the CRC of every frame |
+| Ogg | last page complete and marked as end of stream | CRC of every page |
+| MP3 | last frame complete, Xing, Info or VBRI frame count | chain of frame headers |
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import Literal
+
+MAX_JPEG_SCANS = 500  # encoders write about ten; each scan costs a pass over all coefficients
+_JPEG_SCAN = re.compile(rb"\xff\xda")  # much faster than bytes.count where 0xff is frequent
+
+Fault = Literal["truncated", "corrupt", "format", "bomb", "too_long"]
+
+
+class ContainerError(Exception):
+    """The bytes are not what their container declares; `fault` is the second half of the reason code."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+def _u32(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "little")
+
+
+def check_image(data: bytes) -> None:
+    """Walk a PNG, GIF, WebP or JPEG; other formats pass (Pillow finds their faults).
+
+    Raises:
+        ContainerError: truncated, corrupt or bomb.
+    """
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        _check_png(data)
+    elif data[:4] == b"GIF8":
+        _check_gif(data)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        if _u32(data, 4) + 8 > len(data):
+            raise ContainerError("truncated", f"declares {_u32(data, 4) + 8} bytes, holds {len(data)}")
+    elif data[:3] == b"\xff\xd8\xff" and (scans := len(_JPEG_SCAN.findall(data))) > MAX_JPEG_SCANS:
+        raise ContainerError("bomb", f"{scans} scans, at most {MAX_JPEG_SCANS} are decoded")
+
+
+def _check_png(data: bytes) -> None:
+    at, view = 8, memoryview(data)
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        name, end = data[at + 4 : at + 8], at + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise ContainerError("corrupt", f"chunk {name!r} at byte {at} fails its CRC")
+        if name == b"IEND":
+            return
+        at = end
+    raise ContainerError("truncated", f"no end within {len(data)} bytes (chunk at byte {at} is incomplete)")
+
+
+def _check_gif(data: bytes) -> None:
+    try:
+        at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+        while (mark := data[at]) != 0x3B:
+            if mark == 0x2C:
+                flags = data[at + 9]
+                at += 11 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+            elif mark == 0x21:
+                at += 2
+            else:
+                raise ContainerError("corrupt", f"unknown block {mark:#x} at byte {at}")
+            while size := data[at]:
+                at += size + 1
+            at += 1
+    except IndexError:
+        raise ContainerError("truncated", f"no trailer within {len(data)} bytes") from None
+
+
+def check_audio(data: bytes, max_duration_s: float) -> int | None:
+    """Walk a WAV, Ogg or MP3; FLAC only by its mark (libFLAC checks the rest).
+
+    Returns:
+        The most samples a channel that an MP3 can hold, which no header of it says for certain; else None.
+
+    Raises:
+        ContainerError: format (none of the four), truncated, corrupt or too_long.
+    """
+    start = _after_id3(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        _check_wav(data)
+    elif data[:4] == b"OggS":
+        _check_ogg(data)
+    elif data[start : start + 4] != b"fLaC":
+        if not start and _mp3_frame(data, 0) is None:
+            raise ContainerError("format", f"none of WAV, FLAC, Ogg, MP3: begins {data[:8]!r}")
+        return _check_mp3(data, max_duration_s)
+    return None
+
+
+def _check_wav(data: bytes) -> None:
+    at, body, shape = 12, None, None
+    while at + 8 <= len(data):
+        name, length = data[at : at + 4], _u32(data, at + 4)
+        if name == b"fmt " and at + 24 <= len(data):
+            shape = struct.unpack_from("<HHIIHH", data, at + 8)
+        elif name == b"data":
+            if at + 8 + length > len(data):
+                raise ContainerError("truncated", f"declares {length} bytes of sound, holds {len(data) - at - 8}")
+            body = length
+        at += 8 + length + length % 2
+    if body is None:
+        raise ContainerError("truncated", f"no complete data chunk within {len(data)} bytes")
+    if _u32(data, 4) + 8 > len(data) + 8:  # some writers count the eight bytes before the length, or a pad byte
+        raise ContainerError("truncated", f"declares {_u32(data, 4) + 8} bytes, holds {len(data)}")
+    if shape is None:
+        raise ContainerError("corrupt", "no fmt chunk")
+    tag, channels, rate_hz, bytes_per_s, block, bits = shape
+    # PCM, float and extensible have frames of fixed size; compressed tags have not
+    if tag in (1, 3, 0xFFFE) and (block != channels * ((bits + 7) // 8) or bytes_per_s != rate_hz * block):
+        declared = f"{channels} × {bits} bit at {rate_hz} Hz, {block} bytes a frame, {bytes_per_s} bytes a second"
+        raise ContainerError("corrupt", f"the format contradicts itself: {declared}")
+
+
+_MIRROR = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+
+
+def ogg_crc(page: bytes) -> int:
+    """CRC of an Ogg page whose checksum field is zero (RFC 3533: polynomial 0x04C11DB7, not reflected).
+
+    zlib's CRC has the same polynomial reflected and other constants, so bits are mirrored before and after.
+    """
+    mirrored = zlib.crc32(page.translate(_MIRROR), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRROR), "big")
+
+
+def _check_ogg(data: bytes) -> None:
+    at, ended = 0, False
+    while data[at : at + 4] == b"OggS":
+        lacing_end = at + 27 + (data[at + 26] if at + 27 <= len(data) else 0)
+        end = lacing_end + sum(data[at + 27 : lacing_end])
+        if at + 27 > len(data) or end > len(data):
+            raise ContainerError("truncated", f"page at byte {at} is incomplete")
+        if ogg_crc(data[at : at + 22] + bytes(4) + data[at + 26 : end]) != _u32(data, at + 22):
+            raise ContainerError("corrupt", f"page at byte {at} fails its CRC")
+        ended = bool(data[at + 5] & 4)
+        at = end
+    if not ended:
+        raise ContainerError("truncated", f"no end of stream within {len(data)} bytes")
+
+
+# kbit/s of Layer III by header index; 0 is 'free format', whose frames declare no length
+_MP3_V1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MP3_V2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_MP3_RATES = (44_100, 48_000, 32_000)
+
+
+def _mp3_frame(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """(bytes, samples, rate in Hz) that the Layer III frame header at `at` declares, or None."""
+    if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE6 != 0xE2:  # sync, Layer III
+        return None
+    version, index, rate = (data[at + 1] >> 3) & 3, data[at + 2] >> 4, (data[at + 2] >> 2) & 3
+    if version == 1 or rate == 3 or index in (0, 15):
+        return None
+    rate_hz = _MP3_RATES[rate] >> (0 if version == 3 else 1 if version == 2 else 2)
+    kbit, factor = (_MP3_V1[index], 144_000) if version == 3 else (_MP3_V2[index], 72_000)
+    return factor * kbit // rate_hz + ((data[at + 2] >> 1) & 1), factor // 125, rate_hz
+
+
+def _after_id3(data: bytes) -> int:
+    """Byte after a leading ID3v2 tag; 0 where there is none."""
+    if data[:3] != b"ID3" or len(data) < 10:
+        return 0
+    size = sum((value & 0x7F) << shift for value, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    return 10 + size + (10 if data[5] & 0x10 else 0)
+
+
+def _check_mp3(data: bytes, max_duration_s: float) -> int:
+    at = _after_id3(data)
+    while at < len(data) and data[at] == 0:
+        at += 1
+    first, frames, total, duration_s = at, 0, 0, 0.0
+    while frame := _mp3_frame(data, at):
+        size, samples, rate_hz = frame
+        if at + size > len(data):
+            raise ContainerError("truncated", f"frame {frames} at byte {at} is incomplete")
+        at, frames, total, duration_s = at + size, frames + 1, total + samples, duration_s + samples / rate_hz
+        if duration_s > max_duration_s + 1:
+            raise ContainerError("too_long", f"longer than {max_duration_s:g} s")
+    rest = data[at:]
+    if not frames:
+        fault: Fault = "truncated" if first + 4 > len(data) else "format"
+        raise ContainerError(fault, f"no Layer III frame at byte {first}")
+    if rest[:8].startswith((b"TAG", b"APETAGEX", b"LYRICSBE", b"ID3", b"3DI")):
+        rest = b""  # a tag at the end; nothing of the sound is behind it
+    if rest.strip(b"\0"):
+        raise ContainerError("truncated" if len(rest) < 4 else "corrupt", f"no frame at byte {at}")
+    declared = _mp3_declared(data[first : first + 200])
+    if declared is not None and frames - 1 < declared - 1:  # some writers count the declaring frame as well
+        raise ContainerError("truncated", f"declares {declared} frames, holds {frames - 1}")
+    return total
+
+
+def _mp3_declared(frame: bytes) -> int | None:
+    """Number of frames that a first frame's Xing, Info or VBRI header declares."""
+    for offset in (36, 21, 13):  # behind the side information of MPEG-1 stereo, mono or MPEG-2 stereo, MPEG-2 mono
+        if frame[offset : offset + 4] in (b"Xing", b"Info") and frame[offset + 7] & 1:
+            return int.from_bytes(frame[offset + 8 : offset + 12], "big")
+    if frame[36:40] == b"VBRI":
+        return int.from_bytes(frame[50:54], "big")
+    return None

@@ -1,0 +1,271 @@
+"""The one bounded decoder and encoder of image and audio bytes.
+
+A medium that cannot be taken whole raises `MediaError` with one of these reasons; nothing else comes out:
+
+| reason | the bytes |
+|---|---|
+| media_empty | none, or no pixel or sample |
+| image_too_large, audio_too_large | over `max_bytes`; not looked at |
+| image_format, audio_format | none of the allowed formats, or a kind of it that is not decoded |
+| image_bomb | declare more than `max_pixels`, or an absurd number of scans; not decoded |
+| image_truncated, audio_truncated | end before what they declare |
+| image_corrupt, audio_corrupt | contradict themselves |
+| audio_too_long | longer than `max_duration_s`; not decoded further |
+| audio_nan | hold a sample that is no number |
+
+Allowed are JPEG, PNG, WebP, GIF, BMP and TIFF (Pillow, first frame), WAV, FLAC, Ogg and MP3 (libsndfile).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import PIL
+import soundfile
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+from PIL.Image import DecompressionBombError
+
+from transforms import containers
+from transforms.batch import Image, Samples, Waveform
+
+cv2.setNumThreads(1)  # workers take the cores; threads inside them would only fight over these
+
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_LIBRARIES = {"pillow": PIL.__version__, "opencv": cv2.__version__}
+AUDIO_LIBRARIES = {"libsndfile": soundfile.__libsndfile_version__, "torchaudio": version("torchaudio")}
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT: dict[int, Callable[[Image], Image]] = {
+    2: lambda rgb: rgb[:, ::-1],
+    3: lambda rgb: rgb[::-1, ::-1],
+    4: lambda rgb: rgb[::-1],
+    5: lambda rgb: rgb.transpose(1, 0, 2),
+    6: lambda rgb: rgb.transpose(1, 0, 2)[:, ::-1],
+    7: lambda rgb: rgb.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda rgb: rgb.transpose(1, 0, 2)[::-1],
+}
+# what Pillow's parsers raise on damaged files, besides their own errors
+_PARSE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,
+                 NotImplementedError, RuntimeError, struct.error, zlib.error)  # fmt: skip
+
+MAX_CHANNELS, RATES_HZ = 32, range(1_000, 192_001)
+_BLOCK_VALUES = 1 << 20  # samples × channels decoded at a time
+_KERNEL_VALUES = 2_000_000  # a resampling kernel never holds more
+_RESAMPLE_BLOCK = 1 << 22  # input samples resampled at a time
+
+
+class MediaError(Exception):
+    """A medium that cannot be taken whole: a reason code of the table above, and the evidence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
+    """Decode a picture to uint8 RGB (H, W, 3), upright.
+
+    EXIF orientation is applied (unreadable EXIF counts as upright), transparency laid over white, 16-bit greys cut to
+    their upper 8 bits, CMYK and palettes converted without colour profiles; of an animation the first frame counts.
+
+    Raises:
+        MediaError: see the module's table.
+    """
+    if not data:
+        raise MediaError("media_empty", "no bytes")
+    if len(data) > max_bytes:
+        raise MediaError("image_too_large", f"{len(data)} bytes, at most {max_bytes} are read")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of what is decided here
+        try:
+            with Pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS) as picture:
+                _cap(picture, max_pixels)
+                containers.check_image(data)
+                orientation = _orientation(picture)
+                picture.load()
+                _cap(picture, max_pixels)
+                rgb = _to_rgb(picture)
+        except containers.ContainerError as error:
+            raise MediaError(f"image_{error.fault}", str(error)) from error
+        except DecompressionBombError as error:
+            raise MediaError("image_bomb", str(error)) from error
+        except UnidentifiedImageError:
+            raise MediaError("image_format", f"none of {', '.join(IMAGE_FORMATS)}: begins {data[:8]!r}") from None
+        except _PARSE_ERRORS as error:
+            cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
+            detail = f"{type(error).__name__}: {error}"
+            raise MediaError("image_truncated" if cut else "image_corrupt", detail) from error
+    return np.ascontiguousarray(_UPRIGHT[orientation](rgb)) if orientation in _UPRIGHT else rgb
+
+
+def _cap(picture: Pillow.Image, max_pixels: int) -> None:
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise MediaError("image_bomb", f"{width} × {height} pixels, at most {max_pixels} are decoded")
+    if width * height == 0:
+        raise MediaError("media_empty", f"{width} × {height} pixels")
+
+
+def _orientation(picture: Pillow.Image) -> int:
+    if "exif" not in picture.info and picture.format not in ("TIFF", "PNG", "WEBP"):
+        return 1
+    try:
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except _PARSE_ERRORS:
+        return 1
+
+
+def _to_rgb(picture: Pillow.Image) -> Image:
+    mode = picture.mode
+    if mode == "F":
+        raise MediaError("image_format", "floating-point pixels have no agreed white")
+    if mode.startswith("I"):
+        grey = (np.clip(np.asarray(picture), 0, 65_535) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if mode == "L" and "transparency" not in picture.info:
+        return np.repeat(np.asarray(picture)[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        clear = picture if mode == "RGBA" else picture.convert("RGBA")
+        white = Pillow.new("RGB", clear.size, "white")
+        white.paste(clear, mask=clear.getchannel("A"))
+        return np.asarray(white)
+    return np.asarray(picture if mode == "RGB" else picture.convert("RGB"))
+
+
+def encode_image(rgb: Image, quality: int) -> bytes:
+    """JPEG bytes (4:2:0, no metadata) of an RGB picture; equal pixels give equal bytes."""
+    out = io.BytesIO()
+    Pillow.fromarray(rgb).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def shrink_image(rgb: Image, side: int) -> Image:
+    """The picture with its longer side at most `side` pixels, by area averaging; small pictures stay as they are."""
+    height, width = rgb.shape[:2]
+    if max(height, width) <= side:
+        return rgb
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Waveform:
+    """Decode a sound to mono float32 at its own rate: channels are averaged, values clipped to [-1, 1].
+
+    Raises:
+        MediaError: see the module's table.
+    """
+    if not data:
+        raise MediaError("media_empty", "no bytes")
+    if len(data) > max_bytes:
+        raise MediaError("audio_too_large", f"{len(data)} bytes, at most {max_bytes} are read")
+    try:
+        most = containers.check_audio(data, max_duration_s)
+    except containers.ContainerError as error:
+        raise MediaError(f"audio_{error.fault}", str(error)) from error
+    stream = io.BytesIO(data)
+    try:
+        with soundfile.SoundFile(stream) as file:
+            samples, rate_hz = _mono(file, max_duration_s, most), file.samplerate
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        # a decoder that ran out of bytes has read them all
+        reason = "audio_truncated" if stream.tell() >= len(data) else "audio_corrupt"
+        raise MediaError(reason, str(error)) from error
+    lowest, highest = float(samples.min()), float(samples.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise MediaError("audio_nan", "a sample is NaN or infinite")
+    return Waveform(np.clip(samples, -1, 1, out=samples) if lowest < -1 or highest > 1 else samples, rate_hz)
+
+
+def _mono(file: soundfile.SoundFile, max_duration_s: float, most: int | None) -> Samples:
+    """All samples, channels averaged. `most` stands in for the declared length where that is only a guess (MP3)."""
+    declared, channels = most or file.frames, file.channels
+    if file.samplerate not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
+        raise MediaError("audio_format", f"{channels} channels at {file.samplerate} Hz")
+    if declared > max_duration_s * file.samplerate:
+        seconds = declared / file.samplerate
+        raise MediaError("audio_too_long", f"{seconds:.1f} s, at most {max_duration_s:g} s are decoded")
+    if declared <= 0:
+        raise MediaError("media_empty", "no samples")
+    samples, at = np.empty(declared, np.float32), 0  # memory is touched only as far as samples really come
+    while at < declared:
+        block = file.read(min(declared - at, _BLOCK_VALUES // channels), dtype="float32", always_2d=True)
+        if len(block) == 0 and most is not None and at:
+            return samples[:at]
+        if len(block) == 0:
+            raise MediaError("audio_truncated", f"declares {declared} samples, holds {at}")
+        mixed = samples[at : at + len(block)]
+        mixed[:] = block[:, 0]
+        if channels > 1:
+            with np.errstate(invalid="ignore", over="ignore"):  # infinities are found below
+                for channel in range(1, channels):
+                    mixed += block[:, channel]
+                mixed *= np.float32(1 / channels)
+        at += len(block)
+    return samples
+
+
+def pcm16(samples: Samples) -> npt.NDArray[np.int16]:
+    """Samples as they are stored: rounded to 16 bits; what came from 16 bits comes back unchanged."""
+    scaled: Samples = np.rint(samples * np.float32(32_768))
+    np.clip(scaled, -32_768, 32_767, out=scaled)
+    return scaled.astype(np.int16)
+
+
+def encode_audio(wave: Waveform) -> bytes:
+    """16-bit FLAC bytes; equal samples give equal bytes."""
+    out = io.BytesIO()
+    soundfile.write(out, pcm16(wave.samples), wave.rate_hz, format="FLAC", subtype="PCM_16")
+    return out.getvalue()
+
+
+def resample(wave: Waveform, rate_hz: int) -> Waveform:
+    """The sound at another rate (windowed sinc of torchaudio, one thread, in blocks), clipped to [-1, 1].
+
+    The ratio of odd rates is taken from a near fraction (off by less than 1e-4), so that kernels stay small.
+    """
+    if wave.rate_hz == rate_hz:
+        return wave
+    import torch  # seconds to import: only where a rate has to change
+
+    ratio = Fraction(rate_hz, wave.rate_hz)
+    if ratio.numerator * ratio.denominator > _KERNEL_VALUES:
+        ratio = ratio.limit_denominator(max(1, int(math.sqrt(_KERNEL_VALUES / ratio))))
+    kernel = _resampler(ratio.denominator, ratio.numerator)
+    step = _RESAMPLE_BLOCK // ratio.denominator * ratio.denominator
+    # a block is filtered with its surroundings, a multiple of the input period, so that phases stay aligned
+    margin = math.ceil(kernel.width / ratio.denominator) * ratio.denominator
+    total, threads = math.ceil(len(wave.samples) * ratio), torch.get_num_threads()
+    out = np.empty(total, np.float32)
+    torch.set_num_threads(1)  # sums, and so their bits, must not depend on the machine's free cores
+    try:
+        for start in range(0, len(wave.samples), step):
+            before = min(start, margin)
+            block = wave.samples[start - before : start + step + margin]
+            made = kernel(torch.from_numpy(np.require(block, requirements="W"))).numpy()
+            at, skip = int(start * ratio), int(before * ratio)
+            size = min(int(step * ratio), total - at)
+            out[at : at + size] = made[skip : skip + size]
+    finally:
+        torch.set_num_threads(threads)
+    return Waveform(np.clip(out, -1, 1, out=out), rate_hz)
+
+
+@lru_cache(maxsize=8)
+def _resampler(period_in: int, period_out: int) -> Any:
+    from torchaudio.transforms import Resample
+
+    return Resample(period_in, period_out)

@@ -1,0 +1,140 @@
+"""Ops and the chain that runs them: no row vanishes, no row stops the others (laws 1 and 2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
+
+from infra.errors import TrichordError
+from transforms.batch import Batch, join
+
+
+class ConservationError(TrichordError):
+    """An op lost, repeated or invented a row: a fault of the op, never of the data."""
+
+
+class Op(Protocol):
+    """A frozen dataclass that maps a batch to a batch; its fields are its settings.
+
+    Every row that comes in must come out, as a row or as a new reject. Only a `fan_out` op may add
+    rows, under new keys.
+    Raise `version` whenever the same input would give other output.
+    """
+
+    version: ClassVar[int]
+    fan_out: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Unique within a chain; a reject names it."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+
+    def settings(self) -> dict[str, Any]:
+        """What shapes the result besides the version, as JSON."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # every op is a dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold(Op):
+    """Rejects rows whose score leaves [least, most] or is NaN; rows without the score pass.
+
+    Applied apart from measuring, so that another threshold needs no media.
+    """
+
+    version: ClassVar[int] = 1
+
+    score: str
+    reason: str
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def name(self) -> str:
+        """For example `threshold:image_blurred`."""
+        return f"threshold:{self.reason}"
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the threshold."""
+        refused = {}
+        for i, scores in enumerate(batch.scores):
+            value = scores.get(self.score)
+            if value is None:
+                continue
+            if self.least is not None and not value >= self.least:
+                refused[i] = (self.reason, f"{self.score} {value:.6g} is below {self.least:g}")
+            elif self.most is not None and not value <= self.most:
+                refused[i] = (self.reason, f"{self.score} {value:.6g} is above {self.most:g}")
+        return batch.reject(refused, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class OpCounts:
+    """rows_in + fan_out = rows_kept + rows_rejected."""
+
+    rows_in: int
+    fan_out: int
+    rows_kept: int
+    rows_rejected: int
+
+
+def recipe_of(ops: Sequence[Op]) -> list[dict[str, Any]]:
+    """What a chain does, as JSON: a part of the address of whatever it makes."""
+    return [{"op": op.name, "version": op.version, "settings": op.settings()} for op in ops]
+
+
+def run_chain(batch: Batch, ops: Sequence[Op]) -> tuple[Batch, dict[str, OpCounts]]:
+    """Run the ops in turn and account for every row of each (law 2).
+
+    A row that makes an op raise becomes a reject with reason `op_error`; the rows beside it go on.
+
+    Raises:
+        ConservationError: an op did not account for its rows.
+        ValueError: two ops have one name.
+        MemoryError, OSError, ImportError, TrichordError: raised by an op; no row is to blame.
+    """
+    counts: dict[str, OpCounts] = {}
+    for op in ops:
+        if op.name in counts:
+            raise ValueError(f"two ops are named {op.name!r}")
+        after = _run(op, batch)
+        counts[op.name] = _account(op, batch, after)
+        batch = after
+    return batch, counts
+
+
+def _run(op: Op, batch: Batch) -> Batch:
+    """Apply one op, halving the batch until single rows are to blame for what it raises."""
+    try:
+        return op(batch)
+    except (MemoryError, OSError, ImportError, TrichordError):
+        raise  # the machine's or the program's fault: a reject would make the shard depend on the day (law 1)
+    except Exception as error:  # whatever else an op raises is answered with a reject that says so
+        if len(batch) == 0:
+            raise
+        if len(batch) == 1:
+            return batch.reject({0: ("op_error", f"{type(error).__name__}: {error}")}, op.name)
+    middle = len(batch) // 2
+    halves = join(_run(op, part) for part in (batch.slice(0, middle), batch.slice(middle, len(batch))))
+    return join((Batch(rejects=batch.rejects), halves))
+
+
+def _account(op: Op, before: Batch, after: Batch) -> OpCounts:
+    if after.rejects[: len(before.rejects)] != before.rejects:
+        raise ConservationError(f"{op.name} changed the rejects of earlier ops")
+    new = after.rejects[len(before.rejects) :]
+    came = Counter((row.source, row.key) for row in before.rows)
+    kept = Counter((row.source, row.key) for row in after.rows)
+    refused = Counter((reject.source, reject.key) for reject in new)
+    lost, added = came - kept - refused, (kept + refused) - came
+    made = Counter({row: n for row, n in added.items() if op.fan_out and row not in came})
+    if lost or added != made:
+        raise ConservationError(
+            f"{op.name} took {len(before)} rows and answered with {len(after)} and {len(new)} rejects: "
+            f"lost {sorted(lost)[:3]}, repeated or invented {sorted(added - made)[:3]}. "
+            "Mend the op; no data is at fault"
+        )
+    return OpCounts(len(before), made.total(), len(after), len(new))

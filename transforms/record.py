@@ -1,0 +1,95 @@
+"""Records: prepared batches as rows of the lake's tables, and stored records as batches again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pyarrow as pa
+
+from infra import digest
+from infra.config import PrepareConfig
+from infra.errors import StorageError
+from infra.lake import schema
+from transforms.batch import Batch, Image, Row, Waveform
+from transforms.dedup.signatures import content_digest
+from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, resample
+
+_ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text")
+_STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
+
+
+def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
+    """The batch's rows as a RECORDS table, each medium encoded once.
+
+    Raises:
+        ValueError: a medium was not decoded.
+    """
+    if any(raw is not None for raw in (*batch.raw_images, *batch.raw_audios)):
+        raise ValueError("finish needs decoded media; run the prepare chain first")
+    rows = []
+    for row, image, wave, scores in zip(batch.rows, batch.images, batch.waves, batch.scores, strict=True):
+        content = content_digest(row, image, wave)
+        rows.append(
+            {
+                "key": row.key,
+                "source": row.source,
+                "split": row.split,
+                "group": row.group,
+                "subset": row.subset,
+                "content_digest": content,
+                "row_digest": digest.address(
+                    "row", row.source, row.key, content, list(row.captions), row.meta, row.group, row.subset
+                ),
+                "captions": row.captions,
+                "meta": row.meta,
+                "scores": sorted(scores.items()),
+                "text": row.text,
+                "image": None if image is None else encode_image(image, config.image.quality),
+                "audio": None if wave is None else encode_audio(wave),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=schema.RECORDS)
+
+
+def signatures_table(records: pa.Table) -> pa.Table:
+    """What dedup needs of a RECORDS table."""
+    return records.select(schema.SIGNATURES.names).cast(schema.SIGNATURES)
+
+
+def rejects_table(batch: Batch) -> pa.Table:
+    """The batch's rejects as a REJECTS table."""
+    return pa.Table.from_pylist([asdict(reject) for reject in batch.rejects], schema=schema.REJECTS)
+
+
+def batch_of(records: pa.Table | pa.RecordBatch, rate_hz: int) -> Batch:
+    """Stored records as a batch, media decoded, sound at `rate_hz`. Columns other than `key` may be left out.
+
+    Raises:
+        StorageError: a stored medium cannot be decoded.
+    """
+    columns = {name: records.column(name).to_pylist() for name in records.schema.names}
+    rows, images, waves, scores = [], [], [], []
+    for i, key in enumerate(columns["key"]):
+        values = {name: column[i] for name, column in columns.items()}
+        try:
+            images.append(_image(values.get("image")))
+            waves.append(_wave(values.get("audio"), rate_hz))
+        except MediaError as error:
+            raise StorageError(
+                f"the record {key!r} holds a medium that cannot be decoded ({error.reason}: {error.detail}). "
+                "Run `trichord verify`"
+            ) from error
+        scores.append(dict(values.get("scores") or ()))
+        given = {name: values[name] for name in _ROW_COLUMNS if name in values}
+        rows.append(Row(key=key, captions=tuple(values.get("captions") or ()), **given))
+    return Batch(rows=tuple(rows), images=tuple(images), waves=tuple(waves), scores=tuple(scores))
+
+
+def _image(stored: bytes | None) -> Image | None:
+    return None if stored is None else decode_image(stored, max_pixels=_STORED_PIXELS, max_bytes=_STORED_BYTES)
+
+
+def _wave(stored: bytes | None, rate_hz: int) -> Waveform | None:
+    if stored is None:
+        return None
+    return resample(decode_audio(stored, max_bytes=_STORED_BYTES, max_duration_s=_STORED_S), rate_hz)
