@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from infra.config import Project
 from infra.reference import Node, describe, is_section, json_schema, resolve, variants
@@ -43,7 +42,7 @@ def _completed(value: Any, node: Node) -> Any:
     return value
 
 
-def _explained(error: ErrorDetails) -> Iterator[Problem]:
+def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
     kind, given = error["type"], error["input"]
     path, node, parent = _located(error["loc"])
     if kind == "too_short" and len(given) >= node.get("minItems", 0):

@@ -126,9 +126,9 @@ def reindex(
     with log.progress("reindex"):
         summary = job.reindex(workspace, publishing=publishing)
     if report is not None:
-        from pipelines.report.page import write_report
+        from pipelines.report.page import write_page
 
-        write_report(workspace, report)
+        write_page(workspace, report, title=f"Trichord: {project.stem}")
     _print(summary, as_json, show.reindex)
 
 

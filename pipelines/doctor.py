@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from infra.errors import TrichordError
@@ -23,7 +24,7 @@ def doctor(workspace: Workspace | None) -> dict[str, Any]:
         JSON-ready: `ok` and `checks`, each with `name`, `ok`, `found` and `advice`.
     """
     checks = [_check("python", _python)]
-    checks += [_check(name, lambda name=name: importlib.metadata.version(name)) for name in NEEDED]
+    checks += [_check(name, partial(importlib.metadata.version, name)) for name in NEEDED]
     checks.append(_check("faiss", _faiss))
     checks.append(_check("device", _device))
     for name, extra in OPTIONAL.items():

@@ -108,7 +108,7 @@ def featurise(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]
         EncodeItem(address=features_address(fingerprint, item.address), split=item.split, records=item.records)
         for item in prepared
     ]
-    factory = _Factory(workspace.storage, workspace.lake, config=config)
+    factory = _Factory(storage=workspace.storage, lake=workspace.lake, config=config)
     return _map(workspace, engine, FEATURES, items, factory)
 
 
@@ -131,7 +131,7 @@ def encode(
                 address=address, split=item.split, records=item.records, features=features.get(item.split), dropped=gone
             )
         )
-    factory = _Factory(workspace.storage, workspace.lake, model=model, views=views)
+    factory = _Factory(storage=workspace.storage, lake=workspace.lake, model=model, views=views)
     return _map(workspace, engine, "vectors", items, factory)
 
 

@@ -155,7 +155,7 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
 
 def nothing_held_out() -> dict[str, Any]:
     """The evaluation of a lake with no held-out record: every figure is unknown."""
-    mixed = {"recall_at_10": None, "ndcg_at_10": None, "retention": {}}
+    mixed: dict[str, Any] = {"recall_at_10": None, "ndcg_at_10": None, "retention": {}}
     return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed}
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import RATE_HZ
+from encoders.base import AUDIO_RATE_HZ, Modality
 from encoders.views import MODALITIES, Features
 from infra import digest
 from infra.lake.shard import ShardRef, iter_shard
@@ -25,7 +25,7 @@ LABELS = ("key", "source", "split", "group", "subset", "row_digest", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 FEATURES_SCHEMA = pa.schema(
     [pa.field(name, pa.string()) for name in LABELS]
-    + [pa.field(name, _VECTOR) for name in MODALITIES]
+    + [pa.field(f"{name}_features", _VECTOR) for name in MODALITIES]
     + [pa.field("captions", pa.list_(_VECTOR))]
 )
 
@@ -40,7 +40,7 @@ def featurised(
 ) -> Iterator[tuple[pa.Table, Features]]:
     """Rows of a records shard with their features; the next rows are decoded in a thread meanwhile."""
     parts = (pa.Table.from_batches([part]) for part in iter_shard(storage, lake, records, batch_rows=ROWS))
-    batches = ((part, batch_of(part, RATE_HZ)) for part in parts)
+    batches = ((part, batch_of(part, AUDIO_RATE_HZ)) for part in parts)
     with ThreadPoolExecutor(1) as ahead:
         pending = ahead.submit(next, batches, None)
         while (ready := pending.result()) is not None:
@@ -53,21 +53,21 @@ def features_table(rows: pa.Table, features: Features) -> pa.Table:
     """Features as rows of the cache; an absent modality is null."""
     columns = {name: rows[name] for name in LABELS}
     for m, name in enumerate(MODALITIES):
-        columns[name] = lists_of(features.values[name], features.present[:, m])
+        columns[f"{name}_features"] = lists_of(features.values[name], features.present[:, m])
     captions = pa.ListArray.from_arrays(pa.array(features.offsets, pa.int32()), lists_of(features.captions))
     columns["captions"] = captions.cast(FEATURES_SCHEMA.field("captions").type)
     return pa.table(columns, schema=FEATURES_SCHEMA)
 
 
 def read_features(
-    storage: Storage, lake: str, ref: ShardRef, dimensions: Mapping[str, int]
+    storage: Storage, lake: str, ref: ShardRef, dimensions: Mapping[Modality, int]
 ) -> Iterator[tuple[pa.Table, Features]]:
     """The cache's rows as features again, bit for bit as they were written."""
     for part in iter_shard(storage, lake, ref, batch_rows=1_024):
         rows = pa.Table.from_batches([part])
         values, present = {}, np.zeros((rows.num_rows, len(MODALITIES)), bool)
         for m, name in enumerate(MODALITIES):
-            column = part.column(name)
+            column = part.column(f"{name}_features")
             present[:, m] = column.is_valid().to_numpy(zero_copy_only=False)
             values[name] = np.zeros((rows.num_rows, dimensions[name]), np.float32)
             values[name][present[:, m]] = column.flatten().to_numpy().reshape(-1, dimensions[name])

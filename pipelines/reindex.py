@@ -101,7 +101,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     index = Touched(table="index", version=None, made=built.made, reused=len(built.reused), removed=())
     touched = [*commit.touched, index]
     if live is not None and live["manifest_digest"] == candidate.manifest_digest and live["inputs_digest"] == wanted:
-        row = live  # only files were missing
+        row: dict[str, Any] | None = live  # only files were missing
     else:
         row = publish(workspace, candidate, verdict) if publishing else None
     return {

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.base import RATE_HZ
+from encoders.base import AUDIO_RATE_HZ
 from encoders.model import FusionModel
 from index_builders.faiss_sharded import FaissSearcher, open_searcher
 from index_builders.manifest import read_manifest
@@ -93,7 +93,7 @@ def read_query(config: PrepareConfig, text: str | None, image: bytes | None, aud
     batch, _ = run_chain(raw, [op for op in prepare_chain(config) if not isinstance(op, Threshold)])
     for reject in batch.rejects:
         raise ConfigError(f"The query cannot be used: {reject.reason} ({reject.detail}).")
-    return batch_of(finish(batch, config), RATE_HZ)
+    return batch_of(finish(batch, config), AUDIO_RATE_HZ)
 
 
 def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) -> list[str | None]:

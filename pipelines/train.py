@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from encoders.base import Modality
 from encoders.model import FusionModel, load_encoders
 from encoders.train import TrainingData
 from encoders.train import train as fit
@@ -26,7 +27,7 @@ from infra.engines.base import Done
 from infra.errors import FingerprintMismatch, PartialRun, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
-from pipelines.evaluate import K, HeldOutRows, held_out_mask, text_ids
+from pipelines.evaluate import K, HeldOutRows, held_out_mask
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.workspace import Workspace
@@ -59,29 +60,22 @@ class TrainTask:
             held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
             data = TrainingData.write(
                 os.path.join(folder, "data"),
-                (
-                    (features, rows["group"].to_pylist(), text_ids(rows))
-                    for rows, features in self._parts(item, encoders.dimensions, False)
-                ),
+                (features for _, features in self._parts(item, encoders.dimensions, False) if len(features)),
             )
-            measured: dict[str, Any] = {}
 
             def score(model: FusionModel) -> float:
-                if held is None:
-                    return 0.0
-                views = held.views(model)
-                if not measured:
-                    measured["before"] = evaluate(views, K, project.train.seed)
-                return mixed_score(views, K, project.train.seed)
+                return mixed_score(held.views(model), K, project.train.seed) if held is not None else 0.0
 
             checkpoints = self._checkpoints(item.address)
             model, history = fit(
                 data, encoders, project.model, project.train, score=score, checkpoint=checkpoints, log=_log_epoch
             )
+            story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
-                measured["after"] = evaluate(held.views(model), K, project.train.seed)
+                untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
+                for when, stage in (("before", untrained), ("after", model)):
+                    story[when] = evaluate(held.views(stage), K, project.train.seed)
             model.save(os.path.join(folder, "model"))
-            story = {"history": history, "held_out": len(held.keys) if held else 0, **measured}
             path = f"models/{item.address}"
             self.storage.write(self.storage.join(self.lake, path, "training.json"), digest.canonical_json(story))
             for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == "model.json"):
@@ -91,7 +85,7 @@ class TrainTask:
             return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
 
     def _parts(
-        self, item: TrainItem, dimensions: Mapping[str, int], held_out: bool
+        self, item: TrainItem, dimensions: Mapping[Modality, int], held_out: bool
     ) -> Iterator[tuple[pa.Table, Features]]:
         for ref in item.features:
             gone = set(item.dropped.get(ref.address, ()))

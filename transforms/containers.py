@@ -90,11 +90,12 @@ def _check_gif(data: bytes) -> None:
         raise ContainerError("truncated", f"no trailer within {len(data)} bytes") from None
 
 
-def check_audio(data: bytes, max_duration_s: float) -> int | None:
+def check_audio(data: bytes, max_duration_s: float) -> bytes:
     """Walk a WAV, Ogg or MP3; FLAC only by its mark (libFLAC checks the rest).
 
     Returns:
-        The most samples a channel that an MP3 can hold, which no header of it says for certain; else None.
+        The bytes to decode: the same, but for an MP3 that does not declare how many frames it holds. libsndfile would
+        guess its length, and may end in the middle: a frame that declares the number is put in front.
 
     Raises:
         ContainerError: format (none of the four), truncated, corrupt or too_long.
@@ -108,7 +109,7 @@ def check_audio(data: bytes, max_duration_s: float) -> int | None:
         if not start and _mp3_frame(data, 0) is None:
             raise ContainerError("format", f"none of WAV, FLAC, Ogg, MP3: begins {data[:8]!r}")
         return _check_mp3(data, max_duration_s)
-    return None
+    return data
 
 
 def _check_wav(data: bytes) -> None:
@@ -188,16 +189,16 @@ def _after_id3(data: bytes) -> int:
     return 10 + size + (10 if data[5] & 0x10 else 0)
 
 
-def _check_mp3(data: bytes, max_duration_s: float) -> int:
+def _check_mp3(data: bytes, max_duration_s: float) -> bytes:
     at = _after_id3(data)
     while at < len(data) and data[at] == 0:
         at += 1
-    first, frames, total, duration_s = at, 0, 0, 0.0
+    first, frames, duration_s = at, 0, 0.0
     while frame := _mp3_frame(data, at):
         size, samples, rate_hz = frame
         if at + size > len(data):
             raise ContainerError("truncated", f"frame {frames} at byte {at} is incomplete")
-        at, frames, total, duration_s = at + size, frames + 1, total + samples, duration_s + samples / rate_hz
+        at, frames, duration_s = at + size, frames + 1, duration_s + samples / rate_hz
         if duration_s > max_duration_s + 1:
             raise ContainerError("too_long", f"longer than {max_duration_s:g} s")
     rest = data[at:]
@@ -208,17 +209,29 @@ def _check_mp3(data: bytes, max_duration_s: float) -> int:
         rest = b""  # a tag at the end; nothing of the sound is behind it
     if rest.strip(b"\0"):
         raise ContainerError("truncated" if len(rest) < 4 else "corrupt", f"no frame at byte {at}")
-    declared = _mp3_declared(data[first : first + 200])
+    behind = _mp3_side(data[first + 1], data[first + 3])
+    declared = _mp3_declared(data[first : first + 200], behind)
     if declared is not None and frames - 1 < declared - 1:  # some writers count the declaring frame as well
         raise ContainerError("truncated", f"declares {declared} frames, holds {frames - 1}")
-    return total
+    if declared in (frames - 1, frames):
+        return data
+    # the same kind of frame, without CRC, at a rate that leaves room for the declaration (LAME's "Info" header)
+    header = bytes([0xFF, data[first + 1] | 1, 0xE0 | (data[first + 2] & 0x0C), data[first + 3]])
+    size = (_mp3_frame(header, 0) or (0,))[0]
+    info = header.ljust(behind, b"\0") + b"Info" + (1).to_bytes(4, "big") + frames.to_bytes(4, "big")
+    return info.ljust(size, b"\0") + data[first:]
 
 
-def _mp3_declared(frame: bytes) -> int | None:
+def _mp3_side(version: int, mode: int) -> int:
+    """Bytes of a frame's header and side information, by its second and fourth byte."""
+    mono, mpeg1 = mode >> 6 == 3, version & 0x18 == 0x18
+    return 4 + ((17 if mono else 32) if mpeg1 else (9 if mono else 17))
+
+
+def _mp3_declared(frame: bytes, behind: int) -> int | None:
     """Number of frames that a first frame's Xing, Info or VBRI header declares."""
-    for offset in (36, 21, 13):  # behind the side information of MPEG-1 stereo, mono or MPEG-2 stereo, MPEG-2 mono
-        if frame[offset : offset + 4] in (b"Xing", b"Info") and frame[offset + 7] & 1:
-            return int.from_bytes(frame[offset + 8 : offset + 12], "big")
+    if frame[behind : behind + 4] in (b"Xing", b"Info") and frame[behind + 7] & 1:
+        return int.from_bytes(frame[behind + 8 : behind + 12], "big")
     if frame[36:40] == b"VBRI":
         return int.from_bytes(frame[50:54], "big")
     return None

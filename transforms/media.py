@@ -94,8 +94,8 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
             with Pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS) as picture:
                 _cap(picture, max_pixels)
                 containers.check_image(data)
-                orientation = _orientation(picture)
                 picture.load()
+                orientation = _orientation(picture)  # of a TIFF, Pillow has applied and forgotten it by now
                 _cap(picture, max_pixels)
                 rgb = _to_rgb(picture)
         except containers.ContainerError as error:
@@ -173,13 +173,13 @@ def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Wavef
     if len(data) > max_bytes:
         raise MediaError("audio_too_large", f"{len(data)} bytes, at most {max_bytes} are read")
     try:
-        most = containers.check_audio(data, max_duration_s)
+        data = containers.check_audio(data, max_duration_s)
     except containers.ContainerError as error:
         raise MediaError(f"audio_{error.fault}", str(error)) from error
     stream = io.BytesIO(data)
     try:
         with soundfile.SoundFile(stream) as file:
-            samples, rate_hz = _mono(file, max_duration_s, most), file.samplerate
+            samples, rate_hz = _mono(file, max_duration_s), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         # a decoder that ran out of bytes has read them all
         reason = "audio_truncated" if stream.tell() >= len(data) else "audio_corrupt"
@@ -190,9 +190,9 @@ def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Wavef
     return Waveform(np.clip(samples, -1, 1, out=samples) if lowest < -1 or highest > 1 else samples, rate_hz)
 
 
-def _mono(file: soundfile.SoundFile, max_duration_s: float, most: int | None) -> Samples:
-    """All samples, channels averaged. `most` stands in for the declared length where that is only a guess (MP3)."""
-    declared, channels = most or file.frames, file.channels
+def _mono(file: soundfile.SoundFile, max_duration_s: float) -> Samples:
+    """All samples, channels averaged."""
+    declared, channels = file.frames, file.channels
     if file.samplerate not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
         raise MediaError("audio_format", f"{channels} channels at {file.samplerate} Hz")
     if declared > max_duration_s * file.samplerate:
@@ -203,8 +203,6 @@ def _mono(file: soundfile.SoundFile, max_duration_s: float, most: int | None) ->
     samples, at = np.empty(declared, np.float32), 0  # memory is touched only as far as samples really come
     while at < declared:
         block = file.read(min(declared - at, _BLOCK_VALUES // channels), dtype="float32", always_2d=True)
-        if len(block) == 0 and most is not None and at:
-            return samples[:at]
         if len(block) == 0:
             raise MediaError("audio_truncated", f"declares {declared} samples, holds {at}")
         mixed = samples[at : at + len(block)]
@@ -235,15 +233,15 @@ def encode_audio(wave: Waveform) -> bytes:
 def resample(wave: Waveform, rate_hz: int) -> Waveform:
     """The sound at another rate (windowed sinc of torchaudio, one thread, in blocks), clipped to [-1, 1].
 
-    The ratio of odd rates is taken from a near fraction (off by less than 1e-4), so that kernels stay small.
+    The ratio of odd rates is rounded to a near fraction (off by less than 0.1 %), so that kernels stay small.
     """
-    if wave.rate_hz == rate_hz:
-        return wave
-    import torch  # seconds to import: only where a rate has to change
-
     ratio = Fraction(rate_hz, wave.rate_hz)
     if ratio.numerator * ratio.denominator > _KERNEL_VALUES:
         ratio = ratio.limit_denominator(max(1, int(math.sqrt(_KERNEL_VALUES / ratio))))
+    if ratio == 1:
+        return Waveform(wave.samples, rate_hz)
+    import torch  # seconds to import: only where a rate has to change
+
     kernel = _resampler(ratio.denominator, ratio.numerator)
     step = _RESAMPLE_BLOCK // ratio.denominator * ratio.denominator
     # a block is filtered with its surroundings, a multiple of the input period, so that phases stay aligned

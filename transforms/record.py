@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,11 +12,35 @@ from infra.config import PrepareConfig
 from infra.errors import StorageError
 from infra.lake import schema
 from transforms.batch import Batch, Image, Row, Waveform
+from transforms.clean import prepare_chain
 from transforms.dedup.signatures import content_digest
-from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, resample
+from transforms.media import (
+    AUDIO_LIBRARIES,
+    IMAGE_LIBRARIES,
+    MediaError,
+    decode_audio,
+    decode_image,
+    encode_audio,
+    encode_image,
+    resample,
+)
+from transforms.op import recipe_of
 
+FINISH_VERSION = 1  # raised whenever the same batch would give other bytes
 _ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
+
+
+def record_recipe(config: PrepareConfig) -> list[dict[str, Any]]:
+    """All that shapes the records made from a split: the prepare chain and the encoding behind it. JSON."""
+    return [
+        *recipe_of(prepare_chain(config)),
+        {
+            "op": "finish",
+            "version": FINISH_VERSION,
+            "settings": {"quality": config.image.quality, "libraries": IMAGE_LIBRARIES | AUDIO_LIBRARIES},
+        },
+    ]
 
 
 def finish(batch: Batch, config: PrepareConfig) -> pa.Table:

@@ -100,7 +100,7 @@ class Engine(Protocol):
 class Outcome:
     """What came of starting a slot or of an item: `value` is the result, or the text of what went wrong."""
 
-    kind: Literal["ok", "error", "died"]
+    kind: Literal["ok"] | FailureKind
     value: object
 
 
@@ -128,7 +128,7 @@ class Slot(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it and whatever runs in it, at once."""
+        """End it and whatever runs in it."""
         ...
 
 
@@ -157,7 +157,10 @@ class _Job(Generic[I]):
 def dispatch(
     slots: Slots, items: Iterable[I], *, workers: int, retries: int, timeout_s: float
 ) -> Iterator[Done[I, object] | Failed[I]]:
-    """Run every item in one of `workers` slots, under the contract of `Engine.map`."""
+    """Run every item in one of `workers` slots, under the contract of `Engine.map`.
+
+    With an infinite `timeout_s`, overdue items are left to the slots, whose outcome then says so.
+    """
     source = iter(items)
     again: deque[_Job[I]] = deque()
     idle: list[Slot] = []
@@ -189,17 +192,17 @@ def dispatch(
             now_s = time.monotonic()
             for slot in ready or [slot for slot, job in busy.items() if job.deadline_s <= now_s]:
                 job = busy[slot]
-                outcome = slot.outcome() if ready else Outcome("died", f"it ran longer than {timeout_s:g} s")
+                outcome = slot.outcome() if ready else Outcome("timeout", f"it ran longer than {timeout_s:g} s")
                 if outcome.kind == "ok" and not job.running:
                     failed_setups = 0
                     job.running, job.deadline_s = True, time.monotonic() + timeout_s
                     slot.start(job.item)
                     continue
                 del busy[slot]
-                if outcome.kind == "died":
-                    slot.kill()
-                else:
+                if outcome.kind in ("ok", "error"):
                     idle.append(slot)
+                else:
+                    slot.kill()
                 if not job.running:
                     failed_setups += 1
                     if outcome.kind == "error" or failed_setups > retries:
@@ -207,13 +210,11 @@ def dispatch(
                     again.append(job)
                 elif outcome.kind == "ok":
                     finished.append(Done(job.item, outcome.value))
-                elif outcome.kind == "error":
-                    finished.append(Failed(job.item, "error", str(outcome.value)))
-                elif job.attempts < retries:
+                elif outcome.kind != "error" and job.attempts < retries:
                     job.attempts += 1
                     again.append(job)
                 else:
-                    finished.append(Failed(job.item, "died" if ready else "timeout", str(outcome.value)))
+                    finished.append(Failed(job.item, outcome.kind, str(outcome.value)))
             feed()  # before yielding: workers go on while the caller handles these results
             yield from finished
     finally:

@@ -1,13 +1,18 @@
 """The Ray engine: native tasks for `map` and `group`, an actor pool for `map_actors`, on a cluster or a private one.
 
-Retries, time limits and the blame for a dead worker are the dispatch loop's, so Ray's own are off.
+Retries and the blame for a dead worker are the dispatch loop's, so Ray's own are off. Time limits are kept in the
+worker, by an alarm that ends it: only running counts, not the wait for a free node, and `ray.cancel` is not needed,
+which aborts the driver when the task ends at that very moment (Ray 2.60; ray-project/ray#54798).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
+import signal
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -19,21 +24,21 @@ from ray._private import worker as ray_driver
 
 from infra import log
 from infra.config import EngineConfig
-from infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from infra.engines.grouping import merge, partition, require_buckets, results_in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Answer = tuple[str, Any]  # ("ok", result) or ("error", traceback)
+Answer = tuple[str, Any]  # ("ok", the result as a pickle) or ("error", traceback)
 
 
 class RayEngine:
     """Runs up to `workers` tasks or actors at a time on Ray; see `Engine` for the contract.
 
     An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster; with neither, a
-    private one is started on this machine, reachable from it alone, and stopped by `close`. A task's time limit
-    counts from its submission: waiting for a free node is included.
+    private one is started on this machine, reachable from it alone, and stopped by `close`. Tasks under way when a
+    `map` is dropped run to their end.
     """
 
     name = "ray"
@@ -44,42 +49,45 @@ class RayEngine:
 
     def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map`."""
-        task_bytes = packed(task)
-        return self._dispatch(lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item))), items)
+        task_bytes, limit_s = packed(task), self._config.task_timeout_s
+        return self._dispatch(
+            lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limit_s), limit_s), items
+        )
 
     def map_actors(
         self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`."""
         factory_bytes = packed(factory)
-        return self._dispatch(lambda: _ActorSlot(factory_bytes), items)
+        return self._dispatch(lambda: _ActorSlot(factory_bytes, self._config.task_timeout_s), items)
 
     def group(
         self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
     ) -> Iterator[R]:
         """See `Engine.group`; rows lie in the object store meanwhile."""
         require_buckets(items, buckets)
-        emit_bytes, reduce_bytes = packed(emit), packed(reduce)
+        emit_bytes, reduce_bytes, limit_s = packed(emit), packed(reduce), self._config.task_timeout_s
         emitted: dict[int, list[ray.ObjectRef[Any]]] = {}
 
         def submit_emit(numbered: tuple[int, I]) -> ray.ObjectRef[Any]:
             position, item = numbered
-            refs: Any = _emit.options(num_returns=buckets + 1).remote(emit_bytes, packed(item), buckets)
+            refs: Any = _emit.options(num_returns=buckets + 1).remote(emit_bytes, packed(item), buckets, limit_s)
             emitted[position] = list(refs[1:])
             return cast("ray.ObjectRef[Any]", refs[0])
 
         parts: dict[int, list[ray.ObjectRef[Any]]] = {}
-        outcomes: Iterator[Any] = self._dispatch(lambda: _TaskSlot(submit_emit), list(enumerate(items)))
+        outcomes: Iterator[Any] = self._dispatch(lambda: _TaskSlot(submit_emit, limit_s), list(enumerate(items)))
         filled: Iterator[list[int]] = results_in_order(outcomes)
         for position, present in enumerate(filled):
             tables = emitted.pop(position)
             for bucket in present:
                 parts.setdefault(bucket, []).append(tables[bucket])
+
+        def submit_reduce(numbered: tuple[int, int]) -> ray.ObjectRef[Any]:
+            return _reduce.remote(reduce_bytes, parts[numbered[1]], limit_s)
+
         work = list(enumerate(sorted(parts)))
-        outcomes = self._dispatch(
-            lambda: _TaskSlot(lambda numbered: _reduce.remote(reduce_bytes, parts[numbered[1]])), work
-        )
-        yield from results_in_order(outcomes)
+        yield from results_in_order(self._dispatch(lambda: _TaskSlot(submit_reduce, limit_s), work))
 
     def close(self) -> None:
         """Disconnect from Ray where this engine connected to it; a private cluster is stopped."""
@@ -102,7 +110,7 @@ class RayEngine:
             items,
             workers=config.workers,
             retries=config.retries,
-            timeout_s=config.task_timeout_s,
+            timeout_s=math.inf,  # the workers' alarms keep it
         )
         return cast("Iterator[Done[I, R] | Failed[I]]", outcomes)
 
@@ -144,7 +152,7 @@ class _RaySlots:
         if set_up:
             return set_up
         by_ref = {slot.pending: slot for slot in slots}
-        ready, _ = ray.wait(list(by_ref), num_returns=1, timeout=timeout_s)
+        ready, _ = ray.wait(list(by_ref), num_returns=1, timeout=None if math.isinf(timeout_s) else timeout_s)
         return [by_ref[ref] for ref in ready]
 
     def release(self, slot: Slot) -> None:
@@ -154,83 +162,99 @@ class _RaySlots:
 class _TaskSlot:
     """Room for one task at a time; there is nothing to set up."""
 
-    def __init__(self, submit: Callable[[Any], ray.ObjectRef[Answer]]) -> None:
-        self._submit = submit
+    def __init__(self, submit: Callable[[Any], ray.ObjectRef[Answer]], limit_s: float) -> None:
+        self._submit, self._limit_s = submit, limit_s
+        self._started_s = 0.0
         self.pending: ray.ObjectRef[Answer] | None = None
 
     def start(self, item: object) -> None:
+        self._started_s = time.monotonic()
         self.pending = self._submit(item)
 
     def outcome(self) -> Outcome:
-        return Outcome("ok", None) if self.pending is None else _outcome(self.pending)
+        return Outcome("ok", None) if self.pending is None else _outcome(self.pending, self._started_s, self._limit_s)
 
     def kill(self) -> None:
-        if self.pending is not None:
-            ray.cancel(self.pending, force=True)
+        """Nothing to do: a task under way ends by itself or by its alarm."""
 
 
 class _ActorSlot:
     """An actor that runs the factory once, then one item at a time."""
 
-    def __init__(self, factory_bytes: bytes) -> None:
+    def __init__(self, factory_bytes: bytes, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._started_s = time.monotonic()
         self._actor: Any = cast(Any, _Actor).remote()
-        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(factory_bytes)
+        setup_limit_s = max(limit_s, SETUP_TIMEOUT_S)
+        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(factory_bytes, setup_limit_s)
 
     def start(self, item: object) -> None:
-        self.pending = self._actor.run.remote(packed(item))
+        self._started_s = time.monotonic()
+        self.pending = self._actor.run.remote(packed(item), self._limit_s)
 
     def outcome(self) -> Outcome:
         assert self.pending is not None
-        return _outcome(self.pending)
+        return _outcome(self.pending, self._started_s, self._limit_s)
 
     def kill(self) -> None:
         ray.kill(self._actor)
 
 
-def _outcome(ref: ray.ObjectRef[Answer]) -> Outcome:
+def _outcome(ref: ray.ObjectRef[Answer], started_s: float, limit_s: float) -> Outcome:
     try:
-        return Outcome(*cast("tuple[Any, object]", ray.get(ref)))
-    except ray.exceptions.RayTaskError as error:  # outside the task itself: its result did not pickle, for example
+        kind, value = cast("tuple[Any, Any]", ray.get(ref))
+    except ray.exceptions.RayTaskError as error:  # outside the task itself, in Ray's own handling of it
         return Outcome("error", str(error))
     except ray.exceptions.RayError as error:
+        if time.monotonic() - started_s >= limit_s:
+            return Outcome("timeout", f"it ran longer than {limit_s:g} s")
         return Outcome("died", f"its worker died: {type(error).__name__} {' '.join(str(error).splitlines()[:1])}")
+    return Outcome(kind, pickle.loads(value) if kind == "ok" else value)
 
 
-def _answer(run: Callable[[], object]) -> Answer:
+def _answer(run: Callable[[], object], limit_s: float) -> Answer:
+    """Run under an alarm whose default action ends the process, whatever native code it is in."""
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
     try:
-        return "ok", run()
+        return "ok", pickle.dumps(run(), pickle.HIGHEST_PROTOCOL)
     except Exception:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
         return "error", traceback.format_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @ray.remote(max_retries=0)
-def _run(task: bytes, item: bytes) -> Answer:
-    return _answer(lambda: pickle.loads(task)(pickle.loads(item)))
+def _run(task: bytes, item: bytes, limit_s: float) -> Answer:
+    return _answer(lambda: pickle.loads(task)(pickle.loads(item)), limit_s)
 
 
 @ray.remote(max_retries=0)
-def _emit(emit: bytes, item: bytes, buckets: int) -> tuple[Any, ...]:
-    kind, value = _answer(lambda: partition(pickle.loads(emit)(pickle.loads(item)), buckets))
-    if kind == "error":
-        return ((kind, value), *[None] * buckets)
-    return ((kind, sorted(value)), *[value.get(bucket) for bucket in range(buckets)])
+def _emit(emit: bytes, item: bytes, buckets: int, limit_s: float) -> tuple[Any, ...]:
+    parts: dict[int, pa.Table] = {}
+
+    def run() -> list[int]:
+        parts.update(partition(pickle.loads(emit)(pickle.loads(item)), buckets))
+        return sorted(parts)
+
+    answer = _answer(run, limit_s)
+    return (answer, *[parts.get(bucket) for bucket in range(buckets)])
 
 
 @ray.remote(max_retries=0)
-def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]]) -> Answer:
-    return _answer(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))))
+def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]], limit_s: float) -> Answer:
+    return _answer(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))), limit_s)
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class _Actor:
-    def set_up(self, factory: bytes) -> Answer:
+    def set_up(self, factory: bytes, limit_s: float) -> Answer:
         def run() -> None:
             self._task = pickle.loads(factory)()
 
-        return _answer(run)
+        return _answer(run, limit_s)
 
-    def run(self, item: bytes) -> Answer:
-        return _answer(lambda: self._task(pickle.loads(item)))
+    def run(self, item: bytes, limit_s: float) -> Answer:
+        return _answer(lambda: self._task(pickle.loads(item)), limit_s)
 
 
 def _report(data: dict[str, Any], ignore_prefix: bool) -> None:

@@ -95,11 +95,11 @@ class _Speaker:
     def group(self, group: Group, main: bool) -> str:
         """One group as a noun phrase; the main one always keeps its colour."""
         noun = _SHAPES[group.shape][self.choice(3)][group.count > 1]
-        exact = group.count == 1 or self.says(0.5)
+        exact = group.count == 1 or self.says(0.7)
         count = self.word(_COUNTS[group.count] if exact else ("some", "several"))
-        size = self.word(_SIZES[group.size]) if self.says(0.7) else ""
-        colour = self.word(_COLOURS[group.colour]) if main or self.says(0.4) else ""
-        place = self.word(_POSITIONS[group.position]) if self.says(0.7) else ""
+        size = self.word(_SIZES[group.size]) if self.says(0.85) else ""
+        colour = self.word(_COLOURS[group.colour]) if main or self.says(0.6) else ""
+        place = self.word(_POSITIONS[group.position]) if self.says(0.85) else ""
         match self.form(3):
             case 0:
                 words = (count, size, colour, noun, place)
@@ -174,10 +174,10 @@ def write_captions(scene: Scene, rng: np.random.Generator, difficulty: float) ->
     captions = []
     for frame in rng.permutation(len(_FRAMES))[:CAPTIONS].tolist():
         speaker = _Speaker(rng, difficulty)
-        named = [group for i, group in enumerate(scene.groups) if i == 0 or speaker.says(0.5)]
+        named = [group for i, group in enumerate(scene.groups) if i == 0 or speaker.says(0.6)]
         if len(named) > 1 and not speaker.says(0.7):
             named.reverse()
         phrases = [speaker.group(group, main=group is scene.groups[0]) for group in named]
-        ground = speaker.word(_BACKGROUNDS[scene.background]) if speaker.says(0.7) else ""
+        ground = speaker.word(_BACKGROUNDS[scene.background]) if speaker.says(0.95) else ""
         captions.append(_FRAMES[frame](phrases, ground))
     return tuple(captions)

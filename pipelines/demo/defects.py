@@ -135,7 +135,7 @@ def spoil_picture(rgb: np.ndarray, kind: str, rng: np.random.Generator) -> np.nd
         case "image_blur":
             return cv2.GaussianBlur(rgb, (0, 0), 0.022 * max(height, width))
         case "image_noise":
-            noisy = rgb + rng.normal(0, 45, rgb.shape)
+            noisy = rgb + np.float32(45) * rng.standard_normal(rgb.shape, dtype=np.float32)
             return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
         case "image_too_small":
             scale = int(rng.integers(12, 25)) / min(height, width)

@@ -43,7 +43,7 @@ def render(scene: Scene, rng: np.random.Generator, difficulty: float) -> np.ndar
     _light(image, rng, difficulty)
     y, x = (int(rng.integers(0, _GRAIN_SIDE - side + 1)) for side in (height, width))
     # Grain below 0 or above 255 is cut off by a saturating add: on white and black half of it stays.
-    return cv2.add(image, _grain(round(6 + 4 * difficulty))[y : y + height, x : x + width], dtype=cv2.CV_8U)
+    return cv2.add(image, _grain(round(8 + 3 * difficulty))[y : y + height, x : x + width], dtype=cv2.CV_8U)
 
 
 def encode_picture(rgb: np.ndarray, kind: PictureFormat, quality: int = 88) -> bytes:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from functools import cache
 from typing import Literal
 
@@ -33,21 +34,23 @@ _OVERTONES_HZ = tuple(2_100 * 1.18**i for i in range(len(SHAPES)))  # 2,100 to 6
 _OVERTONE = np.float32(0.6)  # loudness against the note itself
 _TABLE = 2_048  # samples of one period of a stored waveform
 _NOISE = 1 << 18
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def sonify(scene: Scene, rng: np.random.Generator, difficulty: float) -> tuple[np.ndarray, int]:
     """Play the scene: float32 (T,) mono with |x| <= `PEAK`, and its rate in Hz.
 
-    A higher `difficulty` in [0, 1] detunes the clip (standard deviation up to two semitones), shifts the notes in time,
+    A higher `difficulty` in [0, 1] detunes the clip (by up to three semitones), shifts the notes in time,
     leaves out some of the lesser groups and raises the noise from -40 to -6 dB of the signal.
     """
     rate = int(rng.choice(RATES_HZ, p=(0.7, 0.3)))
     length = int(rng.uniform(*DURATION_S) * rate)
-    detune = 2 ** rng.normal(0, 0.16 * difficulty)
+    # Clipped so that the highest overtone stays below half the lowest rate.
+    detune = 2 ** (0.16 * difficulty * float(np.clip(rng.normal(), -1.5, 1.5)))
     drone_hz = 110 * 3 ** (tuple(BACKGROUNDS).index(scene.background) / (len(BACKGROUNDS) - 1)) * detune
     clip = _period(3)[_phase(drone_hz, rate, length)] * np.float32(0.22)
     for i, group in enumerate(scene.groups):
-        if i and rng.random() < 0.4 * difficulty:
+        if i and rng.random() < 0.6 * difficulty:
             continue
         _play(clip, group, rate, detune, rng, difficulty)
     signal_rms = float(np.sqrt(np.mean(np.square(clip))))
@@ -57,10 +60,30 @@ def sonify(scene: Scene, rng: np.random.Generator, difficulty: float) -> tuple[n
 
 
 def encode_sound(samples: np.ndarray, rate_hz: int, kind: AudioFormat) -> bytes:
-    """Encode float32 (T,) in [-1, 1] as 16-bit WAV or FLAC, or as Ogg Vorbis."""
+    """Encode float32 (T,) in [-1, 1] as 16-bit WAV or FLAC (equal samples in both), or as Ogg Vorbis."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate_hz, format=kind.upper(), subtype="VORBIS" if kind == "ogg" else "PCM_16")
+    if kind == "ogg":
+        soundfile.write(buffer, samples, rate_hz, format="OGG", subtype="VORBIS")
+        return _with_fixed_serial(buffer.getvalue())
+    # libsndfile rounds differently for WAV and FLAC.
+    pcm16 = np.rint(samples * np.float32(32_767)).astype(np.int16)
+    soundfile.write(buffer, pcm16, rate_hz, format=kind.upper(), subtype="PCM_16")
     return buffer.getvalue()
+
+
+def _with_fixed_serial(ogg: bytes) -> bytes:
+    """The stream with serial number 1 on every page: libsndfile draws another one each time. RFC 3533, section 6."""
+    pages, start = bytearray(ogg), 0
+    while start < len(pages):
+        segments = pages[start + 26]
+        end = start + 27 + segments + sum(pages[start + 27 : start + 27 + segments])
+        pages[start + 14 : start + 18] = (1).to_bytes(4, "little")
+        pages[start + 22 : start + 26] = bytes(4)
+        # Ogg's checksum runs the other way: zlib's, without its inversions, on mirrored bits is the mirrored one.
+        mirrored = zlib.crc32(pages[start:end].translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        pages[start + 22 : start + 26] = mirrored.to_bytes(4, "big").translate(_MIRRORED)
+        start = end
+    return bytes(pages)
 
 
 def _play(

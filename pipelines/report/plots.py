@@ -20,7 +20,7 @@ WAVE_SIZE = (96, 28)
 _BINS = 24
 
 
-def curve(points: Sequence[tuple[float, float]], *, best: int | None = None) -> Markup:
+def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None = None) -> Markup:
     """A line through (epoch, value) points, axes with round numbers, and the point `best` marked."""
     width, height = CURVE_SIZE
     left, right, top, bottom = 46, width - 14, 14, height - 26
@@ -46,11 +46,11 @@ def curve(points: Sequence[tuple[float, float]], *, best: int | None = None) -> 
         anchor = "end" if x > width / 2 else ""
         down = 16 if y < top + 12 else -8
         parts.append(_text(x, y + down, figure(points[best][1]), f"value {anchor}"))
-    return _svg(width, height, parts)
+    return _svg(width, height, parts, label)
 
 
-def histogram(values: Sequence[float], limits: Sequence[tuple[str, float]] = ()) -> Markup:
-    """How values are distributed, with limits ('least' or 'most', value) drawn in where they are near the values.
+def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, float]] = ()) -> Markup:
+    """How values are distributed, with limits (name, value) drawn in where they are near the values.
 
     The axis is logarithmic where positive values span more than two decades. Values that are no finite number are
     left out; there must be one that is.
@@ -81,15 +81,15 @@ def histogram(values: Sequence[float], limits: Sequence[tuple[str, float]] = ())
             tall = max(tall, 1.0)
             parts.append(_rect(x_of(a) + 0.5, bottom - tall, max(x_of(b) - x_of(a) - 1, 1), tall, "bin"))
     parts.append(_line(left, bottom, right, bottom, "axis"))
-    parts += [_text(x_of(start), height - 7, figure(low), "tick"), _text(x_of(end), height - 7, figure(high), "tick end")]
+    parts.append(_text(x_of(start), height - 7, figure(low), "tick" if end > start else "tick middle"))
+    if end > start:
+        parts.append(_text(x_of(end), height - 7, figure(high), "tick end"))
     for kind, limit in near:
         x = x_of(scale(limit))
+        side = "limit" if x < width / 2 else "limit end"
         parts.append(_line(x, top - 6, x, bottom, "limit"))
-        parts.append(_text(x, top - 10, f"{'at least' if kind == 'least' else 'at most'} {figure(limit)}",
-                           "limit" if x < width / 2 else "limit end"))  # fmt: skip
-    if end == start:
-        parts.pop(len(parts) - 1 - 2 * len(near))  # one label is enough for one value
-    return _svg(width, height, parts)
+        parts.append(_text(x, top - 10, f"{kind} {figure(limit)}", side))
+    return _svg(width, height, parts, label)
 
 
 def waveform(wave: Waveform) -> Markup:
@@ -101,7 +101,7 @@ def waveform(wave: Waveform) -> Markup:
         f"M{x} {middle - float(part.max()) * middle:.1f}V{middle - float(part.min()) * middle + 0.5:.1f}"
         for x, part in enumerate(columns)
     )
-    return _svg(width, height, [Markup('<path class="wave" d="{}"/>').format(path)])
+    return _svg(width, height, [Markup('<path class="wave" d="{}"/>').format(path)], "waveform")
 
 
 def waterfall(before: int, rows: int, total: int, kind: str) -> Markup:
@@ -114,6 +114,7 @@ def waterfall(before: int, rows: int, total: int, kind: str) -> Markup:
 
 def bar(value: float, kind: str, *, whole: float = 1.0, mark: float | None = None) -> Markup:
     """A bar of `value` on a scale of `whole`, and a tick at `mark`."""
+
     def reach(part: float) -> float:
         return round(1_000 * min(1.0, max(0.0, part / whole)), 1)
 
@@ -146,9 +147,9 @@ def _whole_ticks(first: float, last: float) -> list[int]:
     return list(range(math.ceil(first), math.floor(last) + 1, step))
 
 
-def _svg(width: int, height: int, parts: Sequence[Markup]) -> Markup:
-    frame = Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true">{}</svg>')
-    return frame.format(width, height, width, height, Markup("").join(parts))
+def _svg(width: int, height: int, parts: Sequence[Markup], label: str) -> Markup:
+    frame = Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">{}</svg>')
+    return frame.format(width, height, width, height, label, Markup("").join(parts))
 
 
 def _stretched(parts: Sequence[Markup]) -> Markup:

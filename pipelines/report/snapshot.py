@@ -27,7 +27,7 @@ class Snapshot:
     row: Mapping[str, Any]
     previous: Mapping[str, Any] | None
     manifest: IndexManifest
-    rejects: Mapping[tuple[str, str], int]  # (op, reason) -> rows
+    rejects: Mapping[tuple[str, str], int]  # (op, reason) -> rows, in the order in which the ops stand in the chain
 
     def shards(self, table: str) -> list[ShardRef]:
         """The shards of a table in the version that the publication pins, by address; none where it pins none."""
@@ -80,12 +80,13 @@ def open_snapshot(workspace: Workspace) -> Snapshot:
     for ref in _pinned(workspace, live, "rejects"):
         table = read_shard(workspace.storage, workspace.lake, ref, ["op", "reason"])
         rejects.update(zip(table["op"].to_pylist(), table["reason"].to_pylist(), strict=True))
+    order = {op.name: place for place, op in enumerate(prepare_chain(workspace.project.prepare))}
     return Snapshot(
         workspace=workspace,
         row=live,
         previous=rows[0] if len(rows) > 1 else None,
         manifest=read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"]),
-        rejects=rejects,
+        rejects=dict(sorted(rejects.items(), key=lambda item: (order.get(item[0][0], -1), item[0]))),
     )
 
 
@@ -94,8 +95,7 @@ def funnel(snapshot: Snapshot) -> list[Step]:
     counts = snapshot.row["counts"]
     left = counts["rows_in"]
     steps = [Step(kind="in", label="rows in", note="all sources", rows=left, before=left)]
-    order = {op.name: place for place, op in enumerate(prepare_chain(snapshot.workspace.project.prepare))}
-    for (op, reason), rows in sorted(snapshot.rejects.items(), key=lambda item: (order.get(item[0][0], -1), item[0])):
+    for (op, reason), rows in snapshot.rejects.items():
         steps.append(Step(kind="reject", label=reason, note=op, rows=rows, before=left))
         left -= rows
     evidence: Counter[str] = Counter()

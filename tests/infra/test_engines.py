@@ -69,11 +69,12 @@ def test_an_item_whose_worker_dies_once_is_done(make_engine: EngineMaker, tmp_pa
 
 
 def test_an_item_that_overruns_its_time_fails_alone(make_engine: EngineMaker, tmp_path: Path) -> None:
-    engine = make_engine(workers=2, retries=0, task_timeout_s=2 if make_engine(workers=1).name == "local" else 15)
-    answered = by_item(engine.map(tasks.Trouble(str(tmp_path), {1: "hang"}), range(6)))
+    task = tasks.Trouble(str(tmp_path), {1: "hang"})
+    answered = by_item(make_engine(workers=2, retries=1, task_timeout_s=3).map(task, range(6)))
     failed = answered.pop(1)
     assert isinstance(failed, Failed)
     assert failed.kind == "timeout"
+    assert task.attempts(1) == 2
     assert answered == {item: Done(item, item * item) for item in answered}
 
 

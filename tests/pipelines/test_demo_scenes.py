@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from infra.digest import generator, hash64
 from pipelines.demo.captions import CAPTIONS, write_captions
 from pipelines.demo.render import SIDES, render
-from pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, SHAPES, SIZES, Group, Scene, draw_scene
+from pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, SHAPES, SIZES, Scene, draw_scene
 from pipelines.demo.sonify import DURATION_S, PEAK, RATES_HZ, sonify
 
 PROBED = 0.25  # difficulty of the scenes that the linear probes read
@@ -53,8 +54,8 @@ def test_every_attribute_changes_words_picture_and_sound(index: int, name: str, 
         other = replace(scene, background=data.draw(st.sampled_from([b for b in BACKGROUNDS if b != scene.background])))
     else:
         value = data.draw(st.sampled_from([v for v in OTHERS[name] if v != getattr(main, name)]))
-        changed = Group(**{f: value if f == name else getattr(main, f) for f in OTHERS})
-        other = replace(scene, groups=(changed, *scene.groups[1:]))
+        changed: dict[str, Any] = {name: value}
+        other = replace(scene, groups=(replace(main, **changed), *scene.groups[1:]))
     pairs = zip(write_captions(scene, _rng(index), 0.0), write_captions(other, _rng(index), 0.0), strict=True)
     assert all(ours != theirs for ours, theirs in pairs)
     shown, seen = render(scene, _rng(index), 0.0), render(other, _rng(index), 0.0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from PIL import Image as Pillow
 
@@ -50,7 +51,9 @@ def tone(duration_s: float = 1.0, rate_hz: int = 22_050, hz: float = 440.0, leve
     return (level * (np.sin(2 * np.pi * hz * t) * (0.8 + 0.2 * np.sin(7 * t)) + noise)).astype(np.float32)
 
 
-def sound(samples: Samples, kind: str = "wav", rate_hz: int = 22_050, subtype: str | None = None) -> bytes:
+def sound(
+    samples: Samples | npt.NDArray[np.int16], kind: str = "wav", rate_hz: int = 22_050, subtype: str | None = None
+) -> bytes:
     """Samples (T,) or (T, channels) as a file of one of AUDIO_FORMATS."""
     form, usual = AUDIO_FORMATS[kind]
     out = io.BytesIO()

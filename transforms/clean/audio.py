@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transforms.batch import Batch, Samples
+from transforms.batch import Batch, Samples, Waveform
 from transforms.media import AUDIO_LIBRARIES, MediaError, decode_audio, resample
 from transforms.op import Op
 
@@ -60,16 +60,18 @@ class AudioDecode(Op):
             if raw is None:
                 continue
             try:
-                wave = decode_audio(raw, max_bytes=self.max_bytes, max_duration_s=self.max_duration_s)
+                waves[i], measured[i] = self._decoded(raw)
             except MediaError as error:
                 refused[i] = (error.reason, error.detail)
-                continue
-            peak = max(float(wave.samples.max()), -float(wave.samples.min()))
-            measured[i] = {
-                "audio_duration_s": wave.duration_s,
-                "audio_peak_db": max(SILENCE_DB, 20 * math.log10(peak)) if peak else SILENCE_DB,
-                "audio_clipping": clipping(wave.samples) if peak >= FULL_SCALE else 0.0,
-            }
-            waves[i] = resample(wave, self.rate_hz)
         decoded = replace(batch, waves=tuple(waves), raw_audios=(None,) * len(batch))
         return decoded.with_scores(measured).reject(refused, self.name)
+
+    def _decoded(self, raw: bytes) -> tuple[Waveform, dict[str, float]]:
+        wave = decode_audio(raw, max_bytes=self.max_bytes, max_duration_s=self.max_duration_s)
+        peak = max(float(wave.samples.max()), -float(wave.samples.min()))
+        measured = {
+            "audio_duration_s": wave.duration_s,
+            "audio_peak_db": max(SILENCE_DB, 20 * math.log10(peak)) if peak else SILENCE_DB,
+            "audio_clipping": clipping(wave.samples) if peak >= FULL_SCALE else 0.0,
+        }
+        return resample(wave, self.rate_hz), measured

@@ -42,16 +42,16 @@ class ImageDecode(Op):
             if raw is None:
                 continue
             try:
-                rgb = decode_image(raw, max_pixels=self.max_pixels, max_bytes=self.max_bytes)
+                images[i], measured[i] = self._decoded(raw)
             except MediaError as error:
                 refused[i] = (error.reason, error.detail)
-                continue
-            height, width = rgb.shape[:2]
-            short, long = min(height, width), max(height, width)
-            measured[i] = {"image_min_side": float(short), "image_aspect": long / short}
-            images[i] = shrink_image(rgb, self.side)
         decoded = replace(batch, images=tuple(images), raw_images=(None,) * len(batch))
         return decoded.with_scores(measured).reject(refused, self.name)
+
+    def _decoded(self, raw: bytes) -> tuple[Image, dict[str, float]]:
+        rgb = decode_image(raw, max_pixels=self.max_pixels, max_bytes=self.max_bytes)
+        short, long = sorted(rgb.shape[:2])
+        return shrink_image(rgb, self.side), {"image_min_side": float(short), "image_aspect": long / short}
 
 
 def sharpness(rgb: Image, side: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,8 @@ class Lookup:
             try:
                 media[name] = self._medium(named)
             except MediaError as error:
+                path = named if isinstance(named, str) else posixpath.basename(named.uri)
+                media[name] = Medium(path=path, size=0, version=error.reason)
                 reason, detail = reason or error.reason, detail or f"{name}: {error.detail}"
         if reason is None and not media and not draft.line["text"] and not draft.line["captions"]:
             reason, detail = "row_empty", "no text, no image, no audio"

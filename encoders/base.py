@@ -1,0 +1,40 @@
+"""What an encoder of one modality is: the one interface that `FusionModel` knows (DESIGN section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Modality = Literal["text", "image", "audio"]
+
+AUDIO_RATE_HZ = 16_000  # every audio encoder is handed mono sound at this rate
+
+
+class Encoder(Protocol):
+    """Turns inputs of one modality into feature vectors.
+
+    Inputs are `str` (text), uint8 (H, W, 3) RGB arrays (image) or float32 (T,) arrays in [-1, 1] at `AUDIO_RATE_HZ`
+    (audio). A vector depends on its own input alone, never on the others of the call, and is finite.
+    An encoder is picklable and cheap to construct: weights are loaded at the first `encode`.
+    """
+
+    @property
+    def modality(self) -> Modality:
+        """What it reads."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Values of a feature vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that shapes its output: algorithm version, settings, weights, tokenizer; never a path."""
+        ...
+
+    def encode(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Features, float32 (N, dimension), of N inputs."""
+        ...

@@ -1,0 +1,280 @@
+"""Weight-free features: the embedded default of each modality. Nothing is downloaded, nothing is learned here.
+
+| encoder | what it measures |
+|---|---|
+| `HashedNgrams` | words, word pairs and parts of words, hashed (feature hashing: Weinberger et al., arXiv 0902.2206) |
+| `ImageStatistics` | a thumbnail, colours by place, gradient directions by place (HOG: Dalal & Triggs 2005), and which directions stand side by side (CoHOG: Watanabe et al. 2009), which tells round from angular anywhere in the picture |
+| `LogMelStatistics` | log-mel energies: over the clip (level, spread, change, long-term spectrum) and in 24 parts of its time |
+
+Each vector is computed alone and without BLAS, so its bits depend neither on its neighbours nor on threads.
+They are raw measurements; `fusion.Head` standardises them by the training set.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from encoders.base import AUDIO_RATE_HZ, Modality
+from infra import digest
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class HashedNgrams:
+    """Text: words and neighbouring pairs hashed into one half, character 3- to 5-grams of each word into the other.
+
+    Signed hashing, 1 + ln(count) weights, each half L2-normalised. Case and punctuation do not matter (NFKC, casefold).
+    """
+
+    modality: ClassVar[Modality] = "text"
+    dimension: int = 1_024
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.dimension < 2 or self.dimension % 2:
+            raise ValueError(f"dimension must be even and at least 2, not {self.dimension}")
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the algorithm's version and settings."""
+        return digest.address("hashed_ngrams", self.version, self.dimension)
+
+    def encode(self, inputs: Sequence[str]) -> np.ndarray:
+        """Features, float32 (N, dimension), of N texts; a text without a word is all zeros."""
+        return _stack([self._vector(text) for text in inputs], self.dimension)
+
+    def _vector(self, text: str) -> np.ndarray:
+        words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+        half = self.dimension // 2
+        pairs = (f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
+        grams = (gram for word in words for gram in _character_grams(word))
+        return np.concatenate([_hashed([*words, *pairs], half), _hashed(grams, half)])
+
+
+@lru_cache(maxsize=50_000)
+def _character_grams(word: str) -> tuple[str, ...]:
+    marked = f"<{word}>"
+    return tuple(marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1))
+
+
+@lru_cache(maxsize=200_000)
+def _mixed_hash(gram: str) -> int:
+    # CRC-32 is fast and everywhere the same, but linear: the finaliser of splitmix64 spreads it over all bits.
+    value = (zlib.crc32(gram.encode("utf-8", "surrogatepass")) + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return value ^ (value >> 31)
+
+
+def _hashed(grams: Iterable[str], dimension: int) -> np.ndarray:
+    vector = [0.0] * dimension
+    for gram, count in Counter(grams).items():
+        value = _mixed_hash(gram)
+        vector[(value >> 1) % dimension] += (1 + math.log(count)) * (1 if value & 1 else -1)
+    norm = math.sqrt(math.fsum(value * value for value in vector)) or 1.0
+    return np.array([value / norm for value in vector], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStatistics:
+    """Image: measured on a square of `SIDE` pixels into which the picture is squeezed, so that places are relative.
+
+    Thumbnail (8 x 8, CIE Lab) + colour shares (30 colours, whole and 3 x 3 places) + gradient directions (8 x 8 places, 9
+    directions) + pairs of directions at 8 distances.
+    """
+
+    modality: ClassVar[Modality] = "image"
+    dimension: ClassVar[int] = 8 * 8 * 3 + (1 + 9) * 30 + 8 * 8 * 9 + 8 * 64
+    version: ClassVar[int] = 1
+    SIDE: ClassVar[int] = 128
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the algorithm's version."""
+        return digest.address("image_statistics", self.version)
+
+    def encode(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Features, float32 (N, dimension), of N pictures, uint8 (H, W, 3) RGB of any size.
+
+        Raises:
+            ValueError: a picture has another type or shape.
+        """
+        return _stack([self._vector(picture) for picture in inputs], self.dimension)
+
+    def _vector(self, picture: np.ndarray) -> np.ndarray:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+            raise ValueError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+        square = cv2.resize(picture, (self.SIDE, self.SIDE), interpolation=cv2.INTER_AREA)
+        smooth = cv2.GaussianBlur(square, (5, 5), 1.0)  # grain of the sensor or the JPEG is no gradient
+        magnitude, angle = _gradients(smooth)
+        return np.concatenate([_thumbnail(square), _colours(smooth), _hog(magnitude, angle), _cohog(magnitude, angle)])
+
+
+def _thumbnail(square: np.ndarray) -> np.ndarray:
+    small = cv2.resize(square.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA) / np.float32(255)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2LAB).ravel() / np.float32(100)
+
+
+def _colours(square: np.ndarray) -> np.ndarray:
+    """Square roots of the shares of 30 colours (12 hues dark or light, 6 greys), whole and by a 3 x 3 raster."""
+    hue, saturation, value = cv2.split(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))  # OpenCV: hue in [0, 180)
+    chroma = saturation.astype(np.int32) * value
+    hues = (hue.astype(np.int32) + 7) // 15 % 12 * 2 + (value > 153)
+    colour = np.where(chroma < 9_754, 24 + value.astype(np.int32) * 6 // 256, hues)  # chroma below 0.15 is grey
+    places = _raster(len(square), 3)
+    counts = np.bincount((places * 30 + colour).ravel(), minlength=9 * 30).reshape(9, 30)
+    sizes = np.bincount(places.ravel())[:, None]
+    shares = np.vstack([counts.sum(0, keepdims=True) / sizes.sum(), counts / sizes])
+    return np.sqrt(shares).astype(np.float32).ravel()
+
+
+def _gradients(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitude and angle in [0, 2 pi), float32 (S, S), of each pixel's strongest colour channel."""
+    along_x = cv2.Sobel(square, cv2.CV_32F, 1, 0)
+    along_y = cv2.Sobel(square, cv2.CV_32F, 0, 1)
+    power = along_x * along_x + along_y * along_y
+    strongest = power.argmax(axis=2)[..., None]
+    x, y = (np.take_along_axis(part, strongest, 2)[..., 0] for part in (along_x, along_y))
+    angle = np.arctan2(y, x)
+    return np.sqrt(power.max(axis=2)), np.where(angle < 0, angle + np.float32(2 * np.pi), angle)
+
+
+def _hog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Gradient mass by 8 x 8 places and 9 unsigned directions, shared between the two nearest, square-rooted."""
+    position = angle * np.float32(9 / np.pi)
+    lower = position.astype(np.int32)
+    upper_share = position - lower
+    cells = _raster(len(magnitude), 8) * 9
+    mass = np.zeros(8 * 8 * 9)
+    for direction, share in ((lower, 1 - upper_share), (lower + 1, upper_share)):
+        mass += np.bincount((cells + direction % 9).ravel(), (magnitude * share).ravel(), minlength=len(mass))
+    return np.sqrt(mass / (256 * 100)).astype(np.float32)
+
+
+def _cohog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """How often two of 8 signed directions stand 4 or 8 pixels apart, in 4 ways each, square-rooted."""
+    directions = np.rint(angle * np.float32(4 / np.pi)).astype(np.int32) % 8
+    edges = np.where(magnitude > 60, directions, 8)
+    side, parts = len(edges), []
+    for step in (4, 8):
+        for down, right in ((0, step), (step, 0), (step, step), (step, -step)):
+            first = edges[: side - down, max(0, -right) : side - max(0, right)]
+            second = edges[down:, max(0, right) : side + min(0, right)]
+            parts.append(np.bincount((first * 9 + second).ravel(), minlength=81).reshape(9, 9)[:8, :8])
+    return np.sqrt(np.stack(parts) / 100).astype(np.float32).ravel()
+
+
+@lru_cache(maxsize=8)
+def _raster(side: int, parts: int) -> np.ndarray:
+    """Number of the place each pixel of a square lies in, int64 (side, side), in reading order."""
+    along = np.arange(side) * parts // side
+    return along[:, None] * parts + along
+
+
+@dataclass(frozen=True, slots=True)
+class LogMelStatistics:
+    """Audio: log-mel energies of sound brought to one loudness, so that they tell what sounds and not how loud it was.
+
+    Over the clip: mean, spread and spread of change of 64 bands (25 ms windows every 10 ms), long-term spectrum of 96 bands
+    (128 ms windows, for pitch), loudness and length. In each of 24 equal parts of its time: 32 bands and onset strength.
+    """
+
+    modality: ClassVar[Modality] = "audio"
+    dimension: ClassVar[int] = 3 * 64 + 96 + 2 + 24 * (32 + 1)
+    version: ClassVar[int] = 1
+    PARTS: ClassVar[int] = 24
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the algorithm's version."""
+        return digest.address("log_mel_statistics", self.version)
+
+    def encode(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Features, float32 (N, dimension), of N clips, float32 (T,) at 16 kHz, T >= 1.
+
+        Raises:
+            ValueError: a clip has another type or shape, or holds NaN or infinity.
+        """
+        return _stack([self._vector(clip) for clip in inputs], self.dimension)
+
+    def _vector(self, clip: np.ndarray) -> np.ndarray:
+        if clip.dtype != np.float32 or clip.ndim != 1 or not clip.size:
+            raise ValueError(f"a clip must be float32 (T,), not {clip.dtype} {clip.shape}")
+        loudness = math.sqrt(float(np.mean(np.square(clip, dtype=np.float64))))
+        if not math.isfinite(loudness):
+            raise ValueError("a clip must be finite")
+        levelled = clip * np.float32(0.1 / max(loudness, 1e-4))
+        mel = _log_mel(levelled, 512, 160, 64)
+        change = np.diff(mel, axis=1, prepend=mel[:, :1])
+        onset = np.maximum(change, 0).mean(axis=0)
+        halved = mel.reshape(32, 2, -1).mean(axis=1)
+        return np.concatenate(
+            [
+                mel.mean(axis=1),
+                mel.std(axis=1),
+                change.std(axis=1),
+                _log_mel(levelled, 2_048, 1_024, 96).mean(axis=1),
+                np.array([math.log(loudness + 1e-4), math.log(len(clip) / AUDIO_RATE_HZ)], np.float32),
+                _by_part(np.vstack([halved, onset]), self.PARTS).ravel(),
+            ]
+        )
+
+
+def _log_mel(clip: np.ndarray, window: int, hop: int, bands: int) -> np.ndarray:
+    """Log energies, float32 (bands, frames), of Hann windows centred every `hop` samples; bounded memory for any length."""
+    padded = np.pad(clip, window // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    shape = np.hanning(window + 1)[:-1].astype(np.float32)
+    bank = _mel_bank(window, bands)
+    blocks = []
+    for start in range(0, len(frames), 2_000):
+        spectrum = np.fft.rfft(frames[start : start + 2_000] * shape).T
+        blocks.append(bank(spectrum.real**2 + spectrum.imag**2))
+    return np.log(np.concatenate(blocks, axis=1) + np.float32(1e-4))
+
+
+@lru_cache(maxsize=8)
+def _mel_bank(window: int, bands: int, low_hz: float = 60.0, high_hz: float = 7_800.0) -> Callable[[np.ndarray], np.ndarray]:
+    """Triangular filters evenly spaced in mel (HTK), applied by sums over bins: no matrix product, hence no BLAS."""
+    mel = np.linspace(*(2_595 * math.log10(1 + hz / 700) for hz in (low_hz, high_hz)), bands + 2)
+    edges_hz = 700 * (10 ** (mel / 2_595) - 1)
+    bins_hz = np.fft.rfftfreq(window, 1 / AUDIO_RATE_HZ)
+    first, last = np.searchsorted(bins_hz, edges_hz[[0, -1]])
+    bins_hz = bins_hz[first:last]
+    segment = np.searchsorted(edges_hz, bins_hz, side="right") - 1
+    starts = np.searchsorted(segment, np.arange(bands + 1))
+    assert len(np.unique(segment)) == bands + 1, "a mel band between two FFT bins"
+    rising = ((bins_hz - edges_hz[segment]) / (edges_hz[segment + 1] - edges_hz[segment])).astype(np.float32)[:, None]
+
+    def apply(power: np.ndarray) -> np.ndarray:
+        up = np.add.reduceat(power[first:last] * rising, starts, axis=0)
+        down = np.add.reduceat(power[first:last] * (1 - rising), starts, axis=0)
+        return up[:-1] + down[1:]
+
+    return apply
+
+
+def _by_part(series: np.ndarray, parts: int) -> np.ndarray:
+    """Means over equal parts of time, float32 (rows, parts); a frame on a border counts in both by its share."""
+    frames = series.shape[1]
+    borders = np.linspace(0, frames, parts + 1)
+    whole = np.minimum(borders.astype(np.int64), frames - 1)
+    sums = np.concatenate([np.zeros((len(series), 1)), np.cumsum(series, axis=1, dtype=np.float64)], axis=1)
+    at_border = sums[:, whole] + (borders - whole) * series[:, whole]
+    return (np.diff(at_border, axis=1) * (parts / frames)).astype(np.float32)
+
+
+def _stack(vectors: list[np.ndarray], dimension: int) -> np.ndarray:
+    return np.stack(vectors) if vectors else np.zeros((0, dimension), np.float32)

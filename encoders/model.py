@@ -1,0 +1,185 @@
+"""`FusionModel`: frozen encoders, trained heads and fusion, and the fingerprint that names their space (law 3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from encoders.base import Modality
+from encoders.device import torch_threads
+from encoders.frozen import Encoders, load_encoders
+from encoders.fusion import FeatureStats, FusionNetwork
+from encoders.views import MODALITIES, Features, View, view_modalities
+from infra import digest
+from infra.config import ModelConfig
+from infra.errors import FingerprintMismatch, StorageError
+from transforms.batch import Batch
+
+__all__ = ["Encoders", "FusionModel", "load_encoders"]
+
+MODEL_FORMAT = 1
+_ROWS = 256  # rows of one pass through the heads
+
+
+class FusionModel:
+    """Embeds any view of a record in one space. Immutable by contract: the fingerprint is of the weights it was given.
+
+    Shape letters: N rows, C captions, D = `dimension`.
+    """
+
+    def __init__(self, config: ModelConfig, encoders: Encoders, network: FusionNetwork) -> None:
+        self.config = config
+        self.encoders = encoders
+        self.network = network.eval().requires_grad_(False)
+
+    @classmethod
+    def initial(
+        cls, config: ModelConfig, encoders: Encoders, stats: Mapping[Modality, FeatureStats], seed: int, dropout: float = 0.0
+    ) -> FusionModel:
+        """An untrained model: random heads drawn from `seed`, standardised by the training set's statistics."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(digest.hash64(f"model/{seed}") >> 1)
+            network = FusionNetwork(encoders.dimensions, config.hidden, config.dimension, dropout)
+        network.standardise(stats)
+        return cls(config, encoders, network)
+
+    @property
+    def dimension(self) -> int:
+        """Values of a vector."""
+        return self.config.dimension
+
+    @property
+    def input_dimensions(self) -> dict[Modality, int]:
+        """Values of a feature vector, by modality."""
+        return self.encoders.dimensions
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of every weight's bytes, the encoders (preprocessing included) and the settings of fusion and numerics."""
+        weights = {
+            name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
+            for name, tensor in self.network.state_dict().items()
+        }
+        settings = self.config.model_dump(mode="json", include={"dimension", "hidden", "fusion", "numerics"})
+        return digest.address("fusion_model", MODEL_FORMAT, self.encoders.fingerprint, settings, weights)
+
+    def featurise(self, batch: Batch) -> Features:
+        """What the frozen encoders make of N rows and their captions."""
+        return self.encoders.featurise(batch)
+
+    def encode(self, batch: Batch, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """`embed` of a batch's features."""
+        return self.embed(self.featurise(batch), view)
+
+    def embed(self, features: Features, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Embed one view of N records: the fusion of those of its modalities that a record has.
+
+        Args:
+            features: of this model's encoders.
+            view: 'fused', 'text', 'text+image', …, or a collection of modalities.
+
+        Returns:
+            Vectors, float32 (N, D), L2-normalised, and bool (N,), whether the record has any modality of the view. Where
+            it has none the vector is all zeros.
+
+        Raises:
+            ValueError: no such view, or features of another width.
+        """
+        names = view_modalities(view)
+        present = np.stack([features.present[:, m] & (name in names) for m, name in enumerate(MODALITIES)], axis=1)
+        vectors = self._embed({name: features.values[name] for name in names}, present)
+        return vectors, present.any(axis=1)
+
+    def embed_captions(self, features: Features) -> np.ndarray:
+        """Embed the records' other wordings as texts: float32 (C, D), L2-normalised."""
+        present = np.zeros((len(features.captions), len(MODALITIES)), dtype=bool)
+        present[:, MODALITIES.index("text")] = True
+        return self._embed({"text": features.captions}, present)
+
+    def _embed(self, values: Mapping[Modality, np.ndarray], present_NM: np.ndarray) -> np.ndarray:
+        for name, rows in values.items():
+            if rows.shape[1] != self.input_dimensions[name]:
+                raise ValueError(f"{name} features have {rows.shape[1]} values, this model takes {self.input_dimensions[name]}")
+        vectors = np.empty((len(present_NM), self.dimension), np.float32)
+        strict = self.config.numerics == "strict"
+        with torch_threads(1 if strict else None), torch.inference_mode():
+            for start, block, mask in _blocks(values, present_NM, pad=strict):
+                found = self.network({name: torch.from_numpy(rows) for name, rows in block.items()}, torch.from_numpy(mask))
+                vectors[start : start + _ROWS] = found[: len(vectors) - start].numpy()
+        return vectors
+
+    def save(self, folder: str) -> None:
+        """Write `model.safetensors` and then `model.json` into a folder, which is made."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}, target / "model.safetensors")
+        stored = {
+            "format": MODEL_FORMAT,
+            "fingerprint": self.fingerprint,
+            "dimension": self.dimension,
+            "encoders": {name: self.encoders.by_modality[name].fingerprint for name in MODALITIES},
+            "config": self.config.model_dump(mode="json"),
+        }
+        (target / "model.json").write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str) -> FusionModel:
+        """Read a model and prove that it is the one that was saved.
+
+        Raises:
+            FingerprintMismatch: a weight, a setting or an encoder differs from what was saved.
+            StorageError: a file is missing or cannot be read.
+        """
+        source = Path(folder)
+        try:
+            stored: dict[str, Any] = json.loads((source / "model.json").read_bytes())
+            config = ModelConfig.model_validate(stored["config"])
+            weights = load_file(source / "model.safetensors")
+            expected = (stored["fingerprint"], stored["encoders"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise _unreadable(folder, error) from error
+        encoders = load_encoders(config)
+        found = {name: encoders.by_modality[name].fingerprint for name in MODALITIES}
+        if changed := [name for name in MODALITIES if found[name] != expected[1].get(name)]:
+            raise FingerprintMismatch(
+                f"The {' and '.join(changed)} encoder of the model in {folder} is not the one it was trained with.\n"
+                "Restore the encoder's files, or train a new model: trichord reindex"
+            )
+        network = FusionNetwork(encoders.dimensions, config.hidden, config.dimension)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise _unreadable(folder, error) from error
+        model = cls(config, encoders, network)
+        if model.fingerprint != expected[0]:
+            raise FingerprintMismatch(
+                f"The model in {folder} was saved as {expected[0]}, but what stands there is {model.fingerprint}: "
+                "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
+            )
+        return model
+
+
+def _unreadable(folder: str, error: Exception) -> StorageError:
+    return StorageError(f"The model in {folder} cannot be read: {error}\nRun `trichord verify`, then `trichord rollback`.")
+
+
+def _blocks(
+    values: Mapping[Modality, np.ndarray], present_NM: np.ndarray, *, pad: bool
+) -> Iterator[tuple[int, dict[Modality, np.ndarray], np.ndarray]]:
+    """Rows in blocks of `_ROWS`. Padded, every block has one shape: a row's bits cannot depend on how many others came."""
+    for start in range(0, len(present_NM), _ROWS):
+        rows = slice(start, start + _ROWS)
+        missing = _ROWS - len(present_NM[rows]) if pad else 0
+
+        def block(matrix: np.ndarray, rows: slice = rows, missing: int = missing) -> np.ndarray:
+            return np.pad(matrix[rows], ((0, missing), (0, 0)))  # a copy: torch takes no read-only memory
+
+        yield start, {name: block(matrix) for name, matrix in values.items()}, block(present_NM)

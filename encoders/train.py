@@ -1,0 +1,214 @@
+"""Training of heads and fusion on frozen features. Every epoch is a function of seed and epoch, so a killed run resumes bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoders.checkpoint import Checkpoint
+from encoders.data import Rows, TrainingData
+from encoders.device import torch_threads
+from encoders.frozen import Encoders
+from encoders.fusion import FusionNetwork
+from encoders.losses import infonce, mixed_gallery_infonce
+from encoders.model import FusionModel
+from encoders.views import MODALITIES, draw_views
+from infra import digest
+from infra.config import ModelConfig, TrainConfig
+
+__all__ = ["TrainingData", "train"]
+
+TRAIN_FORMAT = 1
+WARMUP_STEPS = 20
+MAX_SCALE = 100.0  # of CLIP: a temperature below 0.01 overfits to the hardest negative
+GALLERIES = 2  # mixed galleries drawn of one batch: the heads' work is shared
+PAIRS = ((0, 1), (0, 2), (1, 2))
+
+History = list[dict[str, Any]]
+
+
+def train(
+    data: TrainingData,
+    encoders: Encoders,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    *,
+    score: Callable[[FusionModel], float],
+    checkpoint: str | None,
+    log: Callable[[Mapping[str, Any]], None],
+) -> tuple[FusionModel, History]:
+    """Train a model and return the best state it went through.
+
+    Args:
+        data: the training records.
+        encoders: what made their features.
+        model_config: shape of the model.
+        train_config: loss, schedule and seed.
+        score: measures a model on held-out records, higher is better; called before the first epoch and after each.
+        checkpoint: folder in which each epoch's state is left, and looked for first; None keeps none.
+        log: called with each entry of the history as it arises, again from the start where a run is resumed.
+
+    Returns:
+        The model of the best score (the earliest of equal ones) and the history: an entry an epoch, of JSON values that
+        depend on nothing but data and settings. Epoch 0 is the untrained model.
+    """
+    run = _Run(data, encoders, model_config, train_config, score)
+    with torch_threads(train_config.threads), torch.random.fork_rng(devices=[]):
+        if checkpoint is not None and (found := Checkpoint.read(checkpoint, run.digest)) is not None:
+            run.restore(found)
+        for entry in run.history:
+            log(entry)
+        while not run.finished:
+            run.epoch()
+            if checkpoint is not None:
+                run.checkpoint().write(checkpoint)
+            log(run.history[-1])
+    return run.best_model(), run.history
+
+
+@dataclass
+class _Run:
+    """A training run between two epochs."""
+
+    data: TrainingData
+    encoders: Encoders
+    model_config: ModelConfig
+    config: TrainConfig
+    score: Callable[[FusionModel], float]
+    history: History = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.network = self._fresh().network.train().requires_grad_(True)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.config.temperature)))
+        matrices = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.network.parameters() if parameter.ndim < 2]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices}, {"params": [*others, self.log_scale], "weight_decay": 0.0}],
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
+        self.usable = self.data.usable(across=self.config.loss == "infonce")
+        self.steps = max(1, round(len(self.usable) / self.config.batch_size))
+        self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        first = {"epoch": 0, "score": self.score(self._fresh()), "records": len(self.usable)}
+        self.history = [first | {"records_skipped": len(self.data) - len(self.usable)}]
+
+    def _fresh(self) -> FusionModel:
+        return FusionModel.initial(self.model_config, self.encoders, self.data.stats, self.config.seed, self.config.dropout)
+
+    @property
+    def digest(self) -> str:
+        """Names everything that shapes the run, the number of threads included."""
+        settings = [self.model_config.model_dump(mode="json"), self.config.model_dump(mode="json")]
+        return digest.address("train", TRAIN_FORMAT, self.data.digest, self.encoders.fingerprint, settings, torch.__version__)
+
+    @property
+    def best_epoch(self) -> int:
+        return max(self.history, key=lambda entry: (entry["score"], -entry["epoch"]))["epoch"]
+
+    @property
+    def finished(self) -> bool:
+        done = self.history[-1]["epoch"]
+        # one record alone has no negative to learn from
+        return len(self.usable) < 2 or done >= self.config.epochs or done - self.best_epoch >= self.config.patience
+
+    def epoch(self) -> None:
+        """One pass over the records, and its score."""
+        number = self.history[-1]["epoch"] + 1
+        rng = digest.generator(self.config.seed, "train", number)
+        torch.manual_seed(digest.hash64(f"train/{self.config.seed}/{number}") >> 1)
+        total = 0.0
+        for step, positions in enumerate(np.array_split(rng.permutation(self.usable), self.steps)):
+            rate = self._rate((number - 1) * self.steps + step)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            loss = self._loss(self.data.fetch(positions, rng), rng)
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            total += float(loss) * len(positions)
+        score = self.score(FusionModel(self.model_config, self.encoders, self._copy()))
+        self.history.append({"epoch": number, "loss": total / len(self.usable), "score": score, "scale": float(self._scale())})
+        if self.best_epoch == number:
+            self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
+    def _copy(self) -> FusionNetwork:
+        """The network as it is now, apart from the one in training."""
+        network = self._fresh().network
+        network.load_state_dict(self.network.state_dict())
+        return network
+
+    def _rate(self, step: int) -> float:
+        """Linear warm-up, then cosine decay over the epochs that were asked for."""
+        total = self.steps * self.config.epochs
+        warm = min(1.0, (step + 1) / min(WARMUP_STEPS, max(1, total // 4)))
+        return self.config.learning_rate * warm * (1 + math.cos(math.pi * step / total)) / 2
+
+    def _scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(max=MAX_SCALE)
+
+    def _loss(self, rows: Rows, rng: np.random.Generator) -> Tensor:
+        present, same = torch.from_numpy(rows.present), torch.from_numpy(rows.same)
+        first, second = (self.network.token("text", torch.from_numpy(words)) for words in rows.wordings)
+        others = [self.network.token(name, torch.from_numpy(rows.features[name])) for name in MODALITIES[1:]]
+        asking, standing = torch.stack([first, *others], dim=1), torch.stack([second, *others], dim=1)
+        if self.config.loss == "infonce":
+            return _pairwise(asking, present, self._scale(), same)
+        losses = []
+        for _ in range(GALLERIES):
+            drawn = draw_views(rows.present, rows.counts, rng)
+            gallery = self.network.fuse(standing, torch.from_numpy(drawn.gallery_BM))
+            queries = functional.normalize(asking, dim=2).transpose(0, 1)
+            asked = torch.from_numpy(np.ascontiguousarray(drawn.asked_MB))
+            losses.append(mixed_gallery_infonce(queries, asked, gallery, self._scale(), same))
+        return torch.stack(losses).mean()
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the next epoch depends on."""
+        tensors = {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors["log_scale"] = self.log_scale
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
+        return Checkpoint(run=self.digest, tensors=tensors, state={"history": self.history})
+
+    def restore(self, found: Checkpoint) -> None:
+        """Go on from a checkpoint of this run."""
+
+        def part(prefix: str) -> Iterator[tuple[str, Tensor]]:
+            return ((name.removeprefix(prefix), value) for name, value in found.tensors.items() if name.startswith(prefix))
+
+        self.best = dict(part("best."))
+        self.network.load_state_dict(dict(part("network.")))
+        with torch.no_grad():
+            self.log_scale.copy_(found.tensors["log_scale"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in part("optimiser."):
+            number, kind = name.split(".")
+            moments.setdefault(int(number), {})[kind] = tensor
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.history = list(found.state["history"])
+
+    def best_model(self) -> FusionModel:
+        """The model of the best epoch so far."""
+        network = self._fresh().network
+        network.load_state_dict(self.best)
+        return FusionModel(self.model_config, self.encoders, network)
+
+
+def _pairwise(tokens_BMD: Tensor, present_BM: Tensor, scale: Tensor, same_BB: Tensor) -> Tensor:
+    """Plain InfoNCE over the pairs of single modalities, each over the records that have both; their mean."""
+    vectors = functional.normalize(tokens_BMD, dim=2)
+    losses = []
+    for left, right in PAIRS:
+        both = present_BM[:, left] & present_BM[:, right]
+        if both.sum() > 1:
+            losses.append(infonce(vectors[both, left], vectors[both, right], scale, same_BB[both][:, both]))
+    return torch.stack(losses).mean() if losses else vectors.sum() * 0

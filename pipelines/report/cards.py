@@ -1,0 +1,67 @@
+"""Cards: what a page can hold of a record, within a budget of bytes."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from pipelines.report.plots import waveform
+from transforms.batch import Waveform
+from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, shrink_image
+
+THUMBNAIL_SIDE, THUMBNAIL_QUALITY, CLIP_S, CLIPS = 96, 80, 4.0, 8
+MAX_FILE_BYTES, MAX_PIXELS, MAX_S = 50_000_000, 50_000_000, 600.0
+MEDIA_BYTES = 3_500_000  # of all data URIs together; the page's own text stays far below what is left of 6 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What is shown of a record. `notes` say what could not be shown, and why."""
+
+    key: str
+    text: str | None = None
+    thumbnail: str | None = None
+    wave: Markup | None = None
+    duration_s: float | None = None
+    clip: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Printer:
+    """Turns media into what a page can hold, until its bytes are spent."""
+
+    def __init__(self, media_bytes: int = MEDIA_BYTES, clips: int = CLIPS) -> None:
+        self._left, self._clips = media_bytes, clips
+        self.left_out = 0
+
+    def card(self, key: str, text: str | None, image: bytes | None, audio: bytes | None, *, clip: bool = False) -> Card:
+        """A card; a medium that cannot be decoded leaves a note."""
+        card = Card(key=key, text=text)
+        if image is not None:
+            try:
+                rgb = decode_image(image, max_pixels=MAX_PIXELS, max_bytes=MAX_FILE_BYTES)
+                small = encode_image(shrink_image(rgb, THUMBNAIL_SIDE), THUMBNAIL_QUALITY)
+                card = replace(card, thumbnail=self._uri("image/jpeg", small))
+            except MediaError as error:
+                card = replace(card, notes=(error.reason,))
+        if audio is not None:
+            try:
+                wave = decode_audio(audio, max_bytes=MAX_FILE_BYTES, max_duration_s=MAX_S)
+                card = replace(card, wave=waveform(wave), duration_s=wave.duration_s)
+                if clip and self._clips:
+                    self._clips -= 1
+                    start = Waveform(samples=wave.samples[: int(CLIP_S * wave.rate_hz)], rate_hz=wave.rate_hz)
+                    card = replace(card, clip=self._uri("audio/flac", encode_audio(start)))
+            except MediaError as error:
+                card = replace(card, notes=(*card.notes, error.reason))
+        return card
+
+    def _uri(self, kind: str, data: bytes) -> str | None:
+        uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        if len(uri) > self._left:
+            self.left_out += 1
+            return None
+        self._left -= len(uri)
+        return uri

@@ -1,0 +1,73 @@
+"""Held-out retrieval of mixed-gallery InfoNCE against plain InfoNCE: `python -m tests.bench.losses` (one JSON line).
+
+One demo corpus, one lake: records and features are made once, each loss and seed trains its own model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.pipelines.lakes import result_of, trichord, write_project
+
+LOSSES = ("infonce", "mixed_gallery_infonce")
+DIRECTIONS = [(q, g) for q in ("text", "image", "audio") for g in ("text", "image", "audio") if q != g]
+
+
+def measure(records: int, seeds: int, held_out: float) -> dict[str, Any]:
+    """By loss: the worst direction's recall over chance, and mixed recall, NDCG and retention; means over seeds."""
+    with tempfile.TemporaryDirectory(prefix="trichord-losses-") as name:
+        project = write_project(Path(name), records=records, settings={"train": {"held_out": held_out}})
+        runs = {loss: [_train(project, loss, seed) for seed in range(seeds)] for loss in LOSSES}
+    result: dict[str, Any] = {"records": records, "seeds": seeds, "held_out": runs[LOSSES[0]][0]["records"]}
+    for loss, found in runs.items():
+        result[loss] = {
+            "recall_at_10": {
+                f"{q}->{g}": _mean([run["recall_at_10"][q][g] for run in found]) for q, g in DIRECTIONS
+            },
+            "chance": _mean([run["chance"]["text"]["image"] for run in found]),
+            "worst_over_chance": round(
+                min(run["recall_at_10"][q][g] / run["chance"][q][g] for run in found for q, g in DIRECTIONS), 1
+            ),
+            "mixed_recall_at_10": _mean([run["mixed"]["recall_at_10"] for run in found]),
+            "mixed_ndcg_at_10": _mean([run["mixed"]["ndcg_at_10"] for run in found]),
+            "retention_overall": _mean([run["mixed"]["retention_overall"] for run in found]),
+            "retention": {
+                form: _mean([run["mixed"]["retention"][form] for run in found])
+                for form in ("text", "image", "audio")
+            },
+        }
+    return result
+
+
+def _train(project: Path, loss: str, seed: int) -> dict[str, Any]:
+    overrides = [f"train.loss={loss}", f"train.seed={seed}", "gate.min_over_chance=0"]
+    flags = [part for override in overrides for part in ("--set", override)]
+    evaluation: dict[str, Any] = result_of(
+        trichord("reindex", "--no-publish", "--project", str(project), "--json", *flags)
+    )["evaluation"]
+    return evaluation
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(statistics.mean(known), 4) if known else None
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=3_200)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--held-out", type=float, default=0.2)
+    options = parser.parse_args()
+    sys.stdout.write(json.dumps(measure(options.records, options.seeds, options.held_out)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

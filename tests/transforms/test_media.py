@@ -1,0 +1,232 @@
+"""The one decoder: what is decoded is right, what is cut is found, equal media give equal bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from infra import digest
+from tests.transforms.samples import AUDIO_FORMATS, picture, saved, sound, tone
+from transforms import media
+from transforms.batch import Image, Waveform
+from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, resample, shrink_image
+
+MAX = 1 << 28
+
+
+def decoded(data: bytes) -> Image:
+    return decode_image(data, max_pixels=MAX, max_bytes=MAX)
+
+
+def heard(data: bytes) -> Waveform:
+    return decode_audio(data, max_bytes=MAX, max_duration_s=60)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG"])
+def test_every_allowed_format_decodes_to_the_picture_that_was_saved(kind: str) -> None:
+    rgb = picture()
+    lossless: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}.get(kind, {})
+    found = decoded(saved(rgb, kind, **lossless)).astype(int)
+    assert found.shape == rgb.shape
+    assert np.abs(found - rgb).mean() < (8 if kind == "GIF" else 2 if kind == "JPEG" else 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    data = saved(picture(), kind, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Pillow.open(io.BytesIO(data))).convert("RGB"))
+    assert np.array_equal(decoded(data), expected)
+    assert decoded(data).shape[:2] == ((160, 120) if orientation > 4 else (120, 160))
+
+
+def test_unreadable_exif_counts_as_upright() -> None:
+    data = saved(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 40)
+    assert decoded(data).shape == (120, 160, 3)
+
+
+def test_modes_are_converted_in_one_way() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None, :].repeat(20, 0)
+    grey = np.repeat(ramp[:, :, None], 3, 2)
+    assert np.array_equal(decoded(saved(Pillow.fromarray(ramp), "PNG")), grey)
+    deep = Pillow.fromarray(ramp.astype(np.uint16) * 256 + 77)
+    assert np.array_equal(decoded(saved(deep, "PNG")), grey), "16 bits keep their upper 8"
+    assert np.array_equal(decoded(saved(deep, "TIFF")), grey)
+    clear = Pillow.fromarray(np.dstack([grey, 255 - ramp]))
+    over_white = np.round(grey * (1 - grey / 255.0) + 255 * (grey / 255.0))
+    assert np.abs(decoded(saved(clear, "PNG")) - over_white).max() <= 1, "transparency lies over white"
+    palette = Pillow.fromarray(picture()).quantize(32)
+    for kind in ("PNG", "GIF", "BMP", "TIFF"):
+        assert np.array_equal(decoded(saved(palette, kind)), np.asarray(palette.convert("RGB")))
+    keyed = saved(Pillow.fromarray(ramp), "PNG", transparency=0)
+    assert decoded(keyed)[0, 0].tolist() == [255, 255, 255]
+    bilevel = Pillow.fromarray(ramp > 127)
+    assert set(np.unique(decoded(saved(bilevel, "PNG")))) == {0, 255}
+    ink = Pillow.fromarray(picture()).convert("CMYK")
+    expected = np.asarray(ink.convert("RGB")).astype(int)
+    assert np.abs(decoded(saved(ink, "TIFF")) - expected).max() == 0
+    assert np.abs(decoded(saved(ink, "JPEG", quality=95)) - expected).mean() < 4
+
+
+def test_an_animation_counts_as_its_first_frame() -> None:
+    frames = [Pillow.fromarray(picture(seed=seed)) for seed in range(3)]
+    for kind in ("GIF", "WEBP", "PNG"):
+        options = {"save_all": True, "append_images": frames[1:], "duration": 50}
+        found = decoded(saved(frames[0], kind, **options, **({"lossless": True} if kind == "WEBP" else {})))
+        assert np.abs(found.astype(int) - picture()).mean() < 8
+
+
+def test_shrinking_keeps_the_shape_and_never_enlarges() -> None:
+    for width, height in ((640, 480), (480, 640), (257, 3), (256, 256), (31, 7)):
+        found = shrink_image(picture(width, height), 256)
+        assert max(found.shape[:2]) == min(256, max(width, height))
+        assert (
+            abs(found.shape[1] / found.shape[0] - width / height) / (width / height) < 0.5 / min(found.shape[:2]) + 1e-9
+        )
+    flat = np.full((400, 300, 3), 77, np.uint8)
+    assert np.all(shrink_image(flat, 100) == 77)
+
+
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]), share=st.floats(0, 1, exclude_max=True))
+def test_an_image_cut_anywhere_is_refused(kind: str, share: float) -> None:
+    data = saved(picture(64, 48), kind)
+    with pytest.raises(MediaError):
+        decoded(data[: int(share * len(data))])
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]), damage=st.integers(0, 10**9))
+def test_damaged_images_raise_media_errors_only(kind: str, damage: int) -> None:
+    rng = digest.generator("damage", kind, damage)
+    data = bytearray(saved(picture(64, 48), kind))
+    for at in rng.integers(0, min(len(data), 200 if damage % 2 else len(data)), 1 + damage % 5):
+        data[at] ^= 1 << int(rng.integers(8))
+    with suppress(MediaError):
+        assert decoded(bytes(data)).dtype == np.uint8
+
+
+@pytest.mark.parametrize("kind", AUDIO_FORMATS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_allowed_sound_decodes_to_its_mono_mix(kind: str, channels: int) -> None:
+    rate_hz = 48_000 if kind == "opus" else 44_100
+    one = tone(1.0, rate_hz)
+    samples = one if channels == 1 else np.stack([one, one / 2], axis=1)
+    wave = heard(sound(samples, kind, rate_hz))
+    expected = one if channels == 1 else one * 0.75
+    assert wave.rate_hz == rate_hz
+    assert wave.samples.dtype == np.float32
+    assert abs(wave.duration_s - 1) < 0.06
+    assert abs(np.std(wave.samples) - np.std(expected)) < 0.02
+    if kind in ("wav", "flac"):
+        assert np.abs(wave.samples - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", AUDIO_FORMATS)
+def test_truncated_sound_is_found_at_any_cut(kind: str) -> None:
+    data = sound(tone(2.0, 48_000), kind, 48_000)
+    cuts = digest.generator("cuts", kind).integers(1, len(data), 200).tolist()
+    found = []
+    for cut in [*cuts, len(data) - 1, len(data) - 2]:
+        with pytest.raises(MediaError) as refusal:
+            heard(data[:cut])
+        found.append(refusal.value.reason == "audio_truncated")
+    assert np.mean(found) >= 0.95
+
+
+def test_an_mp3_without_a_length_in_its_header_decodes_whole_with_any_tags() -> None:
+    data = sound(tone(2.0, 44_100), "mp3", 44_100)
+    whole = heard(data)
+    first = data.index(data[:2], 4)
+    bare = data[first:]
+    assert abs(heard(bare).duration_s - whole.duration_s) < 0.1
+    tag = b"ID3\x04\0\0\0\0\x02\0" + bytes(256)
+    for tagged in (tag + data, data + b"TAG" + bytes(125), tag + data + b"APETAGEX" + bytes(80), data + bytes(400)):
+        assert abs(heard(tagged).duration_s - whole.duration_s) < 0.1
+    with pytest.raises(MediaError, match="audio_too_long"):
+        decode_audio(data, max_bytes=MAX, max_duration_s=0.5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(kind=st.sampled_from(sorted(AUDIO_FORMATS)), damage=st.integers(0, 10**9))
+def test_damaged_sounds_raise_media_errors_only(kind: str, damage: int) -> None:
+    rng = digest.generator("damage", kind, damage)
+    data = bytearray(sound(tone(0.3, 48_000), kind, 48_000))
+    for at in rng.integers(0, min(len(data), 100 if damage % 2 else len(data)), 1 + damage % 5):
+        data[at] ^= 1 << int(rng.integers(8))
+    with suppress(MediaError):
+        assert np.isfinite(heard(bytes(data)).samples).all()
+
+
+def test_values_beyond_full_scale_are_clipped() -> None:
+    loud = sound(tone() * 8, "wav", subtype="FLOAT")
+    assert np.abs(heard(loud).samples).max() == 1
+
+
+def test_stored_sound_comes_back_unchanged() -> None:
+    wave = heard(sound(tone(), "wav"))
+    again = heard(encode_audio(wave))
+    assert again.rate_hz == wave.rate_hz
+    assert np.array_equal(again.samples, wave.samples)
+    assert encode_audio(again) == encode_audio(wave)
+    assert encode_image(picture(), 90) == encode_image(picture().copy(), 90)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 44_101, 48_000, 96_000, 16_001])
+def test_resampling_keeps_pitch_level_and_length(rate_hz: int) -> None:
+    t = np.arange(rate_hz) / rate_hz
+    found = resample(Waveform((0.5 * np.sin(2 * np.pi * 1_000 * t)).astype(np.float32), rate_hz), 16_000)
+    assert abs(len(found.samples) - 16_000) <= 16
+    spectrum = np.abs(np.fft.rfft(found.samples * np.hanning(len(found.samples))))
+    assert abs(int(spectrum.argmax()) - 1_000) <= 1
+    assert abs(np.abs(found.samples[2_000:-2_000]).max() - 0.5) < 0.01
+
+
+def test_resampling_in_blocks_gives_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rate_hz in (8_000, 44_100, 48_000):
+        wave = Waveform(tone(1.3, rate_hz), rate_hz)
+        whole = resample(wave, 16_000).samples
+        with monkeypatch.context() as patch:
+            patch.setattr(media, "_RESAMPLE_BLOCK", 3_001)
+            assert np.allclose(resample(wave, 16_000).samples, whole, atol=1e-6)
+
+
+_GREEDY = """
+import json, resource, sys
+from infra.config import PrepareConfig
+from tests.transforms.samples import png, quiet_flac
+from transforms.batch import Batch, Row
+from transforms.clean import prepare_chain
+from transforms.op import run_chain
+from transforms.record import finish
+
+config = PrepareConfig()
+bombs = [png(7_000, 7_000, 6, 8), png(20_000, 20_000, 0, 1)] * 2 + [None] * 4
+sounds = [quiet_flac(599, 48_000)] + [quiet_flac(599, 8_000, 8)] + [quiet_flac(599)] * 5 + [quiet_flac(7_200)]
+rows = tuple(Row(key=str(i), text="words") for i in range(8))
+after, _ = run_chain(Batch(rows=rows, raw_images=tuple(bombs)), prepare_chain(config))
+finish(after, config)
+after, _ = run_chain(Batch(rows=rows, raw_audios=tuple(sounds)), prepare_chain(config))
+kept = finish(after, config).num_rows
+print(json.dumps({"kept": kept, "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+"""
+
+
+def test_memory_stays_bounded_whatever_a_batch_declares() -> None:
+    done = subprocess.run([sys.executable, "-c", _GREEDY], capture_output=True, text=True, check=True, timeout=300)
+    found = json.loads(done.stdout)
+    assert found["kept"] == 7
+    assert found["bytes"] < 1.5e9
