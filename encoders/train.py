@@ -133,9 +133,9 @@ class _Run:
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
-            total += float(loss) * len(positions)
+            total += float(loss.detach()) * len(positions)
         score = self.score(FusionModel(self.model_config, self.encoders, self._copy()))
-        self.history.append({"epoch": number, "loss": total / len(self.usable), "score": score, "scale": float(self._scale())})
+        self.history.append({"epoch": number, "loss": total / len(self.usable), "score": score, "scale": float(self._scale().detach())})
         if self.best_epoch == number:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 

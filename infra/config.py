@@ -50,7 +50,8 @@ class ManifestSource(Strict):
     )
     fields: FieldMap = FieldMap()
     version_by: VersionBy = Field(
-        "auto", description="How a changed file is noticed: auto is etag on s3:// and sha256 (cached by mtime and size) locally."
+        "auto",
+        description="How a changed file is noticed; auto: etag on s3://, sha256 (cached by mtime and size) locally.",
     )
 
 
@@ -67,11 +68,15 @@ Source = Annotated[ManifestSource | FolderSource, Field(discriminator="kind")]
 
 
 class TextConfig(Strict):
+    """What a text must be."""
+
     min_chars: int = Field(1, ge=0, description="Shorter texts (after normalising) are rejected.")
     max_chars: int = Field(20_000, ge=1, description="Longer texts are rejected.")
 
 
 class ImageConfig(Strict):
+    """What a picture must be, and its canonical form."""
+
     max_bytes: int = Field(50_000_000, ge=1, description="Larger files are rejected unread.")
     max_pixels: int = Field(50_000_000, ge=1, description="Larger pictures are rejected before decoding.")
     min_side: int = Field(32, ge=1, description="Pixels of the shorter side below which a picture is rejected.")
@@ -84,14 +89,20 @@ class ImageConfig(Strict):
 
 
 class AudioConfig(Strict):
+    """What a sound must be, and its canonical form."""
+
     max_bytes: int = Field(200_000_000, ge=1, description="Larger files are rejected unread.")
     min_duration_s: float = Field(0.1, ge=0, description="Shorter clips are rejected.")
     max_duration_s: float = Field(600.0, gt=0, description="Longer clips are rejected before decoding.")
-    max_clipping: float = Field(0.02, ge=0, le=1, description="Share of samples at full scale above which a clip is rejected.")
+    max_clipping: float = Field(
+        0.02, ge=0, le=1, description="Share of samples at full scale above which a clip is rejected."
+    )
     rate_hz: int = Field(16_000, ge=8_000, description="Canonical sample rate; sound is stored mono at this rate.")
 
 
 class PrepareConfig(Strict):
+    """From source rows to records."""
+
     rows_per_split: int = Field(256, ge=1, description="A split of loose files never holds more rows than this.")
     text: TextConfig = TextConfig()
     image: ImageConfig = ImageConfig()
@@ -99,6 +110,8 @@ class PrepareConfig(Strict):
 
 
 class EncoderConfig(Strict):
+    """One frozen encoder."""
+
     kind: Literal["embedded", "huggingface"] = Field("embedded", description="embedded: weight-free features.")
     path: str | None = Field(None, description="Hugging Face model name or folder (safetensors only).")
     pooling: Literal["mean", "cls"] = Field("mean", description="How token states become one vector.")
@@ -106,17 +119,25 @@ class EncoderConfig(Strict):
 
 
 class ModelConfig(Strict):
+    """The encoders, and the fusion that is trained on top of them."""
+
     text: EncoderConfig = EncoderConfig()
     image: EncoderConfig = EncoderConfig()
     audio: EncoderConfig = EncoderConfig()
     dimension: int = Field(128, ge=8, description="Values of an indexed vector.")
     hidden: int = Field(256, ge=8, description="Width of the heads.")
     fusion: Literal["gated_attention"] = Field("gated_attention", description="How modalities become one vector.")
-    numerics: Literal["strict", "fast"] = Field("strict", description="strict: fixed shapes, bit-equal on equal hardware.")
+    numerics: Literal["strict", "fast"] = Field(
+        "strict", description="strict: fixed shapes, bit-equal on equal hardware."
+    )
 
 
 class TrainConfig(Strict):
-    loss: Literal["mixed_gallery_infonce", "infonce"] = Field("mixed_gallery_infonce", description="Training objective.")
+    """How the fusion is trained, and what is held out from it."""
+
+    loss: Literal["mixed_gallery_infonce", "infonce"] = Field(
+        "mixed_gallery_infonce", description="Training objective."
+    )
     epochs: int = Field(30, ge=0, description="Passes over the training records at most.")
     batch_size: int = Field(256, ge=2, description="Records a step.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's peak rate (cosine decay).")
@@ -126,7 +147,9 @@ class TrainConfig(Strict):
     patience: int = Field(6, ge=1, description="Epochs without a better held-out mixed score before stopping.")
     seed: int = Field(0, description="Seed of everything random.")
     held_out: float = Field(0.2, ge=0, lt=1, description="Share of groups held out where the source marks no subset.")
-    held_out_subsets: tuple[str, ...] = Field(("test", "validation", "val"), description="Subset marks that mean held out.")
+    held_out_subsets: tuple[str, ...] = Field(
+        ("test", "validation", "val"), description="Subset marks that mean held out."
+    )
     policy: Literal["reuse", "always"] = Field(
         "reuse", description="reuse: keep the live model while these settings stay the same; always: train every run."
     )
@@ -134,8 +157,12 @@ class TrainConfig(Strict):
 
 
 class IndexConfig(Strict):
+    """What is indexed, and how."""
+
     views: tuple[View, ...] = Field(("fused",), min_length=1, description="Views of a record that are indexed.")
-    kind: Literal["auto", "flat", "ivf_flat"] = Field("auto", description="auto: Flat below ivf_min_rows, else IVF-Flat.")
+    kind: Literal["auto", "flat", "ivf_flat"] = Field(
+        "auto", description="auto: Flat below ivf_min_rows, else IVF-Flat."
+    )
     ivf_min_rows: int = Field(50_000, ge=1, description="Rows from which auto chooses IVF-Flat.")
     rows_per_shard: int = Field(100_000, ge=1, description="An index shard never holds more records than this.")
     nlist: int | None = Field(None, ge=1, description="IVF cells; by row count if unset.")
@@ -143,23 +170,33 @@ class IndexConfig(Strict):
 
 
 class GateConfig(Strict):
+    """What a new index must reach before it is published."""
+
     min_ann_recall: float = Field(0.95, ge=0, le=1, description="Recall@10 of the index against exact search.")
     min_over_chance: float = Field(1.0, ge=0, description="Least cross-modal recall@10 over chance, each direction.")
-    max_row_drop: float = Field(0.2, ge=0, le=1, description="Share of rows the new index may lose against the live one.")
+    max_row_drop: float = Field(
+        0.2, ge=0, le=1, description="Share of rows the new index may lose against the live one."
+    )
     max_recall_drop: float = Field(0.05, ge=0, le=1, description="Mixed recall@10 it may lose against the live one.")
     max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Share of its input that one op may reject.")
 
 
 class EvaluateConfig(Strict):
+    """What is measured on held-out records."""
+
     max_records: int = Field(1_000, ge=1, description="Held-out records measured at most (chosen by key digest).")
 
 
 class EngineConfig(Strict):
+    """Where and how tasks run."""
+
     kind: Literal["local", "ray"] = Field("local", description="Where tasks run.")
     workers: int = Field(2, ge=1, description="Worker processes (local) or concurrent tasks (ray).")
     address: str | None = Field(None, description="Ray cluster address; a private local cluster if unset.")
     task_timeout_s: float = Field(900.0, gt=0, description="A task that runs longer is ended and its rows bisected.")
-    retries: int = Field(2, ge=0, description="Times a task whose worker died is tried again before its rows are bisected.")
+    retries: int = Field(
+        2, ge=0, description="Times a task whose worker died is tried again before its rows are bisected."
+    )
 
 
 class Project(Strict):

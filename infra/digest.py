@@ -19,9 +19,9 @@ def canonical_json(value: Any) -> bytes:
         ValueError: the value holds NaN or infinity.
         TypeError: the value is not JSON.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8", "surrogatepass")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def address(*parts: Any) -> str:
@@ -39,9 +39,7 @@ def sha256_hex(chunks: bytes | Iterable[bytes]) -> str:
 
 def hash64(text: str) -> int:
     """A stable 64-bit hash of a string (BLAKE2b), independent of process and platform."""
-    return int.from_bytes(
-        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-    )
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def generator(*parts: Any) -> np.random.Generator:

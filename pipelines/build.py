@@ -98,7 +98,11 @@ class ChooseNprobe:
 
 
 def build(
-    workspace: Workspace, engine: Engine, vectors: Mapping[str, ShardRef], model: TrainedModel, live: dict[str, Any] | None
+    workspace: Workspace,
+    engine: Engine,
+    vectors: Mapping[str, ShardRef],
+    model: TrainedModel,
+    live: dict[str, Any] | None,
 ) -> Built:
     """Build the index shards that do not stand yet and bind all of them into a manifest.
 

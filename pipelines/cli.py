@@ -28,7 +28,9 @@ rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", 
 app.add_typer(rejects_app, name="rejects")
 
 ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+]
 EngineName = Annotated[str | None, typer.Option("--engine", help="local or ray; the project file's by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
 DEFAULT_PROJECT = Path("trichord.yaml")
@@ -88,10 +90,14 @@ def schema() -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the corpus, the lake and the page.")] = Path("demo-out"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the corpus, the lake and the page.")] = Path(
+        "demo-out"
+    ),
     records: Annotated[int, typer.Option(min=200, help="Records of the synthetic corpus.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
-    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")] = True,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
@@ -116,7 +122,7 @@ def reindex(
     set_: Overrides = None,
     engine: EngineName = None,
     publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish when the gate passes.")] = True,
-    report: Annotated[Path | None, typer.Option(help="Also write the run's HTML page here.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write the published index's HTML page here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Reconcile lake and index with what the sources hold now, measure, and publish."""
@@ -125,7 +131,7 @@ def reindex(
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
         summary = job.reindex(workspace, publishing=publishing)
-    if report is not None:
+    if report is not None and summary["publication"]:
         from pipelines.report.page import write_page
 
         write_page(workspace, report, title=f"Trichord: {project.stem}")
@@ -140,7 +146,9 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
-    model: Annotated[Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search the published index by text, picture, sound, or any combination."""
@@ -170,7 +178,9 @@ def publish(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_j
 
 @app.command()
 def rollback(
-    to: Annotated[str | None, typer.Argument(metavar="[PUBLICATION]", help="Id; the one before the live one if left out.")] = None,
+    to: Annotated[
+        str | None, typer.Argument(metavar="[PUBLICATION]", help="Id; the one before the live one if left out.")
+    ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     as_json: Json = False,
@@ -241,7 +251,9 @@ def verify(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_js
 def gc(
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Really remove; without it, only say what would be.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Really remove; without it, only say what would be.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Find (and with --delete remove) files that no kept publication names."""
@@ -252,7 +264,9 @@ def gc(
 
 @app.command()
 def doctor(
-    project: Annotated[Path | None, typer.Option("--project", "-p", help="Also check this project's sources and lake.")] = None,
+    project: Annotated[
+        Path | None, typer.Option("--project", "-p", help="Also check this project's sources and lake.")
+    ] = None,
     set_: Overrides = None,
     as_json: Json = False,
 ) -> None:

@@ -106,5 +106,5 @@ def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[s
 
 
 def _lengths(starts: pa.Array, total: int) -> list[int]:
-    ends = starts.to_pylist()[1:] + [total]
+    ends = [*starts.to_pylist()[1:], total]
     return [end - start for start, end in zip(starts.to_pylist(), ends, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ def doctor(workspace: Workspace | None) -> dict[str, Any]:
     Returns:
         JSON-ready: `ok` and `checks`, each with `name`, `ok`, `found` and `advice`.
     """
-    checks = [_check("python", _python)]
+    checks = [_check("python", platform.python_version)]
     checks += [_check(name, partial(importlib.metadata.version, name)) for name in NEEDED]
     checks.append(_check("faiss", _faiss))
     checks.append(_check("device", _device))
@@ -48,12 +47,6 @@ def _check(name: str, probe: Callable[[], str]) -> dict[str, Any]:
     except (TrichordError, ImportError, OSError, RuntimeError) as error:
         first, *rest = str(error).splitlines() or [type(error).__name__]
         return {"name": name, "ok": False, "found": first, "advice": " ".join(rest)}
-
-
-def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"Python {platform.python_version()}\nPython 3.11 or newer is needed.")
-    return platform.python_version()
 
 
 def _faiss() -> str:

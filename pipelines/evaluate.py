@@ -144,9 +144,7 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
     records = {split: by_path[path] for split, path in read_splits(workspace, pinned["manifest"]).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
-    task = EvaluateTask(
-        workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"]
-    )
+    task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
     [outcome] = engine.map(task, [(records, dropped_rows(workspace, duplicates))])
     if not isinstance(outcome, Done):
         raise PartialRun(f"The held-out records could not be measured: {outcome.detail}\nRun `trichord reindex` again.")

@@ -32,7 +32,9 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
         media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
         row["scores"] = dict(row["scores"])
         row["meta"] = json.loads(row["meta"])
-        journey.append({"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256})
+        journey.append(
+            {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
+        )
     for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key):
         journey.append({"step": "duplicate", **row, "shard": ref.path})
     for row, ref in _find(workspace, "vectors", versions.get("vectors"), key):
@@ -47,7 +49,9 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
         )
     fate = {"rejected": "rejected", "duplicate": "duplicate", "indexed": "indexed", "encoded": "encoded"}
     steps = [step["step"] for step in journey]
-    outcome = next((fate[name] for name in ("indexed", "duplicate", "encoded", "rejected") if name in steps), "prepared")
+    outcome = next(
+        (fate[name] for name in ("indexed", "duplicate", "encoded", "rejected") if name in steps), "prepared"
+    )
     return {"key": key, "outcome": outcome, "publication": live["publication"] if live else None, "journey": journey}
 
 
@@ -112,9 +116,7 @@ def _shards(workspace: Workspace, name: str, version: int | None) -> Iterator[tu
         yield read_shard(workspace.storage, workspace.lake, ref), ref
 
 
-def _find(
-    workspace: Workspace, name: str, version: int | None, key: str
-) -> Iterator[tuple[dict[str, Any], ShardRef]]:
+def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Iterator[tuple[dict[str, Any], ShardRef]]:
     table = workspace.table(name)
     if table.version() is None:
         return

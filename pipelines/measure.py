@@ -57,7 +57,9 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
     task = MeasureRecall(workspace.storage, workspace.lake, manifest, tables)
     [outcome] = engine.map(task, [QUERIES])
     if not isinstance(outcome, Done):
-        raise PartialRun(f"The index could not be measured: {outcome.detail}\nRun `trichord reindex` again: it resumes.")
+        raise PartialRun(
+            f"The index could not be measured: {outcome.detail}\nRun `trichord reindex` again: it resumes."
+        )
     bad, recall, queries = outcome.result
     return Measured(
         records=sum(records for records, _ in counted),
@@ -97,7 +99,9 @@ class MeasureRecall:
     tables: Tables
 
     def __call__(self, queries: int) -> tuple[int, float, int]:
-        bad = sum(int(unsound(_matrix(table, self.manifest.dimension)).sum()) for table in self.tables(_inputs(self.manifest)))
+        bad = sum(
+            int(unsound(_matrix(table, self.manifest.dimension)).sum()) for table in self.tables(_inputs(self.manifest))
+        )
         if bad or not self.manifest.rows:
             return bad, 0.0 if bad else 1.0, 0
         probes, truth = exact_probes(self.tables, self.manifest, queries)

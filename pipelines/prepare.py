@@ -97,16 +97,12 @@ class PrepareTask:
 
     def _batches(self, item: PrepareItem) -> Iterator[Batch]:
         chain = self.chain()
-        for batch in read_split(
-            item.shard.source, self.storage, self.lake, item.shard.split, config=self.config
-        ):
+        for batch in read_split(item.shard.source, self.storage, self.lake, item.shard.split, config=self.config):
             if item.probe is not None:
                 batch = batch.select([row.key in item.probe for row in batch.rows])
             if item.poison:
                 killers = {i: row.key for i, row in enumerate(batch.rows) if row.key in item.poison}
-                batch = batch.reject(
-                    {i: ("worker_died", item.poison[key]) for i, key in killers.items()}, op="worker"
-                )
+                batch = batch.reject({i: ("worker_died", item.poison[key]) for i, key in killers.items()}, op="worker")
             yield run_chain(batch, chain)[0]
 
 
@@ -156,9 +152,7 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem, detail: s
     """Halve a split whose worker died until single rows are to blame. Returns {key: how its worker died}."""
     keys = sorted(
         row.key
-        for batch in read_split(
-            item.shard.source, task.storage, task.lake, item.shard.split, config=task.config
-        )
+        for batch in read_split(item.shard.source, task.storage, task.lake, item.shard.split, config=task.config)
         for row in batch.rows
         if row.key not in item.poison
     )
@@ -197,6 +191,5 @@ def _finished(workspace: Workspace, shards: list[WantedShard]) -> dict[str, Prep
             rejects=found["rejects"].get(address),
         )
         for address, records in found["records"].items()
-        if address in found["signatures"]
-        and (not records.counts.get("rows_rejected") or address in found["rejects"])
+        if address in found["signatures"] and (not records.counts.get("rows_rejected") or address in found["rejects"])
     }

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra import digest, log
-from infra.errors import CommitConflict, ConfigError, GateFailed
 from infra.engines.base import Engine
+from infra.errors import CommitConflict, ConfigError, GateFailed
 from pipelines.evaluate import evaluate_publication
 from pipelines.measure import Tables, measure_index, reject_counts
 from pipelines.workspace import Workspace
@@ -223,7 +223,10 @@ def _refusal(verdict: dict[str, Any], live: dict[str, Any] | None) -> str:
     lines = [f"  {c['name']}: {c['value']} against {c['threshold']} ({c['detail']})" for c in failed]
     standing = f"The old index {live['publication']} stays live." if live else "Nothing is live."
     return "\n".join(
-        ["The gate refused the new index:", *lines, standing, "See it whole: `trichord status --json`; limits: section `gate`."]
+        [
+            "The gate refused the new index:",
+            *lines,
+            standing,
+            "See it whole: `trichord status --json`; limits: section `gate`.",
+        ]
     )
-
-

@@ -15,7 +15,7 @@ from infra.engines import open_engine
 from infra.lake import schema
 from infra.lake.shard import ShardRef
 from pipelines.maintain import missing_files
-from pipelines.plan import Plan, inputs_digest, make_plan
+from pipelines.plan import inputs_digest, make_plan
 from pipelines.workspace import Workspace
 
 

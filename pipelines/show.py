@@ -37,17 +37,21 @@ def _cell(value: Any) -> str:
 
 
 def plan(result: dict[str, Any]) -> None:
+    """What a reindex would do."""
     _table(
         "What a reindex would do",
         {"source": "left", "rows": "right", "splits": "right", "to make": "right", "kept": "right"},
         [[s["source"], s["rows"], s["splits"], s["to_make"], s["kept"]] for s in result["sources"]],
     )
-    console.print(f"{result['to_remove']} record shards would be removed. Unchanged: {'yes' if result['unchanged'] else 'no'}.")
+    console.print(
+        f"{result['to_remove']} record shards would be removed. Unchanged: {'yes' if result['unchanged'] else 'no'}."
+    )
     for split in result["make"][:20]:
         console.print(f"  make {escape(split)}")
 
 
 def reindex(result: dict[str, Any]) -> None:
+    """What a reindex did."""
     if result["unchanged"]:
         console.print(f"[green]Nothing changed.[/] {result['publication']} stays live. ({result['seconds']:.1f} s)")
         return
@@ -67,6 +71,7 @@ def reindex(result: dict[str, Any]) -> None:
 
 
 def evaluation(result: dict[str, Any]) -> None:
+    """The recall matrix and the mixed gallery."""
     galleries = sorted({gallery for cells in result["recall_at_10"].values() for gallery in cells})
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
     title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
@@ -80,6 +85,7 @@ def evaluation(result: dict[str, Any]) -> None:
 
 
 def hits(result: dict[str, Any]) -> None:
+    """The hits of a query."""
     _table(
         f"Hits in {result['publication']}",
         {"#": "right", "score": "right", "key": "left", "view": "left", "source": "left", "text": "left"},
@@ -91,14 +97,18 @@ def hits(result: dict[str, Any]) -> None:
 
 
 def publication(row: dict[str, Any]) -> None:
+    """What is live now."""
     counts = row["counts"] if isinstance(row["counts"], dict) else json.loads(row["counts"])
     console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {counts['rows_kept']:,} records")
 
 
 def status(result: dict[str, Any]) -> None:
+    """Live index, history, tables, refused candidate."""
     live = result["live"]
     console.print(f"Lake {escape(result['lake'])}")
-    console.print(f"Live: [bold]{live['publication']}[/] since {live['created_at']}" if live else "Nothing is published.")
+    console.print(
+        f"Live: [bold]{live['publication']}[/] since {live['created_at']}" if live else "Nothing is published."
+    )
     _table(
         "Publications",
         {"id": "left", "kind": "left", "at": "left", "records": "right"},
@@ -115,10 +125,13 @@ def status(result: dict[str, Any]) -> None:
                       f"{'passed the gate' if verdict['passed'] else '[red]refused by the gate[/]'}")  # fmt: skip
         for check in verdict["checks"]:
             if not check["passed"]:
-                console.print(f"  {check['name']}: {check['value']} against {check['threshold']} {escape(check['detail'])}")
+                console.print(
+                    f"  {check['name']}: {check['value']} against {check['threshold']} {escape(check['detail'])}"
+                )
 
 
 def explanation(result: dict[str, Any]) -> None:
+    """A record's journey."""
     console.print(f"[bold]{escape(result['key'])}[/]: {result['outcome']}")
     for step in result["journey"]:
         console.print(f"[bold]{step['step']}[/]")
@@ -128,6 +141,7 @@ def explanation(result: dict[str, Any]) -> None:
 
 
 def rejects(result: dict[str, Any]) -> None:
+    """Rejects by reason, then rows."""
     _table(
         f"{result['total']:,} rejects",
         {"op": "left", "reason": "left", "rows": "right"},
@@ -141,18 +155,21 @@ def rejects(result: dict[str, Any]) -> None:
 
 
 def reject(result: dict[str, Any]) -> None:
+    """One reject, whole."""
     for row in result["rejects"]:
         for name, value in row.items():
             console.print(f"{name}: {escape(str(value))}")
 
 
 def verified(result: dict[str, Any]) -> None:
+    """What verify looked at."""
     console.print(
-        f"[green]Whole:[/] {result['files']:,} files, {result['bytes']:,} bytes in {result['publications']} publications."
+        f"[green]Whole:[/] {result['files']:,} files, {result['bytes']:,} bytes, {result['publications']} publications."
     )
 
 
 def collected(result: dict[str, Any]) -> None:
+    """What gc found or removed."""
     verb = "Removed" if result["removed"] else "Would remove (add --delete)"
     console.print(f"{verb}: {result['files']:,} files, {result['bytes']:,} bytes.")
     for path in result["paths"][:20]:
@@ -160,12 +177,14 @@ def collected(result: dict[str, Any]) -> None:
 
 
 def doctor(result: dict[str, Any]) -> None:
+    """Every check with its advice."""
     for check in result["checks"]:
         mark = "[green]ok[/] " if check["ok"] else "[red]bad[/]"
         console.print(f"{mark} {check['name']}: {escape(check['found'])} {escape(check['advice'])}")
 
 
 def demo(result: dict[str, Any]) -> None:
+    """What the demo showed."""
     _table(
         "What was cleaned out, and why",
         {"planted defect": "left", "planted": "right", "found": "right", "as": "left"},

@@ -34,7 +34,13 @@ def status(workspace: Workspace) -> dict[str, Any]:
         | {"rows": row["counts"]["rows_kept"]}
         for row in history
     ]
-    return {"lake": workspace.lake, "live": live, "history": summary, "tables": tables, "candidate": _candidate(workspace, live)}
+    return {
+        "lake": workspace.lake,
+        "live": live,
+        "history": summary,
+        "tables": tables,
+        "candidate": _candidate(workspace, live),
+    }
 
 
 def _candidate(workspace: Workspace, live: dict[str, Any] | None) -> dict[str, Any] | None:

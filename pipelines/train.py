@@ -27,7 +27,7 @@ from infra.engines.base import Done
 from infra.errors import FingerprintMismatch, PartialRun, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
-from pipelines.evaluate import K, HeldOutRows, held_out_mask
+from pipelines.evaluate import HeldOutRows, K, held_out_mask
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.workspace import Workspace
@@ -109,9 +109,7 @@ class TrainItem:
     dropped: Mapping[str, Sequence[str]]
 
 
-def train(
-    workspace: Workspace, features: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
-) -> TrainedModel:
+def train(workspace: Workspace, features: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]) -> TrainedModel:
     """Train on the features of all splits, or find the model that an earlier run made of the same.
 
     Raises:
@@ -130,7 +128,9 @@ def train(
     with open_engine(config) as engine:
         [outcome] = engine.map(task, [TrainItem(address=address, features=refs, dropped=gone)])
     if not isinstance(outcome, Done):
-        raise PartialRun(f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes.")
+        raise PartialRun(
+            f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes."
+        )
     return outcome.result
 
 

@@ -8,6 +8,7 @@ from infra import digest
 from infra.config import Project
 from infra.lake.storage import Storage
 from infra.lake.table import LakeTable, Publications
+from infra.project import recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,6 @@ class Workspace:
 
     def model_settings(self) -> str:
         """Digest of what shapes a model: a model trained under other settings is another model."""
-        project = self.project
-        return digest.address(
-            "model-settings", project.model.model_dump(mode="json"), project.train.model_dump(mode="json", exclude={"policy"})
-        )
+        shaping = recipe(self.project)
+        train = {name: value for name, value in shaping["train"].items() if name != "policy"}
+        return digest.address("model-settings", shaping["model"], train)

@@ -19,6 +19,7 @@ Allowed are JPEG, PNG, WebP, GIF, BMP and TIFF (Pillow, first frame), WAV, FLAC,
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
 import warnings
@@ -42,6 +43,7 @@ from transforms import containers
 from transforms.batch import Image, Samples, Waveform
 
 cv2.setNumThreads(1)  # workers take the cores; threads inside them would only fight over these
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its last words on a damaged file are in the MediaError
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 IMAGE_LIBRARIES = {"pillow": PIL.__version__, "opencv": cv2.__version__}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar
@@ -156,7 +156,7 @@ class _Job(Generic[I]):
 
 def dispatch(
     slots: Slots, items: Iterable[I], *, workers: int, retries: int, timeout_s: float
-) -> Iterator[Done[I, object] | Failed[I]]:
+) -> Generator[Done[I, object] | Failed[I], None, None]:
     """Run every item in one of `workers` slots, under the contract of `Engine.map`.
 
     With an infinite `timeout_s`, overdue items are left to the slots, whose outcome then says so.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,21 +54,24 @@ def merge(tables: Iterable[pa.Table]) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in columns]).combine_chunks()
 
 
-def results_in_order(outcomes: Iterable[Done[tuple[int, I], R] | Failed[tuple[int, I]]]) -> Iterator[R]:
+def results_in_order(outcomes: Generator[Done[tuple[int, I], R] | Failed[tuple[int, I]], None, None]) -> Iterator[R]:
     """Results of items (position, ...) in the order of positions 0, 1, 2, ...
+
+    However it ends, `outcomes` is closed: no worker still writes to what the caller then removes.
 
     Raises:
         PartialRun: one of them failed.
     """
     held: dict[int, R] = {}
     position = 0
-    for outcome in outcomes:
-        if isinstance(outcome, Failed):
-            raise PartialRun(f"grouping failed at {outcome.item[1]!r} ({outcome.kind}): {outcome.detail}")
-        held[outcome.item[0]] = outcome.result
-        while position in held:
-            yield held.pop(position)
-            position += 1
+    with closing(outcomes):
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                raise PartialRun(f"grouping failed at {outcome.item[1]!r} ({outcome.kind}): {outcome.detail}")
+            held[outcome.item[0]] = outcome.result
+            while position in held:
+                yield held.pop(position)
+                position += 1
 
 
 def require_buckets(items: Sequence[object], buckets: int) -> None:

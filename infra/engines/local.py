@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -56,13 +56,15 @@ class LocalEngine:
         """See `Engine.group`; rows lie in files under TMPDIR meanwhile."""
         require_buckets(items, buckets)
         with tempfile.TemporaryDirectory(prefix="trichord-group-") as folder:
-            emitted = self.map(_Emit(emit, folder, buckets), list(enumerate(items)))
+            emitted: Generator[Done[tuple[int, I], dict[int, _Part]] | Failed[tuple[int, I]], None, None] = (
+                self._dispatch(TASK, _Emit(emit, folder, buckets), list(enumerate(items)))
+            )
             parts: dict[int, list[_Part]] = {}
             for found in results_in_order(emitted):
                 for bucket, part in found.items():
                     parts.setdefault(bucket, []).append(part)
             work: list[tuple[int, Sequence[_Part]]] = list(enumerate(parts[bucket] for bucket in sorted(parts)))
-            yield from results_in_order(self.map(_Reduce(reduce), work))
+            yield from results_in_order(self._dispatch(TASK, _Reduce(reduce), work))
 
     def close(self) -> None:
         """End all workers, also those under way."""
@@ -78,7 +80,7 @@ class LocalEngine:
     ) -> None:
         self.close()
 
-    def _dispatch(self, tag: bytes, setup: object, items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+    def _dispatch(self, tag: bytes, setup: object, items: Iterable[I]) -> Generator[Done[I, R] | Failed[I], None, None]:
         config = self._config
         outcomes = dispatch(
             _LocalSlots(self, tag, tag + packed(setup)),
@@ -87,7 +89,7 @@ class LocalEngine:
             retries=config.retries,
             timeout_s=config.task_timeout_s,
         )
-        return cast("Iterator[Done[I, R] | Failed[I]]", outcomes)
+        return cast("Generator[Done[I, R] | Failed[I], None, None]", outcomes)
 
     def _take(self) -> _Worker:
         if self._idle:

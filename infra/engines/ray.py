@@ -14,7 +14,7 @@ import pickle
 import signal
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -76,7 +76,9 @@ class RayEngine:
             return cast("ray.ObjectRef[Any]", refs[0])
 
         parts: dict[int, list[ray.ObjectRef[Any]]] = {}
-        outcomes: Iterator[Any] = self._dispatch(lambda: _TaskSlot(submit_emit, limit_s), list(enumerate(items)))
+        outcomes: Generator[Any, None, None] = self._dispatch(
+            lambda: _TaskSlot(submit_emit, limit_s), list(enumerate(items))
+        )
         filled: Iterator[list[int]] = results_in_order(outcomes)
         for position, present in enumerate(filled):
             tables = emitted.pop(position)
@@ -103,7 +105,9 @@ class RayEngine:
     ) -> None:
         self.close()
 
-    def _dispatch(self, open_slot: Callable[[], Slot], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+    def _dispatch(
+        self, open_slot: Callable[[], Slot], items: Iterable[I]
+    ) -> Generator[Done[I, R] | Failed[I], None, None]:
         config = self._config
         outcomes = dispatch(
             _RaySlots(self, open_slot),
@@ -112,7 +116,7 @@ class RayEngine:
             retries=config.retries,
             timeout_s=math.inf,  # the workers' alarms keep it
         )
-        return cast("Iterator[Done[I, R] | Failed[I]]", outcomes)
+        return cast("Generator[Done[I, R] | Failed[I], None, None]", outcomes)
 
     def start(self) -> None:
         """Connect to Ray, or start it; nothing where that has happened."""

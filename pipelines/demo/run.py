@@ -133,14 +133,21 @@ def sample_queries(workspace: Workspace, corpus: Path) -> Iterator[dict[str, Any
         row = next(row for line in lines if (row := json.loads(line))["id"] == label["key"])
     image, audio = (corpus / row[name] for name in ("image", "audio"))
     words = row["captions"][0]
-    yield _ask(workspace, index, "text", words, words, None, None)
-    yield _ask(workspace, index, "image", row["image"], None, image, None)
-    yield _ask(workspace, index, "audio", row["audio"], None, None, audio)
-    yield _ask(workspace, index, "image + text", f"{row['image']} + {words}", words, image, None)
+    asked = (
+        ("text", words, None, None),
+        ("image", None, image, None),
+        ("audio", None, None, audio),
+        ("image + text", words, image, None),
+    )
+    for by, text, picture, sound in asked:
+        shown = " + ".join(
+            str(part.name if isinstance(part, Path) else part) for part in (picture, sound, text) if part
+        )
+        yield {"by": by, "query": shown, "answer": row["id"]} | _ask(workspace, index, text, picture, sound)
 
 
 def _ask(
-    workspace: Workspace, index: LiveIndex, by: str, shown: str, text: str | None, image: Path | None, audio: Path | None
+    workspace: Workspace, index: LiveIndex, text: str | None, image: Path | None, audio: Path | None
 ) -> dict[str, Any]:
     query = read_query(
         workspace.project.prepare, text, image.read_bytes() if image else None, audio.read_bytes() if audio else None
@@ -149,7 +156,8 @@ def _ask(
     hits = index.searcher.search(vectors, 5).rows(0)
     for hit, found in zip(hits, record_texts(workspace, index, [hit["key"] for hit in hits]), strict=True):
         hit["text"] = found
-    return {"by": by, "query": shown, "publication": index.publication, "hits": hits}
+    media = {name: str(path) for name, path in (("image", image), ("audio", audio)) if path}
+    return {"publication": index.publication, "hits": hits, **media}
 
 
 def _indexed(workspace: Workspace, label: dict[str, Any]) -> bool:

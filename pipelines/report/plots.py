@@ -52,7 +52,7 @@ def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None
 def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, float]] = ()) -> Markup:
     """How values are distributed, with limits (name, value) drawn in where they are near the values.
 
-    The axis is logarithmic where positive values span more than two decades. Values that are no finite number are
+    The axis is logarithmic where positive values span more than a factor of 50. Values that are no finite number are
     left out; there must be one that is.
     """
     width, height = HISTOGRAM_SIZE
@@ -60,7 +60,7 @@ def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, f
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
     low, high = float(finite.min()), float(finite.max())
-    scale = math.log10 if low > 0 and high / low > 100 else float
+    scale = math.log10 if low > 0 and high / low > 50 else float
     start, end = scale(low), scale(high)
     room = (end - start) or max(abs(start), 1.0) * 0.1
     near = [(kind, limit) for kind, limit in limits if (scale is float or limit > 0)
@@ -71,15 +71,15 @@ def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, f
     def x_of(value: float) -> float:
         return round(left + (right - left) * (value - axis[0]) / (axis[1] - axis[0]), 1)
 
-    bounds = np.linspace(start, end, _BINS + 1) if end > start else np.array([start - room / 20, start + room / 20])
-    placed = np.log10(finite) if scale is math.log10 else finite
-    counts, _ = np.histogram(placed, bounds)
     parts = []
-    for count, (a, b) in zip(counts.tolist(), pairwise(bounds.tolist()), strict=True):
-        tall = round((bottom - top) * count / counts.max(), 1)
-        if count:
-            tall = max(tall, 1.0)
-            parts.append(_rect(x_of(a) + 0.5, bottom - tall, max(x_of(b) - x_of(a) - 1, 1), tall, "bin"))
+    if end > start:
+        placed = np.log10(finite) if scale is math.log10 else finite
+        counts, bounds = np.histogram(placed, _BINS, (start, end))
+        for count, (a, b) in zip(counts.tolist(), pairwise(map(x_of, bounds.tolist())), strict=True):
+            tall = max((bottom - top) * count / counts.max(), 1.0) if count else 0.0
+            parts.append(_rect(a + 0.5, bottom - tall, max(b - a - 1, 1), tall, "bin"))
+    else:
+        parts.append(_rect(x_of(start) - 4, top, 8, bottom - top, "bin"))
     parts.append(_line(left, bottom, right, bottom, "axis"))
     parts.append(_text(x_of(start), height - 7, figure(low), "tick" if end > start else "tick middle"))
     if end > start:
@@ -107,7 +107,7 @@ def waveform(wave: Waveform) -> Markup:
 def waterfall(before: int, rows: int, total: int, kind: str) -> Markup:
     """A bar of `rows`, ending where `before` rows end on a scale of `total`."""
     scale = 1_000 / max(1, total)
-    wide = max(rows * scale, 3.0) if rows else 0.0
+    wide = min(1_000.0, max(rows * scale, 3.0)) if rows else 0.0
     start = min(max(0.0, (before - rows) * scale), 1_000 - wide)
     return _stretched([_rect(0, 6, round(start, 1), 2, "lead"), _rect(round(start, 1), 0, round(wide, 1), 14, kind)])
 
@@ -126,11 +126,12 @@ def bar(value: float, kind: str, *, whole: float = 1.0, mark: float | None = Non
 
 def round_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """About `wanted` + 1 round numbers that enclose [low, high]."""
-    span = (high - low) or max(abs(high), 1e-6)
+    size = max(abs(low), abs(high))
+    span = high - low if high - low > 1e-6 * size else size or 1.0
     power = 10.0 ** math.floor(math.log10(span / wanted))
-    step = next(power * size for size in (1, 2, 5, 10) if power * size * wanted >= span)
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit * wanted >= span)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * i, 12) for i in range(first, max(last, first + 1) + 1)]
+    return [float(round(step * i, 12)) for i in range(first, max(last, first + 1) + 1)]
 
 
 def figure(value: float) -> str:
@@ -142,9 +143,8 @@ def figure(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _whole_ticks(first: float, last: float) -> list[int]:
-    step = max(1, math.ceil((last - first) / 8))
-    return list(range(math.ceil(first), math.floor(last) + 1, step))
+def _whole_ticks(first: float, last: float) -> list[float]:
+    return [tick for tick in round_ticks(first, last, 6) if first <= tick <= last and tick.is_integer()]
 
 
 def _svg(width: int, height: int, parts: Sequence[Markup], label: str) -> Markup:

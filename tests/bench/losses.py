@@ -27,9 +27,7 @@ def measure(records: int, seeds: int, held_out: float) -> dict[str, Any]:
     result: dict[str, Any] = {"records": records, "seeds": seeds, "held_out": runs[LOSSES[0]][0]["records"]}
     for loss, found in runs.items():
         result[loss] = {
-            "recall_at_10": {
-                f"{q}->{g}": _mean([run["recall_at_10"][q][g] for run in found]) for q, g in DIRECTIONS
-            },
+            "recall_at_10": {f"{q}->{g}": _mean([run["recall_at_10"][q][g] for run in found]) for q, g in DIRECTIONS},
             "chance": _mean([run["chance"]["text"]["image"] for run in found]),
             "worst_over_chance": round(
                 min(run["recall_at_10"][q][g] / run["chance"][q][g] for run in found for q, g in DIRECTIONS), 1
@@ -38,8 +36,7 @@ def measure(records: int, seeds: int, held_out: float) -> dict[str, Any]:
             "mixed_ndcg_at_10": _mean([run["mixed"]["ndcg_at_10"] for run in found]),
             "retention_overall": _mean([run["mixed"]["retention_overall"] for run in found]),
             "retention": {
-                form: _mean([run["mixed"]["retention"][form] for run in found])
-                for form in ("text", "image", "audio")
+                form: _mean([run["mixed"]["retention"][form] for run in found]) for form in ("text", "image", "audio")
             },
         }
     return result

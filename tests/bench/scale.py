@@ -66,9 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="trichord-scale-") as name:
         small = run(Path(name) / "small", options.small)
         large = run(Path(name) / "large", options.large)
-    ratios = {
-        key: round(large[key] / small[key], 3) for key in ("seconds", "driver_mib", "largest_worker_mib")
-    }
+    ratios = {key: round(large[key] / small[key], 3) for key in ("seconds", "driver_mib", "largest_worker_mib")}
     sys.stdout.write(json.dumps({"small": small, "large": large, "ratio": ratios}) + "\n")
 
 

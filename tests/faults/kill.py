@@ -1,7 +1,7 @@
 """Kill a reindex at many points and look at what readers saw and where a rerun ends.
 
-`python -m tests.faults.kill --driver 50 --worker 20` prints one JSON line. Half the driver's kills hit a first run on an
-empty lake, half a run that follows a change, with a reader that opens the live index all the while.
+`python -m tests.faults.kill --driver 50 --worker 20` prints one JSON line. Half the driver's kills hit a first run on
+an empty lake, half a run that follows a change, with a reader that opens the live index all the while.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from infra.config import EngineConfig
 from infra.engines import Done
 from infra.engines.local import LocalEngine
+from infra.errors import PartialRun
 from tests.infra import engine_tasks as tasks
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +104,19 @@ def test_workers_killed_from_outside_cost_no_item() -> None:
             if outcome.item % 8 == 0:
                 os.kill(outcome.result, signal.SIGKILL)
         assert sorted(answered) == list(range(40))
+
+
+def test_a_failed_grouping_ends_what_is_under_way_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    documents = [("slow", ""), ("a", "one two"), ("x", "")]
+    with LocalEngine(EngineConfig(workers=2)) as engine:
+        for _ in range(3):
+            with pytest.raises(PartialRun, match="x cannot be emitted"):
+                list(engine.group(documents, tasks.emit_or_hang, tasks.rows_of, buckets=2))
+            assert list(tmp_path.iterdir()) == []
+        dropped = engine.group(documents[1:2] * 8, tasks.emit_words, tasks.rows_of, buckets=4)
+        next(dropped)
+        dropped.close()  # type: ignore[attr-defined]
+        assert list(tmp_path.iterdir()) == []

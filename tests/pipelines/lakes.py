@@ -22,14 +22,14 @@ SETTINGS: dict[str, Any] = {
     "prepare": {"rows_per_split": 24},
     "model": {"dimension": 32, "hidden": 64},
     "train": {"epochs": 2, "batch_size": 64},
-    "index": {"rows_per_shard": 64},
+    "index": {"rows_per_shard": 20},
     "gate": {"min_over_chance": 0.0},
 }
 
 
 def write_project(folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS) -> Path:
     """A corpus in `folder/corpus` and a project file on it."""
-    write_corpus(folder / "corpus", records=records, seed=7)
+    write_corpus(folder / "corpus", records=records, seed=7, defects=0.025)
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
     path = folder / "trichord.yaml"
     path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], **settings}))
@@ -77,6 +77,4 @@ def write_rows(corpus: Path, rows: list[dict[str, Any]]) -> None:
 def addresses(workspace: Workspace) -> dict[str, dict[str, str]]:
     """Address and SHA-256 of every shard of every table's head."""
     tables = ("records", "rejects", "signatures", "duplicates", "vectors")
-    return {
-        name: {address: ref.sha256 for address, ref in workspace.table(name).shards().items()} for name in tables
-    }
+    return {name: {address: ref.sha256 for address, ref in workspace.table(name).shards().items()} for name in tables}

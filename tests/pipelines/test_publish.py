@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
@@ -10,6 +12,12 @@ from pipelines.maintain import gc, verify
 from pipelines.publish import Candidate, publish, rollback
 from pipelines.search import open_live
 from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_rows
+
+
+def _live(workspace) -> dict:
+    live = workspace.publications.live()
+    assert live is not None
+    return live
 
 
 def _half(lake_copy):
@@ -45,11 +53,11 @@ def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
     summary = result_of(trichord("reindex", "--no-publish", "--project", str(lake_copy), "--json", *loose))
     workspace = workspace_of(lake_copy)
     assert summary["publication"] is None
-    assert workspace.publications.live()["manifest_digest"] == indexed[1]["manifest_digest"]
+    assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
     trichord("publish", "--project", str(lake_copy))
-    assert workspace.publications.live()["manifest_digest"] == summary["manifest_digest"]
+    assert _live(workspace)["manifest_digest"] == summary["manifest_digest"]
     rollback(workspace)
-    assert workspace.publications.live()["manifest_digest"] == indexed[1]["manifest_digest"]
+    assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
     assert [row["kind"] for row in workspace.publications.rows()] == ["publish", "publish", "rollback"]
     assert verify(workspace)["publications"] == 2
     assert len(open_live(workspace).searcher.search(open_live(workspace).model.encode(_query(workspace), "fused")[0], 3)
@@ -68,10 +76,10 @@ def test_a_client_of_another_space_is_refused(lake_copy, indexed):
         cwd=lake_copy.parent,
     )  # fmt: skip
     stranger = workspace_of(lake_copy, f"lake={lake_copy.parent / 'other-lake'}")
-    model = stranger.path(stranger.publications.live()["model"])
+    model = stranger.path(_live(stranger)["model"])
     assert result_of(other)["fingerprint"] != indexed[1]["fingerprint"]
     with pytest.raises(FingerprintMismatch):
-        open_live(workspace_of(lake_copy), model)
+        open_live(workspace_of(lake_copy), Path(model))
     refused = trichord("search", "--text", "x", "--model", model, "--project", str(lake_copy), check=6)
     assert "space" in refused.stderr
 
@@ -117,7 +125,7 @@ def test_two_writers_never_both_publish(indexed, tmp_path):
 
 def test_a_candidate_is_not_published_over_one_that_its_gate_did_not_see(lake_copy):
     workspace = workspace_of(lake_copy)
-    live = workspace.publications.live()
+    live = _live(workspace)
     candidate = Candidate(
         manifest=live["manifest"], manifest_digest="1" * 64, inputs_digest="", model="", fingerprint="",
         table_versions={}, counts={}, recipe={},

@@ -37,7 +37,8 @@ def test_planted_defects_meet_the_fate_that_was_foretold(indexed):
     project, _ = indexed
     truth = expected(read_labels(project.parent / "corpus"))
     workspace = workspace_of(project)
-    rejected, dropped = {}, set()
+    rejected: dict[str, str] = {}
+    dropped: set[frozenset[str]] = set()
     for ref in workspace.table("rejects").shards().values():
         rows = read_shard(workspace.storage, workspace.lake, ref)
         rejected |= dict(zip(rows["key"].to_pylist(), rows["reason"].to_pylist(), strict=True))
@@ -98,9 +99,9 @@ def test_a_change_touches_only_what_follows_from_it_and_a_deleted_record_is_gone
     assert touched["index"]["reused"] > 0
     gone = json.loads(trichord("explain", deleted, "--project", str(lake_copy), "--json", check=2).stdout or "{}")
     assert gone == {}
-    hits = result_of(
-        trichord("search", "--text", "an added row", "-k", "200", "--project", str(lake_copy), "--json")
-    )["hits"]
+    hits = result_of(trichord("search", "--text", "an added row", "-k", "200", "--project", str(lake_copy), "--json"))[
+        "hits"
+    ]
     assert len(hits) == min(200, summary["rows_kept"])
     assert deleted not in {hit["key"] for hit in hits}
     assert "an-added-row" in {hit["key"] for hit in hits}

@@ -36,8 +36,8 @@ def heard(data: bytes) -> Waveform:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG"])
 def test_every_allowed_format_decodes_to_the_picture_that_was_saved(kind: str) -> None:
     rgb = picture()
-    lossless: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}.get(kind, {})
-    found = decoded(saved(rgb, kind, **lossless)).astype(int)
+    options: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
+    found = decoded(saved(rgb, kind, **options.get(kind, {}))).astype(int)
     assert found.shape == rgb.shape
     assert np.abs(found - rgb).mean() < (8 if kind == "GIF" else 2 if kind == "JPEG" else 1e-9)
 

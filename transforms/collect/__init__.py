@@ -20,7 +20,7 @@ from transforms.collect.read import SplitReader, batches
 from transforms.collect.roots import MediaRoot
 from transforms.collect.splits import PlannedRow, Split, write_plan
 
-__all__ = ["Plan", "Split", "plan_source", "read_split"]
+__all__ = ["Plan", "Split", "media_root", "plan_source", "read_split"]
 
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
