@@ -170,6 +170,7 @@ def _only(engine: Engine, task: Any, item: Any) -> Any:
     [outcome] = engine.map(task, [item])
     if not isinstance(outcome, Done):
         raise PartialRun(
-            f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes."
+            f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}\n"
+            "Run `trichord reindex` again: it resumes."
         )
     return outcome.result

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from encoders.model import Encoders, FusionModel, load_encoders
+from encoders.frozen import Encoders, load_encoders
 from encoders.views import Features
 from infra import digest, log
 from infra.config import ModelConfig
@@ -33,6 +34,9 @@ from pipelines.features import (
 from pipelines.prepare import Prepared
 from pipelines.train import TrainedModel, load_model
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from encoders.model import FusionModel
 
 ENCODE_FORMAT = 1
 

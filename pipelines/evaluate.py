@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from encoders.model import FusionModel
 from encoders.views import Features
 from infra import digest
 from infra.config import Project, TrainConfig
@@ -25,6 +24,9 @@ from pipelines.evaluation.retrieval import evaluate as measure
 from pipelines.features import FEATURES, features_address, featurised, read_features
 from pipelines.splits import read_splits
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from encoders.model import FusionModel
 
 K = 10  # depth of every measure, in the names of the figures too
 

@@ -9,10 +9,9 @@ from infra import digest
 from infra.config import Source
 from infra.lake.storage import VersionCache
 from pipelines.workspace import Workspace
-from transforms.clean import prepare_chain
 from transforms.collect import plan_source
 from transforms.collect.splits import Split
-from transforms.op import recipe_of
+from transforms.record import record_recipe
 
 RECORD_FORMAT = 1  # raised when the bytes of a records shard change for a reason no op knows
 
@@ -49,7 +48,7 @@ def make_plan(workspace: Workspace) -> Plan:
         SourceError: a source cannot be read at all.
     """
     project = workspace.project
-    recipe = digest.address("recipe", RECORD_FORMAT, recipe_of(prepare_chain(project.prepare)))
+    recipe = digest.address("recipe", RECORD_FORMAT, record_recipe(project.prepare))
     cache_uri = workspace.path("_plans", "versions.parquet")
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []

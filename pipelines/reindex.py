@@ -74,7 +74,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         features: Mapping[str, ShardRef] = {}
         if model is None:
             features = featurise(workspace, engine, prepared)
-            model = train(workspace, features, dropped)
+            model = train(workspace, engine, features, dropped)
         vectors = encode(workspace, engine, prepared, dropped, features, model)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build(workspace, engine, vectors, model, live)

@@ -10,20 +10,17 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from encoders.base import Modality
-from encoders.model import FusionModel, load_encoders
-from encoders.train import TrainingData
-from encoders.train import train as fit
+from encoders.frozen import load_encoders
 from encoders.views import Features
 from infra import digest, log
 from infra.config import Project
-from infra.engines import open_engine
-from infra.engines.base import Done
+from infra.engines.base import Done, Engine
 from infra.errors import FingerprintMismatch, PartialRun, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
@@ -31,6 +28,9 @@ from pipelines.evaluate import HeldOutRows, K, held_out_mask
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from encoders.model import FusionModel
 
 TRAIN_FORMAT = 1
 TIMEOUT_S = 7 * 86_400.0
@@ -54,6 +54,11 @@ class TrainTask:
     project: Project
 
     def __call__(self, item: TrainItem) -> TrainedModel:
+        from encoders.device import torch_threads
+        from encoders.model import FusionModel
+        from encoders.train import TrainingData
+        from encoders.train import train as fit
+
         project = self.project
         encoders = load_encoders(project.model)
         with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder:
@@ -64,7 +69,10 @@ class TrainTask:
             )
 
             def score(model: FusionModel) -> float:
-                return mixed_score(held.views(model), K, project.train.seed) if held is not None else 0.0
+                if held is None:
+                    return 0.0
+                with torch_threads(1):  # as embedding wants it: changing back and forth for each view takes its time
+                    return mixed_score(held.views(model), K, project.train.seed)
 
             checkpoints = self._checkpoints(item.address)
             model, history = fit(
@@ -109,7 +117,9 @@ class TrainItem:
     dropped: Mapping[str, Sequence[str]]
 
 
-def train(workspace: Workspace, features: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]) -> TrainedModel:
+def train(
+    workspace: Workspace, engine: Engine, features: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
+) -> TrainedModel:
     """Train on the features of all splits, or find the model that an earlier run made of the same.
 
     Raises:
@@ -123,10 +133,8 @@ def train(workspace: Workspace, features: Mapping[str, ShardRef], dropped: Mappi
     if found is not None:
         return found
     task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
-    # an engine of its own: one worker with all threads, and hours instead of minutes
-    config = workspace.project.engine.model_copy(update={"workers": 1, "task_timeout_s": TIMEOUT_S})
-    with open_engine(config) as engine:
-        [outcome] = engine.map(task, [TrainItem(address=address, features=refs, dropped=gone)])
+    item = TrainItem(address=address, features=refs, dropped=gone)
+    [outcome] = engine.map(task, [item], timeout_s=TIMEOUT_S)
     if not isinstance(outcome, Done):
         raise PartialRun(
             f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes."
@@ -150,6 +158,8 @@ def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionMod
         FingerprintMismatch: it is another model than `fingerprint` says.
         StorageError: it is missing.
     """
+    from encoders.model import FusionModel  # torch: only where a model is really used
+
     with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
         for stat in storage.list(folder_uri):
             with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:

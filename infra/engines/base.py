@@ -49,11 +49,14 @@ class Engine(Protocol):
 
     name: str
 
-    def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+    def map(
+        self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
+    ) -> Iterator[Done[I, R] | Failed[I]]:
         """Run `task` on every item; results come as they finish, in any order.
 
         Items are pulled lazily: at most one a worker is under way. A task that raises is Failed at once; one whose
-        worker dies or that overruns `task_timeout_s` is tried again on a fresh worker `retries` times before.
+        worker dies or that overruns `timeout_s` (by default `task_timeout_s`) is tried again on a fresh worker `retries`
+        times before.
 
         Raises:
             ValueError: the task or an item does not pickle.

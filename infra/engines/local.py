@@ -40,9 +40,11 @@ class LocalEngine:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
 
-    def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+    def map(
+        self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
+    ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map`."""
-        return self._dispatch(TASK, task, items)
+        return self._dispatch(TASK, task, items, timeout_s)
 
     def map_actors(
         self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
@@ -80,14 +82,16 @@ class LocalEngine:
     ) -> None:
         self.close()
 
-    def _dispatch(self, tag: bytes, setup: object, items: Iterable[I]) -> Generator[Done[I, R] | Failed[I], None, None]:
+    def _dispatch(
+        self, tag: bytes, setup: object, items: Iterable[I], timeout_s: float | None = None
+    ) -> Generator[Done[I, R] | Failed[I], None, None]:
         config = self._config
         outcomes = dispatch(
-            _LocalSlots(self, tag, tag + packed(setup)),
+            _LocalSlots(self, tag + packed(setup)),
             items,
             workers=config.workers,
             retries=config.retries,
-            timeout_s=config.task_timeout_s,
+            timeout_s=config.task_timeout_s if timeout_s is None else timeout_s,
         )
         return cast("Generator[Done[I, R] | Failed[I], None, None]", outcomes)
 
@@ -112,7 +116,6 @@ class _LocalSlots:
     """The slots of one call: workers set up with its task or factory."""
 
     engine: LocalEngine
-    tag: bytes
     setup: bytes
 
     def open(self) -> Slot:
@@ -125,11 +128,7 @@ class _LocalSlots:
         return [workers[cast(Connection, ready)] for ready in wait(list(workers), timeout_s)]
 
     def release(self, slot: Slot) -> None:
-        worker = cast(_Worker, slot)
-        if self.tag == TASK:
-            self.engine._keep(worker)
-        else:  # what its factory loaded is not held for the next call
-            worker.kill()
+        self.engine._keep(cast(_Worker, slot))
 
 
 class _Worker:

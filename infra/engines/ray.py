@@ -47,9 +47,11 @@ class RayEngine:
         self._config = config
         self._owns_ray = False
 
-    def map(self, task: Callable[[I], R], items: Iterable[I]) -> Iterator[Done[I, R] | Failed[I]]:
+    def map(
+        self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
+    ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map`."""
-        task_bytes, limit_s = packed(task), self._config.task_timeout_s
+        task_bytes, limit_s = packed(task), self._config.task_timeout_s if timeout_s is None else timeout_s
         return self._dispatch(
             lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limit_s), limit_s), items
         )

@@ -34,6 +34,7 @@ def main(descriptor: int) -> None:
                 assert run is not None, "an item before its task"
                 result = run(content)
             else:
+                run = None  # what the last task or factory holds makes room first
                 run = content() if message[:1] == FACTORY else content
             answer = pickle.dumps(("ok", result), pickle.HIGHEST_PROTOCOL)
         except Exception:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
