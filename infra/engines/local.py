@@ -144,7 +144,7 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is the driver's to handle
                 # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order.
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 

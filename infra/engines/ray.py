@@ -125,6 +125,7 @@ class RayEngine:
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the local engine: inherited by a private cluster
         # Ray reports dead workers on stdout, also with log_to_driver=False; stdout belongs to the command's result.
         ray_driver.print_to_stdstream = _report
         address = self._config.address or os.environ.get("RAY_ADDRESS")

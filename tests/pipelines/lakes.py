@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "model": {"dimension": 32, "hidden": 64},
     "train": {"epochs": 2, "batch_size": 64},
     "index": {"rows_per_shard": 20},
-    "gate": {"min_over_chance": 0.0},
+    "gate": {"min_over_chance": 0.0, "max_recall_drop": 1.0},
 }
 
 
