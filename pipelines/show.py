@@ -72,7 +72,7 @@ def reindex(result: dict[str, Any]) -> None:
 
 def evaluation(result: dict[str, Any]) -> None:
     """The recall matrix and the mixed gallery."""
-    galleries = sorted({gallery for cells in result["recall_at_10"].values() for gallery in cells})
+    galleries = list(dict.fromkeys(gallery for cells in result["recall_at_10"].values() for gallery in cells))
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
     title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
     _table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)

@@ -36,7 +36,7 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[
     Returns:
         JSON-ready: `publication`, `defects`, `alignment`, `queries`, `page`, `project`, `seconds`, `reindex`.
     """
-    started = time.monotonic()
+    started, folder = time.monotonic(), folder.resolve()
     corpus = folder / "corpus"
     with log.progress("demo"):
         written = write_corpus(corpus, records=records, seed=seed)
@@ -93,7 +93,7 @@ def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
                 fates[defect] = "duplicate"
                 found[defect] += key in twins
             else:
-                fates[defect] = "kept (its detector comes with full preparation)"
+                fates[defect] = "kept"
                 found[defect] += key not in reasons
     wrong = sum(key not in truth.rejects for key in reasons)
     rows = [
