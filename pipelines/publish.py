@@ -131,6 +131,24 @@ def publish_candidate(workspace: Workspace) -> dict[str, Any]:
     return publish(workspace, candidate, stored["verdict"])
 
 
+def refuse_rolled_back(workspace: Workspace, manifest_digest: str) -> None:
+    """Keep a night from bringing back an index that somebody rolled back.
+
+    Raises:
+        GateFailed: the index was live, and the last word on it was a rollback to another one.
+    """
+    history = workspace.publications.rows()
+    for before, row in zip(reversed(history[:-1]), reversed(history[1:]), strict=True):
+        if row["manifest_digest"] == manifest_digest:
+            return
+        if row["kind"] == "rollback" and before["manifest_digest"] == manifest_digest:
+            raise GateFailed(
+                f"This index was rolled back at {row['created_at']} ({before['publication']}), and its inputs are the same.\n"
+                f"{history[-1]['publication']} stays live.\n"
+                "Mend the inputs and run `trichord reindex`, or bring it back on purpose: `trichord publish`."
+            )
+
+
 def rollback(workspace: Workspace, to: str | None = None) -> dict[str, Any]:
     """Make an earlier publication live again, by one commit.
 

@@ -57,7 +57,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     from pipelines.dedup import dedup, dropped_rows
     from pipelines.encode import encode, featurise
     from pipelines.prepare import prepare
-    from pipelines.publish import Candidate, gate, publish
+    from pipelines.publish import Candidate, gate, publish, refuse_rolled_back
     from pipelines.splits import write_splits
     from pipelines.train import live_model, train
 
@@ -102,8 +102,11 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     touched = [*commit.touched, index]
     if live is not None and live["manifest_digest"] == candidate.manifest_digest and live["inputs_digest"] == wanted:
         row: dict[str, Any] | None = live  # only files were missing
+    elif publishing:
+        refuse_rolled_back(workspace, candidate.manifest_digest)
+        row = publish(workspace, candidate, verdict)
     else:
-        row = publish(workspace, candidate, verdict) if publishing else None
+        row = None
     return {
         **_summary(candidate.manifest_digest, counts, touched, time.monotonic() - started),
         "publication": row["publication"] if row else None,

@@ -93,6 +93,8 @@ def read_query(config: PrepareConfig, text: str | None, image: bytes | None, aud
     batch, _ = run_chain(raw, [op for op in prepare_chain(config) if not isinstance(op, Threshold)])
     for reject in batch.rejects:
         raise ConfigError(f"The query cannot be used: {reject.reason} ({reject.detail}).")
+    if not any((batch.rows[0].text, batch.images[0] is not None, batch.waves[0] is not None)):
+        raise ConfigError("The query is empty: its text holds no visible character.")
     return batch_of(finish(batch, config), AUDIO_RATE_HZ)
 
 

@@ -27,9 +27,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def write_project(folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS) -> Path:
+def write_project(
+    folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS, defects: float = 0.025
+) -> Path:
     """A corpus in `folder/corpus` and a project file on it."""
-    write_corpus(folder / "corpus", records=records, seed=7, defects=0.025)
+    write_corpus(folder / "corpus", records=records, seed=7, defects=defects)
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
     path = folder / "trichord.yaml"
     path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], **settings}))

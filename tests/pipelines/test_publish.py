@@ -59,6 +59,12 @@ def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
     rollback(workspace)
     assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
     assert [row["kind"] for row in workspace.publications.rows()] == ["publish", "publish", "rollback"]
+    # the next night does not bring back what somebody rolled back; a person can
+    refused = trichord("reindex", "--project", str(lake_copy), *loose, check=3)
+    assert "rolled back" in refused.stderr
+    assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
+    trichord("publish", "--project", str(lake_copy))
+    assert _live(workspace)["manifest_digest"] == summary["manifest_digest"]
     assert verify(workspace)["publications"] == 2
     assert len(open_live(workspace).searcher.search(open_live(workspace).model.encode(_query(workspace), "fused")[0], 3)
                .rows(0)) == 3  # fmt: skip
