@@ -11,7 +11,7 @@ STAMP := .venv/.installed
 ROOMS := pipelines transforms encoders index_builders infra tests setup.py
 # The real-data tests run where TRICHORD_SAMPLE names the folder; the gpu tests run by `make test-gpu` only.
 MARKS := not gpu$(if $(TRICHORD_SAMPLE),, and not sample)
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .PHONY: help .venv demo test test-gpu lint format docs lock bench clean
 

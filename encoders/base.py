@@ -32,7 +32,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that shapes its output: algorithm version, settings, weights, tokenizer; never a path."""
+        """Digest of everything that shapes its output: algorithm, settings, weights, tokenizer; never a path."""
         ...
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:

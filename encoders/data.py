@@ -18,11 +18,12 @@ import numpy as np
 from encoders.base import Modality
 from encoders.fusion import FeatureStats
 from encoders.views import MODALITIES, Features, can_pair
-from infra import digest
 
 # Of each record: its first wording and how many there are, its picture and sound (-1: none), its first content id and
 # how many there are.
 _RECORD = np.dtype([(name, np.int64) for name in ("wording", "wordings", "image", "audio", "content", "contents")])
+
+_ENTRIES = 4_096  # read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class RowFile:
     def append(self, rows: np.ndarray) -> None:
         """Add rows, (R, width) or (R,) where width is 1, cast to the file's dtype."""
         with open(self.path, "ab") as file:
-            file.write(np.ascontiguousarray(rows, dtype=self.dtype))
+            file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The rows at the given positions, (R, width).
@@ -52,7 +53,7 @@ class RowFile:
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             for row, into in zip(rows.tolist(), found.view(np.uint8).reshape(len(rows), size), strict=True):
-                if row < 0 or os.preadv(descriptor, [into], row * size) != size:
+                if row < 0 or os.preadv(descriptor, [into.data], row * size) != size:
                     raise IndexError(f"{self.path} has no row {row}")
         finally:
             os.close(descriptor)
@@ -88,8 +89,8 @@ class TrainingData:
     def write(cls, folder: str, parts: Iterable[Features]) -> TrainingData:
         """Write the features of all records, part by part, and their statistics.
 
-        Features are kept as float16. Contents are told apart by the digest of their features, so that what is the same to
-        the encoders (words in other case, one picture used twice) is the same here.
+        Features are kept as float16. Contents are told apart by the digest of their features, so that what is the same
+        to the encoders (words in other case, one picture used twice) is the same here.
 
         Raises:
             FileExistsError: the folder is there already.
@@ -122,14 +123,16 @@ class TrainingData:
                 sums[name] = (seen + len(found), total + exact.sum(axis=0), squares + np.square(exact).sum(axis=0))
                 data._features(name).append(found)
                 sizes[name] += len(found)
-                state.update(np.ascontiguousarray(found))
+                state.update(np.ascontiguousarray(found).data)
             data._contents.append(content[np.argsort(owner, kind="stable")])
             data._records.append(records)
             state.update(records.tobytes())
         if not sums:
             raise ValueError("there is nothing to train on: no part of features was given")
         stats = {name: FeatureStats.of_sums(*found) for name, found in sums.items()}
-        np.savez(os.path.join(folder, "stats.npz"), **{f"{name}.{kind}": getattr(found, kind) for name, found in stats.items() for kind in ("mean", "spread")})
+        arrays = {f"{name}.mean": found.mean for name, found in stats.items()}
+        arrays |= {f"{name}.spread": found.spread for name, found in stats.items()}
+        np.savez(os.path.join(folder, "stats.npz"), allow_pickle=False, **arrays)
         Path(folder, "digest").write_text(state.hexdigest(), encoding="ascii")
         return data
 
@@ -150,8 +153,8 @@ class TrainingData:
     def usable(self, *, across: bool) -> np.ndarray:
         """Positions of the records that have two disjoint views, int64 (R,); `across`: of two modalities."""
         found = []
-        for start in range(0, len(self), 65_536):
-            records = self._records.gather(np.arange(start, min(start + 65_536, len(self))))[:, 0]
+        for start in range(0, len(self), _ENTRIES):
+            records = self._records.gather(np.arange(start, min(start + _ENTRIES, len(self))))[:, 0]
             able = can_pair(_present(records), np.minimum(records["wordings"], 1) if across else records["wordings"])
             found.append(start + np.flatnonzero(able))
         return np.concatenate(found) if found else np.zeros(0, np.int64)
@@ -163,7 +166,8 @@ class TrainingData:
         first = np.floor(rng.random(len(records)) * counts).astype(np.int64)
         step = 1 + np.floor(rng.random(len(records)) * np.maximum(counts - 1, 1)).astype(np.int64)
         second = (first + step) % np.maximum(counts, 1)
-        wordings = [self._read("text", np.where(present[:, 0], records["wording"] + drawn, -1)) for drawn in (first, second)]
+        starts, has = records["wording"], present[:, 0]
+        wordings = [self._read("text", np.where(has, starts + drawn, -1)) for drawn in (first, second)]
         return Rows(
             wordings=np.stack(wordings),
             features={name: self._read(name, records[name]) for name in MODALITIES[1:]},
@@ -179,9 +183,10 @@ class TrainingData:
         return found
 
     def _same(self, records: np.ndarray) -> np.ndarray:
-        owner = np.repeat(np.arange(len(records)), records["contents"])
-        within = np.arange(len(owner)) - np.repeat(np.cumsum(records["contents"]) - records["contents"], records["contents"])
-        ids = self._contents.gather(np.repeat(records["content"], records["contents"]) + within)[:, 0]
+        counts = records["contents"]
+        owner = np.repeat(np.arange(len(records)), counts)
+        shifts = np.repeat(records["content"] - (np.cumsum(counts) - counts), counts)
+        ids = self._contents.gather(shifts + np.arange(len(owner)))[:, 0]
         order = np.argsort(ids, kind="stable")
         same = np.eye(len(records), dtype=bool)
         for shared in np.split(owner[order], np.flatnonzero(np.diff(ids[order])) + 1):

@@ -3,8 +3,11 @@
 | encoder | what it measures |
 |---|---|
 | `HashedNgrams` | words, word pairs and parts of words, hashed (feature hashing: Weinberger et al., arXiv 0902.2206) |
-| `ImageStatistics` | a thumbnail, colours by place, gradient directions by place (HOG: Dalal & Triggs 2005), and which directions stand side by side (CoHOG: Watanabe et al. 2009), which tells round from angular anywhere in the picture |
-| `LogMelStatistics` | log-mel energies: over the clip (level, spread, change, long-term spectrum) and in 24 parts of its time |
+| `ImageStatistics` | a thumbnail, colours by place, gradient directions by place, pairs of directions anywhere |
+| `LogMelStatistics` | log-mel energies over the clip (level, spread, change, spectrum) and in 24 parts of its time |
+
+Gradient directions by place are HOG (Dalal & Triggs 2005); pairs of them are CoHOG (Watanabe et al. 2009), which tells
+round from angular wherever it stands.
 
 Each vector is computed alone and without BLAS, so its bits depend neither on its neighbours nor on threads.
 They are raw measurements; `fusion.Head` standardises them by the training set.
@@ -17,15 +20,17 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from encoders.base import AUDIO_RATE_HZ, Modality
+from encoders.spectrum import by_part, log_mel
 from infra import digest
 
 _WORD = re.compile(r"\w+")
@@ -58,7 +63,7 @@ class HashedNgrams:
     def _vector(self, text: str) -> np.ndarray:
         words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
         half = self.dimension // 2
-        pairs = (f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
+        pairs = (f"{first} {second}" for first, second in pairwise(words))
         grams = (gram for word in words for gram in _character_grams(word))
         return np.concatenate([_hashed([*words, *pairs], half), _hashed(grams, half)])
 
@@ -91,8 +96,8 @@ def _hashed(grams: Iterable[str], dimension: int) -> np.ndarray:
 class ImageStatistics:
     """Image: measured on a square of `SIDE` pixels into which the picture is squeezed, so that places are relative.
 
-    Thumbnail (8 x 8, CIE Lab) + colour shares (30 colours, whole and 3 x 3 places) + gradient directions (8 x 8 places, 9
-    directions) + pairs of directions at 8 distances.
+    Thumbnail (8 x 8, CIE Lab) + colour shares (30 colours, whole and 3 x 3 places) + gradient directions (8 x 8 places,
+    9 directions) + pairs of directions at 8 distances.
     """
 
     modality: ClassVar[Modality] = "image"
@@ -187,8 +192,8 @@ def _raster(side: int, parts: int) -> np.ndarray:
 class LogMelStatistics:
     """Audio: log-mel energies of sound brought to one loudness, so that they tell what sounds and not how loud it was.
 
-    Over the clip: mean, spread and spread of change of 64 bands (25 ms windows every 10 ms), long-term spectrum of 96 bands
-    (128 ms windows, for pitch), loudness and length. In each of 24 equal parts of its time: 32 bands and onset strength.
+    Over the clip: mean, spread and spread of change of 64 bands (32 ms windows every 10 ms), long-term spectrum of 96
+    bands (128 ms windows, for pitch), loudness and length. In each of 24 equal parts of its time: 32 bands and onsets.
     """
 
     modality: ClassVar[Modality] = "audio"
@@ -216,7 +221,7 @@ class LogMelStatistics:
         if not math.isfinite(loudness):
             raise ValueError("a clip must be finite")
         levelled = clip * np.float32(0.1 / max(loudness, 1e-4))
-        mel = _log_mel(levelled, 512, 160, 64)
+        mel = log_mel(levelled, 512, 160, 64)
         change = np.diff(mel, axis=1, prepend=mel[:, :1])
         onset = np.maximum(change, 0).mean(axis=0)
         halved = mel.reshape(32, 2, -1).mean(axis=1)
@@ -225,55 +230,11 @@ class LogMelStatistics:
                 mel.mean(axis=1),
                 mel.std(axis=1),
                 change.std(axis=1),
-                _log_mel(levelled, 2_048, 1_024, 96).mean(axis=1),
+                log_mel(levelled, 2_048, 1_024, 96).mean(axis=1),
                 np.array([math.log(loudness + 1e-4), math.log(len(clip) / AUDIO_RATE_HZ)], np.float32),
-                _by_part(np.vstack([halved, onset]), self.PARTS).ravel(),
+                by_part(np.vstack([halved, onset]), self.PARTS).ravel(),
             ]
         )
-
-
-def _log_mel(clip: np.ndarray, window: int, hop: int, bands: int) -> np.ndarray:
-    """Log energies, float32 (bands, frames), of Hann windows centred every `hop` samples; bounded memory for any length."""
-    padded = np.pad(clip, window // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    shape = np.hanning(window + 1)[:-1].astype(np.float32)
-    bank = _mel_bank(window, bands)
-    blocks = []
-    for start in range(0, len(frames), 2_000):
-        spectrum = np.fft.rfft(frames[start : start + 2_000] * shape).T
-        blocks.append(bank(spectrum.real**2 + spectrum.imag**2))
-    return np.log(np.concatenate(blocks, axis=1) + np.float32(1e-4))
-
-
-@lru_cache(maxsize=8)
-def _mel_bank(window: int, bands: int, low_hz: float = 60.0, high_hz: float = 7_800.0) -> Callable[[np.ndarray], np.ndarray]:
-    """Triangular filters evenly spaced in mel (HTK), applied by sums over bins: no matrix product, hence no BLAS."""
-    mel = np.linspace(*(2_595 * math.log10(1 + hz / 700) for hz in (low_hz, high_hz)), bands + 2)
-    edges_hz = 700 * (10 ** (mel / 2_595) - 1)
-    bins_hz = np.fft.rfftfreq(window, 1 / AUDIO_RATE_HZ)
-    first, last = np.searchsorted(bins_hz, edges_hz[[0, -1]])
-    bins_hz = bins_hz[first:last]
-    segment = np.searchsorted(edges_hz, bins_hz, side="right") - 1
-    starts = np.searchsorted(segment, np.arange(bands + 1))
-    assert len(np.unique(segment)) == bands + 1, "a mel band between two FFT bins"
-    rising = ((bins_hz - edges_hz[segment]) / (edges_hz[segment + 1] - edges_hz[segment])).astype(np.float32)[:, None]
-
-    def apply(power: np.ndarray) -> np.ndarray:
-        up = np.add.reduceat(power[first:last] * rising, starts, axis=0)
-        down = np.add.reduceat(power[first:last] * (1 - rising), starts, axis=0)
-        return up[:-1] + down[1:]
-
-    return apply
-
-
-def _by_part(series: np.ndarray, parts: int) -> np.ndarray:
-    """Means over equal parts of time, float32 (rows, parts); a frame on a border counts in both by its share."""
-    frames = series.shape[1]
-    borders = np.linspace(0, frames, parts + 1)
-    whole = np.minimum(borders.astype(np.int64), frames - 1)
-    sums = np.concatenate([np.zeros((len(series), 1)), np.cumsum(series, axis=1, dtype=np.float64)], axis=1)
-    at_border = sums[:, whole] + (borders - whole) * series[:, whole]
-    return (np.diff(at_border, axis=1) * (parts / frames)).astype(np.float32)
 
 
 def _stack(vectors: list[np.ndarray], dimension: int) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,9 @@ class Encoders:
         texts = [row.text or None for row in batch.rows]
         sounds = [None if wave is None else resample(wave, AUDIO_RATE_HZ).samples for wave in batch.waves]
         values, present = {}, np.zeros((len(batch), len(MODALITIES)), dtype=bool)
-        for m, (name, inputs) in enumerate(zip(MODALITIES, (texts, batch.images, sounds), strict=True)):
+        inputs_of: dict[Modality, Sequence[Any]] = {"text": texts, "image": batch.images, "audio": sounds}
+        for m, name in enumerate(MODALITIES):
+            inputs = inputs_of[name]
             encoder = self.by_modality[name]
             values[name] = np.zeros((len(batch), encoder.dimension), np.float32)
             present[:, m] = [given is not None for given in inputs]
@@ -66,7 +69,9 @@ def load_encoders(config: ModelConfig) -> Encoders:
     """
     for name in ("image", "audio"):
         if (kind := getattr(config, name).kind) != "embedded":
-            raise ConfigError(f"model.{name}.kind is {kind!r}, but only text has that kind of encoder.\nSet it to embedded.")
+            raise ConfigError(
+                f"model.{name}.kind is {kind!r}, but only text has that kind of encoder.\nSet it to embedded."
+            )
     text: Encoder = HashedNgrams()
     if config.text.kind == "huggingface":
         # here and not above: transformers takes seconds to import

@@ -31,8 +31,8 @@ class FeatureStats:
     def of_sums(cls, rows: int, total: np.ndarray, squares: np.ndarray) -> FeatureStats:
         """From float64 sums of values and of squares over `rows` rows.
 
-        A feature that hardly ever differs from its mean would be blown up by its tiny spread: none is taken for less than a
-        tenth of the typical one.
+        A feature that hardly ever differs from its mean would be blown up by its tiny spread: none is taken for less
+        than a tenth of the typical one.
         """
         mean = total / max(rows, 1)
         spread = np.sqrt(np.maximum(squares / max(rows, 1) - mean * mean, 0))
@@ -42,6 +42,9 @@ class FeatureStats:
 
 class Head(nn.Module):
     """Features (B, D_m) to a token (B, D): standardised, then a linear map plus a two-layer perceptron."""
+
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, features: int, hidden: int, dimension: int, dropout: float) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class Head(nn.Module):
 
 
 class GatedAttention(nn.Module):
-    """Weights of tokens: softmax over those present of w · (tanh(V t) * sigmoid(U t)) (Ilse et al., arXiv 1802.04712, eq. 9)."""
+    """Softmax over the tokens present of w · (tanh(V t) * sigmoid(U t)) (Ilse et al., arXiv 1802.04712, eq. 9)."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -79,19 +82,26 @@ class FusionNetwork(nn.Module):
 
     def __init__(self, features: Mapping[Modality, int], hidden: int, dimension: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({name: Head(features[name], hidden, dimension, dropout) for name in MODALITIES})
+        heads: dict[str, nn.Module] = {name: Head(features[name], hidden, dimension, dropout) for name in MODALITIES}
+        self.heads = nn.ModuleDict(heads)
         self.attention = GatedAttention(dimension)
         self.dimension = dimension
 
     def standardise(self, stats: Mapping[Modality, FeatureStats]) -> None:
         """Take over the training set's statistics."""
         for name, found in stats.items():
-            self.heads[name].mean.copy_(torch.from_numpy(found.mean))
-            self.heads[name].spread.copy_(torch.from_numpy(found.spread))
+            self._head(name).mean.copy_(torch.from_numpy(found.mean))
+            self._head(name).spread.copy_(torch.from_numpy(found.spread))
 
     def token(self, modality: Modality, features_BF: Tensor) -> Tensor:
         """Token (B, D) of one modality; not normalised."""
-        return self.heads[modality](features_BF)
+        token: Tensor = self._head(modality)(features_BF)
+        return token
+
+    def _head(self, modality: Modality) -> Head:
+        head = self.heads[modality]
+        assert isinstance(head, Head)
+        return head
 
     def fuse(self, tokens_BMD: Tensor, view_BM: Tensor) -> Tensor:
         """L2-normalised vectors (B, D) of the modalities in `view_BM` (bool); others are ignored, even NaN.

@@ -1,4 +1,4 @@
-"""Text through a Hugging Face transformer: token states pooled into one L2-normalised vector (Sentence-BERT, arXiv 1908.10084).
+"""Text through a Hugging Face transformer: token states pooled into one vector (Sentence-BERT, arXiv 1908.10084).
 
 Weights are read from safetensors alone and no code of a model is ever run.
 """
@@ -43,8 +43,8 @@ class HuggingFaceText:
         path: folder or Hub name. It is not part of the fingerprint; the files' bytes are.
         pooling: 'mean' of the token states, or the first one ('cls').
         max_tokens: longer texts are cut; never more than the model itself takes.
-        numerics: 'strict' pads to fixed shapes on one thread, so that a text's vector does not depend on its neighbours;
-            'fast' pads to the longest of each pass.
+        numerics: 'strict' pads to fixed shapes on one thread, so that a text's vector does not depend on its
+            neighbours; 'fast' pads to the longest of each pass.
 
     Raises:
         ConfigError: there is no such model, or it has no safetensors.
@@ -145,7 +145,7 @@ def _resolve(path: str) -> Path:
         if os.path.isabs(path) or path.startswith("."):
             raise ConfigError(f"There is no folder {path} for model.text.path.\nName a folder or a model of the Hub.")
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
         wanted = ["config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER_FILES]
         try:

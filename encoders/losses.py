@@ -24,12 +24,17 @@ def infonce(queries_BD: Tensor, gallery_BD: Tensor, scale: Tensor, same_BB: Tens
 
 
 def mixed_gallery_infonce(
-    queries_MBD: Tensor, asked_MB: Tensor, gallery_BD: Tensor, scale: Tensor, same_BB: Tensor | None = None
+    queries_MBD: Tensor,
+    asked_MB: Tensor,
+    gallery_BD: Tensor,
+    scale: Tensor,
+    same_BB: Tensor | None = None,
+    margin_MB: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE against one gallery in which every record stands once, in whatever view was drawn for it (DESIGN section 7).
+    """InfoNCE against one gallery in which every record stands once, in whatever view was drawn for it (DESIGN 7).
 
-    The mean over all queries asked of (query finds its gallery item among all B + item finds its query among the queries of
-    the same source) / 2. A modality never sees only its own kind, so no kind can win by being nearer as such.
+    The mean over all queries asked of (query finds its gallery item among all B + item finds its query among the
+    queries of the same source) / 2. No modality sees only its own kind, so none can win by being nearer as such.
 
     Args:
         queries_MBD: queries by source and record.
@@ -37,6 +42,9 @@ def mixed_gallery_infonce(
         gallery_BD: one item a record.
         scale: scalar, 1 / temperature.
         same_BB: bool, pairs that are no negatives; its diagonal is ignored.
+        margin_MB: cosine by which item j must stay behind when it is a negative of a query of source m (additive
+            margin: CosFace, arXiv 1801.09414). Given to items of the query's own kind it offsets that likeness of
+            kind carries over to unseen records better than agreement between kinds does.
 
     Returns:
         Scalar; 0 where nothing is asked.
@@ -46,13 +54,17 @@ def mixed_gallery_infonce(
     """
     sources, records, dimension = queries_MBD.shape
     if asked_MB.shape != (sources, records) or gallery_BD.shape != (records, dimension):
-        raise ValueError(f"{asked_MB.shape} asked and {gallery_BD.shape} gallery do not fit {queries_MBD.shape} queries")
+        shapes = [tuple(tensor.shape) for tensor in (asked_MB, gallery_BD, queries_MBD)]
+        raise ValueError("asked {}, gallery {} and queries {} contradict each other".format(*shapes))
     targets = torch.arange(records, device=gallery_BD.device)
     queries_MBD = torch.where(asked_MB[..., None], queries_MBD, torch.zeros_like(queries_MBD))
-    logits_MBB = scale * (queries_MBD @ gallery_BD.T)
+    others_BB = ~torch.eye(records, dtype=torch.bool, device=gallery_BD.device)
+    cosines_MBB = queries_MBD @ gallery_BD.T
+    if margin_MB is not None:
+        cosines_MBB = cosines_MBB + margin_MB[:, None, :] * others_BB
+    logits_MBB = scale * cosines_MBB
     if same_BB is not None:
-        masked_BB = same_BB & ~torch.eye(records, dtype=torch.bool, device=same_BB.device)
-        logits_MBB = logits_MBB.masked_fill(masked_BB, -torch.inf)
+        logits_MBB = logits_MBB.masked_fill(same_BB & others_BB, -torch.inf)
     total = logits_MBB.new_zeros(())
     for logits_BB, asked_B in zip(logits_MBB, asked_MB, strict=True):
         own = targets[asked_B]

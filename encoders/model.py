@@ -42,7 +42,12 @@ class FusionModel:
 
     @classmethod
     def initial(
-        cls, config: ModelConfig, encoders: Encoders, stats: Mapping[Modality, FeatureStats], seed: int, dropout: float = 0.0
+        cls,
+        config: ModelConfig,
+        encoders: Encoders,
+        stats: Mapping[Modality, FeatureStats],
+        seed: int,
+        dropout: float = 0.0,
     ) -> FusionModel:
         """An untrained model: random heads drawn from `seed`, standardised by the training set's statistics."""
         with torch.random.fork_rng(devices=[]):
@@ -63,7 +68,7 @@ class FusionModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of every weight's bytes, the encoders (preprocessing included) and the settings of fusion and numerics."""
+        """Digest of every weight's bytes, the encoders with their preprocessing, and the settings of the fusion."""
         weights = {
             name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
             for name, tensor in self.network.state_dict().items()
@@ -87,8 +92,8 @@ class FusionModel:
             view: 'fused', 'text', 'text+image', …, or a collection of modalities.
 
         Returns:
-            Vectors, float32 (N, D), L2-normalised, and bool (N,), whether the record has any modality of the view. Where
-            it has none the vector is all zeros.
+            Vectors, float32 (N, D), L2-normalised, and bool (N,), whether the record has any modality of the view.
+            Where it has none the vector is all zeros.
 
         Raises:
             ValueError: no such view, or features of another width.
@@ -96,7 +101,7 @@ class FusionModel:
         names = view_modalities(view)
         present = np.stack([features.present[:, m] & (name in names) for m, name in enumerate(MODALITIES)], axis=1)
         vectors = self._embed({name: features.values[name] for name in names}, present)
-        return vectors, present.any(axis=1)
+        return vectors, np.asarray(present.any(axis=1))
 
     def embed_captions(self, features: Features) -> np.ndarray:
         """Embed the records' other wordings as texts: float32 (C, D), L2-normalised."""
@@ -107,12 +112,14 @@ class FusionModel:
     def _embed(self, values: Mapping[Modality, np.ndarray], present_NM: np.ndarray) -> np.ndarray:
         for name, rows in values.items():
             if rows.shape[1] != self.input_dimensions[name]:
-                raise ValueError(f"{name} features have {rows.shape[1]} values, this model takes {self.input_dimensions[name]}")
+                taken = self.input_dimensions[name]
+                raise ValueError(f"{name} features have {rows.shape[1]} values, this model takes {taken}")
         vectors = np.empty((len(present_NM), self.dimension), np.float32)
         strict = self.config.numerics == "strict"
         with torch_threads(1 if strict else None), torch.inference_mode():
             for start, block, mask in _blocks(values, present_NM, pad=strict):
-                found = self.network({name: torch.from_numpy(rows) for name, rows in block.items()}, torch.from_numpy(mask))
+                inputs = {name: torch.from_numpy(rows) for name, rows in block.items()}
+                found = self.network(inputs, torch.from_numpy(mask))
                 vectors[start : start + _ROWS] = found[: len(vectors) - start].numpy()
         return vectors
 
@@ -120,7 +127,8 @@ class FusionModel:
         """Write `model.safetensors` and then `model.json` into a folder, which is made."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}, target / "model.safetensors")
+        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        save_file(weights, target / "model.safetensors")
         stored = {
             "format": MODEL_FORMAT,
             "fingerprint": self.fingerprint,
@@ -168,13 +176,15 @@ class FusionModel:
 
 
 def _unreadable(folder: str, error: Exception) -> StorageError:
-    return StorageError(f"The model in {folder} cannot be read: {error}\nRun `trichord verify`, then `trichord rollback`.")
+    return StorageError(
+        f"The model in {folder} cannot be read: {error}\nRun `trichord verify`, then `trichord rollback`."
+    )
 
 
 def _blocks(
     values: Mapping[Modality, np.ndarray], present_NM: np.ndarray, *, pad: bool
 ) -> Iterator[tuple[int, dict[Modality, np.ndarray], np.ndarray]]:
-    """Rows in blocks of `_ROWS`. Padded, every block has one shape: a row's bits cannot depend on how many others came."""
+    """Rows in blocks of `_ROWS`. Padded to one shape, so that a row's bits do not depend on how many others came."""
     for start in range(0, len(present_NM), _ROWS):
         rows = slice(start, start + _ROWS)
         missing = _ROWS - len(present_NM[rows]) if pad else 0

@@ -1,4 +1,7 @@
-"""Training of heads and fusion on frozen features. Every epoch is a function of seed and epoch, so a killed run resumes bit for bit."""
+"""Training of heads and fusion on frozen features.
+
+An epoch is a function of seed, number and the state before it, so a killed run resumes bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ __all__ = ["TrainingData", "train"]
 TRAIN_FORMAT = 1
 WARMUP_STEPS = 20
 MAX_SCALE = 100.0  # of CLIP: a temperature below 0.01 overfits to the hardest negative
+MARGIN = 0.25  # cosine by which a negative of the query's own kind must stay behind
 GALLERIES = 2  # mixed galleries drawn of one batch: the heads' work is shared
 PAIRS = ((0, 1), (0, 2), (1, 2))
 
@@ -59,8 +63,8 @@ def train(
         The model of the best score (the earliest of equal ones) and the history: an entry an epoch, of JSON values that
         depend on nothing but data and settings. Epoch 0 is the untrained model.
     """
-    run = _Run(data, encoders, model_config, train_config, score)
     with torch_threads(train_config.threads), torch.random.fork_rng(devices=[]):
+        run = _Run(data, encoders, model_config, train_config, score)
         if checkpoint is not None and (found := Checkpoint.read(checkpoint, run.digest)) is not None:
             run.restore(found)
         for entry in run.history:
@@ -89,11 +93,12 @@ class _Run:
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.config.temperature)))
         matrices = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim < 2]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices}, {"params": [*others, self.log_scale], "weight_decay": 0.0}],
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-        )
+        decay = self.config.weight_decay  # of matrices alone: biases and the temperature have no reason to be small
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": decay},
+            {"params": [*others, self.log_scale], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=self.config.learning_rate)
         self.usable = self.data.usable(across=self.config.loss == "infonce")
         self.steps = max(1, round(len(self.usable) / self.config.batch_size))
         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
@@ -101,13 +106,15 @@ class _Run:
         self.history = [first | {"records_skipped": len(self.data) - len(self.usable)}]
 
     def _fresh(self) -> FusionModel:
-        return FusionModel.initial(self.model_config, self.encoders, self.data.stats, self.config.seed, self.config.dropout)
+        config = self.config
+        return FusionModel.initial(self.model_config, self.encoders, self.data.stats, config.seed, config.dropout)
 
     @property
     def digest(self) -> str:
         """Names everything that shapes the run, the number of threads included."""
         settings = [self.model_config.model_dump(mode="json"), self.config.model_dump(mode="json")]
-        return digest.address("train", TRAIN_FORMAT, self.data.digest, self.encoders.fingerprint, settings, torch.__version__)
+        made_of = [self.data.digest, self.encoders.fingerprint, torch.__version__]
+        return digest.address("train", TRAIN_FORMAT, made_of, settings)
 
     @property
     def best_epoch(self) -> int:
@@ -135,7 +142,8 @@ class _Run:
             self.optimiser.step()
             total += float(loss.detach()) * len(positions)
         score = self.score(FusionModel(self.model_config, self.encoders, self._copy()))
-        self.history.append({"epoch": number, "loss": total / len(self.usable), "score": score, "scale": float(self._scale().detach())})
+        entry = {"epoch": number, "loss": total / len(self.usable), "score": score}
+        self.history.append(entry | {"scale": float(self._scale().detach())})
         if self.best_epoch == number:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
@@ -167,7 +175,9 @@ class _Run:
             gallery = self.network.fuse(standing, torch.from_numpy(drawn.gallery_BM))
             queries = functional.normalize(asking, dim=2).transpose(0, 1)
             asked = torch.from_numpy(np.ascontiguousarray(drawn.asked_MB))
-            losses.append(mixed_gallery_infonce(queries, asked, gallery, self._scale(), same))
+            kin = drawn.gallery_BM / np.maximum(drawn.gallery_BM.sum(axis=1, keepdims=True), 1)
+            margin = torch.from_numpy(np.ascontiguousarray(MARGIN * kin.T, dtype=np.float32))
+            losses.append(mixed_gallery_infonce(queries, asked, gallery, self._scale(), same, margin))
         return torch.stack(losses).mean()
 
     def checkpoint(self) -> Checkpoint:
@@ -183,7 +193,8 @@ class _Run:
         """Go on from a checkpoint of this run."""
 
         def part(prefix: str) -> Iterator[tuple[str, Tensor]]:
-            return ((name.removeprefix(prefix), value) for name, value in found.tensors.items() if name.startswith(prefix))
+            named = found.tensors.items()
+            return ((name.removeprefix(prefix), value) for name, value in named if name.startswith(prefix))
 
         self.best = dict(part("best."))
         self.network.load_state_dict(dict(part("network.")))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -30,8 +29,8 @@ def view_modalities(view: View) -> tuple[Modality, ...]:
     names = set(view.split("+") if isinstance(view, str) else view)
     if "fused" in names:
         names = (names - {"fused"}) | set(MODALITIES)
-    if not names or (unknown := names - set(MODALITIES)):
-        raise ValueError(f"no such view: {view!r}; a view is 'fused' or some of {MODALITIES}" + (f", not {unknown}" if names else ""))
+    if not names or names - set(MODALITIES):
+        raise ValueError(f"no such view: {view!r}; a view is 'fused' or some of {MODALITIES}")
     return tuple(name for name in MODALITIES if name in names)
 
 

@@ -143,7 +143,7 @@ def refuse_rolled_back(workspace: Workspace, manifest_digest: str) -> None:
             return
         if row["kind"] == "rollback" and before["manifest_digest"] == manifest_digest:
             raise GateFailed(
-                f"This index was rolled back at {row['created_at']} ({before['publication']}), and its inputs are the same.\n"
+                f"This index ({before['publication']}) was rolled back at {row['created_at']}.\n"
                 f"{history[-1]['publication']} stays live.\n"
                 "Mend the inputs and run `trichord reindex`, or bring it back on purpose: `trichord publish`."
             )

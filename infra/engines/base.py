@@ -55,7 +55,7 @@ class Engine(Protocol):
         """Run `task` on every item; results come as they finish, in any order.
 
         Items are pulled lazily: at most one a worker is under way. A task that raises is Failed at once; one whose
-        worker dies or that overruns `timeout_s` (by default `task_timeout_s`) is tried again on a fresh worker `retries`
+        worker dies or that overruns `timeout_s` (`task_timeout_s` if None) is tried again on a fresh worker `retries`
         times before.
 
         Raises:

@@ -7,22 +7,24 @@ import shutil
 import pytest
 
 from infra.digest import generator
-from tests.pipelines.lakes import addresses, copy_of, result_of, rows_of, trichord, workspace_of, write_rows
+from pipelines.reindex import reindex
+from tests.pipelines.lakes import addresses, copy_of, rows_of, workspace_of, write_rows
 
 
-@pytest.mark.parametrize(("engine", "workers"), [("local", 1), ("ray", 2)])
-def test_every_engine_gives_the_same_addresses_and_bytes(indexed, tmp_path, engine, workers):
+@pytest.mark.parametrize(
+    ("engine", "workers"), [("local", 1), pytest.param("ray", 2, marks=pytest.mark.xdist_group("ray"))]
+)
+def test_every_engine_gives_the_same_addresses_and_bytes(indexed, tmp_path, request, engine, workers):
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
     project = copy_of(indexed[0].parent, tmp_path / "other")
     shutil.rmtree(project.parent / "lake")
     corpus = project.parent / "corpus"
     rows = rows_of(corpus)
     generator("shuffle", engine).shuffle(rows)
     write_rows(corpus, rows)
-    summary = result_of(
-        trichord(
-            "reindex", "--project", str(project), "--engine", engine, "--set", f"engine.workers={workers}", "--json"
-        )
-    )
+    workspace = workspace_of(project, f"engine.kind={engine}", f"engine.workers={workers}")
+    summary = reindex(workspace)
     assert summary["manifest_digest"] == indexed[1]["manifest_digest"]
     assert summary["fingerprint"] == indexed[1]["fingerprint"]
-    assert addresses(workspace_of(project)) == addresses(workspace_of(indexed[0]))
+    assert addresses(workspace) == addresses(workspace_of(indexed[0]))

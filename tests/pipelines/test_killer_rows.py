@@ -46,7 +46,7 @@ class DeadlyTask(job.PrepareTask):
         return (Deadly(), *job.PrepareTask.chain(self))
 
 
-@pytest.mark.parametrize("kind", ["local", "ray"])
+@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
 def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatch, kind, request):
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
