@@ -1,0 +1,1 @@
+"""The data lake: table schemas, storage, content-addressed shards and the commit protocol."""

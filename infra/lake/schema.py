@@ -1,0 +1,93 @@
+"""The lake's tables. One constant a table; casting happens where a shard is written.
+
+| table | one row is |
+|---|---|
+| records | a clean, aligned record; `image` is JPEG, `audio` is 16-bit FLAC, both canonical |
+| rejects | a row that was left out, and why; `payload` refers to the bytes it came from |
+| signatures | what dedup needs of a record: its content hash |
+| duplicates | a record dropped and the survivor that stands for it |
+| vectors | one view of one record in one space, L2-normalised float32 |
+| publications | an index version made live or rolled back |
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_S, _F64, _I64, _BIN = pa.string(), pa.float64(), pa.int64(), pa.binary()
+
+
+def _schema(*required: tuple[str, pa.DataType], optional: tuple[tuple[str, pa.DataType], ...] = ()) -> pa.Schema:
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in required]
+        + [pa.field(name, kind, nullable=True) for name, kind in optional]
+    )
+
+
+RECORDS = _schema(
+    ("key", _S),  # stable name of the record, unique in the lake
+    ("source", _S),  # name of the source in the project file
+    ("split", _S),  # id of the split it was read from
+    ("group", _S),  # records of one group are held out together; the key where none is mapped
+    ("subset", _S),  # 'train', 'test', ... as the source says, or ''
+    ("content_digest", _S),  # digest of text and decoded media: equal for exact duplicates
+    ("row_digest", _S),  # digest of the prepared row, key and source included
+    ("captions", pa.list_(_S)),  # other wordings of `text`
+    ("meta", _S),  # the source's other fields, canonical JSON
+    ("scores", pa.map_(_S, _F64)),  # what the ops measured, sorted by name
+    optional=(("text", _S), ("image", _BIN), ("audio", _BIN)),
+)
+
+REJECTS = _schema(
+    ("key", _S),
+    ("source", _S),
+    ("split", _S),
+    ("op", _S),  # the op that refused it, or 'read', 'worker'
+    ("reason", _S),  # a reason code, for example 'image_truncated'
+    ("detail", _S),
+    ("payload", _S),  # JSON: image and audio URI, text, line number
+)
+
+SIGNATURES = _schema(("key", _S), ("source", _S), ("split", _S), ("row_digest", _S), ("content_digest", _S))
+
+DUPLICATES = _schema(
+    ("key", _S),
+    ("split", _S),
+    ("row_digest", _S),
+    ("source", _S),
+    ("survivor_key", _S),
+    ("survivor_source", _S),
+    ("evidence", _S),  # 'exact_content' or 'same_key'
+)
+
+PUBLICATIONS = _schema(
+    ("publication", _S),  # id: the manifest digest's first 12 characters and a sequence number
+    ("sequence", _I64),
+    ("kind", _S),  # 'publish' or 'rollback'
+    ("manifest", _S),  # lake-relative path of the index manifest
+    ("manifest_digest", _S),
+    ("inputs_digest", _S),  # digest of everything that was wanted: equal means nothing to do
+    ("fingerprint", _S),  # the model's
+    ("model", _S),  # lake-relative path of the model
+    ("table_versions", _S),  # JSON {table: Delta version}
+    ("counts", _S),  # JSON
+    ("verdict", _S),  # JSON: the gate's checks with evidence
+    ("recipe", _S),  # JSON: the settings that shaped the result
+    ("created_at", _S),  # ISO 8601, UTC
+)
+
+
+def vectors_schema(dimension: int) -> pa.Schema:
+    """Schema of the `vectors` table for one space of `dimension` values."""
+    return _schema(
+        ("key", _S),
+        ("view", _S),
+        ("source", _S),
+        ("split", _S),
+        ("row_digest", _S),
+        ("fingerprint", _S),
+        ("vector", pa.list_(pa.field("element", pa.float32(), nullable=False))),
+    )
+
+
+TABLES = ("records", "rejects", "signatures", "duplicates", "vectors", "publications")

@@ -1,0 +1,109 @@
+"""Sealed Parquet: our settings of the format, and a reader that refuses damage instead of passing it on.
+
+Parquet's checksums cover pages but not the footer, and one flipped footer bit can abort the process inside the reader
+(measured). So the 32 bytes before the footer hold its SHA-256, which is checked before Parquet sees the file. Other
+Parquet readers do not look there. Damage of any kind is a StorageError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra.errors import StorageError
+from infra.lake.storage import Storage, is_remote
+
+REMEDY = "Run `trichord verify`; remove the file and run `trichord reindex` to make it again"
+
+
+def open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer whose bytes follow from schema, rows and row-group cuts alone. `seal` the file when it is closed."""
+    media = {field.name for field in schema if pa.types.is_binary(field.type)}
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        write_page_checksum=True,
+        use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
+        write_statistics=[field.name for field in schema if field.name not in media],
+    )
+
+
+def seal(file: BinaryIO) -> None:
+    """Move the footer of a closed Parquet file (open for update) back by 32 bytes and put its SHA-256 before it."""
+    start = _footer_start(file)
+    file.seek(start)
+    footer = file.read()
+    file.seek(start)
+    file.write(hashlib.sha256(footer).digest() + footer)
+    file.flush()
+
+
+@contextmanager
+def open_sealed(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
+    """The file, its footer and length checked, its pages checked as they are read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: it is damaged.
+    """
+    with storage.open(uri) as raw, arrow_failures(uri, "is damaged"):
+        _require_seal(raw)
+        with pq.ParquetFile(raw, page_checksum_verification=True, pre_buffer=is_remote(uri)) as file:
+            _require_whole(file.metadata, raw.seek(0, os.SEEK_END))
+            yield file
+
+
+@contextmanager
+def arrow_failures(uri: str, what: str) -> Iterator[None]:
+    """Translate what Arrow and the file system raise to a StorageError that says `what` happened to the shard."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"shard {uri} {what}: {' '.join(str(error).splitlines()[:1])}. {REMEDY}") from error
+
+
+def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] | None:
+    """The columns to read; ValueError for an unknown one, which pyarrow would leave out silently."""
+    if columns is None:
+        return None
+    unknown = set(columns) - set(file.schema_arrow.names)
+    if unknown:
+        raise ValueError(f"no columns {sorted(unknown)}; there are {file.schema_arrow.names}")
+    return list(columns)
+
+
+def _footer_start(file: BinaryIO) -> int:
+    """Offset of the Parquet footer; ArrowInvalid where the file's end is not that of a Parquet file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    tail = file.read(8)
+    start = size - 8 - int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or start < 4:
+        raise pa.ArrowInvalid("its end is missing")
+    return start
+
+
+def _require_seal(file: BinaryIO) -> None:
+    """Raise ArrowInvalid unless the footer is the one that was written."""
+    start = _footer_start(file) - 32
+    file.seek(max(0, start))
+    seal, footer = file.read(32), file.read()
+    if start < 4 or hashlib.sha256(footer).digest() != seal:
+        raise pa.ArrowInvalid("its footer does not match its seal")
+
+
+def _require_whole(metadata: pq.FileMetaData, size: int) -> None:
+    """Raise ArrowInvalid unless column chunks, seal and footer fill the file exactly."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    pages = sum(group.column(index).total_compressed_size for group in groups for index in range(metadata.num_columns))
+    expected = 4 + pages + 32 + metadata.serialized_size + 8
+    if expected != size:
+        raise pa.ArrowInvalid(f"its parts make {expected} bytes, the file has {size}")

@@ -1,0 +1,299 @@
+"""Shards: content-addressed Parquet files, the only form in which rows travel between jobs.
+
+A shard's name is `<table>/<aa>/<address>.<sha256>.parquet`: the address says what made it (law 1), the SHA-256 what it
+holds. Its bytes follow from address, schema and rows: zstd, page checksums, fixed row-group cuts, no time or host.
+The footer carries the address and the conservation counts (law 2): rows_in + fan_out = rows_kept + rows_rejected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from infra.digest import canonical_json, sha256_hex
+from infra.errors import StorageError
+from infra.lake.sealed import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
+from infra.lake.storage import Storage, is_remote
+from infra.lake.stores import temporary_name
+
+ROW_GROUP_BYTES = 16 << 20
+MEDIA_GROUP_ROWS, PLAIN_GROUP_ROWS = 256, 16_384
+MAX_PREFIX_LISTINGS = 16
+
+_NAME = re.compile(r"(?P<address>[0-9a-f]{32})\.(?P<sha256>[0-9a-f]{64})\.parquet")
+_ADDRESS_KEY, _COUNTS_KEY = "trichord.address", "trichord.counts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRef:
+    """One finished shard. `path` is relative to the lake; `counts` are known only where the footer was read."""
+
+    address: str
+    table: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+
+def shard_path(table: str, address: str, sha256: str) -> str:
+    """A shard's lake-relative path."""
+    return f"{table}/{address[:2]}/{address}.{sha256}.parquet"
+
+
+def parse_shard_path(path: str) -> tuple[str, str] | None:
+    """(address, sha256) of a shard's path or URI; None for another file."""
+    match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
+    return (match["address"], match["sha256"]) if match else None
+
+
+class ShardWriter:
+    """Writes one shard in bounded memory; a context manager. Left without `finish`, nothing of it remains.
+
+    Row groups are cut by the rows alone (at most 16 MiB, 256 rows with binary columns, 16,384 without), so the
+    bytes do not depend on how the rows came in batches.
+    """
+
+    def __init__(self, storage: Storage, lake_uri: str, table: str, address: str, schema: pa.Schema) -> None:
+        if not re.fullmatch(r"[0-9a-f]{32}", address):
+            raise ValueError(f"a shard's address is 32 hex characters, not {address!r}")
+        self._storage, self._lake_uri, self._table, self._address = storage, lake_uri, table, address
+        self._schema = schema.remove_metadata()
+        media = any(pa.types.is_binary(field.type) for field in schema)
+        self._group_rows = MEDIA_GROUP_ROWS if media else PLAIN_GROUP_ROWS
+        self._held: list[pa.Table] = []
+        self._held_sizes_N: list[np.ndarray] = []
+        self._rows = 0
+        folder = tempfile.gettempdir() if is_remote(lake_uri) else os.path.join(lake_uri, table, address[:2])
+        os.makedirs(folder, exist_ok=True)
+        self._temporary = os.path.join(folder, temporary_name())
+        self._writer = open_writer(self._temporary, self._schema)
+
+    def write(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Add rows; columns are taken by name and cast to the shard's schema.
+
+        Raises:
+            ValueError: a column is missing, or null where the schema forbids it (pa.ArrowInvalid is a ValueError).
+        """
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        missing = set(self._schema.names) - set(table.column_names)
+        if missing:
+            raise ValueError(f"rows for table {self._table} lack the columns {sorted(missing)}")
+        table = table.select(self._schema.names).cast(self._schema)
+        self._rows += len(table)
+        self._held.append(table)
+        self._held_sizes_N.append(_row_bytes(table))
+        self._cut_groups(final=False)
+
+    def finish(self, counts: Mapping[str, int]) -> ShardRef:
+        """Close the file, put it in its place and say what it is.
+
+        Raises:
+            ValueError: the counts do not balance (law 2).
+            StorageError: it could not be stored.
+        """
+        if (unbalanced := _imbalance(counts)) is not None:
+            raise ValueError(f"shard {self._table}/{self._address}: {unbalanced}")
+        self._cut_groups(final=True)
+        self._writer.add_key_value_metadata(
+            {_ADDRESS_KEY: self._address, _COUNTS_KEY: canonical_json(dict(counts)).decode()}
+        )
+        with arrow_failures(self._temporary, "could not be written"):
+            self._writer.close()
+            with open(self._temporary, "r+b") as file:
+                seal(file)
+                file.seek(0)
+                sha256 = sha256_hex(iter(lambda: file.read(1 << 20), b""))
+                size = file.tell()
+        path = shard_path(self._table, self._address, sha256)
+        self._storage.put_file(self._temporary, self._storage.join(self._lake_uri, path))
+        return ShardRef(
+            address=self._address,
+            table=self._table,
+            path=path,
+            rows=self._rows,
+            bytes=size,
+            sha256=sha256,
+            counts=dict(counts),
+        )
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with arrow_failures(self._temporary, "could not be written"):
+                self._writer.close()
+        finally:
+            if os.path.exists(self._temporary):
+                os.unlink(self._temporary)
+
+    def _cut_groups(self, *, final: bool) -> None:
+        """Write every row group whose end is known: the next row would pass the bytes or the row count."""
+        sizes_N = np.concatenate(self._held_sizes_N) if self._held_sizes_N else np.zeros(0, np.int64)
+        if not final and len(sizes_N) <= self._group_rows and sizes_N.sum() <= ROW_GROUP_BYTES:
+            return
+        held = pa.concat_tables(self._held) if self._held else self._schema.empty_table()
+        start = 0
+        while start < len(sizes_N):
+            filled_N = np.cumsum(sizes_N[start : start + self._group_rows + 1])
+            rows = max(1, min(int(np.searchsorted(filled_N, ROW_GROUP_BYTES, side="right")), self._group_rows))
+            if start + rows >= len(sizes_N) and not final:
+                break
+            with arrow_failures(self._temporary, "could not be written"):
+                self._writer.write_table(held.slice(start, rows).combine_chunks(), row_group_size=rows)
+            start += rows
+        self._held, self._held_sizes_N = [held.slice(start)], [sizes_N[start:]]
+
+
+def read_shard(
+    storage: Storage, lake_uri: str, ref: ShardRef | str, columns: Sequence[str] | None = None, *, verify: bool = False
+) -> pa.Table:
+    """The shard's rows, or some columns of them; `verify` re-hashes the file before. `ref` may be a lake-relative path.
+
+    Raises:
+        FileNotFoundError: there is no such shard.
+        StorageError: it is damaged.
+        ValueError: a column is unknown.
+    """
+    with _opened(storage, lake_uri, ref, verify=verify) as file:
+        return file.read(columns=known_columns(file, columns), use_threads=False)
+
+
+def iter_shard(
+    storage: Storage,
+    lake_uri: str,
+    ref: ShardRef | str,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = 64,
+    *,
+    verify: bool = False,
+) -> Iterator[pa.RecordBatch]:
+    """The shard's rows in batches, one row group (about 16 MiB) in memory at a time. Raises as `read_shard`."""
+    with _opened(storage, lake_uri, ref, verify=verify) as file:
+        yield from file.iter_batches(batch_size=batch_rows, columns=known_columns(file, columns), use_threads=False)
+
+
+def find_finished(
+    storage: Storage, lake_uri: str, table: str, wanted: Collection[str], *, verify: bool = False
+) -> dict[str, ShardRef]:
+    """The wanted addresses that are finished already, whoever made them and whether or not they were committed.
+
+    A truncated or wrong-sized file counts as not finished (with `verify`, so does one whose bytes changed).
+
+    Raises:
+        StorageError: two files of one address differ (law 1 is broken).
+    """
+    wanted = set(wanted)
+    folders = sorted({address[:2] for address in wanted})
+    if len(folders) > MAX_PREFIX_LISTINGS:
+        folders = [""]  # one listing of all is cheaper than many small ones
+    candidates = [
+        (stat.uri, stat.size, *name)
+        for folder in folders
+        for stat in storage.list(storage.join(lake_uri, table, folder))
+        if (name := parse_shard_path(stat.uri)) is not None and name[0] in wanted
+    ]
+
+    def examine(candidate: tuple[str, int, str, str]) -> ShardRef | None:
+        _, size, address, sha256 = candidate
+        path = shard_path(table, address, sha256)
+        try:
+            with _opened(storage, lake_uri, path, verify=verify) as file:
+                return _ref_of(file.metadata, table, path, size)
+        except (StorageError, FileNotFoundError):
+            return None
+
+    finished: dict[str, ShardRef] = {}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for ref in pool.map(examine, candidates):
+            if ref is not None:
+                require_same_bytes(finished.setdefault(ref.address, ref), ref)
+    return finished
+
+
+def verify_shard(storage: Storage, lake_uri: str, ref: ShardRef) -> None:
+    """Re-hash the file and check its footer: address, row count and conservation counts (law 2).
+
+    Raises:
+        FileNotFoundError: it is gone.
+        StorageError: anything does not fit.
+    """
+    with _opened(storage, lake_uri, ref, verify=True) as file:
+        found = _ref_of(file.metadata, ref.table, ref.path, storage.stat(storage.join(lake_uri, ref.path)).size)
+    if found != ref:
+        raise StorageError(f"shard {ref.path} is not what the lake says: {found} instead of {ref}. {REMEDY}")
+    if (unbalanced := _imbalance(found.counts)) is not None:
+        raise StorageError(f"shard {ref.path}: {unbalanced}. {REMEDY}")
+
+
+def require_same_bytes(one: ShardRef, other: ShardRef) -> None:
+    """Raise StorageError when two shards of one address hold different bytes (law 1)."""
+    if one.sha256 != other.sha256:
+        raise StorageError(
+            f"law 1 is broken: table {one.table} has two shards of address {one.address}: sha256 {one.sha256} and "
+            f"{other.sha256}. An op or model changed without a new version; find which, then delete the stray file"
+        )
+
+
+@contextmanager
+def _opened(storage: Storage, lake_uri: str, ref: ShardRef | str, *, verify: bool) -> Iterator[pq.ParquetFile]:
+    path = ref if isinstance(ref, str) else ref.path
+    uri = storage.join(lake_uri, path)
+    if verify:
+        name = parse_shard_path(path)
+        found = sha256_hex(storage.chunks(uri))
+        if name is None or found != name[1]:
+            raise StorageError(f"shard {uri} is damaged: its bytes have sha256 {found}. {REMEDY}")
+    with open_sealed(storage, uri) as file:
+        yield file
+
+
+def _ref_of(metadata: pq.FileMetaData, table: str, path: str, size: int) -> ShardRef:
+    address, sha256 = parse_shard_path(path) or ("", "")
+    footer = metadata.metadata or {}
+    if footer.get(_ADDRESS_KEY.encode()) != address.encode():
+        raise StorageError(f"shard {path} says in its footer that its address is another. {REMEDY}")
+    counts = json.loads(footer[_COUNTS_KEY.encode()])
+    return ShardRef(
+        address=address, table=table, path=path, rows=metadata.num_rows, bytes=size, sha256=sha256, counts=counts
+    )
+
+
+def _imbalance(counts: Mapping[str, int]) -> str | None:
+    """What is wrong with conservation counts; None when they balance or are not of that kind."""
+    if "rows_in" not in counts:
+        return None
+    entered = counts["rows_in"] + counts.get("fan_out", 0)
+    left = counts["rows_kept"] + counts["rows_rejected"]
+    return None if entered == left else f"{entered} rows in (fan-out included), but {left} kept or rejected (law 2)"
+
+
+def _row_bytes(table: pa.Table) -> np.ndarray:
+    """Approximate bytes of each row, int64 (N,): content of strings, binaries and lists, 8 for anything else."""
+    total_N = np.zeros(len(table), np.int64)
+    for column in table.columns:
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            sizes = pc.binary_length(column)
+        elif pa.types.is_list(column.type):
+            sizes = pc.multiply(pc.list_value_length(column), 8)
+        else:
+            total_N += 8
+            continue
+        total_N += pc.fill_null(sizes, 0).to_numpy().astype(np.int64)
+    return total_N

@@ -1,0 +1,273 @@
+"""Storage: one module for local folders and S3-compatible buckets.
+
+A URI is an absolute local path or `s3://bucket/key`. Reads of something that is not there raise `FileNotFoundError`;
+every other failure of a store is a `StorageError` that names the URI and the cause. Listings are sorted by URI and
+skip temporary files. S3 keys with empty, `.` or `..` segments are refused by the client library and count as absent.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+from infra.config import StorageConfig, VersionBy
+from infra.digest import address, sha256_hex
+from infra.errors import ConfigError, StorageError
+from infra.lake.stores import CHUNK_BYTES, LocalStore, RangeFile, S3Store, Stat, TooLarge, refuse_larger, temporary_name
+from infra.lake.versions import VersionCache
+
+__all__ = ["LineTooLong", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
+
+MAX_LINE_BYTES = 4 << 20
+_REMOTE = "s3://"
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class LineTooLong:
+    """Stands for a line over `MAX_LINE_BYTES` in `Storage.lines`; its content was skipped, the next line follows."""
+
+    size: int
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a URI names an object of a bucket, not a local file."""
+    return uri.startswith(_REMOTE)
+
+
+class Storage:
+    """Reads, lists and atomically writes objects by URI. Thread-safe; pickles as its settings."""
+
+    def __init__(self, config: StorageConfig) -> None:
+        self.config = config
+        self._local = LocalStore()
+        self._buckets: dict[str, S3Store] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> StorageConfig:
+        return self.config
+
+    def __setstate__(self, state: StorageConfig) -> None:
+        self.__init__(state)  # type: ignore[misc]
+
+    def join(self, base: str, *parts: str) -> str:
+        """The URI of something below `base`; parts are relative paths with forward slashes."""
+        return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+
+    def read(self, uri: str, *, max_bytes: int | None = None) -> bytes:
+        """The whole object.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            TooLarge: it holds more than `max_bytes`; the body was not read.
+            StorageError: it could not be read.
+        """
+        with _failures(uri):
+            store, path = self._locate(uri)
+            data = store.read(path, max_bytes)
+            refuse_larger(uri, len(data), max_bytes)  # it may have grown since its size was asked for
+            return data
+
+    def read_range(self, uri: str, start: int, length: int) -> bytes:
+        """At most `length` bytes from byte `start`; fewer where the object ends. Raises as `read`."""
+        with _failures(uri):
+            store, path = self._locate(uri)
+            return store.read_range(path, start, length)
+
+    def open(self, uri: str) -> BinaryIO:
+        """A seekable binary file; a remote object is read by ranges as needed. Raises as `read`."""
+        if is_remote(uri):
+            raw = RangeFile(partial(self.read_range, uri), self.stat(uri).size)
+            return io.BufferedReader(raw, CHUNK_BYTES)
+        with _failures(uri):
+            return self._local.open(self._locate(uri)[1])
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Write an object durably, replacing what was there; readers see old or new, never between."""
+        with _failures(uri, writing=True):
+            store, path = self._locate(uri)
+            store.write(path, data)
+
+    def write_if_absent(self, uri: str, data: bytes) -> bool:
+        """Write an object unless there is one; False when there was. Of racing writers one gets True.
+
+        On S3 a retry after a lost answer can report False for the write that took place: the content is then ours.
+        """
+        with _failures(uri, writing=True):
+            store, path = self._locate(uri)
+            return store.write_if_absent(path, data)
+
+    def put_file(self, local_path: str, uri: str) -> None:
+        """Move (local) or upload (S3) a finished local file to its place, atomically; `local_path` is gone after."""
+        with _failures(uri, writing=True):
+            store, path = self._locate(uri)
+            store.put_file(local_path, path)
+
+    def fetch(self, uri: str, local_dir: str) -> str:
+        """A local path with the object's content: the path itself, or a download in `local_dir` made only once."""
+        if not is_remote(uri):
+            self.stat(uri)
+            return uri
+        found = self.stat(uri)
+        target = os.path.join(local_dir, f"{address(uri, found.etag)}-{uri.rsplit('/', 1)[1]}")
+        if not (os.path.exists(target) and os.path.getsize(target) == found.size):
+            os.makedirs(local_dir, exist_ok=True)
+            part = os.path.join(local_dir, temporary_name())
+            with open(part, "xb") as file:
+                for chunk in self.chunks(uri):
+                    file.write(chunk)
+            os.replace(part, target)
+        return target
+
+    def list(self, prefix_uri: str, *, temporary: bool = False) -> Iterator[Stat]:
+        """Every file below a folder, recursively, sorted by URI; nothing for a missing folder.
+
+        Linked files are followed, linked folders are not (they could form a circle). `temporary` lists instead the
+        temporary files that killed writers left, for `gc`.
+        """
+        with _failures(prefix_uri):
+            store, path = self._locate(prefix_uri)
+            yield from store.walk(path, temporary)
+
+    def stat(self, uri: str) -> Stat:
+        """Size, time and etag of a file. Raises as `read`; a folder counts as not there."""
+        with _failures(uri):
+            store, path = self._locate(uri)
+            return store.stat(path)
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is such a file (a folder is not)."""
+        try:
+            self.stat(uri)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, uri: str) -> None:
+        """Remove a file; nothing happens when there is none."""
+        with _failures(uri, writing=True):
+            store, path = self._locate(uri)
+            store.delete(path)
+
+    def flush(self, uri: str) -> None:
+        """Make a file that another library wrote, and its name, survive a power cut."""
+        with _failures(uri, writing=True):
+            store, path = self._locate(uri)
+            store.flush(path)
+
+    def chunks(self, uri: str) -> Iterator[bytes]:
+        """The object's bytes in chunks of about 1 MiB. Raises as `read`."""
+        with _failures(uri):
+            store, path = self._locate(uri)
+            yield from store.chunks(path)
+
+    def lines(self, uri: str) -> Iterator[tuple[int, bytes | LineTooLong]]:
+        """Byte offset and content of each line, without its `\\n` or `\\r\\n`, in bounded memory.
+
+        A line over `MAX_LINE_BYTES` (4 MiB) comes as a `LineTooLong` with its size; empty lines come as b"".
+        """
+        offset, size, held = 0, 0, bytearray()  # of the line under way; `held` stops growing past the limit
+        for chunk in self.chunks(uri):
+            *ended, rest = chunk.split(b"\n")
+            for piece in ended:
+                size += len(piece)
+                if size > MAX_LINE_BYTES:
+                    yield offset, LineTooLong(size)
+                else:
+                    yield offset, (bytes(held) + piece).removesuffix(b"\r")
+                offset, size = offset + size + 1, 0
+                held.clear()
+            size += len(rest)
+            if size > MAX_LINE_BYTES:
+                held.clear()
+            else:
+                held += rest
+        if size:
+            yield offset, LineTooLong(size) if size > MAX_LINE_BYTES else bytes(held).removesuffix(b"\r")
+
+    def version(self, stat: Stat, by: VersionBy, cache: VersionCache | None) -> str:
+        """The content version of a listed object: an etag, time and size, or a SHA-256 (through `cache`).
+
+        `auto` is etag where there is one, else sha256.
+
+        Raises:
+            ConfigError: `etag` is asked of a store that has none.
+            FileNotFoundError, StorageError: as `read`.
+        """
+        if by == "mtime_size":
+            return f"mtime_size:{stat.mtime_ns}:{stat.size}"
+        if by == "etag" or (by == "auto" and stat.etag is not None):
+            if stat.etag is None:
+                raise ConfigError(f"{stat.uri} has no etag: set version_by to auto, sha256 or mtime_size")
+            return f"etag:{stat.etag.strip(chr(34))}"
+        sha256 = cache.get(stat) if cache is not None else None
+        if sha256 is None:
+            sha256 = sha256_hex(self.chunks(stat.uri))
+            # Hashing took time: what was read counts as the listed version only if the file is still that one.
+            if cache is not None and self.stat(stat.uri) == stat:
+                cache.put(stat, sha256)
+        return f"sha256:{sha256}"
+
+    def delta_options(self, uri: str) -> dict[str, str] | None:
+        """`storage_options` of deltalake for a table at `uri`; None for a local one."""
+        if not is_remote(uri):
+            return None
+        options = {"AWS_REGION": self.config.region, "aws_conditional_put": "etag"}
+        if self.config.endpoint:
+            options["AWS_ENDPOINT_URL"] = self.config.endpoint
+        if self.config.allow_http:
+            options["AWS_ALLOW_HTTP"] = "true"
+        return options
+
+    def _locate(self, uri: str) -> tuple[LocalStore | S3Store, str]:
+        try:
+            encoded = os.fsencode(uri)
+        except UnicodeEncodeError as error:
+            raise FileNotFoundError(errno.ENOENT, "no file can have such a name", uri) from error
+        if b"\0" in encoded:
+            raise FileNotFoundError(errno.ENOENT, "no file can have such a name", uri)
+        if not is_remote(uri):
+            if not os.path.isabs(uri):
+                raise ValueError(f"a URI is an absolute path or s3://bucket/key, not {uri!r}")
+            return self._local, uri.rstrip("/") or "/"
+        bucket, _, key = uri.removeprefix(_REMOTE).rstrip("/").partition("/")
+        if any(segment in ("", ".", "..") for segment in key.split("/")) and key:
+            raise FileNotFoundError(errno.ENOENT, "no key can have such segments", uri)
+        with self._lock:
+            if bucket not in self._buckets:
+                self._buckets[bucket] = S3Store(bucket, self.config)
+            return self._buckets[bucket], key
+
+
+@contextmanager
+def _failures(uri: str, *, writing: bool = False) -> Iterator[None]:
+    """Translate a store's errors: absent things to FileNotFoundError (when reading), all else to StorageError."""
+    try:
+        yield
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError) or error.errno in _ABSENT
+        if writing or not absent or "NoSuchBucket" in str(error):
+            raise _storage_error(uri, error) from error
+        raise FileNotFoundError(errno.ENOENT, "no such file", uri) from error
+    except _remote_errors() as error:
+        raise _storage_error(uri, error) from error
+
+
+def _remote_errors() -> Any:
+    """obstore's base error, without importing obstore where no bucket was ever used."""
+    import sys
+
+    module = sys.modules.get("obstore.exceptions")
+    return module.BaseError if module is not None else ()
+
+
+def _storage_error(uri: str, cause: BaseException) -> StorageError:
+    text = " ".join(str(cause).splitlines()[:1]) or type(cause).__name__
+    return StorageError(f"{uri}: {text}. Check the path, its permissions and the free space, or run `trichord doctor`")

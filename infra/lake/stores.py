@@ -1,0 +1,285 @@
+"""The two kinds of store beneath `infra.lake.storage`: local files and S3-compatible buckets.
+
+Both speak plain `OSError`, `FileNotFoundError` and obstore's errors; `Storage` translates. Both write so that a reader
+sees the whole object or none: a local file is written under a temporary name, synced, renamed, and its folder synced.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import secrets
+import shutil
+import stat as stat_modes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from infra.config import StorageConfig
+from infra.errors import StorageError
+
+if TYPE_CHECKING:
+    import obstore.store
+
+TEMPORARY_PREFIX = ".tmp-"
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a listing says of one object. `etag` is None for local files."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+    etag: str | None
+
+
+class TooLarge(StorageError):
+    """An object is larger than the reader allows; its body was not read."""
+
+
+def refuse_larger(uri: str, size: int, max_bytes: int | None) -> None:
+    """Raise TooLarge when `size` is over `max_bytes`."""
+    if max_bytes is not None and size > max_bytes:
+        raise TooLarge(f"{uri} holds {size:,} bytes, over the limit of {max_bytes:,}; it was not read")
+
+
+def temporary_name() -> str:
+    """A file name that listings skip; unique over processes and hosts."""
+    return TEMPORARY_PREFIX + secrets.token_hex(8)
+
+
+class LocalStore:
+    """Local files, addressed by absolute path."""
+
+    def open(self, path: str) -> BinaryIO:
+        # O_NONBLOCK: a FIFO among a source's files must be refused, not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat_modes.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return open(descriptor, "rb", buffering=0)
+
+    def read(self, path: str, max_bytes: int | None) -> bytes:
+        with self.open(path) as file:
+            refuse_larger(path, os.fstat(file.fileno()).st_size, max_bytes)
+            return file.read()
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with self.open(path) as file:
+            return os.pread(file.fileno(), length, start)
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        with self.open(path) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def write(self, path: str, data: bytes) -> None:
+        with _temporary_beside(path) as temporary:
+            _write_synced(temporary, data)
+            os.replace(temporary, path)
+
+    def write_if_absent(self, path: str, data: bytes) -> bool:
+        if os.path.lexists(path):
+            return False
+        with _temporary_beside(path) as temporary:
+            _write_synced(temporary, data)
+            try:
+                os.link(temporary, path)  # unlike a rename, refuses an existing name
+            except FileExistsError:
+                return False
+        return True
+
+    def put_file(self, local_path: str, path: str) -> None:
+        with _temporary_beside(path) as temporary:
+            try:
+                os.replace(local_path, temporary)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                shutil.copyfile(local_path, temporary)
+                os.unlink(local_path)
+            _sync(temporary)
+            os.replace(temporary, path)
+
+    def walk(self, path: str, temporary: bool) -> Iterator[Stat]:
+        try:
+            with os.scandir(path) as found:
+                entries = [(entry.name + "/" * entry.is_dir(follow_symlinks=False), entry) for entry in found]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name, entry in sorted(entries, key=lambda named: named[0]):
+            if name.endswith("/"):
+                yield from self.walk(entry.path, temporary)
+            elif name.startswith(TEMPORARY_PREFIX) == temporary:
+                try:
+                    found_stat = entry.stat()
+                except FileNotFoundError:  # removed since it was listed, or a link to nothing
+                    continue
+                if stat_modes.S_ISREG(found_stat.st_mode):
+                    yield Stat(entry.path, found_stat.st_size, found_stat.st_mtime_ns, None)
+
+    def stat(self, path: str) -> Stat:
+        found = os.stat(path)
+        if not stat_modes.S_ISREG(found.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
+        return Stat(path, found.st_size, found.st_mtime_ns, None)
+
+    def delete(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+
+    def flush(self, path: str) -> None:
+        _sync(path)
+        _sync(os.path.dirname(path))
+
+
+class S3Store:
+    """One bucket of an S3-compatible store, addressed by key."""
+
+    def __init__(self, bucket: str, config: StorageConfig) -> None:
+        import obstore.store  # not needed for local lakes
+
+        self._uri = f"s3://{bucket}"
+        self._bucket_seen = False
+        self._store: obstore.store.S3Store = obstore.store.S3Store(
+            bucket,
+            region=config.region,
+            client_options={"allow_http": config.allow_http},
+            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
+            config={"endpoint": config.endpoint} if config.endpoint else {},
+        )
+
+    def read(self, key: str, max_bytes: int | None) -> bytes:
+        found = self._store.get(key)  # the body is streamed only when asked for
+        refuse_larger(f"{self._uri}/{key}", found.meta["size"], max_bytes)
+        return bytes(found.bytes())
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        return bytes(self._store.get_range(key, start=start, length=length))
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        for chunk in self._store.get(key).stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
+
+    def write(self, key: str, data: bytes) -> None:
+        self._store.put(key, data)
+
+    def write_if_absent(self, key: str, data: bytes) -> bool:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            self._store.put(key, data, mode="create", use_multipart=False)
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
+    def put_file(self, local_path: str, key: str) -> None:
+        self._store.put(key, Path(local_path))
+        os.unlink(local_path)
+
+    def walk(self, key: str, temporary: bool) -> Iterator[Stat]:
+        if temporary:
+            return  # uploads are atomic: a bucket holds no temporary objects
+        for page in self._store.list(key or None):
+            for meta in page:
+                yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
+
+    def stat(self, key: str) -> Stat:
+        try:
+            meta = self._store.head(key)
+        except FileNotFoundError:
+            if not self._bucket_seen:  # the answer to a HEAD does not say whether the key or the bucket is missing
+                next(iter(self._store.list()), None)
+                self._bucket_seen = True
+            raise
+        return self._stat(key, meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
+
+    def _stat(self, key: str, size: int, modified_s: float, etag: str | None) -> Stat:
+        return Stat(f"{self._uri}/{key}", size, int(modified_s * 1e6) * 1000, etag)
+
+    def delete(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except FileNotFoundError:
+            return
+
+    def flush(self, key: str) -> None:
+        """Nothing to do: a put is durable when it returns."""
+
+
+class RangeFile(io.RawIOBase):
+    """A remote object of `size` bytes as a seekable file; `read_range(start, length)` fetches its bytes."""
+
+    def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
+        self._read_range, self._size, self._position = read_range, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        length = min(len(buffer), self._size - self._position)
+        if length <= 0:
+            return 0
+        data = self._read_range(self._position, length)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@contextmanager
+def _temporary_beside(path: str) -> Iterator[str]:
+    """A temporary name in the folder of `path`, removed if left over; the folder is synced afterwards."""
+    folder = os.path.dirname(path)
+    _make_folder(folder)
+    temporary = os.path.join(folder, temporary_name())
+    try:
+        yield temporary
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+    _sync(folder)
+
+
+def _make_folder(folder: str) -> None:
+    """Create a folder and its parents; each new name is synced into its parent."""
+    if os.path.isdir(folder):
+        return
+    _make_folder(os.path.dirname(folder))
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return
+    _sync(os.path.dirname(folder))
+
+
+def _write_synced(path: str, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

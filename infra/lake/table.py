@@ -1,0 +1,245 @@
+"""Lake tables: Delta logs over our own shards. One commit makes a set of shards visible, or another set, never a mix.
+
+A commit is accepted only if nobody else committed since the table was read (deltalake's own retries are off: they would
+merge two reconciliations into a state that neither wanted). Old versions stay readable: logs are never cleaned up here.
+Rows are read from the shards by `infra.lake.shard`; deltalake's pyarrow readers can abort the interpreter (FACTS).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import (
+    AddAction,
+    CommitProperties,
+    PostCommitHookProperties,
+    RemoveAction,
+    create_table_with_add_actions,
+)
+
+from infra.digest import address, canonical_json
+from infra.errors import CommitConflict, StorageError
+from infra.lake.schema import PUBLICATIONS
+from infra.lake.shard import ShardRef, ShardWriter, parse_shard_path, read_shard, require_same_bytes, shard_path
+from infra.lake.storage import Storage
+
+# Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
+_CONFIGURATION: Mapping[str, str | None] = {
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.checkpointInterval": "10",
+}
+
+
+class LakeTable:
+    """One table of the lake at `<lake>/<name>`."""
+
+    def __init__(self, storage: Storage, lake_uri: str, name: str) -> None:
+        self.name = name
+        self._storage = storage
+        self._lake_uri = lake_uri
+        self._uri = storage.join(lake_uri, name)
+
+    def version(self) -> int | None:
+        """The newest version; None while the table was never committed to."""
+        table = self._load()
+        return table.version() if table is not None else None
+
+    def shards(self, version: int | None = None) -> dict[str, ShardRef]:
+        """The shards of a version (the newest by default) by address; none for a table that was never committed to.
+
+        Raises:
+            StorageError: there is no such version, or the log is damaged.
+        """
+        table = self._load(version)
+        return self._shards_of(table) if table is not None else {}
+
+    def reconcile(self, wanted: Sequence[ShardRef], *, schema: pa.Schema, run: str, recipe: str) -> int:
+        """Make the table consist of exactly the wanted shards, in one commit; return its version.
+
+        Nothing is committed where nothing changes. `run` and `recipe` (a digest) are kept in the commit's metadata.
+
+        Raises:
+            CommitConflict: another writer committed meanwhile; reconcile again.
+            StorageError: a wanted shard differs from the committed one of its address (law 1), the table has another
+                schema, or the log could not be read or written.
+        """
+        by_address: dict[str, ShardRef] = {}
+        for ref in wanted:
+            if ref.table != self.name:
+                raise ValueError(f"shard {ref.path} is not one of table {self.name}")
+            require_same_bytes(by_address.setdefault(ref.address, ref), ref)
+        table = self._load()
+        present = self._shards_of(table) if table is not None else {}
+        for shared in by_address.keys() & present.keys():
+            require_same_bytes(present[shared], by_address[shared])
+        add = [by_address[shard] for shard in sorted(by_address.keys() - present.keys())]
+        remove = [present[shard] for shard in sorted(present.keys() - by_address.keys())]
+        if table is not None and not add and not remove:
+            return table.version()
+        return self._commit(table, add, remove, schema, {"run": run, "recipe": recipe})
+
+    def _load(self, version: int | None = None) -> DeltaTable | None:
+        with self._delta_failures():
+            try:
+                return DeltaTable(self._uri, version=version, storage_options=self._storage.delta_options(self._uri))
+            except TableNotFoundError:
+                if version is not None:
+                    raise
+                return None
+
+    def _shards_of(self, table: DeltaTable) -> dict[str, ShardRef]:
+        with self._delta_failures():
+            actions = pa.table(table.get_add_actions(flatten=True))
+        refs: dict[str, ShardRef] = {}
+        columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
+        for path, size, rows in zip(*columns, strict=True):
+            name = parse_shard_path(path)
+            if name is None or rows is None:
+                raise StorageError(f"table {self._uri} names {path}, which is no shard of ours. Run `trichord verify`")
+            refs[name[0]] = ShardRef(
+                address=name[0],
+                table=self.name,
+                path=shard_path(self.name, *name),
+                rows=rows,
+                bytes=size,
+                sha256=name[1],
+            )
+        return refs
+
+    def _commit(
+        self,
+        table: DeltaTable | None,
+        add: Sequence[ShardRef],
+        remove: Sequence[ShardRef],
+        schema: pa.Schema,
+        metadata: dict[str, str],
+    ) -> int:
+        """Commit on top of the version `table` was read at (None: create it); return the new version."""
+        delta_schema = DeltaSchema.from_arrow(schema.remove_metadata())
+        now_ms = time.time_ns() // 1_000_000
+        adds = [
+            AddAction(
+                path=ref.path.removeprefix(f"{self.name}/"),
+                size=ref.bytes,
+                partition_values={},
+                modification_time=now_ms,
+                data_change=True,
+                stats=canonical_json({"numRecords": ref.rows}).decode(),
+            )
+            for ref in add
+        ]
+        removes = [RemoveAction(ref.path.removeprefix(f"{self.name}/"), True, now_ms, ref.bytes) for ref in remove]
+        properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
+        hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+        expected = 0 if table is None else table.version() + 1
+        try:
+            if table is None:
+                create_table_with_add_actions(
+                    self._uri,
+                    delta_schema,
+                    adds,
+                    mode="error",
+                    configuration=_CONFIGURATION,
+                    storage_options=self._storage.delta_options(self._uri),
+                    commit_properties=properties,
+                    post_commithook_properties=hooks,
+                )
+            else:
+                if table.schema() != delta_schema:
+                    raise StorageError(
+                        f"table {self._uri} has other columns than this version of trichord writes. Use another lake"
+                    )
+                table.create_write_transaction(
+                    [*removes, *adds],
+                    "append",
+                    delta_schema,
+                    commit_properties=properties,
+                    post_commithook_properties=hooks,
+                )
+        except (DeltaError, OSError) as error:
+            newest = self.version()
+            if newest is not None and newest >= expected:
+                raise CommitConflict(
+                    f"table {self._uri} went to version {newest} while version {expected} was prepared by this run: "
+                    "another writer was first. Nothing of this run is visible; run the same command again"
+                ) from error
+            raise self._storage_error(error) from error
+        self._flush_log(expected)
+        return expected
+
+    def _flush_log(self, version: int) -> None:
+        log = self._storage.join(self._uri, "_delta_log")
+        for stat in self._storage.list(log):
+            if stat.uri.rsplit("/", 1)[-1].startswith((f"{version:020d}", "_last_checkpoint")):
+                self._storage.flush(stat.uri)
+
+    @contextmanager
+    def _delta_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (DeltaError, OSError) as error:
+            raise self._storage_error(error) from error
+
+    def _storage_error(self, error: BaseException) -> StorageError:
+        return StorageError(f"table {self._uri}: {' '.join(str(error).splitlines()[:1])}. Run `trichord doctor`")
+
+
+class Publications(LakeTable):
+    """The table that readers follow: its last row is live. Kept as one small shard, replaced by each append."""
+
+    def __init__(self, storage: Storage, lake_uri: str) -> None:
+        super().__init__(storage, lake_uri, "publications")
+        self._read: tuple[DeltaTable | None, list[dict[str, Any]]] | None = None
+
+    def rows(self, version: int | None = None) -> list[dict[str, Any]]:
+        """All publications of a table version (the newest by default), first to last."""
+        table = self._load(version)
+        rows = [
+            row
+            for ref in (self._shards_of(table).values() if table is not None else ())
+            for row in read_shard(self._storage, self._lake_uri, ref, verify=True).to_pylist()
+        ]
+        rows.sort(key=lambda row: row["sequence"])
+        if version is None:
+            self._read = (table, rows)
+        return rows
+
+    def live(self) -> dict[str, Any] | None:
+        """The publication that readers use now; None before the first."""
+        rows = self.rows()
+        return rows[-1] if rows else None
+
+    def append(self, row: Mapping[str, Any]) -> int:
+        """Make `row` live, on top of what this object read last (`rows` or `live`); return the table's version.
+
+        Of two writers that read the same state, one gets CommitConflict: neither overrules the other unknowingly.
+
+        Raises:
+            ValueError: the row's fields are not those of `schema.PUBLICATIONS`, or its sequence does not go on.
+            CommitConflict: somebody else published since that read.
+        """
+        if self._read is None:
+            self.rows()
+        assert self._read is not None
+        table, rows = self._read
+        if row.keys() != set(PUBLICATIONS.names):
+            raise ValueError(f"a publication has the fields {PUBLICATIONS.names}, not {sorted(row)}")
+        if rows and row["sequence"] <= rows[-1]["sequence"]:
+            raise ValueError(f"sequence {row['sequence']} does not come after {rows[-1]['sequence']}")
+        rows = [*rows, dict(row)]
+        with ShardWriter(self._storage, self._lake_uri, self.name, address(self.name, rows), PUBLICATIONS) as writer:
+            writer.write(pa.Table.from_pylist(rows, schema=PUBLICATIONS))
+            ref = writer.finish({})
+        present = list(self._shards_of(table).values()) if table is not None else []
+        version = self._commit(table, [ref], present, PUBLICATIONS, {"publication": str(row["publication"])})
+        self._read = (self._load(version), rows)
+        return version
