@@ -44,7 +44,7 @@ def train(
     model_config: ModelConfig,
     train_config: TrainConfig,
     *,
-    score: Callable[[FusionModel], float],
+    score: Callable[[FusionModel], float] | None,
     checkpoint: str | None,
     log: Callable[[Mapping[str, Any]], None],
 ) -> tuple[FusionModel, History]:
@@ -56,6 +56,7 @@ def train(
         model_config: shape of the model.
         train_config: loss, schedule and seed.
         score: measures a model on held-out records, higher is better; called before the first epoch and after each.
+            None where nothing can be measured: then the last epoch is kept.
         checkpoint: folder in which each epoch's state is left, and looked for first; None keeps none.
         log: called with each entry of the history as it arises, again from the start where a run is resumed.
 
@@ -85,7 +86,7 @@ class _Run:
     encoders: Encoders
     model_config: ModelConfig
     config: TrainConfig
-    score: Callable[[FusionModel], float]
+    score: Callable[[FusionModel], float] | None
     history: History = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -102,7 +103,7 @@ class _Run:
         self.usable = self.data.usable(across=self.config.loss == "infonce")
         self.steps = max(1, round(len(self.usable) / self.config.batch_size))
         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        first = {"epoch": 0, "score": self.score(self._fresh()), "records": len(self.usable)}
+        first = {"epoch": 0, "score": self._score(self._fresh()), "records": len(self.usable)}
         self.history = [first | {"records_skipped": len(self.data) - len(self.usable)}]
 
     def _fresh(self) -> FusionModel:
@@ -118,7 +119,12 @@ class _Run:
 
     @property
     def best_epoch(self) -> int:
+        if self.score is None:
+            return self.history[-1]["epoch"]
         return max(self.history, key=lambda entry: (entry["score"], -entry["epoch"]))["epoch"]
+
+    def _score(self, model: FusionModel) -> float | None:
+        return None if self.score is None else self.score(model)
 
     @property
     def finished(self) -> bool:
@@ -141,7 +147,7 @@ class _Run:
             loss.backward()
             self.optimiser.step()
             total += float(loss.detach()) * len(positions)
-        score = self.score(FusionModel(self.model_config, self.encoders, self._copy()))
+        score = self._score(FusionModel(self.model_config, self.encoders, self._copy()))
         entry = {"epoch": number, "loss": total / len(self.usable), "score": score}
         self.history.append(entry | {"scale": float(self._scale().detach())})
         if self.best_epoch == number:

@@ -178,7 +178,7 @@ class GateConfig(Strict):
         0.2, ge=0, le=1, description="Share of rows the new index may lose against the live one."
     )
     max_recall_drop: float = Field(0.05, ge=0, le=1, description="Mixed recall@10 it may lose against the live one.")
-    max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Share of its input that one op may reject.")
+    max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Share of all rows that one op may reject.")
 
 
 class EvaluateConfig(Strict):

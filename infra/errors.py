@@ -52,3 +52,10 @@ class FingerprintMismatch(TrichordError):
     """Vectors, an index or a client of another space were offered (law 3)."""
 
     exit_code = 6
+
+
+def told(detail: str, otherwise: TrichordError) -> TrichordError:
+    """The error that a worker met, from its text `Class: message`; `otherwise` where it was none of ours."""
+    name, _, message = detail.partition(": ")
+    known = {kind.__name__: kind for kind in TrichordError.__subclasses__()}
+    return known[name](message) if name in known else otherwise

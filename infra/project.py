@@ -143,6 +143,9 @@ def _contradictions(project: Project) -> list[Problem]:
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if (encoder.kind == "huggingface") != (encoder.path is not None):
             found.append((("model", name, "path"), "is given if and only if kind is huggingface"))
+    index = project.index
+    if index.nlist is not None and index.nprobe is not None and index.nprobe > index.nlist:
+        found.append((("index", "nprobe"), f"{index.nprobe} is more than the {index.nlist} cells of nlist"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
     return [Problem(path=path, line=None, text=text) for path, text in found]

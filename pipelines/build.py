@@ -10,16 +10,17 @@ import pyarrow as pa
 
 from index_builders.choose import IndexPlan, choose, choose_nprobe, group_shards
 from index_builders.faiss_sharded import FaissBuilder, open_searcher, put_quantiser
+from index_builders.files import stands
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, read_manifest, write_manifest
 from index_builders.vectors import stratified_sample
 from infra import log
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun
+from infra.errors import PartialRun, StorageError
 from infra.lake.shard import ShardRef, read_shard
 from infra.lake.storage import Storage
 from pipelines.measure import exact_probes
 from pipelines.train import TrainedModel
-from pipelines.workspace import Workspace
+from pipelines.workspace import LONG_S, Workspace
 
 NPROBE_QUERIES = 200
 
@@ -32,6 +33,12 @@ class Built:
     plan: IndexPlan
     made: tuple[str, ...]
     reused: tuple[str, ...]
+
+    def no_longer(self, workspace: Workspace, live: dict[str, Any] | None) -> tuple[str, ...]:
+        """Addresses of the live index's shards that this one does without."""
+        before = _live_manifest(workspace, live)
+        gone = {shard.address for shard in before.shards} if before else set()
+        return tuple(sorted(gone - {shard.address for shard in self.manifest.shards}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,15 +166,26 @@ def build(
 def _live_quantiser(
     workspace: Workspace, plan: IndexPlan, model: TrainedModel, live: dict[str, Any] | None
 ) -> Quantiser | None:
-    if live is None or live["fingerprint"] != model.fingerprint:
+    manifest = _live_manifest(workspace, live)
+    if manifest is None or manifest.quantiser is None or manifest.fingerprint != model.fingerprint:
         return None
-    manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
-    same = manifest.params.get("nlist") == plan.nlist and manifest.dimension == model.dimension
-    return manifest.quantiser if same else None
+    same = manifest.params.get("nlist") == plan.nlist
+    return manifest.quantiser if same and stands(workspace.storage, workspace.lake, manifest.quantiser.file) else None
+
+
+def _live_manifest(workspace: Workspace, live: dict[str, Any] | None) -> IndexManifest | None:
+    """The live index's manifest; None where it was lost, which a rebuild mends."""
+    if live is None:
+        return None
+    try:
+        return read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    except StorageError as lost:
+        log.event("live_manifest_lost", detail=str(lost))
+        return None
 
 
 def _only(engine: Engine, task: Any, item: Any) -> Any:
-    [outcome] = engine.map(task, [item])
+    [outcome] = engine.map(task, [item], timeout_s=LONG_S)
     if not isinstance(outcome, Done):
         raise PartialRun(
             f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}\n"

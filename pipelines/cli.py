@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra import log
-from infra.errors import ConfigError, TrichordError
+from infra.errors import ConfigError, StorageError, TrichordError
 from pipelines import show
 
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ DEFAULT_PROJECT = Path("trichord.yaml")
 def main() -> None:
     """Console entry point: errors become a message and their exit code."""
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        except OSError as error:
+            raise StorageError(
+                f"{error}\nRun `trichord doctor`; if a file of the lake is gone, `trichord verify`."
+            ) from error
     except TrichordError as error:
         if log.as_json():
             log.event("error", kind=type(error).__name__, message=str(error), exit_code=error.exit_code)

@@ -18,7 +18,7 @@ from encoders.views import Features
 from infra import digest, log
 from infra.config import ModelConfig
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun
+from infra.errors import PartialRun, told
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
@@ -79,16 +79,18 @@ class VectorActor:
     def __call__(self, item: EncodeItem) -> tuple[str, ShardRef]:
         table_schema = schema.vectors_schema(self.model.dimension)
         dropped = set(item.dropped)
-        rows_written = 0
+        covered = records = 0
         with ShardWriter(self.storage, self.lake, "vectors", item.address, table_schema) as writer:
             for rows, features in self._features(item):
                 keep = np.array([row not in dropped for row in rows["row_digest"].to_pylist()])
+                seen = np.zeros(len(keep), dtype=bool)
                 for view in self.views:
                     vectors, present = self.model.embed(features, view)
                     chosen = np.flatnonzero(keep & present)
                     writer.write(self._table(rows.take(pa.array(chosen)), view, vectors[chosen]))
-                    rows_written += len(chosen)
-            return item.split, writer.finish({"rows": rows_written})
+                    seen[chosen] = True
+                covered, records = covered + int(seen.sum()), records + int(keep.sum())
+            return item.split, writer.finish({"records": records, "without_view": records - covered})
 
     def _features(self, item: EncodeItem) -> Iterator[tuple[pa.Table, Features]]:
         if item.features is None:
@@ -173,10 +175,12 @@ def _map(
         else:
             failures.append(f"{outcome.item.split} ({outcome.kind}): {outcome.detail}")
     if failures:
-        raise PartialRun(
+        first = failures[0].partition("): ")[2]
+        partial = PartialRun(
             f"{len(failures)} of {len(items)} shards could not be encoded; the others are kept.\n"
             + "\n".join(failures[:3])
             + "\nMend the cause and run `trichord reindex` again: it resumes."
         )
+        raise told(first, partial) if len(failures) == len(todo) else partial
     log.event("encode_done", table=table, made=len(todo), reused=len(items) - len(todo))
     return made

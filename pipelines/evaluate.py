@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from infra import digest
 from infra.config import Project, TrainConfig
 from infra.engines import open_engine
 from infra.engines.base import Done, Engine
-from infra.errors import ConfigError, PartialRun
+from infra.errors import ConfigError, PartialRun, told
 from infra.lake.shard import ShardRef, find_finished
 from infra.lake.storage import Storage
 from pipelines.dedup import dropped_rows
@@ -23,7 +23,7 @@ from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
 from pipelines.evaluation.retrieval import evaluate as measure
 from pipelines.features import FEATURES, features_address, featurised, read_features
 from pipelines.splits import read_splits
-from pipelines.workspace import Workspace
+from pipelines.workspace import LONG_S, Workspace
 
 if TYPE_CHECKING:
     from encoders.model import FusionModel
@@ -131,12 +131,17 @@ class EvaluateTask:
             if found is not None:
                 parts = read_features(self.storage, self.lake, found, model.input_dimensions)
             else:
-                parts = featurised(self.storage, self.lake, ref, model.featurise)
+                parts = featurised(self.storage, self.lake, ref, model.featurise, keep=self._kept(gone))
             for rows, features in parts:
-                keep = held_out_mask(rows, self.project.train)
-                keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
-                chosen = np.flatnonzero(keep)
+                chosen = np.flatnonzero(self._kept(gone)(rows))
                 yield rows.take(pa.array(chosen)), features.take(chosen)
+
+    def _kept(self, gone: set[str]) -> Callable[[pa.Table], np.ndarray]:
+        def keep(rows: pa.Table) -> np.ndarray:
+            standing = np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+            return held_out_mask(rows, self.project.train) & standing
+
+        return keep
 
 
 def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +152,12 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
     records = {split: by_path[path] for split, path in read_splits(workspace, pinned["manifest"]).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
     task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
-    [outcome] = engine.map(task, [(records, dropped_rows(workspace, duplicates))])
+    [outcome] = engine.map(task, [(records, dropped_rows(workspace, duplicates))], timeout_s=LONG_S)
     if not isinstance(outcome, Done):
-        raise PartialRun(f"The held-out records could not be measured: {outcome.detail}\nRun `trichord reindex` again.")
+        raise told(
+            outcome.detail,
+            PartialRun(f"The held-out records could not be measured: {outcome.detail}\nRun `trichord reindex` again."),
+        )
     return outcome.result if outcome.result is not None else nothing_held_out()
 
 
@@ -168,5 +176,10 @@ def evaluate_live(workspace: Workspace) -> dict[str, Any]:
     live = workspace.publications.live()
     if live is None:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
+    if json.loads(live["recipe"])["model"] != workspace.model_settings():
+        raise ConfigError(
+            "The settings of model, train or evaluate are not those of the live model: what it saw is not known.\n"
+            "Run `trichord reindex`, or take the changed settings back."
+        )
     with open_engine(workspace.project.engine) as engine:
         return {"publication": live["publication"]} | evaluate_publication(workspace, engine, live)

@@ -23,6 +23,8 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
     Raises:
         ConfigError: no source row of the last run had this key.
     """
+    if not key.isprintable():
+        raise ConfigError(f"A key holds printable characters only, not {key!r}.")
     live = workspace.publications.live()
     versions = json.loads(live["table_versions"]) if live else {}
     journey: list[dict[str, Any]] = []

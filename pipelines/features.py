@@ -36,10 +36,16 @@ def features_address(encoders: str, records: str) -> str:
 
 
 def featurised(
-    storage: Storage, lake: str, records: ShardRef, encoders: Callable[..., Features]
+    storage: Storage,
+    lake: str,
+    records: ShardRef,
+    encoders: Callable[..., Features],
+    *,
+    keep: Callable[[pa.Table], np.ndarray] = lambda rows: np.ones(rows.num_rows, dtype=bool),
 ) -> Iterator[tuple[pa.Table, Features]]:
-    """Rows of a records shard with their features; the next rows are decoded in a thread meanwhile."""
-    parts = (pa.Table.from_batches([part]) for part in iter_shard(storage, lake, records, batch_rows=ROWS))
+    """Rows of a records shard that `keep` marks, with their features; the next are decoded in a thread meanwhile."""
+    whole = (pa.Table.from_batches([part]) for part in iter_shard(storage, lake, records, batch_rows=ROWS))
+    parts = (part.filter(pa.array(keep(part))) for part in whole)
     batches = ((part, batch_of(part, AUDIO_RATE_HZ)) for part in parts)
     with ThreadPoolExecutor(1) as ahead:
         pending = ahead.submit(next, batches, None)

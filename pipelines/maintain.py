@@ -11,7 +11,8 @@ from index_builders.manifest import read_manifest
 from infra.errors import StorageError, TrichordError
 from infra.lake.schema import TABLES
 from infra.lake.shard import verify_shard
-from pipelines.splits import splits_path
+from pipelines.splits import read_splits, splits_path
+from pipelines.train import MODEL_FILES
 from pipelines.workspace import Workspace
 
 CACHES = ("_features", "_plans", "_checkpoints")
@@ -64,6 +65,11 @@ def verify(workspace: Workspace) -> dict[str, Any]:
 
 def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, int]) -> None:
     manifest = read_manifest(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    records = {
+        ref.path for ref in workspace.table("records").shards(json.loads(row["table_versions"])["records"]).values()
+    }
+    if set(read_splits(workspace, row["manifest"]).values()) != records:
+        raise StorageError(f"{splits_path(row['manifest'])} does not name the records of {row['publication']}.")
     refs = [ref for shard in manifest.shards for ref in (shard.index, shard.keys)]
     for ref in [*refs, *([manifest.quantiser.file] if manifest.quantiser else [])]:
         if ref.path not in checked:
@@ -90,11 +96,21 @@ def pinned_files(workspace: Workspace, row: dict[str, Any]) -> dict[str, int | N
     Raises:
         StorageError: the manifest is missing or damaged.
     """
-    files: dict[str, int | None] = {splits_path(row["manifest"]): None, f"{row['model']}/model.json": None}
+    files: dict[str, int | None] = {splits_path(row["manifest"]): None}
+    files |= dict.fromkeys(f"{row['model']}/{name}" for name in MODEL_FILES)
     for name, version in json.loads(row["table_versions"]).items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}
     manifest = read_manifest(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
     return files | dict.fromkeys(manifest.files())
+
+
+def read_candidate(workspace: Workspace) -> dict[str, Any] | None:
+    """The candidate that the last gate looked at, in the form of a publication's row; None if there is none."""
+    uri = workspace.path("index", "candidate.json")
+    if not workspace.storage.exists(uri):
+        return None
+    candidate: dict[str, Any] = json.loads(workspace.storage.read(uri))["candidate"]
+    return candidate | {"table_versions": json.dumps(candidate["table_versions"])}
 
 
 def missing_files(workspace: Workspace, row: dict[str, Any]) -> list[str]:
@@ -129,11 +145,15 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     for row in kept_publications(workspace):
         named |= pinned_files(workspace, row).keys()
         folders.append(row["model"].rstrip("/") + "/")
+    candidate = read_candidate(workspace)
+    if candidate is not None and not missing_files(workspace, candidate):
+        named |= pinned_files(workspace, candidate).keys()
     named.add("index/candidate.json")
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
     found = []
     for top in (*TABLES, "index", "models", *CACHES):
-        for stat in workspace.storage.list(workspace.path(top)):
+        left = workspace.storage.list(workspace.path(top), temporary=True)
+        for stat in (*workspace.storage.list(workspace.path(top)), *left):
             path = stat.uri[len(workspace.lake.rstrip("/")) + 1 :]
             if "/_delta_log/" in path or path in named or path.startswith(tuple(folders)) or stat.mtime_ns > oldest:
                 continue

@@ -20,7 +20,7 @@ from infra.engines.base import Done, Engine
 from infra.errors import PartialRun
 from infra.lake.shard import read_shard
 from infra.lake.storage import Storage
-from pipelines.workspace import Workspace
+from pipelines.workspace import LONG_S, Workspace
 
 QUERIES = 200
 ROWS_PER_BUCKET = 2_000_000
@@ -55,7 +55,7 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
     emit = EmitKeys(workspace.storage, workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
     task = MeasureRecall(workspace.storage, workspace.lake, manifest, tables)
-    [outcome] = engine.map(task, [QUERIES])
+    [outcome] = engine.map(task, [QUERIES], timeout_s=LONG_S)
     if not isinstance(outcome, Done):
         raise PartialRun(
             f"The index could not be measured: {outcome.detail}\nRun `trichord reindex` again: it resumes."

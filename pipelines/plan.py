@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from encoders.frozen import load_encoders
 from infra import digest
 from infra.config import Source
 from infra.lake.storage import VersionCache
@@ -13,6 +14,7 @@ from transforms.collect import plan_source
 from transforms.collect.splits import Split
 from transforms.record import record_recipe
 
+LINE_FORMAT = 1  # raised with any format or version behind the records: a live index is then made anew
 RECORD_FORMAT = 1  # raised when the bytes of a records shard change for a reason no op knows
 
 
@@ -73,8 +75,13 @@ def make_plan(workspace: Workspace) -> Plan:
 
 def inputs_digest(workspace: Workspace, plan: Plan) -> str:
     """Digest of everything that is wanted; equal to the live publication's means that nothing is to be done."""
-    index = workspace.project.index.model_dump(mode="json")
-    return digest.address("inputs", sorted(plan.wanted), workspace.model_settings(), index)
+    project = workspace.project
+    encoders = load_encoders(project.model).fingerprint
+    order = [source.name for source in project.sources]  # decides which duplicate survives
+    index = project.index.model_dump(mode="json")
+    return digest.address(
+        "inputs", LINE_FORMAT, sorted(plan.wanted), order, workspace.model_settings(), encoders, index
+    )
 
 
 def preview(workspace: Workspace) -> dict[str, Any]:

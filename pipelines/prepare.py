@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from infra import log
 from infra.config import PrepareConfig
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun
+from infra.errors import PartialRun, told
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
@@ -23,6 +23,8 @@ from transforms.clean import prepare_chain
 from transforms.collect import read_split
 from transforms.op import Op, run_chain
 from transforms.record import finish, rejects_table, signatures_table
+
+KILLED = "its worker ended while it was at this row"  # how it ended differs between engines and days; bytes must not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,22 +135,24 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
             elif outcome.kind == "error":
                 failures.append(f"{outcome.item.shard.split.id}: {outcome.detail}")
             else:
-                poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item, outcome.detail)
+                poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item)
                 if poison == outcome.item.poison:
                     failures.append(f"{outcome.item.shard.split.id}: its worker died, but no single row does that")
                 else:
                     retry.append(replace(outcome.item, poison=poison))
         rounds = retry
     if failures:
-        raise PartialRun(
+        first = failures[0].partition(": ")[2]
+        partial = PartialRun(
             f"{len(failures)} of {len(shards)} splits could not be prepared; the others are kept.\n"
             + "\n".join(failures[:3])
             + "\nMend the cause and run `trichord reindex` again: it resumes."
         )
+        raise told(first, partial) if len(failures) == len(todo) else partial
     return [ready[address] for address in sorted(ready)]
 
 
-def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem, detail: str) -> dict[str, str]:
+def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[str, str]:
     """Halve a split whose worker died until single rows are to blame. Returns {key: how its worker died}."""
     keys = sorted(
         row.key
@@ -168,7 +172,7 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem, detail: s
             if isinstance(outcome, Done) or outcome.kind == "error" or outcome.item.probe is None:
                 continue
             if len(outcome.item.probe) == 1:
-                killers[next(iter(outcome.item.probe))] = f"{outcome.kind}: {outcome.detail or detail}"
+                killers[next(iter(outcome.item.probe))] = KILLED
             else:
                 suspects.append(sorted(outcome.item.probe))
     log.event("killers_found", split=item.shard.split.id, keys=sorted(killers))
@@ -188,7 +192,7 @@ def _finished(workspace: Workspace, shards: list[WantedShard]) -> dict[str, Prep
             split=wanted[address],
             records=records,
             signatures=found["signatures"][address],
-            rejects=found["rejects"].get(address),
+            rejects=found["rejects"].get(address) if records.counts.get("rows_rejected") else None,
         )
         for address, records in found["records"].items()
         if address in found["signatures"] and (not records.counts.get("rows_rejected") or address in found["rejects"])

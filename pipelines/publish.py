@@ -9,10 +9,13 @@ from typing import Any
 
 from infra import digest, log
 from infra.engines.base import Engine
-from infra.errors import CommitConflict, ConfigError, GateFailed
+from infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
 from pipelines.evaluate import evaluate_publication
+from pipelines.maintain import missing_files
 from pipelines.measure import Tables, measure_index, reject_counts
 from pipelines.workspace import Workspace
+
+FEW = 20  # records below which nothing need be held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +69,17 @@ def gate(
         ),
         Check(
             name="indexed_records",
-            passed=measured.records == counts["rows_kept"],
+            passed=measured.records == counts["rows_kept"] - counts["rows_without_view"],
             value=measured.records,
-            threshold=counts["rows_kept"],
-            detail="records in the index = records − duplicates − rejects",
+            threshold=counts["rows_kept"] - counts["rows_without_view"],
+            detail="records in the index = records − duplicates − rejects − those without an indexed view",
+        ),
+        Check(
+            name="held_out_records",
+            passed=evaluation["records"] > 0 or counts["rows_kept"] < FEW,
+            value=evaluation["records"],
+            threshold=1,
+            detail="an index must be measured: see train.held_out, train.held_out_subsets and fields.subset",
         ),
         Check(name="vectors_sound", passed=measured.unsound == 0, value=measured.unsound, threshold=0,
               detail="vectors with NaN, zero or not of unit length"),
@@ -196,6 +206,11 @@ def _append(
         row[name] = pinned[name]
     for name in ("table_versions", "counts", "recipe"):
         row[name] = json.dumps(pinned[name], sort_keys=True)
+    if gone := missing_files(workspace, row):
+        raise StorageError(
+            f"{row['publication']} cannot go live: {len(gone)} of its files are gone, first {gone[0]}.\n"
+            "Run `trichord reindex`: it makes them again."
+        )
     publications.append(row)
     log.event(kind, publication=row["publication"], manifest_digest=row["manifest_digest"])
     return row

@@ -83,6 +83,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
             "rows_in": sum(item.records.counts["rows_in"] for item in prepared),
             "rows_rejected": sum(item.records.counts["rows_rejected"] for item in prepared),
             "rows_duplicate": sum(ref.rows for ref in duplicates),
+            "rows_without_view": sum(ref.counts["without_view"] for ref in vectors.values()),
         }
         counts["rows_kept"] = sum(ref.rows for ref in (item.records for item in prepared)) - counts["rows_duplicate"]
         candidate = Candidate(
@@ -98,7 +99,9 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         paths = {ref.address: ref.path for ref in vectors.values()}
         tables = VectorTables(storage=workspace.storage, lake=workspace.lake, paths=paths)
         verdict = gate(workspace, engine, candidate, live, tables)
-    index = Touched(table="index", version=None, made=built.made, reused=len(built.reused), removed=())
+    index = Touched(
+        table="index", version=None, made=built.made, reused=len(built.reused), removed=built.no_longer(workspace, live)
+    )
     touched = [*commit.touched, index]
     if live is not None and live["manifest_digest"] == candidate.manifest_digest and live["inputs_digest"] == wanted:
         row: dict[str, Any] | None = live  # only files were missing

@@ -105,7 +105,8 @@ def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) ->
     found: dict[str, str | None] = {}
     for split in set(splits.values()):
         rows = read_shard(workspace.storage, workspace.lake, paths[split], ["key", "text"])
-        rows = rows.filter(pc.is_in(rows["key"], value_set=pa.array(keys, pa.string())))
+        wanted = [key for key in keys if splits[key] == split]  # another source's row of this key is another record
+        rows = rows.filter(pc.is_in(rows["key"], value_set=pa.array(wanted, pa.string())))
         found |= dict(zip(rows["key"].to_pylist(), rows["text"].to_pylist(), strict=True))
     return [found.get(key) for key in keys]
 

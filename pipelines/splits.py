@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from index_builders.manifest import IndexManifest
 from infra import digest
+from infra.errors import StorageError
 from pipelines.prepare import Prepared
 from pipelines.workspace import Workspace
 
@@ -23,6 +24,14 @@ def splits_path(manifest_path: str) -> str:
 
 
 def read_splits(workspace: Workspace, manifest_path: str) -> dict[str, str]:
-    """Lake-relative path of each split's records shard, as an index was made from them."""
-    paths: dict[str, str] = json.loads(workspace.storage.read(workspace.path(splits_path(manifest_path))))
+    """Lake-relative path of each split's records shard, as an index was made from them.
+
+    Raises:
+        StorageError: the note is missing or damaged.
+    """
+    path = splits_path(manifest_path)
+    try:
+        paths: dict[str, str] = json.loads(workspace.storage.read(workspace.path(path)))
+    except (FileNotFoundError, ValueError) as error:
+        raise StorageError(f"{path} is missing or damaged.\nRemove it and run `trichord reindex`.") from error
     return paths

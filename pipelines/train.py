@@ -5,8 +5,10 @@ The model's address is the digest of what made it; a killed run resumes from its
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +23,19 @@ from encoders.views import Features
 from infra import digest, log
 from infra.config import Project
 from infra.engines.base import Done, Engine
-from infra.errors import FingerprintMismatch, PartialRun, StorageError
+from infra.errors import ConfigError, FingerprintMismatch, PartialRun, SourceError, StorageError, told
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
 from pipelines.evaluate import HeldOutRows, K, held_out_mask
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
-from pipelines.workspace import Workspace
+from pipelines.workspace import LONG_S, Workspace
 
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
 TRAIN_FORMAT = 1
-TIMEOUT_S = 7 * 86_400.0
+MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +65,31 @@ class TrainTask:
         encoders = load_encoders(project.model)
         with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder:
             held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
+            parts = (found for _, found in self._parts(item, encoders.dimensions, False) if len(found))
+            first = next(parts, None)
+            if first is None:
+                raise ConfigError(
+                    "Every record is held out from training. See train.held_out and train.held_out_subsets."
+                )
             data = TrainingData.write(
                 os.path.join(folder, "data"),
-                (features for _, features in self._parts(item, encoders.dimensions, False) if len(features)),
+                itertools.chain([first], parts),
             )
 
             def score(model: FusionModel) -> float:
-                if held is None:
-                    return 0.0
+                assert held is not None
                 with torch_threads(1):  # as embedding wants it: changing back and forth for each view takes its time
                     return mixed_score(held.views(model), K, project.train.seed)
 
             checkpoints = self._checkpoints(item.address)
             model, history = fit(
-                data, encoders, project.model, project.train, score=score, checkpoint=checkpoints, log=_log_epoch
+                data,
+                encoders,
+                project.model,
+                project.train,
+                score=score if held is not None else None,
+                checkpoint=checkpoints,
+                log=_log_epoch,
             )
             story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
@@ -90,6 +103,7 @@ class TrainTask:
                 # model.json last: where it stands, the model is whole
                 with open(os.path.join(folder, "model", name), "rb") as file:
                     self.storage.write(self.storage.join(self.lake, path, name), file.read())
+            shutil.rmtree(checkpoints, ignore_errors=True)  # the model stands
             return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
 
     def _parts(
@@ -133,12 +147,13 @@ def train(
     if found is not None:
         return found
     task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
+    if sum(ref.rows for ref in refs) == sum(map(len, gone.values())):
+        raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
     item = TrainItem(address=address, features=refs, dropped=gone)
-    [outcome] = engine.map(task, [item], timeout_s=TIMEOUT_S)
+    [outcome] = engine.map(task, [item], timeout_s=LONG_S)
     if not isinstance(outcome, Done):
-        raise PartialRun(
-            f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes."
-        )
+        partial = f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes."
+        raise told(outcome.detail, PartialRun(partial))
     return outcome.result
 
 
@@ -148,7 +163,14 @@ def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedM
         return None
     if json.loads(live["recipe"])["model"] != workspace.model_settings():
         return None
-    return _finished(workspace, live["model"])
+    found = _finished(workspace, live["model"])
+    if found is None:
+        return None
+    stored = json.loads(workspace.storage.read(workspace.path(live["model"], "model.json")))
+    encoders = load_encoders(workspace.project.model).by_modality
+    # features of another encoder (new weights, a newer version of its code) would mean nothing to the live model
+    same = all(stored["encoders"].get(name) == encoder.fingerprint for name, encoder in encoders.items())
+    return found if same else None
 
 
 def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionModel:
@@ -176,10 +198,9 @@ def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionMod
 
 
 def _finished(workspace: Workspace, path: str) -> TrainedModel | None:
-    uri = workspace.path(path, "model.json")
-    if not workspace.storage.exists(uri):
+    if not all(workspace.storage.exists(workspace.path(path, name)) for name in MODEL_FILES):
         return None
-    stored = json.loads(workspace.storage.read(uri))
+    stored = json.loads(workspace.storage.read(workspace.path(path, "model.json")))
     return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])
 
 

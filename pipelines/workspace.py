@@ -10,6 +10,8 @@ from infra.lake.storage import Storage
 from infra.lake.table import LakeTable, Publications
 from infra.project import recipe
 
+LONG_S = 7 * 86_400.0  # limit of tasks that rightly take hours: training, measuring a whole index
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -43,4 +45,4 @@ class Workspace:
         """Digest of what shapes a model: a model trained under other settings is another model."""
         shaping = recipe(self.project)
         train = {name: value for name, value in shaping["train"].items() if name != "policy"}
-        return digest.address("model-settings", shaping["model"], train)
+        return digest.address("model-settings", shaping["model"], train, shaping["evaluate"])

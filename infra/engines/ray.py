@@ -13,7 +13,6 @@ import os
 import pickle
 import signal
 import time
-import traceback
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -26,6 +25,7 @@ from infra import log
 from infra.config import EngineConfig
 from infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from infra.engines.grouping import merge, partition, require_buckets, results_in_order
+from infra.engines.worker import described
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -224,8 +224,8 @@ def _answer(run: Callable[[], object], limit_s: float) -> Answer:
     signal.setitimer(signal.ITIMER_REAL, limit_s)
     try:
         return "ok", pickle.dumps(run(), pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
-        return "error", traceback.format_exc()
+    except Exception as error:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
+        return "error", described(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

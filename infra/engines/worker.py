@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from infra.errors import TrichordError
+
 TASK, FACTORY, ITEM = b"t", b"f", b"i"
 
 
@@ -37,12 +39,19 @@ def main(descriptor: int) -> None:
                 run = None  # what the last task or factory holds makes room first
                 run = content() if message[:1] == FACTORY else content
             answer = pickle.dumps(("ok", result), pickle.HIGHEST_PROTOCOL)
-        except Exception:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
-            answer = pickle.dumps(("error", traceback.format_exc()))
+        except Exception as error:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
+            answer = pickle.dumps(("error", described(error)))
         try:
             connection.send_bytes(answer)
         except OSError:
             os._exit(0)
+
+
+def described(error: Exception) -> str:
+    """An error of ours as `Class: message`, which names what to do; any other as its traceback."""
+    if isinstance(error, TrichordError):
+        return f"{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception(error))
 
 
 def _exit_with_driver(descriptor: int) -> None:

@@ -37,6 +37,7 @@ class Stat:
     size: int
     mtime_ns: int
     etag: str | None
+    ctime_ns: int = 0  # local files: a change that keeps size and mtime still shows here
 
 
 class TooLarge(StorageError):
@@ -122,13 +123,13 @@ class LocalStore:
                 except FileNotFoundError:  # removed since it was listed, or a link to nothing
                     continue
                 if stat_modes.S_ISREG(found_stat.st_mode):
-                    yield Stat(entry.path, found_stat.st_size, found_stat.st_mtime_ns, None)
+                    yield Stat(entry.path, found_stat.st_size, found_stat.st_mtime_ns, None, found_stat.st_ctime_ns)
 
     def stat(self, path: str) -> Stat:
         found = os.stat(path)
         if not stat_modes.S_ISREG(found.st_mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
-        return Stat(path, found.st_size, found.st_mtime_ns, None)
+        return Stat(path, found.st_size, found.st_mtime_ns, None, found.st_ctime_ns)
 
     def delete(self, path: str) -> None:
         try:

@@ -58,14 +58,19 @@ class VersionCache:
         """SHA-256 of the listed file in hex, when it was hashed at this very time and size."""
         with self._lock:
             entry = self._seen.get(stat.uri) or self._known.get(stat.uri)
-            if entry is None or entry[:2] != (stat.mtime_ns, stat.size):
+            if entry is None or entry[:2] != (_changed_ns(stat), stat.size):
                 return None
             self._seen[stat.uri] = entry
             return entry[2].hex()
 
     def put(self, stat: Stat, sha256: str) -> None:
         """Remember a hash, unless the file is so young that it could change unnoticed."""
-        if abs(time.time_ns() - stat.mtime_ns) < SETTLED_NS:
+        if abs(time.time_ns() - _changed_ns(stat)) < SETTLED_NS:
             return
         with self._lock:
-            self._seen[stat.uri] = (stat.mtime_ns, stat.size, bytes.fromhex(sha256))
+            self._seen[stat.uri] = (_changed_ns(stat), stat.size, bytes.fromhex(sha256))
+
+
+def _changed_ns(stat: Stat) -> int:
+    """When a file was last changed: `cp -p` and restores set the mtime, but nobody sets the ctime back."""
+    return max(stat.mtime_ns, stat.ctime_ns)

@@ -14,7 +14,7 @@ VERBS = {
 }  # fmt: skip
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_kept", "rows_rejected", "rows_duplicate",
-    "shards_made", "shards_reused", "touched", "unchanged", "evaluation", "seconds",
+    "rows_without_view", "shards_made", "shards_reused", "touched", "unchanged", "evaluation", "seconds",
 }  # fmt: skip
 VIEWS = {"text", "image", "audio", "fused"}
 
