@@ -1,0 +1,96 @@
+"""What is lost is made again, and what cannot be vouched for does not go live."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from infra.errors import GateFailed, SourceError, StorageError
+from pipelines.maintain import gc, verify
+from pipelines.plan import inputs_digest, make_plan
+from pipelines.publish import publish_candidate
+from pipelines.reindex import reindex
+from pipelines.search import search
+from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project, write_rows
+
+
+@pytest.mark.parametrize("lost", ["records/*/*.parquet", "vectors/*/*.parquet", "index/*/*.faiss", "index/manifests/*"])
+def test_lost_files_are_made_again_as_they_were(lake_copy, indexed, lost):
+    for path in (lake_copy.parent / "lake").glob(lost):
+        path.unlink()
+    workspace = workspace_of(lake_copy)
+    with pytest.raises(StorageError):
+        verify(workspace)
+    summary = reindex(workspace)
+    assert not summary["unchanged"]
+    assert summary["manifest_digest"] == indexed[1]["manifest_digest"]
+    assert verify(workspace)["files"] > 0
+    assert reindex(workspace)["unchanged"]
+
+
+def test_lost_weights_are_noticed_and_the_index_is_whole_again(lake_copy):
+    for path in (lake_copy.parent / "lake" / "models").glob("*/model.safetensors"):
+        path.unlink()
+    workspace = workspace_of(lake_copy)
+    assert not reindex(workspace)["unchanged"]
+    verify(workspace)
+    assert len(search(workspace, text="a red circle", image=None, audio=None, k=3)["hits"]) == 3
+
+
+def test_a_candidate_whose_files_are_gone_does_not_go_live(lake_copy):
+    workspace = workspace_of(lake_copy, "index.rows_per_shard=40")
+    live = workspace.publications.live()
+    assert reindex(workspace, publishing=False)["publication"] is None
+    collected = gc(workspace_of(lake_copy, "gc_grace_s=0"), delete=True)
+    publish_candidate(workspace)  # gc keeps what a candidate pins
+    assert collected["removed"]
+    assert workspace.publications.live() != live
+
+    workspace = workspace_of(lake_copy, "index.rows_per_shard=30")
+    reindex(workspace, publishing=False)
+    shutil.rmtree(lake_copy.parent / "lake" / "index" / "manifests")
+    with pytest.raises(StorageError):
+        publish_candidate(workspace)
+
+
+def test_nothing_held_out_is_nothing_measured_and_not_published(tmp_path):
+    project = write_project(tmp_path, records=40, settings={**SETTINGS, "train": {"epochs": 2, "held_out": 0.0}})
+    workspace = workspace_of(project)
+    with pytest.raises(GateFailed, match="held_out_records"):
+        reindex(workspace)
+    (story,) = (tmp_path / "lake" / "models").glob("*/training.json")
+    assert [entry["epoch"] for entry in json.loads(story.read_text())["history"]] == [0, 1, 2]
+    assert workspace.publications.live() is None
+
+
+def test_nothing_to_train_on_says_so(tmp_path):
+    project = write_project(tmp_path, records=2)
+    write_rows(tmp_path / "corpus", [{"id": "empty", "text": " "}])
+    with pytest.raises(SourceError, match="rejects ls"):
+        reindex(workspace_of(project))
+
+
+def test_the_order_of_sources_decides_who_survives_and_the_survivor_is_shown(tmp_path):
+    write_project(tmp_path, records=40)
+    rows = rows_of(tmp_path / "corpus")
+    copies = [dict(row, text=f"THE OTHER ONE {row['id']}", captions=[]) for row in rows[:10]]
+    (tmp_path / "corpus" / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in copies))
+    sources = [
+        {"name": name, "kind": "manifest", "path": f"corpus/{file}"}
+        for name, file in (("first", "manifest.jsonl"), ("second", "other.jsonl"))
+    ]
+    digests = []
+    for order in (sources, sources[::-1]):
+        project = tmp_path / "trichord.yaml"
+        project.write_text(yaml.safe_dump({"lake": "lake", "sources": order, **SETTINGS}))
+        digests.append(inputs_digest(workspace_of(project), make_plan(workspace_of(project))))
+    assert digests[0] != digests[1]
+    project.write_text(yaml.safe_dump({"lake": "lake", "sources": sources, **SETTINGS}))
+    workspace = workspace_of(project)
+    assert reindex(workspace)["rows_duplicate"] >= 5
+    hits = search(workspace, text="THE OTHER ONE", image=None, audio=None, k=40)["hits"]
+    assert len({hit["key"] for hit in hits}) == len(hits)
+    assert not [hit for hit in hits if hit["source"] == "first" and "OTHER" in (hit["text"] or "")]
