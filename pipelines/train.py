@@ -26,9 +26,9 @@ from infra.engines.base import Done, Engine
 from infra.errors import ConfigError, FingerprintMismatch, PartialRun, SourceError, StorageError, told
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
-from pipelines.evaluate import HeldOutRows, K, held_out_mask
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
+from pipelines.heldout import HeldOutRows, K, held_out_mask
 from pipelines.workspace import LONG_S, Workspace
 
 if TYPE_CHECKING:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.lake.stores import Stat
 
-if TYPE_CHECKING:
-    from infra.lake.storage import Storage
-
 # A file written again within the clock's grain keeps its time and size (git's "racy" entries): such young files
 # are hashed again next time.
 SETTLED_NS = 2_000_000_000
 
 _SCHEMA = pa.schema([("uri", pa.string()), ("mtime_ns", pa.int64()), ("size", pa.int64()), ("sha256", pa.binary(32))])
+
+
+class Files(Protocol):
+    """What the cache needs of `Storage`."""
+
+    def read(self, uri: str) -> bytes:
+        """A file's bytes."""
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Replace a file."""
 
 
 class VersionCache:
@@ -31,7 +38,7 @@ class VersionCache:
         self._loaded = b""
 
     @classmethod
-    def load(cls, storage: Storage, uri: str) -> VersionCache:
+    def load(cls, storage: Files, uri: str) -> VersionCache:
         """The cache kept at `uri`; an empty one when it is missing or damaged (files are then hashed again)."""
         cache = cls()
         try:
@@ -43,7 +50,7 @@ class VersionCache:
         cache._known = {uri: (mtime_ns, size, sha256) for uri, mtime_ns, size, sha256 in zip(*columns, strict=True)}
         return cache
 
-    def save(self, storage: Storage, uri: str) -> None:
+    def save(self, storage: Files, uri: str) -> None:
         """Keep the entries that were used or made in this run; the file is not touched when they are the same."""
         rows = [(name, *entry) for name, entry in sorted(self._seen.items())]
         columns = zip(*rows, strict=True) if rows else ((), (), (), ())
