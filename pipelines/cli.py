@@ -75,6 +75,7 @@ def _print(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
 def init(
     path: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_PROJECT,
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a commented project file to start from."""
     from infra.project import commented_example
@@ -82,15 +83,15 @@ def init(
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already. Choose another name or add --force.")
     path.write_text(commented_example(), encoding="utf-8")
-    typer.echo(f"Wrote {path}. Name your sources in it, then: trichord plan --project {path}")
+    _print({"path": str(path)}, as_json, show.initialised)
 
 
 @app.command()
-def schema() -> None:
+def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of the project file, for editor completion."""
     from infra.project import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    typer.echo(json.dumps(json_schema(), indent=None if as_json else 2))
 
 
 @app.command()
@@ -114,11 +115,13 @@ def demo(
 
 
 @app.command()
-def plan(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+def plan(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
     """Show what a reindex would make, keep and remove, without doing it."""
     from pipelines.plan import preview
 
-    _print(preview(_open(project, set_, as_json)), as_json, show.plan)
+    _print(preview(_open(project, set_, as_json, engine)), as_json, show.plan)
 
 
 @app.command()
@@ -151,6 +154,7 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
+    engine: EngineName = None,
     model: Annotated[
         Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
     ] = None,
@@ -159,7 +163,7 @@ def search(
     """Search the published index by text, picture, sound, or any combination."""
     from pipelines.search import search as job
 
-    hits = job(_open(project, set_, as_json), text=text, image=image, audio=audio, k=k, model=model)
+    hits = job(_open(project, set_, as_json, engine), text=text, image=image, audio=audio, k=k, model=model)
     _print(hits, as_json, show.hits)
 
 
@@ -174,11 +178,13 @@ def evaluate(
 
 
 @app.command()
-def publish(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+def publish(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
     """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
     from pipelines.publish import publish_candidate
 
-    _print(publish_candidate(_open(project, set_, as_json)), as_json, show.publication)
+    _print(publish_candidate(_open(project, set_, as_json, engine)), as_json, show.publication)
 
 
 @app.command()
@@ -188,20 +194,23 @@ def rollback(
     ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Make an earlier publication live again, by one commit."""
     from pipelines.publish import rollback as job
 
-    _print(job(_open(project, set_, as_json), to), as_json, show.publication)
+    _print(job(_open(project, set_, as_json, engine), to), as_json, show.publication)
 
 
 @app.command()
-def status(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+def status(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
     """Show what is live, what the lake holds, and the last gate verdict."""
     from pipelines.status import status as job
 
-    _print(job(_open(project, set_, as_json)), as_json, show.status)
+    _print(job(_open(project, set_, as_json, engine)), as_json, show.status)
 
 
 @app.command()
@@ -209,18 +218,20 @@ def explain(
     key: Annotated[str, typer.Argument(help="The record's key.")],
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Tell a record's whole journey from source bytes to index row, or the op that rejected it."""
     from pipelines.explain import explain as job
 
-    _print(job(_open(project, set_, as_json), key), as_json, show.explanation)
+    _print(job(_open(project, set_, as_json, engine), key), as_json, show.explanation)
 
 
 @rejects_app.command("ls")
 def rejects_ls(
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
+    engine: EngineName = None,
     reason: Annotated[str | None, typer.Option(help="Only this reason code.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows shown at most.")] = 50,
     as_json: Json = False,
@@ -228,7 +239,7 @@ def rejects_ls(
     """List rejects: counts by op and reason, then rows."""
     from pipelines.explain import list_rejects
 
-    _print(list_rejects(_open(project, set_, as_json), reason=reason, limit=limit), as_json, show.rejects)
+    _print(list_rejects(_open(project, set_, as_json, engine), reason=reason, limit=limit), as_json, show.rejects)
 
 
 @rejects_app.command("show")
@@ -236,26 +247,30 @@ def rejects_show(
     key: Annotated[str, typer.Argument(help="The rejected record's key.")],
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Show everything known about one rejected row."""
     from pipelines.explain import show_reject
 
-    _print(show_reject(_open(project, set_, as_json), key), as_json, show.reject)
+    _print(show_reject(_open(project, set_, as_json, engine), key), as_json, show.reject)
 
 
 @app.command()
-def verify(project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, as_json: Json = False) -> None:
+def verify(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
     """Re-hash every file the kept publications name, and check every count."""
     from pipelines.maintain import verify as job
 
-    _print(job(_open(project, set_, as_json)), as_json, show.verified)
+    _print(job(_open(project, set_, as_json, engine)), as_json, show.verified)
 
 
 @app.command()
 def gc(
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
+    engine: EngineName = None,
     delete: Annotated[
         bool, typer.Option("--delete", help="Really remove; without it, only say what would be.")
     ] = False,
@@ -264,7 +279,7 @@ def gc(
     """Find (and with --delete remove) files that no kept publication names."""
     from pipelines.maintain import gc as job
 
-    _print(job(_open(project, set_, as_json), delete=delete), as_json, show.collected)
+    _print(job(_open(project, set_, as_json, engine), delete=delete), as_json, show.collected)
 
 
 @app.command()
@@ -273,13 +288,14 @@ def doctor(
         Path | None, typer.Option("--project", "-p", help="Also check this project's sources and lake.")
     ] = None,
     set_: Overrides = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Check the installation, and a project's sources, lake and live index."""
     from pipelines.doctor import doctor as job
 
     log.configure(as_json=as_json)
-    result = job(_open(project, set_, as_json) if project is not None else None)
+    result = job(_open(project, set_, as_json, engine) if project is not None else None)
     _print(result, as_json, show.doctor)
     if not result["ok"]:
         raise typer.Exit(1)

@@ -36,6 +36,12 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
 
 
+def initialised(result: dict[str, Any]) -> None:
+    """Where the project file was written."""
+    path = escape(result["path"])
+    console.print(f"Wrote {path}. Name your sources in it, then: trichord plan --project {path}")
+
+
 def plan(result: dict[str, Any]) -> None:
     """What a reindex would do."""
     _table(

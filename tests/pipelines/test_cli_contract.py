@@ -53,7 +53,9 @@ def test_search_prints_hits(indexed):
     ids=lambda arguments: " ".join(arguments),
 )
 def test_every_verb_speaks_json_and_prose(indexed, arguments):
-    assert isinstance(result_of(trichord(*arguments, "--project", str(indexed[0]), "--json")), dict)
+    assert isinstance(
+        result_of(trichord(*arguments, "--project", str(indexed[0]), "--engine", "local", "--json")), dict
+    )
     assert trichord(*arguments, "--project", str(indexed[0])).stdout.strip()
 
 
