@@ -20,7 +20,7 @@ from infra.lake.shard import ShardRef, read_shard
 from infra.lake.storage import Storage
 from pipelines.measure import exact_probes
 from pipelines.train import TrainedModel
-from pipelines.workspace import LONG_S, Workspace
+from pipelines.workspace import Workspace, run_alone
 
 NPROBE_QUERIES = 200
 
@@ -133,7 +133,7 @@ def build(
         quantiser = _live_quantiser(workspace, plan, model, live)
         if quantiser is None:
             train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
-            quantiser = _only(engine, train, plan)
+            quantiser = run_alone(engine, train, plan)
     builder = FaissBuilder(
         plan=plan,
         dimension=model.dimension,
@@ -156,7 +156,7 @@ def build(
         log.event("index_shard_built", address=outcome.result.address, rows=outcome.result.rows)
     manifest = builder.manifest(shards.values(), nprobe=config.nprobe)
     if quantiser is not None and config.nprobe is None:
-        chosen = _only(engine, ChooseNprobe(tables=tables, target=workspace.project.gate.min_ann_recall), manifest)
+        chosen = run_alone(engine, ChooseNprobe(tables=tables, target=workspace.project.gate.min_ann_recall), manifest)
         manifest = builder.manifest(shards.values(), nprobe=chosen)
     write_manifest(workspace.storage, workspace.lake, manifest)
     log.event("index_built", rows=manifest.rows, made=len(todo), reused=len(reused), reason=plan.reason)
@@ -182,13 +182,3 @@ def _live_manifest(workspace: Workspace, live: dict[str, Any] | None) -> IndexMa
     except StorageError as lost:
         log.event("live_manifest_lost", detail=str(lost))
         return None
-
-
-def _only(engine: Engine, task: Any, item: Any) -> Any:
-    [outcome] = engine.map(task, [item], timeout_s=LONG_S)
-    if not isinstance(outcome, Done):
-        raise PartialRun(
-            f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}\n"
-            "Run `trichord reindex` again: it resumes."
-        )
-    return outcome.result

@@ -14,8 +14,8 @@ from encoders.views import Features
 from infra import digest
 from infra.config import Project
 from infra.engines import open_engine
-from infra.engines.base import Done, Engine
-from infra.errors import ConfigError, PartialRun, told
+from infra.engines.base import Engine
+from infra.errors import ConfigError
 from infra.lake.shard import ShardRef, find_finished
 from infra.lake.storage import Storage
 from pipelines.dedup import dropped_rows
@@ -24,7 +24,7 @@ from pipelines.features import FEATURES, features_address, featurised, read_feat
 from pipelines.heldout import HeldOutRows, K, held_out_mask
 from pipelines.splits import read_splits
 from pipelines.train import load_model
-from pipelines.workspace import LONG_S, Workspace
+from pipelines.workspace import Workspace, run_alone
 
 if TYPE_CHECKING:
     from encoders.model import FusionModel
@@ -78,13 +78,8 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
     records = {split: by_path[path] for split, path in read_splits(workspace, pinned["manifest"]).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
     task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
-    [outcome] = engine.map(task, [(records, dropped_rows(workspace, duplicates))], timeout_s=LONG_S)
-    if not isinstance(outcome, Done):
-        raise told(
-            outcome.detail,
-            PartialRun(f"The held-out records could not be measured: {outcome.detail}\nRun `trichord reindex` again."),
-        )
-    return outcome.result if outcome.result is not None else nothing_held_out()
+    found = run_alone(engine, task, (records, dropped_rows(workspace, duplicates)))
+    return found if found is not None else nothing_held_out()
 
 
 def nothing_held_out() -> dict[str, Any]:

@@ -16,11 +16,10 @@ from index_builders.faiss_sharded import open_searcher
 from index_builders.keys import read_keys
 from index_builders.manifest import IndexManifest, IndexShard, read_manifest
 from index_builders.vectors import unsound
-from infra.engines.base import Done, Engine
-from infra.errors import PartialRun
+from infra.engines.base import Engine
 from infra.lake.shard import read_shard
 from infra.lake.storage import Storage
-from pipelines.workspace import LONG_S, Workspace
+from pipelines.workspace import Workspace, run_alone
 
 QUERIES = 200
 ROWS_PER_BUCKET = 2_000_000
@@ -48,19 +47,15 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
         tables: vectors shards by address (picklable).
 
     Raises:
-        PartialRun: a worker failed, or a file of the index is missing or damaged.
+        PartialRun: a worker failed.
+        StorageError: a file of the index is missing or damaged.
     """
     manifest = read_manifest(workspace.storage, workspace.lake, manifest_path)
     buckets = max(1, -(-manifest.rows // ROWS_PER_BUCKET))
     emit = EmitKeys(workspace.storage, workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
     task = MeasureRecall(workspace.storage, workspace.lake, manifest, tables)
-    [outcome] = engine.map(task, [QUERIES], timeout_s=LONG_S)
-    if not isinstance(outcome, Done):
-        raise PartialRun(
-            f"The index could not be measured: {outcome.detail}\nRun `trichord reindex` again: it resumes."
-        )
-    bad, recall, queries = outcome.result
+    bad, recall, queries = run_alone(engine, task, QUERIES)
     return Measured(
         records=sum(records for records, _ in counted),
         repeated_keys=sum(repeated for _, repeated in counted),

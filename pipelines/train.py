@@ -22,14 +22,14 @@ from encoders.frozen import load_encoders
 from encoders.views import Features
 from infra import digest, log
 from infra.config import Project
-from infra.engines.base import Done, Engine
-from infra.errors import ConfigError, FingerprintMismatch, PartialRun, SourceError, StorageError, told
+from infra.engines.base import Engine
+from infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.heldout import HeldOutRows, K, held_out_mask
-from pipelines.workspace import LONG_S, Workspace
+from pipelines.workspace import Workspace, run_alone
 
 if TYPE_CHECKING:
     from encoders.model import FusionModel
@@ -150,11 +150,7 @@ def train(
     if sum(ref.rows for ref in refs) == sum(map(len, gone.values())):
         raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
     item = TrainItem(address=address, features=refs, dropped=gone)
-    [outcome] = engine.map(task, [item], timeout_s=LONG_S)
-    if not isinstance(outcome, Done):
-        partial = f"Training stopped ({outcome.kind}): {outcome.detail}\nRun `trichord reindex` again: it resumes."
-        raise told(outcome.detail, PartialRun(partial))
-    return outcome.result
+    return run_alone(engine, task, item)
 
 
 def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedModel | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from infra import digest
 from infra.config import Project
+from infra.engines.base import Done, Engine, I, R
+from infra.errors import PartialRun, told
 from infra.lake.storage import Storage
 from infra.lake.table import LakeTable, Publications
 from infra.project import recipe
@@ -46,3 +49,16 @@ class Workspace:
         shaping = recipe(self.project)
         train = {name: value for name, value in shaping["train"].items() if name != "policy"}
         return digest.address("model-settings", shaping["model"], train, shaping["evaluate"])
+
+
+def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:
+    """Run one task that may take hours: training, measuring.
+
+    Raises:
+        TrichordError: the error of ours that the worker met; PartialRun for any other failure.
+    """
+    [outcome] = engine.map(task, [item], timeout_s=LONG_S)
+    if isinstance(outcome, Done):
+        return outcome.result
+    failed = f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}"
+    raise told(outcome.detail, PartialRun(f"{failed}\nRun `trichord reindex` again: it resumes."))
