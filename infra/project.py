@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from infra import digest, strict_yaml
-from infra.config import AudioConfig, ManifestSource, Project, TextConfig
+from infra.config import AudioConfig, Project, TextConfig
 from infra.errors import ConfigError
 from infra.overrides import apply_overrides
 from infra.reference import commented_example, json_schema, reference_markdown
@@ -121,8 +121,9 @@ def _places(project: Project) -> Iterator[tuple[Path, str]]:
     yield ("lake",), project.lake
     for position, source in enumerate(project.sources):
         yield ("sources", position, "path"), source.path
-        if isinstance(source, ManifestSource) and source.media_root is not None:
-            yield ("sources", position, "media_root"), source.media_root
+        media_root = getattr(source, "media_root", None)
+        if media_root is not None:
+            yield ("sources", position, "media_root"), media_root
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
             yield ("model", name, "path"), encoder.path

@@ -50,7 +50,7 @@ def make_plan(workspace: Workspace) -> Plan:
         SourceError: a source cannot be read at all.
     """
     project = workspace.project
-    recipe = digest.address("recipe", RECORD_FORMAT, record_recipe(project.prepare))
+    recipes = [digest.address("recipe", RECORD_FORMAT, record_recipe(project.prepare, s)) for s in project.sources]
     cache_uri = workspace.path("_plans", "versions.parquet")
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []
@@ -65,12 +65,13 @@ def make_plan(workspace: Workspace) -> Plan:
                 source=source,
                 rank=rank,
                 split=split,
-                address=digest.address("records", split.id, split.version, recipe),
+                address=digest.address("records", split.id, split.version, recipes[rank]),
             )
             for split in found.splits
         )
     cache.save(workspace.storage, cache_uri)
-    return Plan(shards=tuple(shards), rows=sum(shard.split.rows for shard in shards), recipe=recipe, ignored=ignored)
+    rows = sum(shard.split.rows for shard in shards)
+    return Plan(shards=tuple(shards), rows=rows, recipe=digest.address("recipes", recipes), ignored=ignored)
 
 
 def inputs_digest(workspace: Workspace, plan: Plan) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from infra import log
-from infra.config import PrepareConfig
+from infra.config import PrepareConfig, Source
 from infra.engines.base import Done, Engine
 from infra.errors import PartialRun, told
 from infra.lake import schema
@@ -19,10 +19,11 @@ from infra.lake.storage import Storage
 from pipelines.plan import WantedShard
 from pipelines.workspace import Workspace
 from transforms.batch import Batch
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.collect import read_split
-from transforms.op import Op, run_chain
-from transforms.record import finish, rejects_table, signatures_table
+from transforms.dedup.signatures import signatures_table
+from transforms.op import Op, OpCounts, run_chain
+from transforms.record import finish, rejects_table
 
 KILLED = "its worker ended while it was at this row"  # how it ended differs between engines and days; bytes must not
 
@@ -70,15 +71,18 @@ class PrepareTask:
             )
         }
         with writers["rejects"] as rejects, writers["signatures"] as signatures, writers["records"] as records:
-            for batch in self._batches(item):
+            for batch, by_op in self._batches(item):
                 counts.update(rows_kept=len(batch.rows), rows_rejected=len(batch.rejects))
+                counts.update(fan_out=sum(op.fan_out for op in by_op.values()))
+                for name, op in by_op.items():
+                    counts.update({f"{name}/in": op.rows_in, f"{name}/rejected": op.rows_rejected})
                 table = finish(batch, self.config)
                 records.write(table)
-                signatures.write(signatures_table(table))
+                signatures.write(signatures_table(table, batch, self.config.dedup))
                 rejects.write(rejects_table(batch))
             total = {
                 "rows_in": shard.split.rows,
-                "fan_out": 0,
+                "fan_out": counts["fan_out"],
                 "rows_kept": counts["rows_kept"],
                 "rows_rejected": counts["rows_rejected"],
             }
@@ -93,19 +97,19 @@ class PrepareTask:
                 rejects=rejected,
             )
 
-    def chain(self) -> tuple[Op, ...]:
-        """The ops that every row goes through."""
-        return prepare_chain(self.config)
+    def chain(self, source: Source) -> tuple[Op, ...]:
+        """The ops that every row of a source goes through."""
+        return prepare_chain(self.config, source)
 
-    def _batches(self, item: PrepareItem) -> Iterator[Batch]:
-        chain = self.chain()
+    def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
+        chain = self.chain(item.shard.source)
         for batch in read_split(item.shard.source, self.storage, self.lake, item.shard.split, config=self.config):
             if item.probe is not None:
                 batch = batch.select([row.key in item.probe for row in batch.rows])
             if item.poison:
                 killers = {i: row.key for i, row in enumerate(batch.rows) if row.key in item.poison}
                 batch = batch.reject({i: ("worker_died", item.poison[key]) for i, key in killers.items()}, op="worker")
-            yield run_chain(batch, chain)[0]
+            yield run_chain(batch, chain)
 
 
 def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard]) -> list[Prepared]:

@@ -21,7 +21,7 @@ from pipelines.splits import read_splits
 from pipelines.train import load_model
 from pipelines.workspace import Workspace
 from transforms.batch import Batch, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.op import Threshold, run_chain
 from transforms.record import batch_of, finish
 

@@ -27,8 +27,34 @@ class Waveform:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of the sound and what is said in it: a word or a sentence."""
+
+    start_s: float
+    end_s: float
+    text: str
+    score: float = 1.0  # how well text and sound agree, in [0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an op changed in a row: the field, its value before and after."""
+
+    op: str
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a record is besides its media. `meta` and `payload` are canonical JSON."""
+    """What a record is besides its media. `meta`, `payload` and `alignment` are canonical JSON.
+
+    `alignment` is what the source says of times and boxes: {"segments": [{start_s, end_s, text}], "pictures":
+    [{start_s, end_s, attachment}], "regions": [{box: [x, y, w, h], text}]}, keys left out where there are none.
+    `span` (seconds) and `box` (x, y, w, h in pixels) say which part of the parent's medium a cut row is: decoding cuts
+    it out.
+    """
 
     key: str
     source: str = ""
@@ -39,6 +65,13 @@ class Row:
     captions: tuple[str, ...] = ()
     meta: str = "{}"
     payload: str = "{}"
+    alignment: str = "{}"
+    parent: str = ""
+    span: tuple[float, float] | None = None
+    box: tuple[float, float, float, float] | None = None
+    segments: tuple[Segment, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()  # what ops found that is no number, sorted by name
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +107,7 @@ class Batch:
     images: tuple[Image | None, ...] = ()
     waves: tuple[Waveform | None, ...] = ()
     scores: tuple[Mapping[str, float], ...] = ()
+    attachments: tuple[Mapping[str, bytes] | None, ...] = ()  # other raw files of a row: subtitles, pictures with times
     rejects: tuple[Reject, ...] = ()
 
     def __post_init__(self) -> None:

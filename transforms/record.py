@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from infra import digest
-from infra.config import PrepareConfig
+from infra.config import PrepareConfig, Source
 from infra.errors import StorageError
 from infra.lake import schema
 from transforms.batch import Batch, Image, Row, Waveform
-from transforms.clean import prepare_chain
-from transforms.dedup.signatures import content_digest
+from transforms.chain import prepare_chain
+from transforms.dedup.signatures import content_digest, signature_recipe
 from transforms.media import (
     AUDIO_LIBRARIES,
     IMAGE_LIBRARIES,
@@ -27,19 +27,20 @@ from transforms.media import (
 from transforms.op import recipe_of
 
 FINISH_VERSION = 1  # raised whenever the same batch would give other bytes
-_ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text")
+_ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text", "parent")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
 
 
-def record_recipe(config: PrepareConfig) -> list[dict[str, Any]]:
+def record_recipe(config: PrepareConfig, source: Source | None = None) -> list[dict[str, Any]]:
     """All that shapes the records made from a split: the prepare chain and the encoding behind it. JSON."""
     return [
-        *recipe_of(prepare_chain(config)),
+        *recipe_of(prepare_chain(config, source)),
         {
             "op": "finish",
             "version": FINISH_VERSION,
             "settings": {"quality": config.image.quality, "libraries": IMAGE_LIBRARIES | AUDIO_LIBRARIES},
         },
+        *signature_recipe(config.dedup),
     ]
 
 
@@ -68,17 +69,18 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
                 "captions": row.captions,
                 "meta": row.meta,
                 "scores": sorted(scores.items()),
+                "labels": row.labels,
+                "changes": [asdict(change) for change in row.changes],
+                "segments": [asdict(segment) for segment in row.segments],
+                "parent": row.parent,
+                "span": row.span,
+                "box": row.box,
                 "text": row.text,
                 "image": None if image is None else encode_image(image, config.image.quality),
                 "audio": None if wave is None else encode_audio(wave),
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.RECORDS)
-
-
-def signatures_table(records: pa.Table) -> pa.Table:
-    """What dedup needs of a RECORDS table."""
-    return records.select(schema.SIGNATURES.names).cast(schema.SIGNATURES)
 
 
 def rejects_table(batch: Batch) -> pa.Table:

@@ -24,6 +24,9 @@ def _schema(*required: tuple[str, pa.DataType], optional: tuple[tuple[str, pa.Da
     )
 
 
+SEGMENT = pa.struct([("start_s", _F64), ("end_s", _F64), ("text", _S), ("score", _F64)])
+CHANGE = pa.struct([("op", _S), ("field", _S), ("before", _S), ("after", _S)])
+
 RECORDS = _schema(
     ("key", _S),  # stable name of the record, unique in the lake
     ("source", _S),  # name of the source in the project file
@@ -35,7 +38,17 @@ RECORDS = _schema(
     ("captions", pa.list_(_S)),  # other wordings of `text`
     ("meta", _S),  # the source's other fields, canonical JSON
     ("scores", pa.map_(_S, _F64)),  # what the ops measured, sorted by name
-    optional=(("text", _S), ("image", _BIN), ("audio", _BIN)),
+    ("labels", pa.map_(_S, _S)),  # what they found that is no number (language, map of blurred tiles)
+    ("changes", pa.list_(CHANGE)),  # what they changed in the row
+    ("segments", pa.list_(SEGMENT)),  # words or sentences with their times in `audio`
+    ("parent", _S),  # key of the row this one was cut from, or ''
+    optional=(
+        ("span", pa.list_(_F64)),  # start and end in the parent's sound, seconds
+        ("box", pa.list_(_F64)),  # x, y, width, height in the parent's picture, pixels
+        ("text", _S),
+        ("image", _BIN),
+        ("audio", _BIN),
+    ),
 )
 
 REJECTS = _schema(

@@ -22,7 +22,7 @@ from pipelines.report import measures, plots, samples
 from pipelines.report.cards import Printer
 from pipelines.report.snapshot import Snapshot, funnel, open_snapshot, score_sample, touched, training_story
 from pipelines.workspace import Workspace
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.op import Threshold
 
 MAX_BYTES = 6_000_000

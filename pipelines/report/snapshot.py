@@ -13,7 +13,7 @@ from infra.errors import ConfigError
 from infra.lake.schema import TABLES
 from infra.lake.shard import ShardRef, read_shard
 from pipelines.workspace import Workspace
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 
 SCORE_ROWS, SCORE_SHARDS = 2_000, 40
 _JSON_FIELDS = ("table_versions", "counts", "verdict", "recipe")

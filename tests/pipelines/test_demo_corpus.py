@@ -20,7 +20,7 @@ from infra.config import PrepareConfig
 from pipelines.demo.corpus import CorpusSummary, read_labels, write_corpus
 from pipelines.demo.defects import DEFECTS, IMAGE_DEFECTS, TWIN_DEFECTS, Expected, expected, rates_of
 from transforms.batch import Batch, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.clean.image import sharpness
 from transforms.dedup.signatures import content_digest
 from transforms.op import run_chain

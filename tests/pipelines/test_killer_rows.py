@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 import pipelines.prepare as job
-from infra.config import EngineConfig
+from infra.config import EngineConfig, Source
 from infra.engines import open_engine
 from infra.lake.shard import read_shard
 from pipelines.plan import make_plan
@@ -41,9 +41,9 @@ class Deadly(Op):
 class DeadlyTask(job.PrepareTask):
     """Prepare with the deadly op first."""
 
-    def chain(self) -> tuple[Op, ...]:
+    def chain(self, source: Source) -> tuple[Op, ...]:
         """The chain."""
-        return (Deadly(), *job.PrepareTask.chain(self))
+        return (Deadly(), *job.PrepareTask.chain(self, source))
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])

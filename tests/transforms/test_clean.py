@@ -14,7 +14,7 @@ from infra import digest
 from infra.config import PrepareConfig
 from tests.transforms.samples import picture, saved, sound, tone
 from transforms.batch import Batch, Reject, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.clean.audio import clipping
 from transforms.clean.image import sharpness
 from transforms.clean.text import TextNormalize, normalize

@@ -14,7 +14,7 @@ from tests.transforms import malformed
 from tests.transforms.samples import picture, saved, sound, tone
 from transforms import media
 from transforms.batch import Batch, Reject, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.collect import plan_source, read_split
 from transforms.op import run_chain
 from transforms.record import finish, rejects_table

@@ -209,7 +209,7 @@ import json
 from infra.config import PrepareConfig
 from tests.transforms.samples import png, quiet_flac
 from transforms.batch import Batch, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.op import run_chain
 from transforms.record import finish
 

@@ -17,7 +17,7 @@ from infra.config import PrepareConfig
 from tests.transforms.malformed import audios, images
 from tests.transforms.samples import picture, saved, sound, tone
 from transforms.batch import Batch, Row, Waveform, join
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.op import ConservationError, Op, Threshold, recipe_of, run_chain
 from transforms.record import record_recipe
 

@@ -13,10 +13,11 @@ from infra.errors import StorageError
 from infra.lake import schema
 from tests.transforms.samples import picture, saved, sound, tone
 from transforms.batch import Batch, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
+from transforms.dedup.signatures import signatures_table
 from transforms.media import pcm16
 from transforms.op import run_chain
-from transforms.record import batch_of, finish, rejects_table, signatures_table
+from transforms.record import batch_of, finish, rejects_table
 
 CONFIG = PrepareConfig()
 ROW = Row(
@@ -61,7 +62,7 @@ def test_a_row_without_media_and_a_batch_without_rows_are_records_too() -> None:
     table = finish(prepared(image=None, audio=None), CONFIG)
     assert table["image"].to_pylist() == table["audio"].to_pylist() == [None]
     assert finish(Batch(), CONFIG).schema == schema.RECORDS
-    assert signatures_table(finish(Batch(), CONFIG)).schema == schema.SIGNATURES
+    assert signatures_table(finish(Batch(), CONFIG), Batch(), CONFIG.dedup).schema == schema.SIGNATURES
     assert rejects_table(Batch()).schema == schema.REJECTS
     assert len(batch_of(finish(Batch(), CONFIG), 16_000)) == 0
 
@@ -107,8 +108,9 @@ def test_signatures_and_rejects_are_what_the_tables_say() -> None:
             "payload": "{}",
         }
     ]
-    table = finish(prepared(), CONFIG)
-    signatures = signatures_table(table)
+    batch = prepared()
+    table = finish(batch, CONFIG)
+    signatures = signatures_table(table, batch, CONFIG.dedup)
     assert signatures.schema == schema.SIGNATURES
     assert signatures["content_digest"] == table["content_digest"]
 

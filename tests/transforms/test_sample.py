@@ -10,7 +10,7 @@ import pytest
 from infra.config import ManifestSource, PrepareConfig, StorageConfig
 from infra.lake.storage import Storage
 from transforms.batch import Batch, Row
-from transforms.clean import prepare_chain
+from transforms.chain import prepare_chain
 from transforms.collect import plan_source, read_split
 from transforms.media import decode_audio, decode_image
 from transforms.op import run_chain

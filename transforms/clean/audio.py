@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from infra.config import AudioConfig
 from transforms.batch import Batch, Samples, Waveform
 from transforms.media import AUDIO_LIBRARIES, MediaError, decode_audio, resample
-from transforms.op import Op
+from transforms.op import Op, Threshold
 
 FULL_SCALE = 0.999
 MIN_RUN = 3  # one sample at full scale is a peak, three in a row are a plateau
@@ -75,3 +76,12 @@ class AudioDecode(Op):
             "audio_clipping": clipping(wave.samples) if peak >= FULL_SCALE else 0.0,
         }
         return resample(wave, self.rate_hz), measured
+
+
+def audio_ops(config: AudioConfig) -> tuple[Op, ...]:
+    """The ops on sounds, in order."""
+    return (
+        AudioDecode(max_bytes=config.max_bytes, max_duration_s=config.max_duration_s, rate_hz=config.rate_hz),
+        Threshold(score="audio_duration_s", reason="audio_too_short", least=config.min_duration_s),
+        Threshold(score="audio_clipping", reason="audio_clipped", most=config.max_clipping),
+    )

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import cv2
 
+from infra.config import ImageConfig
 from transforms.batch import Batch, Image
 from transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
-from transforms.op import Op
+from transforms.op import Op, Threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +90,14 @@ class ImageSharpness(Op):
         return batch.with_scores(
             [{} if rgb is None else {"image_sharpness": sharpness(rgb, self.side)} for rgb in batch.images]
         )
+
+
+def image_ops(config: ImageConfig) -> tuple[Op, ...]:
+    """The ops on pictures, in order."""
+    return (
+        ImageDecode(max_bytes=config.max_bytes, max_pixels=config.max_pixels, side=config.side),
+        Threshold(score="image_min_side", reason="image_too_small", least=config.min_side),
+        Threshold(score="image_aspect", reason="image_aspect", most=config.max_aspect),
+        ImageSharpness(side=config.side),
+        Threshold(score="image_sharpness", reason="image_blurred", least=config.min_sharpness),
+    )

@@ -7,8 +7,9 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from infra.config import TextConfig
 from transforms.batch import Batch, Row
-from transforms.op import Op
+from transforms.op import Op, Threshold
 
 # Invisible characters without a use inside a sentence: controls (but white space), soft hyphen, zero-width space, word
 # joiner, byte-order mark, direction overrides, lone surrogates. Joiners (U+200C, U+200D) shape scripts and emoji: kept.
@@ -74,3 +75,13 @@ class TextLength(Op):
         """Apply the op."""
         texts = (row.text for row in batch.rows)
         return batch.with_scores([{} if text is None else {"text_chars": float(len(text))} for text in texts])
+
+
+def text_ops(config: TextConfig) -> tuple[Op, ...]:
+    """The ops on text, in order."""
+    return (
+        TextNormalize(),
+        TextLength(),
+        Threshold(score="text_chars", reason="text_too_short", least=config.min_chars),
+        Threshold(score="text_chars", reason="text_too_long", most=config.max_chars),
+    )

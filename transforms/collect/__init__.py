@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from infra.config import ManifestSource, PrepareConfig, Source
+from infra.config import FolderSource, ManifestSource, PrepareConfig, Source
 from infra.lake.storage import Storage, VersionCache, is_remote
 from transforms.batch import Batch
 from transforms.collect.drafts import Draft, Lookup
@@ -46,7 +46,13 @@ def plan_source(
         SourceError: the source as a whole cannot be read.
     """
     reader: FolderReader | Iterator[Draft]
-    reader = read_manifest(source, storage) if isinstance(source, ManifestSource) else FolderReader(source, storage)
+    match source:
+        case ManifestSource():
+            reader = read_manifest(source, storage)
+        case FolderSource():
+            reader = FolderReader(source, storage)
+        case _:
+            raise NotImplementedError(source.kind)
     lookup = Lookup(storage, media_root(source), source.version_by, cache)
     splits = write_plan(_planned(reader, lookup), source.name, storage, lake_uri, rows_per_split)
     return Plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +30,7 @@ class _Loaded:
     row: Row
     image: bytes | None = None
     audio: bytes | None = None
+    attachments: Mapping[str, bytes] | None = None
     reject: Reject | None = None
 
 
@@ -51,6 +52,7 @@ class SplitReader:
             rows=tuple(item.row for item in kept),
             raw_images=tuple(item.image for item in kept),
             raw_audios=tuple(item.audio for item in kept),
+            attachments=tuple(item.attachments for item in kept),
             rejects=tuple(item.reject for item in loaded if item.reject is not None),
         )
 
@@ -70,6 +72,7 @@ class SplitReader:
             captions=tuple(line.get("captions", ())),
             meta=digest.canonical_json(line.get("meta", {})).decode(),
             payload=digest.canonical_json(payload).decode(),
+            alignment=digest.canonical_json(line.get("alignment", {})).decode(),
         )
         if planned.reason is not None:
             return _Loaded(row, reject=reject_of(row, "read", planned.reason, planned.detail))
@@ -77,16 +80,20 @@ class SplitReader:
             "image": self.config.image.max_bytes,
             "audio": self.config.audio.max_bytes,
             "text": MAX_TEXT_BYTES,
+            "segments": MAX_TEXT_BYTES,  # a subtitle file; pictures with times are named image:0, image:1 ...
         }
         try:
-            found = {name: self._read(name, medium, limits[name]) for name, medium in planned.media.items()}
+            found = {
+                name: self._read(name, medium, limits[name.partition(":")[0]]) for name, medium in planned.media.items()
+            }
             if "text" in found:
                 row = replace(row, text=found["text"].decode("utf-8-sig"))
         except MediaError as error:
             return _Loaded(row, reject=reject_of(row, "read", error.reason, error.detail))
         except UnicodeDecodeError as error:
             return _Loaded(row, reject=reject_of(row, "read", "row_invalid", f"the text is not UTF-8: {error.reason}"))
-        return _Loaded(row, found.get("image"), found.get("audio"))
+        others = {name: data for name, data in found.items() if name not in ("text", "image", "audio")}
+        return _Loaded(row, found.get("image"), found.get("audio"), others or None)
 
     def _read(self, name: str, medium: Medium, limit: int) -> bytes:
         if medium.size > limit:

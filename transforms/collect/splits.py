@@ -56,8 +56,8 @@ class PlannedRow:
     """One row of a source, media looked up but unread. `reason` is set where it is bad and will be a reject."""
 
     key: str
-    line: Mapping[str, Any]  # text, captions, group, subset, meta
-    media: Mapping[str, Medium] = field(default_factory=dict)  # by 'image', 'audio', 'text'
+    line: Mapping[str, Any]  # text, captions, group, subset, meta, alignment
+    media: Mapping[str, Medium] = field(default_factory=dict)  # by image, audio, text, segments, image:0, image:1 ...
     reason: str | None = None
     detail: str = ""
 

@@ -1,18 +1,18 @@
-"""The project file's types. Every default lives here and nowhere else; docs and JSON Schema are made from them."""
+"""The whole project file, and the sections of model, training, index and engine."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from infra.config.augment import AugmentConfig
+from infra.config.base import Strict
+from infra.config.prepare import PrepareConfig
+from infra.config.sources import Source
+from infra.config.web import WebConfig
 
 View = Literal["fused", "text", "image", "audio"]
-
-
-class Strict(BaseModel):
-    """A frozen section of the project file; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StorageConfig(Strict):
@@ -21,92 +21,6 @@ class StorageConfig(Strict):
     endpoint: str | None = Field(None, description="S3-compatible endpoint URL; none for AWS itself.")
     region: str = Field("us-east-1", description="S3 region.")
     allow_http: bool = Field(False, description="Permit an http:// endpoint.")
-
-
-class FieldMap(Strict):
-    """Which field of a manifest row means what; a dot reaches into nested fields (`meta.caption`)."""
-
-    key: str = Field("id", description="The record's stable name, unique over the lake.")
-    text: str | None = Field("text", description="The record's text.")
-    image: str | None = Field("image", description="Path or URI of the picture.")
-    audio: str | None = Field("audio", description="Path or URI of the sound.")
-    captions: str | None = Field("captions", description="A list of other wordings of the text.")
-    group: str | None = Field("group", description="Records of one group are held out together.")
-    subset: str | None = Field("split", description="The source's own train/test mark.")
-
-
-VersionBy = Literal["auto", "etag", "mtime_size", "sha256"]
-
-
-class ManifestSource(Strict):
-    """Rows of a JSONL or CSV file that name text and media files."""
-
-    kind: Literal["manifest"]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique name of the source.")
-    path: str = Field(description="The manifest: local path (relative to the project file) or s3:// URI.")
-    format: Literal["auto", "jsonl", "csv"] = Field("auto", description="auto goes by the file's ending.")
-    media_root: str | None = Field(
-        None, description="Media paths are relative to this and may not leave it; the manifest's folder if unset."
-    )
-    fields: FieldMap = FieldMap()
-    version_by: VersionBy = Field(
-        "auto",
-        description="How a changed file is noticed; auto: etag on s3://, sha256 (cached by mtime and size) locally.",
-    )
-
-
-class FolderSource(Strict):
-    """Loose files joined by stem: a.txt, a.jpg and a.wav are one record `a`, in any order."""
-
-    kind: Literal["folder"]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique name of the source.")
-    path: str = Field(description="The folder: local path (relative to the project file) or s3:// URI.")
-    version_by: VersionBy = Field("auto", description="As in a manifest source.")
-
-
-Source = Annotated[ManifestSource | FolderSource, Field(discriminator="kind")]
-
-
-class TextConfig(Strict):
-    """What a text must be."""
-
-    min_chars: int = Field(1, ge=0, description="Shorter texts (after normalising) are rejected.")
-    max_chars: int = Field(20_000, ge=1, description="Longer texts are rejected.")
-
-
-class ImageConfig(Strict):
-    """What a picture must be, and its canonical form."""
-
-    max_bytes: int = Field(50_000_000, ge=1, description="Larger files are rejected unread.")
-    max_pixels: int = Field(50_000_000, ge=1, description="Larger pictures are rejected before decoding.")
-    min_side: int = Field(32, ge=1, description="Pixels of the shorter side below which a picture is rejected.")
-    max_aspect: float = Field(6.0, ge=1, description="Long side over short side above which it is rejected.")
-    min_sharpness: float = Field(
-        20.0, ge=0, description="Variance of the Laplacian at canonical size below which it counts as blurred."
-    )
-    side: int = Field(256, ge=16, description="Canonical size: the longer side after resizing, in pixels.")
-    quality: int = Field(90, ge=1, le=100, description="JPEG quality of the stored picture.")
-
-
-class AudioConfig(Strict):
-    """What a sound must be, and its canonical form."""
-
-    max_bytes: int = Field(200_000_000, ge=1, description="Larger files are rejected unread.")
-    min_duration_s: float = Field(0.1, ge=0, description="Shorter clips are rejected.")
-    max_duration_s: float = Field(600.0, gt=0, description="Longer clips are rejected before decoding.")
-    max_clipping: float = Field(
-        0.02, ge=0, le=1, description="Share of samples at full scale above which a clip is rejected."
-    )
-    rate_hz: int = Field(16_000, ge=8_000, description="Canonical sample rate; sound is stored mono at this rate.")
-
-
-class PrepareConfig(Strict):
-    """From source rows to records."""
-
-    rows_per_split: int = Field(256, ge=1, description="A split of loose files never holds more rows than this.")
-    text: TextConfig = TextConfig()
-    image: ImageConfig = ImageConfig()
-    audio: AudioConfig = AudioConfig()
 
 
 class EncoderConfig(Strict):
@@ -190,9 +104,11 @@ class EvaluateConfig(Strict):
 class EngineConfig(Strict):
     """Where and how tasks run."""
 
-    kind: Literal["local", "ray"] = Field("local", description="Where tasks run.")
-    workers: int = Field(2, ge=1, description="Worker processes (local) or concurrent tasks (ray).")
+    kind: Literal["local", "ray", "beam"] = Field("local", description="Where tasks run.")
+    workers: int = Field(2, ge=1, description="Worker processes (local, beam) or concurrent tasks (ray).")
     address: str | None = Field(None, description="Ray cluster address; a private local cluster if unset.")
+    runner: str = Field("DirectRunner", description="beam: DirectRunner, DataflowRunner, FlinkRunner, SparkRunner ...")
+    options: tuple[str, ...] = Field((), description="beam: pipeline options, for example --setup_file=./setup.py.")
     task_timeout_s: float = Field(900.0, gt=0, description="A task that runs longer is ended and its rows bisected.")
     retries: int = Field(
         2, ge=0, description="Times a task whose worker died is tried again before its rows are bisected."
@@ -205,7 +121,9 @@ class Project(Strict):
     lake: str = Field("lake", description="Folder (relative to the project file) or s3:// URI of the lake.")
     sources: tuple[Source, ...] = Field(min_length=1, description="Where records come from, in order of precedence.")
     storage: StorageConfig = StorageConfig()
+    web: WebConfig = WebConfig()
     prepare: PrepareConfig = PrepareConfig()
+    augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     index: IndexConfig = IndexConfig()

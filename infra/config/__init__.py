@@ -1,0 +1,73 @@
+"""The project file's types. Every default lives here and nowhere else; docs and JSON Schema are made from them."""
+
+from __future__ import annotations
+
+from infra.config.align import AlignConfig
+from infra.config.audio import AudioConfig
+from infra.config.augment import AugmentConfig
+from infra.config.base import Strict
+from infra.config.dedup import DedupConfig
+from infra.config.image import ImageConfig
+from infra.config.prepare import PrepareConfig
+from infra.config.project import (
+    EncoderConfig,
+    EngineConfig,
+    EvaluateConfig,
+    GateConfig,
+    IndexConfig,
+    ModelConfig,
+    Project,
+    StorageConfig,
+    TrainConfig,
+    View,
+)
+from infra.config.sources import (
+    CaptionsSource,
+    DeltaSource,
+    FieldMap,
+    FolderSource,
+    ManifestSource,
+    MediaFolderSource,
+    Modality,
+    ParquetSource,
+    Source,
+    SourceBase,
+    VersionBy,
+    WebDatasetSource,
+)
+from infra.config.text import TextConfig
+from infra.config.web import WebConfig
+
+__all__ = [
+    "AlignConfig",
+    "AudioConfig",
+    "AugmentConfig",
+    "CaptionsSource",
+    "DedupConfig",
+    "DeltaSource",
+    "EncoderConfig",
+    "EngineConfig",
+    "EvaluateConfig",
+    "FieldMap",
+    "FolderSource",
+    "GateConfig",
+    "ImageConfig",
+    "IndexConfig",
+    "ManifestSource",
+    "MediaFolderSource",
+    "Modality",
+    "ModelConfig",
+    "ParquetSource",
+    "PrepareConfig",
+    "Project",
+    "Source",
+    "SourceBase",
+    "StorageConfig",
+    "Strict",
+    "TextConfig",
+    "TrainConfig",
+    "VersionBy",
+    "View",
+    "WebConfig",
+    "WebDatasetSource",
+]

@@ -1,0 +1,107 @@
+"""Where records come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from infra.config.base import Strict
+
+Modality = Literal["text", "image", "audio"]
+VersionBy = Literal["auto", "etag", "mtime_size", "sha256"]
+
+
+class FieldMap(Strict):
+    """Which field of a row means what; a dot reaches into nested fields (`meta.caption`)."""
+
+    key: str = Field("id", description="The record's stable name, unique over the lake.")
+    text: str | None = Field("text", description="The record's text.")
+    image: str | None = Field("image", description="Path or URI of the picture; in Parquet and Delta also its bytes.")
+    audio: str | None = Field("audio", description="Path or URI of the sound; in Parquet and Delta also its bytes.")
+    captions: str | None = Field("captions", description="A list of other wordings of the text.")
+    group: str | None = Field("group", description="Records of one group are held out together.")
+    subset: str | None = Field("split", description="The source's own train/test mark.")
+    segments: str | None = Field(
+        None,
+        description="Times in the sound: a list of {start_s, end_s, text}, or the path of an SRT, VTT or JSON file.",
+    )
+    pictures: str | None = Field(None, description="Pictures with times: a list of {start_s, end_s, image}.")
+    regions: str | None = Field(None, description="Boxes with their own text: a list of {box: [x, y, w, h], text}.")
+
+
+class SourceBase(Strict):
+    """What every source has."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique name of the source.")
+    path: str = Field(description="Local path (relative to the project file) or s3:// URI.")
+    require: tuple[Modality, ...] = Field((), description="Modalities a record must have; others may be missing.")
+    require_any: int = Field(1, ge=1, le=3, description="How many modalities a record must have, whichever they are.")
+    version_by: VersionBy = Field(
+        "auto",
+        description="How a changed file is noticed; auto: etag on s3://, sha256 (cached by mtime and size) locally.",
+    )
+    parents: Literal["keep", "drop"] = Field(
+        "keep", description="What becomes of a row that was cut into segments or regions."
+    )
+
+
+class ManifestSource(SourceBase):
+    """Rows of a JSONL or CSV file that name text and media files."""
+
+    kind: Literal["manifest"]
+    format: Literal["auto", "jsonl", "csv"] = Field("auto", description="auto goes by the file's ending.")
+    media_root: str | None = Field(
+        None, description="Media paths are relative to this and may not leave it; the manifest's folder if unset."
+    )
+    fields: FieldMap = FieldMap()
+
+
+class FolderSource(SourceBase):
+    """Loose files joined by stem: a.txt, a.jpg and a.wav are one record `a`, in any order."""
+
+    kind: Literal["folder"]
+
+
+class CaptionsSource(SourceBase):
+    """Photos with captions as COCO (JSON with `images` and `annotations`) or Flickr8k/30k (token file) ship them."""
+
+    kind: Literal["captions"]
+    format: Literal["auto", "coco", "flickr"] = Field("auto", description="auto: .json is COCO, else Flickr.")
+    media_root: str | None = Field(None, description="Folder of the photos; the captions file's folder if unset.")
+
+
+class MediaFolderSource(SourceBase):
+    """A Hugging Face imagefolder or audiofolder: media in (class) folders, with metadata.jsonl or metadata.csv."""
+
+    kind: Literal["imagefolder", "audiofolder"]
+    fields: FieldMap = FieldMap(key="file_name")
+
+
+class ParquetSource(SourceBase):
+    """Parquet files; a split is a range of row groups. Media are bytes in the file or paths."""
+
+    kind: Literal["parquet"]
+    media_root: str | None = Field(None, description="Media paths are relative to this; the file's folder if unset.")
+    fields: FieldMap = FieldMap()
+
+
+class WebDatasetSource(SourceBase):
+    """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a split is one tar."""
+
+    kind: Literal["webdataset"]
+
+
+class DeltaSource(SourceBase):
+    """A Delta Lake table; a split is one of its data files, so a new version costs only what changed."""
+
+    kind: Literal["delta"]
+    version: int | None = Field(None, ge=0, description="Table version to read; the newest if unset.")
+    media_root: str | None = Field(None, description="Media paths are relative to this; the table's folder if unset.")
+    fields: FieldMap = FieldMap()
+
+
+Source = Annotated[
+    ManifestSource | FolderSource | CaptionsSource | MediaFolderSource | ParquetSource | WebDatasetSource | DeltaSource,
+    Field(discriminator="kind"),
+]
