@@ -31,7 +31,7 @@ ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
 ]
-EngineName = Annotated[str | None, typer.Option("--engine", help="local or ray; the project file's by default.")]
+EngineName = Annotated[str | None, typer.Option("--engine", help="local, ray or beam; the project file's by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
 DEFAULT_PROJECT = Path("trichord.yaml")
 
@@ -122,6 +122,19 @@ def plan(
     from pipelines.plan import preview
 
     _print(preview(_open(project, set_, as_json, engine)), as_json, show.plan)
+
+
+@app.command()
+def prepare(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
+    """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
+    from pipelines.preparation import prepare_only
+
+    workspace = _open(project, set_, as_json, engine)
+    with log.progress("prepare"):
+        summary = prepare_only(workspace)
+    _print(summary, as_json, show.prepare)
 
 
 @app.command()

@@ -132,8 +132,9 @@ def _matrix(table: pa.Table, dimension: int) -> np.ndarray:
 
 
 def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
-    """Rejected rows by op, in one version of the rejects table."""
+    """Rejected rows by op, in one version of the rejects table; a row replaced by its parts was not refused."""
     counts: Counter[str] = Counter()
     for ref in workspace.table("rejects").shards(version).values():
-        counts.update(read_shard(workspace.storage, workspace.lake, ref, ["op"])["op"].to_pylist())
+        table = read_shard(workspace.storage, workspace.lake, ref, ["op", "reason"])
+        counts.update(table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))["op"].to_pylist())
     return counts

@@ -46,6 +46,7 @@ class PrepareItem:
     shard: WantedShard
     poison: Mapping[str, str] = field(default_factory=dict)  # key -> how its worker died
     probe: frozenset[str] | None = None
+    again: bool = False  # no row was to blame: a slow or crowded machine was
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,9 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
                 failures.append(f"{outcome.item.shard.split.id}: {outcome.detail}")
             else:
                 poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item)
-                if poison == outcome.item.poison:
+                if poison == outcome.item.poison and not outcome.item.again:
+                    retry.append(replace(outcome.item, again=True))
+                elif poison == outcome.item.poison:
                     failures.append(f"{outcome.item.shard.split.id}: its worker died, but no single row does that")
                 else:
                     retry.append(replace(outcome.item, poison=poison))

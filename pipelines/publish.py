@@ -59,13 +59,14 @@ def gate(
     measured = measure_index(workspace, engine, candidate.manifest, tables)
     evaluation = evaluate_publication(workspace, engine, asdict(candidate))
     counts = candidate.counts
+    rows = counts["rows_in"] + counts["rows_added"]
     checks = [
         Check(
             name="rows_reconcile",
-            passed=counts["rows_in"] == counts["rows_kept"] + counts["rows_rejected"] + counts["rows_duplicate"],
+            passed=rows == counts["rows_kept"] + counts["rows_rejected"] + counts["rows_duplicate"],
             value=counts["rows_kept"] + counts["rows_rejected"] + counts["rows_duplicate"],
-            threshold=counts["rows_in"],
-            detail="kept + rejected + duplicate = rows in",
+            threshold=rows,
+            detail="kept + rejected + duplicate = rows in + rows cut from them",
         ),
         Check(
             name="indexed_records",
@@ -89,10 +90,10 @@ def gate(
               detail=f"against exact search, {measured.queries} queries"),
     ]  # fmt: skip
     for op, rejected in sorted(reject_counts(workspace, candidate.table_versions["rejects"]).items()):
-        ratio = rejected / max(1, counts["rows_in"])
+        ratio, limit = rejected / max(1, rows), limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)
         checks.append(
-            Check(name=f"rejects_of_{op}", passed=ratio <= limits.max_reject_ratio, value=round(ratio, 6),
-                  threshold=limits.max_reject_ratio, detail=f"{rejected} of {counts['rows_in']} rows")
+            Check(name=f"rejects_of_{op}", passed=ratio <= limit, value=round(ratio, 6),
+                  threshold=limit, detail=f"{rejected} of {rows} rows")
         )  # fmt: skip
     checks += _retrieval_checks(workspace, evaluation)
     if live is not None:

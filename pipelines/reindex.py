@@ -5,29 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import pyarrow as pa
-
-from infra import digest, log
+from infra import log
 from infra.engines import open_engine
 from infra.lake import schema
 from infra.lake.shard import ShardRef
+from pipelines.commits import Touched
 from pipelines.maintain import missing_files
 from pipelines.plan import inputs_digest, make_plan
 from pipelines.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
-    """What a run changed of one table, or of the index: addresses of shards."""
-
-    table: str
-    version: int | None
-    made: tuple[str, ...]
-    reused: int
-    removed: tuple[str, ...]
 
 
 def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
@@ -54,22 +42,17 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         return _unchanged(workspace, live, time.monotonic() - started)
     # what an unchanged lake never pays for: torch, faiss, the engine
     from pipelines.build import VectorTables, build
-    from pipelines.dedup import dedup, dropped_rows
+    from pipelines.dedup import dropped_rows
     from pipelines.encode import encode, featurise
-    from pipelines.prepare import prepare
+    from pipelines.preparation import prepare_lake
     from pipelines.publish import Candidate, gate, publish, refuse_rolled_back
     from pipelines.splits import write_splits
     from pipelines.train import live_model, train
 
     with open_engine(workspace.project.engine) as engine:
-        prepared = prepare(workspace, engine, plan.shards)
-        commit = Commits(workspace, plan.recipe)
-        commit("records", [item.records for item in prepared], schema.RECORDS)
-        commit("rejects", [item.rejects for item in prepared if item.rejects], schema.REJECTS)
-        commit("signatures", [item.signatures for item in prepared], schema.SIGNATURES)
-        duplicates = dedup(workspace, engine, prepared)
-        commit("duplicates", duplicates, schema.DUPLICATES)
-        dropped = dropped_rows(workspace, duplicates)
+        done = prepare_lake(workspace, engine, plan)
+        prepared, commit = done.prepared, done.commit
+        dropped = dropped_rows(workspace, done.duplicates)
         model = live_model(workspace, live)
         features: Mapping[str, ShardRef] = {}
         if model is None:
@@ -79,13 +62,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build(workspace, engine, vectors, model, live)
         write_splits(workspace, built.manifest, prepared)
-        counts = {
-            "rows_in": sum(item.records.counts["rows_in"] for item in prepared),
-            "rows_rejected": sum(item.records.counts["rows_rejected"] for item in prepared),
-            "rows_duplicate": sum(ref.rows for ref in duplicates),
-            "rows_without_view": sum(ref.counts["without_view"] for ref in vectors.values()),
-        }
-        counts["rows_kept"] = sum(ref.rows for ref in (item.records for item in prepared)) - counts["rows_duplicate"]
+        counts = done.counts | {"rows_without_view": sum(ref.counts["without_view"] for ref in vectors.values())}
         candidate = Candidate(
             manifest=built.manifest.path,
             manifest_digest=built.manifest.digest,
@@ -117,37 +94,6 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         "unchanged": False,
         "evaluation": verdict["evaluation"],
     }
-
-
-class Commits:
-    """Commits shards table by table and remembers what that changed."""
-
-    def __init__(self, workspace: Workspace, recipe: str) -> None:
-        self._workspace, self._recipe = workspace, recipe
-        self._run = digest.address("run", recipe, time.time_ns())  # names the run in Delta's log, shapes nothing
-        self.touched: list[Touched] = []
-
-    @property
-    def versions(self) -> dict[str, int]:
-        """Delta version of every table committed so far."""
-        return {item.table: item.version for item in self.touched if item.version is not None}
-
-    def __call__(self, name: str, refs: Sequence[ShardRef], table_schema: pa.Schema) -> None:
-        """Make a table hold exactly these shards, in one commit (none where it does already)."""
-        table = self._workspace.table(name)
-        before = set(table.shards()) if table.version() is not None else set()
-        now = {ref.address for ref in refs}
-        version = table.reconcile(list(refs), schema=table_schema, run=self._run, recipe=self._recipe)
-        self.touched.append(
-            Touched(
-                table=name,
-                version=version,
-                made=tuple(sorted(now - before)),
-                reused=len(now & before),
-                removed=tuple(sorted(before - now)),
-            )
-        )
-        log.event("committed", table=name, version=version, added=len(now - before), removed=len(before - now))
 
 
 def _nothing_to_do(workspace: Workspace, live: dict[str, Any], wanted: str) -> bool:

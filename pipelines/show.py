@@ -56,20 +56,41 @@ def plan(result: dict[str, Any]) -> None:
         console.print(f"  make {escape(split)}")
 
 
-def reindex(result: dict[str, Any]) -> None:
-    """What a reindex did."""
-    if result["unchanged"]:
-        console.print(f"[green]Nothing changed.[/] {result['publication']} stays live. ({result['seconds']:.1f} s)")
-        return
+def prepare(result: dict[str, Any]) -> None:
+    """What a preparation did."""
+    _balance(result)
+    _table(
+        "Ops",
+        {"op": "left", "rows in": "right", "rejected": "right"},
+        [[step["op"], step["rows_in"], step["rows_rejected"]] for step in result["funnel"]],
+    )
+    _touched(result)
+    console.print(f"Prepared  digest {result['manifest_digest'][:16]}…  ({result['seconds']:.1f} s)")
+
+
+def _balance(result: dict[str, Any]) -> None:
+    added = f" + cut from them {result['rows_added']:,}" if result.get("rows_added") else ""
     console.print(
-        f"rows in {result['rows_in']:,} = kept {result['rows_kept']:,} + rejected {result['rows_rejected']:,}"
+        f"rows in {result['rows_in']:,}{added} = kept {result['rows_kept']:,} + rejected {result['rows_rejected']:,}"
         f" + duplicate {result['rows_duplicate']:,}"
     )
+
+
+def _touched(result: dict[str, Any]) -> None:
     _table(
         "Shards",
         {"table": "left", "made": "right", "reused": "right", "removed": "right"},
         [[t["table"], len(t["made"]), t["reused"], len(t["removed"])] for t in result["touched"]],
     )
+
+
+def reindex(result: dict[str, Any]) -> None:
+    """What a reindex did."""
+    if result["unchanged"]:
+        console.print(f"[green]Nothing changed.[/] {result['publication']} stays live. ({result['seconds']:.1f} s)")
+        return
+    _balance(result)
+    _touched(result)
     if result["evaluation"]:
         evaluation(result["evaluation"])
     live = f"[green]Published[/] {result['publication']}" if result["publication"] else "Candidate built, not published"

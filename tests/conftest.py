@@ -1,4 +1,4 @@
-"""What tests of several rooms share: storage, one S3 server and one Ray cluster a session, engines over both kinds."""
+"""What tests of several rooms share: storage, one S3 server and one Ray cluster a session, engines of every kind."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray")), "beam"])
 def make_engine(request: pytest.FixtureRequest) -> Iterator[EngineMaker]:
-    """`make_engine(**settings)` opens an engine of either kind; all are closed after the test."""
+    """`make_engine(**settings)` opens an engine of each kind; all are closed after the test."""
     if request.param == "ray":
         request.getfixturevalue("ray_cluster")
     with ExitStack() as opened:

@@ -93,6 +93,9 @@ class GateConfig(Strict):
     )
     max_recall_drop: float = Field(0.05, ge=0, le=1, description="Mixed recall@10 it may lose against the live one.")
     max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Share of all rows that one op may reject.")
+    max_reject_ratio_of: dict[str, float] = Field(
+        {}, description="The same for single ops by name, for example `threshold:image_blurred: 0.1`."
+    )
 
 
 class EvaluateConfig(Strict):
@@ -110,6 +113,9 @@ class EngineConfig(Strict):
     runner: str = Field("DirectRunner", description="beam: DirectRunner, DataflowRunner, FlinkRunner, SparkRunner ...")
     options: tuple[str, ...] = Field((), description="beam: pipeline options, for example --setup_file=./setup.py.")
     task_timeout_s: float = Field(900.0, gt=0, description="A task that runs longer is ended and its rows bisected.")
+    worker_memory_bytes: int | None = Field(
+        None, ge=1 << 28, description="Memory a worker may take; one that needs more is ended like one that crashed."
+    )
     retries: int = Field(
         2, ge=0, description="Times a task whose worker died is tried again before its rows are bisected."
     )

@@ -1,4 +1,4 @@
-"""Engines: where tasks run. Three verbs, one contract; nothing else differs between local processes and Ray."""
+"""Engines: where tasks run. Three verbs, one contract; nothing else differs between local processes, Ray and Beam."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ def open_engine(config: EngineConfig) -> Engine:
         from infra.engines.ray import RayEngine  # importing Ray takes seconds
 
         return RayEngine(config)
+    if config.kind == "beam":
+        from infra.engines.beam import BeamEngine  # as does importing Beam
+
+        return BeamEngine(config)
     from infra.engines.local import LocalEngine
 
     return LocalEngine(config)

@@ -27,7 +27,7 @@ from infra.engines.worker import FACTORY, ITEM, TASK
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from infra.engines.worker import main; main({})"
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from infra.engines.worker import main; main({}, {})"
 
 
 class LocalEngine:
@@ -85,20 +85,26 @@ class LocalEngine:
     def _dispatch(
         self, tag: bytes, setup: object, items: Iterable[I], timeout_s: float | None = None
     ) -> Generator[Done[I, R] | Failed[I], None, None]:
+        return self.run_packed(tag, packed(setup), items, timeout_s)
+
+    def run_packed(
+        self, tag: bytes, setup: bytes, items: Iterable[I], timeout_s: float | None = None
+    ) -> Generator[Done[I, Any] | Failed[I], None, None]:
+        """`map` (tag TASK) or `map_actors` (FACTORY, KEPT) of a task or factory that is a pickle already."""
         config = self._config
         outcomes = dispatch(
-            _LocalSlots(self, tag + packed(setup)),
+            _LocalSlots(self, tag + setup),
             items,
             workers=config.workers,
             retries=config.retries,
             timeout_s=config.task_timeout_s if timeout_s is None else timeout_s,
         )
-        return cast("Generator[Done[I, R] | Failed[I], None, None]", outcomes)
+        return cast("Generator[Done[I, Any] | Failed[I], None, None]", outcomes)
 
     def _take(self) -> _Worker:
         if self._idle:
             return self._idle.pop()
-        worker = _Worker(self._end)
+        worker = _Worker(self._end, self._config.worker_memory_bytes)
         self._all.add(worker)
         return worker
 
@@ -134,12 +140,12 @@ class _LocalSlots:
 class _Worker:
     """One worker process, seen from the driver."""
 
-    def __init__(self, end: Callable[[_Worker], None]) -> None:
+    def __init__(self, end: Callable[[_Worker], None], memory_bytes: int | None) -> None:
         self._forget = end
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-c", _START.format(theirs.fileno(), memory_bytes), json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is the driver's to handle

@@ -25,12 +25,13 @@ from infra import log
 from infra.config import EngineConfig
 from infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from infra.engines.grouping import merge, partition, require_buckets, results_in_order
-from infra.engines.worker import described
+from infra.engines.worker import OUT_OF_MEMORY, described, limit_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Answer = tuple[str, Any]  # ("ok", the result as a pickle) or ("error", traceback)
+Limits = tuple[float, int | None]  # seconds, bytes
 
 
 class RayEngine:
@@ -51,9 +52,9 @@ class RayEngine:
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map`."""
-        task_bytes, limit_s = packed(task), self._config.task_timeout_s if timeout_s is None else timeout_s
+        task_bytes, limits = packed(task), self._limits(timeout_s)
         return self._dispatch(
-            lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limit_s), limit_s), items
+            lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limits), limits[0]), items
         )
 
     def map_actors(
@@ -61,25 +62,25 @@ class RayEngine:
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`."""
         factory_bytes = packed(factory)
-        return self._dispatch(lambda: _ActorSlot(factory_bytes, self._config.task_timeout_s), items)
+        return self._dispatch(lambda: _ActorSlot(factory_bytes, self._limits()), items)
 
     def group(
         self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
     ) -> Iterator[R]:
         """See `Engine.group`; rows lie in the object store meanwhile."""
         require_buckets(items, buckets)
-        emit_bytes, reduce_bytes, limit_s = packed(emit), packed(reduce), self._config.task_timeout_s
+        emit_bytes, reduce_bytes, limits = packed(emit), packed(reduce), self._limits()
         emitted: dict[int, list[ray.ObjectRef[Any]]] = {}
 
         def submit_emit(numbered: tuple[int, I]) -> ray.ObjectRef[Any]:
             position, item = numbered
-            refs: Any = _emit.options(num_returns=buckets + 1).remote(emit_bytes, packed(item), buckets, limit_s)
+            refs: Any = _emit.options(num_returns=buckets + 1).remote(emit_bytes, packed(item), buckets, limits)
             emitted[position] = list(refs[1:])
             return cast("ray.ObjectRef[Any]", refs[0])
 
         parts: dict[int, list[ray.ObjectRef[Any]]] = {}
         outcomes: Generator[Any, None, None] = self._dispatch(
-            lambda: _TaskSlot(submit_emit, limit_s), list(enumerate(items))
+            lambda: _TaskSlot(submit_emit, limits[0]), list(enumerate(items))
         )
         filled: Iterator[list[int]] = results_in_order(outcomes)
         for position, present in enumerate(filled):
@@ -88,10 +89,10 @@ class RayEngine:
                 parts.setdefault(bucket, []).append(tables[bucket])
 
         def submit_reduce(numbered: tuple[int, int]) -> ray.ObjectRef[Any]:
-            return _reduce.remote(reduce_bytes, parts[numbered[1]], limit_s)
+            return _reduce.remote(reduce_bytes, parts[numbered[1]], limits)
 
         work = list(enumerate(sorted(parts)))
-        yield from results_in_order(self._dispatch(lambda: _TaskSlot(submit_reduce, limit_s), work))
+        yield from results_in_order(self._dispatch(lambda: _TaskSlot(submit_reduce, limits[0]), work))
 
     def close(self) -> None:
         """Disconnect from Ray where this engine connected to it; a private cluster is stopped."""
@@ -106,6 +107,9 @@ class RayEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _limits(self, timeout_s: float | None = None) -> Limits:
+        return self._config.task_timeout_s if timeout_s is None else timeout_s, self._config.worker_memory_bytes
 
     def _dispatch(
         self, open_slot: Callable[[], Slot], items: Iterable[I]
@@ -188,20 +192,20 @@ class _TaskSlot:
 class _ActorSlot:
     """An actor that runs the factory once, then one item at a time."""
 
-    def __init__(self, factory_bytes: bytes, limit_s: float) -> None:
-        self._limit_s = limit_s
+    def __init__(self, factory_bytes: bytes, limits: Limits) -> None:
+        self._limits = limits
         self._started_s = time.monotonic()
         self._actor: Any = cast(Any, _Actor).remote()
-        setup_limit_s = max(limit_s, SETUP_TIMEOUT_S)
-        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(factory_bytes, setup_limit_s)
+        setup_limits = (max(limits[0], SETUP_TIMEOUT_S), limits[1])
+        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(factory_bytes, setup_limits)
 
     def start(self, item: object) -> None:
         self._started_s = time.monotonic()
-        self.pending = self._actor.run.remote(packed(item), self._limit_s)
+        self.pending = self._actor.run.remote(packed(item), self._limits)
 
     def outcome(self) -> Outcome:
         assert self.pending is not None
-        return _outcome(self.pending, self._started_s, self._limit_s)
+        return _outcome(self.pending, self._started_s, self._limits[0])
 
     def kill(self) -> None:
         ray.kill(self._actor)
@@ -219,11 +223,14 @@ def _outcome(ref: ray.ObjectRef[Answer], started_s: float, limit_s: float) -> Ou
     return Outcome(kind, pickle.loads(value) if kind == "ok" else value)
 
 
-def _answer(run: Callable[[], object], limit_s: float) -> Answer:
+def _answer(run: Callable[[], object], limits: Limits) -> Answer:
     """Run under an alarm whose default action ends the process, whatever native code it is in."""
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    limit_memory(limits[1])
+    signal.setitimer(signal.ITIMER_REAL, limits[0])
     try:
         return "ok", pickle.dumps(run(), pickle.HIGHEST_PROTOCOL)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
         return "error", described(error)
     finally:
@@ -231,37 +238,37 @@ def _answer(run: Callable[[], object], limit_s: float) -> Answer:
 
 
 @ray.remote(max_retries=0)
-def _run(task: bytes, item: bytes, limit_s: float) -> Answer:
-    return _answer(lambda: pickle.loads(task)(pickle.loads(item)), limit_s)
+def _run(task: bytes, item: bytes, limits: Limits) -> Answer:
+    return _answer(lambda: pickle.loads(task)(pickle.loads(item)), limits)
 
 
 @ray.remote(max_retries=0)
-def _emit(emit: bytes, item: bytes, buckets: int, limit_s: float) -> tuple[Any, ...]:
+def _emit(emit: bytes, item: bytes, buckets: int, limits: Limits) -> tuple[Any, ...]:
     parts: dict[int, pa.Table] = {}
 
     def run() -> list[int]:
         parts.update(partition(pickle.loads(emit)(pickle.loads(item)), buckets))
         return sorted(parts)
 
-    answer = _answer(run, limit_s)
+    answer = _answer(run, limits)
     return (answer, *[parts.get(bucket) for bucket in range(buckets)])
 
 
 @ray.remote(max_retries=0)
-def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]], limit_s: float) -> Answer:
-    return _answer(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))), limit_s)
+def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]], limits: Limits) -> Answer:
+    return _answer(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))), limits)
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class _Actor:
-    def set_up(self, factory: bytes, limit_s: float) -> Answer:
+    def set_up(self, factory: bytes, limits: Limits) -> Answer:
         def run() -> None:
             self._task = pickle.loads(factory)()
 
-        return _answer(run, limit_s)
+        return _answer(run, limits)
 
-    def run(self, item: bytes, limit_s: float) -> Answer:
-        return _answer(lambda: self._task(pickle.loads(item)), limit_s)
+    def run(self, item: bytes, limits: Limits) -> Answer:
+        return _answer(lambda: self._task(pickle.loads(item)), limits)
 
 
 def _report(data: dict[str, Any], ignore_prefix: bool) -> None:

@@ -1,13 +1,15 @@
 """The worker process of the local engine: run as `python -c`, it imports nothing but what its task needs.
 
-Messages arrive on one socket: a tag byte, then a pickle. `t` is a task, `f` a factory that makes the task here, `i` an
-item to run it on. Each is answered by a pickled pair: ("ok", result) or ("error", traceback).
+Messages arrive on one socket: a tag byte, then a pickle. `t` is a task, `f` a factory that makes the task here, `k` a
+factory whose task is kept if this worker made it last, `i` an item to run the task on. Each is answered by a pickled
+pair: ("ok", result) or ("error", traceback).
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import resource
 import select
 import threading
 import traceback
@@ -16,14 +18,17 @@ from multiprocessing.connection import Connection
 
 from infra.errors import TrichordError
 
-TASK, FACTORY, ITEM = b"t", b"f", b"i"
+TASK, FACTORY, KEPT, ITEM = b"t", b"f", b"k", b"i"
+OUT_OF_MEMORY = 137  # exit status of a worker that could not allocate: it dies like one that the kernel ends
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, memory_bytes: int | None) -> None:
     """Serve the driver at the other end of the socket until it closes or dies."""
+    limit_memory(memory_bytes)
     threading.Thread(target=_exit_with_driver, args=(descriptor,), daemon=True).start()
     connection = Connection(descriptor)
     run: Callable[[object], object] | None = None
+    kept = b""
     while True:
         try:
             message = connection.recv_bytes()
@@ -31,20 +36,29 @@ def main(descriptor: int) -> None:
             os._exit(0)
         result: object = None
         try:
-            content = pickle.loads(memoryview(message)[1:])
             if message[:1] == ITEM:
                 assert run is not None, "an item before its task"
-                result = run(content)
-            else:
-                run = None  # what the last task or factory holds makes room first
-                run = content() if message[:1] == FACTORY else content
+                result = run(pickle.loads(memoryview(message)[1:]))
+            elif message[:1] != KEPT or message != kept:
+                run, kept = None, b""  # what the last task or factory holds makes room first
+                content = pickle.loads(memoryview(message)[1:])
+                run = content if message[:1] == TASK else content()
+                kept = message
             answer = pickle.dumps(("ok", result), pickle.HIGHEST_PROTOCOL)
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
         except Exception as error:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
             answer = pickle.dumps(("error", described(error)))
         try:
             connection.send_bytes(answer)
         except OSError:
             os._exit(0)
+
+
+def limit_memory(memory_bytes: int | None) -> None:
+    """Bound what this process may allocate for itself; shared mappings do not count."""
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def described(error: Exception) -> str:

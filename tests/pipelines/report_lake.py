@@ -105,6 +105,10 @@ def record(number: int, *, text: str = "two red circles", media: bool = True) ->
     return {
         **row, "source": "demo", "split": "demo/0", "subset": "", "captions": [], "meta": "{}", "text": text,
         "scores": sorted(scores.items()),
+        "labels": [],
+        "changes": [],
+        "segments": [],
+        "parent": "",
         "image": picture(number) if media else None, "audio": sound() if media else None,
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ VERBS = {
     "rejects", "verify", "gc", "doctor",
 }  # fmt: skip
 REINDEX = {
-    "manifest_digest", "publication", "fingerprint", "rows_in", "rows_kept", "rows_rejected", "rows_duplicate",
+    "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected", "rows_duplicate",
     "rows_without_view", "shards_made", "shards_reused", "touched", "unchanged", "evaluation", "seconds",
 }  # fmt: skip
 VIEWS = {"text", "image", "audio", "fused"}

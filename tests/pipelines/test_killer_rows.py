@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import ctypes
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import pipelines.prepare as job
@@ -14,7 +15,7 @@ from infra.config import EngineConfig, Source
 from infra.engines import open_engine
 from infra.lake.shard import read_shard
 from pipelines.plan import make_plan
-from tests.pipelines.lakes import rows_of, workspace_of, write_project
+from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project
 from transforms.batch import Batch
 from transforms.op import Op
 
@@ -27,13 +28,22 @@ class Deadly(Op):
 
     version: ClassVar[int] = 1
 
+    how: str
+
     @property
     def name(self) -> str:
         return "deadly"
 
     def __call__(self, batch: Batch) -> Batch:
         if any(row.key == KILLER for row in batch.rows):
-            os.kill(os.getpid(), signal.SIGKILL)
+            match self.how:
+                case "segfault":
+                    ctypes.string_at(0)
+                case "out_of_memory":
+                    np.ones(1 << 33, np.uint8)
+                case "endless_loop":
+                    while True:
+                        pass
         return batch
 
 
@@ -41,20 +51,25 @@ class Deadly(Op):
 class DeadlyTask(job.PrepareTask):
     """Prepare with the deadly op first."""
 
+    how: str = ""
+
     def chain(self, source: Source) -> tuple[Op, ...]:
         """The chain."""
-        return (Deadly(), *job.PrepareTask.chain(self, source))
+        return (Deadly(how=self.how), *job.PrepareTask.chain(self, source))
 
 
-@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
-def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatch, kind, request):
+@pytest.mark.parametrize("how", ["segfault", "out_of_memory", "endless_loop"])
+@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray")), "beam"])
+def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatch, kind, how, request):
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
-    project = write_project(tmp_path, records=40)
-    workspace = workspace_of(project)
-    monkeypatch.setattr(job, "PrepareTask", DeadlyTask)
+    settings = {**SETTINGS, "prepare": {"rows_per_split": 4}}
+    workspace = workspace_of(write_project(tmp_path, records=12, settings=settings))
+    monkeypatch.setattr(job, "PrepareTask", partial(DeadlyTask, how=how))
     plan = make_plan(workspace)
-    with open_engine(EngineConfig(kind=kind, workers=2, retries=0)) as engine:
+    # only the loop is ended by the clock, which must leave time for a worker to start
+    limits = {"task_timeout_s": 8.0 if how == "endless_loop" else 300.0, "worker_memory_bytes": 6 << 30}
+    with open_engine(EngineConfig(kind=kind, workers=2, retries=0, **limits)) as engine:
         prepared = job.prepare(workspace, engine, plan.shards)
     rejected: dict[str, str] = {}
     kept: list[str] = []

@@ -1,0 +1,285 @@
+"""The Beam engine: the same tasks as native Beam transforms, on any runner.
+
+Every DoFn instance holds a worker process of its own, so what a task does to its process (a crash, a hang, memory) ends
+one item and never the runner's harness; retries and blame are those of the local engine. Outcomes are small: they are
+written by number into the pipeline's temporary folder, signed with a key of this run, and read back by the driver. Beam
+itself writes nothing that is published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import pickle
+import secrets
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from infra.config import EngineConfig
+from infra.engines.base import Done, Failed, I, R, packed
+from infra.engines.grouping import merge, partition, require_buckets
+from infra.engines.local import LocalEngine
+from infra.engines.worker import KEPT, TASK
+from infra.errors import PartialRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FAILED = "failed"
+_SETUP = "setup"  # no worker could be set up: the whole run ends
+Outcome = tuple[int, str, object]  # number of the item, 'ok' | 'error' | 'died' | 'timeout' | 'setup', result or detail
+
+
+class BeamEngine:
+    """Runs a Beam pipeline for each call; see `Engine` for the contract.
+
+    All items of a call are taken before it starts, and its outcomes come when the pipeline has ended: a pipeline is
+    built from all of its input. On the DirectRunner, `workers` of its own threads each keep one worker process.
+    """
+
+    name = "beam"
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+
+    def map(
+        self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
+    ) -> Iterator[Done[I, R] | Failed[I]]:
+        """See `Engine.map`."""
+        return self._run_each(TASK, task, items, timeout_s)
+
+    def map_actors(
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+    ) -> Iterator[Done[I, R] | Failed[I]]:
+        """See `Engine.map_actors`."""
+        return self._run_each(KEPT, factory, items, None)
+
+    def group(
+        self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
+    ) -> Iterator[R]:
+        """See `Engine.group`; rows pass through the runner's own shuffle (`GroupByKey`) as Arrow streams."""
+        require_buckets(items, buckets)
+        if not items:
+            return
+        emitting = self._in_worker(TASK, _Emit(emit, buckets), None)
+        reducing = self._in_worker(TASK, _Reduce(reduce), None)
+
+        def build(inputs: Any, sink: _Sink) -> None:
+            emitted = inputs | "emit" >> beam.ParDo(_EmitDoFn(emitting)).with_outputs(_FAILED, main="rows")
+            reduced = emitted.rows | "by bucket" >> beam.GroupByKey() | "reduce" >> beam.ParDo(_ReduceDoFn(reducing))
+            outcomes = (reduced, emitted[_FAILED]) | "outcomes" >> beam.Flatten()
+            _ = outcomes | "write outcomes" >> beam.ParDo(sink)
+
+        outcomes = self._outcomes(items, build)
+        for number, kind, value in outcomes:
+            if kind != "ok":
+                item = items[number] if number >= 0 else "a bucket"
+                raise PartialRun(f"grouping failed at {item!r} ({kind}): {value}")
+        yield from (cast(R, value) for _, _, value in outcomes)
+
+    def close(self) -> None:
+        """Nothing outlives a call."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run_each(
+        self, tag: bytes, setup: object, items: Iterable[I], timeout_s: float | None
+    ) -> Generator[Done[I, R] | Failed[I], None, None]:
+        held = list(items)
+        if not held:
+            return
+        worker = self._in_worker(tag, setup, timeout_s)
+
+        def build(inputs: Any, sink: _Sink) -> None:
+            _ = inputs | "run" >> beam.ParDo(_RunDoFn(worker)) | "write outcomes" >> beam.ParDo(sink)
+
+        for number, kind, value in self._outcomes(held, build):
+            if kind == "ok":
+                yield Done(held[number], cast(R, value))
+            elif kind == _SETUP:
+                raise PartialRun(str(value))
+            else:
+                yield Failed(held[number], cast(Any, kind), str(value))
+
+    def _in_worker(self, tag: bytes, setup: object, timeout_s: float | None) -> _InWorker:
+        limit_s = self._config.task_timeout_s if timeout_s is None else timeout_s
+        local = self._config.model_copy(update={"kind": "local", "workers": 1, "task_timeout_s": limit_s})
+        return _InWorker(tag=tag, setup=packed(setup), config=local)
+
+    def _outcomes(self, items: Sequence[I], build: Callable[[Any, _Sink], None]) -> list[Outcome]:
+        """Run one pipeline over the numbered items and collect what its sink wrote."""
+        options = self._options()
+        inputs = [(number, packed(item)) for number, item in enumerate(items)]
+        with ExitStack() as stack:
+            remote = options.view_as(GoogleCloudOptions).temp_location
+            if remote is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trichord-beam-"))
+            else:
+                folder = FileSystems.join(remote, f"trichord-{secrets.token_hex(8)}")
+                FileSystems.mkdirs(folder)
+                stack.callback(FileSystems.delete, [folder])
+            sink = _Sink(folder, secrets.token_bytes(32))
+            quiet = logging.getLogger("apache_beam")
+            stack.callback(quiet.setLevel, quiet.level)
+            quiet.setLevel(logging.ERROR)  # it reports every stage; what went wrong is in the outcomes
+            try:
+                with beam.Pipeline(options=options) as pipeline:
+                    build(pipeline | "items" >> beam.Create(inputs) | beam.Reshuffle(), sink)
+            except Exception as error:
+                raise PartialRun(f"the Beam pipeline failed: {error}\nRun it again: it resumes.") from error
+            return sink.read()
+
+    def _options(self) -> PipelineOptions:
+        flags = [f"--runner={self._config.runner}", *self._config.options]
+        given = {flag.partition("=")[0] for flag in flags}
+        if self._config.runner == "DirectRunner":
+            for name, value in (("workers", self._config.workers), ("mode", "multi_threading")):
+                flag = {"workers": "--direct_num_workers", "mode": "--direct_running_mode"}[name]
+                if flag not in given:
+                    flags.append(f"{flag}={value}")
+        return PipelineOptions(flags, save_main_session=False)
+
+
+@dataclass(slots=True)
+class _InWorker:
+    """A task in a worker process that this DoFn instance starts with its first item and ends with itself."""
+
+    tag: bytes
+    setup: bytes
+    config: EngineConfig
+    _engine: LocalEngine | None = field(default=None, init=False)
+
+    def run(self, number: int, item: object) -> Outcome:
+        if self._engine is None:
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            self._engine = LocalEngine(self.config)
+        try:
+            [outcome] = self._engine.run_packed(self.tag, self.setup, [item])
+        except PartialRun as error:
+            return number, _SETUP, str(error)
+        return (number, "ok", outcome.result) if isinstance(outcome, Done) else (number, outcome.kind, outcome.detail)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+class _WorkerDoFn(beam.DoFn):
+    """A DoFn that owns a worker process."""
+
+    def __init__(self, worker: _InWorker) -> None:
+        self._worker = worker
+
+    def teardown(self) -> None:
+        self._worker.close()
+
+
+class _RunDoFn(_WorkerDoFn):
+    """(number, item) → outcome."""
+
+    def process(self, element: tuple[int, bytes]) -> Iterator[Outcome]:
+        number, item = element
+        yield self._worker.run(number, pickle.loads(item))
+
+
+class _EmitDoFn(_WorkerDoFn):
+    """(number, item) → (bucket, (number, rows as an Arrow stream)), or a failed outcome."""
+
+    def process(self, element: tuple[int, bytes]) -> Iterator[Any]:
+        number, item = element
+        outcome = self._worker.run(number, pickle.loads(item))
+        if outcome[1] != "ok":
+            yield beam.pvalue.TaggedOutput(_FAILED, outcome)
+            return
+        for bucket, rows in cast("dict[int, bytes]", outcome[2]).items():
+            yield bucket, (number, rows)
+
+
+class _ReduceDoFn(_WorkerDoFn):
+    """(bucket, its rows from all items) → outcome."""
+
+    def process(self, element: tuple[int, Iterable[tuple[int, bytes]]]) -> Iterator[Outcome]:
+        bucket, parts = element
+        outcome = self._worker.run(bucket, [rows for _, rows in sorted(parts)])
+        yield outcome if outcome[1] == "ok" else (-1, *outcome[1:])
+
+
+class _Sink(beam.DoFn):
+    """Writes outcomes by number: what a runner runs twice lands in one place."""
+
+    def __init__(self, folder: str, key: bytes) -> None:
+        self._folder, self._key = folder, key
+
+    def process(self, outcome: Outcome) -> None:
+        content = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
+        path = FileSystems.join(self._folder, f"{outcome[0]}-{outcome[1]}")
+        with FileSystems.create(path) as file:
+            file.write(self._signed(content) + content)
+
+    def read(self) -> list[Outcome]:
+        """Everything written, ordered by number.
+
+        Raises:
+            PartialRun: an outcome was changed by somebody else.
+        """
+        [matched] = FileSystems.match([FileSystems.join(self._folder, "*")])
+        outcomes: list[Outcome] = []
+        for found in matched.metadata_list:
+            with FileSystems.open(found.path) as file:
+                data = file.read()
+            signature, content = data[: hashlib.sha256().digest_size], data[hashlib.sha256().digest_size :]
+            if not hmac.compare_digest(signature, self._signed(content)):
+                raise PartialRun(f"{found.path}: this outcome is not what the pipeline wrote. Run it again.")
+            outcomes.append(pickle.loads(content))
+        return sorted(outcomes, key=lambda outcome: outcome[0])
+
+    def _signed(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class _Emit(Generic[I]):
+    """What an item emits, as one Arrow stream a bucket."""
+
+    emit: Callable[[I], pa.Table]
+    buckets: int
+
+    def __call__(self, item: I) -> dict[int, bytes]:
+        import pyarrow as pa
+
+        streams: dict[int, bytes] = {}
+        for bucket, rows in partition(self.emit(item), self.buckets).items():
+            out = pa.BufferOutputStream()
+            with pa.ipc.new_stream(out, rows.schema) as writer:
+                writer.write_table(rows)
+            streams[bucket] = out.getvalue().to_pybytes()
+        return streams
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduce(Generic[R]):
+    """Reduces one bucket's streams."""
+
+    reduce: Callable[[pa.Table], R]
+
+    def __call__(self, streams: Sequence[bytes]) -> R:
+        import pyarrow as pa
+
+        return self.reduce(merge(pa.ipc.open_stream(stream).read_all() for stream in streams))
