@@ -7,11 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.config import VersionBy
+from infra.config import PrepareConfig, VersionBy
 from infra.lake.storage import Stat, Storage, VersionCache
+from infra.web import DownloadError, Fetcher, is_web
 from transforms.collect.roots import MediaRoot
 from transforms.collect.splits import Medium, PlannedRow
 from transforms.media import MediaError
+
+MAX_TEXT_BYTES = 4 << 20
+
+
+def media_limits(config: PrepareConfig) -> dict[str, int]:
+    """How many bytes a medium may hold, by the first part of its name (`image:0` counts as image)."""
+    return {
+        "image": config.image.max_bytes,
+        "audio": config.audio.max_bytes,
+        "text": MAX_TEXT_BYTES,
+        "segments": MAX_TEXT_BYTES,  # a subtitle file; pictures with times are named image:0, image:1 ...
+    }
 
 
 class InvalidRow(Exception):
@@ -31,15 +44,19 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Looks up the media of drafts: where they are, how large, which version."""
+    """Looks up the media of drafts: where they are, how large, which version. Without a fetcher none on the web."""
 
     storage: Storage
     root: MediaRoot
     by: VersionBy
     cache: VersionCache | None
+    fetcher: Fetcher | None = None
+    config: PrepareConfig = field(default_factory=PrepareConfig)  # how large a download may be
 
     def __call__(self, drafts: list[Draft]) -> list[PlannedRow]:
-        """The drafts with their media looked up."""
+        """The drafts with their media looked up, those on the web at the same time."""
+        if self.fetcher is not None and any(map(_on_web, drafts)):
+            return self.fetcher.map(self._planned, drafts)
         return [self._planned(draft) for draft in drafts]
 
     def _planned(self, draft: Draft) -> PlannedRow:
@@ -47,7 +64,7 @@ class Lookup:
         reason, detail = draft.reason, draft.detail
         for name, named in sorted(draft.media.items()):
             try:
-                media[name] = self._medium(named)
+                media[name] = self._medium(name, named)
             except MediaError as error:
                 path = named if isinstance(named, str) else posixpath.basename(named.uri)
                 media[name] = Medium(path=path, size=0, version=error.reason)
@@ -56,7 +73,14 @@ class Lookup:
             reason, detail = "row_empty", "no text, no image, no audio"
         return PlannedRow(key=draft.key, line=draft.line, media=media, reason=reason, detail=detail)
 
-    def _medium(self, named: str | Stat) -> Medium:
+    def _medium(self, name: str, named: str | Stat) -> Medium:
+        if self.fetcher is not None and isinstance(named, str) and is_web(named):
+            limit = media_limits(self.config)[name.partition(":")[0]]
+            try:
+                content = self.fetcher.fetch(named, limit)
+            except DownloadError as error:
+                raise MediaError(error.reason, error.detail) from error
+            return Medium(path=named, size=content.size, version=content.version)
         relative = self.root.relative(named.uri if isinstance(named, Stat) else named)
         uri = self.root.locate(relative)
         try:
@@ -64,3 +88,7 @@ class Lookup:
             return Medium(path=relative, size=stat.size, version=self.storage.version(stat, self.by, self.cache))
         except FileNotFoundError:
             raise MediaError("media_missing", f"no file {relative[:200]!r}") from None
+
+
+def _on_web(draft: Draft) -> bool:
+    return any(isinstance(named, str) and is_web(named) for named in draft.media.values())

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from infra import digest
 from infra.config import PrepareConfig, Source
-from infra.errors import SourceError
+from infra.errors import SourceError, StorageError
 from infra.lake.storage import Storage, TooLarge, is_remote
+from infra.web import content_path, is_web, receipt_contents
 from transforms.batch import Batch, Reject, Row, join, reject_of
+from transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
+from transforms.collect.drafts import media_limits
 from transforms.collect.roots import MediaRoot
-from transforms.collect.splits import Medium, PlannedRow, Split, planned_rows
+from transforms.collect.splits import PLAN, Medium, PlannedRow, Split, planned_rows
 from transforms.media import MediaError
 
 # A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.
 ROWS_PER_BATCH = 8
 BYTES_PER_BATCH = 64_000_000
-MAX_TEXT_BYTES = 4 << 20
 _REMOTE_READERS = 8
 _SHOWN_CHARS = 500
 
@@ -36,13 +42,17 @@ class _Loaded:
 
 @dataclass(frozen=True, slots=True)
 class SplitReader:
-    """Reads the media of a split's rows, and notices where they are not what was planned."""
+    """Reads the media of a split's rows, and notices where they are not what was planned.
+
+    Media on the web are read from the lake, where planning has put them: reading needs no network.
+    """
 
     source: Source
     storage: Storage
     root: MediaRoot
     config: PrepareConfig
     split: Split
+    lake: str | None = None  # its URI; `batches` sets it
 
     def batch(self, planned: list[PlannedRow]) -> Batch:
         """The rows with their raw media; bad rows as rejects."""
@@ -76,12 +86,7 @@ class SplitReader:
         )
         if planned.reason is not None:
             return _Loaded(row, reject=reject_of(row, "read", planned.reason, planned.detail))
-        limits = {
-            "image": self.config.image.max_bytes,
-            "audio": self.config.audio.max_bytes,
-            "text": MAX_TEXT_BYTES,
-            "segments": MAX_TEXT_BYTES,  # a subtitle file; pictures with times are named image:0, image:1 ...
-        }
+        limits = media_limits(self.config)
         try:
             found = {
                 name: self._read(name, medium, limits[name.partition(":")[0]]) for name, medium in planned.media.items()
@@ -98,6 +103,8 @@ class SplitReader:
     def _read(self, name: str, medium: Medium, limit: int) -> bytes:
         if medium.size > limit:
             raise MediaError("media_too_large", f"{name} holds {medium.size} bytes, at most {limit} are read")
+        if is_web(medium.path):
+            return self._download(medium)
         uri = self.root.locate(medium.path)
         try:
             data = self.storage.read(uri, max_bytes=medium.size)
@@ -110,6 +117,23 @@ class SplitReader:
         if version != medium.version:
             # a shard of other bytes under the planned address would break law 1
             raise SourceError(f"{uri} changed while it was being read. Run `trichord reindex` again: it resumes")
+        return data
+
+    def _download(self, medium: Medium) -> bytes:
+        """The content that planning fetched, from the lake."""
+        if self.lake is None:
+            raise ValueError("media on the web are read from the lake: SplitReader needs its URI")
+        sha256 = medium.version.removeprefix("sha256:")
+        uri = self.storage.join(self.lake, content_path(sha256))
+        try:
+            data = self.storage.read(uri, max_bytes=medium.size)
+        except (FileNotFoundError, TooLarge):
+            data = b""
+        if digest.sha256_hex(data) != sha256:
+            raise StorageError(
+                f"{uri}: the content of {medium.path[:200]} is gone or damaged. Delete the file if it is there, and "
+                "run `trichord reindex` again: it is fetched anew"
+            )
         return data
 
 
@@ -144,7 +168,9 @@ def marked_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
 def batches(reader: SplitReader, lake_uri: str) -> Iterator[Batch]:
     """Every row of the split once, as a row or a reject. Remote media are read ahead, one batch in time."""
     rows = marked_repeats(planned_rows(reader.split, reader.storage, lake_uri))
-    if not is_remote(reader.root.uri):
+    reader = replace(reader, lake=lake_uri)
+    web_is_remote = is_remote(lake_uri) and any(is_web(m.path) for row in rows for m in row.media.values())
+    if not is_remote(reader.root.uri) and not web_is_remote:
         yield from map(reader.batch, chunks(rows))
         return
     with ThreadPoolExecutor(_REMOTE_READERS) as pool:
@@ -161,3 +187,35 @@ def _ahead(
             yield join(future.result() for future in waiting.popleft())
     while waiting:
         yield join(future.result() for future in waiting.popleft())
+
+
+def needed_downloads(storage: Storage, lake_uri: str) -> set[str]:
+    """Lake-relative paths below `_downloads/` that receipts or any plan still name: `gc` keeps them.
+
+    Raises:
+        StorageError: a plan cannot be read.
+    """
+    needed = receipt_contents(storage, lake_uri)
+    for stat in storage.list(storage.join(lake_uri, "_plans")):
+        try:
+            with storage.open(stat.uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
+                if plan.schema_arrow.names != PLAN.names:
+                    continue
+                for batch in plan.iter_batches(columns=["media"]):
+                    for media in batch.column("media").to_pylist():
+                        needed |= _downloads_of(media)
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        except (pa.ArrowException, OSError) as error:
+            raise StorageError(
+                f"{stat.uri}: the plan cannot be read ({error}). Delete it, and run `trichord reindex` again"
+            ) from error
+    return needed
+
+
+def _downloads_of(media: str) -> set[str]:
+    if "://" not in media:
+        return set()
+    named = json.loads(media).values()
+    return {content_path(version.removeprefix("sha256:")) for path, size, version in named
+            if is_web(path) and version.startswith("sha256:")}  # fmt: skip

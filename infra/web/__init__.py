@@ -1,0 +1,18 @@
+"""Media behind http(s) URIs: fetched once, kept by content in the lake, asked for again by conditional requests."""
+
+from __future__ import annotations
+
+from infra.web.errors import DownloadError
+from infra.web.fetch import Content, Fetcher
+from infra.web.receipts import DOWNLOADS, RECEIPTS, content_path, is_web, receipt_contents
+
+__all__ = [
+    "DOWNLOADS",
+    "RECEIPTS",
+    "Content",
+    "DownloadError",
+    "Fetcher",
+    "content_path",
+    "is_web",
+    "receipt_contents",
+]
