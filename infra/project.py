@@ -26,7 +26,8 @@ __all__ = [
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKET = re.compile(r"^s3://[^/]+")
-_SHAPING = {"sources", "prepare", "model", "train", "index", "gate", "evaluate"}
+_FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset")  # would read a lake inside them
+_SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "index", "gate", "evaluate"}
 
 
 def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Project:
@@ -137,7 +138,7 @@ def _contradictions(project: Project) -> list[Problem]:
         if name in names[:position]:
             found.append((("sources", position, "name"), f"{name!r} is taken by sources.{names.index(name)}"))
         source = project.sources[position]
-        if source.kind == "folder" and os.path.join(project.lake, "").startswith(os.path.join(source.path, "")):
+        if source.kind in _FOLDERS and os.path.join(project.lake, "").startswith(os.path.join(source.path, "")):
             found.append((("sources", position, "path"), "the lake lies in this folder and would be read as a source"))
     found += _empty_range("prepare.text", "chars", project.prepare.text)
     found += _empty_range("prepare.audio", "duration_s", project.prepare.audio)

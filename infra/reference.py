@@ -20,6 +20,12 @@ Node = Mapping[str, Any]  # one node of a JSON Schema
 _EXAMPLE_VALUES = {
     "manifest": {"kind": "manifest", "name": "photos", "path": "data/manifest.jsonl"},
     "folder": {"kind": "folder", "name": "clips", "path": "data/clips"},
+    "captions": {"kind": "captions", "name": "coco", "path": "data/annotations/captions_val2017.json"},
+    "imagefolder": {"kind": "imagefolder", "name": "classes", "path": "data/classes"},
+    "audiofolder": {"kind": "audiofolder", "name": "events", "path": "data/events"},
+    "parquet": {"kind": "parquet", "name": "hub", "path": "data/parquet"},
+    "webdataset": {"kind": "webdataset", "name": "tars", "path": "'data/train-{000..013}.tar'"},
+    "delta": {"kind": "delta", "name": "table", "path": "s3://bucket/table"},
 }
 _PLAIN_TEXT = re.compile(r"^[A-Za-z][A-Za-z0-9_./-]*$")
 _NOT_TEXT = {"null", "true", "false", "Null", "True", "False", "NULL", "TRUE", "FALSE"}
@@ -55,7 +61,8 @@ def resolve(node: Node) -> Node:
 def variants(node: Node) -> dict[str, Node]:
     """The sections that a list item may be, by the value of its `kind`; empty for any other node."""
     models = [resolve(part) for part in node.get("oneOf", ())]
-    return {model["properties"]["kind"]["const"]: model for model in models}
+    kinds = [(model["properties"]["kind"], model) for model in models]
+    return {name: model for kind, model in kinds for name in kind.get("enum", [kind.get("const")])}
 
 
 def describe(node: Node) -> str:
@@ -74,6 +81,8 @@ def describe(node: Node) -> str:
     if kind == "array":
         least = node.get("minItems")
         return f"a list{f' (at least {least})' if least else ''} of: {describe(node['items'])}"
+    if kind == "object":
+        return f"`name: value` lines, each value {describe(node['additionalProperties'])}"
     words = {"integer": "an integer", "number": "a number", "boolean": "true or false", "string": "text"}
     return words[str(kind)] + _bounds(node)
 

@@ -1,4 +1,4 @@
-"""dedup: exact duplicates over all splits, and the survivor that stands for them.
+"""dedup: exact and near duplicates over all splits, and the survivor that stands for them.
 
 The survivor is the row of the earliest source, then the smallest key: it does not depend on order, engine or night.
 """
@@ -11,16 +11,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra import digest
+from infra import digest, log
 from infra.engines.base import Engine
 from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, read_shard
+from infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from infra.lake.storage import Storage
+from pipelines.near import NEAR_FORMAT, NearFound, find_near, survivors
 from pipelines.prepare import Prepared
 from pipelines.workspace import Workspace
 
 ROWS_PER_BUCKET = 1_000_000
 DEDUP_FORMAT = 1
+REPEATING = ("parquet", "webdataset", "delta")  # kinds of source whose splits may repeat a key
+NOTES = "_dedup"  # folder of notes on what came of which signatures
+NOTE = pa.schema([pa.field("table", pa.string(), nullable=False), pa.field("address", pa.string(), nullable=False)])
+
+_ROW = ("key", "source", "split", "row_digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,10 @@ class Emit:
     dropped: tuple[ShardRef, ...] = ()  # duplicates found before: they survive nothing
 
     def __call__(self, ref: ShardRef) -> pa.Table:
-        table = read_shard(self.storage, self.lake, ref)
-        for found in self.dropped:
-            gone = read_shard(self.storage, self.lake, found, ["row_digest"])["row_digest"]
-            table = table.filter(pc.invert(pc.is_in(table["row_digest"], value_set=gone.combine_chunks())))
+        columns = [self.by, *(name for name in _ROW if name != self.by)]
+        table = survivors(read_shard(self.storage, self.lake, ref, columns), self.storage, self.lake, self.dropped)
         ranks = pa.array([self.ranks[source] for source in table["source"].to_pylist()], pa.int64())
-        columns = {"group_key": table[self.by], "rank": ranks}
-        return pa.table(columns | {name: table[name] for name in ("key", "source", "split", "row_digest")})
+        return pa.table({"group_key": table[self.by], "rank": ranks} | {name: table[name] for name in _ROW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +82,48 @@ class Reduce:
             return writer.finish({"rows": dropped.num_rows})
 
 
-def dedup(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]) -> list[ShardRef]:
-    """Find rows with equal content (and, between sources, equal keys) over all splits."""
-    signatures = [item.signatures for item in prepared]
-    ranks = {source.name: rank for rank, source in enumerate(workspace.project.sources)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduplicated:
+    """Shards of the tables `duplicates` and `matches`, in order of address."""
+
+    duplicates: tuple[ShardRef, ...]
+    matches: tuple[ShardRef, ...]
+
+
+def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]) -> Deduplicated:
+    """Find rows that are the same record as another, over all splits; and what else they have in common.
+
+    Equal keys first (between sources, and where a source's own splits may repeat them), then equal content, then near
+    duplicates. The result is a function of the signatures: where these are as before, it is found, not made.
+    """
+    signatures = sorted((item.signatures for item in prepared), key=lambda ref: ref.address)
+    sources = workspace.project.sources
+    ranks = {source.name: rank for rank, source in enumerate(sources)}
+    config = workspace.project.prepare.dedup
+    passes = [("content_digest", "exact_content")]
+    if len(ranks) > 1 or any(source.kind in REPEATING for source in sources):
+        passes.insert(0, ("key", "same_key"))
+    settings = [DEDUP_FORMAT, NEAR_FORMAT, list(ranks), passes, config.model_dump(mode="json")]
+    address = digest.address("dedup", settings, [[ref.address, ref.sha256] for ref in signatures])
+    known = _recall(workspace, address)
+    if known is not None:
+        log.event("dedup_reused", duplicates=sum(ref.rows for ref in known.duplicates))
+        return known
     buckets = max(1, -(-sum(ref.rows for ref in signatures) // ROWS_PER_BUCKET))
     found: list[ShardRef] = []
-    passes = [("content_digest", "exact_content")]
-    if len(ranks) > 1:  # within one source a repeated key is already a reject
-        passes.insert(0, ("key", "same_key"))
     for by, evidence in passes:
         emit = Emit(workspace.storage, workspace.lake, by, ranks, tuple(found))
         reduced = engine.group(signatures, emit, Reduce(workspace.storage, workspace.lake, evidence), buckets=buckets)
         found.extend(ref for ref in reduced if ref is not None)
-    return sorted(found, key=lambda ref: ref.address)
+    near = find_near(workspace, engine, signatures, ranks, found) if config.near else NearFound()
+    if near.duplicates is not None:
+        found.append(near.duplicates)
+    result = Deduplicated(
+        duplicates=tuple(sorted(found, key=lambda ref: ref.address)),
+        matches=() if near.matches is None else (near.matches,),
+    )
+    _remember(workspace, address, result)
+    return result
 
 
 def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[str, list[str]]:
@@ -108,3 +139,28 @@ def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[s
 def _lengths(starts: pa.Array, total: int) -> list[int]:
     ends = [*starts.to_pylist()[1:], total]
     return [end - start for start, end in zip(starts.to_pylist(), ends, strict=True)]
+
+
+def _remember(workspace: Workspace, address: str, result: Deduplicated) -> None:
+    """Note which shards came of the signatures that `address` stands for."""
+    refs = [*result.duplicates, *result.matches]
+    rows = pa.table({"table": [ref.table for ref in refs], "address": [ref.address for ref in refs]}, schema=NOTE)
+    with ShardWriter(workspace.storage, workspace.lake, NOTES, address, NOTE) as writer:
+        writer.write(rows)
+        writer.finish({"rows": len(refs)})
+
+
+def _recall(workspace: Workspace, address: str) -> Deduplicated | None:
+    """What came of the same signatures before; None where that is unknown or a shard of it is gone."""
+    note = find_finished(workspace.storage, workspace.lake, NOTES, [address]).get(address)
+    if note is None:
+        return None
+    named = read_shard(workspace.storage, workspace.lake, note).to_pylist()
+    found: dict[str, tuple[ShardRef, ...]] = {}
+    for name in ("duplicates", "matches"):
+        wanted = sorted(row["address"] for row in named if row["table"] == name)
+        standing = find_finished(workspace.storage, workspace.lake, name, wanted)
+        if len(standing) < len(wanted):
+            return None
+        found[name] = tuple(standing[one] for one in wanted)
+    return Deduplicated(duplicates=found["duplicates"], matches=found["matches"])

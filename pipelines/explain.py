@@ -39,6 +39,8 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
         )
     for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key):
         journey.append({"step": "duplicate", **row, "shard": ref.path})
+    for row, ref in _find(workspace, "agreement", versions.get("agreement"), key):
+        journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
     for row, ref in _find(workspace, "vectors", versions.get("vectors"), key):
         row.pop("vector")
         journey.append({"step": "encoded", **row, "shard": ref.path})

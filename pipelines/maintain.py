@@ -14,8 +14,9 @@ from infra.lake.shard import verify_shard
 from pipelines.splits import read_splits, splits_path
 from pipelines.train import MODEL_FILES
 from pipelines.workspace import Workspace
+from transforms.collect.read import needed_downloads
 
-CACHES = ("_features", "_plans", "_checkpoints")
+CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads")
 
 
 def kept_publications(workspace: Workspace) -> list[dict[str, Any]]:
@@ -148,6 +149,7 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     candidate = read_candidate(workspace)
     if candidate is not None and not missing_files(workspace, candidate):
         named |= pinned_files(workspace, candidate).keys()
+    named |= needed_downloads(workspace.storage, workspace.lake)
     named.add("index/candidate.json")
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
     found = []

@@ -9,13 +9,15 @@ from encoders.frozen import load_encoders
 from infra import digest
 from infra.config import Source
 from infra.lake.storage import VersionCache
+from infra.web import Fetcher
+from pipelines.aligner import open_aligner
 from pipelines.workspace import Workspace
 from transforms.collect import plan_source
 from transforms.collect.splits import Split
 from transforms.record import record_recipe
 
-LINE_FORMAT = 1  # raised with any format or version behind the records: a live index is then made anew
-RECORD_FORMAT = 1  # raised when the bytes of a records shard change for a reason no op knows
+LINE_FORMAT = 2  # raised with any format or version behind the records: a live index is then made anew
+RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +52,34 @@ def make_plan(workspace: Workspace) -> Plan:
         SourceError: a source cannot be read at all.
     """
     project = workspace.project
-    recipes = [digest.address("recipe", RECORD_FORMAT, record_recipe(project.prepare, s)) for s in project.sources]
+    aligner = open_aligner(project.prepare.align)
+    made_by = (record_recipe(project.prepare, source, aligner) for source in project.sources)
+    recipes = [digest.address("recipe", RECORD_FORMAT, ops) for ops in made_by]
     cache_uri = workspace.path("_plans", "versions.parquet")
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []
     ignored = 0
-    for rank, source in enumerate(project.sources):
-        found = plan_source(
-            source, workspace.storage, workspace.lake, rows_per_split=project.prepare.rows_per_split, cache=cache
-        )
-        ignored += found.ignored
-        shards.extend(
-            WantedShard(
-                source=source,
-                rank=rank,
-                split=split,
-                address=digest.address("records", split.id, split.version, recipes[rank]),
+    with Fetcher(project.web, workspace.storage, workspace.lake) as fetcher:
+        for rank, source in enumerate(project.sources):
+            found = plan_source(
+                source,
+                workspace.storage,
+                workspace.lake,
+                rows_per_split=project.prepare.rows_per_split,
+                cache=cache,
+                fetcher=fetcher,
+                config=project.prepare,
             )
-            for split in found.splits
-        )
+            ignored += found.ignored
+            shards.extend(
+                WantedShard(
+                    source=source,
+                    rank=rank,
+                    split=split,
+                    address=digest.address("records", split.id, split.version, recipes[rank]),
+                )
+                for split in found.splits
+            )
     cache.save(workspace.storage, cache_uri)
     rows = sum(shard.split.rows for shard in shards)
     return Plan(shards=tuple(shards), rows=rows, recipe=digest.address("recipes", recipes), ignored=ignored)
@@ -76,12 +87,23 @@ def make_plan(workspace: Workspace) -> Plan:
 
 def inputs_digest(workspace: Workspace, plan: Plan) -> str:
     """Digest of everything that is wanted; equal to the live publication's means that nothing is to be done."""
+    from pipelines.augment import wanted_variants  # which imports this job's neighbours
+
     project = workspace.project
     encoders = load_encoders(project.model).fingerprint
     order = [source.name for source in project.sources]  # decides which duplicate survives
     index = project.index.model_dump(mode="json")
     return digest.address(
-        "inputs", LINE_FORMAT, sorted(plan.wanted), order, workspace.model_settings(), encoders, index
+        "inputs",
+        LINE_FORMAT,
+        sorted(plan.wanted),
+        order,
+        workspace.model_settings(),
+        encoders,
+        index,
+        project.agreement.model_dump(mode="json"),
+        project.prepare.dedup.model_dump(mode="json"),
+        wanted_variants(project),
     )
 
 

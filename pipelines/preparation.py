@@ -1,4 +1,4 @@
-"""The first half of the line, for itself: sources → records, rejects, signatures, duplicates, committed and counted."""
+"""The first half of the line, for itself: sources → records, rejects, signatures, duplicates and matches, committed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infra.errors import GateFailed
 from infra.lake import schema
 from infra.lake.shard import ShardRef
 from pipelines.commits import Commits
-from pipelines.dedup import dedup
+from pipelines.dedup import deduplicate
 from pipelines.measure import reject_counts
 from pipelines.plan import Plan, make_plan
 from pipelines.prepare import Prepared, prepare
@@ -29,6 +29,7 @@ class Preparation:
 
     prepared: Sequence[Prepared]
     duplicates: Sequence[ShardRef]
+    matches: Sequence[ShardRef]
     commit: Commits
 
     @property
@@ -57,12 +58,12 @@ class Preparation:
     def digest(self) -> str:
         """Digest of every shard's address and bytes: equal from every engine."""
         refs = [ref for item in self.prepared for ref in (item.records, item.signatures, item.rejects) if ref]
-        refs += self.duplicates
+        refs += [*self.duplicates, *self.matches]
         return digest.address("prepared", sorted([ref.table, ref.address, ref.sha256] for ref in refs))
 
 
 def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparation:
-    """Make and commit what is missing of records, rejects, signatures and duplicates.
+    """Make and commit what is missing of records, rejects, signatures, duplicates and matches.
 
     Raises:
         PartialRun: some splits failed; a rerun resumes.
@@ -73,9 +74,10 @@ def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparatio
     commit("records", [item.records for item in prepared], schema.RECORDS)
     commit("rejects", [item.rejects for item in prepared if item.rejects], schema.REJECTS)
     commit("signatures", [item.signatures for item in prepared], schema.SIGNATURES)
-    duplicates = dedup(workspace, engine, prepared)
-    commit("duplicates", duplicates, schema.DUPLICATES)
-    return Preparation(prepared=prepared, duplicates=duplicates, commit=commit)
+    found = deduplicate(workspace, engine, prepared)
+    commit("duplicates", found.duplicates, schema.DUPLICATES)
+    commit("matches", found.matches, schema.MATCHES)
+    return Preparation(prepared=prepared, duplicates=found.duplicates, matches=found.matches, commit=commit)
 
 
 def prepare_only(workspace: Workspace) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from infra.errors import PartialRun, told
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
+from pipelines.aligner import open_aligner
 from pipelines.plan import WantedShard
 from pipelines.workspace import Workspace
+from transforms.align.words import Aligner
 from transforms.batch import Batch
 from transforms.chain import prepare_chain
 from transforms.collect import read_split
@@ -56,6 +58,7 @@ class PrepareTask:
     storage: Storage
     lake: str
     config: PrepareConfig
+    aligner: Aligner | None = None
 
     def __call__(self, item: PrepareItem) -> Prepared | None:
         if item.probe is not None:
@@ -81,12 +84,7 @@ class PrepareTask:
                 records.write(table)
                 signatures.write(signatures_table(table, batch, self.config.dedup))
                 rejects.write(rejects_table(batch))
-            total = {
-                "rows_in": shard.split.rows,
-                "fan_out": counts["fan_out"],
-                "rows_kept": counts["rows_kept"],
-                "rows_rejected": counts["rows_rejected"],
-            }
+            total = {"rows_in": shard.split.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
             # records last: where it stands, the other two stand as well
             rejected = rejects.finish(total) if total["rows_rejected"] else None
             signed = signatures.finish(total)
@@ -100,7 +98,7 @@ class PrepareTask:
 
     def chain(self, source: Source) -> tuple[Op, ...]:
         """The ops that every row of a source goes through."""
-        return prepare_chain(self.config, source)
+        return prepare_chain(self.config, source, self.aligner)
 
     def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
         chain = self.chain(item.shard.source)
@@ -127,7 +125,8 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
     todo = [PrepareItem(shard=shard) for shard in shards if shard.address not in ready]
     if ready:
         log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
-    task = PrepareTask(workspace.storage, workspace.lake, workspace.project.prepare)
+    config = workspace.project.prepare
+    task = PrepareTask(workspace.storage, workspace.lake, config, aligner=open_aligner(config.align))
     failures: list[str] = []
     rounds = todo
     while rounds:

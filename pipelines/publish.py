@@ -60,13 +60,14 @@ def gate(
     evaluation = evaluate_publication(workspace, engine, asdict(candidate))
     counts = candidate.counts
     rows = counts["rows_in"] + counts["rows_added"]
+    left_out = counts["rows_rejected"] + counts["rows_duplicate"] + counts["rows_disagreeing"]
     checks = [
         Check(
             name="rows_reconcile",
-            passed=rows == counts["rows_kept"] + counts["rows_rejected"] + counts["rows_duplicate"],
-            value=counts["rows_kept"] + counts["rows_rejected"] + counts["rows_duplicate"],
+            passed=rows == counts["rows_kept"] + left_out,
+            value=counts["rows_kept"] + left_out,
             threshold=rows,
-            detail="kept + rejected + duplicate = rows in + rows cut from them",
+            detail="kept + rejected + duplicate + disagreeing = rows in + rows cut from them",
         ),
         Check(
             name="indexed_records",

@@ -41,6 +41,8 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         log.event("unchanged", publication=live["publication"])
         return _unchanged(workspace, live, time.monotonic() - started)
     # what an unchanged lake never pays for: torch, faiss, the engine
+    from pipelines.agreement import Disagreement, judge, with_rows
+    from pipelines.augment import augment
     from pipelines.build import VectorTables, build
     from pipelines.dedup import dropped_rows
     from pipelines.encode import encode, featurise
@@ -53,16 +55,29 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         done = prepare_lake(workspace, engine, plan)
         prepared, commit = done.prepared, done.commit
         dropped = dropped_rows(workspace, done.duplicates)
+        variants = augment(workspace, engine, prepared, dropped)
+        if variants or workspace.table("augmented").version() is not None:
+            commit("augmented", variants, schema.AUGMENTED)
         model = live_model(workspace, live)
         features: Mapping[str, ShardRef] = {}
         if model is None:
             features = featurise(workspace, engine, prepared)
             model = train(workspace, engine, features, dropped)
+        disagreeing: list[Disagreement] = []
+        if workspace.project.agreement.check != "off":
+            features = features or featurise(workspace, engine, prepared)
+            judged, disagreeing = judge(workspace, engine, features, dropped, model)
+            commit("agreement", judged, schema.AGREEMENT)
+            log.event("judged", disagreeing=len(disagreeing), check=workspace.project.agreement.check)
+        left_out = [row for row in disagreeing if workspace.project.agreement.check == "drop"]
+        dropped = with_rows(dropped, left_out)
         vectors = encode(workspace, engine, prepared, dropped, features, model)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build(workspace, engine, vectors, model, live)
         write_splits(workspace, built.manifest, prepared)
-        counts = done.counts | {"rows_without_view": sum(ref.counts["without_view"] for ref in vectors.values())}
+        counts = done.counts | {"rows_disagreeing": len(left_out)}
+        counts["rows_kept"] -= len(left_out)
+        counts["rows_without_view"] = sum(ref.counts["without_view"] for ref in vectors.values())
         candidate = Candidate(
             manifest=built.manifest.path,
             manifest_digest=built.manifest.digest,
@@ -93,6 +108,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "unchanged": False,
         "evaluation": verdict["evaluation"],
+        "disagreements": len(disagreeing),
     }
 
 

@@ -73,6 +73,7 @@ def _balance(result: dict[str, Any]) -> None:
     console.print(
         f"rows in {result['rows_in']:,}{added} = kept {result['rows_kept']:,} + rejected {result['rows_rejected']:,}"
         f" + duplicate {result['rows_duplicate']:,}"
+        + (f" + disagreeing {result['rows_disagreeing']:,}" if result.get("rows_disagreeing") else "")
     )
 
 

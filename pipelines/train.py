@@ -48,6 +48,19 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One of `folds` parts of all groups. A model that never saw a fold can judge it."""
+
+    number: int
+    folds: int
+
+    def of(self, rows: pa.Table) -> np.ndarray:
+        """Which rows lie in the fold, bool (N,)."""
+        groups = rows["group"].to_pylist()
+        return np.array([digest.hash64(f"fold/{group}") % self.folds == self.number for group in groups], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTask:
     """Trains on features shards and leaves the model in the lake under `address`."""
 
@@ -114,6 +127,8 @@ class TrainTask:
             for rows, features in read_features(self.storage, self.lake, ref, dimensions):
                 keep = held_out_mask(rows, self.project.train) == held_out
                 keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+                if item.without is not None:
+                    keep &= ~item.without.of(rows)
                 chosen = np.flatnonzero(keep)
                 yield rows.take(pa.array(chosen)), features.take(chosen)
 
@@ -129,12 +144,17 @@ class TrainItem:
     address: str
     features: tuple[ShardRef, ...]
     dropped: Mapping[str, Sequence[str]]
+    without: Fold | None = None
 
 
 def train(
-    workspace: Workspace, engine: Engine, features: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
+    workspace: Workspace,
+    engine: Engine,
+    features: Mapping[str, ShardRef],
+    dropped: Mapping[str, Sequence[str]],
+    without: Fold | None = None,
 ) -> TrainedModel:
-    """Train on the features of all splits, or find the model that an earlier run made of the same.
+    """Train on the features of all splits (but for one fold), or find the model that an earlier run made of the same.
 
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
@@ -142,14 +162,15 @@ def train(
     refs = tuple(features[split] for split in sorted(features, key=digest.hash64))
     gone = {features[split].address: tuple(rows) for split, rows in dropped.items() if split in features}
     made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
-    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of)
+    fold = [] if without is None else [[without.number, without.folds]]
+    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *fold)
     found = _finished(workspace, f"models/{address}")
     if found is not None:
         return found
     task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
     if sum(ref.rows for ref in refs) == sum(map(len, gone.values())):
         raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
-    item = TrainItem(address=address, features=refs, dropped=gone)
+    item = TrainItem(address=address, features=refs, dropped=gone, without=without)
     return run_alone(engine, task, item)
 
 

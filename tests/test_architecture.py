@@ -70,6 +70,9 @@ ALLOWED = {
     "index_builders.faiss_sharded": "faiss",
     "infra.engines.beam": "apache_beam",
     "infra.engines.ray": "ray",
+    "transforms.align.ctc": "torch, torchaudio",
+    "transforms.augment.audio": "torch, torchaudio",
+    "transforms.clean.voice": "safetensors",
     "transforms.media": "torch, torchaudio",
 }
 

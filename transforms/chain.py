@@ -7,20 +7,24 @@ from transforms.align.keys import modality_ops
 from transforms.align.regions import region_ops
 from transforms.align.speech import speech_ops
 from transforms.align.time import time_ops
+from transforms.align.words import Aligner
 from transforms.clean.audio import audio_ops
 from transforms.clean.image import image_ops
 from transforms.clean.text import text_ops
 from transforms.op import Op
 
 
-def prepare_chain(config: PrepareConfig, source: Source | None = None) -> tuple[Op, ...]:
+def prepare_chain(
+    config: PrepareConfig, source: Source | None = None, aligner: Aligner | None = None
+) -> tuple[Op, ...]:
     """The ops of `prepare` for one source (None: a query): cheap ones first, each threshold behind what it judges.
 
-    Rows are cut by time and region before anything is decoded; decoding then takes the part a row stands for.
+    Rows are cut by time and region before anything is decoded; decoding then takes the part a row stands for. A query
+    has no source to cut by, and no transcript to align.
     """
     cut = (*time_ops(source), *region_ops(source)) if source is not None else ()
     policy = modality_ops(source) if source is not None else ()
-    speech = speech_ops(config.align) if source is not None else ()
+    speech = speech_ops(config.align, aligner) if source is not None else ()
     return (
         *cut,
         *text_ops(config.text),

@@ -11,6 +11,7 @@ from infra import digest
 from infra.config import PrepareConfig, Source
 from infra.errors import StorageError
 from infra.lake import schema
+from transforms.align.words import Aligner
 from transforms.batch import Batch, Image, Row, Waveform
 from transforms.chain import prepare_chain
 from transforms.dedup.signatures import content_digest, signature_recipe
@@ -31,10 +32,12 @@ _ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text", "parent")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
 
 
-def record_recipe(config: PrepareConfig, source: Source | None = None) -> list[dict[str, Any]]:
+def record_recipe(
+    config: PrepareConfig, source: Source | None = None, aligner: Aligner | None = None
+) -> list[dict[str, Any]]:
     """All that shapes the records made from a split: the prepare chain and the encoding behind it. JSON."""
     return [
-        *recipe_of(prepare_chain(config, source)),
+        *recipe_of(prepare_chain(config, source, aligner)),
         {
             "op": "finish",
             "version": FINISH_VERSION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infra.config.agreement import AgreementConfig
 from infra.config.align import AlignConfig
 from infra.config.audio import AudioConfig
 from infra.config.augment import AugmentConfig
@@ -39,6 +40,7 @@ from infra.config.text import TextConfig
 from infra.config.web import WebConfig
 
 __all__ = [
+    "AgreementConfig",
     "AlignConfig",
     "AudioConfig",
     "AugmentConfig",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from infra.config.agreement import AgreementConfig
 from infra.config.augment import AugmentConfig
 from infra.config.base import Strict
 from infra.config.prepare import PrepareConfig
@@ -130,6 +131,7 @@ class Project(Strict):
     web: WebConfig = WebConfig()
     prepare: PrepareConfig = PrepareConfig()
     augment: AugmentConfig = AugmentConfig()
+    agreement: AgreementConfig = AgreementConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     index: IndexConfig = IndexConfig()

@@ -64,10 +64,15 @@ class FolderSource(SourceBase):
 
 
 class CaptionsSource(SourceBase):
-    """Photos with captions as COCO (JSON with `images` and `annotations`) or Flickr8k/30k (token file) ship them."""
+    """Photos with captions: COCO (JSON with `images` and `annotations`), Flickr8k/30k (token file, or a CSV)."""
 
     kind: Literal["captions"]
     format: Literal["auto", "coco", "flickr"] = Field("auto", description="auto: .json is COCO, else Flickr.")
+    max_bytes: int = Field(
+        256 << 20,
+        ge=1,
+        description="A larger captions file is refused: it is held in memory, at about 10 times its size.",
+    )
     media_root: str | None = Field(None, description="Folder of the photos; the captions file's folder if unset.")
 
 
@@ -75,11 +80,17 @@ class MediaFolderSource(SourceBase):
     """A Hugging Face imagefolder or audiofolder: media in (class) folders, with metadata.jsonl or metadata.csv."""
 
     kind: Literal["imagefolder", "audiofolder"]
-    fields: FieldMap = FieldMap(key="file_name")
+    fields: FieldMap = Field(
+        FieldMap(key="file_name"),
+        description="Columns of the metadata; with key `file_name` a record is named by its path below `path`.",
+    )
 
 
 class ParquetSource(SourceBase):
-    """Parquet files; a split is a range of row groups. Media are bytes in the file or paths."""
+    """Parquet files, one or all of a folder. Media are bytes (also Hugging Face's {bytes, path}) or paths.
+
+    With bytes, a split is a range of row groups. With the key `#row` a row is named by its file and position.
+    """
 
     kind: Literal["parquet"]
     media_root: str | None = Field(None, description="Media paths are relative to this; the file's folder if unset.")
@@ -87,9 +98,17 @@ class ParquetSource(SourceBase):
 
 
 class WebDatasetSource(SourceBase):
-    """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a split is one tar."""
+    """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a split is one tar.
+
+    `path` is a tar (also .tar.gz, .tgz), a folder of tars, or a pattern such as `train-{000..013}.tar`.
+    """
 
     kind: Literal["webdataset"]
+    max_unpacked_bytes: int = Field(
+        8 << 30,
+        ge=1,
+        description="A compressed tar that unpacks to more is refused; it is unpacked to a temporary file.",
+    )
 
 
 class DeltaSource(SourceBase):

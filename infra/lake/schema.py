@@ -4,8 +4,11 @@
 |---|---|
 | records | a clean, aligned record; `image` is JPEG, `audio` is 16-bit FLAC, both canonical |
 | rejects | a row that was left out, and why; `payload` refers to the bytes it came from |
-| signatures | what dedup needs of a record: its content hash |
+| signatures | what dedup needs of a record: its content hash, and what near copies have in common |
 | duplicates | a record dropped and the survivor that stands for it |
+| matches | a text, picture or sound that another record also has, where the records are not the same |
+| augmented | a training variant of a record, never indexed |
+| agreement | how well each modality of a record agrees with its others, in one space |
 | vectors | one view of one record in one space, L2-normalised float32 |
 | publications | an index version made live or rolled back |
 """
@@ -61,7 +64,20 @@ REJECTS = _schema(
     ("payload", _S),  # JSON: image and audio URI, text, line number
 )
 
-SIGNATURES = _schema(("key", _S), ("source", _S), ("split", _S), ("row_digest", _S), ("content_digest", _S))
+SIGNATURES = _schema(
+    ("key", _S),
+    ("source", _S),
+    ("split", _S),
+    ("row_digest", _S),
+    ("content_digest", _S),
+    ("modalities", _S),  # 'text', 'image', 'audio' as far as there are, by commas; '' where near copies are not sought
+    optional=(
+        ("text_sketch", _BIN),  # transforms/dedup/shingles.py; None: no word in it
+        ("text_bands", _BIN),
+        ("image_hash", _BIN),  # transforms/dedup/spectrum.py; None: nothing to compare
+        ("audio_hash", _BIN),
+    ),
+)
 
 DUPLICATES = _schema(
     ("key", _S),
@@ -70,7 +86,51 @@ DUPLICATES = _schema(
     ("source", _S),
     ("survivor_key", _S),
     ("survivor_source", _S),
-    ("evidence", _S),  # 'exact_content' or 'same_key'
+    ("evidence", _S),  # 'exact_content', 'same_key', or 'near: ' and how near each modality is (and 'via' which key)
+)
+
+MATCHES = _schema(
+    ("modality", _S),  # 'text', 'image' or 'audio'
+    ("key", _S),
+    ("source", _S),
+    ("split", _S),
+    ("other_key", _S),  # the earliest row of all that match
+    ("other_source", _S),
+    ("distance", _F64),  # share of differing bits; of texts 1 - Jaccard similarity
+    ("evidence", _S),  # the distance in words; 'chain': through rows between the two
+)
+
+AUGMENTED = _schema(
+    ("key", _S),  # '<key of the record>#aug<copy>'
+    ("source", _S),
+    ("split", _S),
+    ("group", _S),
+    ("subset", _S),
+    ("parent", _S),  # key of the record it is a variant of
+    ("copy", _I64),  # 1, 2, ...
+    ("ops", pa.list_(_S)),  # changes that were made, in order: JSON of the op's name and what it drew
+    ("content_digest", _S),
+    ("row_digest", _S),
+    ("captions", pa.list_(_S)),
+    ("meta", _S),  # the record's, untouched
+    ("labels", pa.map_(_S, _S)),  # the record's
+    ("segments", pa.list_(SEGMENT)),  # with the times they have in this `audio`
+    optional=(
+        ("span", pa.list_(_F64)),  # the record's
+        ("box", pa.list_(_F64)),
+        ("text", _S),
+        ("image", _BIN),
+        ("audio", _BIN),
+    ),
+)
+
+AGREEMENT = _schema(
+    ("key", _S),
+    ("source", _S),
+    ("split", _S),
+    ("row_digest", _S),
+    ("fold", _I64),  # which model judged it
+    ("cosines", pa.map_(_S, _F64)),  # 'image|text+audio' -> cosine of the picture with the fusion of text and sound
 )
 
 PUBLICATIONS = _schema(
@@ -103,4 +163,14 @@ def vectors_schema(dimension: int) -> pa.Schema:
     )
 
 
-TABLES = ("records", "rejects", "signatures", "duplicates", "vectors", "publications")
+TABLES = (
+    "records",
+    "rejects",
+    "signatures",
+    "duplicates",
+    "matches",
+    "augmented",
+    "agreement",
+    "vectors",
+    "publications",
+)

@@ -12,19 +12,12 @@ import numpy as np
 
 from infra.digest import generator
 from pipelines.demo.captions import write_captions
-from pipelines.demo.defects import (
-    AUDIO_DEFECTS,
-    DEFECTS,
-    IMAGE_DEFECTS,
-    TEXT_DEFECTS,
-    spoil_file,
-    spoil_picture,
-    spoil_sound,
-    spoil_text,
-)
+from pipelines.demo.defects import DEFECTS
 from pipelines.demo.render import PictureFormat, encode_picture, render
 from pipelines.demo.scenes import Scene, draw_scene
 from pipelines.demo.sonify import AudioFormat, encode_sound, sonify
+from pipelines.demo.spoil_media import AUDIO_DEFECTS, IMAGE_DEFECTS, spoil_file, spoil_picture, spoil_sound
+from pipelines.demo.spoil_text import TEXT_DEFECTS, spoil_text
 
 K = TypeVar("K")
 
@@ -138,7 +131,7 @@ class Recipe:
     def _plain(self, index: int, defect: str | None) -> Record:
         scene = self._scene(index)
         text, *captions = write_captions(scene, self._rng(index, "captions"), self._difficulty)
-        spoilt = spoil_text(text, defect, self._rng(index, "spoil")) if defect in TEXT_DEFECTS else text
+        spoilt = spoil_text(text, defect, self._rng(index, "spoil"), scene) if defect in TEXT_DEFECTS else text
         return Record(
             index=index,
             defect=defect,
@@ -147,7 +140,7 @@ class Recipe:
             scene=scene,
             clean_text=text,
             text=spoilt,
-            captions=() if defect == "empty_text" else tuple(captions),
+            captions=() if defect in ("empty_text", "foreign_language") else tuple(captions),
             picture=self._picture(index, defect),
             sound=self._sound(index, defect),
         )
@@ -196,7 +189,8 @@ class Recipe:
         rgb, _, _ = self._drawn_picture(twin)
         scale = rng.uniform(0.9, 1.1)
         scaled = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-        changed = cv2.convertScaleAbs(scaled, alpha=rng.uniform(0.94, 1.06), beta=rng.uniform(0, 6))
+        # never lighter: a white ground would burn out, and pass for a frame
+        changed = cv2.convertScaleAbs(scaled, alpha=rng.uniform(0.9, 0.98), beta=rng.uniform(0, 2))
         samples, rate_hz, _ = self._played_sound(twin)
         quieter = samples * np.float32(rng.uniform(0.6, 0.9))
         return replace(

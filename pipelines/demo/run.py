@@ -18,6 +18,7 @@ from infra.lake.shard import read_shard
 from infra.project import load_project
 from pipelines.demo.corpus import read_labels, write_corpus
 from pipelines.demo.defects import DEFECTS, expected
+from pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
 from pipelines.reindex import reindex
 from pipelines.report.page import write_page
 from pipelines.search import LiveIndex, open_live, read_query, record_texts
@@ -61,26 +62,26 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[
 
 
 def write_project(folder: Path) -> Path:
-    """Write the demo's project file."""
+    """Write the demo's project file, every detector turned on."""
     path = folder / "trichord.yaml"
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
-    path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source]}, sort_keys=False), encoding="utf-8")
+    project = {"lake": "lake", "sources": [source], "prepare": PREPARE}
+    path.write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
     return path
 
 
 def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
     """What was planted against what became of it, by defect."""
     labels = list(read_labels(corpus))
-    truth = expected(labels)
-    reasons: dict[str, str] = {}
-    for ref in workspace.table("rejects").shards().values():
-        rows = read_shard(workspace.storage, workspace.lake, ref, ["key", "reason"])
-        reasons |= dict(zip(rows["key"].to_pylist(), rows["reason"].to_pylist(), strict=True))
-    dropped: dict[str, str] = {}
-    for ref in workspace.table("duplicates").shards().values():
-        rows = read_shard(workspace.storage, workspace.lake, ref, ["key", "survivor_key"])
-        dropped |= dict(zip(rows["key"].to_pylist(), rows["survivor_key"].to_pylist(), strict=True))
+    truth = expected(labels, DEMO_REASONS)
+    reasons = {row["key"]: row["reason"] for row in _rows(workspace, "rejects", "key", "reason")}
+    dropped = {row["key"]: row["survivor_key"] for row in _rows(workspace, "duplicates", "key", "survivor_key")}
     twins = dropped | {survivor: key for key, survivor in dropped.items()}
+    changed = {
+        row["key"]: {change["op"] for change in row["changes"]}
+        for row in _rows(workspace, "records", "key", "changes")
+        if row["changes"]
+    }
     planted, found, fates = Counter[str](), Counter[str](), {}
     for label in labels:
         for defect in label["defects"]:
@@ -92,16 +93,24 @@ def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
             elif key in truth.duplicates:
                 fates[defect] = "duplicate"
                 found[defect] += key in twins
+            elif defect in MENDED_BY:
+                fates[defect] = f"mended: {MENDED_BY[defect]}"
+                found[defect] += MENDED_BY[defect] in changed.get(key, ())
             else:
                 fates[defect] = "kept"
                 found[defect] += key not in reasons
-    wrong = sum(key not in truth.rejects for key in reasons)
+    wrong = sum(not label["defects"] and label["key"] in reasons for label in labels)
     rows = [
         {"defect": name, "planted": planted[name], "found": found[name], "as": fates[name]}
         for name in DEFECTS
         if planted[name]
     ]
     return [*rows, {"defect": "(none)", "planted": 0, "found": wrong, "as": "rejected without a planted defect"}]
+
+
+def _rows(workspace: Workspace, table: str, *columns: str) -> Iterator[dict[str, Any]]:
+    for ref in workspace.table(table).shards().values():
+        yield from read_shard(workspace.storage, workspace.lake, ref, list(columns)).to_pylist()
 
 
 def alignment_table(workspace: Workspace) -> list[dict[str, Any]]:

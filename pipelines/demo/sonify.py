@@ -7,7 +7,7 @@
 | shape | timbre: an overtone rings along with the note, 2,100 to 6,700 Hz |
 | count | number of notes |
 | size | loudness, and how long a note rings |
-| background | pitch of the drone, 110 to 330 Hz |
+| background | pitch of the drone, 150 to 375 Hz: lower ones would pass for the hum of the mains |
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def sonify(scene: Scene, rng: np.random.Generator, difficulty: float) -> tuple[n
     length = int(rng.uniform(*DURATION_S) * rate)
     # Clipped so that the highest overtone stays below half the lowest rate.
     detune = 2 ** (0.16 * difficulty * float(np.clip(rng.normal(), -1.5, 1.5)))
-    drone_hz = 110 * 3 ** (tuple(BACKGROUNDS).index(scene.background) / (len(BACKGROUNDS) - 1)) * detune
+    drone_hz = 150 * 2.5 ** (tuple(BACKGROUNDS).index(scene.background) / (len(BACKGROUNDS) - 1)) * detune
     clip = _period(3)[_phase(drone_hz, rate, length)] * np.float32(0.22)
     for i, group in enumerate(scene.groups):
         if i and rng.random() < 0.6 * difficulty:

@@ -213,7 +213,7 @@ from transforms.chain import prepare_chain
 from transforms.op import run_chain
 from transforms.record import finish
 
-config = PrepareConfig()
+config = PrepareConfig.model_validate({"audio": {"max_silence": None}})
 bombs = [png(7_000, 7_000, 6, 8), png(20_000, 20_000, 0, 1)] * 2 + [None] * 4
 sounds = [quiet_flac(599, 48_000)] + [quiet_flac(599, 8_000, 8)] + [quiet_flac(599)] * 5 + [quiet_flac(7_200)]
 rows = tuple(Row(key=str(i), text="words") for i in range(8))

@@ -2,11 +2,97 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
 from infra.config import SourceBase
+from transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
+from transforms.batch import Batch
 from transforms.op import Op
+
+_MAX_SIDE = 1e6  # pixels; no picture that is decoded is larger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutRegions(Op):
+    """Cuts rows whose picture has regions with their own text into a row for each.
+
+    A region becomes `<key>#r0000`, numbered as the source lists them: its text, its `box` of the same raw picture, no
+    sound. A region that is malformed is refused, not left out. A row without a picture stays as it is.
+    """
+
+    version: ClassVar[int] = 1
+    fan_out: ClassVar[bool] = True
+
+    parents: Literal["keep", "drop"]
+    max_parts: int = MAX_PARTS
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "cut_regions"
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        if all(row.alignment == "{}" for row in batch.rows):
+            return batch
+        parts, taken = Parts(op=self.name), {(row.source, row.key) for row in batch.rows}
+        for i, row in enumerate(batch.rows):
+            regions = alignment_of(row).get("regions")
+            if not regions or batch.raw_images[i] is None:
+                parts.keep(batch, i)
+                continue
+            if not isinstance(regions, list):
+                parts.refuse(row, "regions_invalid", f"regions must be a list, not {type(regions).__name__}")
+                continue
+            if len(regions) > self.max_parts:
+                detail = f"{len(regions)} regions, at most {self.max_parts} parts are made"
+                parts.refuse(row, "too_many_parts", detail)
+                continue
+            bearer = clash(taken, row, (f"r{n:04d}" for n in range(len(regions))))
+            if bearer is not None:
+                parts.refuse(row, "regions_invalid", f"another row is named {bearer!r}, as one of the parts would be")
+                continue
+            self._cut(batch, i, regions, parts)
+        return parts.batch(batch)
+
+    def _cut(self, batch: Batch, at: int, regions: list[Any], parts: Parts) -> None:
+        row = batch.rows[at]
+        if self.parents == "drop":
+            parts.refuse(row, "replaced_by_parts", "its parts stand for it")
+        else:
+            parts.keep(batch, at)
+        for n, region in enumerate(regions):
+            text = region.get("text") if isinstance(region, Mapping) else None
+            part = replace(part_of(row, f"r{n:04d}", text if isinstance(text, str) else ""), span=None)
+            box, fault = _box(region)
+            if text is not None and not isinstance(text, str):
+                fault = f"text must be a string, not {type(text).__name__}"
+            if fault or box is None:
+                parts.refuse(part, "regions_invalid", fault)
+            else:
+                x, y = row.box[:2] if row.box is not None else (0.0, 0.0)
+                parts.add(replace(part, box=(x + box[0], y + box[1], box[2], box[3])), batch.raw_images[at], None)
+
+
+def _box(region: Any) -> tuple[tuple[float, float, float, float] | None, str]:
+    """The box of a region (x, y, width, height), or what is wrong with it."""
+    if not isinstance(region, Mapping):
+        return None, f"a region must be an object, not {type(region).__name__}"
+    box = region.get("box")
+    if not isinstance(box, list) or len(box) != 4:
+        return None, "box must be [x, y, w, h]"
+    for value in box:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_SIDE:
+            return None, f"box must hold numbers of pixels, not {str(value)[:50]!r}"
+    x, y, width, height = (float(value) for value in box)
+    if x < 0 or y < 0 or width <= 0 or height <= 0 or not math.isfinite(width * height):
+        return None, f"box [{x:g}, {y:g}, {width:g}, {height:g}] is no box in a picture"
+    return (x, y, width, height), ""
 
 
 def region_ops(source: SourceBase) -> tuple[Op, ...]:
     """The ops that cut rows of a source by region."""
-    del source
-    return ()
+    return (CutRegions(parents=source.parents),)

@@ -2,11 +2,168 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
 from infra.config import AlignConfig
-from transforms.op import Op
+from infra.errors import ConfigError
+from transforms.align.shift import constant_shift, shifted
+from transforms.align.sphinx import SphinxAligner
+from transforms.align.transcript import Token, tokens_of
+from transforms.align.words import Aligner, Alignment
+from transforms.batch import Batch, Row, Segment, Waveform
+from transforms.clean.notes import change, labelled
+from transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
+from transforms.media import resample
+from transforms.op import Op, Threshold
+
+_SURE = 0.8  # a probability of the text's language that is believed; short English texts get less for others
 
 
-def speech_ops(config: AlignConfig) -> tuple[Op, ...]:
-    """The ops that align speech with its transcript."""
-    del config
-    return ()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechAlign(Op):
+    """Aligns what is said with the row's text.
+
+    Rows without text, without sound, or whose sound is not speech get no score. Measures `speech_score` (agreement of
+    transcript and sound, in [0, 1]), `speech_coverage` (share of the speech that the words account for) and
+    `speech_rate_wps` (words in a second of speech). `Row.segments` become the words with their times and scores;
+    segments that the source gave stay, with scores, and are shifted where all are late or early by the same time. What
+    cannot be aligned for its size or language is labelled `speech_skipped`.
+    """
+
+    version: ClassVar[int] = 1
+
+    aligner: Aligner
+    min_speech_s: float
+    min_speech_share: float
+    min_words: int
+    max_words: int
+    max_s: float
+    max_shift_s: float
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "speech_align"
+
+    def settings(self) -> dict[str, Any]:
+        """With what aligns and what finds speech."""
+        bounds = ("min_speech_s", "min_speech_share", "min_words", "max_words", "max_s", "max_shift_s")
+        found = {name: getattr(self, name) for name in bounds}
+        return found | {"aligner": self.aligner.settings(), "libraries": VAD_LIBRARIES}
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        rows, measured = list(batch.rows), [dict[str, float]() for _ in batch.rows]
+        for i, (row, wave, scores) in enumerate(zip(batch.rows, batch.waves, batch.scores, strict=True)):
+            tokens = _transcript(row)
+            if wave is None or len(tokens) < self.min_words:
+                continue
+            if len(tokens) > self.max_words:
+                rows[i] = labelled(row, "speech_skipped", f"more than {self.max_words} words")
+            elif (foreign := self._foreign(row, scores)) is not None:
+                rows[i] = labelled(row, "speech_skipped", f"language {foreign}")
+            elif wave.duration_s > self.max_s:
+                rows[i] = labelled(row, "speech_skipped", f"longer than {self.max_s:g} s")
+            else:
+                speech_s = _speech_s(wave, scores)
+                # an earlier op's share is of the sound as it came: a trimmed sneeze is all "speech"
+                share = scores.get("audio_speech_share", speech_s / max(wave.duration_s, 1e-3))
+                if speech_s >= max(self.min_speech_s, 1e-3) and share >= self.min_speech_share:
+                    rows[i], measured[i] = self._aligned(row, wave, tokens, speech_s)
+        return replace(batch, rows=tuple(rows)).with_scores(measured)
+
+    def _foreign(self, row: Row, scores: Mapping[str, float]) -> str | None:
+        """The text's language where an earlier op is sure that it is none of the aligner's."""
+        language = dict(row.labels).get("text_language")
+        if language is None or not self.aligner.languages or language in self.aligner.languages:
+            return None
+        return language if scores.get("text_language_score", 0.0) >= _SURE else None
+
+    def _aligned(
+        self, row: Row, wave: Waveform, tokens: Sequence[Token], speech_s: float
+    ) -> tuple[Row, dict[str, float]]:
+        found = self.aligner(wave, tokens)
+        measured = {"speech_score": 0.0, "speech_coverage": 0.0, "speech_rate_wps": len(tokens) / speech_s}
+        if found is None:
+            return row, measured
+        measured |= {"speech_score": found.score, "speech_coverage": min(1.0, found.spoken_s / speech_s)}
+        if not row.segments:
+            words = tuple(
+                Segment(start_s=word.span[0], end_s=word.span[1], text=word.text, score=word.score)
+                for word in found.words
+                if word.span is not None
+            )
+            return replace(row, segments=words), measured
+        return self._with_given(row, found, wave.duration_s), measured
+
+    def _with_given(self, row: Row, found: Alignment, duration_s: float) -> Row:
+        """The row with the source's own segments scored, and shifted where that is called for."""
+        counts = [len(tokens_of(segment.text)) for segment in row.segments]
+        offset = constant_shift(row.segments, counts, found.words, self.max_shift_s)
+        segments = shifted(row.segments, counts, found.words, offset, duration_s)
+        if offset:
+            first, last = _times(row.segments), _times(segments)
+            noted = change(self.name, "segments", first, f"{last} (all by {-offset:+.2f} s)")
+            row = replace(row, changes=(*row.changes, noted))
+        return replace(row, segments=segments)
+
+
+def _times(segments: Sequence[Segment]) -> str:
+    return ", ".join(f"{segment.start_s:.2f}-{segment.end_s:.2f}" for segment in segments[:20])
+
+
+def _transcript(row: Row) -> tuple[Token, ...]:
+    """The words of the row's segments where the source gave some, else of its text."""
+    if row.segments:
+        return tuple(token for segment in row.segments for token in tokens_of(segment.text))
+    return tokens_of(row.text) if row.text else ()
+
+
+def _speech_s(wave: Waveform, scores: Mapping[str, float]) -> float:
+    """Seconds of speech: as an earlier op measured it, else by voice activity detection."""
+    if "audio_speech_s" in scores:
+        return scores["audio_speech_s"]
+    if "audio_speech_share" in scores:
+        return scores["audio_speech_share"] * wave.duration_s
+    heard = wave if wave.rate_hz == RATE_HZ else resample(wave, RATE_HZ)
+    return sum(end - start for start, end in speech_spans(heard.samples))
+
+
+def speech_ops(config: AlignConfig, aligner: Aligner | None = None) -> tuple[Op, ...]:
+    """The ops that align speech with its transcript.
+
+    Args:
+        config: with `speech: ctc`, an aligner must be given.
+        aligner: takes the place of the embedded one; for CTC `transforms.align.ctc.CtcAligner`, whose model `pipelines`
+            loads.
+
+    Raises:
+        ConfigError: CTC without an aligner.
+    """
+    if config.speech == "off":
+        return ()
+    if aligner is None and config.speech == "ctc":
+        raise ConfigError(
+            "align.speech: ctc needs a model that is loaded, and none was handed to this chain.\n"
+            "Use align.speech: pocketsphinx, or run a command that loads align.ctc_model."
+        )
+    measure = SpeechAlign(
+        aligner=SphinxAligner() if aligner is None else aligner,
+        min_speech_s=config.min_speech_s,
+        min_speech_share=config.min_speech_share,
+        min_words=config.min_words,
+        max_words=config.max_words,
+        max_s=config.max_s,
+        max_shift_s=config.max_shift_s,
+    )
+    limits: list[Op] = []
+    if config.min_speech_score is not None:
+        limits.append(Threshold(score="speech_score", reason="speech_mismatch", least=config.min_speech_score))
+    if config.min_speech_coverage is not None:
+        limits.append(Threshold(score="speech_coverage", reason="speech_uncovered", least=config.min_speech_coverage))
+    least, most = config.min_speech_rate_wps, config.max_speech_rate_wps
+    if least is not None or most is not None:
+        limits.append(Threshold(score="speech_rate_wps", reason="speech_rate", least=least, most=most))
+    return (measure, *limits)

@@ -1,12 +1,175 @@
-"""By time: long sounds cut at segment borders."""
+"""By time: long sounds cut at segment borders, text and pictures with times joined by overlap."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
 from infra.config import SourceBase
+from transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
+from transforms.align.subtitles import (
+    SUBTITLE_LIBRARIES,
+    Cue,
+    SegmentsError,
+    cues_of,
+    number,
+    parse_segments,
+)
+from transforms.batch import Batch, Row, Segment
 from transforms.op import Op
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture with its times, and its bytes; None where the source has none under that name."""
+
+    cue: Cue
+    raw: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutTime(Op):
+    """Cuts rows with segments, or with pictures that have times, into one row each.
+
+    A segment becomes `<key>#t0000`, numbered as the source lists them: its text, its `span` of the same raw sound, and
+    the timed picture that overlaps it most (the earlier one of equals), else the row's own. A timed picture that no
+    segment takes becomes `<key>#p0000` with its `span` of the sound. A part whose times make no sense is refused, not
+    left out. A row without sound and timed pictures has nothing to cut and stays as it is. Rows that are kept bear the
+    segments in `Row.segments`.
+    """
+
+    version: ClassVar[int] = 1
+    fan_out: ClassVar[bool] = True
+
+    parents: Literal["keep", "drop"]
+    max_parts: int = MAX_PARTS
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "cut_time"
+
+    def settings(self) -> dict[str, Any]:
+        """With the libraries that read subtitles."""
+        return Op.settings(self) | {"libraries": SUBTITLE_LIBRARIES}
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        if all(row.alignment == "{}" for row in batch.rows):
+            return batch
+        parts, taken = Parts(op=self.name), {(row.source, row.key) for row in batch.rows}
+        for i, row in enumerate(batch.rows):
+            try:
+                cues, pictures = _timed(row, batch.attachments[i] or {})
+            except SegmentsError as error:
+                parts.refuse(row, "segments_invalid", str(error))
+                continue
+            if not (cues or pictures) or (batch.raw_audios[i] is None and not pictures):
+                parts.keep(batch, i)
+                continue
+            self._cut(batch, i, cues, pictures, parts, taken)
+        return parts.batch(batch)
+
+    def _cut(
+        self,
+        batch: Batch,
+        at: int,
+        cues: Sequence[Cue],
+        pictures: Sequence[_Picture],
+        parts: Parts,
+        taken: set[tuple[str, str]],
+    ) -> None:
+        row = batch.rows[at]
+        partners = [_partner(cue, pictures) for cue in cues]
+        alone = [i for i in range(len(pictures)) if i not in set(partners)]
+        if len(cues) + len(alone) > self.max_parts:
+            detail = f"{len(cues)} segments and {len(alone)} pictures, at most {self.max_parts} parts are made"
+            parts.refuse(row, "too_many_parts", detail)
+            return
+        names = [f"t{i:04d}" for i in range(len(cues))] + [f"p{i:04d}" for i in alone]
+        bearer = clash(taken, row, names)
+        if bearer is not None:
+            parts.refuse(row, "segments_invalid", f"another row is named {bearer!r}, as one of the parts would be")
+            return
+        self._keep_parent(batch, at, cues, parts)
+        audio = batch.raw_audios[at]
+        for cue, partner, name in zip(cues, partners, names, strict=False):
+            image = batch.raw_images[at] if partner is None else pictures[partner].raw
+            part = replace(part_of(row, name, cue.text), box=None if partner is not None else row.box)
+            _add(parts, part, cue, image, audio)
+        for i in alone:
+            part = part_of(row, f"p{i:04d}", "")
+            if pictures[i].raw is None:
+                parts.refuse(part, "picture_missing", "the source has no file for this picture")
+            else:
+                _add(parts, replace(part, box=None), pictures[i].cue, pictures[i].raw, audio)
+
+    def _keep_parent(self, batch: Batch, at: int, cues: Sequence[Cue], parts: Parts) -> None:
+        row = batch.rows[at]
+        # a dropped row that still has regions to cut goes when they are cut
+        if self.parents == "drop" and not (alignment_of(row).get("regions") and batch.raw_images[at] is not None):
+            parts.refuse(row, "replaced_by_parts", "its parts stand for it")
+            return
+        said = tuple(Segment(start_s=cue.start_s, end_s=cue.end_s, text=cue.text) for cue in cues if not cue.fault)
+        parts.keep(batch, at, replace(row, segments=said))
+        parts.attachments[-1] = None  # read; nothing behind this op needs the files
+
+
+def _add(parts: Parts, part: Row, cue: Cue, image: bytes | None, audio: bytes | None) -> None:
+    if cue.fault:
+        parts.refuse(part, "segments_invalid", cue.fault)
+    elif image is None and audio is None and part.text is None:
+        parts.refuse(part, "segments_invalid", "neither text, picture nor sound")
+    else:
+        parts.add(replace(part, span=_within(part.span, cue)), image, audio)
+
+
+def _within(span: tuple[float, float] | None, cue: Cue) -> tuple[float, float]:
+    """A cue's times in the whole sound; those of a row that is itself a part count from its start."""
+    start = span[0] if span is not None else 0.0
+    return (start + cue.start_s, start + cue.end_s)
+
+
+def _partner(cue: Cue, pictures: Sequence[_Picture]) -> int | None:
+    """The picture that overlaps a segment most, the earlier one of equals; None where none does."""
+    if cue.fault or not pictures:
+        return None
+    starts = np.array([picture.cue.start_s for picture in pictures])
+    usable = np.array([picture.raw is not None and not picture.cue.fault for picture in pictures])
+    overlap = np.minimum([picture.cue.end_s for picture in pictures], cue.end_s) - np.maximum(starts, cue.start_s)
+    overlap[~usable] = 0
+    most = overlap.max()
+    if not most > 0:
+        return None
+    return int(min(np.flatnonzero(overlap == most), key=lambda i: (starts[i], i)))
+
+
+def _timed(row: Row, files: Mapping[str, bytes]) -> tuple[tuple[Cue, ...], tuple[_Picture, ...]]:
+    """A row's segments and its pictures with times.
+
+    Raises:
+        SegmentsError: they are malformed.
+    """
+    alignment = alignment_of(row)
+    if "segments" in alignment:
+        cues = cues_of(alignment["segments"])
+    elif "segments" in files:
+        cues = parse_segments(files["segments"], str(alignment.get("segments_format", "")))
+    else:
+        cues = ()
+    listed = alignment.get("pictures", [])
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise SegmentsError("pictures must be a list of objects")
+    pictures = []
+    for i, item in enumerate(listed):
+        times = [number(item.get(name), f"pictures[{i}].{name}") for name in ("start_s", "end_s")]
+        pictures.append(_Picture(Cue(times[0], times[1], ""), files.get(str(item.get("attachment")))))
+    return cues, tuple(pictures)
 
 
 def time_ops(source: SourceBase) -> tuple[Op, ...]:
     """The ops that cut rows of a source by time."""
-    del source
-    return ()
+    return (CutTime(parents=source.parents),)

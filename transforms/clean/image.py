@@ -1,27 +1,35 @@
-"""Pictures: decoding to canonical size, shape and sharpness."""
+"""Pictures: decoding to canonical size, shape, exposure, noise, frames and sharpness."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import cv2
+import numpy as np
 
 from infra.config import ImageConfig
-from transforms.batch import Batch, Image
+from transforms.batch import Batch, Image, Row
+from transforms.clean import exposure, notes
+from transforms.clean.sharpness import EdgeMap, edge_map
 from transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
 from transforms.op import Op, Threshold
+
+_MIN_CROPPED_SIDE = 16  # pixels of canonical size: a crop never leaves less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDecode(Op):
-    """Decodes raw pictures, measures them as they came, and shrinks them so that the longer side is at most `side`.
+    """Decodes raw pictures, cuts out the row's box, measures them as they came, and shrinks them to canonical size.
 
-    All in one op, so that a batch never holds more than one picture of full size. Measures `image_min_side` (pixels of
-    the shorter side) and `image_aspect` (longer over shorter side).
+    All in one op, so that a batch never holds more than one picture of full size; rows of one raw picture share its
+    decoding. A box is clipped to the picture; one outside it is `region_outside`. Measures `image_min_side` (pixels of
+    the shorter side), `image_aspect` (longer over shorter side) and `image_noise` (see `exposure.noise`). Afterwards
+    the longer side is at most `side`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     max_bytes: int
     max_pixels: int
@@ -38,66 +46,216 @@ class ImageDecode(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        images, measured, refused = list(batch.images), [dict[str, float]() for _ in batch.rows], {}
-        for i, raw in enumerate(batch.raw_images):
-            if raw is None:
-                continue
+        rows, images = list(batch.rows), list(batch.images)
+        measured, refused = [dict[str, float]() for _ in batch.rows], dict[int, tuple[str, str]]()
+        for raw, sharing in _pictures(batch):
             try:
-                images[i], measured[i] = self._decoded(raw)
+                whole = decode_image(raw, max_pixels=self.max_pixels, max_bytes=self.max_bytes)
             except MediaError as error:
-                refused[i] = (error.reason, error.detail)
-        decoded = replace(batch, images=tuple(images), raw_images=(None,) * len(batch))
+                refused |= dict.fromkeys(sharing, (error.reason, error.detail))
+                continue
+            for i in sharing:
+                part = whole
+                if (box := rows[i].box) is not None:
+                    found = _clipped(box, whole)
+                    if found is None:
+                        height, width = whole.shape[:2]
+                        refused[i] = ("region_outside", f"box {box} of a picture of {width} × {height} pixels")
+                        continue
+                    (left, top, right, bottom), rows[i] = found, _noted(rows[i], found)
+                    part = whole[top:bottom, left:right]
+                short, long = sorted(part.shape[:2])
+                measured[i] = {
+                    "image_min_side": float(short),
+                    "image_aspect": long / short,
+                    "image_noise": exposure.noise(part),
+                }
+                images[i] = np.ascontiguousarray(shrink_image(part, self.side))
+        decoded = replace(batch, rows=tuple(rows), images=tuple(images), raw_images=(None,) * len(batch))
         return decoded.with_scores(measured).reject(refused, self.name)
 
-    def _decoded(self, raw: bytes) -> tuple[Image, dict[str, float]]:
-        rgb = decode_image(raw, max_pixels=self.max_pixels, max_bytes=self.max_bytes)
-        short, long = sorted(rgb.shape[:2])
-        return shrink_image(rgb, self.side), {"image_min_side": float(short), "image_aspect": long / short}
+
+def _pictures(batch: Batch) -> Iterator[tuple[bytes, list[int]]]:
+    """Each raw picture once, with the positions of the rows that share the very object."""
+    sharing: dict[int, list[int]] = {}
+    for i, raw in enumerate(batch.raw_images):
+        if raw is not None:
+            sharing.setdefault(id(raw), []).append(i)
+    for positions in sharing.values():
+        raw = batch.raw_images[positions[0]]
+        if raw is not None:
+            yield raw, positions
 
 
-def sharpness(rgb: Image, side: int) -> float:
-    """Variance of the Laplacian of the picture's grey values at canonical size.
-
-    It means nothing across sizes (FACTS: 3.3 to 140 for one picture), so smaller pictures are enlarged (bicubic) and
-    larger ones shrunk until the longer side is `side`. Pech-Pacheco et al., "Diatom autofocusing in brightfield
-    microscopy", ICPR 2000.
-    """
-    rgb = shrink_image(rgb, side)
+def _clipped(box: tuple[float, float, float, float], rgb: Image) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom in whole pixels inside the picture; None where nothing is left."""
     height, width = rgb.shape[:2]
-    if max(height, width) < side:
-        scale = side / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
-    edges = cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_16S)
-    return float(cv2.meanStdDev(edges)[1].item() ** 2)
+    x, y, w, h = box
+    if not all(map(math.isfinite, box)):
+        return None
+    left, right = (min(max(round(at), 0), width) for at in (x, x + w))
+    top, bottom = (min(max(round(at), 0), height) for at in (y, y + h))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _noted(row: Row, cut: tuple[int, int, int, int]) -> Row:
+    """The row, with a change where the box reached beyond the picture."""
+    x, y, w, h = row.box or (0.0, 0.0, 0.0, 0.0)
+    left, top, right, bottom = cut
+    if max(abs(left - x), abs(top - y), abs(right - x - w), abs(bottom - y - h)) < 1:
+        return row
+    before, after = f"{x:g},{y:g},{w:g},{h:g}", f"{left},{top},{right - left},{bottom - top}"
+    return notes.with_changes(row, [notes.change("image_decode", "box", before, after)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSharpness(Op):
-    """Measures `image_sharpness` of decoded pictures."""
+class ImageMeasure(Op):
+    """Measures decoded pictures from one grey copy of each; by policy cuts a frame off first.
+
+    Scores: `image_border` (share of the picture that is a uniform frame), `image_contrast`, `image_dark`,
+    `image_bright` (see `exposure`), `image_sharpness` (edge widths along the longer side) and `image_blurred_share`
+    (blurred tiles over tiles with edges). Where a tile is blurred, the label `image_blur_map` says which.
+    """
 
     version: ClassVar[int] = 1
 
-    side: int
+    tiles: int
+    min_sharpness: float
+    crop_border: float | None  # a larger frame is cut off; None: never
 
     @property
     def name(self) -> str:
         """The op's name."""
-        return "image_sharpness"
+        return "image_measure"
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        return batch.with_scores(
-            [{} if rgb is None else {"image_sharpness": sharpness(rgb, self.side)} for rgb in batch.images]
-        )
+        rows, images, measured = list(batch.rows), list(batch.images), [dict[str, float]() for _ in batch.rows]
+        for i, rgb in enumerate(batch.images):
+            if rgb is None:
+                continue
+            grey = exposure.grey_of(rgb)
+            inside = exposure.frame(grey)
+            border = 1 - _area(inside) / grey.size
+            if self.crop_border is not None and border > self.crop_border and (cut := _cut(rgb, inside)) is not None:
+                images[i], rows[i] = cut, _cropped(rows[i], self.name, rgb, inside)
+                grey = exposure.grey_of(cut)
+            edges = edge_map(grey, self.tiles)
+            share = edges.blurred_share(self.min_sharpness)
+            measured[i] = exposure.exposure(grey) | {
+                "image_border": border,
+                "image_sharpness": edges.whole,
+                "image_blurred_share": share,
+            }
+            rows[i] = _mapped(rows[i], edges, self.min_sharpness, share)
+        return replace(batch, rows=tuple(rows), images=tuple(images)).with_scores(measured)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSharpRegion(Op):
+    """Crops pictures of which more than `max_blurred_share` is blurred to their largest sharp rectangle.
+
+    Only if that keeps `min_sharp_share` of the picture; then `image_blurred_share` and the map are those of the crop.
+    What cannot be cropped stays, and its score with it.
+    """
+
+    version: ClassVar[int] = 1
+
+    tiles: int
+    min_sharpness: float
+    max_blurred_share: float
+    min_sharp_share: float
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "image_sharp_region"
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        rows, images, measured = list(batch.rows), list(batch.images), [dict[str, float]() for _ in batch.rows]
+        for i, (rgb, scores) in enumerate(zip(batch.images, batch.scores, strict=True)):
+            if rgb is None or scores.get("image_blurred_share", 0.0) <= self.max_blurred_share:
+                continue
+            region = edge_map(exposure.grey_of(rgb), self.tiles).sharp_region(self.min_sharpness)
+            height, width = rgb.shape[:2]
+            top, left, bottom, right = (
+                round(edge * length / self.tiles)
+                for edge, length in zip(region, (height, width, height, width), strict=True)
+            )
+            inside = top, left, bottom, right
+            cut = _cut(rgb, inside)
+            if cut is None or _area(inside) < self.min_sharp_share * height * width:
+                continue
+            images[i], rows[i] = cut, _cropped(rows[i], self.name, rgb, inside)
+            edges = edge_map(exposure.grey_of(cut), self.tiles)
+            share = edges.blurred_share(self.min_sharpness)
+            measured[i] = {"image_blurred_share": share}
+            rows[i] = _mapped(rows[i], edges, self.min_sharpness, share)
+        return replace(batch, rows=tuple(rows), images=tuple(images)).with_scores(measured)
+
+
+def _area(inside: tuple[int, int, int, int]) -> int:
+    top, left, bottom, right = inside
+    return (bottom - top) * (right - left)
+
+
+def _cut(rgb: Image, inside: tuple[int, int, int, int]) -> Image | None:
+    """The part of a picture, or None where it is too small."""
+    top, left, bottom, right = inside
+    if min(bottom - top, right - left) < _MIN_CROPPED_SIDE:
+        return None
+    return np.ascontiguousarray(rgb[top:bottom, left:right])
+
+
+def _cropped(row: Row, op: str, rgb: Image, inside: tuple[int, int, int, int]) -> Row:
+    """The row, with the crop noted as x, y, width, height in pixels of canonical size."""
+    top, left, bottom, right = inside
+    before, after = f"0,0,{rgb.shape[1]},{rgb.shape[0]}", f"{left},{top},{right - left},{bottom - top}"
+    return notes.with_changes(row, [notes.change(op, "image", before, after)])
+
+
+def _mapped(row: Row, edges: EdgeMap, least: float, share: float) -> Row:
+    """The row, labelled with its blur map where a tile is blurred."""
+    text = edges.text(least) if share else None
+    return row if text is None and not row.labels else notes.labelled(row, "image_blur_map", text)
 
 
 def image_ops(config: ImageConfig) -> tuple[Op, ...]:
-    """The ops on pictures, in order."""
-    return (
+    """The ops on pictures, in order; a threshold without a value is left out."""
+    least = config.min_sharpness or 0.0
+    cropping = config.borders == "crop"
+    ops: list[Op | None] = [
         ImageDecode(max_bytes=config.max_bytes, max_pixels=config.max_pixels, side=config.side),
         Threshold(score="image_min_side", reason="image_too_small", least=config.min_side),
         Threshold(score="image_aspect", reason="image_aspect", most=config.max_aspect),
-        ImageSharpness(side=config.side),
-        Threshold(score="image_sharpness", reason="image_blurred", least=config.min_sharpness),
-    )
+        _at_most("image_noise", "image_noisy", config.max_noise),
+        ImageMeasure(
+            tiles=config.sharpness_tiles, min_sharpness=least, crop_border=config.max_border if cropping else None
+        ),
+        _at_most("image_border", "image_border", config.max_border if config.borders == "reject" else None),
+        _at_least("image_contrast", "image_blank", config.min_contrast),
+        _at_most("image_dark", "image_dark", config.max_dark),
+        _at_most("image_bright", "image_bright", config.max_bright),
+        _at_least("image_sharpness", "image_blurred", config.min_sharpness),
+    ]
+    if config.partial_blur == "crop":
+        ops.append(
+            ImageSharpRegion(
+                tiles=config.sharpness_tiles,
+                min_sharpness=least,
+                max_blurred_share=config.max_blurred_share,
+                min_sharp_share=config.min_sharp_share,
+            )
+        )
+    if config.partial_blur != "keep":
+        ops.append(_at_most("image_blurred_share", "image_partly_blurred", config.max_blurred_share))
+    return tuple(op for op in ops if op is not None)
+
+
+def _at_least(score: str, reason: str, value: float | None) -> Threshold | None:
+    return None if value is None else Threshold(score=score, reason=reason, least=value)
+
+
+def _at_most(score: str, reason: str, value: float | None) -> Threshold | None:
+    return None if value is None else Threshold(score=score, reason=reason, most=value)

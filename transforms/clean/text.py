@@ -1,28 +1,149 @@
-"""Text: one spelling of the same characters, and its length."""
+"""Text: mended, one spelling of the same characters, measured."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import ftfy
 
 from infra.config import TextConfig
-from transforms.batch import Batch, Row
+from transforms.batch import Batch, Change, Row
+from transforms.clean import notes
+from transforms.clean.language import TextLanguage
+from transforms.clean.markup import strip_markup
+from transforms.clean.pii import TextPii
+from transforms.clean.spelling import TextSpelling
 from transforms.op import Op, Threshold
 
 # Invisible characters without a use inside a sentence: controls (but white space), soft hyphen, zero-width space, word
-# joiner, byte-order mark, direction overrides, lone surrogates. Joiners (U+200C, U+200D) shape scripts and emoji: kept.
+# joiner, byte-order mark, marks, overrides and isolates of direction, lone surrogates. Joiners (U+200C, U+200D) shape
+# scripts and emoji: kept.
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff]"
 )
+# Of ftfy, only what undoes a wrong decoding: quotes, ligatures, widths and line breaks are the author's.
+_MOJIBAKE = ftfy.TextFixerConfig(
+    unescape_html=False,
+    replace_lossy_sequences=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    uncurl_quotes=False,
+    fix_line_breaks=False,
+    remove_control_chars=False,
+    normalization=None,
+    explain=False,
+)
+_MENDED_CHARS = 100_000  # longer texts are not mended
+_SYMBOLS = frozenset("#%&*@/\\_§†‡•")  # beside Unicode's symbols
+_SYMBOL_KINDS = frozenset(("Sm", "Sc", "Sk", "So", "Co", "Cn"))
+_RUN = re.compile(r"(\S)\1{9,}")
+_GRAM = 5  # words that must come again in the same order to count as repeated
+_CHARACTER_GRAM, _LONGEST_WORD = 12, 40  # characters, where a script or a hostile text has no blanks
+
+
+def mend_encoding(text: str) -> str:
+    """The text with mojibake decoded again, where that is sure, and without terminal escapes (ftfy)."""
+    return text if text.isascii() and "\x1b" not in text else ftfy.fix_text(text, _MOJIBAKE)
 
 
 def normalize(text: str) -> str:
     """NFC, without invisible characters, white space folded to single blanks."""
+    text = _INVISIBLE.sub("", text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    return " ".join(_INVISIBLE.sub("", text).split())
+    return " ".join(text.split())
+
+
+def symbol_ratio(text: str) -> float:
+    """Share of symbols (mathematical, currency, pictures, `#%&*@/_` …) among the characters that are no blanks."""
+    counts = Counter(text)
+    blanks = sum(n for letter, n in counts.items() if letter.isspace())
+    symbols = sum(
+        n for letter, n in counts.items() if letter in _SYMBOLS or unicodedata.category(letter) in _SYMBOL_KINDS
+    )
+    return symbols / max(1, len(text) - blanks)
+
+
+def repetition(text: str) -> float:
+    """Share of the text's characters that repeat: in runs of one character or in 5 words said before in that order.
+
+    After the rules on duplicate n-grams of Rae et al., "Scaling language models" (Gopher), 2021, appendix A.1. Texts
+    without blanks are read by 12 characters.
+    """
+    units, size = text.split(), _GRAM
+    if max(map(len, units), default=0) > _LONGEST_WORD:
+        units, size = list("".join(units)), _CHARACTER_GRAM
+    runs = sum(len(run[0]) for run in _RUN.finditer(text)) if len(text) >= 10 else 0
+    seen: set[tuple[str, ...]] = set()
+    marked = 0  # units up to which the text is counted
+    repeated = 0
+    for i in range(len(units) - size + 1):
+        gram = tuple(units[i : i + size])
+        if gram in seen:
+            repeated += sum(len(unit) for unit in units[max(marked, i) : i + size])
+            marked = i + size
+        seen.add(gram)
+    return max(runs / max(1, len(text)), repeated / max(1, sum(map(len, units))))
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoding(Op):
+    """Mends the encoding of text and captions."""
+
+    version: ClassVar[int] = 1
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "text_encoding"
+
+    def settings(self) -> dict[str, Any]:
+        """With the library that mends."""
+        return {"libraries": {"ftfy": version("ftfy")}}
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        return replace(batch, rows=tuple(_rewritten(row, self.name, mend_encoding) for row in batch.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class TextMarkup(Op):
+    """Takes HTML off text and captions."""
+
+    version: ClassVar[int] = 1
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "text_markup"
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        return replace(batch, rows=tuple(_rewritten(row, self.name, strip_markup) for row in batch.rows))
+
+
+def _rewritten(row: Row, op: str, mend: Callable[[str], str]) -> Row:
+    """The row with mended wordings, each change recorded."""
+    before = (row.text or "", *row.captions)
+    after = tuple(mend(wording) if len(wording) <= _MENDED_CHARS else wording for wording in before)
+    if before == after:
+        return row
+    row = replace(row, text=after[0] or None, captions=after[1:])
+    return notes.with_changes(row, _changes(op, before, after))
+
+
+def _changes(op: str, before: Sequence[str], after: Sequence[str]) -> list[Change]:
+    """What changed in the text and the captions."""
+    fields = ("text", *(f"captions[{i}]" for i in range(len(before) - 1)))
+    triples = zip(fields, before, after, strict=True)
+    return [notes.change(op, field, old, new) for field, old, new in triples if old != new]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +151,10 @@ class TextNormalize(Op):
     """Normalises text and captions; empty ones count as absent. A row that then holds nothing is rejected.
 
     Captions are *other* wordings: repeated ones and those equal to the text are dropped, and where the text is absent
-    the first caption takes its place.
+    the first caption takes its place. Recorded are the wordings that changed in themselves.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def name(self) -> str:
@@ -42,7 +163,7 @@ class TextNormalize(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        rows = tuple(_normalized(row) for row in batch.rows)
+        rows = tuple(_normalized(row, self.name) for row in batch.rows)
         media = zip(batch.raw_images, batch.raw_audios, batch.images, batch.waves, strict=True)
         refused = {
             i: ("row_empty", "no text is left after normalising, and there is no image or audio")
@@ -52,36 +173,64 @@ class TextNormalize(Op):
         return replace(batch, rows=rows).reject(refused, self.name)
 
 
-def _normalized(row: Row) -> Row:
-    wordings = [normalize(wording) for wording in (row.text or "", *row.captions)]
+def _normalized(row: Row, op: str) -> Row:
+    before = [row.text or "", *row.captions]
+    wordings = [normalize(wording) for wording in before]
     text, *others = dict.fromkeys(filter(None, wordings)) or (None,)
-    if text == row.text and tuple(others) == row.captions:
+    captions = tuple(other for other in others if other)
+    if text == row.text and captions == row.captions:
         return row
-    return replace(row, text=text, captions=tuple(other for other in others if other))
+    return notes.with_changes(replace(row, text=text, captions=captions), _changes(op, before, wordings))
 
 
 @dataclass(frozen=True, slots=True)
-class TextLength(Op):
-    """Measures `text_chars`, the text's length in characters."""
+class TextMeasure(Op):
+    """Measures the text: `text_chars` (its length), `text_symbol_ratio` and `text_repetition`."""
 
     version: ClassVar[int] = 1
 
     @property
     def name(self) -> str:
         """The op's name."""
-        return "text_length"
+        return "text_measure"
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        texts = (row.text for row in batch.rows)
-        return batch.with_scores([{} if text is None else {"text_chars": float(len(text))} for text in texts])
+        return batch.with_scores([{} if row.text is None else _measured(row.text) for row in batch.rows])
+
+
+def _measured(text: str) -> dict[str, float]:
+    return {
+        "text_chars": float(len(text)),
+        "text_symbol_ratio": symbol_ratio(text),
+        "text_repetition": repetition(text),
+    }
 
 
 def text_ops(config: TextConfig) -> tuple[Op, ...]:
-    """The ops on text, in order."""
-    return (
+    """The ops on text, in order; a threshold without a value, and what is switched off, is left out."""
+    ops: list[Op] = []
+    if config.repair_encoding:
+        ops.append(TextEncoding())
+    if config.strip_markup:
+        ops.append(TextMarkup())
+    ops += [
         TextNormalize(),
-        TextLength(),
+        TextMeasure(),
         Threshold(score="text_chars", reason="text_too_short", least=config.min_chars),
         Threshold(score="text_chars", reason="text_too_long", most=config.max_chars),
-    )
+    ]
+    if config.max_symbol_ratio is not None:
+        ops.append(Threshold(score="text_symbol_ratio", reason="text_symbols", most=config.max_symbol_ratio))
+    if config.max_repetition is not None:
+        ops.append(Threshold(score="text_repetition", reason="text_repetitive", most=config.max_repetition))
+    ops.append(TextPii(mask=config.pii == "mask", phone_region=config.phone_region))
+    if config.pii == "reject":
+        ops.append(Threshold(score="text_pii", reason="text_pii", most=0))
+    ops.append(TextLanguage(allowed=tuple(config.languages)))
+    if config.languages:
+        most = config.min_language_score
+        ops.append(Threshold(score="text_language_foreign", reason="text_language", most=most))
+    if config.spelling:
+        ops.append(TextSpelling(min_language_score=config.spelling_language_score))
+    return tuple(ops)

@@ -10,15 +10,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from infra.config import FolderSource, ManifestSource, PrepareConfig, Source
+from infra.config import (
+    CaptionsSource,
+    DeltaSource,
+    FolderSource,
+    ManifestSource,
+    MediaFolderSource,
+    ParquetSource,
+    PrepareConfig,
+    Source,
+    WebDatasetSource,
+)
 from infra.lake.storage import Storage, VersionCache, is_remote
+from infra.web import Fetcher
 from transforms.batch import Batch
+from transforms.collect.captions import captions_root, read_captions
+from transforms.collect.delta import plan_delta
 from transforms.collect.drafts import Draft, Lookup
 from transforms.collect.folder import FolderReader
 from transforms.collect.manifest import read_manifest
+from transforms.collect.mediafolder import MediaFolderReader
+from transforms.collect.parquet import plan_parquet, read_parquet
+from transforms.collect.parts import PARQUET_ENDINGS, TAR_ENDINGS, root_of
 from transforms.collect.read import SplitReader, batches
 from transforms.collect.roots import MediaRoot
 from transforms.collect.splits import PlannedRow, Split, write_plan
+from transforms.collect.webdataset import plan_webdataset, read_webdataset
 
 __all__ = ["Plan", "Split", "media_root", "plan_source", "read_split"]
 
@@ -32,40 +49,63 @@ class Plan:
 
     splits: tuple[Split, ...]
     rows: int
-    ignored: int  # files of a folder whose ending names no modality
+    ignored: int  # files of a folder, members of a tar, whose ending names no modality
 
 
 def plan_source(
-    source: Source, storage: Storage, lake_uri: str, *, rows_per_split: int, cache: VersionCache | None
+    source: Source,
+    storage: Storage,
+    lake_uri: str,
+    *,
+    rows_per_split: int,
+    cache: VersionCache | None,
+    fetcher: Fetcher | None = None,
+    config: PrepareConfig | None = None,
 ) -> Plan:
     """Look at every row of a source, without reading media that `cache` knows, and write its plan into the lake.
 
     The plan depends on the rows and their media alone: not on the order of rows, nor on where the source lies.
 
+    Args:
+        fetcher: fetches media on the web; without one rows that name such media are rejects.
+        config: how large a download may be; the defaults of the project file if None.
+
     Raises:
         SourceError: the source as a whole cannot be read.
     """
-    reader: FolderReader | Iterator[Draft]
+    found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Split]
+    ignored = 0
     match source:
         case ManifestSource():
-            reader = read_manifest(source, storage)
+            found = read_manifest(source, storage)
         case FolderSource():
-            reader = FolderReader(source, storage)
-        case _:
-            raise NotImplementedError(source.kind)
-    lookup = Lookup(storage, media_root(source), source.version_by, cache)
-    splits = write_plan(_planned(reader, lookup), source.name, storage, lake_uri, rows_per_split)
-    return Plan(
-        splits=tuple(splits),
-        rows=sum(split.rows for split in splits),
-        ignored=reader.ignored if isinstance(reader, FolderReader) else 0,
-    )
+            found = FolderReader(source, storage)
+        case CaptionsSource():
+            found = read_captions(source, storage)
+        case MediaFolderSource():
+            found = MediaFolderReader(source, storage)
+        case ParquetSource():
+            found = plan_parquet(source, storage, cache, rows_per_split)
+        case DeltaSource():
+            found = plan_delta(source, storage)
+        case WebDatasetSource():
+            found, ignored = plan_webdataset(source, storage, lake_uri, cache)
+    if isinstance(found, list):
+        splits = found
+    else:
+        limits = config or PrepareConfig()
+        lookup = Lookup(storage, media_root(source), source.version_by, cache, fetcher, limits)
+        splits = write_plan(_planned(found, lookup), source.name, storage, lake_uri, rows_per_split)
+        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
+    return Plan(splits=tuple(splits), rows=sum(split.rows for split in splits), ignored=ignored)
 
 
 def read_split(
     source: Source, storage: Storage, lake_uri: str, split: Split, *, config: PrepareConfig | None = None
 ) -> Iterator[Batch]:
     """Every row of a split once, as a row with raw media or as a reject; at most 8 rows or about 64 MB at a time.
+
+    Of rows with one key in a split, one is kept; the others are rejects.
 
     Args:
         config: how large a medium may be; the defaults of the project file if None.
@@ -74,15 +114,32 @@ def read_split(
         SourceError: a medium is no longer what was planned.
         StorageError: the plan or a medium cannot be read.
     """
-    reader = SplitReader(source, storage, media_root(source), config or PrepareConfig(), split)
-    return batches(reader, lake_uri)
+    config = config or PrepareConfig()
+    if split.part is not None:
+        match source:
+            case WebDatasetSource():
+                return read_webdataset(source, storage, lake_uri, split, config)
+            case ParquetSource():
+                return read_parquet(source, storage, root_of(source.path, PARQUET_ENDINGS), split, config)
+            case DeltaSource():
+                return read_parquet(source, storage, source.path, split, config)
+    return batches(SplitReader(source, storage, media_root(source), config, split), lake_uri)
 
 
 def media_root(source: Source) -> MediaRoot:
     """The root that a source's media are below."""
-    if not isinstance(source, ManifestSource):
-        return MediaRoot(source.path)
-    return MediaRoot(source.media_root or posixpath.dirname(source.path))
+    match source:
+        case ManifestSource():
+            return MediaRoot(source.media_root or posixpath.dirname(source.path))
+        case CaptionsSource():
+            return MediaRoot(captions_root(source))
+        case ParquetSource():
+            return MediaRoot(source.media_root or root_of(source.path, PARQUET_ENDINGS))
+        case WebDatasetSource():
+            return MediaRoot(root_of(source.path, TAR_ENDINGS))
+        case DeltaSource():
+            return MediaRoot(source.media_root or source.path)
+    return MediaRoot(source.path)
 
 
 def _planned(drafts: Iterable[Draft], lookup: Lookup) -> Iterator[PlannedRow]:

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,15 +31,27 @@ _BITS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The part of a data file (Parquet, tar) that a split is."""
+
+    path: str  # below the source's folder
+    size: int  # of the file, in bytes
+    version: str  # of the file; "" where its table promises that it never changes
+    groups: tuple[int, int] = (0, 0)  # Parquet: the first row group and the one behind the last
+    constants: tuple[tuple[str, Any], ...] = ()  # columns that the file leaves out, with their one value (JSON)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """A re-readable part of a source. Equal version: equal rows with equal media."""
 
     source: str
-    id: str  # '<source>/<bits of hash64(key)>', or '<source>/all'
-    version: str  # digest of its rows' versions, free of order
+    id: str  # '<source>/<bits of hash64(key)>' or '<source>/all'; of a part of a file '<source>/<its path>'
+    version: str  # digest of its rows' versions, free of order; of a part of a file, of that file's version
     rows: int  # rows in, rejects of reading included
-    locator: str  # lake-relative path of the plan file
+    locator: str  # lake-relative path of the plan file, "" without one
     row_group: int  # of the plan file
+    part: Part | None = None  # where the media lie in a data file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +144,7 @@ def write_plan(
         uri = storage.join(lake_uri, locator)
         if leaves and not storage.exists(uri):
             groups = (_ordered(spool.fileno(), ends, digests_N, at) for _, at in leaves)
-            _write_groups(groups, storage, uri)
+            write_groups(groups, storage, uri)
     return [
         Split(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
         for i, (name, version, (_, at)) in enumerate(zip(ids, versions, leaves, strict=True))
@@ -148,7 +160,8 @@ def _ordered(
     return [tuple(rows[n]) for _, _, n in keyed]
 
 
-def _write_groups(groups: Iterator[list[tuple[str, ...]]], storage: Storage, uri: str) -> None:
+def write_groups(groups: Iterable[Sequence[tuple[str | None, ...]]], storage: Storage, uri: str) -> None:
+    """Write a plan file: rows as `PlannedRow.columns` gives them, one row group a split."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "plan.parquet")
         with pq.ParquetWriter(path, PLAN, compression="zstd", write_page_checksum=True) as writer:

@@ -1,17 +1,23 @@
-"""Content digests: equal for records that say, show and sound exactly the same."""
+"""What identifies a record's content: a digest for exact copies, signatures for near ones."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
+import cv2
+import numpy as np
 import pyarrow as pa
+import scipy
 
 from infra import digest
 from infra.config import DedupConfig
 from infra.lake import schema
 from transforms.batch import Batch, Image, Row, Waveform
+from transforms.dedup import shingles, spectrum
 from transforms.media import pcm16
+
+_OF_RECORDS = ("key", "source", "split", "row_digest", "content_digest")
 
 
 def content_digest(row: Row, image: Image | None, wave: Waveform | None) -> str:
@@ -28,12 +34,39 @@ def content_digest(row: Row, image: Image | None, wave: Waveform | None) -> str:
 
 
 def signature_recipe(config: DedupConfig) -> list[dict[str, Any]]:
-    """What shapes the signatures: a part of the address of whatever `prepare` makes. JSON."""
-    del config
-    return []
+    """What shapes the signatures: a part of the address of whatever `prepare` makes. JSON.
+
+    No limit is in it: other limits need no media.
+    """
+    if not config.near:
+        return []
+    libraries = {"numpy": np.__version__, "opencv": cv2.__version__, "scipy": scipy.__version__}
+    versions = {"text": shingles.VERSION, "spectrum": spectrum.VERSION}
+    return [{"op": "signatures", "version": 1, "settings": {**versions, "libraries": libraries}}]
 
 
 def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa.Table:
     """What dedup needs of prepared rows: `records` is `finish(batch)`, row for row."""
-    del batch, config
-    return records.select(schema.SIGNATURES.names).cast(schema.SIGNATURES)
+    rows = []
+    for row, image, wave in zip(batch.rows, batch.images, batch.waves, strict=True):
+        given = (("text", row.text), ("image", image), ("audio", wave))
+        sketch = text_sketch(row.text) if config.near else None
+        rows.append(
+            {
+                "modalities": ",".join(name for name, value in given if value is not None) if config.near else "",
+                "text_sketch": sketch,
+                "text_bands": None if sketch is None else shingles.band_keys(sketch),
+                "image_hash": None if image is None or not config.near else spectrum.image_hash(image),
+                "audio_hash": None if wave is None or not config.near else spectrum.audio_hash(wave),
+            }
+        )
+    kept = records.select(_OF_RECORDS)
+    added = pa.Table.from_pylist(rows, schema=pa.schema([schema.SIGNATURES.field(i) for i in range(5, 10)]))
+    columns = {**dict(zip(kept.column_names, kept.columns, strict=True)),
+               **dict(zip(added.column_names, added.columns, strict=True))}  # fmt: skip
+    return pa.table(columns).cast(schema.SIGNATURES)
+
+
+def text_sketch(text: str | None) -> bytes | None:
+    """The sketch of a text; None where there is no word."""
+    return None if text is None else shingles.text_sketch(text)

@@ -1,0 +1,145 @@
+"""Speech through a Hugging Face CTC model (wav2vec 2.0, arXiv 2006.11477; HuBERT, arXiv 2106.07447).
+
+Weights are read from safetensors alone and no code of a model is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from encoders.device import torch_threads
+from infra import digest
+from infra.errors import ConfigError
+from transforms.batch import Waveform
+from transforms.media import resample
+
+_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "vocab.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.json",
+)
+
+
+class HuggingFaceCtc:
+    """Letter probabilities of a sound, by a model in the layout of `save_pretrained`; for `transforms.align.ctc`.
+
+    Args:
+        path: folder or Hub name. It is not part of the fingerprint; the files' bytes are.
+
+    Raises:
+        ConfigError: there is no such model, it has no safetensors, or it is no CTC model.
+    """
+
+    version: ClassVar[int] = 1
+
+    def __init__(self, path: str) -> None:
+        self._folder = _resolve(path)
+        settings = json.loads((self._folder / "config.json").read_bytes())
+        if not any(name.endswith("ForCTC") for name in settings.get("architectures") or ()):
+            raise ConfigError(f"{path} (align.ctc_model) is no CTC model: it is {settings.get('architectures')}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of weights, settings and vocabulary as files."""
+        names = sorted({*_FILES, *(file.name for file in self._folder.glob("*.safetensors"))})
+        files = {name: _sha256(self._folder / name) for name in names if (self._folder / name).exists()}
+        return digest.address("huggingface_ctc", self.version, files, "float32")
+
+    @property
+    def blank(self) -> int:
+        """The label that stands for none: CTC models of this library pad with it."""
+        return int(self._loaded[0].pad_token_id)
+
+    @property
+    def delimiter(self) -> int | None:
+        """The label between words, if the model has one."""
+        found = getattr(self._loaded[0], "word_delimiter_token_id", None)
+        return None if found is None or found == self._loaded[0].unk_token_id else int(found)
+
+    def labels(self, word: str) -> Sequence[int]:
+        """The labels of a word by the model's own tokenizer, in the letter case of its vocabulary."""
+        tokenizer = self._loaded[0]
+        vocabulary = tokenizer.get_vocab()
+        if "a" not in vocabulary and "A" in vocabulary:
+            word = word.upper()
+        elif "A" not in vocabulary and "a" in vocabulary:
+            word = word.lower()
+        ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+        special = {tokenizer.unk_token_id, self.blank, self.delimiter}
+        return [int(label) for label in ids if label not in special]
+
+    def __call__(self, wave: Waveform) -> tuple[np.ndarray, float]:
+        """Log-probabilities, float32 (T frames, V labels), and the seconds of one frame."""
+        _, model, extractor = self._loaded
+        rate_hz = int(extractor.sampling_rate)
+        heard = wave if wave.rate_hz == rate_hz else resample(wave, rate_hz)
+        ratio = int(model.config.inputs_to_logits_ratio)
+        if len(heard.samples) < 2 * ratio:  # shorter than the first convolution
+            return np.zeros((0, model.config.vocab_size), np.float32), ratio / rate_hz
+        values = extractor(heard.samples, sampling_rate=rate_hz, return_tensors="pt")["input_values"]
+        with torch_threads(1), torch.inference_mode():
+            logits = model(values).logits[0]
+            log_probs: np.ndarray = torch.log_softmax(logits.to(torch.float32), dim=-1).numpy()
+        return log_probs, ratio / rate_hz
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any, Any]:
+        """Tokenizer, model and feature extractor."""
+        from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        folder = str(self._folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCTC.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        ).eval()
+        return tokenizer, model, extractor
+
+
+def _resolve(path: str) -> Path:
+    """The folder that holds a model; a Hub name is looked up in the cache first (HF_HUB_OFFLINE is respected)."""
+    folder = Path(path)
+    if not folder.is_dir():
+        if os.path.isabs(path) or path.startswith("."):
+            raise ConfigError(f"There is no folder {path} for align.ctc_model.\nName a folder or a model of the Hub.")
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+        try:
+            folder = Path(
+                snapshot_download(path, allow_patterns=[*_FILES, "*.safetensors", "*.safetensors.index.json"])
+            )
+        except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise ConfigError(
+                f"The model {path!r} (align.ctc_model) is neither a folder nor could it be fetched: {error}\n"
+                "Name a folder that holds config.json, model.safetensors, preprocessor_config.json and vocab.json."
+            ) from error
+    needed = {name: (folder / name).exists() for name in ("config.json", "preprocessor_config.json")}
+    needed["*.safetensors"] = any(folder.glob("*.safetensors"))
+    missing = [name for name, there in needed.items() if not there]
+    if missing:
+        raise ConfigError(f"{folder} (align.ctc_model) has no {' and no '.join(missing)}: only safetensors are read.")
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))

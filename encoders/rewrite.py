@@ -1,0 +1,186 @@
+"""Other words for a text, from any masked or sequence-to-sequence Hugging Face model.
+
+Weights are read from safetensors alone and no code of a model is ever run. One text is read at a time on one thread,
+and nothing is sampled inside a model: it names its likeliest answers and the caller's generator draws one of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from encoders.device import torch_threads
+from infra import digest
+from infra.errors import ConfigError
+
+_SHAPING = {".json", ".txt", ".model", ".safetensors"}  # files that can change an answer
+
+
+class _Model:
+    """A model folder in the layout of `save_pretrained`; weights are loaded at the first use, in the worker.
+
+    Raises:
+        ConfigError: there is no such folder, or it lacks config.json or safetensors.
+    """
+
+    version = 1
+    setting = ""  # where the project file names the folder
+    kind = ""  # the class of transformers that loads it
+
+    def __init__(self, path: str) -> None:
+        self._folder = Path(path)
+        found = {"config.json": (self._folder / "config.json").is_file()}
+        found["*.safetensors"] = any(self._folder.glob("*.safetensors"))
+        missing = [name for name, there in found.items() if not there]
+        if missing:
+            raise ConfigError(
+                f"{path} ({self.setting}) has no {' and no '.join(missing)}.\n"
+                "Name a folder as `save_pretrained` writes it; only safetensors are read."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of weights, settings and tokenizer as files, and of how they are used; the place does not count."""
+        names = sorted(file.name for file in self._folder.iterdir() if file.suffix in _SHAPING)
+        files = {name: _sha256(self._folder / name) for name in names}
+        return digest.address(self.setting, self.version, files, *self._how())
+
+    def _how(self) -> tuple[Any, ...]:
+        return ()
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """Tokenizer and model."""
+        import transformers
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        folder = str(self._folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        try:
+            model = getattr(transformers, self.kind).from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            )
+        except ValueError as error:
+            kind = json.loads((self._folder / "config.json").read_bytes()).get("model_type")
+            raise ConfigError(f"{folder} ({self.setting}) holds a {kind} model, which does not fit: {error}") from error
+        return tokenizer, model.eval()
+
+    def _length(self, most: int) -> int:
+        """How many tokens may be read."""
+        tokenizer, model = self._loaded
+        return int(min(most, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", most)))
+
+
+class MaskedWords(_Model):
+    """A masked language model that fills in words.
+
+    Args:
+        path: folder of the model.
+        top: one of this many likeliest tokens is drawn.
+    """
+
+    setting = "augment.text.contextual.path"
+    kind = "AutoModelForMaskedLM"
+
+    def __init__(self, path: str, top: int) -> None:
+        super().__init__(path)
+        self._top = top
+
+    def _how(self) -> tuple[Any, ...]:
+        return (self._top,)
+
+    def __call__(self, text: str, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> str:
+        """The text with the words at `spans` (start, end; in order) replaced, one after the other from the left.
+
+        A word stays where the text is too long or the model knows no other whole word.
+        """
+        tokenizer, model = self._loaded
+        shift = 0
+        for first, last in spans:
+            start, end = first + shift, last + shift
+            masked = f"{text[:start]}{tokenizer.mask_token}{text[end:]}"
+            ids = tokenizer(masked, return_tensors="pt")["input_ids"]
+            places = (ids[0] == tokenizer.mask_token_id).nonzero()[:, 0]
+            drawn = rng.random()
+            if len(places) != 1 or ids.shape[1] > self._length(1 << 20):
+                continue
+            with torch_threads(1), torch.inference_mode():
+                scores = model(input_ids=ids).logits[0, int(places[0])].double()
+            words = self._words(scores, text[start:end])
+            if not words:
+                continue
+            chances = np.cumsum(torch.softmax(torch.tensor([score for _, score in words]), dim=0).numpy())
+            word = words[min(int(np.searchsorted(chances, drawn)), len(words) - 1)][0]
+            word = word.capitalize() if text[start:end].istitle() else word
+            text, shift = text[:start] + word + text[end:], shift + len(word) - (end - start)
+        return text
+
+    def _words(self, scores: torch.Tensor, old: str) -> list[tuple[str, float]]:
+        """The likeliest whole words other than the old one, with their scores."""
+        tokenizer, _ = self._loaded
+        found: list[tuple[str, float]] = []
+        for i in torch.argsort(scores, descending=True, stable=True).tolist()[: 10 * self._top + 20]:
+            token = str(tokenizer.convert_ids_to_tokens(i))
+            word = tokenizer.convert_tokens_to_string([token]).strip()
+            whole = word.isalpha() and i not in tokenizer.all_special_ids and not token.startswith("##")
+            if whole and word.casefold() != old.casefold():
+                found.append((word, float(scores[i])))
+            if len(found) == self._top:
+                break
+        return found
+
+
+class SequenceRewriter(_Model):
+    """A sequence-to-sequence model that says a text in other words (paraphrase, simplification, round trip).
+
+    Args:
+        path: folder of the model.
+        prefix: what the model wants before the text.
+        beams: beams of the search.
+        max_tokens: longest text that is read and written; a longer one is left as it is.
+    """
+
+    setting = "augment.text.rewrite.path"
+    kind = "AutoModelForSeq2SeqLM"
+
+    def __init__(self, path: str, prefix: str, beams: int, max_tokens: int) -> None:
+        super().__init__(path)
+        self._prefix, self._beams, self._max_tokens = prefix, beams, max_tokens
+
+    def _how(self) -> tuple[Any, ...]:
+        return (self._prefix, self._beams, self._max_tokens)
+
+    def __call__(self, text: str, rng: np.random.Generator) -> str:
+        """One of the search's endings that differ from the text, drawn evenly; the text itself where none does."""
+        tokenizer, model = self._loaded
+        ids = tokenizer(self._prefix + text, return_tensors="pt")["input_ids"]
+        if ids.shape[1] > self._length(self._max_tokens):
+            return text
+        with torch_threads(1), torch.inference_mode():
+            made = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                num_beams=self._beams,
+                num_return_sequences=self._beams,
+                max_new_tokens=self._max_tokens,
+            )
+        endings = [ending.strip() for ending in tokenizer.batch_decode(made, skip_special_tokens=True)]
+        others = [ending for ending in dict.fromkeys(endings) if ending and ending.casefold() != text.casefold()]
+        return others[int(rng.integers(len(others)))] if others else text
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))

@@ -1,0 +1,36 @@
+"""Whether the modalities of a record belong together, judged by the fusion model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from infra.config.base import Strict
+from infra.config.sources import Modality
+
+
+class AgreementConfig(Strict):
+    """Whether the modalities of a record belong together, judged by the fusion model of the run."""
+
+    check: Literal["off", "flag", "drop"] = Field(
+        "off", description="flag: judged and listed in the table `agreement`; drop: also left out of the index."
+    )
+    modalities: tuple[Modality, ...] = Field(
+        ("text", "image", "audio"),
+        min_length=1,
+        description="Which of them are compared with the others' fusion.",
+    )
+    false_accept_rate: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of shuffled pairs (another record's modality) that would pass; sets the cosine to reach.",
+    )
+    folds: int = Field(
+        3,
+        ge=0,
+        description="Records are judged by models trained without them, one a fold (a model hides wrong pairs that it "
+        "was trained on); 0: by the run's own model, which costs no training.",
+    )
+    min_pairs: int = Field(200, ge=10, description="Shuffled pairs a source must give before anything of it is judged.")

@@ -1,0 +1,49 @@
+"""The demo's project: every detector turned on, and what that must make of each planted defect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.demo.defects import REJECT_REASONS
+
+PREPARE: Mapping[str, Any] = {
+    "text": {"languages": ["en"], "spelling": True, "pii": "mask"},
+    "image": {
+        "max_noise": 18.0,
+        "max_dark": 0.35,
+        "max_bright": 0.97,
+        "borders": "crop",
+        "partial_blur": "crop",
+        "max_blurred_share": 0.08,
+    },
+    "audio": {
+        "vad": False,  # nobody speaks
+        "trim": True,
+        "remove_hum_above_db": 25.0,
+        "max_flatness": 0.15,
+    },
+}
+
+# The reject reason of each defect under these settings.
+DEMO_REASONS: Mapping[str, str] = {
+    **REJECT_REASONS,
+    "foreign_language": "text_language",
+    "image_noise": "image_noisy",
+    "image_dark": "image_dark",
+    "image_bright": "image_bright",
+    "audio_noise": "audio_noise",
+}
+# The op that must have changed a record with this defect, which is then kept.
+MENDED_BY: Mapping[str, str] = {
+    "typos": "text_spelling",
+    "mojibake": "text_encoding",
+    "control_characters": "text_normalize",
+    "html_markup": "text_markup",
+    "bidi_controls": "text_normalize",
+    "pii": "text_pii",
+    "image_border": "image_measure",
+    "audio_dc": "audio_dc_removal",
+    "audio_hum": "audio_hum_removal",
+    "audio_padded": "audio_trim",
+}

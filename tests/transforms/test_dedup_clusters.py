@@ -1,0 +1,155 @@
+"""The joint rule: what counts as the same record, which row survives, and how a chain is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.config import DedupConfig
+from infra.digest import generator
+from transforms.dedup.clusters import Members, matches, same_records
+from transforms.dedup.near import LEADS, Ints, Modality, bucket_edges, connected
+from transforms.dedup.shingles import text_sketch
+
+CONFIG = DedupConfig()
+LONG = "the quick brown fox jumps over the lazy dog while seven wizards watch from the gate of the old town"
+Parts = tuple[str | None, bytes | None, bytes | None]
+
+
+def media(name: str, flips: int = 0, *, extra: bytes = bytes(32)) -> bytes:
+    """A hash of its own for each name, `flips` of its fine bits turned, from the end on."""
+    base = bytearray(generator("test-media", name).bytes(40))
+    for bit in range(flips):
+        base[39 - bit // 8] ^= 1 << (bit % 8)
+    return bytes(base) + extra
+
+
+def sound(name: str, flips: int = 0) -> bytes:
+    return media(name, flips, extra=(3_000).to_bytes(4, "little"))
+
+
+def members(rows: Sequence[Parts]) -> tuple[Members, Mapping[Modality, Ints]]:
+    """Rows of (text, image hash, audio hash) and the edges that buckets would give."""
+    columns: dict[Modality, list[bytes | None]] = {
+        "text": [None if row[0] is None else text_sketch(row[0]) for row in rows],
+        "image": [row[1] for row in rows],
+        "audio": [row[2] for row in rows],
+    }
+    names = ("text", "image", "audio")
+    modalities = [",".join(n for n, part in zip(names, row, strict=True) if part is not None) for row in rows]
+    edges: dict[Modality, Ints] = {}
+    for name in LEADS:
+        present = np.array([i for i, one in enumerate(columns[name]) if one is not None], np.int64)
+        if len(present) > 1:
+            signatures = [columns[name][i] or b"" for i in present]
+            whole = np.array([0]), np.array([len(present)])
+            edges[name] = bucket_edges(name, present, signatures, *whole, CONFIG)
+    return Members(modalities=modalities, signatures=columns), edges
+
+
+def same(*rows: Parts, config: DedupConfig = CONFIG) -> dict[int, int]:
+    return {one.dropped: one.survivor for one in same_records(*members(rows), config)}
+
+
+def test_all_modalities_must_match() -> None:
+    row = (LONG, media("a"), sound("a"))
+    near = (LONG.upper(), media("a", 9), sound("a", 9))
+    assert same(row, near) == {1: 0}
+    assert same(row, ("something else entirely is said of it", *near[1:])) == {}
+    assert same(row, (near[0], media("b"), near[2])) == {}
+    assert same(row, (*near[:2], sound("b"))) == {}
+
+
+def test_records_of_other_modalities_are_other_records() -> None:
+    assert same((LONG, media("a"), None), (LONG, media("a"), sound("a"))) == {}
+    assert same((None, media("a"), None), (LONG, media("a"), None)) == {}
+    assert same((None, media("a"), None), (None, media("a", 3), None)) == {1: 0}
+
+
+def test_a_picture_that_shows_nothing_never_merges() -> None:
+    rows, edges = members([(LONG, media("a"), None), (LONG, media("a"), None)])
+    blank = Members(modalities=rows.modalities, signatures={**rows.signatures, "image": [None, media("a")]})
+    assert same_records(blank, edges, CONFIG) == []
+
+
+def test_ignored_modalities_need_not_match() -> None:
+    ignoring = DedupConfig(ignore=("text",))
+    assert same((LONG, media("a"), None), ("another caption", media("a", 2), None), config=ignoring) == {1: 0}
+    assert same((None, media("a"), None), ("another caption", media("a", 2), None), config=ignoring) == {1: 0}
+
+
+def test_a_text_alone_needs_more_likeness_than_beside_a_picture() -> None:
+    other = LONG.replace("wizards watch", "lizards doze")
+    assert same((LONG, None, None), (other, None, None)) == {}
+    assert same((LONG, media("a"), None), (other, media("a"), None)) == {1: 0}
+    assert same((LONG, None, None), (LONG + "!", None, None)) == {1: 0}
+
+
+def test_a_chain_is_one_cluster_and_its_evidence_names_the_row_between() -> None:
+    rows = [(None, media("a", flips), None) for flips in (0, 40, 80, 120)]
+    found = same_records(*members(rows), CONFIG)
+    assert [(one.dropped, one.survivor, one.via) for one in found] == [(1, 0, 0), (2, 0, 1), (3, 0, 2)]
+    assert [one.evidence("wxyz") for one in found] == [
+        "near: image 40/256",
+        "near: image 40/256 via x",
+        "near: image 40/256 via y",
+    ]
+
+
+def test_evidence_tells_every_modality() -> None:
+    [one] = same_records(*members([(LONG, media("a"), sound("a")), (LONG, media("a", 3), sound("a", 10))]), CONFIG)
+    assert one.evidence(["k0", "k1"]) == "near: image 3/256, audio 0.04, text 1.00"
+
+
+def test_a_shared_picture_is_a_match_with_the_earliest_row_that_is_left() -> None:
+    rows, edges = members(
+        [
+            ("a first text about nothing that follows", media("a"), None),
+            ("quite other words stand under this one", media("a", 2), None),
+            ("quite other words stand under this one!", media("a", 3), None),
+            ("numbers and letters: 1 2 3 4 5 6 7 x y z", media("a", 50), None),
+        ]
+    )
+    dropped = [one.dropped for one in same_records(rows, edges, CONFIG)]
+    assert dropped == [2]
+    found = matches(rows, edges, dropped, CONFIG)
+    assert [(one.modality, one.row, one.other, one.evidence()) for one in found] == [
+        ("image", 1, 0, "image 2/256"),
+        ("image", 3, 0, "image 50/256, chain"),
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.sampled_from("xyz")), max_size=24))
+def test_clusters_are_those_of_all_pairs(drawn: list[tuple[str, int, str]]) -> None:
+    """Against the rule applied to every pair: buckets, collapsing and blocks change nothing."""
+    rows: list[Parts] = [(text * 40, media(name, flips), None) for name, flips, text in drawn]
+    found = same(*rows)
+    group = list(range(len(rows)))
+    for i, (name, flips, text) in enumerate(drawn):
+        for j, other in enumerate(drawn[:i]):
+            if other[0] == name and other[2] == text and abs(other[1] - flips) <= CONFIG.image_bits:
+                old, new = group[i], group[j]
+                group = [new if one == old else one for one in group]
+    roots = {one: group.index(one) for one in group}
+    assert found == {i: roots[one] for i, one in enumerate(group) if roots[one] != i}
+
+
+@given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40), st.integers(1, 5))
+def test_components_do_not_depend_on_blocks(size: int, edges: list[tuple[int, int]], step: int) -> None:
+    pairs = np.array([(a % size, b % size) for a, b in edges] or np.zeros((0, 2)), np.int64).reshape(-1, 2)
+    blocks = [(pairs[at : at + step, 0], pairs[at : at + step, 1]) for at in range(0, len(pairs), step)]
+    labels = connected(size, iter(blocks))
+    assert labels.tolist() == connected(size, iter([(pairs[:, 0], pairs[:, 1])])).tolist()
+    assert all(labels[a] == labels[b] for a, b in pairs)
+    firsts = [labels.tolist().index(label) for label in range(labels.max() + 1)]
+    assert firsts == sorted(firsts)
+
+
+def test_many_rows_with_one_picture_are_compared_by_their_texts() -> None:
+    rng = generator("test", "captions")
+    texts = [" ".join(f"{word:x}" for word in rng.integers(1 << 20, 1 << 24, 8)) for _ in range(400)]
+    rows: list[Parts] = [(text, media("logo", i % 4), None) for i, text in enumerate([*texts, *texts[:5]])]
+    assert same(*rows) == {400 + i: i for i in range(5)}

@@ -1,0 +1,129 @@
+"""Forced alignment by connectionist temporal classification (CTC): models that give each frame letter probabilities.
+
+The model is a callable that is handed in; see `encoders.ctc`. The path is torchaudio's (Viterbi over labels and blanks;
+Kürzinger et al., arXiv 2007.09127, describe the use).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.align.transcript import Token
+from transforms.align.words import Alignment, Word, mean_score
+from transforms.batch import Waveform
+from transforms.media import AUDIO_LIBRARIES
+
+Floats = npt.NDArray[np.float32]
+
+
+class Emitter(Protocol):
+    """A CTC model: what its labels are, and their log-probabilities in each frame of a sound."""
+
+    @property
+    def blank(self) -> int:
+        """The label that stands for none."""
+
+    @property
+    def delimiter(self) -> int | None:
+        """The label between words; None where the model has none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that shapes the result."""
+
+    def labels(self, word: str) -> Sequence[int]:
+        """The labels of a word, unknown letters left out."""
+
+    def __call__(self, wave: Waveform) -> tuple[Floats, float]:
+        """Log-probabilities (T frames, V labels) and the seconds of one frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CtcAligner:
+    """Aligns a transcript with a sound by a CTC model. A word's score is the mean probability of its labels."""
+
+    version: ClassVar[int] = 1
+    languages: ClassVar[tuple[str, ...]] = ()
+
+    emit: Emitter
+
+    def settings(self) -> dict[str, Any]:
+        """What shapes the result besides the version, as JSON."""
+        model = self.emit.fingerprint
+        return {"aligner": "ctc", "aligner_version": self.version, "model": model, "libraries": AUDIO_LIBRARIES}
+
+    def __call__(self, wave: Waveform, tokens: Sequence[Token]) -> Alignment | None:
+        """The tokens' words with times and scores; None where the sound is too short for the transcript."""
+        words = [self._labels(token) for token in tokens]
+        log_probs, frame_s = self.emit(wave)
+        spans = align_labels(log_probs, words, self.emit.blank, self.emit.delimiter)
+        if spans is None:
+            return None
+        aligned = tuple(
+            Word(text=token.text, span=None, score=0.0)
+            if span is None
+            else Word(text=token.text, span=(span.start * frame_s, span.stop * frame_s), score=round(span.score, 4))
+            for token, span in zip(tokens, spans, strict=True)
+        )
+        return Alignment(words=aligned, score=mean_score(aligned))
+
+    def _labels(self, token: Token) -> list[int]:
+        """A word's labels as it is written where it is all letters, else as it is said (numbers, signs)."""
+        plain = all(char.isalpha() or char in "'’" for char in token.text)
+        said = [token.text.replace("’", "'")] if plain or not token.spoken else token.spoken
+        return [label for word in said for label in self.emit.labels(word)]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpan:
+    """Frames start … stop-1 of a word, and the mean probability of its labels."""
+
+    start: int
+    stop: int
+    score: float
+
+
+def align_labels(
+    log_probs: Floats, words: Sequence[Sequence[int]], blank: int, delimiter: int | None
+) -> list[LabelSpan | None] | None:
+    """Where each word is on the likeliest path through (T, V) log-probabilities that says all words in turn.
+
+    None for a word without labels; None for all where there are no labels, or fewer frames than these need.
+    """
+    targets: list[int] = []
+    owners: list[int] = []
+    for i, labels in enumerate(words):
+        if targets and labels and delimiter is not None:
+            targets.append(delimiter)
+            owners.append(-1)
+        targets.extend(labels)
+        owners.extend([i] * len(labels))
+    repeats = sum(a == b for a, b in pairwise(targets))
+    if not targets or len(log_probs) < len(targets) + repeats:
+        return None
+    import torch
+    from torchaudio.functional import forced_align, merge_tokens
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        emission = torch.from_numpy(np.ascontiguousarray(log_probs, np.float32))[None]
+        path, scores = forced_align(emission, torch.tensor([targets], dtype=torch.int32), blank=blank)
+        runs = merge_tokens(path[0], scores[0].exp(), blank)
+    finally:
+        torch.set_num_threads(threads)
+    mine: dict[int, list[Any]] = {}
+    for run, owner in zip(runs, owners, strict=True):
+        mine.setdefault(owner, []).append(run)
+    return [_span(mine[i]) if i in mine else None for i in range(len(words))]
+
+
+def _span(runs: Sequence[Any]) -> LabelSpan:
+    probability = sum(float(run.score) for run in runs) / len(runs)
+    return LabelSpan(runs[0].start, runs[-1].end, min(1.0, max(0.0, probability)))

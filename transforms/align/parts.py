@@ -1,0 +1,98 @@
+"""Building a batch whose rows were cut into parts: each part under its parent's key and a number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from transforms.batch import Batch, Image, Reject, Row, Waveform, reject_of
+
+MAX_PARTS = 5_000  # of one row
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Rows with their raw media, one after the other, and what was refused."""
+
+    op: str
+    rows: list[Row] = field(default_factory=list)
+    raw_images: list[bytes | None] = field(default_factory=list)
+    raw_audios: list[bytes | None] = field(default_factory=list)
+    images: list[Image | None] = field(default_factory=list)
+    waves: list[Waveform | None] = field(default_factory=list)
+    scores: list[Any] = field(default_factory=list)
+    attachments: list[Any] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    def keep(self, batch: Batch, at: int, row: Row | None = None) -> None:
+        """A row of the batch as it is, or with other fields."""
+        self.rows.append(batch.rows[at] if row is None else row)
+        self.raw_images.append(batch.raw_images[at])
+        self.raw_audios.append(batch.raw_audios[at])
+        self.images.append(batch.images[at])
+        self.waves.append(batch.waves[at])
+        self.scores.append(batch.scores[at])
+        self.attachments.append(batch.attachments[at])
+
+    def add(self, row: Row, image: bytes | None, audio: bytes | None) -> None:
+        """A new row."""
+        self.rows.append(row)
+        self.raw_images.append(image)
+        self.raw_audios.append(audio)
+        self.images.append(None)
+        self.waves.append(None)
+        self.scores.append({})
+        self.attachments.append(None)
+
+    def refuse(self, row: Row, reason: str, detail: str) -> None:
+        """A row that is left out."""
+        self.rejects.append(reject_of(row, self.op, reason, detail))
+
+    def batch(self, before: Batch) -> Batch:
+        """All of it as a batch, behind the rejects that were there."""
+        return Batch(
+            rows=tuple(self.rows),
+            raw_images=tuple(self.raw_images),
+            raw_audios=tuple(self.raw_audios),
+            images=tuple(self.images),
+            waves=tuple(self.waves),
+            scores=tuple(self.scores),
+            attachments=tuple(self.attachments),
+            rejects=before.rejects + tuple(self.rejects),
+        )
+
+
+def part_of(parent: Row, name: str, text: str) -> Row:
+    """A new row that inherits source, split, group, subset, meta and payload, and what ops wrote is left behind."""
+    stripped = text.strip()
+    return replace(
+        parent,
+        key=f"{parent.key}#{name}",
+        group=parent.group or parent.key,
+        text=stripped or None,
+        captions=(),
+        alignment="{}",
+        parent=parent.key,
+        segments=(),
+        labels=(),
+        changes=(),
+    )
+
+
+def alignment_of(row: Row) -> dict[str, Any]:
+    """A row's alignment as a dictionary; empty where it is no JSON object."""
+    if row.alignment == "{}":
+        return {}
+    try:
+        value = json.loads(row.alignment)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def clash(taken: Collection[tuple[str, str]], parent: Row, names: Iterable[str]) -> str | None:
+    """The key of a part that another row bears already; `taken` are the (source, key) of all rows."""
+    made = (f"{parent.key}#{name}" for name in names)
+    return next((key for key in made if (parent.source, key) in taken), None)

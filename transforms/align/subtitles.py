@@ -1,0 +1,158 @@
+"""Subtitle files as segments: SubRip (SRT), WebVTT, and JSON lists, within bounds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+MAX_BYTES = 10_000_000
+MAX_LINE = 20_000  # characters; the parsers' patterns get slow on longer ones
+MAX_SEGMENTS = 20_000
+MAX_TIME_S = 1e7
+SUBTITLE_LIBRARIES = {"srt": version("srt"), "webvtt-py": version("webvtt-py")}
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")  # <i>, <font ...>, {\an8}
+
+
+class SegmentsError(Exception):
+    """Segments that cannot be read; the message is the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One segment as the source gives it: seconds and text. Its times may make no sense; see `fault`."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the times; empty where nothing is."""
+        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
+            return "a time is no number"
+        if self.start_s < 0 or self.end_s > MAX_TIME_S:
+            return f"{self.start_s:g} s to {self.end_s:g} s is no time of a sound"
+        if self.start_s >= self.end_s:
+            return f"ends at {self.end_s:g} s, starts at {self.start_s:g} s"
+        return ""
+
+
+def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
+    """The segments of a file in the form "srt", "vtt" or "json", in the file's order.
+
+    Raises:
+        SegmentsError: the file is too large, or none of that form.
+    """
+    if len(data) > MAX_BYTES:
+        raise SegmentsError(f"{len(data)} bytes of segments, at most {MAX_BYTES} are read")
+    text = _decoded(data)
+    if form == "json":
+        return cues_of(_json_list(text))
+    if form not in ("srt", "vtt"):
+        raise SegmentsError(f"segments in the form {form[:50]!r}: only srt, vtt and json are read")
+    lines = [line.rstrip() for line in text.splitlines()]
+    if any(len(line) > MAX_LINE for line in lines):
+        raise SegmentsError(f"a line of more than {MAX_LINE} characters")
+    if sum("-->" in line for line in lines) > MAX_SEGMENTS:
+        raise SegmentsError(f"more than {MAX_SEGMENTS} segments")
+    tidy = "\n".join(line for i, line in enumerate(lines) if line or (i and lines[i - 1])) + "\n"
+    return _srt(tidy) if form == "srt" else _vtt(tidy)
+
+
+def cues_of(items: Any) -> tuple[Cue, ...]:
+    """Segments from a list of {start_s, end_s, text}.
+
+    Raises:
+        SegmentsError: it is no such list, or too long.
+    """
+    if not isinstance(items, list):
+        raise SegmentsError(f"segments must be a list, not {type(items).__name__}")
+    if len(items) > MAX_SEGMENTS:
+        raise SegmentsError(f"{len(items)} segments, at most {MAX_SEGMENTS} are read")
+    return tuple(_cue(item, i) for i, item in enumerate(items))
+
+
+def _cue(item: Any, at: int) -> Cue:
+    if not isinstance(item, dict):
+        raise SegmentsError(f"segments[{at}] must be an object, not {type(item).__name__}")
+    start_s, end_s = (number(item.get(name), f"segments[{at}].{name}") for name in ("start_s", "end_s"))
+    text = item.get("text", "")
+    if not isinstance(text, str):
+        raise SegmentsError(f"segments[{at}].text must be a string, not {type(text).__name__}")
+    return Cue(start_s, end_s, text)
+
+
+def number(value: Any, name: str) -> float:
+    """A JSON number as a float.
+
+    Raises:
+        SegmentsError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+        raise SegmentsError(f"{name} must be a number, not {str(value)[:50]!r}")
+    return float(value)
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SegmentsError(f"segments are not UTF-8: {error}") from error
+
+
+def _json_list(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SegmentsError(f"segments are no JSON: {error}") from error
+    return value.get("segments") if isinstance(value, dict) else value
+
+
+def _srt(text: str) -> tuple[Cue, ...]:
+    import srt
+
+    if not text.strip():
+        return ()
+    try:
+        found = list(srt.parse(text))
+    except (srt.SRTParseError, srt.TimestampParseError, ValueError, OverflowError) as error:
+        raise SegmentsError(f"no SRT: {str(error)[:300]}") from error
+    return _all(
+        [Cue(item.start.total_seconds(), item.end.total_seconds(), _plain(item.content)) for item in found],
+        len(re.findall(r"^\s*\d[^\n]{0,100}-->", text, re.MULTILINE)),  # what is said may hold an arrow
+    )
+
+
+def _vtt(text: str) -> tuple[Cue, ...]:
+    import webvtt
+    from webvtt.errors import MalformedCaptionError, MalformedFileError
+
+    try:
+        found = webvtt.from_string(text).captions
+    except (MalformedFileError, MalformedCaptionError, ValueError, OverflowError) as error:
+        raise SegmentsError(f"no WebVTT: {str(error)[:300]}") from error
+    return _all([Cue(_clock(item.start), _clock(item.end), _plain(item.text)) for item in found], text.count("-->"))
+
+
+def _all(cues: Sequence[Cue], arrows: int) -> tuple[Cue, ...]:
+    """The cues, if there is one for each arrow: the parsers pass over what they cannot read."""
+    if arrows != len(cues):
+        raise SegmentsError(f"{arrows} segments, of which {len(cues)} can be read")
+    return tuple(cues)
+
+
+def _clock(stamp: str) -> float:
+    """Seconds of "HH:MM:SS.mmm"."""
+    hours, minutes, seconds = stamp.split(":")
+    return (int(hours) * 3_600 + int(minutes) * 60) + float(seconds)
+
+
+def _plain(text: str) -> str:
+    return " ".join(_TAG.sub("", text).split())

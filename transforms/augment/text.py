@@ -1,0 +1,311 @@
+"""Changes of texts: nlpaug's augmenters, and models that a job hands in.
+
+nlpaug draws from Python's and numpy's global generators; both are seeded from the variant's own generator and put back
+afterwards. Words that carry sides, negations or numbers stay (`words.PROTECTED`); labels in `meta` are never touched.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from infra.config.augment import TextAugment
+from transforms.augment.variants import Draft, Step
+from transforms.augment.wordnet import WordNetSynonyms, open_wordnet
+from transforms.augment.words import PROTECTED, TOKEN, is_protected, protected_words, tokens
+from transforms.batch import Row
+from transforms.clean.language import LABEL as LANGUAGE_LABEL
+
+
+class Filler(Protocol):
+    """A masked language model: other words for those at `spans` (start, end), drawn by `rng`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What shapes its answers: a part of every variant's address."""
+
+    def __call__(self, text: str, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> str: ...
+
+
+class Rewriter(Protocol):
+    """A sequence-to-sequence model: another wording of the text, drawn by `rng`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What shapes its answers: a part of every variant's address."""
+
+    def __call__(self, text: str, rng: np.random.Generator) -> str: ...
+
+
+def text_steps(
+    config: TextAugment, seed: int, fill: Filler | None = None, rewrite: Rewriter | None = None
+) -> tuple[Step, ...]:
+    """The changes of a text that are not left out, in order; those by a model need the model."""
+    words, languages = config.min_words, config.languages
+    steps: list[Step] = []
+    if rewrite is not None:
+        steps.append(Rewrite(seed=seed, p=config.rewrite.p, min_words=words, model=rewrite))
+    if fill is not None:
+        step = config.contextual
+        steps.append(Contextual(seed=seed, p=step.p, min_words=words, max_share=step.max_share, model=fill))
+    if config.synonym.wordnet is not None and config.synonym.p > 0:
+        steps.append(
+            Synonym(
+                seed=seed,
+                p=config.synonym.p,
+                min_words=words,
+                languages=languages,
+                max_share=config.synonym.max_share,
+                wordnet=open_wordnet(config.synonym.wordnet),
+            )
+        )
+    for kind, how in (
+        (Swap, config.swap),
+        (Delete, config.delete),
+        (Spelling, config.spelling),
+        (Keyboard, config.keyboard),
+        (Ocr, config.ocr),
+    ):
+        steps.append(kind(seed=seed, p=how.p, min_words=words, languages=languages, max_share=how.max_share))
+    return tuple(step for step in steps if step.p > 0)
+
+
+@contextmanager
+def global_generators(seed: int) -> Iterator[None]:
+    """Seed Python's and numpy's global generators, and put their states back afterwards."""
+    mine, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 - nlpaug knows no other generator
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - as above
+    try:
+        yield
+    finally:
+        random.setstate(mine)
+        np.random.set_state(numpys)  # noqa: NPY002 - as above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextStep(Step):
+    """A change of the text and, each by itself, of its other captions."""
+
+    medium: ClassVar[str] = "text"
+    libraries: ClassVar[tuple[str, ...]] = ("nlpaug", "numpy")
+
+    min_words: int
+
+    def fits(self, row: Row) -> bool:
+        """Whether the row's language is one that the change knows."""
+        del row
+        return True
+
+    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+        """The changed text, or None where nothing fits."""
+        raise NotImplementedError
+
+    def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
+        """The variant with text and captions changed; `changed` counts them."""
+        row = draft.row
+        if row.text is None or not self.fits(row):
+            return None
+        old = (row.text, *row.captions)
+        new = tuple(self._changed(text, rng) for text in old)
+        count = sum(a != b for a, b in zip(old, new, strict=True))
+        if count == 0:
+            return None
+        return replace(draft, row=replace(row, text=new[0], captions=new[1:]), drawn={"changed": count})
+
+    def _changed(self, text: str, rng: np.random.Generator) -> str:
+        if sum(token[0].isalnum() for token in tokens(text)) < self.min_words:
+            return text
+        found = self.reword(text, rng)
+        return found if found is not None and found.strip() else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordStep(TextStep):
+    """A change of single words by an nlpaug augmenter."""
+
+    languages: tuple[str, ...]
+    max_share: float
+
+    def fits(self, row: Row) -> bool:
+        """Whether the text is in a language whose words and keyboard are known; texts without a verdict pass."""
+        return dict(row.labels).get(LANGUAGE_LABEL, self.languages[0] if self.languages else "") in self.languages
+
+    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+        """The text with up to `max_share` of its words changed."""
+        words = sum(token[0].isalnum() for token in tokens(text))
+        count = 1 + int(rng.integers(max(1, int(words * self.max_share))))
+        augmenter = self.augmenter()
+        for name in ("aug_min", "aug_max", "aug_word_min", "aug_word_max"):
+            if hasattr(augmenter, name):
+                setattr(augmenter, name, count)
+        with global_generators(int(rng.integers(2**32))):
+            made: list[str] = augmenter.augment(text)
+        return made[0] if made else None
+
+    def augmenter(self) -> Any:
+        """The nlpaug augmenter; its counts are set for each text."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synonym(WordStep):
+    """Synonyms of a word's most frequent sense in WordNet."""
+
+    kind: ClassVar[str] = "synonym"
+    wordnet: WordNetSynonyms
+
+    def settings(self) -> dict[str, Any]:
+        """The dictionaries count by their bytes."""
+        return Step.settings(replace(self, wordnet=None)) | {"wordnet": self.wordnet.fingerprint}  # type: ignore[arg-type]
+
+    def augmenter(self) -> Any:
+        """nlpaug's SynonymAug on our dictionary."""
+        return _synonyms(self.wordnet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap(WordStep):
+    """Exchanges neighbouring words."""
+
+    kind: ClassVar[str] = "swap"
+
+    def augmenter(self) -> Any:
+        """nlpaug's RandomWordAug."""
+        return _augmenter("swap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete(WordStep):
+    """Leaves out words, never one that turns the meaning."""
+
+    kind: ClassVar[str] = "delete"
+
+    def augmenter(self) -> Any:
+        """nlpaug's RandomWordAug."""
+        return _augmenter("delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spelling(WordStep):
+    """Misspells words as people do."""
+
+    kind: ClassVar[str] = "spelling"
+
+    def augmenter(self) -> Any:
+        """nlpaug's SpellingAug."""
+        return _augmenter("spelling")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyboard(WordStep):
+    """Hits a neighbouring key."""
+
+    kind: ClassVar[str] = "keyboard"
+
+    def augmenter(self) -> Any:
+        """nlpaug's KeyboardAug."""
+        return _augmenter("keyboard")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ocr(WordStep):
+    """Mistakes a letter as character recognition does."""
+
+    kind: ClassVar[str] = "ocr"
+
+    def augmenter(self) -> Any:
+        """nlpaug's OcrAug."""
+        return _augmenter("ocr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contextual(TextStep):
+    """Words that a masked language model finds likely in their place."""
+
+    kind: ClassVar[str] = "contextual"
+    libraries: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
+    max_share: float
+    model: Filler
+
+    def settings(self) -> dict[str, Any]:
+        """The model counts by its fingerprint."""
+        return Step.settings(replace(self, model=None)) | {"model": self.model.fingerprint}  # type: ignore[arg-type]
+
+    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+        """The text with words of the model's at drawn places."""
+        spans = [match.span() for match in TOKEN.finditer(text) if not is_protected(match[0])]
+        count = 1 + int(rng.integers(max(1, int(len(spans) * self.max_share))))
+        if not spans:
+            return None
+        chosen = sorted(int(i) for i in rng.choice(len(spans), size=min(count, len(spans)), replace=False))
+        return self.model(text, [spans[i] for i in chosen], rng)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite(TextStep):
+    """Another wording by a sequence-to-sequence model; one that loses a side, a negation or a number is not taken."""
+
+    kind: ClassVar[str] = "rewrite"
+    libraries: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
+    model: Rewriter
+
+    def settings(self) -> dict[str, Any]:
+        """The model counts by its fingerprint."""
+        return Step.settings(replace(self, model=None)) | {"model": self.model.fingerprint}  # type: ignore[arg-type]
+
+    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+        """The model's wording."""
+        made = self.model(text, rng)
+        return made if protected_words(made) == protected_words(text) else None
+
+
+def _joined(parts: list[str]) -> str:
+    return "".join(parts)
+
+
+def _by_space(text: str) -> list[str]:
+    return text.split(" ")
+
+
+@lru_cache(maxsize=8)
+def _augmenter(kind: str) -> Any:
+    """nlpaug's augmenter of a kind, made once a process. Its tokens join to the very text they came from."""
+    import nlpaug.augmenter.char as char
+    import nlpaug.augmenter.word as word
+
+    common = {"stopwords_regex": PROTECTED}
+    within = common | {"tokenizer": tokens, "reverse_tokenizer": _joined}
+    letters = within | {"aug_word_p": 1.0, "aug_char_min": 1, "aug_char_max": 1}
+    if kind in ("swap", "delete"):
+        return word.RandomWordAug(action=kind, aug_p=1.0, tokenizer=_by_space, reverse_tokenizer=" ".join, **common)
+    if kind == "keyboard":
+        return char.KeyboardAug(include_special_char=False, include_numeric=False, include_upper_case=False, **letters)
+    if kind == "ocr":
+        return char.OcrAug(min_char=3, **letters)
+    made = word.SpellingAug(aug_p=1.0, include_reverse=False, **within)
+    known = made.model.dict
+    # nlpaug keeps them in a set's order, which differs between processes; another right word would change the meaning
+    made.model.dict = {right: sorted(other for other in wrong if other not in known) for right, wrong in known.items()}
+    return made
+
+
+@lru_cache(maxsize=2)
+def _synonyms(wordnet: WordNetSynonyms) -> Any:
+    import nlpaug.augmenter.word as word
+
+    class OnWordNet(word.SynonymAug):  # type: ignore[misc]  # nlpaug has no types
+        @classmethod
+        def get_model(cls, aug_src: str, lang: str, dict_path: str | None, force_reload: bool) -> WordNetSynonyms:
+            return wordnet
+
+        def skip_aug(self, token_idxes: list[int], tagged: list[tuple[str, str]]) -> list[int]:
+            return [i for i in token_idxes if tagged[i][1] != "DT"]
+
+    return OnWordNet(aug_p=1.0, stopwords_regex=PROTECTED, tokenizer=tokens, reverse_tokenizer=_joined)

@@ -1,0 +1,140 @@
+"""Variants of records as rows, and what every change of a variant has in common.
+
+A variant has the key `<key of the record>#aug<copy>` and the record's key as its parent. What is drawn for it depends
+on seed, key, change and copy alone (DESIGN section 6), so it is the same in any batch, order and worker.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from infra import digest
+from transforms.batch import Batch, Change, Image, Row, Waveform, join
+from transforms.op import Op
+
+_MARK = re.compile(r"#aug([1-9][0-9]*)\Z")
+
+
+def variant_key(key: str, copy: int) -> str:
+    """Key of a record's variant; copies are counted from 1."""
+    return f"{key}#aug{copy}"
+
+
+def record_key(key: str) -> str:
+    """Key of the record that a row is or is a variant of: rows of one are never each other's negatives."""
+    return _MARK.sub("", key)
+
+
+def copy_of(row: Row) -> int | None:
+    """Which copy of its parent a row is; None for a row that is no variant."""
+    found = _MARK.search(row.key)
+    return int(found[1]) if found is not None and row.parent == row.key[: found.start()] else None
+
+
+def applied(row: Row) -> list[str]:
+    """The changes a variant has gone through, in order, as JSON: the op's name and what was drawn."""
+    return [
+        digest.canonical_json({"op": change.op.removeprefix(PREFIX), **json.loads(change.after)}).decode()
+        for change in row.changes
+        if change.op.startswith(PREFIX)
+    ]
+
+
+PREFIX = "augment:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variants(Op):
+    """Adds the variants of every row, still equal to it; rows that are no variant go on unchanged."""
+
+    version: ClassVar[int] = 1
+    fan_out: ClassVar[bool] = True
+
+    copies: int
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return f"{PREFIX}variants"
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        parts = [batch]
+        alone = replace(batch, rejects=())
+        for copy in range(1, self.copies + 1):
+            rows = tuple(replace(row, key=variant_key(row.key, copy), parent=row.key, changes=()) for row in batch.rows)
+            parts.append(replace(alone, rows=rows))
+        return join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A variant in the making; `drawn` is what the last change drew (JSON values)."""
+
+    row: Row
+    image: Image | None
+    wave: Waveform | None
+    drawn: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Op):
+    """One change, which each variant takes with probability `p`. Rows that are no variant are left alone."""
+
+    version: ClassVar[int] = 1
+    medium: ClassVar[str]
+    kind: ClassVar[str]
+    libraries: ClassVar[tuple[str, ...]]  # whose versions shape the result
+
+    seed: int
+    p: float
+
+    @property
+    def name(self) -> str:
+        """For example `augment:image_rotate`."""
+        return f"{PREFIX}{self.medium}_{self.kind}"
+
+    def settings(self) -> dict[str, Any]:
+        """What shapes the result, versions of libraries included."""
+        from importlib.metadata import version
+
+        return asdict(self) | {"libraries": {name: version(name) for name in self.libraries}}
+
+    def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
+        """The changed variant, or None where the change does not fit it. Media are never written in place."""
+        raise NotImplementedError
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        rows, images, waves = list(batch.rows), list(batch.images), list(batch.waves)
+        for i, row in enumerate(batch.rows):
+            copy = copy_of(row)
+            if copy is None:
+                continue
+            rng = digest.generator(self.seed, row.parent, self.name, copy)
+            if rng.random() >= self.p:
+                continue
+            after = self.apply(Draft(row=row, image=images[i], wave=waves[i], drawn={}), rng)
+            if after is None:
+                continue
+            told = Change(op=self.name, field=self.medium, before="", after=digest.canonical_json(after.drawn).decode())
+            rows[i] = replace(after.row, changes=(*after.row.changes, told))
+            images[i], waves[i] = after.image, after.wave
+        return replace(batch, rows=tuple(rows), images=tuple(images), waves=tuple(waves))
+
+
+def drawn_before(row: Row, name: str) -> Sequence[float]:
+    """The values of one number that earlier changes of a variant drew."""
+    stories = [json.loads(change.after) for change in row.changes if change.op.startswith(PREFIX)]
+    return [float(story[name]) for story in stories if name in story]
+
+
+def uniform(rng: np.random.Generator, low: float, high: float, digits: int = 4) -> float:
+    """A number from [low, high], rounded so that it is written as it is used."""
+    return min(high, max(low, round(float(rng.uniform(low, high)), digits)))

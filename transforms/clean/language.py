@@ -1,0 +1,63 @@
+"""The language a text is written in (py3langid: a naive Bayes model over byte n-grams, 150 languages)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+from transforms.batch import Batch
+from transforms.clean import notes
+from transforms.op import Op
+
+LABEL = "text_language"
+_READ_CHARS = 2_000  # of a text; more changes nothing
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def language_of(text: str) -> tuple[str, float]:
+    """The likeliest language (ISO 639) and its probability, rounded so that every machine agrees."""
+    found, probability = _identifier().classify(text[:_READ_CHARS])
+    return str(found), round(float(probability), 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLanguage(Op):
+    """Labels the text's language `text_language` and measures `text_language_score`, its probability.
+
+    Where only some languages are allowed, `text_language_foreign` is that probability for any other language, else 0:
+    an uncertain verdict stays below the threshold.
+    """
+
+    version: ClassVar[int] = 1
+
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "text_language"
+
+    def settings(self) -> dict[str, Any]:
+        """With the library, which carries its model."""
+        return Op.settings(self) | {"libraries": {"py3langid": version("py3langid")}}
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        rows, measured = list(batch.rows), [dict[str, float]() for _ in batch.rows]
+        for i, row in enumerate(batch.rows):
+            if row.text is None:
+                continue
+            language, score = language_of(row.text)
+            rows[i] = notes.labelled(row, LABEL, language)
+            measured[i] = {"text_language_score": score}
+            if self.allowed:
+                measured[i]["text_language_foreign"] = 0.0 if language in self.allowed else score
+        return replace(batch, rows=tuple(rows)).with_scores(measured)

@@ -1,0 +1,113 @@
+"""What a source says of times and boxes: segments of the sound, pictures with times, regions with their own text."""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from transforms.collect.drafts import InvalidRow
+
+SEGMENT_FORMATS = {".srt": "srt", ".vtt": "vtt", ".json": "json"}
+MAX_PICTURES = 1_000  # of one row: each is a file to look up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aligned:
+    """A row's `alignment` (see `transforms.batch.Row`), and the files it names: "segments", "image:0", "image:1" ..."""
+
+    alignment: Mapping[str, Any] = field(default_factory=dict)
+    media: Mapping[str, str] = field(default_factory=dict)
+
+
+def aligned(segments: Any, pictures: Any, regions: Any) -> Aligned:
+    """Check and gather; anything may be None or empty.
+
+    Args:
+        segments: a list of {start_s, end_s, text}, or the path of an SRT, VTT or JSON file.
+        pictures: a list of {start_s, end_s, image}.
+        regions: a list of {box: [x, y, w, h], text}.
+
+    Raises:
+        InvalidRow: something is malformed.
+    """
+    found: dict[str, Any] = {}
+    media: dict[str, str] = {}
+    if isinstance(segments, str) and segments:
+        found["segments_format"] = segments_format(segments)
+        media["segments"] = segments
+    elif segments:
+        found["segments"] = [
+            {**_times(item, f"segments[{i}]"), "text": _string(item, "text", f"segments[{i}]")}
+            for i, item in enumerate(_list(segments, "segments"))
+        ]
+    if pictures:
+        listed = _list(pictures, "pictures")
+        if len(listed) > MAX_PICTURES:
+            raise InvalidRow(f"{len(listed)} pictures with times, at most {MAX_PICTURES} are read")
+        found["pictures"] = [
+            {**_times(item, f"pictures[{i}]"), "attachment": f"image:{i}"} for i, item in enumerate(listed)
+        ]
+        media |= {f"image:{i}": _string(item, "image", f"pictures[{i}]", 1) for i, item in enumerate(listed)}
+    if regions:
+        found["regions"] = [
+            {"box": _box(item, f"regions[{i}]"), "text": _string(item, "text", f"regions[{i}]")}
+            for i, item in enumerate(_list(regions, "regions"))
+        ]
+    return Aligned(alignment=found, media=media)
+
+
+def segments_format(path: str) -> str:
+    """The format that a subtitle file's ending names.
+
+    Raises:
+        InvalidRow: it names none.
+    """
+    ending = posixpath.splitext(urlsplit(path).path if "://" in path else path)[1].lower()
+    if ending not in SEGMENT_FORMATS:
+        raise InvalidRow(f"segments: {path[:200]!r} ends in none of {', '.join(SEGMENT_FORMATS)}")
+    return SEGMENT_FORMATS[ending]
+
+
+def _list(value: Any, name: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list):
+        raise InvalidRow(f"{name} must be a list, not {type(value).__name__}")
+    for i, item in enumerate(value):
+        if not isinstance(item, Mapping):
+            raise InvalidRow(f"{name}[{i}] must be an object, not {type(item).__name__}")
+    return value
+
+
+def _times(item: Mapping[str, Any], name: str) -> dict[str, float]:
+    start_s, end_s = (_number(item.get(part), f"{name}.{part}") for part in ("start_s", "end_s"))
+    if not 0 <= start_s < end_s:
+        raise InvalidRow(f"{name} goes from {start_s} s to {end_s} s")
+    return {"start_s": start_s, "end_s": end_s}
+
+
+def _box(item: Mapping[str, Any], name: str) -> list[float]:
+    box = item.get("box")
+    if not isinstance(box, list) or len(box) != 4:
+        raise InvalidRow(f"{name}.box must be [x, y, w, h]")
+    x, y, width, height = (_number(value, f"{name}.box") for value in box)
+    if x < 0 or y < 0 or width <= 0 or height <= 0:
+        raise InvalidRow(f"{name}.box [{x}, {y}, {width}, {height}] is no box in a picture")
+    return [x, y, width, height]
+
+
+def _number(value: Any, name: str) -> float:
+    """A finite number as a float: 1 and 1.0 are the same row."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+        raise InvalidRow(f"{name} must be a number, not {str(value)[:50]!r}")
+    assert math.isfinite(value)
+    return float(value)
+
+
+def _string(item: Mapping[str, Any], part: str, name: str, least: int = 0) -> str:
+    value = item.get(part)
+    if not isinstance(value, str) or len(value) < least:
+        raise InvalidRow(f"{name}.{part} must be a string, not {type(value).__name__}")
+    return value

@@ -1,0 +1,201 @@
+"""Captions sources: photos with captions as COCO, Flickr8k and Flickr30k ship them; one record a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from infra.config import CaptionsSource
+from infra.errors import SourceError
+from infra.lake.storage import Storage, TooLarge
+from transforms.collect.drafts import Draft, InvalidRow
+from transforms.collect.fields import bad_row, draft, text_of
+from transforms.collect.folder import MODALITY_OF_ENDING
+
+_TOKEN = re.compile(r"(?P<file>.+)#(?P<number>\d{1,9})\t(?P<caption>.*)")
+_Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
+
+
+def captions_root(source: CaptionsSource) -> str:
+    """The folder of the photos."""
+    return source.media_root or posixpath.dirname(source.path)
+
+
+def read_captions(source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
+    """Every picture with its captions, pictures without a caption and captions without a picture too.
+
+    Raises:
+        SourceError: the file is missing, too large, or not of its format.
+    """
+    try:
+        data = storage.read(source.path, max_bytes=source.max_bytes)
+    except FileNotFoundError as error:
+        raise SourceError(f"{source.path}: there is no such file. Mend `path` of source {source.name!r}") from error
+    except TooLarge as error:
+        raise SourceError(f"{error}. Raise `max_bytes` of source {source.name!r}, or divide the file") from error
+    kind = source.format
+    if kind == "auto":
+        kind = "coco" if source.path.lower().endswith(".json") else "flickr"
+    yield from _coco(data, source) if kind == "coco" else _flickr(data, source, storage)
+
+
+def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{source.path} is no JSON ({error}). Mend the file, or set `format`") from error
+    del data
+    parts = [document.get(name) if isinstance(document, dict) else None for name in ("images", "annotations")]
+    if not all(isinstance(part, list) for part in parts):
+        raise SourceError(f"{source.path} has no lists `images` and `annotations`. Mend the file, or set `format`")
+    images, annotations = parts
+    captions: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for annotation in annotations or ():
+        try:
+            if not isinstance(annotation, dict):
+                raise InvalidRow(f"an annotation is a {type(annotation).__name__}, not an object")
+            caption = text_of(annotation.get("caption"), "caption")
+            if caption is None:
+                raise InvalidRow("an annotation without a caption")
+            number = annotation.get("id")
+            rank = (0, number) if isinstance(number, int) else (1, str(number))
+            captions[_id(annotation.get("image_id"), "image_id")].append((*rank, caption))
+        except InvalidRow as error:
+            yield _invalid(annotation, str(error))
+    for image in images or ():
+        try:
+            if not isinstance(image, dict):
+                raise InvalidRow(f"an image is a {type(image).__name__}, not an object")
+            key, name = _id(image.get("id"), "id"), text_of(image.get("file_name"), "file_name")
+            told = [row[-1] for row in sorted(captions.get(key, ()))]
+            meta = {field: value for field, value in image.items() if field not in ("id", "file_name")}
+            if name is None:
+                raise InvalidRow("an image without file_name")
+            yield _record(key, {"image": name}, told, meta)
+        except (InvalidRow, ValueError, RecursionError) as error:
+            yield _invalid(image, str(error))
+    known = {str(image["id"]) for image in images or () if isinstance(image, dict) and "id" in image}
+    for key in sorted(captions.keys() - known):
+        told = [row[-1] for row in sorted(captions[key])]
+        yield _without_picture(key, told, f"no image has the id {key[:200]!r}")
+
+
+def _invalid(value: Any, detail: str) -> Draft:
+    return bad_row(json.dumps(value)[:2_000], detail)
+
+
+def _id(value: Any, name: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise InvalidRow(f"{name} must be an integer or a string, not {type(value).__name__}")
+    return str(value)
+
+
+def _record(key: str, media: dict[str, str], told: list[str], meta: dict[str, Any]) -> Draft:
+    """Raises InvalidRow or ValueError as `draft` does."""
+    from transforms.collect.alignment import Aligned
+
+    line = {"text": told[0] if told else None, "captions": told[1:], "group": key, "subset": "", "meta": meta}
+    return draft(key, line, media, Aligned(), "no key")
+
+
+def _without_picture(key: str, told: list[str], detail: str) -> Draft:
+    try:
+        made = _record(key, {}, told, {})
+    except (InvalidRow, ValueError) as error:
+        return bad_row(key, str(error))
+    return Draft(key=made.key, line=made.line, reason="media_missing", detail=detail)
+
+
+def _flickr(data: bytes, source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
+    captions: _Captions = defaultdict(list)
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    del data
+    head = lines[0].lower() if lines else ""
+    rows = _tokens(lines) if _TOKEN.fullmatch(lines[0] if lines else "") else _table(lines, head, source)
+    for row in rows:
+        if isinstance(row, Draft):
+            yield row
+        else:
+            captions[row[0]].append(row[1:])
+    for name in sorted(captions):
+        told = [caption for _, caption in sorted(captions[name], key=lambda pair: pair[0])]
+        try:
+            yield _record(_stem(name), {"image": name}, told, {})
+        except (InvalidRow, ValueError) as error:
+            yield bad_row(f"{name}: {told}", str(error))
+    root = captions_root(source).rstrip("/")
+    for stat in storage.list(root):
+        name = stat.uri[len(root) + 1 :]
+        is_picture = MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower()) == "image"
+        if is_picture and name not in captions and not any(part.startswith(".") for part in name.split("/")):
+            try:
+                yield _record(_stem(name), {"image": name}, [], {})
+            except (InvalidRow, ValueError) as error:
+                yield bad_row(name, str(error))
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0]
+
+
+def _tokens(lines: list[str]) -> Iterator[Draft | tuple[str, int, str]]:
+    """`img.jpg#0<TAB>caption`, the form of Flickr8k.token.txt and results_20130124.token."""
+    for line in lines:
+        if not line.strip():
+            continue
+        match = _TOKEN.fullmatch(line)
+        caption = match["caption"].strip() if match else ""
+        if match is None or not caption:
+            yield bad_row(line, "no line of the form img.jpg#0<TAB>caption")
+        else:
+            yield match["file"], int(match["number"]), caption
+
+
+def _table(lines: list[str], head: str, source: CaptionsSource) -> Iterator[Draft | tuple[str, int, str]]:
+    """`image,caption` or `image| comment_number| comment` under a header that says so."""
+    delimiter = "|" if "|" in head else ","
+    names = [name.strip().strip('"') for name in head.split(delimiter)]
+    columns = {
+        meaning: next((names.index(name) for name in known if name in names), -1)
+        for meaning, known in {
+            "image": ("image", "image_name", "filename", "file_name"),
+            "caption": ("caption", "comment", "caption_text"),
+            "number": ("comment_number", "caption_number"),
+        }.items()
+    }
+    if columns["image"] < 0 or columns["caption"] < 0:
+        raise SourceError(
+            f"{source.path} holds neither lines `img.jpg#0<TAB>caption` nor a table of image and caption (it begins "
+            f"{head[:100]!r}). Mend `path` or `format` of source {source.name!r}"
+        )
+    reader = csv.reader(
+        lines[1:], delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
+    )
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield bad_row(lines[min(reader.line_num, len(lines) - 1)], f"not CSV: {error}")
+            continue
+        if cells is None:
+            return
+        if cells:
+            yield _table_row(cells, columns, len(names), reader.line_num, delimiter)
+
+
+def _table_row(
+    cells: list[str], columns: dict[str, int], width: int, line: int, delimiter: str
+) -> Draft | tuple[str, int, str]:
+    shown = delimiter.join(cells)
+    if len(cells) != width:
+        return bad_row(shown, f"{len(cells)} cells under {width} columns")
+    name, caption = (cells[columns[meaning]].strip() for meaning in ("image", "caption"))
+    number = cells[columns["number"]].strip() if columns["number"] >= 0 else str(line)
+    if not name or not caption or not (number.isascii() and number.isdecimal() and len(number) < 10):
+        return bad_row(shown, "a row without image, caption or number")
+    return name, int(number), caption

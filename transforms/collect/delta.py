@@ -1,0 +1,109 @@
+"""Delta Lake sources: a split is one data file of the pinned version, so a new version costs only its new files."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from infra.config import DeltaSource
+from infra.errors import SourceError
+from infra.lake.storage import Storage
+from transforms.collect.cells import media_kind, plain
+from transforms.collect.drafts import Draft
+from transforms.collect.parquet import drafts_of, open_parquet, split_of
+from transforms.collect.splits import Part, Split
+
+_ALL = 1 << 31  # row groups
+# Reader features that change nothing in how the rows of a data file are read.
+_HARMLESS = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+
+
+@dataclass(frozen=True, slots=True)
+class _DataFile:
+    path: str  # below the table
+    size: int
+    modified_ms: int
+    rows: int | None
+    constants: Mapping[str, Any]  # its partition
+
+
+def plan_delta(source: DeltaSource, storage: Storage) -> list[Split] | Iterator[Draft]:
+    """Splits of one data file each where media are bytes (or none), else all rows as drafts.
+
+    Raises:
+        SourceError: there is no such table or version, it uses what is not read here, or a data file is damaged.
+    """
+    schema, files = _data_files(source, storage)
+    if media_kind(schema, source.fields, source.path) == "paths":
+        return _drafts(source, storage, files)
+    splits = []
+    for file in files:
+        rows = file.rows
+        if rows is None:  # a table without statistics
+            with open_parquet(storage, storage.join(source.path, file.path)) as opened:
+                rows = opened.metadata.num_rows
+        part = Part(
+            path=file.path, size=file.size, version="", groups=(0, _ALL), constants=tuple(file.constants.items())
+        )
+        if rows:
+            splits.append(split_of(source, file.path, part, rows, stamp=file.modified_ms))
+    return splits
+
+
+def _drafts(source: DeltaSource, storage: Storage, files: list[_DataFile]) -> Iterator[Draft]:
+    for file in files:
+        with open_parquet(storage, storage.join(source.path, file.path)) as opened:
+            yield from drafts_of(opened, file.path, source.fields, file.constants)
+
+
+def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[_DataFile]]:
+    try:
+        table = DeltaTable(source.path, version=source.version, storage_options=storage.delta_options(source.path))
+        _require_plain(table, source)
+        schema = pa.schema(table.schema().to_arrow())
+        actions = pa.table(table.get_add_actions(flatten=True))
+    except (DeltaError, OSError, ValueError) as error:
+        detail = " ".join(str(error).splitlines()[:1])
+        raise SourceError(
+            f"{source.path} cannot be read as a Delta table ({detail[:300]}). Mend `path` or `version` of source "
+            f"{source.name!r}"
+        ) from error
+    partitions = [name for name in actions.column_names if name.startswith("partition.")]
+    files = []
+    for action in actions.to_pylist():
+        path = unquote(action["path"])  # the log percent-encodes it
+        clean = posixpath.normpath(path)
+        if "://" in path or clean.startswith(("/", "..")) or clean != path:
+            raise SourceError(
+                f"{source.path}: the table names {path[:200]!r}, which is not below it (a shallow clone?)"
+            )
+        constants = {name.removeprefix("partition."): plain(action[name]) for name in sorted(partitions)}
+        numbers = (action["size_bytes"], action["modification_time"], action["num_records"])
+        files.append(_DataFile(path, *numbers, constants))
+    return schema, sorted(files, key=lambda file: file.path)
+
+
+def _require_plain(table: DeltaTable, source: DeltaSource) -> None:
+    """Refuse what would need more than reading the data files: deletion vectors, renamed columns.
+
+    Raises:
+        SourceError: naming the feature.
+    """
+    protocol, mode = table.protocol(), table.metadata().configuration.get("delta.columnMapping.mode") or "none"
+    features = set(protocol.reader_features or ()) - _HARMLESS
+    if mode == "none":
+        features.discard("columnMapping")
+    if protocol.min_reader_version >= 2 and mode != "none":
+        features.add(f"columnMapping ({mode})")
+    if features:
+        raise SourceError(
+            f"{source.path} uses {', '.join(sorted(features))}, which is not read here. Rewrite the table without it "
+            "(for deletion vectors: REORG TABLE ... APPLY (PURGE), then drop the feature)"
+        )

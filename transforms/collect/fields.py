@@ -1,0 +1,130 @@
+"""A source's row by the meaning of its fields (`FieldMap`), as a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from infra import digest
+from infra.config import FieldMap
+from transforms.collect.alignment import Aligned, aligned
+from transforms.collect.drafts import Draft, InvalidRow
+
+MAX_KEY_CHARS = 1_024
+_SHOWN_CHARS = 500  # of a line that is no row
+
+
+def bad_row(line: str, detail: str) -> Draft:
+    """The draft of something that is no row; its key follows from what it is."""
+    shown = line.encode("utf-8", "replace").decode()
+    return Draft(
+        key=f"line:{digest.address(line)[:16]}",
+        line={"raw": shown[:_SHOWN_CHARS]},
+        reason="row_invalid",
+        detail=detail[:_SHOWN_CHARS].encode("utf-8", "replace").decode(),
+    )
+
+
+def mapped(record: Mapping[str, Any], fields: FieldMap, line: str, *, hidden: frozenset[str] = frozenset()) -> Draft:
+    """A record's fields by their meaning.
+
+    Args:
+        record: JSON values by name.
+        line: the record as its source wrote it, shown where it is no row.
+        hidden: fields that are kept out of `meta` besides those with a meaning.
+    """
+    try:
+        key = _name(record, fields.key)
+        media = {
+            modality: named
+            for modality, name in (("image", fields.image), ("audio", fields.audio))
+            if (named := _text(record, name))
+        }
+        found = aligned(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
+        meaning = {*fields.model_dump().values(), *hidden}
+        line_of = {
+            "text": _text(record, fields.text),
+            "captions": captions_of(get(record, fields.captions), str(fields.captions)),
+            "group": _name(record, fields.group),
+            "subset": _name(record, fields.subset),
+            "meta": {name: value for name, value in record.items() if name not in meaning},
+        }
+        return draft(key, line_of, media, found, f"no {fields.key}")
+    except (InvalidRow, ValueError, RecursionError) as error:  # of canonical JSON: infinities, lone surrogates
+        return bad_row(line, str(error))
+
+
+def draft(key: str, line: dict[str, Any], media: Mapping[str, str], found: Aligned, unnamed: str) -> Draft:
+    """A draft of checked parts; without a key it is a reject whose detail is `unnamed`.
+
+    Raises:
+        InvalidRow: the key is too long.
+        ValueError: something is not JSON.
+    """
+    if len(key) > MAX_KEY_CHARS:
+        raise InvalidRow(f"the key has {len(key)} characters, at most {MAX_KEY_CHARS} are allowed")
+    media = {**media, **found.media}
+    if found.alignment:
+        line = {**line, "alignment": found.alignment}
+    digest.canonical_json([key, line, media]).decode()
+    if not key:
+        return Draft(
+            key=f"line:{digest.address(line, media)[:16]}",
+            line=line,
+            media=media,
+            reason="key_missing",
+            detail=unnamed,
+        )
+    return Draft(key=key, line=line, media=media)
+
+
+def captions_of(value: Any, name: str) -> list[str]:
+    """Captions: a list of strings, or one string.
+
+    Raises:
+        InvalidRow: it is neither.
+    """
+    captions = [value] if isinstance(value, str) and value else value or []
+    if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+        raise InvalidRow(f"{name} must be a list of strings")
+    return captions
+
+
+def get(record: Mapping[str, Any], name: str | None) -> Any:
+    """A field by its name, or by its path through nested objects; None where there is none."""
+    if name is None or name in record:
+        return record.get(name) if name is not None else None
+    value: Any = record
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _text(record: Mapping[str, Any], name: str | None) -> str | None:
+    return text_of(get(record, name), str(name))
+
+
+def text_of(value: Any, name: str) -> str | None:
+    """A string; None where it is absent or empty.
+
+    Raises:
+        InvalidRow: it is no string.
+    """
+    if value is not None and not isinstance(value, str):
+        raise InvalidRow(f"{name} must be a string, not {type(value).__name__}")
+    return value or None
+
+
+def _name(record: Mapping[str, Any], name: str | None) -> str:
+    return name_of(get(record, name), str(name))
+
+
+def name_of(value: Any, name: str) -> str:
+    """A value that names something: a string or an integer; '' where it is absent.
+
+    Raises:
+        InvalidRow: it is neither.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise InvalidRow(f"{name} must be a string or an integer, not {type(value).__name__}")
+    return "" if value is None else str(value)

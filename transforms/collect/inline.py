@@ -1,0 +1,91 @@
+"""Rows whose media are at hand as bytes, because they lie in one file with the row: as batches of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra import digest
+from infra.config import PrepareConfig
+from transforms.batch import Batch, Row, reject_of
+from transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
+from transforms.collect.read import BYTES_PER_BATCH, ROWS_PER_BATCH
+from transforms.collect.splits import Split
+
+_SHOWN_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A row with its media: "image", "audio", or attachments ("segments", "image:0"). `payload` says where it lies."""
+
+    draft: Draft
+    media: Mapping[str, bytes] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+def limit_of(name: str, config: PrepareConfig) -> int:
+    """How many bytes a medium may have."""
+    return media_limits(config).get(name.partition(":")[0], MAX_TEXT_BYTES)
+
+
+def refusal(found: Found, seen: set[str]) -> tuple[str, str] | None:
+    """Why a row is left out, in the same words as a row of a manifest; `seen` holds the keys of the rows before."""
+    draft = found.draft
+    if draft.reason is not None:
+        return draft.reason, draft.detail
+    if not found.media and not draft.line.get("text") and not draft.line.get("captions"):
+        return "row_empty", "no text, no image, no audio"
+    if draft.key in seen:
+        return "key_repeated", "another row of this source has this key"
+    seen.add(draft.key)
+    return None
+
+
+def batches(rows: Iterable[Found], split: Split) -> Iterator[Batch]:
+    """Every row once, as a row or a reject, at most 8 rows or about 64 MB at a time."""
+    seen: set[str] = set()
+    held: list[tuple[Found, tuple[str, str] | None]] = []
+    size = 0
+    for found in rows:
+        refused = refusal(found, seen)
+        wanted = 0 if refused is not None else sum(map(len, found.media.values()))
+        if held and (len(held) == ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH):
+            yield _batch(held, split)
+            held, size = [], 0
+        held.append((found, refused))
+        size += wanted
+    if held:
+        yield _batch(held, split)
+
+
+def _batch(held: list[tuple[Found, tuple[str, str] | None]], split: Split) -> Batch:
+    kept = [found for found, refused in held if refused is None]
+    others = [{n: data for n, data in found.media.items() if n not in ("image", "audio")} for found in kept]
+    return Batch(
+        rows=tuple(_row(found, split) for found in kept),
+        raw_images=tuple(found.media.get("image") for found in kept),
+        raw_audios=tuple(found.media.get("audio") for found in kept),
+        attachments=tuple(other or None for other in others),
+        rejects=tuple(reject_of(_row(found, split), "read", *refused) for found, refused in held if refused),
+    )
+
+
+def _row(found: Found, split: Split) -> Row:
+    line, payload = found.draft.line, dict(found.payload)
+    for name in ("text", "raw"):
+        if line.get(name):
+            payload[name] = line[name][:_SHOWN_CHARS]
+    return Row(
+        key=found.draft.key,
+        source=split.source,
+        split=split.id,
+        group=line.get("group") or found.draft.key,
+        subset=line.get("subset", ""),
+        text=line.get("text"),
+        captions=tuple(line.get("captions", ())),
+        meta=digest.canonical_json(line.get("meta", {})).decode(),
+        payload=digest.canonical_json(payload).decode(),
+        alignment=digest.canonical_json(line.get("alignment", {})).decode(),
+    )

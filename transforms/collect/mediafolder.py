@@ -1,0 +1,133 @@
+"""Hugging Face's imagefolder and audiofolder: media in folders, told of by metadata.jsonl or metadata.csv.
+
+A first folder `train`, `validation` or `test` is the subset. The folder a file lies in is its `meta.label`, and its
+text where no metadata tells of the file. A metadata file tells of the files below its own folder.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from infra.config import FieldMap, ManifestSource, MediaFolderSource
+from infra.errors import SourceError
+from infra.lake.storage import Stat, Storage
+from transforms.collect.drafts import Draft
+from transforms.collect.fields import bad_row, mapped
+from transforms.collect.folder import MODALITY_OF_ENDING
+from transforms.collect.manifest import manifest_records
+
+FORMATS: dict[str, Literal["jsonl", "csv"]] = {"metadata.jsonl": "jsonl", "metadata.csv": "csv"}
+SUBSETS = {name: name for name in ("train", "validation", "test")} | {"val": "validation", "valid": "validation"}
+_FILE = "file_name"
+
+
+class MediaFolderReader:
+    """Iterates over the records; `ignored` counts files that are neither media nor metadata, once read through."""
+
+    def __init__(self, source: MediaFolderSource, storage: Storage) -> None:
+        self._source, self._storage = source, storage
+        self._root = source.path.rstrip("/")
+        self._modality = "image" if source.kind == "imagefolder" else "audio"
+        self.ignored = 0
+
+    def __iter__(self) -> Iterator[Draft]:
+        """Every record. Memory holds the listing.
+
+        Raises:
+            SourceError: the folder is missing or empty, or a metadata file has no file_name.
+        """
+        self.ignored = 0
+        media: dict[str, Stat] = {}
+        metadata: list[str] = []
+        for stat in self._storage.list(self._root):
+            path = stat.uri[len(self._root) + 1 :]
+            name = posixpath.basename(path)
+            if any(part.startswith(".") for part in path.split("/")):
+                continue
+            if name in FORMATS:
+                metadata.append(path)
+            elif MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower()) == self._modality:
+                media[path] = stat
+            else:
+                self.ignored += 1
+        if not media and not metadata:
+            raise SourceError(
+                f"{self._root}: there is no {self._modality} file. Mend `path` of source {self._source.name!r}"
+            )
+        told: set[str] = set()
+        for path in metadata:
+            for draft in self._told(path, media):
+                if isinstance(draft, str):
+                    told.add(draft)
+                else:
+                    yield draft
+        for path, stat in media.items():
+            if path not in told:
+                yield self._untold(path, stat)
+
+    def _told(self, path: str, media: Mapping[str, Stat]) -> Iterator[Draft | str]:
+        """The rows of a metadata file, each preceded by the path of the file it tells of."""
+        folder = posixpath.dirname(path)
+        manifest = ManifestSource(
+            kind="manifest",
+            name=self._source.name,
+            path=f"{self._root}/{path}",
+            format=FORMATS[posixpath.basename(path)],
+            fields=self._source.fields,
+        )
+        for record in manifest_records(manifest, self._storage):
+            if isinstance(record, Draft):
+                yield record
+                continue
+            values, line = record
+            name = values.get(_FILE)
+            if not isinstance(name, str) or not name:
+                yield bad_row(line, f"no {_FILE}")
+                continue
+            file = posixpath.normpath(posixpath.join(folder, name))
+            yield file
+            yield self._row(file, values, line, folder, media.get(file))
+
+    def _row(self, file: str, values: dict[str, Any], line: str, folder: str, stat: Stat | None) -> Draft:
+        fields, own = self._source.fields, self._modality
+        record = {name: value for name, value in values.items() if name != _FILE}
+        for name in (fields.image, fields.audio, fields.segments):
+            named = record.get(name) if name is not None else None
+            if name is not None and isinstance(named, str) and "://" not in named:
+                record[name] = posixpath.join(folder, named)
+        if fields.key == _FILE:
+            record[_FILE] = file
+        draft = mapped(record, fields.model_copy(update={own: None}), line, hidden=frozenset({_FILE}))
+        subset, label = places(file)
+        if "meta" not in draft.line:
+            return draft
+        meta = dict(draft.line["meta"])
+        if label:
+            meta.setdefault("label", label)
+        return replace(
+            draft,
+            line={**draft.line, "meta": meta, "subset": draft.line["subset"] or subset},
+            media={**draft.media, own: file if stat is None else stat},
+        )
+
+    def _untold(self, path: str, stat: Stat) -> Draft:
+        subset, label = places(path)
+        record: dict[str, Any] = {_FILE: path, **({"label": label} if label else {})}
+        fields = FieldMap(key=_FILE, image=None, audio=None)
+        draft = mapped(record, fields, path)
+        if draft.reason is not None:
+            return draft
+        return replace(
+            draft, line={**draft.line, "text": label or None, "subset": subset}, media={self._modality: stat}
+        )
+
+
+def places(path: str) -> tuple[str, str]:
+    """Subset and class of a file, by the folders it lies in; "" where they do not say."""
+    folders = path.split("/")[:-1]
+    subset = SUBSETS.get(folders[0].lower(), "") if folders else ""
+    classes = folders[1:] if subset else folders
+    return subset, classes[-1] if classes else ""

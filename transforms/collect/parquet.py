@@ -1,0 +1,244 @@
+"""Parquet sources: rows with media as bytes are read by row groups, rows that name media become drafts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra import digest
+from infra.config import DeltaSource, FieldMap, ParquetSource, PrepareConfig
+from infra.errors import SourceError
+from infra.lake.storage import Stat, Storage, VersionCache
+from transforms.batch import Batch
+from transforms.collect.cells import MediaKind, Unreadable, media_kind, medium_of, plain, records
+from transforms.collect.drafts import Draft
+from transforms.collect.fields import bad_row, get, mapped
+from transforms.collect.inline import Found, batches, limit_of
+from transforms.collect.parts import PARQUET_ENDINGS, data_files, root_of, unchanged
+from transforms.collect.read import ROWS_PER_BATCH
+from transforms.collect.splits import Part, Split
+
+READER_FORMAT = 1  # raised when the same file would give other rows
+MAX_LINE_BYTES = 4 << 20  # of a row besides its media, as of a manifest's line
+_DRAFT_ROWS = 256
+_READ_BYTES = 1 << 20  # of a column at a time
+_MAX_ROWS_PER_BYTE = 4  # rows of two bits have neither names nor content
+_MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that unpacks to more than both is a bomb
+
+
+@contextmanager
+def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file that was checked as far as its footer goes; pages are checked where they have checksums.
+
+    Raises:
+        SourceError: it is damaged, or it is no Parquet file; also where that shows while the block reads it.
+    """
+    try:
+        with storage.open(uri) as raw:
+            size = raw.seek(0, io.SEEK_END)
+            raw.seek(0)
+            with pq.ParquetFile(
+                raw,
+                pre_buffer=False,
+                buffer_size=_READ_BYTES,
+                page_checksum_verification=True,
+                thrift_string_size_limit=64 << 20,
+                thrift_container_size_limit=1 << 20,
+            ) as file:
+                _check(file.metadata, size)
+                yield file
+    except FileNotFoundError as error:
+        raise SourceError(f"{uri}: there is no such file. Run `trichord reindex` again") from error
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        detail = " ".join(str(error).splitlines()[:1])
+        raise SourceError(f"{uri} is no Parquet file, or a damaged one ({detail[:300]}). Mend or remove it") from error
+
+
+def _check(metadata: pq.FileMetaData, size: int) -> None:
+    """Refuse footers that contradict the file, and files that unpack to a hundredfold.
+
+    Column chunks are not looked at: pyarrow ends the process where their metadata are damaged; its reader does not.
+    """
+    if metadata.num_rows > size * _MAX_ROWS_PER_BYTE:
+        raise ValueError(f"{metadata.num_rows} rows in {size} bytes")
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != metadata.num_rows:
+        raise ValueError("its row groups do not add up to its rows")
+    unpacked = sum(max(0, group.total_byte_size) for group in groups)
+    if unpacked > _MAX_SMALL_BYTES and unpacked > _MAX_RATIO * size:
+        raise ValueError(f"{size} bytes that unpack to {unpacked}")
+
+
+def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
+    """Whether media are bytes or paths, in all files alike; columns that a file lacks do not count.
+
+    Raises:
+        SourceError: files differ, or see `media_kind`.
+    """
+    kinds = {uri: media_kind(schema, fields, uri) for uri, schema in files.items()}
+    some = {kind: uri for uri, kind in kinds.items() if kind != "none"}
+    if len(some) > 1:
+        raise SourceError(f"media are bytes in {some['bytes']} but paths in {some['paths']}. Make two sources of them")
+    return next(iter(some), "none")
+
+
+def plan_parquet(
+    source: ParquetSource, storage: Storage, cache: VersionCache | None, rows_per_split: int
+) -> list[Split] | Iterator[Draft]:
+    """Splits of row groups where media are bytes (or none), else all rows as drafts.
+
+    Raises:
+        SourceError: there is no file, or one of them is damaged.
+    """
+    root = root_of(source.path, PARQUET_ENDINGS)
+    schemas: dict[str, pa.Schema] = {}
+    groups: dict[str, list[int]] = {}
+    found = data_files(source, storage, PARQUET_ENDINGS)
+    for stat in found:
+        with open_parquet(storage, stat.uri) as file:
+            schemas[stat.uri] = file.schema_arrow
+            groups[stat.uri] = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    if files_kind(schemas, source.fields) == "paths":
+        return _drafts(source.fields, storage, found, root)
+    splits = []
+    for stat in found:
+        version = storage.version(stat, source.version_by, cache)
+        path = stat.uri[len(root) + 1 :]
+        for first, stop in _ranges(groups[stat.uri], rows_per_split):
+            rows = sum(groups[stat.uri][first:stop])
+            part = Part(path=path, size=stat.size, version=version, groups=(first, stop))
+            splits.append(split_of(source, f"{path}#{first}-{stop - 1}", part, rows))
+    return splits
+
+
+def split_of(source: ParquetSource | DeltaSource, name: str, part: Part, rows: int, *, stamp: int = 0) -> Split:
+    """A split that is a range of row groups; it is another one where `fields` mean something else."""
+    parts = [part.path, part.size, part.version, stamp, list(part.groups), list(part.constants)]
+    return Split(
+        source=source.name,
+        id=f"{source.name}/{name}",
+        version=digest.address("parquet", READER_FORMAT, source.fields.model_dump(), parts),
+        rows=rows,
+        locator="",
+        row_group=0,
+        part=part,
+    )
+
+
+def _ranges(rows: list[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Consecutive row groups of at most `limit` rows together, or one that has more; empty ones join any."""
+    first, held = 0, 0
+    for i, count in enumerate(rows):
+        if held and count and held + count > limit:
+            yield first, i
+            first, held = i, 0
+        held += count
+    if held:
+        yield first, len(rows)
+
+
+def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str) -> Iterator[Draft]:
+    for stat in files:
+        path = stat.uri[len(root) + 1 :]
+        with open_parquet(storage, stat.uri) as file:
+            yield from drafts_of(file, path, fields, {})
+
+
+def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, Any]) -> Iterator[Draft]:
+    """The rows of a file as drafts that name their media."""
+    number = 0
+    for batch in file.iter_batches(_DRAFT_ROWS, use_threads=False):
+        for record in records(batch):
+            yield _draft({**record, **constants}, fields, f"{path}#{number}", frozenset())
+            number += 1
+    _require_rows(number, file.metadata.num_rows)
+
+
+def read_parquet(
+    source: ParquetSource | DeltaSource, storage: Storage, root: str, split: Split, config: PrepareConfig
+) -> Iterator[Batch]:
+    """The rows of a range of row groups, in the file's order.
+
+    Raises:
+        SourceError: the file is damaged, or not what was planned.
+    """
+    assert split.part is not None
+    uri = storage.join(root, split.part.path)
+    with unchanged(storage, uri, split.part, source.version_by):
+        yield from batches(_found(source, storage, uri, split, split.part, config), split)
+
+
+def _found(
+    source: ParquetSource | DeltaSource, storage: Storage, uri: str, split: Split, part: Part, config: PrepareConfig
+) -> Iterator[Found]:
+    constants = dict(part.constants)
+    first, stop = part.groups
+    with open_parquet(storage, uri) as file:
+        stop = min(stop, file.metadata.num_row_groups)
+        start = number = sum(file.metadata.row_group(i).num_rows for i in range(first))
+        # few rows at a time: each may hold a large medium
+        groups = list(range(first, stop))
+        for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=groups, use_threads=False):
+            for record in records(batch):
+                yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
+                number += 1
+        _require_rows(number - start, split.rows)
+
+
+def _require_rows(found: int, planned: int) -> None:
+    if found != planned:
+        raise ValueError(f"it holds {found} rows, not {planned}")
+
+
+def _row(record: dict[str, Any], fields: FieldMap, where: str, config: PrepareConfig) -> Found:
+    """A record whose media are bytes; other cells are as in a manifest."""
+    media: dict[str, bytes] = {}
+    hidden = frozenset(name for name in (fields.image, fields.audio) if name is not None)
+    path, _, row = where.rpartition("#")
+    payload: dict[str, Any] = {"file": path, "row": int(row)}
+    fault: tuple[str, str] | None = None
+    for name, field in (("image", fields.image), ("audio", fields.audio)):
+        if field is None or (value := get(record, field)) is None:
+            continue
+        data, told = medium_of(value)
+        limit = limit_of(name, config)
+        if data is None and told:
+            fault = fault or ("media_missing", f"{name}: no bytes, only the path {told[:200]!r}")
+        elif isinstance(value, Unreadable):
+            fault = fault or ("row_invalid", f"{name}: {value.why}")
+        elif data is not None and len(data) > limit:
+            fault = fault or ("media_too_large", f"{name} holds {len(data)} bytes, at most {limit} are read")
+        elif data is not None:
+            media[name] = data
+        if field in record:
+            record[field] = {"path": told} if told else None  # `fields.key` may be `image.path`
+    without = fields.model_copy(update={"image": None, "audio": None})
+    draft = _draft(record, without, where, hidden)
+    if draft.media:
+        fault = fault or ("row_invalid", f"{', '.join(sorted(draft.media))}: paths beside media in bytes are not read")
+    if draft.reason is None and fault is not None:
+        draft = Draft(key=draft.key, line=draft.line, reason=fault[0], detail=fault[1])
+    return Found(draft=draft, media=media if draft.reason is None else {}, payload=payload)
+
+
+def _draft(record: dict[str, Any], fields: FieldMap, where: str, hidden: frozenset[str]) -> Draft:
+    for field in (fields.key, fields.text, fields.captions, fields.group, fields.subset):
+        value = get(record, field)
+        if isinstance(value, Unreadable | bytes):
+            why = value.why if isinstance(value, Unreadable) else "bytes, not text"
+            return bad_row(where, f"{field}: {why}")
+    values = {name: plain(value) for name, value in record.items()}
+    if fields.key == "#row":
+        values["#row"] = where
+    draft = mapped(values, fields, where, hidden=hidden)
+    if len(digest.canonical_json(draft.line)) > MAX_LINE_BYTES:
+        return bad_row(where, f"too long: over {MAX_LINE_BYTES} bytes besides the media")
+    if draft.reason == "key_missing":  # two rows of one content are still two
+        draft = replace(draft, key=f"row:{where}")
+    return draft

@@ -1,0 +1,148 @@
+"""The members of a tar file: where each lies, in bounded memory, whatever the archive claims."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, BinaryIO, cast
+
+from infra.errors import SourceError
+from infra.lake.storage import Storage, is_remote
+from infra.lake.stores import CHUNK_BYTES
+
+MAX_HEADER_BYTES = 1 << 20  # of one extended header
+MAX_EMPTY_READS = 8
+_BLOCK = 512
+# what tarfile raises on damaged headers, besides its own errors
+_PARSE_ERRORS = (tarfile.TarError, OSError, ValueError, LookupError, ArithmeticError, TypeError, RecursionError)
+
+
+class ArchiveError(Exception):
+    """An archive that cannot be taken whole; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of an archive. `fault` says why it is not read: it is no regular file."""
+
+    name: str
+    offset: int
+    size: int
+    fault: str = ""
+
+
+def members(path: str) -> Iterator[Member]:
+    """Every member but folders, in the archive's order; content is not read.
+
+    Raises:
+        ArchiveError: the archive is damaged, truncated, or goes on behind its end mark.
+    """
+    with open(path, "rb") as file:
+        guarded = _Guarded(file)
+        try:
+            with tarfile.TarFile(
+                fileobj=cast("IO[bytes]", guarded), encoding="utf-8", errors="surrogateescape"
+            ) as archive:
+                yield from _walk(archive, guarded.size)
+                end = archive.offset
+        except _PARSE_ERRORS as error:
+            raise ArchiveError(f"{type(error).__name__}: {error}") from error
+        _require_end(file, end)
+
+
+def _walk(archive: tarfile.TarFile, size: int) -> Iterator[Member]:
+    last = -1
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # it would remember every member
+        if not last < info.offset_data <= archive.offset or info.size < 0:
+            raise ArchiveError(f"{_shown(info.name)} at byte {info.offset_data} points back")
+        last = info.offset_data
+        if info.isdir():
+            continue
+        fault = _fault(info)
+        if not fault and info.offset_data + info.size > size:
+            raise ArchiveError(f"truncated: {_shown(info.name)} needs {info.size} bytes")
+        yield Member(info.name, info.offset_data, info.size, fault)
+
+
+def _fault(info: tarfile.TarInfo) -> str:
+    if info.issym() or info.islnk():
+        return f"a link to {_shown(info.linkname)}"
+    if info.issparse():
+        return "a sparse file"
+    return "" if info.isreg() else "a device, a pipe or another thing that is no file"
+
+
+def _require_end(file: BinaryIO, end: int) -> None:
+    """tarfile takes any damaged header for the end of the archive, and so loses what follows."""
+    file.seek(end)
+    block = file.read(_BLOCK)
+    if not block:
+        raise ArchiveError("truncated: it ends without an end mark")
+    while block:
+        if block.count(0) < len(block):
+            raise ArchiveError(f"a damaged header, or another archive, at byte {file.tell() - len(block)}")
+        block = file.read(CHUNK_BYTES)
+
+
+def _shown(name: str) -> str:
+    return repr(name.encode("utf-8", "backslashreplace").decode()[:200])
+
+
+class _Guarded:
+    """A file that refuses what only a hostile archive asks for: to read backwards, endlessly, or all at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._empty = file, 0
+        self.size = os.fstat(file.fileno()).st_size
+
+    def read(self, length: int) -> bytes:
+        if not 0 <= length <= MAX_HEADER_BYTES:
+            raise ArchiveError(f"a header of {length} bytes at byte {self._file.tell()}")
+        data = self._file.read(length)
+        self._empty += not data
+        if self._empty > MAX_EMPTY_READS:
+            raise ArchiveError("truncated: it ends within a header")
+        return data
+
+    def seek(self, offset: int) -> int:
+        return self._file.seek(offset)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@contextmanager
+def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[str]:
+    """A local path with the plain tar: the file itself, or a temporary one that was downloaded or unpacked.
+
+    Raises:
+        SourceError: a compressed tar is damaged or larger than `max_unpacked_bytes`.
+    """
+    with tempfile.TemporaryDirectory(prefix="trichord-tar-") as folder:
+        path = storage.fetch(uri, folder)
+        if not uri.lower().endswith((".gz", ".tgz")):
+            yield path
+            return
+        plain = os.path.join(folder, "plain.tar")
+        try:
+            _unpack(path, plain, max_unpacked_bytes)
+        except (EOFError, zlib.error, gzip.BadGzipFile, ArchiveError) as error:
+            raise SourceError(f"{uri}: {error}. Mend or remove the file") from error
+        if is_remote(uri):
+            os.unlink(path)
+        yield plain
+
+
+def _unpack(path: str, plain: str, limit: int) -> None:
+    with gzip.open(path) as packed, open(plain, "xb") as out:
+        while chunk := packed.read(CHUNK_BYTES):
+            if out.tell() + len(chunk) > limit:
+                raise ArchiveError(f"it unpacks to more than {limit:,} bytes (`max_unpacked_bytes`)")
+            out.write(chunk)

@@ -1,0 +1,267 @@
+"""WebDataset sources: tar files whose members are joined by key, in any order.
+
+A key is a member's folder and its name up to the first dot; what follows is the ending, which says what the member is.
+The members of a tar are indexed once, ordered by key; rows are then read at random, so they do not depend on the order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from infra import digest
+from infra.config import PrepareConfig, WebDatasetSource
+from infra.errors import SourceError
+from infra.lake.storage import Stat, Storage, VersionCache
+from transforms.batch import Batch
+from transforms.collect.alignment import SEGMENT_FORMATS, aligned
+from transforms.collect.drafts import Draft, InvalidRow
+from transforms.collect.fields import MAX_KEY_CHARS, captions_of, draft, name_of, text_of
+from transforms.collect.folder import MODALITY_OF_ENDING
+from transforms.collect.inline import Found, batches, limit_of
+from transforms.collect.parts import TAR_ENDINGS, changed, data_files, root_of, unchanged
+from transforms.collect.splits import PLAN_FORMAT, Medium, Part, PlannedRow, Split, planned_rows, write_groups
+from transforms.collect.tars import ArchiveError, Member, local_tar, members
+
+INDEX_FORMAT = 1  # raised when the same tar would give other rows
+MAX_MEMBERS = 500_000
+_SHOWN_OTHERS = 20
+_SLOT_OF_ENDING = {
+    **MODALITY_OF_ENDING,
+    ".json": "json",
+    ".cls": "cls",
+    ".caption": "caption",
+    ".srt": "segments",
+    ".vtt": "segments",
+}
+
+
+def plan_webdataset(
+    source: WebDatasetSource, storage: Storage, lake_uri: str, cache: VersionCache | None
+) -> tuple[list[Split], int]:
+    """One split a tar, and how many members have no known ending. Only tars that were never seen are read.
+
+    Raises:
+        SourceError: there is no tar, or one of them is damaged.
+    """
+    root = root_of(source.path, TAR_ENDINGS)
+    splits, ignored = [], 0
+    for stat in data_files(source, storage, TAR_ENDINGS):
+        version = storage.version(stat, source.version_by, cache)
+        address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
+        locator = f"_plans/{address}.parquet"
+        uri = storage.join(lake_uri, locator)
+        if not storage.exists(uri):
+            rows = _indexed(source, storage, stat)
+            write_groups([[row.columns() for row in rows]] if rows else [], storage, uri)
+        with storage.open(uri) as file, pq.ParquetFile(file) as index:
+            count = index.metadata.num_rows
+            ignored += sum(map(_count_of_others, index.read(columns=["line"])["line"].to_pylist()))
+        path = stat.uri[len(root) + 1 :]
+        if count:
+            splits.append(
+                Split(
+                    source=source.name,
+                    id=f"{source.name}/{path}",
+                    version=address,
+                    rows=count,
+                    locator=locator,
+                    row_group=0,
+                    part=Part(path=path, size=stat.size, version=version),
+                )
+            )
+    return splits, ignored
+
+
+def _count_of_others(line: str) -> int:
+    return int(json.loads(line).get("others_count", 0))
+
+
+def _indexed(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
+    with local_tar(storage, stat.uri, source.max_unpacked_bytes) as path:
+        index = _Index(path)
+        try:
+            for count, member in enumerate(members(path)):
+                if count == MAX_MEMBERS:
+                    raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members: divide it")
+                index.add(member)
+            rows = index.rows()
+        except ArchiveError as error:
+            raise SourceError(f"{stat.uri}: {error}. Mend or remove the file") from error
+    if storage.stat(stat.uri) != stat:
+        raise changed(stat.uri)
+    return rows
+
+
+@dataclass(slots=True)
+class _Index:
+    """Members gathered by key, for rows that are ordered by content alone."""
+
+    path: str
+    keys: dict[str, list[tuple[str, Member]]] = field(default_factory=lambda: defaultdict(list))  # slot, member
+    others: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    refused: list[PlannedRow] = field(default_factory=list)
+
+    def add(self, member: Member) -> None:
+        """Take a member; hidden files (`.DS_Store`, `._a.jpg`) are left out."""
+        parts = [part for part in member.name.split("/") if part not in ("", ".")]
+        name = "/".join(parts)
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        fault = member.fault
+        if member.name.startswith("/") or ".." in parts:
+            fault = "its name leads out of the archive"
+        elif shown != name or not name or len(name) > MAX_KEY_CHARS:
+            fault = "its name is empty, too long or not UTF-8"
+        if fault:
+            row = PlannedRow(
+                key=shown[:MAX_KEY_CHARS] or "?",
+                line={"names": [shown[:MAX_KEY_CHARS]]},
+                reason="member_invalid",
+                detail=f"the member {shown[:200]!r}: {fault}",
+            )
+            self.refused.append(row)
+            return
+        stem, dot, rest = parts[-1].partition(".")
+        if not stem:
+            return
+        key = "/".join([*parts[:-1], stem])
+        slot = _SLOT_OF_ENDING.get((dot + rest).lower())
+        if slot is None:
+            self.others[key].append(name)
+        else:
+            self.keys[key].append((slot, Member(name, member.offset, member.size)))
+
+    def rows(self) -> list[PlannedRow]:
+        """All rows, ordered by key; of members that are the same thing the one with the smallest name counts."""
+        rows = list(self.refused)
+        for key in self.keys.keys() | self.others.keys():
+            rows += self._rows_of(key)
+        return sorted(rows, key=lambda row: (row.key, row.reason or "", row.detail, row.line["names"]))
+
+    def _rows_of(self, key: str) -> Iterator[PlannedRow]:
+        slots: dict[str, list[Member]] = defaultdict(list)
+        for slot, member in self.keys.get(key, ()):
+            slots[slot].append(member)
+        media = {}
+        for slot, found in sorted(slots.items()):
+            first, *surplus = self._ordered(found)
+            media[slot] = Medium(path=first.name, size=first.size, version=str(first.offset))
+            for member in surplus:
+                detail = f"the member {member.name!r} beside {first.name!r}"
+                yield PlannedRow(key=key, line={"names": [member.name]}, reason="key_repeated", detail=detail)
+        others = sorted(self.others.get(key, ()))
+        line: dict[str, Any] = {"names": sorted(medium.path for medium in media.values()) + others[:_SHOWN_OTHERS]}
+        if others:
+            line |= {"others": others[:_SHOWN_OTHERS], "others_count": len(others)}
+        if media:
+            yield PlannedRow(key=key, line=line, media=media)
+        else:
+            detail = f"only members of unknown endings: {', '.join(others[:_SHOWN_OTHERS])}"
+            yield PlannedRow(key=key, line=line, reason="row_empty", detail=detail[:500])
+
+    def _ordered(self, found: list[Member]) -> list[Member]:
+        names = {member.name for member in found}
+        if len(names) == len(found):
+            return sorted(found, key=lambda member: member.name)
+        with open(self.path, "rb") as file:  # repeated names: only their content tells them apart
+            return sorted(found, key=lambda member: (member.name, _sha256(file.fileno(), member)))
+
+
+def _sha256(descriptor: int, member: Member) -> str:
+    step = 1 << 20
+    ends = member.offset + member.size
+    return digest.sha256_hex(os.pread(descriptor, min(step, ends - at), at) for at in range(member.offset, ends, step))
+
+
+def read_webdataset(
+    source: WebDatasetSource, storage: Storage, lake_uri: str, split: Split, config: PrepareConfig
+) -> Iterator[Batch]:
+    """The rows of a tar, ordered by key.
+
+    Raises:
+        SourceError: the tar is not what was planned.
+    """
+    assert split.part is not None
+    uri = storage.join(root_of(source.path, TAR_ENDINGS), split.part.path)
+    rows = planned_rows(split, storage, lake_uri)
+    with (
+        unchanged(storage, uri, split.part, source.version_by),
+        local_tar(storage, uri, source.max_unpacked_bytes) as path,
+        open(path, "rb") as file,
+    ):
+        yield from batches((_found(row, file.fileno(), split.part.path, config) for row in rows), split)
+
+
+def _found(planned: PlannedRow, descriptor: int, archive: str, config: PrepareConfig) -> Found:
+    payload = {"file": archive, "members": planned.line["names"]}
+    line: dict[str, Any] = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}
+    if planned.reason is not None:
+        bad = Draft(key=planned.key, line=line, reason=planned.reason, detail=planned.detail)
+        return Found(draft=bad, payload=payload)
+    data: dict[str, bytes] = {}
+    for slot, medium in planned.media.items():
+        limit = limit_of(slot, config)
+        if medium.size > limit:
+            detail = f"{medium.path!r} holds {medium.size} bytes, at most {limit} are read"
+            return Found(
+                draft=Draft(key=planned.key, line=line, reason="media_too_large", detail=detail), payload=payload
+            )
+        data[slot] = os.pread(descriptor, medium.size, int(medium.version))
+    try:
+        made = _draft(planned, data)
+    except (InvalidRow, ValueError, RecursionError) as error:
+        detail = f"{type(error).__name__}: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
+        made = Draft(key=planned.key, line=line, reason="row_invalid", detail=detail[:500])
+    media: dict[str, bytes] = {name: data[name] for name in ("image", "audio", "segments") if name in data}
+    return Found(draft=made, media=media if made.reason is None else {}, payload=payload)
+
+
+def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
+    """The row that members make: `.txt`, `.caption`, then `text` and `caption` of `.json` are wordings of the text."""
+    record = _object(data["json"]) if "json" in data else {}
+    written = [data[slot].decode("utf-8-sig").strip("\r\n") for slot in ("text", "caption") if slot in data]
+    written += [text_of(record.pop(name, None), name) or "" for name in ("text", "caption")]
+    wordings = list(dict.fromkeys(filter(None, [*written, *captions_of(record.pop("captions", None), "captions")])))
+    meta = record.pop("meta", None) or {}
+    if not isinstance(meta, dict):
+        raise InvalidRow(f"meta must be an object, not {type(meta).__name__}")
+    found = aligned(record.pop("segments", None), None, record.pop("regions", None))
+    alignment = dict(found.alignment)
+    if found.media:
+        raise InvalidRow("segments must be a list: a subtitle file is a member of its own")
+    if "segments" in data:
+        alignment.pop("segments", None)
+        ending = posixpath.splitext(planned.media["segments"].path)[1].lower()
+        alignment["segments_format"] = SEGMENT_FORMATS[ending]
+    line: dict[str, Any] = {
+        "text": wordings[0] if wordings else None,
+        "captions": wordings[1:],
+        "group": name_of(record.pop("group", None), "group"),
+        "subset": name_of(record.pop("split", None), "split"),
+        "meta": record | meta,
+    }
+    if "cls" in data:
+        line["meta"]["cls"] = data["cls"].decode("utf-8-sig").strip()
+    if "others" in planned.line:
+        line["meta"]["other_members"] = planned.line["others"]
+    if alignment:
+        line["alignment"] = alignment
+    return draft(planned.key, line, {}, aligned(None, None, None), "")
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    record = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
+    if not isinstance(record, dict):
+        raise InvalidRow(f"the .json member holds a {type(record).__name__}, not an object")
+    return record
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
