@@ -86,8 +86,11 @@ class TrainingData:
     folder: str
 
     @classmethod
-    def write(cls, folder: str, parts: Iterable[Features]) -> TrainingData:
+    def write(cls, folder: str, parts: Iterable[tuple[Features, np.ndarray | None]]) -> TrainingData:
         """Write the features of all records, part by part, and their statistics.
+
+        With a part come the ids (uint64) of the records that its rows stand for: rows of one record, its variants, are
+        never each other's negatives. None where every row is a record of its own.
 
         Features are kept as float16. Contents are told apart by the digest of their features, so that what is the same
         to the encoders (words in other case, one picture used twice) is the same here.
@@ -100,7 +103,7 @@ class TrainingData:
         data, state = cls(folder), hashlib.sha256()
         sums: dict[Modality, tuple[int, np.ndarray, np.ndarray]] = {}
         sizes = dict.fromkeys([*MODALITIES, "content"], 0)
-        for part in parts:
+        for part, stand_for in parts:
             if not sums:
                 widths = {name: part.values[name].shape[1] for name in MODALITIES}
                 sums = {name: (0, np.zeros(width), np.zeros(width)) for name, width in widths.items()}
@@ -113,7 +116,10 @@ class TrainingData:
                 has = part.present[:, MODALITIES.index(name)]
                 records[name] = np.where(has, sizes[name] + np.cumsum(has) - 1, -1)
             owners = [np.repeat(np.arange(len(part)), counts), *(np.flatnonzero(part.present[:, m]) for m in (1, 2))]
-            owner, content = np.concatenate(owners), np.concatenate([ids[name] for name in MODALITIES])
+            contents = [ids[name] for name in MODALITIES]
+            if stand_for is not None:
+                owners, contents = [*owners, np.arange(len(part))], [*contents, stand_for]
+            owner, content = np.concatenate(owners), np.concatenate(contents)
             records["contents"] = np.bincount(owner, minlength=len(part))
             records["content"] = sizes["content"] + np.cumsum(records["contents"]) - records["contents"]
             sizes["content"] += len(content)

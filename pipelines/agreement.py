@@ -144,18 +144,31 @@ def judge(
     engine: Engine,
     features: Mapping[str, ShardRef],
     dropped: Mapping[str, Sequence[str]],
-    model: TrainedModel,
+    model: TrainedModel | None = None,
 ) -> tuple[list[ShardRef], list[Disagreement]]:
     """Agreement shards of all features shards (those that stand are reused), and the records that disagree.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where shards are judged.
+        features: by split.
+        dropped: row digests of duplicates, by split.
+        model: the run's own, which judges where `agreement.folds` is 0.
 
     Raises:
         PartialRun: some shard could not be judged; a rerun resumes.
     """
     folds = workspace.project.agreement.folds
     parts = [Fold(number=number, folds=folds) for number in range(folds)]
-    models = tuple(train(workspace, engine, features, dropped, part) for part in parts) or (model,)
+    models = tuple(train(workspace, engine, features, dropped, part) for part in parts)
+    if not models:
+        if model is None:
+            raise ValueError("agreement.folds is 0, and no model was given")
+        models = (model,)
     items = []
     for split, ref in sorted(features.items()):
+        if split.startswith("augmented/"):
+            continue  # variants are trained on, not judged
         gone = tuple(dropped.get(split, ()))
         judges = [judge.fingerprint for judge in models]
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))

@@ -106,13 +106,22 @@ class VectorActor:
         return pa.table({name: columns[name] for name in names})
 
 
-def featurise(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]) -> dict[str, ShardRef]:
-    """Features shards of all records shards, by split; those that stand in the cache are not made again."""
+def featurise(
+    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], variants: Sequence[ShardRef] = ()
+) -> dict[str, ShardRef]:
+    """Features shards of all records shards, by split, and of variants to train on, by `augmented/<address>`.
+
+    Those that stand in the cache are not made again.
+    """
     config = workspace.project.model
     fingerprint = load_encoders(config).fingerprint
     items = [
         EncodeItem(address=features_address(fingerprint, item.address), split=item.split, records=item.records)
         for item in prepared
+    ]
+    items += [
+        EncodeItem(address=features_address(fingerprint, ref.address), split=f"augmented/{ref.address}", records=ref)
+        for ref in variants
     ]
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, config=config)
     return _map(workspace, engine, FEATURES, items, factory)

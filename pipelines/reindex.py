@@ -61,11 +61,11 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         model = live_model(workspace, live)
         features: Mapping[str, ShardRef] = {}
         if model is None:
-            features = featurise(workspace, engine, prepared)
+            features = featurise(workspace, engine, prepared, variants)
             model = train(workspace, engine, features, dropped)
         disagreeing: list[Disagreement] = []
         if workspace.project.agreement.check != "off":
-            features = features or featurise(workspace, engine, prepared)
+            features = features or featurise(workspace, engine, prepared, variants)
             judged, disagreeing = judge(workspace, engine, features, dropped, model)
             commit("agreement", judged, schema.AGREEMENT)
             log.event("judged", disagreeing=len(disagreeing), check=workspace.project.agreement.check)
@@ -75,7 +75,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build(workspace, engine, vectors, model, live)
         write_splits(workspace, built.manifest, prepared)
-        counts = done.counts | {"rows_disagreeing": len(left_out)}
+        counts = done.counts | {"rows_disagreeing": len(left_out), "disagreements": len(disagreeing)}
         counts["rows_kept"] -= len(left_out)
         counts["rows_without_view"] = sum(ref.counts["without_view"] for ref in vectors.values())
         candidate = Candidate(
@@ -108,7 +108,6 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "unchanged": False,
         "evaluation": verdict["evaluation"],
-        "disagreements": len(disagreeing),
     }
 
 

@@ -30,11 +30,12 @@ from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.heldout import HeldOutRows, K, held_out_mask
 from pipelines.workspace import Workspace, run_alone
+from transforms.augment.variants import record_key
 
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-TRAIN_FORMAT = 1
+TRAIN_FORMAT = 2
 MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
@@ -78,7 +79,8 @@ class TrainTask:
         encoders = load_encoders(project.model)
         with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder:
             held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
-            parts = (found for _, found in self._parts(item, encoders.dimensions, False) if len(found))
+            found = self._parts(item, encoders.dimensions, False)
+            parts = ((features, record_ids(rows)) for rows, features in found if len(features))
             first = next(parts, None)
             if first is None:
                 raise ConfigError(
@@ -172,6 +174,12 @@ def train(
         raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
     item = TrainItem(address=address, features=refs, dropped=gone, without=without)
     return run_alone(engine, task, item)
+
+
+def record_ids(rows: pa.Table) -> np.ndarray:
+    """Equal for a record and its variants, uint64 (N,)."""
+    keys = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
+    return np.array([digest.hash64(f"record/{source}/{record_key(key)}") for source, key in keys], dtype=np.uint64)
 
 
 def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedModel | None:

@@ -48,7 +48,8 @@ class Workspace:
         """Digest of what shapes a model: a model trained under other settings is another model."""
         shaping = recipe(self.project)
         train = {name: value for name, value in shaping["train"].items() if name != "policy"}
-        return digest.address("model-settings", shaping["model"], train, shaping["evaluate"])
+        variants = [shaping["augment"]] if self.project.augment.copies else []
+        return digest.address("model-settings", shaping["model"], train, shaping["evaluate"], *variants)
 
 
 def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:

@@ -156,7 +156,7 @@ class TextAugment(Strict):
     delete: WordsStep = WordsStep()
     spelling: WordsStep = WordsStep()
     keyboard: WordsStep = WordsStep()
-    ocr: WordsStep = WordsStep(p=0.05)
+    ocr: WordsStep = WordsStep()
     min_words: int = Field(3, ge=1, description="Shorter texts are left as they are.")
     languages: tuple[str, ...] = Field(
         ("en",), description="Texts found to be in another language are not changed by word lists and keyboards."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from infra.config import EngineConfig
 from infra.engines.base import Done, Engine, Failed
 
@@ -15,8 +17,11 @@ def open_engine(config: EngineConfig) -> Engine:
 
         return RayEngine(config)
     if config.kind == "beam":
-        from infra.engines.beam import BeamEngine  # as does importing Beam
-
+        logging.disable(logging.WARNING)  # Beam warns of every cloud library that is not installed
+        try:
+            from infra.engines.beam import BeamEngine  # as does importing Beam
+        finally:
+            logging.disable(logging.NOTSET)
         return BeamEngine(config)
     from infra.engines.local import LocalEngine
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -27,7 +27,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from infra.config import EngineConfig
 from infra.engines.base import Done, Failed, I, R, packed
-from infra.engines.grouping import merge, partition, require_buckets
+from infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets
 from infra.engines.local import LocalEngine
 from infra.engines.worker import KEPT, TASK
 from infra.errors import PartialRun
@@ -71,8 +71,8 @@ class BeamEngine:
         require_buckets(items, buckets)
         if not items:
             return
-        emitting = self._in_worker(TASK, _Emit(emit, buckets), None)
-        reducing = self._in_worker(TASK, _Reduce(reduce), None)
+        emitting = self._in_worker(TASK, EmitStreams(emit, buckets), None)
+        reducing = self._in_worker(TASK, ReduceStreams(reduce), None)
 
         def build(inputs: Any, sink: _Sink) -> None:
             emitted = inputs | "emit" >> beam.ParDo(_EmitDoFn(emitting)).with_outputs(_FAILED, main="rows")
@@ -252,34 +252,3 @@ class _Sink(beam.DoFn):
 
     def _signed(self, content: bytes) -> bytes:
         return hmac.digest(self._key, content, "sha256")
-
-
-@dataclass(frozen=True, slots=True)
-class _Emit(Generic[I]):
-    """What an item emits, as one Arrow stream a bucket."""
-
-    emit: Callable[[I], pa.Table]
-    buckets: int
-
-    def __call__(self, item: I) -> dict[int, bytes]:
-        import pyarrow as pa
-
-        streams: dict[int, bytes] = {}
-        for bucket, rows in partition(self.emit(item), self.buckets).items():
-            out = pa.BufferOutputStream()
-            with pa.ipc.new_stream(out, rows.schema) as writer:
-                writer.write_table(rows)
-            streams[bucket] = out.getvalue().to_pybytes()
-        return streams
-
-
-@dataclass(frozen=True, slots=True)
-class _Reduce(Generic[R]):
-    """Reduces one bucket's streams."""
-
-    reduce: Callable[[pa.Table], R]
-
-    def __call__(self, streams: Sequence[bytes]) -> R:
-        import pyarrow as pa
-
-        return self.reduce(merge(pa.ipc.open_stream(stream).read_all() for stream in streams))

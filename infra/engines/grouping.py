@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
@@ -78,3 +79,34 @@ def require_buckets(items: Sequence[object], buckets: int) -> None:
     """Raise ValueError unless there is at least one bucket."""
     if buckets < 1:
         raise ValueError(f"group needs at least one bucket, not {buckets} (for {len(items)} items)")
+
+
+@dataclass(frozen=True, slots=True)
+class EmitStreams(Generic[I]):
+    """What an item emits, as one Arrow stream a bucket."""
+
+    emit: Callable[[I], pa.Table]
+    buckets: int
+
+    def __call__(self, item: I) -> dict[int, bytes]:
+        import pyarrow as pa
+
+        streams: dict[int, bytes] = {}
+        for bucket, rows in partition(self.emit(item), self.buckets).items():
+            out = pa.BufferOutputStream()
+            with pa.ipc.new_stream(out, rows.schema) as writer:
+                writer.write_table(rows)
+            streams[bucket] = out.getvalue().to_pybytes()
+        return streams
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceStreams(Generic[R]):
+    """Reduces one bucket's streams."""
+
+    reduce: Callable[[pa.Table], R]
+
+    def __call__(self, streams: Sequence[bytes]) -> R:
+        import pyarrow as pa
+
+        return self.reduce(merge(pa.ipc.open_stream(stream).read_all() for stream in streams))

@@ -25,9 +25,11 @@ from typing import Any
 from infra.engines import open_engine
 from infra.lake.shard import ShardRef, read_shard
 from infra.project import load_project
-from pipelines.dedup import deduplicate
+from pipelines.agreement import judge as judge_agreement
+from pipelines.dedup import deduplicate, dropped_rows
 from pipelines.demo.corpus import read_labels, write_corpus
 from pipelines.demo.run import write_project
+from pipelines.encode import featurise
 from pipelines.plan import make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.workspace import Workspace
@@ -44,12 +46,16 @@ class Evidence:
     rejects: Mapping[str, tuple[str, str]]  # reason and detail
     records: Mapping[str, Mapping[str, Any]]  # text, scores, labels, changes
     duplicates: Sequence[Mapping[str, str]]  # rows of the duplicates table
+    disagrees: Mapping[str, bool] | None = None  # of the records that the agreement check was asked about
     stages: Mapping[str, float] = field(default_factory=dict)  # seconds
 
     def planted(self, defects: Collection[str]) -> list[str]:
         """Keys with one of these defects."""
         return [key for key, label in self.labels.items() if set(label["defects"]) & set(defects)]
 
+
+# Only pictures are exchanged in this corpus, so only pictures are judged.
+AGREEMENT = ("agreement.check=flag", "agreement.modalities=[image]", "agreement.false_accept_rate=0.08")
 
 Verdict = Callable[[Evidence], set[str]]
 
@@ -242,7 +248,7 @@ def _line(
 
 
 def collect(folder: Path, records: int, seed: int, workers: int) -> Evidence:
-    """Write a corpus into `folder`, prepare and deduplicate it by the demo's project."""
+    """Write a corpus into `folder`, prepare, deduplicate and judge it by the demo's project."""
     stages: dict[str, float] = {}
     watch = time.perf_counter()
 
@@ -253,7 +259,7 @@ def collect(folder: Path, records: int, seed: int, workers: int) -> Evidence:
 
     write_corpus(folder / "corpus", records=records, seed=seed)
     lap("corpus")
-    overrides = [f"engine.workers={workers}", "engine.kind=local"]
+    overrides = [f"engine.workers={workers}", "engine.kind=local", *AGREEMENT]
     workspace = Workspace(load_project(write_project(folder), overrides))
     with open_engine(workspace.project.engine) as engine:
         plan = make_plan(workspace)
@@ -262,7 +268,14 @@ def collect(folder: Path, records: int, seed: int, workers: int) -> Evidence:
         lap("prepare")
         duplicates = list(deduplicate(workspace, engine, prepared).duplicates)
         lap("dedup")
-    return read_evidence(workspace, folder / "corpus", prepared, duplicates, stages)
+        dropped = dropped_rows(workspace, duplicates)
+        features = featurise(workspace, engine, prepared)
+        _, found = judge_agreement(workspace, engine, features, dropped)
+        lap("agreement")
+    evidence = read_evidence(workspace, folder / "corpus", prepared, duplicates, stages)
+    gone = {row["key"] for row in evidence.duplicates}
+    wrong = {row.key for row in found}
+    return replace(evidence, disagrees={key: key in wrong for key in evidence.records if key not in gone})
 
 
 def read_evidence(
@@ -336,7 +349,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trichord-detectors-") as name:
         evidence = collect(options.folder or Path(name), options.records, options.seed, options.workers)
-    lines = [*(judge(detector, evidence) for detector in DETECTORS), agreement_row(evidence.labels, None)]
+    lines = [*(judge(detector, evidence) for detector in DETECTORS), agreement_row(evidence.labels, evidence.disagrees)]
     if options.out:
         with open(options.out, "w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in looked_at(lines, evidence))

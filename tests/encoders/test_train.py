@@ -47,7 +47,7 @@ def held_out_score(model: FusionModel) -> float:
 
 
 def write(folder: Path | str) -> TrainingData:
-    return TrainingData.write(str(folder), [planted(100, 1), planted(100, 2)])
+    return TrainingData.write(str(folder), [(planted(100, 1), None), (planted(100, 2), None)])
 
 
 def fitted(data: str, checkpoint: str | None, config: TrainConfig = CONFIG, log=lambda entry: None):
@@ -152,7 +152,7 @@ def test_records_train_with_whatever_they_have_and_those_of_one_view_are_counted
         captions=parts[0].captions[: 2 * 40],
         offsets=np.minimum(parts[0].offsets, 80),
     )
-    TrainingData.write(str(tmp_path / "data"), parts)
+    TrainingData.write(str(tmp_path / "data"), [(part, None) for part in parts])
     skipped = {}
     for loss in ("mixed_gallery_infonce", "infonce"):
         model, history = fitted(str(tmp_path / "data"), None, CONFIG.model_copy(update={"loss": loss, "epochs": 2}))
@@ -164,7 +164,7 @@ def test_records_train_with_whatever_they_have_and_those_of_one_view_are_counted
 
 def test_with_nothing_to_pair_the_untrained_model_comes_back(tmp_path):
     lonely = without(planted(5, 0), np.tile([True, True, False], (5, 1)), captions=False)
-    TrainingData.write(str(tmp_path / "data"), [lonely])
+    TrainingData.write(str(tmp_path / "data"), [(lonely, None)])
     model, history = fitted(str(tmp_path / "data"), None)
     assert [entry["records"] for entry in history] == [0]
     assert np.isfinite(model.embed(lonely, "fused")[0]).all()
@@ -176,7 +176,7 @@ def test_records_that_share_a_wording_a_picture_or_a_sound_are_no_negatives(tmp_
     features = planted(6, 5)
     features.captions[2 * 2] = features.values["text"][0]  # a caption of record 2 is the text of record 0
     features.values["image"][4] = features.values["image"][3]
-    data = TrainingData.write(str(tmp_path / "data"), [features.take(np.arange(3)), features.take(np.arange(3, 6))])
+    data = TrainingData.write(str(tmp_path / "data"), [(features.take(np.arange(at, at + 3)), None) for at in (0, 3)])
     order = np.array([5, 4, 3, 2, 1, 0])
     expected = np.eye(6, dtype=bool)
     for left, right in ((0, 2), (3, 4)):
@@ -204,7 +204,7 @@ def test_the_trainer_s_memory_does_not_grow_with_the_rows(tmp_path):
     peaks = []
     for parts in (2, 80):
         folder = str(tmp_path / f"data{parts}")
-        data = TrainingData.write(folder, (planted(250, seed) for seed in range(parts)))
+        data = TrainingData.write(folder, ((planted(250, seed), None) for seed in range(parts)))
         rng = generator("memory")
         tracemalloc.start()
         usable = data.usable(across=False)
@@ -216,3 +216,13 @@ def test_the_trainer_s_memory_does_not_grow_with_the_rows(tmp_path):
     assert len(usable) == 20_000
     # of each row its position alone is kept
     assert peaks[1] - peaks[0] < 19_500 * 30, peaks
+
+
+def test_variants_of_one_record_are_never_each_other_s_negatives(tmp_path):
+    parts = [(planted(4, 5), np.array([7, 8, 9, 10], np.uint64)), (planted(2, 6), np.array([9, 7], np.uint64))]
+    data = TrainingData.write(str(tmp_path / "data"), parts)
+    same = data.fetch(np.arange(6), generator("fetch")).same
+    expected = np.eye(6, dtype=bool)
+    for left, right in ((2, 4), (0, 5)):
+        expected[left, right] = expected[right, left] = True
+    assert np.array_equal(same, expected)

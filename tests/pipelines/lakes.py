@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from infra.lake.schema import TABLES
 from infra.project import load_project
 from pipelines.demo.corpus import write_corpus
 from pipelines.workspace import Workspace
@@ -28,7 +29,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def write_project(
-    folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS, defects: float = 0.025
+    folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS, defects: float | Mapping[str, float] = 0.013
 ) -> Path:
     """A corpus in `folder/corpus` and a project file on it."""
     write_corpus(folder / "corpus", records=records, seed=7, defects=defects)
@@ -78,5 +79,6 @@ def write_rows(corpus: Path, rows: list[dict[str, Any]]) -> None:
 
 def addresses(workspace: Workspace) -> dict[str, dict[str, str]]:
     """Address and SHA-256 of every shard of every table's head."""
-    tables = ("records", "rejects", "signatures", "duplicates", "vectors")
-    return {name: {address: ref.sha256 for address, ref in workspace.table(name).shards().items()} for name in tables}
+    tables = {name: workspace.table(name) for name in TABLES if name != "publications"}
+    made = {name: table for name, table in tables.items() if table.version() is not None}
+    return {name: {address: ref.sha256 for address, ref in table.shards().items()} for name, table in made.items()}
