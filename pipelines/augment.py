@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from infra import digest, log
-from infra.config import AugmentConfig, Project
+from infra.config import Project
 from infra.engines.base import Done, Engine
 from infra.errors import PartialRun, told
 from infra.lake import schema
@@ -19,16 +18,15 @@ from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard
 from infra.lake.storage import Storage
 from pipelines.heldout import held_out_mask
 from pipelines.prepare import Prepared
+from pipelines.variants import open_chain
 from pipelines.workspace import Workspace
-from transforms.augment.chain import augment_chain
 from transforms.augment.variants import applied, copy_of
 from transforms.batch import Batch, Segment
 from transforms.dedup.signatures import content_digest
-from transforms.media import AUDIO_LIBRARIES, IMAGE_LIBRARIES, encode_audio, encode_image
-from transforms.op import Op, recipe_of, run_chain
+from transforms.media import encode_audio, encode_image
+from transforms.op import Op, run_chain
 from transforms.record import batch_of
 
-AUGMENT_FORMAT = 1
 ROWS = 8  # records in memory at a time, each with all its variants
 
 
@@ -132,38 +130,6 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.AUGMENTED)
-
-
-def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
-    """The chain with the models that the settings name; their weights are loaded where they are first used.
-
-    Raises:
-        ConfigError: a model or dictionary is missing.
-    """
-    fill = rewrite = None
-    contextual, rewriting = config.text.contextual, config.text.rewrite
-    if contextual.path is not None and contextual.p > 0:
-        from encoders.rewrite import MaskedWords
-
-        fill = MaskedWords(contextual.path, contextual.top)
-    if rewriting.path is not None and rewriting.p > 0:
-        from encoders.rewrite import SequenceRewriter
-
-        rewrite = SequenceRewriter(rewriting.path, rewriting.prefix, rewriting.beams, rewriting.max_tokens)
-    return augment_chain(config, fill, rewrite)
-
-
-def wanted_variants(project: Project) -> list[Any]:
-    """What a run wants of variants, JSON: equal where nothing about them changed; empty where none are made."""
-    return augment_recipe(project, open_chain(project.augment)) if project.augment.copies else []
-
-
-def augment_recipe(project: Project, chain: Sequence[Op]) -> list[Any]:
-    """All that shapes the variants of a records shard besides the records: a part of their address."""
-    train = project.train
-    held_out = [train.seed, train.held_out, list(train.held_out_subsets)]
-    media = [project.prepare.audio.rate_hz, project.prepare.image.quality, IMAGE_LIBRARIES | AUDIO_LIBRARIES]
-    return [AUGMENT_FORMAT, recipe_of(chain), held_out, media]
 
 
 def augment(

@@ -11,6 +11,7 @@ from infra.config import Source
 from infra.lake.storage import VersionCache
 from infra.web import Fetcher
 from pipelines.aligner import open_aligner
+from pipelines.variants import wanted_variants
 from pipelines.workspace import Workspace
 from transforms.collect import plan_source
 from transforms.collect.splits import Split
@@ -87,8 +88,6 @@ def make_plan(workspace: Workspace) -> Plan:
 
 def inputs_digest(workspace: Workspace, plan: Plan) -> str:
     """Digest of everything that is wanted; equal to the live publication's means that nothing is to be done."""
-    from pipelines.augment import wanted_variants  # which imports this job's neighbours
-
     project = workspace.project
     encoders = load_encoders(project.model).fingerprint
     order = [source.name for source in project.sources]  # decides which duplicate survives

@@ -17,11 +17,12 @@ from infra.engines import Engine, open_engine
 from infra.errors import ConfigError
 from infra.lake import schema
 from infra.lake.shard import ShardRef, read_shard, verify_shard
-from pipelines.augment import augment, augment_recipe, open_chain
+from pipelines.augment import augment
 from pipelines.commits import Commits
 from pipelines.heldout import is_held_out
 from pipelines.plan import make_plan
 from pipelines.prepare import Prepared, prepare
+from pipelines.variants import augment_recipe, open_chain
 from pipelines.workspace import Workspace
 from tests.pipelines.lakes import workspace_of, write_project
 from transforms.media import decode_audio, decode_image
