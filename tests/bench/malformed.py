@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.bench.scale import reindex_watched
+from tests.bench.scale import watched
 from tests.pipelines.lakes import result_of, trichord, write_project
 from tests.transforms.malformed import audios, images, lines
 from tests.transforms.samples import picture, saved
@@ -35,7 +35,7 @@ def measure(folder: Path) -> dict[str, Any]:
     texts = [line.replace(b'"id": "bad"', b'"id": "bad-%d"' % n) for n, (line, _) in enumerate(lines().values())]
     with open(corpus / "manifest.jsonl", "ab") as manifest:
         manifest.writelines(line + b"\n" for line in rows + texts)
-    summary, peaks = reindex_watched(project)
+    summary, peaks = watched("reindex", project)
     rejects = result_of(trichord("rejects", "ls", "--limit", "1000", "--project", str(project), "--json"))
     reasons = Counter(row["reason"] for row in rejects["rows"])
     return {
