@@ -18,7 +18,7 @@ from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard
 from infra.lake.storage import Storage
 from pipelines.heldout import held_out_mask
 from pipelines.prepare import Prepared
-from pipelines.variants import open_chain
+from pipelines.variants import open_chain, wanted_variants
 from pipelines.workspace import Workspace
 from transforms.augment.variants import applied, copy_of
 from transforms.batch import Batch, Segment

@@ -85,8 +85,8 @@ index:
     [
         (
             "",
-            "FILE: sources: missing; expected a list (at least 1) of: a section with `kind` manifest, folder, captions, "
-            "imagefolder, audiofolder, parquet, webdataset or delta",
+            "FILE: sources: missing; expected a list (at least 1) of: a section with `kind` manifest, folder, "
+            "captions, imagefolder, audiofolder, parquet, webdataset or delta",
         ),
         ("- a\n", "FILE: expected a section of `key: value` lines, given "),
         ("sources: []\n", "FILE:1: sources: expected a list (at least 1) of"),

@@ -29,7 +29,11 @@ SETTINGS: dict[str, Any] = {
 
 
 def write_project(
-    folder: Path, *, records: int = RECORDS, settings: Mapping[str, Any] = SETTINGS, defects: float | Mapping[str, float] = 0.013
+    folder: Path,
+    *,
+    records: int = RECORDS,
+    settings: Mapping[str, Any] = SETTINGS,
+    defects: float | Mapping[str, float] = 0.013,
 ) -> Path:
     """A corpus in `folder/corpus` and a project file on it."""
     write_corpus(folder / "corpus", records=records, seed=7, defects=defects)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -181,7 +181,7 @@ def test_a_threshold_rejects_outside_its_bounds_and_nan_and_passes_rows_without_
 
 
 # Settings of ops that are off shape nothing: all are on here. Those of sound have a test of their own.
-ALL_ON = {
+ALL_ON: dict[str, dict[str, Any]] = {
     "text": {"spelling": True, "languages": ("en",), "pii": "mask"},
     "image": {"borders": "crop", "partial_blur": "crop"},
 }
@@ -192,7 +192,7 @@ def test_a_recipe_is_json_that_changes_with_every_setting() -> None:
     assert record_recipe(PrepareConfig())[: len(CHAIN)] == recipe_of(CHAIN)
     recipes = {digest.address(record_recipe(PrepareConfig.model_validate(ALL_ON)))}
     settings_seen = 1
-    for section, given in ALL_ON.items():
+    for section, on in ALL_ON.items():
         for name, value in PrepareConfig.model_validate(ALL_ON).model_dump()[section].items():
             settings_seen += 1
             other = (
@@ -206,7 +206,7 @@ def test_a_recipe_is_json_that_changes_with_every_setting() -> None:
                 if value < 1
                 else value + 1
             )
-            config = PrepareConfig.model_validate({**ALL_ON, section: {**given, name: other}})
+            config = PrepareConfig.model_validate({**ALL_ON, section: {**on, name: other}})
             recipes.add(digest.address(record_recipe(config)))
     assert len(recipes) == settings_seen
 
