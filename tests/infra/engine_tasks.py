@@ -106,6 +106,10 @@ def never_ends(item: int) -> None:
     select.select([], [], [])
 
 
+def greedy(item: int) -> int:
+    return len(bytearray(item))
+
+
 def unpicklable_result(item: int) -> object:
     return lambda: item
 

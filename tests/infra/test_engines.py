@@ -78,6 +78,15 @@ def test_an_item_that_overruns_its_time_fails_alone(make_engine: EngineMaker, tm
     assert answered == {item: Done(item, item * item) for item in answered}
 
 
+def test_an_item_that_needs_more_memory_than_a_worker_may_take_fails_alone(make_engine: EngineMaker) -> None:
+    engine = make_engine(workers=2, retries=0, worker_memory_bytes=3 << 30)
+    answered = by_item(engine.map(tasks.greedy, [1, 2, 6 << 30, 3]))
+    failed = answered.pop(6 << 30)
+    assert isinstance(failed, Failed)
+    assert failed.kind == "died"
+    assert answered == {item: Done(item, item) for item in (1, 2, 3)}
+
+
 def test_items_are_pulled_lazily_and_few_are_under_way(make_engine: EngineMaker) -> None:
     if make_engine(workers=1).name == "beam":
         pytest.skip("a Beam pipeline is built from all of its input")

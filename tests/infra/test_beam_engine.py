@@ -1,0 +1,45 @@
+"""What only the Beam engine has: runners, their options, and outcomes that nobody may forge."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.config import EngineConfig
+from infra.engines import Done, open_engine
+from infra.engines.beam import _Sink
+from infra.errors import PartialRun
+from tests.infra import engine_tasks as tasks
+
+
+def test_the_runner_s_own_processes_may_do_the_work() -> None:
+    options = ("--direct_running_mode=multi_processing",)
+    with open_engine(EngineConfig(kind="beam", workers=2, options=options)) as engine:
+        outcomes = list(engine.map(tasks.process_id, range(8)))
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert len({outcome.result for outcome in outcomes if isinstance(outcome, Done)}) == 2
+
+
+def test_a_runner_that_does_not_exist_is_a_partial_run_with_its_name() -> None:
+    with (
+        open_engine(EngineConfig(kind="beam", runner="NoSuchRunner")) as engine,
+        pytest.raises(PartialRun, match="NoSuchRunner"),
+    ):
+        list(engine.map(tasks.square, [1]))
+
+
+def test_outcomes_travel_through_the_temporary_location(tmp_path) -> None:
+    options = (f"--temp_location={tmp_path}",)
+    with open_engine(EngineConfig(kind="beam", workers=1, options=options)) as engine:
+        assert list(engine.map(tasks.square, [3])) == [Done(3, 9)]
+    assert list(tmp_path.iterdir()) == []  # and nothing of them stays
+
+
+def test_an_outcome_that_somebody_changed_is_refused_before_it_is_read(tmp_path) -> None:
+    sink = _Sink(str(tmp_path), b"the key of this run")
+    sink.process((0, "ok", 1))
+    assert sink.read() == [(0, "ok", 1)]
+    data = bytearray((tmp_path / "0-ok").read_bytes())
+    data[-2] ^= 1
+    (tmp_path / "0-ok").write_bytes(data)
+    with pytest.raises(PartialRun, match="not what the pipeline wrote"):
+        sink.read()
