@@ -65,6 +65,7 @@ EXTRAS = {
         "imagehash>=4.3",  # the reference of our pHash
         "import-linter>=2.5",
         "jsonschema>=4.25",
+        "markdown-it-py>=4",
         "moto[s3]>=5.1",
         "mypy>=1.19",
         "packaging>=24",

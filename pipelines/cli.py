@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra import log
-from infra.errors import ConfigError, StorageError, TrichordError
+from infra.errors import ConfigError, GateFailed, StorageError, TrichordError
 from pipelines import show
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ Overrides = Annotated[
 ]
 EngineName = Annotated[str | None, typer.Option("--engine", help="local, ray or beam; the project file's by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
+Reason = Annotated[str | None, typer.Option(help="Only rejects with this reason code.")]
+OpName = Annotated[str | None, typer.Option("--op", help="Only rejects of this op.")]
+SourceName = Annotated[str | None, typer.Option("--source", help="Only rejects of this source.")]
 DEFAULT_PROJECT = Path("trichord.yaml")
 
 
@@ -126,15 +129,35 @@ def plan(
 
 @app.command()
 def prepare(
-    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the page of this run here, and dataset_card.md beside it.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
     from pipelines.preparation import prepare_only
 
     workspace = _open(project, set_, as_json, engine)
-    with log.progress("prepare"):
-        summary = prepare_only(workspace)
+    try:
+        with log.progress("prepare"):
+            summary = prepare_only(workspace)
+    except GateFailed:
+        _write_preparation(workspace, report, project.stem)  # when it is wanted most
+        raise
+    _write_preparation(workspace, report, project.stem)
     _print(summary, as_json, show.prepare)
+
+
+def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
+    if report is not None:
+        from pipelines.report.dataset_card import write_card
+        from pipelines.report.preparation import write_preparation_page
+
+        write_preparation_page(workspace, report, title=f"Trichord: {name}")
+        write_card(workspace, report.with_name("dataset_card.md"))
 
 
 @app.command()
@@ -156,6 +179,8 @@ def reindex(
         from pipelines.report.page import write_page
 
         write_page(workspace, report, title=f"Trichord: {project.stem}")
+    else:
+        _write_preparation(workspace, report, project.stem)
     _print(summary, as_json, show.reindex)
 
 
@@ -245,14 +270,17 @@ def rejects_ls(
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
-    reason: Annotated[str | None, typer.Option(help="Only this reason code.")] = None,
+    reason: Reason = None,
+    op: OpName = None,
+    source: SourceName = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows shown at most.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List rejects: counts by op and reason, then rows."""
-    from pipelines.explain import list_rejects
+    from pipelines.rejects import list_rejects
 
-    _print(list_rejects(_open(project, set_, as_json, engine), reason=reason, limit=limit), as_json, show.rejects)
+    workspace = _open(project, set_, as_json, engine)
+    _print(list_rejects(workspace, reason=reason, op=op, source=source, limit=limit), as_json, show.rejects)
 
 
 @rejects_app.command("show")
@@ -264,9 +292,49 @@ def rejects_show(
     as_json: Json = False,
 ) -> None:
     """Show everything known about one rejected row."""
-    from pipelines.explain import show_reject
+    from pipelines.rejects import show_reject
 
     _print(show_reject(_open(project, set_, as_json, engine), key), as_json, show.reject)
+
+
+@rejects_app.command("export")
+def rejects_export(
+    out: Annotated[Path, typer.Option("--out", help="File to write: .jsonl or .parquet.")],
+    media: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the rows' raw media here.")] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    reason: Reason = None,
+    op: OpName = None,
+    source: SourceName = None,
+    as_json: Json = False,
+) -> None:
+    """Write rejects to a file that serves as a manifest source, so that they can be mended."""
+    from pipelines.export import export_rejects
+    from pipelines.rejects import Choice
+
+    workspace, choice = _open(project, set_, as_json, engine), Choice(reason=reason, op=op, source=source)
+    _print(export_rejects(workspace, choice, out=out, media=media), as_json, show.exported)
+
+
+@rejects_app.command("replay")
+def rejects_replay(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    reason: Reason = None,
+    op: OpName = None,
+    source: SourceName = None,
+    as_json: Json = False,
+) -> None:
+    """After a fix, run only the rows that it concerns, and reach the state of a whole prepare."""
+    from pipelines.rejects import Choice
+    from pipelines.replay import replay
+
+    workspace, choice = _open(project, set_, as_json, engine), Choice(reason=reason, op=op, source=source)
+    with log.progress("replay"):
+        summary = replay(workspace, choice)
+    _print(summary, as_json, show.replayed)
 
 
 @app.command()

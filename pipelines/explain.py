@@ -1,13 +1,11 @@
-"""explain, rejects: a record's whole journey, and the rows that were left out."""
+"""explain: a record's whole journey."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.errors import ConfigError
@@ -16,7 +14,8 @@ from pipelines.workspace import Workspace
 
 
 def explain(workspace: Workspace, key: str) -> dict[str, Any]:
-    """Tell what became of a record: rejected by an op, dropped for a survivor, or indexed.
+    """Tell what became of a record: rejected by an op, dropped for a survivor, left out because its
+    modalities disagree, or indexed.
 
     Looks at the tables as the live publication pins them, or as they stand where nothing is published.
 
@@ -32,13 +31,15 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
         journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
     for row, ref in _find(workspace, "records", versions.get("records"), key):
         media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
-        row["scores"] = dict(row["scores"])
+        row |= {"scores": dict(row["scores"]), "labels": dict(row["labels"])}
         row["meta"] = json.loads(row["meta"])
         journey.append(
             {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
         )
     for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key):
         journey.append({"step": "duplicate", **row, "shard": ref.path})
+    for row, ref in _find(workspace, "matches", versions.get("matches"), key):
+        journey.append({"step": "shares", **row, "shard": ref.path})
     for row, ref in _find(workspace, "agreement", versions.get("agreement"), key):
         journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
     for row, ref in _find(workspace, "vectors", versions.get("vectors"), key):
@@ -51,11 +52,10 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
             f"No record with key {key!r} is known here. List rejects with `trichord rejects ls`; "
             "if the source was changed since the last run, run `trichord reindex` first."
         )
-    fate = {"rejected": "rejected", "duplicate": "duplicate", "indexed": "indexed", "encoded": "encoded"}
     steps = [step["step"] for step in journey]
-    outcome = next(
-        (fate[name] for name in ("indexed", "duplicate", "encoded", "rejected") if name in steps), "prepared"
-    )
+    outcome = next((name for name in ("indexed", "duplicate", "encoded", "rejected") if name in steps), "prepared")
+    if outcome == "prepared" and "agreement" in steps and workspace.project.agreement.check == "drop":
+        outcome = "disagrees"
     return {"key": key, "outcome": outcome, "publication": live["publication"] if live else None, "journey": journey}
 
 
@@ -76,48 +76,6 @@ def _index_rows(workspace: Workspace, live: dict[str, Any], key: str) -> Iterato
                 "fingerprint": manifest.fingerprint,
                 "publication": live["publication"],
             }
-
-
-def list_rejects(workspace: Workspace, *, reason: str | None, limit: int) -> dict[str, Any]:
-    """Counts of rejects by op and reason, and the first `limit` rows in order of key."""
-    counts: Counter[tuple[str, str]] = Counter()
-    rows: list[dict[str, Any]] = []
-    for table, _ in _shards(workspace, "rejects", _live_version(workspace, "rejects")):
-        if reason is not None:
-            table = table.filter(pc.equal(table["reason"], reason))
-        counts.update(zip(table["op"].to_pylist(), table["reason"].to_pylist(), strict=True))
-        rows = sorted(rows + table.to_pylist(), key=lambda row: row["key"])[:limit]
-    by_reason = [{"op": op, "reason": code, "rows": n} for (op, code), n in sorted(counts.items())]
-    for row in rows:
-        row["payload"] = json.loads(row["payload"])
-    return {"total": counts.total(), "by_reason": by_reason, "rows": rows}
-
-
-def show_reject(workspace: Workspace, key: str) -> dict[str, Any]:
-    """Everything known about the rejected rows of one key.
-
-    Raises:
-        ConfigError: no reject has this key.
-    """
-    found = [row for row, _ in _find(workspace, "rejects", _live_version(workspace, "rejects"), key)]
-    if not found:
-        raise ConfigError(f"No reject has the key {key!r}. List them: `trichord rejects ls`.")
-    for row in found:
-        row["payload"] = json.loads(row["payload"])
-    return {"key": key, "rejects": found}
-
-
-def _live_version(workspace: Workspace, table: str) -> int | None:
-    live = workspace.publications.live()
-    return json.loads(live["table_versions"])[table] if live else None
-
-
-def _shards(workspace: Workspace, name: str, version: int | None) -> Iterator[tuple[pa.Table, ShardRef]]:
-    table = workspace.table(name)
-    if table.version() is None:
-        return
-    for _, ref in sorted(table.shards(version).items()):
-        yield read_shard(workspace.storage, workspace.lake, ref), ref
 
 
 def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Iterator[tuple[dict[str, Any], ShardRef]]:

@@ -11,14 +11,13 @@ from infra.config import Source
 from infra.lake.storage import VersionCache
 from infra.web import Fetcher
 from pipelines.aligner import open_aligner
+from pipelines.recipes import current_recipe, shard_address
 from pipelines.variants import wanted_variants
 from pipelines.workspace import Workspace
 from transforms.collect import plan_source
 from transforms.collect.splits import Split
-from transforms.record import record_recipe
 
 LINE_FORMAT = 2  # raised with any format or version behind the records: a live index is then made anew
-RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +53,7 @@ def make_plan(workspace: Workspace) -> Plan:
     """
     project = workspace.project
     aligner = open_aligner(project.prepare.align)
-    made_by = (record_recipe(project.prepare, source, aligner) for source in project.sources)
-    recipes = [digest.address("recipe", RECORD_FORMAT, ops) for ops in made_by]
+    recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
     cache_uri = workspace.path("_plans", "versions.parquet")
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []
@@ -77,7 +75,7 @@ def make_plan(workspace: Workspace) -> Plan:
                     source=source,
                     rank=rank,
                     split=split,
-                    address=digest.address("records", split.id, split.version, recipes[rank]),
+                    address=shard_address(split, recipes[rank]),
                 )
                 for split in found.splits
             )

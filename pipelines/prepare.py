@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
+
 from infra import log
 from infra.config import PrepareConfig, Source
 from infra.engines.base import Done, Engine
@@ -18,6 +20,7 @@ from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
 from pipelines.aligner import open_aligner
 from pipelines.plan import WantedShard
+from pipelines.recipes import remember_recipes
 from pipelines.workspace import Workspace
 from transforms.align.words import Aligner
 from transforms.batch import Batch
@@ -39,6 +42,16 @@ class Prepared:
     records: ShardRef
     signatures: ShardRef
     rejects: ShardRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Some rows of a split as rows of its tables, and what the ops did: `fan_out`, `<op>/in`, `<op>/rejected`."""
+
+    records: pa.Table
+    signatures: pa.Table
+    rejects: pa.Table
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,36 +78,20 @@ class PrepareTask:
             for _ in self._batches(item):
                 pass
             return None
-        shard, counts = item.shard, Counter[str]()
-        writers = {
-            name: ShardWriter(self.storage, self.lake, name, shard.address, table_schema)
-            for name, table_schema in (
-                ("rejects", schema.REJECTS),
-                ("signatures", schema.SIGNATURES),
-                ("records", schema.RECORDS),
-            )
-        }
-        with writers["rejects"] as rejects, writers["signatures"] as signatures, writers["records"] as records:
-            for batch, by_op in self._batches(item):
-                counts.update(rows_kept=len(batch.rows), rows_rejected=len(batch.rejects))
-                counts.update(fan_out=sum(op.fan_out for op in by_op.values()))
-                for name, op in by_op.items():
-                    counts.update({f"{name}/in": op.rows_in, f"{name}/rejected": op.rows_rejected})
-                table = finish(batch, self.config)
-                records.write(table)
-                signatures.write(signatures_table(table, batch, self.config.dedup))
-                rejects.write(rejects_table(batch))
-            total = {"rows_in": shard.split.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
-            # records last: where it stands, the other two stand as well
-            rejected = rejects.finish(total) if total["rows_rejected"] else None
-            signed = signatures.finish(total)
-            return Prepared(
-                address=shard.address,
-                split=shard.split.id,
-                records=records.finish(total),
-                signatures=signed,
-                rejects=rejected,
-            )
+        return write_split(self.storage, self.lake, item.shard, map(self._made, self._batches(item)))
+
+    def _made(self, ran: tuple[Batch, Mapping[str, OpCounts]]) -> Made:
+        return self.made(*ran)
+
+    def made(self, batch: Batch, by_op: Mapping[str, OpCounts]) -> Made:
+        """What a batch that went through the chain is in the lake."""
+        records = finish(batch, self.config)
+        return Made(
+            records=records,
+            signatures=signatures_table(records, batch, self.config.dedup),
+            rejects=rejects_table(batch),
+            counts=op_counts(by_op),
+        )
 
     def chain(self, source: Source) -> tuple[Op, ...]:
         """The ops that every row of a source goes through."""
@@ -111,6 +108,45 @@ class PrepareTask:
             yield run_chain(batch, chain)
 
 
+def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
+    """What the ops did to a batch, as the footer of its shard counts it."""
+    counts = Counter(fan_out=sum(op.fan_out for op in by_op.values()))
+    for name, op in by_op.items():
+        counts.update({f"{name}/in": op.rows_in, f"{name}/rejected": op.rows_rejected})
+    return counts
+
+
+def write_split(storage: Storage, lake: str, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
+    """Write the three shards of a split; the bytes follow from the rows alone, however they are cut into parts."""
+    counts = Counter[str]()
+    writers = {
+        name: ShardWriter(storage, lake, name, shard.address, table_schema)
+        for name, table_schema in (
+            ("rejects", schema.REJECTS),
+            ("signatures", schema.SIGNATURES),
+            ("records", schema.RECORDS),
+        )
+    }
+    with writers["rejects"] as rejects, writers["signatures"] as signatures, writers["records"] as records:
+        for part in parts:
+            counts.update(part.counts)
+            counts.update(rows_kept=len(part.records), rows_rejected=len(part.rejects))
+            records.write(part.records)
+            signatures.write(part.signatures)
+            rejects.write(part.rejects)
+        total = {"rows_in": shard.split.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
+        # records last: where it stands, the other two stand as well
+        rejected = rejects.finish(total) if total["rows_rejected"] else None
+        signed = signatures.finish(total)
+        return Prepared(
+            address=shard.address,
+            split=shard.split.id,
+            records=records.finish(total),
+            signatures=signed,
+            rejects=rejected,
+        )
+
+
 def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard]) -> list[Prepared]:
     """Make the wanted shards that do not exist yet.
 
@@ -121,12 +157,12 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         PartialRun: some split failed for a reason that is no row's fault; what was finished is kept.
     """
     shards = list(shards)
-    ready = _finished(workspace, shards)
+    ready = finished(workspace, shards)
     todo = [PrepareItem(shard=shard) for shard in shards if shard.address not in ready]
     if ready:
         log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
-    config = workspace.project.prepare
-    task = PrepareTask(workspace.storage, workspace.lake, config, aligner=open_aligner(config.align))
+    task = prepare_task(workspace)
+    remember_recipes(workspace, task.aligner)
     failures: list[str] = []
     rounds = todo
     while rounds:
@@ -158,6 +194,12 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
     return [ready[address] for address in sorted(ready)]
 
 
+def prepare_task(workspace: Workspace) -> PrepareTask:
+    """The task that prepares splits of a project."""
+    config = workspace.project.prepare
+    return PrepareTask(workspace.storage, workspace.lake, config, aligner=open_aligner(config.align))
+
+
 def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[str, str]:
     """Halve a split whose worker died until single rows are to blame. Returns {key: how its worker died}."""
     keys = sorted(
@@ -185,7 +227,7 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[s
     return killers
 
 
-def _finished(workspace: Workspace, shards: list[WantedShard]) -> dict[str, Prepared]:
+def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, Prepared]:
     """Shards an earlier run finished, committed or not."""
     wanted = {shard.address: shard.split.id for shard in shards}
     found = {

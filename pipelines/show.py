@@ -189,6 +189,45 @@ def reject(result: dict[str, Any]) -> None:
             console.print(f"{name}: {escape(str(value))}")
 
 
+def exported(result: dict[str, Any]) -> None:
+    """Where rejects were written."""
+    console.print(f"Wrote {result['rows']:,} rejects to {escape(result['path'])}, {result['files']:,} media files.")
+    if result["not_read"]:
+        _table(
+            "Media that were not read", {"why": "left", "files": "right"}, [list(p) for p in result["not_read"].items()]
+        )
+    console.print(
+        f"As a source: {{name: mended, kind: {result['kind']}, path: {escape(result['path'])}, "
+        f"media_root: {escape(str(result['media_root'] or '…'))}}}"
+    )
+
+
+def replayed(result: dict[str, Any]) -> None:
+    """What a replay did."""
+    if result["nothing_to_replay"]:
+        console.print(f"[green]Nothing to replay.[/] {result['advice']}")
+    else:
+        console.print(
+            f"{result['splits_merged']:,} splits merged: {result['rows_replayed']:,} rows run, "
+            f"{result['rows_copied']:,} copied. "
+            f"{result['splits_remade']:,} splits prepared as a whole ({result['rows_remade']:,} rows)."
+        )
+        for why, splits in result["remade_because"].items():
+            console.print(f"  {splits:,} as a whole: {escape(why)}")
+    still = sum(result["rows_still_rejected"].values())
+    console.print(
+        f"{result['rows_recovered']:,} rejects recovered, {still:,} still rejected, {result['rows_gone']:,} gone."
+    )
+    _table(
+        "Rejects of this choice",
+        {"reason": "left", "recovered": "right", "still rejected": "right"},
+        [
+            [code, result["rows_recovered_by_reason"].get(code, 0), result["rows_still_rejected"].get(code, 0)]
+            for code in sorted({*result["rows_recovered_by_reason"], *result["rows_still_rejected"]})
+        ],
+    )
+
+
 def verified(result: dict[str, Any]) -> None:
     """What verify looked at."""
     console.print(

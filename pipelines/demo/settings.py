@@ -20,7 +20,7 @@ PREPARE: Mapping[str, Any] = {
     "audio": {
         "vad": False,  # nobody speaks
         "trim": True,
-        "remove_hum_above_db": 25.0,
+        "remove_hum_above_db": 40.0,
         "max_flatness": 0.15,
     },
 }

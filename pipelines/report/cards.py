@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from markupsafe import Markup
 
-from pipelines.report.plots import waveform
+from pipelines.report import plots
 from transforms.batch import Waveform
 from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, shrink_image
 
@@ -27,6 +29,8 @@ class Card:
     duration_s: float | None = None
     clip: str | None = None
     notes: tuple[str, ...] = ()
+    tiles: Markup | None = None  # the thumbnail with its blurred tiles, in its place
+    words: Markup | None = None  # the words under a wide waveform
 
 
 class Printer:
@@ -36,20 +40,49 @@ class Printer:
         self._left, self._clips = media_bytes, clips
         self.left_out = 0
 
-    def card(self, key: str, text: str | None, image: bytes | None, audio: bytes | None, *, clip: bool = False) -> Card:
-        """A card; a medium that cannot be decoded leaves a note."""
+    def card(
+        self,
+        key: str,
+        text: str | None,
+        image: bytes | None,
+        audio: bytes | None,
+        *,
+        clip: bool = False,
+        blur_map: str | None = None,
+        segments: Sequence[Mapping[str, Any]] = (),
+    ) -> Card:
+        """A card; a medium that cannot be decoded leaves a note.
+
+        Args:
+            key: of the record.
+            text: of the record.
+            image: encoded picture.
+            audio: encoded sound.
+            clip: whether the beginning of the sound can be listened to.
+            blur_map: the record's label `image_blur_map`, drawn over the picture.
+            segments: words of the record with their times, drawn under the waveform.
+        """
         card = Card(key=key, text=text)
         if image is not None:
             try:
                 rgb = decode_image(image, max_pixels=MAX_PIXELS, max_bytes=MAX_FILE_BYTES)
-                small = encode_image(shrink_image(rgb, THUMBNAIL_SIDE), THUMBNAIL_QUALITY)
-                card = replace(card, thumbnail=self._uri("image/jpeg", small))
+                small = shrink_image(rgb, THUMBNAIL_SIDE)
+                uri = self._uri("image/jpeg", encode_image(small, THUMBNAIL_QUALITY))
+                card = replace(card, thumbnail=uri)
+                if uri is not None and blur_map is not None:
+                    card = replace(card, tiles=plots.tiles(uri, (small.shape[1], small.shape[0]), blur_map))
             except MediaError as error:
                 card = replace(card, notes=(error.reason,))
         if audio is not None:
             try:
                 wave = decode_audio(audio, max_bytes=MAX_FILE_BYTES, max_duration_s=MAX_S)
-                card = replace(card, wave=waveform(wave), duration_s=wave.duration_s)
+                size = plots.WIDE_WAVE_SIZE if segments else plots.WAVE_SIZE
+                card = replace(card, wave=plots.waveform(wave, size), duration_s=wave.duration_s)
+                if segments:
+                    said = [
+                        (one["start_s"], one["end_s"], one["text"], one["score"]) for one in segments[: plots.WORDS]
+                    ]
+                    card = replace(card, words=plots.words(said, wave.duration_s))
                 if clip and self._clips:
                     self._clips -= 1
                     start = Waveform(samples=wave.samples[: int(CLIP_S * wave.rate_hz)], rate_hz=wave.rate_hz)

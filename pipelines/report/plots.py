@@ -6,6 +6,7 @@ Every value goes through `Markup.format`, which escapes it; coordinates are plai
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -16,8 +17,10 @@ from transforms.batch import Waveform
 
 CURVE_SIZE = (470, 190)
 HISTOGRAM_SIZE = (300, 132)
-WAVE_SIZE = (96, 28)
+WAVE_SIZE, WIDE_WAVE_SIZE, STRIP_SIZE = (96, 28), (440, 36), (440, 18)
+WORDS = 60
 _BINS = 24
+_GRID = re.compile(r"(\d{1,2})x(\d{1,2}):([01.]+)")
 
 
 def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None = None) -> Markup:
@@ -49,16 +52,18 @@ def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None
     return _svg(width, height, parts, label)
 
 
-def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, float]] = ()) -> Markup:
+def histogram(
+    values: Sequence[float], label: str, limits: Sequence[tuple[str, float]] = (), refused: Sequence[float] = ()
+) -> Markup:
     """How values are distributed, with limits (name, value) drawn in where they are near the values.
 
-    The axis is logarithmic where positive values span more than a factor of 50. Values that are no finite number are
-    left out; there must be one that is.
+    `refused` values stand on top of the others in a colour of their own. The axis is logarithmic where positive values
+    span more than a factor of 50. Values that are no finite number are left out; there must be one that is.
     """
     width, height = HISTOGRAM_SIZE
     left, right, top, bottom = 8, width - 8, 24, height - 22
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
+    kept, out = (_finite(part) for part in (values, refused))
+    finite = np.concatenate([kept, out])
     low, high = float(finite.min()), float(finite.max())
     scale = math.log10 if low > 0 and high / low > 50 else float
     start, end = scale(low), scale(high)
@@ -73,13 +78,21 @@ def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, f
 
     parts = []
     if end > start:
-        placed = np.log10(finite) if scale is math.log10 else finite
-        counts, bounds = np.histogram(placed, _BINS, (start, end))
-        for count, (a, b) in zip(counts.tolist(), pairwise(map(x_of, bounds.tolist())), strict=True):
-            tall = max((bottom - top) * count / counts.max(), 1.0) if count else 0.0
-            parts.append(_rect(a + 0.5, bottom - tall, max(b - a - 1, 1), tall, "bin"))
+        (counts, bounds), (gone, _) = (
+            np.histogram(np.log10(part) if scale is math.log10 else part, _BINS, (start, end)) for part in (kept, out)
+        )
+        most = (counts + gone).max()
+        columns = zip(counts.tolist(), gone.tolist(), pairwise(map(x_of, bounds.tolist())), strict=True)
+        for count, left_out, (a, b) in columns:
+            floor = float(bottom)
+            for rows, kind in ((count, "bin"), (left_out, "bin refused")):
+                least = 1.0 if kind == "bin" else 2.0
+                tall = min(max((bottom - top) * rows / most, least), floor - top) if rows else 0.0
+                if rows or kind == "bin":
+                    parts.append(_rect(a + 0.5, floor - tall, max(b - a - 1, 1), tall, kind))
+                floor -= tall
     else:
-        parts.append(_rect(x_of(start) - 4, top, 8, bottom - top, "bin"))
+        parts.append(_rect(x_of(start) - 4, top, 8, bottom - top, "bin" if len(kept) else "bin refused"))
     parts.append(_line(left, bottom, right, bottom, "axis"))
     parts.append(_text(x_of(start), height - 7, figure(low), "tick" if end > start else "tick middle"))
     if end > start:
@@ -92,9 +105,52 @@ def histogram(values: Sequence[float], label: str, limits: Sequence[tuple[str, f
     return _svg(width, height, parts, label)
 
 
-def waveform(wave: Waveform) -> Markup:
+def _finite(values: Sequence[float]) -> np.ndarray:
+    given = np.asarray(values, dtype=float)
+    return given[np.isfinite(given)]
+
+
+def tiles(uri: str, size: tuple[int, int], marks: str) -> Markup:
+    """A picture (width, height) with its blurred tiles in red and its flat tiles in grey.
+
+    Args:
+        uri: the picture, a data URI.
+        size: its width and height in pixels.
+        marks: the label `image_blur_map`, for example `2x2:01.0`: row by row, 1 blurred, 0 sharp, a dot flat.
+    """
+    width, height = size
+    parts = [Markup('<image href="{}" width="{}" height="{}"/>').format(uri, width, height)]
+    grid = _GRID.fullmatch(marks)
+    side = int(grid[1]) if grid else 0
+    if grid and side == int(grid[2]) and 0 < side <= 64 and len(grid[3]) == side * side:
+        across, down = width / side, height / side
+        for place, mark in enumerate(grid[3]):
+            if mark != "0":
+                kind = "tile-blurred" if mark == "1" else "tile-flat"
+                parts.append(_rect(place % side * across, place // side * down, across, down, kind))
+        lines = "".join(f"M{i * across:.1f} 0V{height}M0 {i * down:.1f}H{width}" for i in range(1, side))
+        parts.append(Markup('<path class="tile-line" d="{}"/>').format(lines))
+    return _svg(width, height, parts, "picture with its blurred tiles")
+
+
+def words(segments: Sequence[tuple[float, float, str, float]], duration_s: float) -> Markup:
+    """Words (start and end in seconds, text, score from 0 to 1) where they stand in a sound of `duration_s`."""
+    width, height = STRIP_SIZE
+    parts = []
+    for start, end, said, score in segments[:WORDS]:
+        a, b = (width * min(1.0, max(0.0, at / max(duration_s, 1e-9))) for at in (start, end))
+        kind = "low" if score < 0.4 else "high" if score >= 0.7 else ""
+        parts.append(_rect(a, 2, max(b - a, 1.0), height - 4, f"word {kind}"))
+        room = int((b - a - 3) / 4.6)
+        if room >= 2:
+            label = said if len(said) <= room else said[: room - 1] + "…"
+            parts.append(_text(round(a + 2, 1), height - 6, label, "said"))
+    return _svg(width, height, parts, "words in time")
+
+
+def waveform(wave: Waveform, size: tuple[int, int] = WAVE_SIZE) -> Markup:
     """Lowest and highest sample of each column at full scale, so that clipping shows as a flat edge."""
-    width, height = WAVE_SIZE
+    width, height = size
     columns = np.array_split(wave.samples, min(width, max(1, len(wave.samples))))
     middle = height / 2
     path = "".join(
@@ -131,7 +187,7 @@ def round_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     power = 10.0 ** math.floor(math.log10(span / wanted))
     step = next(power * digit for digit in (1, 2, 5, 10) if power * digit * wanted >= span)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(round(step * i, 12)) for i in range(first, max(last, first + 1) + 1)]
+    return [float(f"{step * i:.12g}") for i in range(first, max(last, first + 1) + 1)]
 
 
 def figure(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Rows to look at: rejects, duplicates and hits as cards."""
+"""Rows to look at: rejects and hits as cards."""
 
 from __future__ import annotations
 
@@ -17,31 +17,24 @@ from infra.errors import StorageError
 from infra.lake.shard import iter_shard
 from infra.lake.storage import TooLarge
 from pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
+from pipelines.report.prepared import Tables
 from pipelines.report.snapshot import Snapshot
 from pipelines.splits import read_splits
 from transforms.collect import media_root
 from transforms.media import MediaError
 
-REJECTS, REJECTS_A_REASON, PAIRS, QUERIES, HITS = 24, 3, 8, 12, 10
+REJECTS, REJECTS_A_REASON, QUERIES, HITS = 24, 3, 12, 10
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A rejected row."""
+    """A rejected row; `within` says where in a larger file it lies."""
 
     card: Card
     row: Row
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A record that was dropped, and the survivor that stands for it."""
-
-    dropped: Card
-    survivor: Card
-    evidence: str
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,42 +48,45 @@ class Asked:
     hits: tuple[tuple[Row, Card], ...]
 
 
-def reject_samples(snapshot: Snapshot, printer: Printer) -> list[Rejected]:
+def reject_samples(lake: Tables, printer: Printer) -> list[Rejected]:
     """Some rejects of every reason, the smallest keys of each."""
-    if not snapshot.rejects:
+    if not lake.rejects:
         return []
-    quota = max(1, min(REJECTS_A_REASON, REJECTS // len(snapshot.rejects)))
+    quota = max(1, min(REJECTS_A_REASON, REJECTS // len(lake.rejects)))
     chosen: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for _, rows in snapshot.read("rejects"):
+    for _, rows in lake.read("rejects"):
         for row in rows:
             chosen[row["op"], row["reason"]].append(row)
         chosen.update({reason: _first(quota, held) for reason, held in chosen.items()})
-    shown = [row for reason in snapshot.rejects for row in chosen[reason]]
-    return [_rejected(snapshot, printer, row) for row in shown[:REJECTS]]
+    shown = [row for reason in lake.rejects for row in chosen[reason]]
+    return [_rejected(lake, printer, row) for row in shown[:REJECTS]]
 
 
-def _rejected(snapshot: Snapshot, printer: Printer, row: Row) -> Rejected:
+def _rejected(lake: Tables, printer: Printer, row: Row) -> Rejected:
     payload = json.loads(row["payload"])
     media, notes = dict[str, bytes | None](), []
     for name in ("image", "audio"):
-        media[name], note = _source_file(snapshot, row["source"], payload.get(name))
+        media[name], note = _source_file(lake, row["source"], payload.get(name))
         notes += [f"{name}: {note}"] if note else []
     text = payload.get("text") or payload.get("raw")
     card = printer.card(row["key"], text, media["image"], media["audio"])
-    return Rejected(row=row, card=replace(card, notes=(*notes, *card.notes)))
+    within = payload.get("file") or ""
+    if within and "row" in payload:
+        within = f"{within}, row {payload['row']}"
+    return Rejected(row=row, card=replace(card, notes=(*notes, *card.notes)), within=str(within))
 
 
-def _source_file(snapshot: Snapshot, name: str, path: str | None) -> tuple[bytes | None, str]:
+def _source_file(lake: Tables, name: str, path: str | None) -> tuple[bytes | None, str]:
     """A file that a reject refers to, never from outside its source's root; else why it is not shown."""
     if path is None:
         return None, ""
-    sources = {source.name: source for source in snapshot.workspace.project.sources}
+    sources = {source.name: source for source in lake.workspace.project.sources}
     if name not in sources:
         return None, "its source is no longer in the project"
     root = media_root(sources[name])
     try:
         uri = root.locate(root.relative(path))
-        return snapshot.workspace.storage.read(uri, max_bytes=MAX_FILE_BYTES), ""
+        return lake.workspace.storage.read(uri, max_bytes=MAX_FILE_BYTES), ""
     except MediaError as error:
         return None, error.reason
     except FileNotFoundError:
@@ -99,32 +95,6 @@ def _source_file(snapshot: Snapshot, name: str, path: str | None) -> tuple[bytes
         return None, "too large to show"
     except StorageError as error:
         return None, str(error).splitlines()[0]
-
-
-def duplicate_pairs(snapshot: Snapshot, printer: Printer) -> list[Pair]:
-    """Some dropped records of each kind of evidence, beside their survivors."""
-    chosen: dict[str, list[Row]] = defaultdict(list)
-    for _, rows in snapshot.read("duplicates"):
-        for row in rows:
-            chosen[row["evidence"]].append(row)
-        chosen.update({evidence: _first(PAIRS, held) for evidence, held in chosen.items()})
-    quota = max(1, PAIRS // max(1, len(chosen)))
-    shown = [row for _, held in sorted(chosen.items()) for row in held[:quota]][:PAIRS]
-    survivors = _splits_of(snapshot, {row["survivor_key"] for row in shown})
-    places = {(row["split"], row["key"]) for row in shown} | {(split, key) for key, split in survivors.items()}
-    records = _records(snapshot, places)
-
-    def card(split: str | None, key: str) -> Card:
-        return _stored(printer, key, records.get((split or "", key)))
-
-    return [
-        Pair(
-            dropped=card(row["split"], row["key"]),
-            survivor=card(survivors.get(row["survivor_key"]), row["survivor_key"]),
-            evidence=row["evidence"],
-        )
-        for row in shown
-    ]
 
 
 def query_cards(snapshot: Snapshot, printer: Printer, queries: Sequence[Mapping[str, Any]]) -> list[Asked]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,10 @@ from index_builders.manifest import IndexManifest, read_manifest
 from infra.errors import ConfigError
 from infra.lake.schema import TABLES
 from infra.lake.shard import ShardRef, read_shard
+from pipelines.report.prepared import kind_of, read_rows
 from pipelines.workspace import Workspace
 from transforms.chain import prepare_chain
 
-SCORE_ROWS, SCORE_SHARDS = 2_000, 40
 _JSON_FIELDS = ("table_versions", "counts", "verdict", "recipe")
 
 
@@ -34,9 +34,8 @@ class Snapshot:
         return _pinned(self.workspace, self.row, table)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardRef, list[dict[str, Any]]]]:
-        """The rows of a pinned table, shard by shard. Not for media: see `samples`."""
-        for ref in self.shards(table):
-            yield ref, read_shard(self.workspace.storage, self.workspace.lake, ref, columns).to_pylist()
+        """The rows of a pinned table, some thousands at a time. Not for media: see `samples`."""
+        yield from read_rows(self.workspace, self.shards(table), columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +94,25 @@ def funnel(snapshot: Snapshot) -> list[Step]:
     counts = snapshot.row["counts"]
     left = counts["rows_in"]
     steps = [Step(kind="in", label="rows in", note="all sources", rows=left, before=left)]
+    if counts.get("rows_added"):
+        left += counts["rows_added"]
+        steps.append(
+            Step(kind="in", label="cut from them", note="by time or region", rows=counts["rows_added"], before=left)
+        )
     for (op, reason), rows in snapshot.rejects.items():
         steps.append(Step(kind="reject", label=reason, note=op, rows=rows, before=left))
         left -= rows
     evidence: Counter[str] = Counter()
     for _, rows_of in snapshot.read("duplicates", ["evidence"]):
-        evidence.update(row["evidence"] for row in rows_of)
+        evidence.update(kind_of(row["evidence"]) for row in rows_of)
     for name, rows in sorted(evidence.items()):
         steps.append(Step(kind="duplicate", label=name, note="a survivor stands for it", rows=rows, before=left))
         left -= rows
+    if counts.get("rows_disagreeing"):
+        rows = counts["rows_disagreeing"]
+        steps.append(
+            Step(kind="reject", label="disagreeing", note="its modalities do not agree", rows=rows, before=left)
+        )
     kept = counts["rows_kept"]
     vectors = ", ".join(f"{rows:,} {name.removeprefix('view:')}" for name, rows in snapshot.manifest.counts.items()
                         if name.startswith("view:"))  # fmt: skip
@@ -127,25 +136,6 @@ def touched(snapshot: Snapshot) -> list[Touched]:
         for shard in snapshot.manifest.shards
     }  # fmt: skip
     return [*found, _compared("index", None, index, _index_before(snapshot))]
-
-
-def score_sample(snapshot: Snapshot) -> dict[str, list[float]]:
-    """Measured scores of up to `SCORE_ROWS` kept records, by name: every n-th row of evenly spaced shards.
-
-    A shard's address is a digest, so shards in order of address are in random order.
-    """
-    shards = [ref for ref in snapshot.shards("records") if ref.rows]
-    chosen = shards[:: -(-len(shards) // SCORE_SHARDS)] if shards else []
-    step = max(1, -(-sum(ref.rows for ref in chosen) // SCORE_ROWS))
-    values: dict[str, list[float]] = defaultdict(list)
-    workspace, seen = snapshot.workspace, 0
-    for ref in chosen:
-        scores = read_shard(workspace.storage, workspace.lake, ref, ["scores"])["scores"].to_pylist()
-        for row in scores[-seen % step :: step]:
-            for name, value in row:
-                values[name].append(value)
-        seen += ref.rows
-    return dict(sorted(values.items()))
 
 
 def training_story(snapshot: Snapshot) -> Mapping[str, Any]:

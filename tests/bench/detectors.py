@@ -55,7 +55,12 @@ class Evidence:
 
 
 # Only pictures are exchanged in this corpus, so only pictures are judged.
-AGREEMENT = ("agreement.check=flag", "agreement.modalities=[image]", "agreement.false_accept_rate=0.08")
+AGREEMENT = (
+    "agreement.check=flag",
+    "agreement.modalities=[image]",
+    "agreement.folds=5",
+    "agreement.false_accept_rate=0.14",
+)
 
 Verdict = Callable[[Evidence], set[str]]
 
@@ -221,10 +226,12 @@ def agreement_row(labels: Mapping[str, Mapping[str, Any]], verdicts: Mapping[str
     """
     name, finds = "agreement", ("swapped_pair",)
     planted = [key for key, label in labels.items() if "swapped_pair" in label["defects"]]
+    # a picture of which the blurred half was cut away shows half of what its caption says
+    halved = {key for key, label in labels.items() if "image_partial_blur" in label["defects"]}
     if verdicts is None:
         return Line(detector=name, defect=finds[0], planted=len(planted))
     asked = [key for key in planted if key in verdicts]
-    alarms = sorted(key for key, bad in verdicts.items() if bad and key not in planted)
+    alarms = sorted(key for key, bad in verdicts.items() if bad and key not in planted and key not in halved)
     return _line(name, finds, asked, hits=[key for key in asked if verdicts[key]], alarms=alarms)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,37 @@ class SmallLake:
         self.sources = sources
         self._versions: dict[str, int] = {}
 
-    def shard(self, table: str, rows: Sequence[Mapping[str, Any]], table_schema: pa.Schema) -> ShardRef:
+    def shard(
+        self,
+        table: str,
+        rows: Sequence[Mapping[str, Any]],
+        table_schema: pa.Schema,
+        counts: Mapping[str, int] = MappingProxyType({}),
+    ) -> ShardRef:
         address = digest.address(table, len(rows))
         with ShardWriter(self.workspace.storage, self.workspace.lake, table, address, table_schema) as writer:
             writer.write(pa.Table.from_pylist(list(rows), schema=table_schema))
-            ref = writer.finish({})
+            ref = writer.finish(counts)
         self._versions[table] = self.workspace.table(table).reconcile([ref], schema=table_schema, run="r", recipe="r")
         return ref
+
+    def prepare(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        rejects: Sequence[Mapping[str, Any]] = (),
+        duplicates: Sequence[Mapping[str, Any]] = (),
+        matches: Sequence[Mapping[str, Any]] = (),
+        added: int = 0,
+        by_op: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Leave what a preparation leaves, and publish nothing."""
+        counts = {"rows_in": len(records) + len(rejects) - added, "fan_out": added, "rows_kept": len(records)}
+        counts |= {"rows_rejected": len(rejects)}
+        self.shard("records", records, schema.RECORDS, counts | dict(by_op))
+        self.shard("rejects", rejects, schema.REJECTS, counts)
+        self.shard("duplicates", duplicates, schema.DUPLICATES)
+        self.shard("matches", matches, schema.MATCHES)
 
     def publish(
         self,
@@ -122,6 +147,28 @@ def duplicate(number: int, survivor: int) -> dict[str, Any]:
     row = {name: f"{name}-{number}" for name in ("key", "row_digest")}
     return {**row, "split": "demo/0", "source": "demo", "survivor_key": f"key-{survivor}", "survivor_source": "demo",
             "evidence": "exact_content"}  # fmt: skip
+
+
+def match(number: int, other: int, evidence: str = "image 40/256") -> dict[str, Any]:
+    row = {"modality": "image", "key": f"key-{number}", "source": "demo", "split": "demo/0"}
+    return row | {"other_key": f"key-{other}", "other_source": "demo", "distance": 0.1, "evidence": evidence}
+
+
+def hostile(number: int) -> dict[str, Any]:
+    """A record whose every field means it ill."""
+    change = {"op": HOSTILE, "field": HOSTILE, "before": f"a {HOSTILE}", "after": f"b {HOSTILE}"}
+    segments = [{"start_s": at / 10, "end_s": at / 10 + 0.4, "text": HOSTILE, "score": 0.3 * at} for at in range(3)]
+    return record(number, text=HOSTILE) | {
+        "key": f"{HOSTILE}{number}",
+        "subset": HOSTILE,
+        "captions": [HOSTILE],
+        "meta": json.dumps({"license": HOSTILE}),
+        "labels": [("image_blur_map", "2x2:01.0"), ("text_language", HOSTILE)],
+        "changes": [change],
+        "segments": segments,
+        "parent": HOSTILE,
+        "span": [0.0, 0.5],
+    }
 
 
 def full(lake: SmallLake) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from PIL import Image as Pillow
 
 from infra.errors import ConfigError
 from pipelines.report import cards
-from pipelines.report.page import MAX_BYTES, shown, write_page
+from pipelines.report.page import write_page
+from pipelines.report.render import MAX_BYTES, shown
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.report_lake import SmallLake, full, picture, record, reject, sound
@@ -25,7 +26,8 @@ TAGS = {
     "p", "div", "span", "a", "b", "i", "small", "code", "bdi", "img", "audio", "table", "thead", "tr", "th", "td",
     "tbody", "svg", "rect", "line", "text", "circle", "polyline", "path",
 }  # fmt: skip
-SECTIONS = ["The gate", "From rows to records", "Planted defects", "Rejects", "Duplicates", "Training",
+SECTIONS = ["The gate", "From rows to records", "Planted defects", "Rejects", "Duplicates", "Op by op",
+            "Sources", "What the records hold", "Changes", "Records of each fate", "Training",
             "Recall across modalities", "Mixed gallery", "Measured scores", "Queries", "Tables and shards"]  # fmt: skip
 
 
@@ -112,15 +114,14 @@ def test_the_page_tells_everything_in_order(lake: SmallLake, tmp_path: Path) -> 
     assert "12 rows in = 7 kept + 4 rejected + 1 duplicate." in parsed.words
     assert "published at 2025-01-02 03:04:05 UTC" in parsed.words
     # what leaves, in the order of the chain; what has no op of the chain left first
-    steps = re.findall(
-        r"(row invalid|image truncated|image blurred|audio clipped|exact content) \S+.*?(−\d)", parsed.words
-    )
+    [funnel] = re.findall("From rows to records.*?Planted defects", parsed.words)
+    steps = re.findall(r"(row invalid|image truncated|image blurred|audio clipped|exact content) \S+.*?(−\d)", funnel)
     assert steps == [("row invalid", "−1"), ("image truncated", "−1"), ("image blurred", "−1"), ("audio clipped", "−1"),
                      ("exact content", "−1")]  # fmt: skip
-    assert "at least 20 asked, 1 rejected" in parsed.words  # of the sharpness
-    assert "image truncated image_truncated cut" in parsed.words  # in place of a thumbnail
+    assert "at least 150 asked, 1 rejected" in parsed.words  # of the sharpness
+    assert "image truncated image_truncated image_decode cut" in parsed.words  # in place of a thumbnail
     thumbnails = [link for link in parsed.linked() if link.startswith("data:image")]
-    assert len(thumbnails) == 1 + 2 + 1 + 2  # a reject, a pair, a query, its hits
+    assert len(thumbnails) == 1 + 2 + 4 + 1 + 2  # a reject, a pair, records that were kept, a query, its hits
     with Pillow.open(io.BytesIO(base64.b64decode(thumbnails[0].partition(",")[2]))) as shrunk:
         assert max(shrunk.size) <= 96
     assert sum(tag == "audio" for tag, _ in parsed.tags) == 1
@@ -147,7 +148,9 @@ def test_what_is_missing_is_said_in_a_sentence(lake: SmallLake, tmp_path: Path) 
 def test_a_reject_never_shows_a_file_from_outside_its_source(lake: SmallLake, tmp_path: Path) -> None:
     named = {"out": "../secret.jpg", "link": "link.jpg", "absolute": str(tmp_path / "secret.jpg"), "gone": "gone.jpg"}
     rejects = [reject(key, "read", "row_invalid", image=path) for key, path in named.items()][:3]
-    lake.publish([record(0)], rejects=[*rejects, reject("gone", "read", "media_missing", image="gone.jpg")])
+    lake.publish(
+        [record(0, media=False)], rejects=[*rejects, reject("gone", "read", "media_missing", image="gone.jpg")]
+    )
     write_page(lake.workspace, tmp_path / "page.html")
     parsed = Parsed(tmp_path / "page.html")
 

@@ -7,7 +7,8 @@ import pytest
 from infra.errors import ConfigError
 from pipelines.demo.corpus import read_labels
 from pipelines.demo.defects import expected
-from pipelines.explain import explain, list_rejects, show_reject
+from pipelines.explain import explain
+from pipelines.rejects import list_rejects, show_reject
 from pipelines.search import search
 from tests.pipelines.lakes import rows_of, workspace_of
 

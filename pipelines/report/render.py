@@ -1,0 +1,124 @@
+"""Content and a template as one HTML file without scripts or outside resources, safe for hostile records.
+
+All text is escaped by the template engine, and the page's content security policy allows nothing but its one style
+sheet (by its hash) and the pictures and sounds that stand in the page itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from infra.errors import StorageError
+from pipelines.report import plots
+from pipelines.workspace import Workspace
+
+MAX_BYTES = 6_000_000
+DIRECTIONS = frozenset(("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"))
+TEXT_CHARS, ROWS = 240, 100
+HERE = Path(__file__).parent
+_SPACES = re.compile(r"[^\S ]\s*| \s+|^ | $")
+
+
+def write_html(workspace: Workspace, path: Path, template: str, content: Mapping[str, Any]) -> None:
+    """Write a page, at most `MAX_BYTES` long; a file that is there is replaced whole.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    data = render(template, content).encode("utf-8", "replace")
+    if len(data) > MAX_BYTES:
+        raise AssertionError(f"a page of {len(data)} bytes: some list of it is not bounded")
+    write_file(workspace, path, data)
+
+
+def write_file(workspace: Workspace, path: Path, data: bytes) -> None:
+    """Write a file and the folders above it.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The page cannot be written to {path}: {error.strerror}.") from error
+    workspace.storage.write(str(path.resolve()), data)
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "shown": shown,
+        "figure": _figure,
+        "percent": percent,
+        "size": size,
+        "count": count,
+        "spaced": spaced,
+    }
+    environment.globals |= {"bar": plots.bar}
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; media-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template(template).render(**content, style=Markup(style), policy=policy)
+
+
+def shown(value: object, chars: int = TEXT_CHARS) -> str:
+    """Text as a page shows it: on one line, cut to `chars`, control characters and direction marks made visible."""
+    text = str(value)
+    line = " ".join(text[: chars + 1].split())[:chars]
+    clean = "".join("\ufffd" if _unseen(char) else char for char in line)
+    return f"{clean}…" if len(text) > chars else clean
+
+
+def spaced(text: str) -> str:
+    """Text with the white space made visible that a page would not tell from one space."""
+    return _SPACES.sub(lambda found: "␣" * len(found[0]), text[: 2 * TEXT_CHARS])
+
+
+def _unseen(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in DIRECTIONS
+
+
+def size(bytes_: int) -> str:
+    """Bytes for people: 512 B, 1.4 MB."""
+    value, unit = float(bytes_), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1_000 or unit == "TB":
+            break
+        value /= 1_000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+
+
+def count(rows: int) -> str:
+    """A number of rows: 12,345."""
+    return f"{rows:,}"
+
+
+def _figure(value: object) -> str:
+    """A measured value of whatever type the gate or the evaluation gave it."""
+    if value is None:
+        return "–"
+    return plots.figure(value) if isinstance(value, int | float) else shown(value)
+
+
+def percent(share: float | None) -> str:
+    """A share: 4.2 %, 37 %."""
+    return "–" if share is None else f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
