@@ -15,7 +15,7 @@ from infra.config import Project, Source
 from infra.errors import TrichordError
 from infra.lake.shard import ShardRef, find_finished, iter_shard, read_shard
 from pipelines.aligner import open_aligner
-from pipelines.plan import RECORD_FORMAT
+from pipelines.recipes import RECORD_FORMAT
 from pipelines.report.smallest import Smallest
 from pipelines.workspace import Workspace
 from transforms.chain import prepare_chain
