@@ -12,7 +12,7 @@ import pyarrow as pa
 from infra import digest, log
 from infra.config import Project
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, told
+from infra.errors import partly_failed
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard
 from infra.lake.storage import Storage
@@ -155,21 +155,15 @@ def augment(
     made = find_finished(workspace.storage, workspace.lake, "augmented", {item.address for item in items})
     todo = [item for item in items if item.address not in made]
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, project=project)
-    failures = []
+    failures: list[tuple[str, str]] = []
     for outcome in engine.map_actors(factory, todo) if todo else ():
         if isinstance(outcome, Done):
             made[outcome.result.address] = outcome.result
             log.event("augmented", split=outcome.item.split, rows=outcome.result.rows)
         else:
-            failures.append(f"{outcome.item.split} ({outcome.kind}): {outcome.detail}")
+            failures.append((outcome.item.split, outcome.detail))
     if failures:
-        first = failures[0].partition("): ")[2]
-        partial = PartialRun(
-            f"{len(failures)} of {len(items)} shards got no variants; the others are kept.\n"
-            + "\n".join(failures[:3])
-            + "\nMend the cause and run `trichord reindex` again: it resumes."
-        )
-        raise told(first, partial) if len(failures) == len(todo) else partial
+        raise partly_failed(failures, len(items), len(todo), "shards got no variants")
     log.event("augment_done", made=len(todo), reused=len(items) - len(todo))
     return [made[address] for address in sorted(made)]
 

@@ -18,7 +18,7 @@ from encoders.views import Features
 from infra import digest, log
 from infra.config import ModelConfig
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, told
+from infra.errors import partly_failed
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
@@ -175,21 +175,15 @@ def _map(
     finished = find_finished(workspace.storage, workspace.lake, table, {item.address for item in items})
     made = {item.split: finished[item.address] for item in items if item.address in finished}
     todo = [item for item in items if item.address not in finished]
-    failures = []
+    failures: list[tuple[str, str]] = []
     for outcome in engine.map_actors(factory, todo) if todo else ():
         if isinstance(outcome, Done):
             split, ref = outcome.result
             made[split] = ref
             log.event("encoded", table=table, split=split, rows=ref.rows)
         else:
-            failures.append(f"{outcome.item.split} ({outcome.kind}): {outcome.detail}")
+            failures.append((outcome.item.split, outcome.detail))
     if failures:
-        first = failures[0].partition("): ")[2]
-        partial = PartialRun(
-            f"{len(failures)} of {len(items)} shards could not be encoded; the others are kept.\n"
-            + "\n".join(failures[:3])
-            + "\nMend the cause and run `trichord reindex` again: it resumes."
-        )
-        raise told(first, partial) if len(failures) == len(todo) else partial
+        raise partly_failed(failures, len(items), len(todo), "shards could not be encoded")
     log.event("encode_done", table=table, made=len(todo), reused=len(items) - len(todo))
     return made

@@ -14,7 +14,7 @@ import pyarrow as pa
 from infra import log
 from infra.config import PrepareConfig, Source
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, told
+from infra.errors import partly_failed
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
@@ -163,7 +163,7 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
     task = prepare_task(workspace)
     remember_recipes(workspace, task.aligner)
-    failures: list[str] = []
+    failures: list[tuple[str, str]] = []
     rounds = todo
     while rounds:
         retry: list[PrepareItem] = []
@@ -173,24 +173,18 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
                     ready[outcome.result.address] = outcome.result
                     log.event("prepared", split=outcome.result.split, rows=outcome.result.records.rows)
             elif outcome.kind == "error":
-                failures.append(f"{outcome.item.shard.split.id}: {outcome.detail}")
+                failures.append((outcome.item.shard.split.id, outcome.detail))
             else:
                 poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item)
                 if poison == outcome.item.poison and not outcome.item.again:
                     retry.append(replace(outcome.item, again=True))
                 elif poison == outcome.item.poison:
-                    failures.append(f"{outcome.item.shard.split.id}: its worker died, but no single row does that")
+                    failures.append((outcome.item.shard.split.id, "its worker died, but no single row does that"))
                 else:
                     retry.append(replace(outcome.item, poison=poison))
         rounds = retry
     if failures:
-        first = failures[0].partition(": ")[2]
-        partial = PartialRun(
-            f"{len(failures)} of {len(shards)} splits could not be prepared; the others are kept.\n"
-            + "\n".join(failures[:3])
-            + "\nMend the cause and run `trichord reindex` again: it resumes."
-        )
-        raise told(first, partial) if len(failures) == len(todo) else partial
+        raise partly_failed(failures, len(shards), len(todo), "splits could not be prepared")
     return [ready[address] for address in sorted(ready)]
 
 
