@@ -71,6 +71,6 @@ def partly_failed(failures: Sequence[tuple[str, str]], asked: int, tried: int, d
     partial = PartialRun(
         f"{len(failures)} of {asked} {done_to}; the others are kept.\n"
         + "\n".join(f"{name}: {detail}" for name, detail in failures[:3])
-        + "\nMend the cause and run `trichord reindex` again: it resumes."
+        + "\nMend the cause and run it again: it resumes."
     )
     return told(failures[0][1], partial) if len(failures) == tried else partial

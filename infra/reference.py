@@ -164,7 +164,7 @@ def _yaml(value: Any) -> str:
 
 _PREFACE = """# The project file
 
-<!-- Written by `make docs` from infra/config.py. Do not edit. -->
+<!-- Written by `make docs` from infra/config/. Do not edit. -->
 
 `trichord.yaml` is strict: an unknown key, a repeated key or a value of the wrong type is an error that names the file,
 the line and the key, and nothing is touched. All problems are listed at once (exit code 2).

@@ -50,10 +50,12 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
     if not journey:
         raise ConfigError(
             f"No record with key {key!r} is known here. List rejects with `trichord rejects ls`; "
-            "if the source was changed since the last run, run `trichord reindex` first."
+            "if the source was changed since the last run, run `trichord prepare` or `trichord reindex` first."
         )
     steps = [step["step"] for step in journey]
-    outcome = next((name for name in ("indexed", "duplicate", "encoded", "rejected") if name in steps), "prepared")
+    outcome = next(
+        name for name in ("indexed", "duplicate", "encoded", "prepared", "rejected", *steps) if name in steps
+    )
     if outcome == "prepared" and "agreement" in steps and workspace.project.agreement.check == "drop":
         outcome = "disagrees"
     return {"key": key, "outcome": outcome, "publication": live["publication"] if live else None, "journey": journey}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from encoders.frozen import load_encoders
 from infra import digest
-from infra.config import Source
-from infra.lake.storage import VersionCache
+from infra.config import Project, Source
+from infra.errors import ConfigError, SourceError
+from infra.lake.storage import VersionCache, is_remote
 from infra.web import Fetcher
 from pipelines.aligner import open_aligner
 from pipelines.recipes import current_recipe, shard_address
 from pipelines.variants import wanted_variants
 from pipelines.workspace import Workspace
+from transforms.align.words import Aligner
+from transforms.chain import prepare_chain
+from transforms.clean.language import known_languages
 from transforms.collect import plan_source
 from transforms.collect.splits import Split
 
@@ -53,6 +59,7 @@ def make_plan(workspace: Workspace) -> Plan:
     """
     project = workspace.project
     aligner = open_aligner(project.prepare.align)
+    _check(project, aligner)
     recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
     cache_uri = workspace.path("_plans", "versions.parquet")
     cache = VersionCache.load(workspace.storage, cache_uri)
@@ -82,6 +89,37 @@ def make_plan(workspace: Workspace) -> Plan:
     cache.save(workspace.storage, cache_uri)
     rows = sum(shard.split.rows for shard in shards)
     return Plan(shards=tuple(shards), rows=rows, recipe=digest.address("recipes", recipes), ignored=ignored)
+
+
+def _check(project: Project, aligner: Aligner | None) -> None:
+    """Raise where the project names what is not there.
+
+    Raises:
+        ConfigError: a limit is set for an op that no source has, or a language is none that is recognised.
+        SourceError: a media root is no folder.
+    """
+    for source in project.sources:
+        root = getattr(source, "media_root", None)
+        if root is not None and not is_remote(root) and not os.path.isdir(root):
+            raise SourceError(f"{root}: there is no such folder. Mend `media_root` of source {source.name!r}")
+    unknown = sorted(set(project.prepare.text.languages) - known_languages()) if project.prepare.text.languages else []
+    if unknown:
+        raise ConfigError(
+            f"prepare.text.languages: {', '.join(unknown)} is no language that is recognised.\n"
+            f"Known: {', '.join(sorted(known_languages()))}"
+        )
+    if project.gate.max_reject_ratio_of:
+        chains = (prepare_chain(project.prepare, source, aligner) for source in project.sources)
+        names = {op.name for chain in chains for op in chain} | {"read", "worker"}
+        for name in sorted(project.gate.max_reject_ratio_of):
+            if name in names and f"threshold:{name}" not in names:
+                continue
+            near = get_close_matches(name, names, 1) if f"threshold:{name}" not in names else [f"threshold:{name}"]
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise ConfigError(
+                f"gate.max_reject_ratio_of: no op named {name!r} rejects rows of this project{hint}\n"
+                f"Known: {', '.join(sorted(names))}"
+            )
 
 
 def inputs_digest(workspace: Workspace, plan: Plan) -> str:

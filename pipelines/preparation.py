@@ -14,6 +14,7 @@ from infra.engines.base import Engine
 from infra.errors import GateFailed
 from infra.lake import schema
 from infra.lake.shard import ShardRef
+from pipelines.aligner import open_aligner
 from pipelines.commits import Commits
 from pipelines.dedup import deduplicate
 from pipelines.measure import reject_counts
@@ -50,7 +51,9 @@ class Preparation:
         total = Counter[str]()
         for item in self.prepared:
             total.update(item.records.counts)
-        chains = (prepare_chain(workspace.project.prepare, source) for source in workspace.project.sources)
+        config = workspace.project.prepare
+        aligner = open_aligner(config.align)
+        chains = (prepare_chain(config, source, aligner) for source in workspace.project.sources)
         ops = dict.fromkeys(op.name for chain in chains for op in chain)
         return [{"op": op, "rows_in": total[f"{op}/in"], "rows_rejected": total[f"{op}/rejected"]} for op in ops]
 
@@ -96,6 +99,12 @@ def prepare_only(workspace: Workspace) -> dict[str, Any]:
     counts = done.counts
     rejected = reject_counts(workspace, done.commit.versions["rejects"])
     over = refused_ratios(workspace, rejected, counts)
+    if counts["rows_in"] and not counts["rows_kept"]:
+        by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
+        raise GateFailed(
+            f"No row was kept: {counts['rows_rejected']} of {counts['rows_in']} were rejected ({by_op}).\n"
+            "Look at them with `trichord rejects ls`; often `media_root` or `require` of a source is wrong."
+        )
     if over:
         raise GateFailed(
             "Too many rows were rejected:\n"

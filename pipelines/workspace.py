@@ -62,4 +62,4 @@ def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:
     if isinstance(outcome, Done):
         return outcome.result
     failed = f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}"
-    raise told(outcome.detail, PartialRun(f"{failed}\nRun `trichord reindex` again: it resumes."))
+    raise told(outcome.detail, PartialRun(f"{failed}\nRun it again: it resumes."))

@@ -22,6 +22,11 @@ def _identifier() -> Any:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
+def known_languages() -> frozenset[str]:
+    """The codes that `language_of` may answer."""
+    return frozenset(str(label) for label in _identifier().labels)
+
+
 def language_of(text: str) -> tuple[str, float]:
     """The likeliest language (ISO 639) and its probability, rounded so that every machine agrees."""
     found, probability = _identifier().classify(text[:_READ_CHARS])

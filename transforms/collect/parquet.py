@@ -54,7 +54,7 @@ def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
                 _check(file.metadata, size)
                 yield file
     except FileNotFoundError as error:
-        raise SourceError(f"{uri}: there is no such file. Run `trichord reindex` again") from error
+        raise SourceError(f"{uri}: there is no such file. Run it again") from error
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         detail = " ".join(str(error).splitlines()[:1])
         raise SourceError(f"{uri} is no Parquet file, or a damaged one ({detail[:300]}). Mend or remove it") from error

@@ -72,7 +72,7 @@ def _expanded(source: SourceBase) -> list[str]:
 
 def changed(uri: str) -> SourceError:
     """The error of a file that is no longer what was planned."""
-    return SourceError(f"{uri} changed while it was being read. Run `trichord reindex` again: it resumes")
+    return SourceError(f"{uri} changed while it was being read. Run it again: it resumes")
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class SplitReader:
             version = "gone or grown"
         if version != medium.version:
             # a shard of other bytes under the planned address would break law 1
-            raise SourceError(f"{uri} changed while it was being read. Run `trichord reindex` again: it resumes")
+            raise SourceError(f"{uri} changed while it was being read. Run it again: it resumes")
         return data
 
     def _download(self, medium: Medium) -> bytes:
@@ -132,7 +132,7 @@ class SplitReader:
         if digest.sha256_hex(data) != sha256:
             raise StorageError(
                 f"{uri}: the content of {medium.path[:200]} is gone or damaged. Delete the file if it is there, and "
-                "run `trichord reindex` again: it is fetched anew"
+                "run it again: it is fetched anew"
             )
         return data
 
@@ -207,9 +207,7 @@ def needed_downloads(storage: Storage, lake_uri: str) -> set[str]:
         except FileNotFoundError:  # removed since it was listed
             continue
         except (pa.ArrowException, OSError) as error:
-            raise StorageError(
-                f"{stat.uri}: the plan cannot be read ({error}). Delete it, and run `trichord reindex` again"
-            ) from error
+            raise StorageError(f"{stat.uri}: the plan cannot be read ({error}). Delete it, and run it again") from error
     return needed
 
 

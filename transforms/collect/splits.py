@@ -183,6 +183,6 @@ def planned_rows(split: Split, storage: Storage, lake_uri: str) -> list[PlannedR
             table = plan.read_row_group(split.row_group)
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise StorageError(
-            f"{uri}: the plan cannot be read ({error}). Delete it if it is there, and run `trichord reindex` again"
+            f"{uri}: the plan cannot be read ({error}). Delete it if it is there, and run it again"
         ) from error
     return [PlannedRow.of(*row.values()) for row in table.to_pylist()]
