@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,7 +59,8 @@ class HuggingFaceCtc:
         """Digest of weights, settings and vocabulary as files."""
         names = sorted({*_FILES, *(file.name for file in self._folder.glob("*.safetensors"))})
         files = {name: _sha256(self._folder / name) for name in names if (self._folder / name).exists()}
-        return digest.address("huggingface_ctc", self.version, files, "float32")
+        libraries = [version(name) for name in ("torch", "transformers")]
+        return digest.address("huggingface_ctc", self.version, libraries, files, "float32")
 
     @property
     def blank(self) -> int:

@@ -1,7 +1,7 @@
 """agreement: do the modalities of a record belong together? Judged by the run's model, calibrated by shuffled pairs.
 
-Every modality of a record is compared with the fusion of its others, and with that of another record of the same source
-(its neighbour in the shard, a random one as shards are hash buckets). The second gives the distribution of cosines that
+Every modality of a record is compared with the fusion of its others, and with that of a record of another group in the
+same shard. The second gives the distribution of cosines that
 a wrong pair reaches; the cosine to reach is the one that only `false_accept_rate` of the wrong pairs reach. A bare
 cosine means something else in every space and for every pair of modalities; a false-accept rate does not.
 """
@@ -30,7 +30,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-AGREEMENT_FORMAT = 1
+AGREEMENT_FORMAT = 2
 ROW = ("key", "source", "split", "row_digest")
 BINS = 2_000  # of the cosine, over [-1, 1]
 
@@ -60,7 +60,8 @@ class AgreementActor:
                     at = np.flatnonzero(Fold(number=number, folds=len(self.models)).of(all_rows))
                     rows, features = all_rows.take(pa.array(at)), all_features.take(at)
                     found: list[list[tuple[str, float]]] = [[] for _ in at]
-                    for measure, places, own, shuffled in _cosines(model, features):
+                    groups = np.array(rows["group"].to_pylist(), dtype=object)
+                    for measure, places, own, shuffled in _cosines(model, features, groups):
                         for place, cosine in zip(places.tolist(), own.tolist(), strict=True):
                             found[place].append((measure, cosine))
                         counts.update(f"{number}/{measure}/{place}" for place in _bin(shuffled).tolist())
@@ -79,8 +80,13 @@ class AgreementActor:
             yield rows.take(pa.array(keep)), features.take(keep)
 
 
-def _cosines(model: FusionModel, features: Features) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Every modality against every set of others that occurs: (measure, rows, cosine, cosine when shuffled)."""
+def _cosines(
+    model: FusionModel, features: Features, groups: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Every modality against every set of others that occurs: (measure, rows, cosine, cosine of wrong pairs).
+
+    Wrong pairs are of rows half the shard apart, and of two groups: parts of one row share what they were cut from.
+    """
     for m, name in enumerate(MODALITIES):
         others = [o for o in range(len(MODALITIES)) if o != m]
         for chosen in ((others[0],), (others[1],), tuple(others)):
@@ -90,7 +96,9 @@ def _cosines(model: FusionModel, features: Features) -> Iterator[tuple[str, np.n
                 part, rest = features.take(at), [MODALITIES[o] for o in chosen]
                 mine, theirs = model.embed(part, [name])[0], model.embed(part, rest)[0]
                 own = np.einsum("nd,nd->n", mine, theirs)
-                shuffled = np.einsum("nd,nd->n", mine, np.roll(theirs, 1, axis=0)) if len(at) > 1 else own[:0]
+                other = np.roll(np.arange(len(at)), len(at) // 2)
+                wrong = np.flatnonzero(groups[at] != groups[at][other])
+                shuffled = np.einsum("nd,nd->n", mine[wrong], theirs[other[wrong]])
                 yield f"{name}|{'+'.join(rest)}", at, own, shuffled
 
 
@@ -214,6 +222,13 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
                         )
                     )
     return sorted(found, key=lambda row: (row.key, row.source))
+
+
+def pinned_disagreements(workspace: Workspace, version: int) -> list[Disagreement]:
+    """The same of one version of the table, by the limits of today."""
+    addresses = set(workspace.table("agreement").shards(version))
+    found = find_finished(workspace.storage, workspace.lake, "agreement", addresses)  # with their counts
+    return disagreements(workspace, list(found.values()))
 
 
 def calibrate(shards: Sequence[ShardRef], min_pairs: int) -> Calibration:

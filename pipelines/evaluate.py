@@ -18,6 +18,7 @@ from infra.engines.base import Engine
 from infra.errors import ConfigError
 from infra.lake.shard import ShardRef, find_finished
 from infra.lake.storage import Storage
+from pipelines.agreement import pinned_disagreements, with_rows
 from pipelines.dedup import dropped_rows
 from pipelines.evaluation.retrieval import evaluate as measure
 from pipelines.features import FEATURES, features_address, featurised, read_features
@@ -78,7 +79,11 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
     records = {split: by_path[path] for split, path in read_splits(workspace, pinned["manifest"]).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
     task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
-    found = run_alone(engine, task, (records, dropped_rows(workspace, duplicates)))
+    dropped = dropped_rows(workspace, duplicates)
+    counts = pinned["counts"]
+    if (json.loads(counts) if isinstance(counts, str) else counts).get("rows_disagreeing"):
+        dropped = with_rows(dropped, pinned_disagreements(workspace, versions["agreement"]))
+    found = run_alone(engine, task, (records, dropped))
     return found if found is not None else nothing_held_out()
 
 

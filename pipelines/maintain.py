@@ -50,8 +50,9 @@ def verify(workspace: Workspace) -> dict[str, Any]:
                     _try(problems, lambda ref=ref: verify_shard(workspace.storage, workspace.lake, ref))
                     checked[ref.path] = ref.bytes
         counts = json.loads(row["counts"])
-        if rows["records"] - rows["duplicates"] != counts["rows_kept"]:
-            problems.append(f"{row['publication']}: records − duplicates = {rows['records'] - rows['duplicates']}, "
+        left = rows["records"] - rows["duplicates"] - counts.get("rows_disagreeing", 0)
+        if left != counts["rows_kept"]:
+            problems.append(f"{row['publication']}: records − duplicates − disagreeing = {left}, "
                             f"but {counts['rows_kept']} were published")  # fmt: skip
         _try(problems, lambda row=row: _verify_index(workspace, row, checked))
         _try(problems, lambda row=row: _verify_model(workspace, row))

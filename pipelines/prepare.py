@@ -14,7 +14,7 @@ import pyarrow as pa
 from infra import log
 from infra.config import PrepareConfig, Source
 from infra.engines.base import Done, Engine
-from infra.errors import partly_failed
+from infra.errors import PartialRun, partly_failed
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished
 from infra.lake.storage import Storage
@@ -185,6 +185,9 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         rounds = retry
     if failures:
         raise partly_failed(failures, len(shards), len(todo), "splits could not be prepared")
+    lost = {shard.address for shard in shards} - ready.keys()
+    if lost:
+        raise PartialRun(f"{len(lost)} splits were answered by nothing. Run it again: it resumes.")
     return [ready[address] for address in sorted(ready)]
 
 

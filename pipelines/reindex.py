@@ -58,19 +58,23 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         variants = augment(workspace, engine, prepared, dropped)
         if variants or workspace.table("augmented").version() is not None:
             commit("augmented", variants, schema.AUGMENTED)
+        settings, disagreeing = workspace.project.agreement, list[Disagreement]()
         model = live_model(workspace, live)
         features: Mapping[str, ShardRef] = {}
-        if model is None:
+        if model is None or settings.check != "off":
             features = featurise(workspace, engine, prepared, variants)
+        if model is None and (settings.check == "off" or not settings.folds):
             model = train(workspace, engine, features, dropped)
-        disagreeing: list[Disagreement] = []
-        if workspace.project.agreement.check != "off":
-            features = features or featurise(workspace, engine, prepared, variants)
+        if settings.check != "off":
             judged, disagreeing = judge(workspace, engine, features, dropped, model)
             commit("agreement", judged, schema.AGREEMENT)
-            log.event("judged", disagreeing=len(disagreeing), check=workspace.project.agreement.check)
-        left_out = [row for row in disagreeing if workspace.project.agreement.check == "drop"]
+            log.event("judged", disagreeing=len(disagreeing), check=settings.check)
+        elif workspace.table("agreement").version() is not None:
+            commit("agreement", [], schema.AGREEMENT)
+        left_out = disagreeing if settings.check == "drop" else []
         dropped = with_rows(dropped, left_out)
+        if model is None:  # judged by other models: this one never sees what was left out
+            model = train(workspace, engine, features, dropped)
         vectors = encode(workspace, engine, prepared, dropped, features, model)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build(workspace, engine, vectors, model, live)

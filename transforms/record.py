@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +29,10 @@ from transforms.media import (
 )
 from transforms.op import recipe_of
 
+# What every op may compute with, the tables of characters included.
+NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")} | {
+    "unicode": unicodedata.unidata_version
+}
 FINISH_VERSION = 1  # raised whenever the same batch would give other bytes
 _ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text", "parent")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
@@ -41,7 +47,10 @@ def record_recipe(
         {
             "op": "finish",
             "version": FINISH_VERSION,
-            "settings": {"quality": config.image.quality, "libraries": IMAGE_LIBRARIES | AUDIO_LIBRARIES},
+            "settings": {
+                "quality": config.image.quality,
+                "libraries": IMAGE_LIBRARIES | AUDIO_LIBRARIES | NUMERIC_LIBRARIES,
+            },
         },
         *signature_recipe(config.dedup),
     ]

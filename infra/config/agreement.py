@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from infra.config.base import Strict
 from infra.config.sources import Modality
@@ -34,3 +34,10 @@ class AgreementConfig(Strict):
         "was trained on); 0: by the run's own model, which costs no training.",
     )
     min_pairs: int = Field(200, ge=10, description="Shuffled pairs a source must give before anything of it is judged.")
+
+    @field_validator("folds")
+    @classmethod
+    def _folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold would leave nothing to train on: 0, or at least 2")
+        return folds

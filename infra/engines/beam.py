@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import pickle
 import secrets
 import tempfile
@@ -30,12 +29,12 @@ from infra.engines.base import Done, Failed, I, R, packed
 from infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets
 from infra.engines.local import LocalEngine
 from infra.engines.worker import KEPT, TASK
-from infra.errors import PartialRun
+from infra.errors import ConfigError, PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FAILED = "failed"
+_TOLD = "told"
 _SETUP = "setup"  # no worker could be set up: the whole run ends
 Outcome = tuple[int, str, object]  # number of the item, 'ok' | 'error' | 'died' | 'timeout' | 'setup', result or detail
 
@@ -75,17 +74,19 @@ class BeamEngine:
         reducing = self._in_worker(TASK, ReduceStreams(reduce), None)
 
         def build(inputs: Any, sink: _Sink) -> None:
-            emitted = inputs | "emit" >> beam.ParDo(_EmitDoFn(emitting)).with_outputs(_FAILED, main="rows")
+            emitted = inputs | "emit" >> beam.ParDo(_EmitDoFn(emitting)).with_outputs(_TOLD, main="rows")
             reduced = emitted.rows | "by bucket" >> beam.GroupByKey() | "reduce" >> beam.ParDo(_ReduceDoFn(reducing))
-            outcomes = (reduced, emitted[_FAILED]) | "outcomes" >> beam.Flatten()
+            outcomes = (reduced, emitted[_TOLD]) | "outcomes" >> beam.Flatten()
             _ = outcomes | "write outcomes" >> beam.ParDo(sink)
 
         outcomes = self._outcomes(items, build)
         for number, kind, value in outcomes:
             if kind != "ok":
-                item = items[number] if number >= 0 else "a bucket"
+                item = items[~number] if number < 0 else f"bucket {number}"
                 raise PartialRun(f"grouping failed at {item!r} ({kind}): {value}")
-        yield from (cast(R, value) for _, _, value in outcomes)
+        filled = {bucket for number, _, value in outcomes if number < 0 for bucket in cast("list[int]", value)}
+        _require({~number for number in range(len(items))} | filled, outcomes)
+        yield from (cast(R, value) for number, _, value in outcomes if number >= 0)
 
     def close(self) -> None:
         """Nothing outlives a call."""
@@ -109,7 +110,9 @@ class BeamEngine:
         def build(inputs: Any, sink: _Sink) -> None:
             _ = inputs | "run" >> beam.ParDo(_RunDoFn(worker)) | "write outcomes" >> beam.ParDo(sink)
 
-        for number, kind, value in self._outcomes(held, build):
+        outcomes = self._outcomes(held, build)
+        _require(range(len(held)), outcomes)
+        for number, kind, value in outcomes:
             if kind == "ok":
                 yield Done(held[number], cast(R, value))
             elif kind == _SETUP:
@@ -128,6 +131,11 @@ class BeamEngine:
         inputs = [(number, packed(item)) for number, item in enumerate(items)]
         with ExitStack() as stack:
             remote = options.view_as(GoogleCloudOptions).temp_location
+            if remote is None and self._config.runner != "DirectRunner":
+                raise ConfigError(
+                    f"The {self._config.runner} works on other machines and needs a place that all of them reach.\n"
+                    "Next: add --temp_location=... to engine.options."
+                )
             if remote is None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trichord-beam-"))
             else:
@@ -156,6 +164,16 @@ class BeamEngine:
         return PipelineOptions(flags, save_main_session=False)
 
 
+def _require(wanted: Iterable[int], outcomes: Iterable[Outcome]) -> None:
+    """Raise PartialRun unless every number has its outcome: one that is lost would be a split that vanishes."""
+    lost = sorted(set(wanted) - {number for number, _, _ in outcomes})
+    if lost:
+        raise PartialRun(
+            f"{len(lost)} outcomes of the Beam pipeline are lost, the first of item {lost[0]}.\n"
+            "Is the temporary location one that all workers reach? Run it again: it resumes."
+        )
+
+
 @dataclass(slots=True)
 class _InWorker:
     """A task in a worker process that this DoFn instance starts with its first item and ends with itself."""
@@ -167,7 +185,6 @@ class _InWorker:
 
     def run(self, number: int, item: object) -> Outcome:
         if self._engine is None:
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             self._engine = LocalEngine(self.config)
         try:
             [outcome] = self._engine.run_packed(self.tag, self.setup, [item])
@@ -200,15 +217,14 @@ class _RunDoFn(_WorkerDoFn):
 
 
 class _EmitDoFn(_WorkerDoFn):
-    """(number, item) → (bucket, (number, rows as an Arrow stream)), or a failed outcome."""
+    """(number, item) → (bucket, (number, rows as an Arrow stream)), and an outcome numbered ~number: the buckets."""
 
     def process(self, element: tuple[int, bytes]) -> Iterator[Any]:
         number, item = element
-        outcome = self._worker.run(number, pickle.loads(item))
-        if outcome[1] != "ok":
-            yield beam.pvalue.TaggedOutput(_FAILED, outcome)
-            return
-        for bucket, rows in cast("dict[int, bytes]", outcome[2]).items():
+        _, kind, value = self._worker.run(number, pickle.loads(item))
+        streams = cast("dict[int, bytes]", value) if kind == "ok" else {}
+        yield beam.pvalue.TaggedOutput(_TOLD, (~number, kind, sorted(streams) if kind == "ok" else value))
+        for bucket, rows in streams.items():
             yield bucket, (number, rows)
 
 
@@ -217,8 +233,7 @@ class _ReduceDoFn(_WorkerDoFn):
 
     def process(self, element: tuple[int, Iterable[tuple[int, bytes]]]) -> Iterator[Outcome]:
         bucket, parts = element
-        outcome = self._worker.run(bucket, [rows for _, rows in sorted(parts)])
-        yield outcome if outcome[1] == "ok" else (-1, *outcome[1:])
+        yield self._worker.run(bucket, [rows for _, rows in sorted(parts)])
 
 
 class _Sink(beam.DoFn):
@@ -240,15 +255,17 @@ class _Sink(beam.DoFn):
             PartialRun: an outcome was changed by somebody else.
         """
         [matched] = FileSystems.match([FileSystems.join(self._folder, "*")])
-        outcomes: list[Outcome] = []
+        outcomes: dict[int, Outcome] = {}
         for found in matched.metadata_list:
             with FileSystems.open(found.path) as file:
                 data = file.read()
             signature, content = data[: hashlib.sha256().digest_size], data[hashlib.sha256().digest_size :]
             if not hmac.compare_digest(signature, self._signed(content)):
                 raise PartialRun(f"{found.path}: this outcome is not what the pipeline wrote. Run it again.")
-            outcomes.append(pickle.loads(content))
-        return sorted(outcomes, key=lambda outcome: outcome[0])
+            outcome: Outcome = pickle.loads(content)
+            if outcome[1] == "ok" or outcome[0] not in outcomes:  # a runner may try a bundle twice
+                outcomes[outcome[0]] = outcome
+        return [outcomes[number] for number in sorted(outcomes)]
 
     def _signed(self, content: bytes) -> bytes:
         return hmac.digest(self._key, content, "sha256")

@@ -26,11 +26,13 @@ from infra.config import EngineConfig
 from infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from infra.engines.grouping import merge, partition, require_buckets, results_in_order
 from infra.engines.worker import OUT_OF_MEMORY, described, limit_memory
+from infra.errors import PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Answer = tuple[str, Any]  # ("ok", the result as a pickle) or ("error", traceback)
+STARTS = 3  # tries to start a private cluster
 Limits = tuple[float, int | None]  # seconds, bytes
 
 
@@ -137,13 +139,21 @@ class RayEngine:
         if address:
             ray.init(address, **quiet)
         else:
-            ray.init(
-                "local",
-                num_cpus=self._config.workers,
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                **quiet,
-            )
+            for left in reversed(range(STARTS)):
+                try:
+                    ray.init(
+                        "local",
+                        num_cpus=self._config.workers,
+                        include_dashboard=False,
+                        _node_ip_address="127.0.0.1",
+                        **quiet,
+                    )
+                    break
+                except RuntimeError as error:  # on a crowded machine its processes miss their own time limits
+                    ray.shutdown()
+                    if not left:
+                        raise PartialRun(f"Ray could not be started on this machine: {error}") from error
+                    log.event("ray_start_failed", tries_left=left, error=str(error))
         self._owns_ray = True
 
 

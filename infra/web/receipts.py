@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, fields, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from infra.errors import StorageError
 from infra.lake.storage import Storage
 
 DOWNLOADS = "_downloads"
@@ -125,7 +126,13 @@ class Receipts:
 
 
 def receipt_contents(storage: Storage, lake_uri: str) -> set[str]:
-    """Lake-relative paths of all contents that receipts name, and of the receipts themselves: for `gc`."""
+    """Lake-relative paths of all contents that receipts name, and of the receipts themselves: for `gc`.
+
+    Raises:
+        StorageError: there are receipts that cannot be read; what they name must not be removed.
+    """
     receipts = Receipts.load(storage, storage.join(lake_uri, RECEIPTS))
     known = receipts._known.values()
+    if not receipts._loaded and storage.exists(storage.join(lake_uri, RECEIPTS)):
+        raise StorageError(f"{RECEIPTS} cannot be read: remove it, and what was downloaded is fetched anew")
     return {RECEIPTS, *(content_path(receipt.sha256) for receipt in known if receipt.sha256)}

@@ -7,7 +7,7 @@ import pytest
 from infra.config import EngineConfig
 from infra.engines import Done, open_engine
 from infra.engines.beam import _Sink
-from infra.errors import PartialRun
+from infra.errors import ConfigError, PartialRun
 from tests.infra import engine_tasks as tasks
 
 
@@ -19,9 +19,18 @@ def test_the_runner_s_own_processes_may_do_the_work() -> None:
     assert len({outcome.result for outcome in outcomes if isinstance(outcome, Done)}) == 2
 
 
-def test_a_runner_that_does_not_exist_is_a_partial_run_with_its_name() -> None:
+def test_a_runner_on_other_machines_needs_a_place_that_all_reach() -> None:
     with (
-        open_engine(EngineConfig(kind="beam", runner="NoSuchRunner")) as engine,
+        open_engine(EngineConfig(kind="beam", runner="FlinkRunner")) as engine,
+        pytest.raises(ConfigError, match="temp"),
+    ):
+        list(engine.map(tasks.square, [1]))
+
+
+def test_a_runner_that_does_not_exist_is_a_partial_run_with_its_name(tmp_path) -> None:
+    options = (f"--temp_location={tmp_path}",)
+    with (
+        open_engine(EngineConfig(kind="beam", runner="NoSuchRunner", options=options)) as engine,
         pytest.raises(PartialRun, match="NoSuchRunner"),
     ):
         list(engine.map(tasks.square, [1]))
@@ -32,6 +41,22 @@ def test_outcomes_travel_through_the_temporary_location(tmp_path) -> None:
     with open_engine(EngineConfig(kind="beam", workers=1, options=options)) as engine:
         assert list(engine.map(tasks.square, [3])) == [Done(3, 9)]
     assert list(tmp_path.iterdir()) == []  # and nothing of them stays
+
+
+def test_lost_outcomes_are_a_partial_run_and_no_vanished_item(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(_Sink, "process", lambda self, outcome: None)  # as where a worker writes to its own disk
+    with open_engine(EngineConfig(kind="beam", workers=1)) as engine:
+        with pytest.raises(PartialRun, match="lost"):
+            list(engine.map(tasks.square, [1, 2]))
+        with pytest.raises(PartialRun, match="lost"):
+            list(engine.group([("a", "b c")], tasks.emit_words, tasks.rows_of, buckets=2))
+
+
+def test_of_two_tries_of_one_item_the_good_one_counts(tmp_path) -> None:
+    sink = _Sink(str(tmp_path), b"the key of this run")
+    for outcome in ((0, "ok", 1), (0, "died", "first try"), (1, "died", "only try")):
+        sink.process(outcome)
+    assert sink.read() == [(0, "ok", 1), (1, "died", "only try")]
 
 
 def test_an_outcome_that_somebody_changed_is_refused_before_it_is_read(tmp_path) -> None:

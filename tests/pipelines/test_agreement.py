@@ -9,6 +9,7 @@ from infra.lake.shard import ShardRef
 from pipelines.agreement import BINS, Calibration, calibrate
 from pipelines.demo.corpus import read_labels
 from pipelines.explain import explain
+from pipelines.maintain import verify
 from pipelines.reindex import reindex
 from tests.pipelines.lakes import SETTINGS, workspace_of, write_project
 
@@ -48,6 +49,7 @@ def test_what_is_left_out_is_counted_and_explained(judged):
         summary["rows_in"]
         == summary["rows_kept"] + summary["rows_rejected"] + summary["rows_duplicate"] + summary["rows_disagreeing"]
     )
+    assert verify(workspace_of(project))["publications"] == 1
     again = reindex(workspace_of(project))
     assert again["unchanged"]
 

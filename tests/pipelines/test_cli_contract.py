@@ -28,7 +28,7 @@ def test_help_names_every_verb():
 def test_reindex_prints_what_the_manual_says(indexed):
     assert set(indexed[1]) == REINDEX
     assert {item["table"] for item in indexed[1]["touched"]} == {
-        "records", "rejects", "signatures", "duplicates", "vectors", "index",
+        "records", "rejects", "signatures", "duplicates", "matches", "vectors", "index",
     }  # fmt: skip
 
 

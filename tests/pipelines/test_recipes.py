@@ -69,9 +69,9 @@ def test_read_speech_with_pictures(corpus, tmp_path):
         f"--set=sources.0.path={pages}",
     ]
     refused = trichord("prepare", *flags, check=3)
-    assert "threshold:audio_no_speech: 85.7% of the rows, at most 50.0%" in refused.stderr
-    summary = result_of(trichord("prepare", *flags, "--set=gate.max_reject_ratio=1", "--json"))
-    assert summary["rows_in"] == summary["rows_rejected"] == len(rows)
+    assert "No row was kept: 7 of 7 were rejected (threshold:audio_no_speech 6, modalities 1)" in refused.stderr
+    summary = result_of(trichord("prepare", *flags, "--set=prepare.audio.min_speech_share=null", "--json"))
+    assert summary["rows_in"] == len(rows)
     rejected = {step["op"]: step["rows_rejected"] for step in summary["funnel"]}
     assert rejected["modalities"] == 1
     assert "speech_align" in rejected

@@ -41,11 +41,12 @@ class CutTime(Op):
     segments in `Row.segments`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fan_out: ClassVar[bool] = True
 
     parents: Literal["keep", "drop"]
     max_parts: int = MAX_PARTS
+    max_total_s: float = 14_400.0  # of all parts together, which a batch holds at a time: 0.9 GB
 
     @property
     def name(self) -> str:
@@ -83,6 +84,14 @@ class CutTime(Op):
         taken: set[tuple[str, str]],
     ) -> None:
         row = batch.rows[at]
+        if max(len(cues), len(pictures)) > self.max_parts:
+            detail = f"{len(cues)} segments and {len(pictures)} pictures, at most {self.max_parts} parts are made"
+            parts.refuse(row, "too_many_parts", detail)
+            return
+        total_s = sum(cue.end_s - cue.start_s for cue in cues)
+        if total_s > self.max_total_s:
+            parts.refuse(row, "too_many_parts", f"{total_s:.0f} s in all, at most {self.max_total_s:.0f} s are cut")
+            return
         partners = [_partner(cue, pictures) for cue in cues]
         alone = [i for i in range(len(pictures)) if i not in set(partners)]
         if len(cues) + len(alone) > self.max_parts:
