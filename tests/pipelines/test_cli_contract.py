@@ -9,7 +9,7 @@ import pytest
 from tests.pipelines.lakes import result_of, trichord
 
 VERBS = {
-    "init", "schema", "demo", "plan", "reindex", "search", "evaluate", "publish", "rollback", "status", "explain",
+    "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status", "explain",
     "rejects", "verify", "gc", "doctor",
 }  # fmt: skip
 REINDEX = {
