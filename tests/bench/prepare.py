@@ -1,7 +1,9 @@
 """Prepare against a bare decode-measure-resize-encode loop with as many workers, in one run.
 
-`python -m tests.bench.prepare --json` prints one JSON line; its key `ratio_to_bare_loop` is the whole job's throughput
-(reading, every op, Parquet, hashing, fsync) over the bare loop's. Worker start-up is outside both.
+`python -m tests.bench.prepare --json` prints one JSON line. `ratio_to_bare_loop` is the whole job's throughput
+(reading, every op, Parquet, hashing, fsync) over the bare loop's on pictures with captions, the full image chain on;
+`with_sound` the same where every record has a sound too, of which prepare also measures voice, noise floor, hum and
+loudness, and the bare loop nothing. Worker start-up is outside both.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from infra.engines import open_engine
 from pipelines.demo.corpus import write_corpus
 from pipelines.plan import make_plan
 from pipelines.prepare import prepare
-from tests.pipelines.lakes import rows_of, workspace_of, write_project
+from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_rows
 
 CONFIG = PrepareConfig()
 
@@ -42,7 +44,7 @@ def resampler(rate_hz: int) -> Any:
     return torchaudio.transforms.Resample(rate_hz, CONFIG.audio.rate_hz)
 
 
-def bare(files: Sequence[tuple[str, str]]) -> int:
+def bare(files: Sequence[tuple[str, str | None]]) -> int:
     """What any preparation must do to these pictures and sounds, and nothing else."""
     import torch
 
@@ -56,17 +58,18 @@ def bare(files: Sequence[tuple[str, str]]) -> int:
             rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         cv2.meanStdDev(cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_16S))
         Image.fromarray(rgb).save(io.BytesIO(), "JPEG", quality=CONFIG.image.quality)
-        samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
-        mono = samples.mean(axis=1)
-        if rate != CONFIG.audio.rate_hz:
-            mono = resampler(rate)(torch.from_numpy(mono)).numpy()
-        np.abs(mono).max()
-        soundfile.write(io.BytesIO(), mono, CONFIG.audio.rate_hz, format="FLAC", subtype="PCM_16")
+        if audio is not None:
+            samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
+            mono = samples.mean(axis=1)
+            if rate != CONFIG.audio.rate_hz:
+                mono = resampler(rate)(torch.from_numpy(mono)).numpy()
+            np.abs(mono).max()
+            soundfile.write(io.BytesIO(), mono, CONFIG.audio.rate_hz, format="FLAC", subtype="PCM_16")
         done += 1
     return done
 
 
-def measure(records: int, workers: int, rounds: int) -> dict[str, float]:
+def measure(records: int, workers: int, rounds: int, *, sound: bool) -> dict[str, float]:
     """Throughput of both, in turn; the median of the rounds' ratios."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="trichord-bench-") as name:
@@ -74,7 +77,9 @@ def measure(records: int, workers: int, rounds: int) -> dict[str, float]:
         project = write_project(folder, records=2, settings={})
         write_corpus(folder / "corpus", records=records, seed=3, defects=0.0)
         corpus = folder / "corpus"
-        files = [(str(corpus / row["image"]), str(corpus / row["audio"])) for row in rows_of(corpus)]
+        rows = [row if sound else {**row, "audio": None} for row in rows_of(corpus)]
+        write_rows(corpus, rows)
+        files = [(str(corpus / row["image"]), str(corpus / row["audio"]) if sound else None) for row in rows]
         parts = [files[start : start + 32] for start in range(0, len(files), 32)]
         warm = [parts[0]] * workers
         bare_s, prepare_s = [], []
@@ -112,7 +117,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="one JSON line (the only output there is)")
     options = parser.parse_args()
-    sys.stdout.write(json.dumps(measure(options.records, options.workers, options.rounds)) + "\n")
+    pictures, sounds = (
+        measure(options.records, options.workers, options.rounds, sound=sound) for sound in (False, True)
+    )
+    sys.stdout.write(json.dumps({**pictures, "with_sound": sounds}) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import pytest
 from tests.pipelines.lakes import result_of, trichord
 
 VERBS = {
-    "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status", "explain",
-    "rejects", "verify", "gc", "doctor",
+    "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status",
+    "explain", "rejects", "verify", "gc", "doctor",
 }  # fmt: skip
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",

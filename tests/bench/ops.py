@@ -1,0 +1,86 @@
+"""What every op costs: `python -m tests.bench.ops --records 600` prints a Markdown table.
+
+CPU seconds of the process, on demo records with text, picture and sound, in batches of eight as `prepare` runs them.
+With `--demo` under the settings of the demo, which turn more of them on. Reading, encoding and signatures stand beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+
+from infra.config import ManifestSource, PrepareConfig, StorageConfig
+from infra.lake.storage import Storage
+from pipelines.demo.corpus import write_corpus
+from pipelines.demo.settings import PREPARE
+from transforms.batch import Batch
+from transforms.chain import prepare_chain
+from transforms.collect import plan_source, read_split
+from transforms.dedup.signatures import signatures_table
+from transforms.record import finish
+
+WARM = 8  # batches that count for nothing: models are loaded in them
+
+
+def measure(records: int, config: PrepareConfig) -> dict[str, tuple[float, int]]:
+    """CPU seconds and rows of every step."""
+    cv2.setNumThreads(1)
+    spent: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+    with tempfile.TemporaryDirectory(prefix="trichord-bench-") as folder:
+        write_corpus(Path(folder) / "corpus", records=records + 8 * WARM, seed=9, defects=0.0)
+        source = ManifestSource(kind="manifest", name="demo", path=str(Path(folder) / "corpus" / "manifest.jsonl"))
+        storage = Storage(StorageConfig())
+        plan = plan_source(source, storage, folder, rows_per_split=10**6, cache=None)
+        chain = prepare_chain(config, source)
+        started = time.process_time()
+        for number, batch in enumerate(read_split(source, storage, folder, plan.splits[0], config=config)):
+            counted, rows = number >= WARM, len(batch)
+            if counted:
+                seconds, seen = spent["read"]
+                spent["read"] = (seconds + time.process_time() - started, seen + rows)
+            for op in chain:
+                started = time.process_time()
+                batch = op(batch)
+                if counted:
+                    seconds, seen = spent[op.name]
+                    spent[op.name] = (seconds + time.process_time() - started, seen + rows)
+            for name, step in _after(batch, config):
+                if counted:
+                    seconds, seen = spent[name]
+                    spent[name] = (seconds + step, seen + rows)
+            started = time.process_time()
+    return spent
+
+
+def _after(batch: Batch, config: PrepareConfig) -> list[tuple[str, float]]:
+    started = time.process_time()
+    table = finish(batch, config)
+    encoded = time.process_time()
+    signatures_table(table, batch, config.dedup)
+    return [("encode (JPEG, FLAC, digests)", encoded - started), ("signatures", time.process_time() - encoded)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=600)
+    parser.add_argument("--demo", action="store_true", help="the settings of the demo")
+    options = parser.parse_args()
+    spent = measure(options.records, PrepareConfig.model_validate(PREPARE) if options.demo else PrepareConfig())
+    lines = ["| step | records/s per core | ms a record |", "|---|---|---|"]
+    for name, (seconds, rows) in spent.items():
+        if seconds / rows >= 1e-5:
+            lines.append(f"| {name} | {rows / seconds:,.0f} | {1e3 * seconds / rows:.2f} |")
+    whole = sum(seconds / rows for seconds, rows in spent.values())
+    lines.append(f"| all | {1 / whole:,.0f} | {1e3 * whole:.2f} |")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
