@@ -115,7 +115,8 @@ def run_ours(manifest: Path, out: Path, workers: int) -> tuple[float, float]:
     workspace = workspace_of(project, f"lake={out / 'warm'}")
     plan = make_plan(workspace)
     with open_engine(EngineConfig(workers=workers)) as engine:
-        prepare_lake(workspace_of(project, f"lake={out / 'warm-up'}"), engine, plan=_first(plan))
+        warming = workspace_of(project, f"lake={out / 'warm-up'}")
+        prepare_lake(warming, engine, _first(make_plan(warming)))
         started = time.perf_counter()
         done = prepare_lake(workspace, engine, plan)
         ops = time.perf_counter() - started
