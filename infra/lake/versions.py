@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from typing import Protocol
@@ -15,6 +16,7 @@ from infra.lake.stores import Stat
 # are hashed again next time.
 SETTLED_NS = 2_000_000_000
 
+_ROWS = 10_000  # read or written at a time
 _SCHEMA = pa.schema([("uri", pa.string()), ("mtime_ns", pa.int64()), ("size", pa.int64()), ("sha256", pa.binary(32))])
 
 
@@ -29,53 +31,74 @@ class Files(Protocol):
 
 
 class VersionCache:
-    """Known SHA-256 values; thread-safe. Entries that were not asked for in this run are dropped by `save`."""
+    """Known SHA-256 values; thread-safe. Entries that were not asked for in this run are dropped by `save`.
+
+    They lie in a private database of SQLite that spills to disk: memory does not grow with the files.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, int, bytes]] = {}
-        self._seen: dict[str, tuple[int, int, bytes]] = {}
         self._lock = threading.Lock()
         self._loaded = b""
+        self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)  # "": a temporary file
+        self._rows.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+            "CREATE TABLE known (uri BLOB PRIMARY KEY, changed INTEGER, size INTEGER, sha256 BLOB, seen INTEGER)"
+            " WITHOUT ROWID"
+        )
 
     @classmethod
     def load(cls, storage: Files, uri: str) -> VersionCache:
         """The cache kept at `uri`; an empty one when it is missing or damaged (files are then hashed again)."""
         cache = cls()
         try:
-            cache._loaded = storage.read(uri)
-            table = pq.read_table(pa.BufferReader(cache._loaded), schema=_SCHEMA, page_checksum_verification=True)
+            data = storage.read(uri)
+            with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+                if not file.schema_arrow.equals(_SCHEMA):
+                    return cls()
+                for batch in file.iter_batches(batch_size=_ROWS):
+                    columns = [column.to_pylist() for column in batch.columns]
+                    keyed = ((_key(name), *entry) for name, *entry in zip(*columns, strict=True))
+                    cache._rows.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 0)", keyed)
         except (FileNotFoundError, pa.ArrowException, OSError):
             return cls()
-        columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
-        cache._known = {uri: (mtime_ns, size, sha256) for uri, mtime_ns, size, sha256 in zip(*columns, strict=True)}
+        cache._loaded = data
         return cache
 
     def save(self, storage: Files, uri: str) -> None:
         """Keep the entries that were used or made in this run; the file is not touched when they are the same."""
-        rows = [(name, *entry) for name, entry in sorted(self._seen.items())]
-        columns = zip(*rows, strict=True) if rows else ((), (), (), ())
-        table = pa.table([pa.array(list(c), f.type) for c, f in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        with self._lock, pq.ParquetWriter(sink, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+            found = self._rows.execute("SELECT uri, changed, size, sha256 FROM known WHERE seen ORDER BY uri")
+            while rows := found.fetchmany(_ROWS):
+                named = [(name.decode(errors="surrogatepass"), *entry) for name, *entry in rows]
+                columns = zip(*named, strict=True)
+                arrays = [pa.array(list(c), f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
+                writer.write_table(pa.table(arrays, schema=_SCHEMA), row_group_size=_ROWS)
         data = sink.getvalue().to_pybytes()
         if data != self._loaded:
             storage.write(uri, data)
 
     def get(self, stat: Stat) -> str | None:
         """SHA-256 of the listed file in hex, when it was hashed at this very time and size."""
+        key = _key(stat.uri)
         with self._lock:
-            entry = self._seen.get(stat.uri) or self._known.get(stat.uri)
+            entry = self._rows.execute("SELECT changed, size, sha256 FROM known WHERE uri = ?", (key,)).fetchone()
             if entry is None or entry[:2] != (_changed_ns(stat), stat.size):
                 return None
-            self._seen[stat.uri] = entry
-            return entry[2].hex()
+            self._rows.execute("UPDATE known SET seen = 1 WHERE uri = ? AND NOT seen", (key,))
+            return str(entry[2].hex())
 
     def put(self, stat: Stat, sha256: str) -> None:
         """Remember a hash, unless the file is so young that it could change unnoticed."""
         if abs(time.time_ns() - _changed_ns(stat)) < SETTLED_NS:
             return
+        entry = (_key(stat.uri), _changed_ns(stat), stat.size, bytes.fromhex(sha256))
         with self._lock:
-            self._seen[stat.uri] = (_changed_ns(stat), stat.size, bytes.fromhex(sha256))
+            self._rows.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 1)", entry)
+
+
+def _key(uri: str) -> bytes:
+    return uri.encode(errors="surrogatepass")  # in the order of its characters
 
 
 def _changed_ns(stat: Stat) -> int:
