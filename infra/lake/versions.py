@@ -16,7 +16,7 @@ from infra.lake.stores import Stat
 # are hashed again next time.
 SETTLED_NS = 2_000_000_000
 
-_ROWS = 10_000  # read or written at a time
+_ROWS = 2_000  # read or written at a time
 _SCHEMA = pa.schema([("uri", pa.string()), ("mtime_ns", pa.int64()), ("size", pa.int64()), ("sha256", pa.binary(32))])
 
 
@@ -67,7 +67,12 @@ class VersionCache:
     def save(self, storage: Files, uri: str) -> None:
         """Keep the entries that were used or made in this run; the file is not touched when they are the same."""
         sink = pa.BufferOutputStream()
-        with self._lock, pq.ParquetWriter(sink, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        with (
+            self._lock,
+            pq.ParquetWriter(
+                sink, _SCHEMA, compression="zstd", use_dictionary=False, write_page_checksum=True
+            ) as writer,
+        ):
             found = self._rows.execute("SELECT uri, changed, size, sha256 FROM known WHERE seen ORDER BY uri")
             while rows := found.fetchmany(_ROWS):
                 named = [(name.decode(errors="surrogatepass"), *entry) for name, *entry in rows]
