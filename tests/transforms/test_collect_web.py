@@ -193,7 +193,7 @@ def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -
         path.unlink()
     else:
         path.write_bytes(image(6) if damage == "flip" else image(5) + b"x")
-    with pytest.raises(StorageError, match=r"gone or damaged.*reindex"):
+    with pytest.raises(StorageError, match=r"gone or damaged.*run it again"):
         house.read(splits)
     path.unlink(missing_ok=True)
     assert house.plan() == splits
