@@ -22,7 +22,7 @@ from pipelines.variants import open_chain, wanted_variants
 from pipelines.workspace import Workspace
 from transforms.augment.variants import applied, copy_of
 from transforms.batch import Batch, Segment
-from transforms.dedup.signatures import content_digest
+from transforms.dedup.signatures import content_digest, row_digest
 from transforms.media import encode_audio, encode_image
 from transforms.op import Op, run_chain
 from transforms.record import batch_of
@@ -115,9 +115,7 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
                 "copy": copy,
                 "ops": ops,
                 "content_digest": content,
-                "row_digest": digest.address(
-                    "row", row.source, row.key, content, list(row.captions), row.meta, row.group, row.subset
-                ),
+                "row_digest": row_digest(row, content),
                 "captions": row.captions,
                 "meta": row.meta,
                 "labels": row.labels,

@@ -9,14 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from infra import digest
 from infra.config import PrepareConfig, Source
 from infra.errors import StorageError
 from infra.lake import schema
 from transforms.align.words import Aligner
 from transforms.batch import Batch, Image, Row, Waveform
 from transforms.chain import prepare_chain
-from transforms.dedup.signatures import content_digest, signature_recipe
+from transforms.dedup.signatures import content_digest, row_digest, signature_recipe
 from transforms.media import (
     AUDIO_LIBRARIES,
     IMAGE_LIBRARIES,
@@ -75,9 +74,7 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
                 "group": row.group,
                 "subset": row.subset,
                 "content_digest": content,
-                "row_digest": digest.address(
-                    "row", row.source, row.key, content, list(row.captions), row.meta, row.group, row.subset
-                ),
+                "row_digest": row_digest(row, content),
                 "captions": row.captions,
                 "meta": row.meta,
                 "scores": sorted(scores.items()),

@@ -157,10 +157,8 @@ class BeamEngine:
         flags = [f"--runner={self._config.runner}", *self._config.options]
         given = {flag.partition("=")[0] for flag in flags}
         if self._config.runner == "DirectRunner":
-            for name, value in (("workers", self._config.workers), ("mode", "multi_threading")):
-                flag = {"workers": "--direct_num_workers", "mode": "--direct_running_mode"}[name]
-                if flag not in given:
-                    flags.append(f"{flag}={value}")
+            defaults = {"--direct_num_workers": self._config.workers, "--direct_running_mode": "multi_threading"}
+            flags += [f"{flag}={value}" for flag, value in defaults.items() if flag not in given]
         return PipelineOptions(flags, save_main_session=False)
 
 

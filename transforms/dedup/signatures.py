@@ -33,6 +33,11 @@ def content_digest(row: Row, image: Image | None, wave: Waveform | None) -> str:
     )
 
 
+def row_digest(row: Row, content: str) -> str:
+    """Digest of a prepared row, key and source included, whose content has this digest (32 hex characters)."""
+    return digest.address("row", row.source, row.key, content, list(row.captions), row.meta, row.group, row.subset)
+
+
 def signature_recipe(config: DedupConfig) -> list[dict[str, Any]]:
     """What shapes the signatures: a part of the address of whatever `prepare` makes. JSON.
 
