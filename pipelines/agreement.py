@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from encoders.views import MODALITIES, Features
 from infra import digest
-from infra.engines.base import Done, Engine
-from infra.errors import PartialRun
+from infra.engines.base import Engine
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from infra.lake.storage import Storage
 from pipelines.features import read_features
+from pipelines.missing import make_missing
 from pipelines.train import Fold, TrainedModel, load_model, train
 from pipelines.workspace import Workspace
 
@@ -40,6 +40,7 @@ class AgreementItem:
     """A features shard to judge, and the row digests that duplicates drop."""
 
     address: str
+    split: str
     features: ShardRef
     dropped: tuple[str, ...]
 
@@ -180,14 +181,9 @@ def judge(
         gone = tuple(dropped.get(split, ()))
         judges = [judge.fingerprint for judge in models]
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))
-        items.append(AgreementItem(address=address, features=ref, dropped=gone))
-    made = find_finished(workspace.storage, workspace.lake, "agreement", {item.address for item in items})
-    todo = [item for item in items if item.address not in made]
+        items.append(AgreementItem(address=address, split=split, features=ref, dropped=gone))
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, models=models)
-    for outcome in engine.map_actors(factory, todo) if todo else ():
-        if not isinstance(outcome, Done):
-            raise PartialRun(f"agreement failed ({outcome.kind}): {outcome.detail}\nRun it again: it resumes.")
-        made[outcome.result.address] = outcome.result
+    made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
     refs = [made[item.address] for item in items]
     return refs, disagreements(workspace, refs)
 

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from infra import digest, log
 from infra.config import Project
-from infra.engines.base import Done, Engine
-from infra.errors import partly_failed
+from infra.engines.base import Engine
 from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard
+from infra.lake.shard import ShardRef, ShardWriter, iter_shard
 from infra.lake.storage import Storage
 from pipelines.heldout import held_out_mask
+from pipelines.missing import make_missing
 from pipelines.prepare import Prepared
 from pipelines.variants import open_chain, wanted_variants
 from pipelines.workspace import Workspace
@@ -150,19 +150,8 @@ def augment(
         gone = tuple(sorted(dropped.get(shard.split, ())))
         address = digest.address("augmented", shard.address, list(gone), recipe)
         items.append(AugmentItem(address=address, split=shard.split, records=shard.records, dropped=gone))
-    made = find_finished(workspace.storage, workspace.lake, "augmented", {item.address for item in items})
-    todo = [item for item in items if item.address not in made]
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, project=project)
-    failures: list[tuple[str, str]] = []
-    for outcome in engine.map_actors(factory, todo) if todo else ():
-        if isinstance(outcome, Done):
-            made[outcome.result.address] = outcome.result
-            log.event("augmented", split=outcome.item.split, rows=outcome.result.rows)
-        else:
-            failures.append((outcome.item.split, outcome.detail))
-    if failures:
-        raise partly_failed(failures, len(items), len(todo), "shards got no variants")
-    log.event("augment_done", made=len(todo), reused=len(items) - len(todo))
+    made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
     return [made[address] for address in sorted(made)]
 
 

@@ -15,12 +15,11 @@ import pyarrow as pa
 
 from encoders.frozen import Encoders, load_encoders
 from encoders.views import Features
-from infra import digest, log
+from infra import digest
 from infra.config import ModelConfig
-from infra.engines.base import Done, Engine
-from infra.errors import partly_failed
+from infra.engines.base import Engine
 from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished
+from infra.lake.shard import ShardRef, ShardWriter
 from infra.lake.storage import Storage
 from pipelines.features import (
     FEATURES,
@@ -31,6 +30,7 @@ from pipelines.features import (
     lists_of,
     read_features,
 )
+from pipelines.missing import make_missing
 from pipelines.prepare import Prepared
 from pipelines.train import TrainedModel, load_model
 from pipelines.workspace import Workspace
@@ -60,11 +60,11 @@ class FeatureActor:
     lake: str
     encoders: Encoders
 
-    def __call__(self, item: EncodeItem) -> tuple[str, ShardRef]:
+    def __call__(self, item: EncodeItem) -> ShardRef:
         with ShardWriter(self.storage, self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
             for rows, features in featurised(self.storage, self.lake, item.records, self.encoders.featurise):
                 writer.write(features_table(rows, features))
-            return item.split, writer.finish({"rows": item.records.rows})
+            return writer.finish({"rows": item.records.rows})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class VectorActor:
     model: FusionModel
     views: tuple[str, ...]
 
-    def __call__(self, item: EncodeItem) -> tuple[str, ShardRef]:
+    def __call__(self, item: EncodeItem) -> ShardRef:
         table_schema = schema.vectors_schema(self.model.dimension)
         dropped = set(item.dropped)
         covered = records = 0
@@ -90,7 +90,7 @@ class VectorActor:
                     writer.write(self._table(rows.take(pa.array(chosen)), view, vectors[chosen]))
                     seen[chosen] = True
                 covered, records = covered + int(seen.sum()), records + int(keep.sum())
-            return item.split, writer.finish({"records": records, "without_view": records - covered})
+            return writer.finish({"records": records, "without_view": records - covered})
 
     def _features(self, item: EncodeItem) -> Iterator[tuple[pa.Table, Features]]:
         if item.features is None:
@@ -124,7 +124,7 @@ def featurise(
         for ref in variants
     ]
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, config=config)
-    return _map(workspace, engine, FEATURES, items, factory)
+    return _by_split(workspace, engine, FEATURES, items, factory)
 
 
 def encode(
@@ -147,7 +147,7 @@ def encode(
             )
         )
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, model=model, views=views)
-    return _map(workspace, engine, "vectors", items, factory)
+    return _by_split(workspace, engine, "vectors", items, factory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ class _Factory:
     model: TrainedModel | None = None
     views: tuple[str, ...] = ()
 
-    def __call__(self) -> Callable[[EncodeItem], tuple[str, ShardRef]]:
+    def __call__(self) -> Callable[[EncodeItem], ShardRef]:
         if self.model is None:
             assert self.config is not None
             return FeatureActor(self.storage, self.lake, load_encoders(self.config))
@@ -168,22 +168,8 @@ class _Factory:
         return VectorActor(self.storage, self.lake, loaded, self.views)
 
 
-def _map(
+def _by_split(
     workspace: Workspace, engine: Engine, table: str, items: Sequence[EncodeItem], factory: _Factory
 ) -> dict[str, ShardRef]:
-    """Run the actors over those items whose shards do not stand yet."""
-    finished = find_finished(workspace.storage, workspace.lake, table, {item.address for item in items})
-    made = {item.split: finished[item.address] for item in items if item.address in finished}
-    todo = [item for item in items if item.address not in finished]
-    failures: list[tuple[str, str]] = []
-    for outcome in engine.map_actors(factory, todo) if todo else ():
-        if isinstance(outcome, Done):
-            split, ref = outcome.result
-            made[split] = ref
-            log.event("encoded", table=table, split=split, rows=ref.rows)
-        else:
-            failures.append((outcome.item.split, outcome.detail))
-    if failures:
-        raise partly_failed(failures, len(items), len(todo), "shards could not be encoded")
-    log.event("encode_done", table=table, made=len(todo), reused=len(items) - len(todo))
-    return made
+    made = make_missing(workspace, engine, table, items, factory, "shards could not be encoded")
+    return {item.split: made[item.address] for item in items}

@@ -1,0 +1,55 @@
+"""Shards that do not stand yet are made, the others found: what encode, augment and agreement have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from infra import log
+from infra.engines.base import Done, Engine
+from infra.errors import partly_failed
+from infra.lake.shard import ShardRef, find_finished
+from pipelines.workspace import Workspace
+
+
+class Wanted(Protocol):
+    """A shard that should exist."""
+
+    @property
+    def address(self) -> str:
+        """The address it must have."""
+
+    @property
+    def split(self) -> str:
+        """The split it is of."""
+
+
+W = TypeVar("W", bound=Wanted)
+
+
+def make_missing(
+    workspace: Workspace,
+    engine: Engine,
+    table: str,
+    items: Sequence[W],
+    factory: Callable[[], Callable[[W], ShardRef]],
+    otherwise: str,
+) -> dict[str, ShardRef]:
+    """Run actors over the items whose shards do not stand yet; all items' shards by address.
+
+    Raises:
+        PartialRun: some failed (`otherwise` says what was not done); what was finished is kept and a rerun resumes.
+    """
+    made = find_finished(workspace.storage, workspace.lake, table, {item.address for item in items})
+    todo = [item for item in items if item.address not in made]
+    reused, failures = len(items) - len(todo), list[tuple[str, str]]()
+    for outcome in engine.map_actors(factory, todo) if todo else ():
+        if isinstance(outcome, Done):
+            made[outcome.result.address] = outcome.result
+            log.event("encoded", table=table, split=outcome.item.split, rows=outcome.result.rows)
+        else:
+            failures.append((outcome.item.split, outcome.detail))
+    if failures:
+        raise partly_failed(failures, len(items), len(todo), otherwise)
+    log.event("encode_done", table=table, made=len(todo), reused=reused)
+    return made
