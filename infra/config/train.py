@@ -1,0 +1,59 @@
+"""How the fusion is trained, and what is held out from it."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from infra.config.base import Strict
+
+Loss = Literal["mixed_gallery_infonce", "infonce", "contrastive", "triplet", "supcon", "sigmoid"]
+
+
+class TrainConfig(Strict):
+    """How the fusion is trained, and what is held out from it."""
+
+    loss: Loss = Field("mixed_gallery_infonce", description="Training objective.")
+    epochs: int = Field(30, ge=0, description="Passes over the training records at most.")
+    batch_size: int = Field(256, ge=2, description="Records a step.")
+    chunk_size: int | None = Field(
+        None, ge=2, description="Records a forward pass holds in memory at once (gradient caching); a step if unset."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's peak rate (cosine decay).")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay.")
+    temperature: float = Field(0.07, gt=0, description="Initial softmax temperature (learned).")
+    temperature_by_pair: bool = Field(False, description="Learn a temperature for every pair of modalities.")
+    pair_weights: dict[str, float] = Field(
+        {}, description="Weight of a pair of modalities in the pairwise losses, for example `image-audio: 0.5`."
+    )
+    margin: float = Field(0.2, ge=0, le=2, description="Of the contrastive and the triplet loss, in cosine.")
+    triplets: Literal["random", "semi_hard", "hard"] = Field("semi_hard", description="Negatives of the triplet loss.")
+    negatives: Literal["content", "group"] = Field(
+        "content",
+        description="Records that are never each other's negatives: those that share a text, a picture or a sound, or "
+        "also those of one group.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the forward pass.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the heads.")
+    patience: int = Field(6, ge=1, description="Epochs without a better held-out mixed score before stopping.")
+    seed: int = Field(0, description="Seed of everything random.")
+    held_out: float = Field(0.2, ge=0, lt=1, description="Share of groups held out where the source marks no subset.")
+    held_out_subsets: tuple[str, ...] = Field(
+        ("test", "validation", "val"), description="Subset marks that mean held out."
+    )
+    policy: Literal["reuse", "always"] = Field(
+        "reuse", description="reuse: keep the live model while these settings stay the same; always: train every run."
+    )
+    workers: int = Field(1, ge=1, le=64, description="Training processes that share each step.")
+    threads: int = Field(2, ge=1, description="Torch threads of a training process (part of the result's bits).")
+    tensorboard: str | None = Field(None, description="Folder that receives TensorBoard logs.")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        known = ("text-image", "text-audio", "image-audio")
+        if unknown := sorted(set(self.pair_weights) - set(known)):
+            raise ValueError(f"pair_weights names {unknown[0]!r}, which is none of {', '.join(known)}")
+        if any(weight < 0 for weight in self.pair_weights.values()):
+            raise ValueError("pair_weights must not be negative")
+        return self
