@@ -27,7 +27,12 @@ class Encoder(Protocol):
 
     @property
     def dimension(self) -> int:
-        """Values of a feature vector."""
+        """Values of a feature vector: `tokens` vectors of equal width, laid end to end."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Vectors that an input gives; 1 for most."""
         ...
 
     @property

@@ -44,6 +44,7 @@ class HashedNgrams:
     """
 
     modality: ClassVar[Modality] = "text"
+    tokens: ClassVar[int] = 1
     dimension: int = 1_024
     version: ClassVar[int] = 1
 
@@ -101,6 +102,7 @@ class ImageStatistics:
     """
 
     modality: ClassVar[Modality] = "image"
+    tokens: ClassVar[int] = 1
     dimension: ClassVar[int] = 8 * 8 * 3 + (1 + 9) * 30 + 8 * 8 * 9 + 8 * 64
     version: ClassVar[int] = 1
     SIDE: ClassVar[int] = 128
@@ -197,6 +199,7 @@ class LogMelStatistics:
     """
 
     modality: ClassVar[Modality] = "audio"
+    tokens: ClassVar[int] = 1
     dimension: ClassVar[int] = 3 * 64 + 96 + 2 + 24 * (32 + 1)
     version: ClassVar[int] = 1
     PARTS: ClassVar[int] = 24

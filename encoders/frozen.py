@@ -40,6 +40,11 @@ class Encoders:
         """Values of a feature vector, by modality."""
         return {name: self.by_modality[name].dimension for name in MODALITIES}
 
+    @property
+    def tokens(self) -> dict[Modality, int]:
+        """Vectors that an input gives, by modality: a feature vector is so many of equal width, laid end to end."""
+        return {name: self.by_modality[name].tokens for name in MODALITIES}
+
     def featurise(self, batch: Batch) -> Features:
         """Features of N rows; a row without words, picture or sound lacks that modality."""
         texts = [row.text or None for row in batch.rows]

@@ -51,6 +51,7 @@ class HuggingFaceText:
     """
 
     modality: ClassVar[Modality] = "text"
+    tokens: ClassVar[int] = 1
     version: ClassVar[int] = 1
 
     def __init__(

@@ -23,10 +23,11 @@ class Planted:
 
     modality: Modality
     dimension: int = DIMENSION
+    tokens: int = 1
 
     @property
     def fingerprint(self) -> str:
-        return digest.address("planted", self.modality, self.dimension)
+        return digest.address("planted", self.modality, self.dimension, self.tokens)
 
     def encode(self, inputs: Sequence[object]) -> np.ndarray:
         raise AssertionError("planted features are not encoded")
