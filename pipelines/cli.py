@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra import log
 from infra.errors import ConfigError, GateFailed, StorageError, TrichordError
 from pipelines import show
+from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
+from pipelines.cli_options import open_project as _open
+from pipelines.cli_options import print_result as _print
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
@@ -27,16 +29,9 @@ app = typer.Typer(
 rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", no_args_is_help=True)
 app.add_typer(rejects_app, name="rejects")
 
-ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
-]
-EngineName = Annotated[str | None, typer.Option("--engine", help="local, ray or beam; the project file's by default.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
 Reason = Annotated[str | None, typer.Option(help="Only rejects with this reason code.")]
 OpName = Annotated[str | None, typer.Option("--op", help="Only rejects of this op.")]
 SourceName = Annotated[str | None, typer.Option("--source", help="Only rejects of this source.")]
-DEFAULT_PROJECT = Path("trichord.yaml")
 
 
 def main() -> None:
@@ -56,22 +51,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _open(project: Path, overrides: list[str] | None, as_json: bool, engine: str | None = None) -> Workspace:
-    from infra.project import load_project
-    from pipelines.workspace import Workspace
-
-    log.configure(as_json=as_json)
-    changes = list(overrides or []) + ([f"engine.kind={engine}"] if engine else [])
-    return Workspace(load_project(project, changes))
-
-
-def _print(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
-    if as_json:
-        sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")
-    else:
-        human(result)
 
 
 @app.command()
