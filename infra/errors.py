@@ -50,6 +50,12 @@ class SourceError(TrichordError):
     exit_code = 7
 
 
+class ServiceError(TrichordError):
+    """A service that was asked, such as a model's endpoint, does not answer, or not as it should."""
+
+    exit_code = 8
+
+
 class FingerprintMismatch(TrichordError):
     """Vectors, an index or a client of another space were offered (law 3)."""
 

@@ -128,6 +128,9 @@ def _places(project: Project) -> Iterator[tuple[Path, str]]:
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
             yield ("model", name, "path"), encoder.path
+    for name in ("examples", "cross_encoder", "wordnet"):
+        if (place := getattr(project.rag, name)) is not None:
+            yield ("rag", name), place
 
 
 def _contradictions(project: Project) -> list[Problem]:
@@ -159,6 +162,12 @@ def _contradictions(project: Project) -> list[Problem]:
         found.append((("index", "nprobe"), f"{index.nprobe} is more than the {index.nlist} cells of nlist"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
+    if unindexed := sorted(set(project.rag.views) - set(index.views)):
+        found.append((("rag", "views"), f"{unindexed[0]} is none of index.views"))
+    if project.rag.k > project.rag.candidates:
+        found.append((("rag", "k"), f"{project.rag.k} is more than the {project.rag.candidates} of candidates"))
+    if project.rag.rerank == "cross_encoder" and project.rag.cross_encoder is None:
+        found.append((("rag", "cross_encoder"), "is needed where rerank is cross_encoder"))
     return [Problem(path=path, line=None, text=text) for path, text in found]
 
 

@@ -6,14 +6,15 @@ from infra.config.agreement import AgreementConfig
 from infra.config.align import AlignConfig
 from infra.config.audio import AudioConfig
 from infra.config.augment import AugmentConfig
-from infra.config.base import Strict
+from infra.config.base import Strict, View
 from infra.config.dedup import DedupConfig
 from infra.config.evaluate import EvaluateConfig, GateConfig
 from infra.config.image import ImageConfig
 from infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
 from infra.config.prepare import PrepareConfig
-from infra.config.project import EngineConfig, IndexConfig, Project, StorageConfig, View
+from infra.config.project import EngineConfig, IndexConfig, Project, StorageConfig
 from infra.config.query import QueryConfig
+from infra.config.rag import EndpointConfig, RagConfig
 from infra.config.sources import (
     CaptionsSource,
     DeltaSource,
@@ -42,6 +43,7 @@ __all__ = [
     "DedupConfig",
     "DeltaSource",
     "EncoderConfig",
+    "EndpointConfig",
     "EngineConfig",
     "EvaluateConfig",
     "FieldMap",
@@ -58,6 +60,7 @@ __all__ = [
     "PrepareConfig",
     "Project",
     "QueryConfig",
+    "RagConfig",
     "Source",
     "SourceBase",
     "StorageConfig",

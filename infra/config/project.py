@@ -8,16 +8,15 @@ from pydantic import Field
 
 from infra.config.agreement import AgreementConfig
 from infra.config.augment import AugmentConfig
-from infra.config.base import Strict
+from infra.config.base import Strict, View
 from infra.config.evaluate import EvaluateConfig, GateConfig
 from infra.config.model import ModelConfig
 from infra.config.prepare import PrepareConfig
 from infra.config.query import QueryConfig
+from infra.config.rag import RagConfig
 from infra.config.sources import Source
 from infra.config.train import TrainConfig
 from infra.config.web import WebConfig
-
-View = Literal["fused", "text", "image", "audio"]
 
 
 class StorageConfig(Strict):
@@ -74,6 +73,7 @@ class Project(Strict):
     gate: GateConfig = GateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     query: QueryConfig = QueryConfig()
+    rag: RagConfig = RagConfig()
     engine: EngineConfig = EngineConfig()
     keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
     gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")
