@@ -110,17 +110,19 @@ class Searcher(Protocol):
     fingerprint: str
     dimension: int
     rows: int
+    views: tuple[str, ...]
 
-    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True) -> Hits:
+    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True, view: str | None = None) -> Hits:
         """The k nearest rows of every L2-normalised query.
 
         Args:
             queries_ND: float32 (N, D).
             k: neighbours wanted.
             collapse: a record that is indexed in several views stands once, in its best view.
+            view: search the rows of this view alone.
 
         Raises:
-            ValueError: the queries have another shape or are not finite and of unit length.
+            ValueError: the queries have another shape or are not finite and of unit length, or no such view is indexed.
         """
         ...
 

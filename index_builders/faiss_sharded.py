@@ -180,10 +180,18 @@ class FaissSearcher:
         self.dimension = manifest.dimension
         self.rows = manifest.rows
         self.nprobe = manifest.nprobe
-        self._views = len(manifest.views)
+        self.views = manifest.views
         self._shards = [(index, labels) for index, labels in zip(indexes, keys, strict=True) if labels.num_rows]
 
-    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True, nprobe: int | None = None) -> Hits:
+    def search(
+        self,
+        queries_ND: np.ndarray,
+        k: int,
+        *,
+        collapse: bool = True,
+        nprobe: int | None = None,
+        view: str | None = None,
+    ) -> Hits:
         """The k nearest rows of every query over all shards.
 
         Args:
@@ -191,20 +199,26 @@ class FaissSearcher:
             k: neighbours wanted.
             collapse: a record that is indexed in several views stands once, in its best view.
             nprobe: cells to search instead of the manifest's; Flat has none and searches everything.
+            view: search the rows of this view alone.
 
         Raises:
-            ValueError: k or nprobe is below 1, or the queries are not (N, D) of unit length.
+            ValueError: k or nprobe is below 1, the view is not indexed, or the queries are not (N, D) of unit length.
         """
         queries = check_queries(queries_ND, self.dimension)
         if k < 1 or (nprobe is not None and nprobe < 1):
             raise ValueError(f"k is {k}, nprobe {nprobe}")
-        width = k * self._views if collapse else k  # a record has a row a view, so k records are among these
+        if view is not None and view not in self.views:
+            raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
+        # a record has a row a view, so k records are among these
+        width = k * len(self.views) if collapse and view is None else k
         parts = [Hits.none(len(queries))]
         for index, labels in self._shards:
-            params = None  # Flat has none
+            params = faiss.SearchParameters() if self.nprobe is None else faiss.SearchParametersIVF()
             if self.nprobe is not None:
-                params = faiss.SearchParametersIVF()
                 params.nprobe = nprobe or self.nprobe
+            if view is not None:
+                wanted = pc.equal(labels.column("view"), view).to_numpy(zero_copy_only=False)
+                params.sel = faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little"))
             scores_NK, rows_NK = index.search(queries, min(width, labels.num_rows), params=params)
             parts.append(Hits.of(labels, rows_NK, scores_NK))
         merged = Hits.merge(parts, width)

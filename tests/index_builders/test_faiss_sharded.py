@@ -11,6 +11,7 @@ import sys
 import faiss
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +48,22 @@ def test_search_over_several_shards_equals_exact_search_over_their_union(tmp_pat
             assert all(len(set(keys)) == 10 for keys in found.keys)
     assert set(found.rows(0)[0]) == {"key", "score", "view", "source"}
     assert found.rows(0)[0]["source"] == found.rows(0)[0]["key"].split("/")[0]
+
+
+@pytest.mark.parametrize("nlist", [None, 16])
+def test_a_search_of_one_view_equals_exact_search_over_its_rows_alone(tmp_path, nlist):
+    views = ("text", "image")
+    shards, queries, lake = tables(3, 80, 16, views=views), unit(20, 16, "q"), str(tmp_path)
+    searcher = open_searcher(STORAGE, lake, build(lake, shards, _halves(shards), views=views, nlist=nlist), SPACE)
+    for view in views:
+        alone = [table.filter(pc.equal(table["view"], view)) for table in shards.values()]
+        truth = exact_hits(queries, alone, 10, dimension=16, fingerprint=SPACE)
+        found = searcher.search(queries, 10, nprobe=nlist, view=view)  # all cells: exact
+        np.testing.assert_allclose(found.scores, truth.scores, atol=1e-6)
+        assert recall_at_k(found, truth) == 1.0
+        assert set(found.views.ravel()) == {view}
+    with pytest.raises(ValueError, match="image, text, not 'audio'"):
+        searcher.search(queries, 10, view="audio")
 
 
 def test_more_neighbours_than_rows_are_padded_and_left_out_of_a_querys_rows(tmp_path):
