@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.evaluation.figures import PLACES
 from pipelines.evaluation.held_out import MODALITIES, HeldOut
+from pipelines.evaluation.hubness import hubness_of
+from pipelines.evaluation.similarity import similarity
 
 ROWS_A_TIME = 512
 
@@ -50,12 +53,13 @@ def uniformity(vectors_ND: np.ndarray, t: float = 2.0) -> float:
     return float(np.log(total / (rows * (rows - 1) / 2)))
 
 
-def consistency(held_out: HeldOut) -> dict[str, Any]:
-    """Gap and alignment of every two modalities (over records that have both) and uniformity of each.
+def consistency(held_out: HeldOut, k: int, seed: int) -> dict[str, Any]:
+    """How far the modalities agree, on records that have both of a pair.
 
     Returns:
-        JSON-ready, rounded to 6 places: `modality_gap` and `alignment` by pair (`text-image`), `uniformity` by
-        modality; None where there are too few records.
+        JSON-ready, rounded to 6 places, None where there are too few records: `gap`, `alignment` and `similarity` by
+        pair (`text-image`), `uniformity` by modality, `hubness` at depth k by direction (`text_to_image`) and over
+        `all_views`.
     """
     gaps: dict[str, float | None] = {}
     aligned: dict[str, float | None] = {}
@@ -65,12 +69,20 @@ def consistency(held_out: HeldOut) -> dict[str, Any]:
         gaps[name] = aligned[name] = None
         if both.any():
             pair = held_out.gallery[left][both], held_out.gallery[right][both]
-            gaps[name], aligned[name] = round(modality_gap(*pair), 6), round(alignment(*pair), 6)
+            gaps[name], aligned[name] = round(modality_gap(*pair), PLACES), round(alignment(*pair), PLACES)
     spread: dict[str, float | None] = {}
     for modality in MODALITIES:
         has = held_out.has(modality)
-        spread[modality] = round(uniformity(held_out.gallery[modality][has]), 6) if has.sum() > 1 else None
-    return {"modality_gap": gaps, "alignment": aligned, "uniformity": spread}
+        spread[modality] = round(uniformity(held_out.gallery[modality][has]), PLACES) if has.sum() > 1 else None
+    return {
+        "gap": gaps,
+        "alignment": aligned,
+        "uniformity": spread,
+        "hubness": hubness_of(held_out, k),
+        "similarity": {
+            f"{left}-{right}": similarity(held_out, left, right, seed) for left, right in combinations(MODALITIES, 2)
+        },
+    }
 
 
 def _pair_squares(vectors_ND: np.ndarray) -> Iterator[np.ndarray]:

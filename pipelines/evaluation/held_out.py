@@ -79,6 +79,12 @@ class HeldOut:
         """Which records may answer a query of this modality in this form: bool (N,)."""
         return np.asarray(self.disjoint(query)[:, [MODALITIES.index(name) for name in form.split("+")]].all(axis=1))
 
+    def places(self) -> np.ndarray:
+        """Each record's place in the order of the keys, int (N,): the same number in whatever order they come."""
+        places = np.empty(len(self.keys), dtype=np.int64)
+        places[np.argsort(np.array(self.keys, dtype=object), kind="stable")] = np.arange(len(self.keys))
+        return places
+
     def labels(self) -> np.ndarray:
         """Small ints (N,): equal where records are relevant to each other."""
         _, numbers = np.unique(self.text_ids, return_inverse=True)

@@ -1,4 +1,6 @@
-"""Precision, recall and NDCG at k with binary relevance. Relevant is what has the query's label.
+"""Precision, recall, NDCG, reciprocal rank and average precision at k with binary relevance.
+
+Relevant is what has the query's label. The definitions are those of trec_eval.
 
 Shape letters: N queries, D dimension, G gallery items, K places of a ranking.
 """
@@ -43,6 +45,30 @@ class Ranked:
         discount = 1 / np.log2(np.arange(2, self.relevant_NK.shape[1] + 2))
         ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, self.k + 2)))])
         return (self.relevant_NK * discount).sum(axis=1) / ideal[np.minimum(self.total_N, self.k)]
+
+    def reciprocal_rank(self) -> np.ndarray:
+        """1 / place of the first relevant item (N,), 0 where none is among the first k. Its mean is MRR@k."""
+        if not self.relevant_NK.shape[1]:
+            return np.zeros(len(self.relevant_NK))
+        return self.relevant_NK.any(axis=1) / (self.relevant_NK.argmax(axis=1) + 1)
+
+    def average_precision(self) -> np.ndarray:
+        """AP@k (N,): precision at each relevant item's place among the first k, summed, over all relevant ones.
+
+        Its mean is mAP@k. An item beyond place k adds nothing, so where more than k are relevant it cannot reach 1.
+        """
+        precision = np.cumsum(self.relevant_NK, axis=1) / np.arange(1, self.relevant_NK.shape[1] + 1)
+        return (precision * self.relevant_NK).sum(axis=1) / self.total_N
+
+    def measures(self) -> dict[str, np.ndarray]:
+        """All of them (N,) by the name that their mean has in an evaluation (`names`)."""
+        values = (self.recall(), self.precision(), self.ndcg(), self.reciprocal_rank(), self.average_precision())
+        return dict(zip(names(self.k), values, strict=True))
+
+
+def names(k: int) -> tuple[str, ...]:
+    """What the measures at depth k are called in an evaluation."""
+    return tuple(f"{name}_at_{k}" for name in ("recall", "precision", "ndcg", "mrr", "map"))
 
 
 def rank(

@@ -7,54 +7,60 @@ among all texts. Recall by chance is k / G in a gallery of G items, whatever is 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from infra.digest import generator
+from pipelines.evaluation.all_views import all_views
+from pipelines.evaluation.figures import mean, ratio
 from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.ranking import Ranked, rank
+from pipelines.evaluation.intervals import Bootstrap, Interval, Sums, means
+from pipelines.evaluation.ranking import Ranked, names, rank
 
 GALLERIES = (*MODALITIES, "fused")
 
 
-def evaluate(held_out: HeldOut, k: int, seed: int) -> dict[str, Any]:
-    """Measure everything.
+def evaluate(held_out: HeldOut, k: int, seed: int, bootstrap: Bootstrap | None = None) -> dict[str, Any]:
+    """Measure retrieval.
 
     Args:
         held_out: the records.
         k: depth of all measures.
         seed: of the drawn forms; a record's form depends on seed and key alone.
+        bootstrap: of the confidence intervals; none are computed where it is None.
 
     Returns:
         JSON-ready, floats rounded to 6 places, None where there is nothing to measure:
 
         - `k`, `records`;
-        - `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `chance`, `counts`: query modality -> gallery ->
-          value; gallery `fused` is each record as the fusion of all its modalities that may answer the query;
-        - `mixed`: `recall_at_<k>`, `ndcg_at_<k>`, `chance`, `queries`, and by form `retention` (recall in the
-          mixed gallery over recall in a gallery of that form alone), `retention_overall`, `share` (of the first k,
-          beside the share of the truth), and all of it `by_query`;
+        - `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `mrr_at_<k>`, `map_at_<k>`, `chance`, `counts`: query
+          modality -> gallery -> value; gallery `fused` is each record as the fusion of all its modalities that may
+          answer the query;
+        - `intervals`: measure -> query modality -> gallery -> [low, high];
+        - `mixed`: the same measures, `chance`, `queries`, and by form `retention` (recall in the mixed gallery over
+          recall in a gallery of that form alone), `retention_overall`, `share` (of the first k, beside the share of
+          the truth), `intervals` of the measures and of the retention, and all of it `by_query`;
         - `all_views`: query modality -> `gallery` (items), `recall_at_<k>`, `chance` and `share` by target modality.
 
     Raises:
         ValueError: k is below 1.
     """
-    cells = {query: {gallery: _cell(held_out, query, gallery, k) for gallery in GALLERIES} for query in MODALITIES}
-    measures = (f"recall_at_{k}", f"precision_at_{k}", f"ndcg_at_{k}", "chance", "counts")
-    matrices = {
-        name: {query: {gallery: cell[name] for gallery, cell in row.items()} for query, row in cells.items()}
-        for name in measures
+    cells = {
+        query: {gallery: _cell(held_out, query, gallery, k, bootstrap) for gallery in GALLERIES} for query in MODALITIES
     }
+    matrices: dict[str, Any] = {name: _matrix(cells, name) for name in (*names(k), "chance", "counts")}
+    if bootstrap is not None:
+        ends = {query: {gallery: cell["intervals"] for gallery, cell in row.items()} for query, row in cells.items()}
+        matrices["intervals"] = {name: _matrix(ends, name) for name in names(k)}
     drawn = _draws(held_out, seed)
     parts = {query: _mixed(held_out, query, k, drawn) for query in MODALITIES}
-    mixed: dict[str, Any] = _mixed_report(list(parts.values()), k)
-    mixed["by_query"] = {query: _mixed_report([part], k) for query, part in parts.items()}
-    all_views = {query: _all_views(held_out, query, k) for query in MODALITIES}
-    return {"k": k, "records": len(held_out.keys), **matrices, "mixed": mixed, "all_views": all_views}
+    mixed: dict[str, Any] = _mixed_report(list(parts.values()), k, bootstrap, "mixed")
+    mixed["by_query"] = {query: _mixed_report([part], k, bootstrap, "mixed", query) for query, part in parts.items()}
+    singly = {query: all_views(held_out, query, k, bootstrap) for query in MODALITIES}
+    return {"k": k, "records": len(held_out.keys), **matrices, "mixed": mixed, "all_views": singly}
 
 
 def mixed_score(held_out: HeldOut, k: int, seed: int) -> float:
@@ -64,7 +70,11 @@ def mixed_score(held_out: HeldOut, k: int, seed: int) -> float:
     return float(np.concatenate(ranked).mean()) if ranked else 0.0
 
 
-def _cell(held_out: HeldOut, query: str, gallery: str, k: int) -> dict[str, Any]:
+def _matrix(cells: Mapping[str, Mapping[str, Mapping[str, Any]]], name: str) -> dict[str, dict[str, Any]]:
+    return {query: {gallery: cell[name] for gallery, cell in row.items()} for query, row in cells.items()}
+
+
+def _cell(held_out: HeldOut, query: str, gallery: str, k: int, bootstrap: Bootstrap | None) -> dict[str, Any]:
     labels = held_out.labels()
     if gallery == "fused":
         forms = _forms_of(held_out.disjoint(query))
@@ -76,16 +86,20 @@ def _cell(held_out: HeldOut, query: str, gallery: str, k: int) -> dict[str, Any]
     items = np.flatnonzero(standing)
     counts = {"queries": int(asking.sum()), "gallery": len(items)}
     if not asking.any():
-        names = (f"recall_at_{k}", f"precision_at_{k}", f"ndcg_at_{k}", "chance")
-        return {**dict.fromkeys(names), "counts": counts}
+        nothing = dict.fromkeys(names(k))
+        return {**nothing, "chance": None, "counts": counts, "intervals": nothing}
     ranked = rank(held_out.queries[query][asking], labels[asking], _stack(held_out, items, forms), labels[items], k)
+    measured = ranked.measures()
     return {
-        f"recall_at_{k}": _mean(ranked.recall()),
-        f"precision_at_{k}": _mean(ranked.precision()),
-        f"ndcg_at_{k}": _mean(ranked.ndcg()),
+        **{name: mean(values) for name, values in measured.items()},
         "chance": round(min(1.0, k / len(items)), 6),
         "counts": counts,
+        "intervals": _intervals(bootstrap, means(measured), held_out.places()[asking], query, gallery),
     }
+
+
+def _intervals(bootstrap: Bootstrap | None, sums: Sums, records_N: np.ndarray, *name: str) -> dict[str, Interval]:
+    return dict.fromkeys(sums) if bootstrap is None else bootstrap.intervals(sums, records_N, *name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +107,7 @@ class _Mixed:
     """The mixed gallery as one query modality saw it."""
 
     ranked: Ranked
+    records_N: np.ndarray  # who asks, by its place in the order of the keys
     gallery: int
     own_forms_N: np.ndarray  # the form of each query's own record
     item_forms_G: np.ndarray
@@ -119,6 +134,7 @@ def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray, *, own: 
         truth = np.bincount(forms[items], weights=asked_by_label[labels[items]], minlength=len(FORMS))
     return _Mixed(
         ranked=ranked,
+        records_N=held_out.places()[asking],
         gallery=len(items),
         own_forms_N=forms[asking],
         item_forms_G=forms[items],
@@ -127,12 +143,17 @@ def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray, *, own: 
     )
 
 
-def _mixed_report(parts: list[_Mixed | None], k: int) -> dict[str, Any]:
+def _mixed_report(parts: list[_Mixed | None], k: int, bootstrap: Bootstrap | None, *name: str) -> dict[str, Any]:
     real = [part for part in parts if part is not None]
     if not real:
-        empty = (f"recall_at_{k}", f"ndcg_at_{k}", "chance", "retention_overall")
-        return {**dict.fromkeys(empty), "queries": 0, "retention": {}, "share": {}}
-    recall = np.concatenate([part.ranked.recall() for part in real])
+        nothing: dict[str, Any] = dict.fromkeys((*names(k), "chance", "retention_overall"))
+        nothing |= {"queries": 0, "retention": {}, "share": {}}
+        return (
+            nothing if bootstrap is None else nothing | {"intervals": dict.fromkeys((*names(k), "retention_overall"))}
+        )
+    every = [part.ranked.measures() for part in real]
+    measured = {name: np.concatenate([values[name] for values in every]) for name in names(k)}
+    recall = measured[f"recall_at_{k}"]
     alone = np.concatenate([part.alone_N for part in real])
     own = np.concatenate([part.own_forms_N for part in real])
     chance = np.concatenate([np.full(len(part.own_forms_N), min(1.0, k / part.gallery)) for part in real])
@@ -140,67 +161,26 @@ def _mixed_report(parts: list[_Mixed | None], k: int) -> dict[str, Any]:
     for part in real:
         top += np.bincount(part.item_forms_G[part.ranked.items_NK].ravel(), minlength=len(FORMS))
     truth = np.sum([part.truth_F for part in real], axis=0)
-    return {
-        f"recall_at_{k}": _mean(recall),
-        f"ndcg_at_{k}": _mean(np.concatenate([part.ranked.ndcg() for part in real])),
-        "chance": _mean(chance),
+    kept = {FORMS[form]: (recall * (own == form), alone * (own == form)) for form in np.unique(own)}
+    report = {
+        **{name: mean(values) for name, values in measured.items()},
+        "chance": mean(chance),
         "queries": len(recall),
-        "retention": {
-            FORMS[form]: _ratio(recall[own == form].sum(), alone[own == form].sum()) for form in np.unique(own)
-        },
-        "retention_overall": _ratio(recall.sum(), alone.sum()),
+        "retention": {form: ratio(found.sum(), among.sum()) for form, (found, among) in kept.items()},
+        "retention_overall": ratio(recall.sum(), alone.sum()),
         "share": {
-            form: {"top": _ratio(top[i], top.sum()), "truth": _ratio(truth[i], truth.sum())}
+            form: {"top": ratio(top[i], top.sum()), "truth": ratio(truth[i], truth.sum())}
             for i, form in enumerate(FORMS)
             if top[i] or truth[i]
         },
     }
-
-
-def _all_views(held_out: HeldOut, query: str, k: int) -> dict[str, Any] | None:
-    """Every single item by itself. The query's own source is not in its gallery; others of its kind are."""
-    labels = held_out.labels()
-    asking = np.flatnonzero(held_out.has(query) & held_out.disjoint(query).any(axis=1))
-    if not len(asking):
-        return None
-    vectors, rows, kinds = (np.concatenate(part) for part in zip(*_single_items(held_out), strict=True))
-    source = MODALITIES.index(query)
-    own_item = held_out.present[:, :source].sum() + np.cumsum(held_out.present[:, source]) - 1
-    hide = ~held_out.other_caption[asking] if query == "text" else np.ones(len(asking), bool)
-    excluded = np.where(hide, own_item[asking], -1)
-    ranked = rank(held_out.queries[query][asking], labels[asking], vectors, labels[rows], k, excluded_N=excluded)
-    shown = ranked.items_NK >= 0
-    recall: dict[str, float | None] = {}
-    share: dict[str, dict[str, float | None]] = defaultdict(dict)
-    relevant_of: dict[str, np.ndarray] = {}
-    for kind, target in enumerate(MODALITIES):
-        of_kind = kinds[ranked.items_NK] == kind
-        by_label = np.bincount(labels[rows[kinds == kind]], minlength=labels.max() + 1)
-        relevant_of[target] = by_label[labels[asking]] - (hide if kind == source else 0)
-        able = held_out.answers(query, target)[asking]
-        found = (ranked.relevant_NK & of_kind).sum(axis=1)
-        recall[target] = _mean(found[able] / relevant_of[target][able]) if able.any() else None
-        share[target]["top"] = _ratio((of_kind & shown).sum(), shown.sum())
-    every = sum(values.sum() for values in relevant_of.values())
-    for target, values in relevant_of.items():
-        share[target]["truth"] = _ratio(values.sum(), every)
-    return {
-        "gallery": len(rows),
-        "queries": len(asking),
-        f"recall_at_{k}": recall,
-        "chance": round(min(1.0, k / len(rows)), 6),
-        "share": dict(share),
-    }
-
-
-def _single_items(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(vectors, records, kinds) of all texts, all images, all audios, then the further captions."""
-    for kind, name in enumerate(MODALITIES):
-        rows = np.flatnonzero(held_out.present[:, kind])
-        if len(rows):
-            yield held_out.gallery[name][rows], rows, np.full(len(rows), kind)
-    if held_out.captions is not None and held_out.caption_rows is not None:
-        yield held_out.captions, held_out.caption_rows, np.zeros(len(held_out.caption_rows), int)
+    if bootstrap is not None:
+        records = np.concatenate([part.records_N for part in real])
+        sums = {**means(measured), "retention_overall": (recall, alone)}
+        ends: dict[str, Any] = dict(bootstrap.intervals(sums | kept, records, *name))
+        ends["retention"] = {form: ends.pop(form) for form in kept}
+        report["intervals"] = ends
+    return report
 
 
 def _draws(held_out: HeldOut, seed: int) -> np.ndarray:
@@ -230,11 +210,3 @@ def _stack(held_out: HeldOut, items: np.ndarray, forms: np.ndarray) -> np.ndarra
         chosen = forms[items] == form
         gallery[chosen] = held_out.gallery[FORMS[form]][items[chosen]]
     return gallery
-
-
-def _mean(values: np.ndarray) -> float:
-    return round(float(values.mean()), 6)
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return round(float(part) / float(whole), 6) if whole else None

@@ -1,0 +1,72 @@
+"""The gallery of all views: every picture, sound and text by itself, so a text must find its picture among texts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pipelines.evaluation.figures import mean, ratio
+from pipelines.evaluation.held_out import MODALITIES, HeldOut
+from pipelines.evaluation.intervals import Bootstrap
+from pipelines.evaluation.ranking import rank
+
+
+def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None = None) -> dict[str, Any] | None:
+    """Every single item by itself. The query's own source is not in its gallery; others of its kind are.
+
+    Returns:
+        `gallery` (items), `queries`, `chance`, and by target modality `recall_at_<k>`, `share` (of the first k, beside
+        the share of the truth) and, with a bootstrap, `intervals` of the recall; None where nothing can be asked.
+    """
+    labels = held_out.labels()
+    asking = np.flatnonzero(held_out.has(query) & held_out.disjoint(query).any(axis=1))
+    if not len(asking):
+        return None
+    vectors, rows, kinds = (np.concatenate(part) for part in zip(*single_items(held_out), strict=True))
+    source = MODALITIES.index(query)
+    own_item = held_out.present[:, :source].sum() + np.cumsum(held_out.present[:, source]) - 1
+    hide = ~held_out.other_caption[asking] if query == "text" else np.ones(len(asking), bool)
+    excluded = np.where(hide, own_item[asking], -1)
+    ranked = rank(held_out.queries[query][asking], labels[asking], vectors, labels[rows], k, excluded_N=excluded)
+    shown = ranked.items_NK >= 0
+    recall: dict[str, float | None] = {}
+    sums: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    share: dict[str, dict[str, float | None]] = defaultdict(dict)
+    relevant_of: dict[str, np.ndarray] = {}
+    for kind, target in enumerate(MODALITIES):
+        of_kind = kinds[ranked.items_NK] == kind
+        by_label = np.bincount(labels[rows[kinds == kind]], minlength=labels.max() + 1)
+        relevant_of[target] = by_label[labels[asking]] - (hide if kind == source else 0)
+        able = held_out.answers(query, target)[asking]
+        found = (ranked.relevant_NK & of_kind).sum(axis=1)
+        found_share = np.divide(found, relevant_of[target], out=np.zeros(len(asking)), where=able)
+        sums[target] = found_share, able.astype(float)
+        recall[target] = mean(found_share[able]) if able.any() else None
+        share[target]["top"] = ratio((of_kind & shown).sum(), shown.sum())
+    every = sum(values.sum() for values in relevant_of.values())
+    for target, values in relevant_of.items():
+        share[target]["truth"] = ratio(values.sum(), every)
+    report = {
+        "gallery": len(rows),
+        "queries": len(asking),
+        f"recall_at_{k}": recall,
+        "chance": round(min(1.0, k / len(rows)), 6),
+        "share": dict(share),
+    }
+    if bootstrap is not None:
+        ends = bootstrap.intervals(sums, held_out.places()[asking], "all_views", query)
+        report["intervals"] = {f"recall_at_{k}": ends}
+    return report
+
+
+def single_items(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(vectors, records, kinds) of all texts, all images, all audios, then the further captions."""
+    for kind, name in enumerate(MODALITIES):
+        rows = np.flatnonzero(held_out.present[:, kind])
+        if len(rows):
+            yield held_out.gallery[name][rows], rows, np.full(len(rows), kind)
+    if held_out.captions is not None and held_out.caption_rows is not None:
+        yield held_out.captions, held_out.caption_rows, np.zeros(len(held_out.caption_rows), int)

@@ -1,0 +1,44 @@
+"""Figures of an evaluation: rounded where they are made, and found again by their dotted path."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+PLACES = 6  # of all rounding
+
+Figure = float | int | None
+
+
+def mean(values: np.ndarray) -> float:
+    """The rounded mean."""
+    return round(float(values.mean()), PLACES)
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """Rounded part / whole; None where the whole is 0."""
+    return round(float(part) / float(whole), PLACES) if whole else None
+
+
+def figures(evaluation: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
+    """Every figure of an evaluation with its path, `mixed.recall_at_10`; None where it is unknown.
+
+    Members of a list are numbered: `mixed.intervals.recall_at_10.0` is the lower end.
+    """
+    if isinstance(evaluation, Mapping | list):
+        parts = evaluation.items() if isinstance(evaluation, Mapping) else enumerate(evaluation)
+        for name, value in parts:
+            yield from figures(value, f"{path}.{name}" if path else str(name))
+    elif evaluation is None or (isinstance(evaluation, int | float) and not isinstance(evaluation, bool)):
+        yield path, evaluation
+
+
+def near_misses(path: str, known: Collection[str], wanted: int = 5) -> list[str]:
+    """Known paths that may have been meant: those that look alike, then those that begin or end alike."""
+    alike = difflib.get_close_matches(path, known, wanted, cutoff=0.6)
+    last = path.rsplit(".", 1)[-1]
+    related = sorted(other for other in known if other.startswith(f"{path}.") or other.rsplit(".", 1)[-1] == last)
+    return list(dict.fromkeys([*alike, *related]))[:wanted]
