@@ -58,9 +58,9 @@ class BeamEngine:
         return self._run_each(TASK, task, items, timeout_s)
 
     def map_actors(
-        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
-        """See `Engine.map_actors`."""
+        """See `Engine.map_actors`; `accelerator` changes nothing: a runner places its workers by its own options."""
         return self._run_each(KEPT, factory, items, None)
 
     def group(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from infra.config import EngineConfig
 from infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from infra.engines.gpus import chosen_gpus, least_taken, machine_gpus, worker_environment
 from infra.engines.grouping import merge, partition, require_buckets, results_in_order
 from infra.engines.worker import FACTORY, ITEM, TASK
 
@@ -47,10 +48,11 @@ class LocalEngine:
         return self._dispatch(TASK, task, items, timeout_s)
 
     def map_actors(
-        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`."""
-        return self._dispatch(FACTORY, factory, items)
+        gpus = chosen_gpus(self._config, machine_gpus()) if accelerator else ()
+        return self._dispatch(FACTORY, factory, items, gpus=gpus)
 
     def group(
         self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
@@ -83,33 +85,50 @@ class LocalEngine:
         self.close()
 
     def _dispatch(
-        self, tag: bytes, setup: object, items: Iterable[I], timeout_s: float | None = None
+        self,
+        tag: bytes,
+        setup: object,
+        items: Iterable[I],
+        timeout_s: float | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> Generator[Done[I, R] | Failed[I], None, None]:
-        return self.run_packed(tag, packed(setup), items, timeout_s)
+        return self.run_packed(tag, packed(setup), items, timeout_s, gpus)
 
     def run_packed(
-        self, tag: bytes, setup: bytes, items: Iterable[I], timeout_s: float | None = None
+        self,
+        tag: bytes,
+        setup: bytes,
+        items: Iterable[I],
+        timeout_s: float | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> Generator[Done[I, Any] | Failed[I], None, None]:
-        """`map` (tag TASK) or `map_actors` (FACTORY, KEPT) of a task or factory that is a pickle already."""
+        """`map` (tag TASK) or `map_actors` (FACTORY, KEPT) of a task or factory that is a pickle already.
+
+        Where there are `gpus`, each worker sees one of them.
+        """
         config = self._config
         outcomes = dispatch(
-            _LocalSlots(self, tag + setup),
+            _LocalSlots(self, tag + setup, gpus),
             items,
-            workers=config.workers,
+            workers=min(config.workers, len(gpus) * config.actors_per_gpu) if gpus else config.workers,
             retries=config.retries,
             timeout_s=config.task_timeout_s if timeout_s is None else timeout_s,
         )
         return cast("Generator[Done[I, Any] | Failed[I], None, None]", outcomes)
 
-    def _take(self) -> _Worker:
-        if self._idle:
+    def _take(self, gpus: tuple[str, ...]) -> _Worker:
+        """An idle worker or a new one; where there are GPUs, a new one for the GPU with the fewest of them."""
+        if self._idle and not gpus:
             return self._idle.pop()
-        worker = _Worker(self._end, self._config.worker_memory_bytes)
+        gpu = least_taken(gpus, (worker.gpu for worker in self._all)) if gpus else None
+        worker = _Worker(self._end, self._config, gpu)
         self._all.add(worker)
         return worker
 
     def _keep(self, worker: _Worker) -> None:
-        if worker in self._all:
+        if worker.gpu is not None:
+            self._end(worker)  # what it holds of the GPU is room for others, training for one
+        elif worker in self._all:
             self._idle.append(worker)
 
     def _end(self, worker: _Worker) -> None:
@@ -123,9 +142,10 @@ class _LocalSlots:
 
     engine: LocalEngine
     setup: bytes
+    gpus: tuple[str, ...] = ()
 
     def open(self) -> Slot:
-        worker = self.engine._take()
+        worker = self.engine._take(self.gpus)
         worker.send(self.setup)
         return worker
 
@@ -140,17 +160,24 @@ class _LocalSlots:
 class _Worker:
     """One worker process, seen from the driver."""
 
-    def __init__(self, end: Callable[[_Worker], None], memory_bytes: int | None) -> None:
+    def __init__(self, end: Callable[[_Worker], None], config: EngineConfig, gpu: str | None) -> None:
         self._forget = end
+        self.gpu = gpu
         ours, theirs = socket.socketpair()
         with theirs:
+            start = _START.format(theirs.fileno(), config.worker_memory_bytes)
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(theirs.fileno(), memory_bytes), json.dumps(sys.path)],
+                [sys.executable, "-c", start, json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is the driver's to handle
                 # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": "1",
+                    "OMP_WAIT_POLICY": "PASSIVE",
+                    **worker_environment(config, gpu),
+                },
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 

@@ -13,7 +13,8 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -24,6 +25,7 @@ from ray._private import worker as ray_driver
 from infra import log
 from infra.config import EngineConfig
 from infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from infra.engines.gpus import cluster_share, worker_environment
 from infra.engines.grouping import merge, partition, require_buckets, results_in_order
 from infra.engines.worker import OUT_OF_MEMORY, described, limit_memory
 from infra.errors import PartialRun
@@ -60,10 +62,12 @@ class RayEngine:
         )
 
     def map_actors(
-        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I]
+        self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
-        """See `Engine.map_actors`."""
+        """See `Engine.map_actors`; the share of a GPU is Ray's to find and to show to the actor."""
         factory_bytes = packed(factory)
+        if accelerator:
+            return self._accelerated(factory_bytes, items)
         return self._dispatch(lambda: _ActorSlot(factory_bytes, self._limits()), items)
 
     def group(
@@ -113,14 +117,27 @@ class RayEngine:
     def _limits(self, timeout_s: float | None = None) -> Limits:
         return self._config.task_timeout_s if timeout_s is None else timeout_s, self._config.worker_memory_bytes
 
+    def _accelerated(self, factory_bytes: bytes, items: Iterable[I]) -> Generator[Done[I, R] | Failed[I], None, None]:
+        source = iter(items)
+        first = list(islice(source, 1))
+        if not first:
+            return
+        self.start()
+        resources = cast("dict[str, float]", cast(Any, ray).cluster_resources())
+        gpus, workers = cluster_share(self._config, resources.get("GPU", 0.0))
+        environment = worker_environment(self._config, None)
+        yield from self._dispatch(
+            lambda: _ActorSlot(factory_bytes, self._limits(), gpus, environment), chain(first, source), workers
+        )
+
     def _dispatch(
-        self, open_slot: Callable[[], Slot], items: Iterable[I]
+        self, open_slot: Callable[[], Slot], items: Iterable[I], workers: int | None = None
     ) -> Generator[Done[I, R] | Failed[I], None, None]:
         config = self._config
         outcomes = dispatch(
             _RaySlots(self, open_slot),
             items,
-            workers=config.workers,
+            workers=config.workers if workers is None else workers,
             retries=config.retries,
             timeout_s=math.inf,  # the workers' alarms keep it
         )
@@ -202,12 +219,16 @@ class _TaskSlot:
 class _ActorSlot:
     """An actor that runs the factory once, then one item at a time."""
 
-    def __init__(self, factory_bytes: bytes, limits: Limits) -> None:
+    def __init__(
+        self, factory_bytes: bytes, limits: Limits, gpus: float = 0.0, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._limits = limits
         self._started_s = time.monotonic()
-        self._actor: Any = cast(Any, _Actor).remote()
+        self._actor: Any = (cast(Any, _Actor).options(num_gpus=gpus) if gpus else cast(Any, _Actor)).remote()
         setup_limits = (max(limits[0], SETUP_TIMEOUT_S), limits[1])
-        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(factory_bytes, setup_limits)
+        self.pending: ray.ObjectRef[Answer] | None = self._actor.set_up.remote(
+            factory_bytes, setup_limits, dict(environment or {})
+        )
 
     def start(self, item: object) -> None:
         self._started_s = time.monotonic()
@@ -271,8 +292,9 @@ def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]], limits: Limits)
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class _Actor:
-    def set_up(self, factory: bytes, limits: Limits) -> Answer:
+    def set_up(self, factory: bytes, limits: Limits, environment: dict[str, str]) -> Answer:
         def run() -> None:
+            os.environ.update(environment)  # before the factory's modules are imported
             self._task = pickle.loads(factory)()
 
         return _answer(run, limits)

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,3 +157,11 @@ def emit_or_hang(document: tuple[str, str]) -> pa.Table:
     if document[0] == "slow":
         select.select([], [], [])
     return emit_nothing_of_x(document)
+
+
+def visible_gpus(item: int) -> tuple[str | None, int]:
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+
+def make_visible_gpus() -> Callable[[int], tuple[str | None, int]]:
+    return visible_gpus
