@@ -12,9 +12,11 @@ import typer
 from infra import log
 from infra.errors import ConfigError, GateFailed, StorageError, TrichordError
 from pipelines import show
+from pipelines.cli_compare import compare
 from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
 from pipelines.cli_options import open_project as _open
 from pipelines.cli_options import print_result as _print
+from pipelines.cli_rag import rag_app
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
@@ -24,10 +26,13 @@ app = typer.Typer(
     help="One vector space over text, images and audio, and an index that follows the data lake.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 2 configuration, 3 gate failed, 4 commit conflict, 5 partial run, 6 storage, 7 source.",
+    epilog="Exit codes: 0 done, 2 configuration, 3 gate failed, 4 commit conflict, 5 partial run, 6 storage, 7 source, "
+    "8 service.",
 )
 rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", no_args_is_help=True)
 app.add_typer(rejects_app, name="rejects")
+app.add_typer(rag_app)
+app.command()(compare)
 
 Reason = Annotated[str | None, typer.Option(help="Only rejects with this reason code.")]
 OpName = Annotated[str | None, typer.Option("--op", help="Only rejects of this op.")]

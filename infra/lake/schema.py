@@ -9,15 +9,21 @@
 | matches | a text, picture or sound that another record also has, where the records are not the same |
 | augmented | a training variant of a record, never indexed |
 | agreement | how well each modality of a record agrees with its others, in one space |
-| vectors | one view of one record in one space, L2-normalised float32 |
+| vectors | one view of one record in one space, L2-normalised, float32 or float16 |
 | publications | an index version made live or rolled back |
+| feedback | what a user thought of an answer that was made from a publication |
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pyarrow as pa
 
 _S, _F64, _I64, _BIN = pa.string(), pa.float64(), pa.int64(), pa.binary()
+
+VectorDtype = Literal["float32", "float16"]
+_VECTOR_TYPES: dict[VectorDtype, pa.DataType] = {"float32": pa.float32(), "float16": pa.float16()}
 
 
 def _schema(*required: tuple[str, pa.DataType], optional: tuple[tuple[str, pa.DataType], ...] = ()) -> pa.Schema:
@@ -149,9 +155,25 @@ PUBLICATIONS = _schema(
     ("created_at", _S),  # ISO 8601, UTC
 )
 
+FEEDBACK = _schema(
+    ("answer", _S),  # id of the answer: lake-relative answers/<id>.json
+    ("question", _S),
+    ("question_digest", _S),
+    ("publication", _S),  # the index version that the answer was made from
+    ("sources", pa.list_(pa.struct([("key", _S), ("source", _S)]))),  # the records shown, in the order of their numbers
+    ("cited", pa.list_(_I64)),  # numbers of those that the answer cites, from 1
+    ("rating", _I64),  # -1 bad, 0 neither, 1 good
+    ("comment", _S),
+    ("created_at", _S),  # ISO 8601, UTC
+)
 
-def vectors_schema(dimension: int) -> pa.Schema:
-    """Schema of the `vectors` table for one space of `dimension` values."""
+
+def vectors_schema(dimension: int, dtype: VectorDtype = "float32") -> pa.Schema:
+    """Schema of the `vectors` table for one space of `dimension` values.
+
+    Delta knows no half precision: of a float16 project, the shards' files are of this schema and halve their vectors,
+    while the table itself says float32, to which readers cast.
+    """
     return _schema(
         ("key", _S),
         ("view", _S),
@@ -159,7 +181,7 @@ def vectors_schema(dimension: int) -> pa.Schema:
         ("split", _S),
         ("row_digest", _S),
         ("fingerprint", _S),
-        ("vector", pa.list_(pa.field("element", pa.float32(), nullable=False))),
+        ("vector", pa.list_(pa.field("element", _VECTOR_TYPES[dtype], nullable=False))),
     )
 
 
@@ -173,4 +195,5 @@ TABLES = (
     "agreement",
     "vectors",
     "publications",
+    "feedback",
 )

@@ -1,0 +1,202 @@
+"""A client of OpenAI-compatible chat completions (`POST <url>/chat/completions`), over urllib3.
+
+The service's key comes from the environment, is sent only there (no redirect is followed, no proxy is used) and stands
+in no log and no message. Plain http is spoken to this machine alone, unless the project file permits more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from infra import log
+from infra.config import EndpointConfig
+from infra.errors import ConfigError, ServiceError
+
+RETRIED = (429, 500, 502, 503, 504)
+_PART_BYTES = 1 << 16
+_SHOWN_CHARS = 300
+
+Message = Mapping[str, Any]
+"""`role` and `content`, as the API has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model wrote.
+
+    Attributes:
+        text: its words, stripped.
+        finish_reason: `stop`, `length` where it was cut, or what else the service says; '' where it says nothing.
+        model: the model that the service says it was.
+        usage: tokens as the service counts them.
+    """
+
+    text: str
+    finish_reason: str
+    model: str
+    usage: Mapping[str, int]
+
+
+class Endpoint:
+    """One service and one model of it.
+
+    Args:
+        config: the service.
+        setting: its place in the project file, for messages.
+
+    Raises:
+        ConfigError: no service or model is named, the key's variable is not set, or its http is not permitted.
+    """
+
+    def __init__(self, config: EndpointConfig, setting: str) -> None:
+        if config.url is None or config.model is None:
+            missing = "url" if config.url is None else "model"
+            raise ConfigError(
+                f"{setting}.{missing} is not set: no model can be asked.\n"
+                f"Name a service, for example --set {setting}.url=http://127.0.0.1:8000/v1 --set {setting}.model=NAME"
+            )
+        parsed = urllib3.util.parse_url(config.url)
+        if parsed.scheme == "http" and not config.allow_http and not _is_loopback(parsed.host or ""):
+            raise ConfigError(
+                f"{setting}.url speaks plain http to {parsed.host}: questions, sources and key could be read on the "
+                f"way.\nUse https, or permit it by {setting}.allow_http: true"
+            )
+        self._config, self._setting = config, setting
+        self._url = f"{config.url}/chat/completions"
+        self._key = _key(config, setting)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+    ) -> Completion:
+        """What the model answers to a conversation; settings that are None are left to the service.
+
+        Raises:
+            ServiceError: the service cannot be reached, refuses, takes too long, or answers something else.
+        """
+        settings = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+        asked = {"model": self._config.model, "messages": list(messages), "stream": False} | {
+            name: value for name, value in settings.items() if value is not None
+        }
+        status, body = self._post(json.dumps(asked).encode("ascii"))
+        if status != 200:
+            raise self._failed(f"answered with status {status}", body)
+        try:
+            return _parsed(json.loads(body))
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+            raise self._failed("gave no chat completion", body) from error
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        config = self._config
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": "trichord",
+        }
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        limit = time.monotonic() + config.timeout_s
+        try:
+            response = self._pool.request(
+                "POST", self._url, body=body, headers=headers, redirect=False, preload_content=False,
+                decode_content=False,
+            )  # fmt: skip
+            try:
+                retries = response.retries
+                if retries is not None and retries.history:
+                    log.event("endpoint_retried", setting=self._setting, times=len(retries.history))
+                    limit = time.monotonic() + config.timeout_s  # waits between tries are not the answer's time
+                return response.status, self._read(response, limit)
+            finally:
+                response.close()
+        except HTTPError as error:
+            raise self._failed(f"cannot be asked: {type(error).__name__}: {error}") from error
+
+    def _read(self, response: urllib3.BaseHTTPResponse, limit: float) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise self._failed(f"sent its answer in the encoding {encoding!r}, which was not asked for")
+        parts, size = [], 0
+        while part := response.read1(_PART_BYTES):
+            parts.append(part)
+            size += len(part)
+            if size > self._config.max_answer_bytes:
+                raise self._failed(f"sent more than the {self._config.max_answer_bytes} bytes of max_answer_bytes")
+            if time.monotonic() > limit:
+                raise self._failed(f"took longer than the {self._config.timeout_s:g} s of timeout_s")
+        return b"".join(parts)
+
+    @cached_property
+    def _pool(self) -> urllib3.PoolManager:
+        config = self._config
+        retries = urllib3.Retry(
+            total=None,
+            connect=config.retries,
+            status=config.retries,
+            read=0,  # a model that is still writing is not asked a second time
+            other=0,
+            redirect=0,
+            allowed_methods=None,
+            status_forcelist=RETRIED,
+            backoff_factor=config.backoff_s,
+            backoff_max=config.backoff_cap_s,
+            retry_after_max=config.retry_after_cap_s,
+            raise_on_status=False,
+        )
+        timeout = urllib3.Timeout(connect=config.connect_timeout_s, read=config.timeout_s)
+        return urllib3.PoolManager(retries=retries, timeout=timeout)
+
+    def _failed(self, what: str, body: bytes = b"") -> ServiceError:
+        told = " ".join(body[: 4 * _SHOWN_CHARS].decode("utf-8", "replace").split())[:_SHOWN_CHARS]
+        message = f"{self._url} ({self._setting}) {what}{f': {told}' if told else ''}"
+        if self._key:
+            message = message.replace(self._key, "***")
+        return ServiceError(f"{message}\nTry it by hand, or change {self._setting} in the project file.")
+
+
+def _parsed(answer: Any) -> Completion:
+    """Raises KeyError, IndexError, TypeError or ValueError where it is no chat completion."""
+    choice = answer["choices"][0]
+    text = choice["message"]["content"]
+    if not isinstance(text, str):
+        raise TypeError("the content is no text")
+    usage = answer.get("usage") or {}
+    return Completion(
+        text=text.strip(),
+        finish_reason=str(choice.get("finish_reason") or ""),
+        model=str(answer.get("model") or ""),
+        usage={name: count for name, count in sorted(usage.items()) if type(count) is int},
+    )
+
+
+def _key(config: EndpointConfig, setting: str) -> str:
+    if config.key_env is None:
+        return ""
+    key = os.environ.get(config.key_env, "").strip()
+    if not key:
+        raise ConfigError(f"The environment variable {config.key_env} ({setting}.key_env) is not set.\nExport the key.")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError(f"The environment variable {config.key_env} ({setting}.key_env) holds no key: look at it.")
+    return key
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,39 @@
+"""Worked examples that a prompt shows before the question (few-shot prompting, arXiv 2005.14165)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.errors import ConfigError
+from infra.lake.storage import Storage
+from pipelines.rag.citations import citations
+from pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A question that was answered well from its sources, citing them."""
+
+    question: str
+    sources: tuple[str, ...]
+    answer: str
+
+
+def read_examples(storage: Storage, path: str) -> tuple[Example, ...]:
+    """The worked examples of a JSONL file: `question`, `sources` (a list of texts), `answer`.
+
+    Raises:
+        ConfigError: the file cannot be read, a line is not of that form, or cites a source it does not have.
+    """
+    examples = []
+    for place, value in read_objects(storage, path):
+        known_fields(value, ("question", "sources", "answer"), place)
+        example = Example(
+            question=text_field(value, "question", place),
+            sources=text_list(value, "sources", place),
+            answer=text_field(value, "answer", place),
+        )
+        if wrong := [number for number in citations(example.answer) if not 1 <= number <= len(example.sources)]:
+            raise ConfigError(f"{place}: the answer cites [{wrong[0]}], but there are {len(example.sources)} sources.")
+        examples.append(example)
+    return tuple(examples)

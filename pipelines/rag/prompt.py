@@ -1,0 +1,89 @@
+"""The conversation that asks a model for an answer: instructions, worked examples, numbered sources, the question.
+
+Sources are foreign text and may try to give orders (indirect prompt injection, arXiv 2302.12173). They stand between
+tags that they cannot close, because their own angle brackets are escaped, and what looks like a citation in them is
+not one any more. That makes an order inside a source recognisable; only the model can refuse to follow it.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.config import RagConfig
+from infra.errors import ConfigError
+from pipelines.rag.citations import CITATION
+from pipelines.rag.endpoint import Message
+from pipelines.rag.examples import Example
+from pipelines.rag.retrieve import Passage
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A conversation, and how many of the passages it holds (always the first ones)."""
+
+    messages: tuple[Message, ...]
+    used: int
+
+
+def source_block(number: int, words: str, max_chars: int) -> str:
+    """One source as it stands in a prompt: cut, escaped and between tags that carry its number."""
+    cut = words if len(words) <= max_chars else words[: max_chars - 1] + "…"
+    safe = html.escape(_CONTROL.sub(" ", CITATION.sub(r"(\1)", cut)), quote=False)
+    return f'<source id="{number}">\n{safe}\n</source>'
+
+
+def build_prompt(question: str, passages: Sequence[Passage], examples: Sequence[Example], config: RagConfig) -> Prompt:
+    """The conversation for a question; the last passages are left out where it would pass `max_prompt_chars`.
+
+    Raises:
+        ConfigError: not even one source fits.
+    """
+    head: list[Message] = [{"role": "system", "content": config.instructions}]
+    for example in examples:
+        blocks = [source_block(i, words, config.max_source_chars) for i, words in enumerate(example.sources, 1)]
+        head += [
+            {"role": "user", "content": _asked(blocks, example.question)},
+            {"role": "assistant", "content": example.answer},
+        ]
+    blocks = [
+        source_block(i, passage.words or _wordless(passage), config.max_source_chars)
+        for i, passage in enumerate(passages, 1)
+    ]
+    fixed = sum(len(message["content"]) for message in head)
+    used = len(blocks)
+    while used and fixed + len(_asked(blocks[:used], question)) > config.max_prompt_chars:
+        used -= 1
+    if blocks and not used:
+        raise ConfigError(
+            f"Instructions, examples, question and one source have more than the {config.max_prompt_chars} characters "
+            "of rag.max_prompt_chars.\nRaise it, or lower rag.max_source_chars."
+        )
+    asked: Any = _asked(blocks[:used], question)
+    shown = [(i, passage.picture) for i, passage in enumerate(passages[:used], 1) if passage.picture is not None]
+    if config.pictures and shown:
+        asked = [{"type": "text", "text": asked}, *(part for i, data in shown for part in _picture(i, data))]
+    return Prompt(messages=(*head, {"role": "user", "content": asked}), used=used)
+
+
+def _asked(blocks: Sequence[str], question: str) -> str:
+    return "\n\n".join([*blocks, f"Question: {_CONTROL.sub(' ', question)}"])
+
+
+def _wordless(passage: Passage) -> str:
+    what = {"image": "a picture", "audio": "a sound"}
+    return f"(no words: {' and '.join(what[name] for name in passage.modalities if name in what)})"
+
+
+def _picture(number: int, data: bytes) -> tuple[Mapping[str, Any], ...]:
+    url = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
+    return {"type": "text", "text": f"The picture of source [{number}]:"}, {
+        "type": "image_url",
+        "image_url": {"url": url},
+    }
