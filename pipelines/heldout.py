@@ -21,10 +21,13 @@ K = 10  # depth of every measure, in the names of the figures too
 
 
 def is_held_out(subset: str, group: str, config: TrainConfig) -> bool:
-    """Whether a record is kept from training: by the source's own mark, else by the digest of its group."""
+    """Whether a record is kept from training: by the source's own mark, else by the digest of its group.
+
+    The same for every seed of training: models that differ in it are measured on the same records.
+    """
     if subset:
         return subset in config.held_out_subsets
-    return digest.hash64(f"held-out/{config.seed}/{group}") < config.held_out * 2**64
+    return digest.hash64(f"held-out/{group}") < config.held_out * 2**64
 
 
 def held_out_mask(rows: pa.Table, config: TrainConfig) -> np.ndarray:

@@ -21,13 +21,14 @@ def error(problem: BaseException) -> None:
         stderr.print(escape(rest))
 
 
-def _table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+def table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
+    """Print a table: column names with their justification, and rows of plain values."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for name, justify in columns.items():
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        drawn.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row))
-    console.print(table)
+        drawn.add_row(*(escape(_cell(value)) for value in row))
+    console.print(drawn)
 
 
 def _cell(value: Any) -> str:
@@ -44,7 +45,7 @@ def initialised(result: dict[str, Any]) -> None:
 
 def plan(result: dict[str, Any]) -> None:
     """What a reindex would do."""
-    _table(
+    table(
         "What a reindex would do",
         {"source": "left", "rows": "right", "splits": "right", "to make": "right", "kept": "right"},
         [[s["source"], s["rows"], s["splits"], s["to_make"], s["kept"]] for s in result["sources"]],
@@ -59,7 +60,7 @@ def plan(result: dict[str, Any]) -> None:
 def prepare(result: dict[str, Any]) -> None:
     """What a preparation did."""
     _balance(result)
-    _table(
+    table(
         "Ops",
         {"op": "left", "rows in": "right", "rejected": "right"},
         [[step["op"], step["rows_in"], step["rows_rejected"]] for step in result["funnel"]],
@@ -78,7 +79,7 @@ def _balance(result: dict[str, Any]) -> None:
 
 
 def _touched(result: dict[str, Any]) -> None:
-    _table(
+    table(
         "Shards",
         {"table": "left", "made": "right", "reused": "right", "removed": "right"},
         [[t["table"], len(t["made"]), t["reused"], len(t["removed"])] for t in result["touched"]],
@@ -103,7 +104,7 @@ def evaluation(result: dict[str, Any]) -> None:
     galleries = list(dict.fromkeys(gallery for cells in result["recall_at_10"].values() for gallery in cells))
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
     title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
-    _table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
+    table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
     mixed = result["mixed"]
     forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
     console.print(
@@ -114,7 +115,7 @@ def evaluation(result: dict[str, Any]) -> None:
 
 def hits(result: dict[str, Any]) -> None:
     """The hits of a query."""
-    _table(
+    table(
         f"Hits in {result['publication']}",
         {"#": "right", "score": "right", "key": "left", "view": "left", "source": "left", "text": "left"},
         [
@@ -137,12 +138,12 @@ def status(result: dict[str, Any]) -> None:
     console.print(
         f"Live: [bold]{live['publication']}[/] since {live['created_at']}" if live else "Nothing is published."
     )
-    _table(
+    table(
         "Publications",
         {"id": "left", "kind": "left", "at": "left", "records": "right"},
         [[row["publication"], row["kind"], row["created_at"], row["rows"]] for row in result["history"]],
     )
-    _table(
+    table(
         "Tables",
         {"table": "left", "version": "right", "shards": "right", "rows": "right", "bytes": "right"},
         [[name, t["version"], t["shards"], t["rows"], t["bytes"]] for name, t in result["tables"].items()],
@@ -170,12 +171,12 @@ def explanation(result: dict[str, Any]) -> None:
 
 def rejects(result: dict[str, Any]) -> None:
     """Rejects by reason, then rows."""
-    _table(
+    table(
         f"{result['total']:,} rejects",
         {"op": "left", "reason": "left", "rows": "right"},
         [[row["op"], row["reason"], row["rows"]] for row in result["by_reason"]],
     )
-    _table(
+    table(
         "Rows",
         {"key": "left", "op": "left", "reason": "left", "detail": "left"},
         [[row["key"], row["op"], row["reason"], row["detail"][:90]] for row in result["rows"]],
@@ -193,7 +194,7 @@ def exported(result: dict[str, Any]) -> None:
     """Where rejects were written."""
     console.print(f"Wrote {result['rows']:,} rejects to {escape(result['path'])}, {result['files']:,} media files.")
     if result["not_read"]:
-        _table(
+        table(
             "Media that were not read", {"why": "left", "files": "right"}, [list(p) for p in result["not_read"].items()]
         )
     console.print(
@@ -218,7 +219,7 @@ def replayed(result: dict[str, Any]) -> None:
     console.print(
         f"{result['rows_recovered']:,} rejects recovered, {still:,} still rejected, {result['rows_gone']:,} gone."
     )
-    _table(
+    table(
         "Rejects of this choice",
         {"reason": "left", "recovered": "right", "still rejected": "right"},
         [
@@ -252,12 +253,12 @@ def doctor(result: dict[str, Any]) -> None:
 
 def demo(result: dict[str, Any]) -> None:
     """What the demo showed."""
-    _table(
+    table(
         "What was cleaned out, and why",
         {"planted defect": "left", "planted": "right", "found": "right", "as": "left"},
         [[d["defect"], d["planted"], d["found"], d["as"]] for d in result["defects"]],
     )
-    _table(
+    table(
         "Recall@10 before and after alignment",
         {"query → gallery": "left", "chance": "right", "before": "right", "after": "right"},
         [[d["direction"], d["chance"], d["before"], d["after"]] for d in result["alignment"]],
