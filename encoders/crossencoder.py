@@ -42,9 +42,6 @@ class CrossEncoder:
                 "Name a folder as `save_pretrained` writes it; only safetensors are read."
             )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
-
     def scores(self, question: str, texts: Sequence[str]) -> np.ndarray:
         """How well each text fits the question, float32 (N,): the model's one output, or yes minus no; higher fits."""
         tokenizer, model = self._loaded

@@ -1,0 +1,111 @@
+"""BLEU, ROUGE and METEOR against values worked out by hand, and against what the libraries document."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from infra.errors import ConfigError
+from pipelines.evaluation.generation import ROUGE, generation_figures
+from tests.transforms.test_augment_text import write_wordnet
+
+CAT = "the cat sat on the mat"
+
+
+def figures(answer: str, *references: str, **options):
+    return generation_figures([answer], [references], **options)
+
+
+def test_the_same_words_are_a_perfect_answer():
+    found = figures(CAT, CAT)
+    assert found["bleu"] == pytest.approx(100)
+    assert [found[name] for name in ROUGE] == [1, 1, 1]
+    assert found["meteor"] == pytest.approx(1 - 0.5 * (1 / 6) ** 3)  # one chunk of six matches
+
+
+def test_other_words_are_none():
+    found = figures("dogs bark loudly", CAT)
+    assert [found[name] for name in (*ROUGE, "meteor")] == [0, 0, 0, 0]
+    assert found["bleu"] < 10  # smoothed, never quite 0 for texts this short
+
+
+def test_bleu_is_the_geometric_mean_of_precisions_times_the_brevity_penalty():
+    # the cat sat on mat: unigrams 5/5, bigrams 3/4, trigrams 2/3, 4-grams 1/2; 5 words against 6
+    expected = 100 * math.exp(1 - 6 / 5) * (1 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
+    assert figures("the cat sat on mat", CAT)["bleu"] == pytest.approx(expected)
+
+
+def test_bleu_counts_over_the_corpus_and_takes_as_many_references_as_each_answer_has():
+    answers, references = [CAT, "a dog barks at the man"], [[CAT], ["a dog barks", "a dog barks at the man"]]
+    assert generation_figures(answers, references)["bleu"] == pytest.approx(100)
+    assert "tok:13a" in generation_figures(answers, references)["bleu_signature"]
+    # unigrams 11/12, bigrams 9/10, trigrams 7/8, 4-grams 5/6, equal lengths
+    answers[1] = "a dog barks at the tree"
+    expected = 100 * (11 / 12 * 9 / 10 * 7 / 8 * 5 / 6) ** 0.25
+    assert generation_figures(answers, references)["bleu"] == pytest.approx(expected)
+
+
+def test_rouge_counts_shared_words_pairs_and_the_longest_common_sequence():
+    found = figures("the cat the mat sat on", CAT)
+    assert found["rouge_1"] == pytest.approx(1)
+    assert found["rouge_2"] == pytest.approx(3 / 5)  # the cat, the mat, sat on
+    assert found["rouge_l"] == pytest.approx(4 / 6)  # the cat sat on
+    found = figures("the cat", CAT)
+    assert found["rouge_1"] == pytest.approx(2 * 1 * (2 / 6) / (1 + 2 / 6))
+
+
+def test_rouge_is_that_of_its_library_for_english():
+    answer, reference = "Two big dogs were running across a grassy field!", "Dogs run over the big, grassy fields (2)"
+    scores = RougeScorer(list(ROUGE.values()), use_stemmer=True).score(reference, answer)
+    found = figures(answer, reference)
+    assert [found[name] for name in ROUGE] == [pytest.approx(scores[kind].fmeasure) for kind in ROUGE.values()]
+
+
+def test_the_closest_of_several_references_counts():
+    assert figures(CAT, "no", CAT)["rouge_l"] == 1
+    assert figures(CAT, "no", CAT)["meteor"] == figures(CAT, CAT)["meteor"]
+
+
+def test_letters_of_other_scripts_are_words_too():
+    found = figures("червоний автобус", "червоний автобус")
+    assert found["rouge_1"] == 1
+    assert found["meteor"] > 0.9
+    assert figures("ein Bär", "ein Bar")["rouge_1"] == 0.5
+
+
+def test_meteor_is_that_of_the_paper():
+    # 3 of 4 words match (stem of runs: run), of 6: P 3/4, R 1/2; chunks: `the dog runs` is one
+    fmean = (3 / 4 * 1 / 2) / (0.9 * 3 / 4 + 0.1 * 1 / 2)
+    expected = fmean * (1 - 0.5 * (1 / 3) ** 3)
+    assert figures("the dog runs fast", "the dog run in a park")["meteor"] == pytest.approx(expected)
+
+
+def test_synonyms_count_where_a_wordnet_is_named_and_the_figure_says_so(tmp_path):
+    folder = str(write_wordnet(tmp_path / "dict"))
+    without, with_synonyms = figures("a dog", "a hound"), figures("a dog", "a hound", wordnet=folder)
+    assert without["meteor_synonyms"] == "none: words and stems alone"
+    assert "most frequent sense in WordNet" in with_synonyms["meteor_synonyms"]
+    assert with_synonyms["meteor"] > without["meteor"]
+    assert with_synonyms["meteor"] == pytest.approx(1 - 0.5 * (1 / 2) ** 3)
+    assert figures("a dog", "a frump", wordnet=folder)["meteor"] == without["meteor"], "another sense"
+
+
+def test_a_folder_without_wordnet_is_named_with_its_setting(tmp_path):
+    with pytest.raises(ConfigError, match=r"^rag\.wordnet: .*has no"):
+        figures(CAT, CAT, wordnet=str(tmp_path))
+
+
+def test_an_answer_without_a_reference_is_the_callers_mistake():
+    with pytest.raises(ValueError):
+        generation_figures([], [])
+    with pytest.raises(ValueError):
+        generation_figures([CAT], [[]])
+    with pytest.raises(ValueError):
+        generation_figures([CAT, CAT], [[CAT]])
+
+
+def test_an_empty_answer_scores_nothing():
+    found = figures("", CAT)
+    assert [found[name] for name in ("bleu", *ROUGE, "meteor")] == [0, 0, 0, 0, 0]
