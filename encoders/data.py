@@ -1,7 +1,4 @@
-"""Training data in files, read row by row: the trainer's memory does not grow with the number of records.
-
-Rows are read by `pread`, not through a memory map, whose touched pages would count as the process's own.
-"""
+"""Training data in files, read row by row: the trainer's memory does not grow with the number of records."""
 
 from __future__ import annotations
 
@@ -16,67 +13,66 @@ from pathlib import Path
 import numpy as np
 
 from encoders.base import Modality
-from encoders.fusion import FeatureStats
+from encoders.heads import FeatureStats
+from encoders.rowfile import RowFile
 from encoders.views import MODALITIES, Features, can_pair
 
 # Of each record: its first wording and how many there are, its picture and sound (-1: none), its first content id and
-# how many there are.
-_RECORD = np.dtype([(name, np.int64) for name in ("wording", "wordings", "image", "audio", "content", "contents")])
+# how many there are, and its group (0: none).
+_RECORD = np.dtype(
+    [(name, np.int64) for name in ("wording", "wordings", "image", "audio", "content", "contents")]
+    + [("group", np.uint64)]
+)
 
-_ENTRIES = 4_096  # read at a time
+_ENTRIES = 1_024  # read at a time
 
 
-@dataclass(frozen=True, slots=True)
-class RowFile:
-    """A matrix in a file: rows of `width` values of one dtype, fetched by position."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """Features of some training records, and what ties them to others.
 
-    path: str
-    dtype: np.dtype
-    width: int
+    Attributes:
+        features: of N rows.
+        records: uint64 (N,), ids of the records that the rows stand for; rows of one record, its variants, are never
+            each other's negatives. None where every row is a record of its own.
+        groups: uint64 (N,), ids of the rows' groups, 0 for none. None where there are no groups.
+    """
 
-    def __len__(self) -> int:
-        return os.path.getsize(self.path) // (self.dtype.itemsize * self.width)
-
-    def append(self, rows: np.ndarray) -> None:
-        """Add rows, (R, width) or (R,) where width is 1, cast to the file's dtype."""
-        with open(self.path, "ab") as file:
-            file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
-
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        """The rows at the given positions, (R, width).
-
-        Raises:
-            IndexError: a position lies outside the file.
-        """
-        found = np.empty((len(rows), self.width), self.dtype)
-        size = self.dtype.itemsize * self.width
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            for row, into in zip(rows.tolist(), found.view(np.uint8).reshape(len(rows), size), strict=True):
-                if row < 0 or os.preadv(descriptor, [into.data], row * size) != size:
-                    raise IndexError(f"{self.path} has no row {row}")
-        finally:
-            os.close(descriptor)
-        return found
+    features: Features
+    records: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """B records fetched for a step. Absent features are zeros.
+    """B records of a step: where their features lie, and which of them are no negatives of each other.
 
     Attributes:
-        wordings: two different wordings of each record's text, float32 (2, B, D_text); equal where it has one only.
-        features: 'image' and 'audio', float32 (B, D_m).
-        present: bool (B, M).
-        counts: int (B,), how many wordings each record has.
+        places: modality -> int64 (B,), position of the record's features; -1 where it lacks the modality.
+        rewording: int64 (B,), position of another wording of its text; `places["text"]` where it has one only.
+        counts: int (B,), how many wordings it has.
         same: bool (B, B), records that share a wording, a picture or a sound: one is as good an answer as the other.
+        groups: uint64 (B,), ids of their groups; 0: none.
     """
 
-    wordings: np.ndarray
-    features: Mapping[Modality, np.ndarray]
-    present: np.ndarray
+    places: Mapping[Modality, np.ndarray]
+    rewording: np.ndarray
     counts: np.ndarray
     same: np.ndarray
+    groups: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which modalities each record has, bool (B, M)."""
+        return np.stack([self.places[name] >= 0 for name in MODALITIES], axis=1)
+
+    @property
+    def same_group(self) -> np.ndarray:
+        """Records of one group, bool (B, B)."""
+        return (self.groups[:, None] == self.groups) & (self.groups > 0)
 
 
 @dataclass(frozen=True)
@@ -86,11 +82,8 @@ class TrainingData:
     folder: str
 
     @classmethod
-    def write(cls, folder: str, parts: Iterable[tuple[Features, np.ndarray | None]]) -> TrainingData:
+    def write(cls, folder: str, parts: Iterable[Part]) -> TrainingData:
         """Write the features of all records, part by part, and their statistics.
-
-        With a part come the ids (uint64) of the records that its rows stand for: rows of one record, its variants, are
-        never each other's negatives. None where every row is a record of its own.
 
         Features are kept as float16. Contents are told apart by the digest of their features, so that what is the same
         to the encoders (words in other case, one picture used twice) is the same here.
@@ -103,7 +96,8 @@ class TrainingData:
         data, state = cls(folder), hashlib.sha256()
         sums: dict[Modality, tuple[int, np.ndarray, np.ndarray]] = {}
         sizes = dict.fromkeys([*MODALITIES, "content"], 0)
-        for part, stand_for in parts:
+        for given in parts:
+            part = given.features
             if not sums:
                 widths = {name: part.values[name].shape[1] for name in MODALITIES}
                 sums = {name: (0, np.zeros(width), np.zeros(width)) for name, width in widths.items()}
@@ -117,11 +111,12 @@ class TrainingData:
                 records[name] = np.where(has, sizes[name] + np.cumsum(has) - 1, -1)
             owners = [np.repeat(np.arange(len(part)), counts), *(np.flatnonzero(part.present[:, m]) for m in (1, 2))]
             contents = [ids[name] for name in MODALITIES]
-            if stand_for is not None:
-                owners, contents = [*owners, np.arange(len(part))], [*contents, stand_for]
+            if given.records is not None:
+                owners, contents = [*owners, np.arange(len(part))], [*contents, given.records]
             owner, content = np.concatenate(owners), np.concatenate(contents)
             records["contents"] = np.bincount(owner, minlength=len(part))
             records["content"] = sizes["content"] + np.cumsum(records["contents"]) - records["contents"]
+            records["group"] = 0 if given.groups is None else given.groups
             sizes["content"] += len(content)
             for name, found in rows.items():
                 seen, total, squares = sums[name]
@@ -161,32 +156,33 @@ class TrainingData:
         found = []
         for start in range(0, len(self), _ENTRIES):
             records = self._records.gather(np.arange(start, min(start + _ENTRIES, len(self))))[:, 0]
-            able = can_pair(_present(records), np.minimum(records["wordings"], 1) if across else records["wordings"])
+            present = np.stack([records["wordings"] > 0, records["image"] >= 0, records["audio"] >= 0], axis=1)
+            able = can_pair(present, np.minimum(records["wordings"], 1) if across else records["wordings"])
             found.append(start + np.flatnonzero(able))
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
-    def fetch(self, positions: np.ndarray, rng: np.random.Generator) -> Rows:
-        """Read the records at the positions, each with two of its wordings drawn by `rng`."""
+    def locate(self, positions: np.ndarray, rng: np.random.Generator) -> Rows:
+        """Find the records at the positions, each with two of its wordings drawn by `rng`."""
         records = self._records.gather(positions)[:, 0]
-        present, counts = _present(records), records["wordings"]
+        counts, starts = records["wordings"], records["wording"]
         first = np.floor(rng.random(len(records)) * counts).astype(np.int64)
         step = 1 + np.floor(rng.random(len(records)) * np.maximum(counts - 1, 1)).astype(np.int64)
         second = (first + step) % np.maximum(counts, 1)
-        starts, has = records["wording"], present[:, 0]
-        wordings = [self._read("text", np.where(has, starts + drawn, -1)) for drawn in (first, second)]
         return Rows(
-            wordings=np.stack(wordings),
-            features={name: self._read(name, records[name]) for name in MODALITIES[1:]},
-            present=present,
+            places={
+                "text": np.where(counts > 0, starts + first, -1),
+                "image": records["image"],
+                "audio": records["audio"],
+            },
+            rewording=np.where(counts > 0, starts + second, -1),
             counts=counts,
             same=self._same(records),
+            groups=records["group"],
         )
 
-    def _read(self, name: Modality, rows: np.ndarray) -> np.ndarray:
-        file = self._features(name)
-        found = np.zeros((len(rows), file.width), np.float32)
-        found[rows >= 0] = file.gather(rows[rows >= 0])
-        return found
+    def read(self, name: Modality, places: np.ndarray) -> np.ndarray:
+        """Features of a modality at places that `locate` found, float32 (R, D_m)."""
+        return self._features(name).gather(places).astype(np.float32)
 
     def _same(self, records: np.ndarray) -> np.ndarray:
         counts = records["contents"]
@@ -215,10 +211,6 @@ class TrainingData:
     @property
     def _contents(self) -> RowFile:
         return RowFile(os.path.join(self.folder, "contents"), np.dtype(np.uint64), 1)
-
-
-def _present(records: np.ndarray) -> np.ndarray:
-    return np.stack([records["wordings"] > 0, records["image"] >= 0, records["audio"] >= 0], axis=1)
 
 
 def _flatten(part: Features) -> dict[Modality, np.ndarray]:

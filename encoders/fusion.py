@@ -1,6 +1,7 @@
-"""Heads that bring features of each modality into one space, and the gated attention that makes one vector of several.
+"""Fusion of any subset of a record's modalities into one vector: gated attention, concatenation or a transformer.
 
-Shape letters: B rows, M modalities, D values of a vector. Absent modalities are masked, never imputed.
+Shape letters: B rows, S views of one record, M modalities, T positions (one a modality, or one a vector of each), D
+values of a state. Absent modalities are masked, never imputed: what stands in them, NaN included, reaches nothing.
 """
 
 from __future__ import annotations
@@ -14,56 +15,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.base import Modality
+from encoders.heads import FeatureStats, Head
+from encoders.transformer import CrossModalTransformer
 from encoders.views import MODALITIES
+from infra.config import ModelConfig
 
 GATE_WIDTH = 64
-OUTLIER = 10.0  # standard deviations at which a feature is cut off: no single value may drown the others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FeatureStats:
-    """Mean and spread of each feature over the training set, float32 (D_m,); a head starts from them."""
+class AttentionMaps:
+    """Who attended to whom: `weights` float32 (layers, N, heads, T, T) and what stands at each of the T positions."""
 
-    mean: np.ndarray
-    spread: np.ndarray
-
-    @classmethod
-    def of_sums(cls, rows: int, total: np.ndarray, squares: np.ndarray) -> FeatureStats:
-        """From float64 sums of values and of squares over `rows` rows.
-
-        A feature that hardly ever differs from its mean would be blown up by its tiny spread: none is taken for less
-        than a tenth of the typical one.
-        """
-        mean = total / max(rows, 1)
-        spread = np.sqrt(np.maximum(squares / max(rows, 1) - mean * mean, 0))
-        typical = float(np.sqrt(np.mean(spread * spread))) or 1.0
-        return cls(mean.astype(np.float32), np.maximum(spread, 0.1 * typical).astype(np.float32))
-
-
-class Head(nn.Module):
-    """Features (B, D_m) to a token (B, D): standardised, then a linear map plus a two-layer perceptron."""
-
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, features: int, hidden: int, dimension: int, dropout: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("spread", torch.ones(features))
-        self.inner = nn.Linear(features, hidden)
-        self.norm = nn.LayerNorm(hidden)
-        self.dropout = nn.Dropout(dropout)
-        self.outer = nn.Linear(hidden, dimension)
-        self.direct = nn.Linear(features, dimension, bias=False)
-
-    def forward(self, features_BF: Tensor) -> Tensor:
-        standard = ((features_BF - self.mean) / self.spread).clamp(-OUTLIER, OUTLIER)
-        hidden = functional.gelu(self.norm(self.inner(standard)))
-        return self.outer(self.dropout(hidden)) + self.direct(standard)
+    weights: np.ndarray
+    positions: tuple[Modality, ...]
 
 
 class GatedAttention(nn.Module):
-    """Softmax over the tokens present of w · (tanh(V t) * sigmoid(U t)) (Ilse et al., arXiv 1802.04712, eq. 9)."""
+    """Softmax over the states present of w · (tanh(V t) * sigmoid(U t)) (Ilse et al., arXiv 1802.04712, eq. 9)."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -71,56 +40,112 @@ class GatedAttention(nn.Module):
         self.gate = nn.Linear(dimension, GATE_WIDTH)
         self.score = nn.Linear(GATE_WIDTH, 1)
 
-    def forward(self, tokens_BMD: Tensor, present_BM: Tensor) -> Tensor:
-        scores = self.score(torch.tanh(self.content(tokens_BMD)) * torch.sigmoid(self.gate(tokens_BMD)))[..., 0]
-        lowest = torch.finfo(scores.dtype).min  # not -inf: a row without any modality must not become NaN
-        return torch.softmax(scores.masked_fill(~present_BM, lowest), dim=1) * present_BM
+    def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
+        """Weighted means (B, S, D); a view of one modality is its state."""
+        scores_BM = self.score(torch.tanh(self.content(states_BMD)) * torch.sigmoid(self.gate(states_BMD)))[..., 0]
+        lowest = torch.finfo(scores_BM.dtype).min  # not -inf: a row without any modality must not become NaN
+        weights_BSM = torch.softmax(scores_BM[:, None].masked_fill(~views_BSM, lowest), dim=2) * views_BSM
+        return weights_BSM @ states_BMD.to(weights_BSM.dtype)
+
+
+class Concatenation(nn.Module):
+    """States side by side, absent ones as zeros, and which are there: a perceptron beside their mean."""
+
+    def __init__(self, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(len(MODALITIES) * (dimension + 1), hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.outer = nn.Linear(hidden, dimension)
+
+    def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
+        """Fused states (B, S, D)."""
+        there_BSM1 = views_BSM[..., None].to(states_BMD.dtype)
+        states_BSMD = states_BMD[:, None] * there_BSM1
+        hidden = self.inner(torch.cat([states_BSMD, there_BSM1], dim=3).flatten(2))
+        mean_BSD = states_BSMD.sum(dim=2) / there_BSM1.sum(dim=2).clamp(min=1)
+        return self.outer(functional.gelu(self.norm(hidden))) + mean_BSD
 
 
 class FusionNetwork(nn.Module):
-    """The trained part of a model: one head a modality and their fusion."""
+    """The trained part of a model: one head a modality and their fusion.
 
-    def __init__(self, features: Mapping[Modality, int], hidden: int, dimension: int, dropout: float = 0.0) -> None:
+    Args:
+        features: values of each modality's features, `tokens` vectors end to end.
+        tokens: vectors of each modality's features.
+        config: shape of heads and fusion.
+
+    Raises:
+        ValueError: features do not divide into tokens, or the dimension into attention heads.
+    """
+
+    def __init__(self, features: Mapping[Modality, int], tokens: Mapping[Modality, int], config: ModelConfig) -> None:
         super().__init__()
-        heads: dict[str, nn.Module] = {name: Head(features[name], hidden, dimension, dropout) for name in MODALITIES}
-        self.heads = nn.ModuleDict(heads)
-        self.attention = GatedAttention(dimension)
-        self.dimension = dimension
+        heads = {name: Head(features[name], tokens[name], config.hidden, config.dimension) for name in MODALITIES}
+        self.heads: Mapping[Modality, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]  # a mapping in all but name
+        self.fusion: GatedAttention | Concatenation | CrossModalTransformer
+        self.positions = MODALITIES
+        if config.fusion == "transformer":
+            self.positions = tuple(name for name in MODALITIES for _ in range(tokens[name]))
+            self.fusion = CrossModalTransformer(config.dimension, tokens, config.layers, config.attention_heads)
+        elif config.fusion == "concatenation":
+            self.fusion = Concatenation(config.dimension, config.hidden)
+        else:
+            self.fusion = GatedAttention(config.dimension)
+        self.dimension = config.dimension
 
     def standardise(self, stats: Mapping[Modality, FeatureStats]) -> None:
         """Take over the training set's statistics."""
         for name, found in stats.items():
-            self._head(name).mean.copy_(torch.from_numpy(found.mean))
-            self._head(name).spread.copy_(torch.from_numpy(found.spread))
+            self.heads[name].standardise(found)
 
-    def token(self, modality: Modality, features_BF: Tensor) -> Tensor:
-        """Token (B, D) of one modality; not normalised."""
-        token: Tensor = self._head(modality)(features_BF)
-        return token
+    def state(self, modality: Modality, features_RF: Tensor, gains_RTH: Tensor | None = None) -> Tensor:
+        """States (R, T_m, D) of one modality: of every vector for the transformer, else their mean (T_m = 1)."""
+        states = self.heads[modality](features_RF, gains_RTH)
+        return states if isinstance(self.fusion, CrossModalTransformer) else states.mean(dim=1, keepdim=True)
 
-    def _head(self, modality: Modality) -> Head:
-        head = self.heads[modality]
-        assert isinstance(head, Head)
-        return head
-
-    def fuse(self, tokens_BMD: Tensor, view_BM: Tensor) -> Tensor:
-        """L2-normalised vectors (B, D) of the modalities in `view_BM` (bool); others are ignored, even NaN.
-
-        A row without any modality is all zeros. A view of one modality is its token, normalised.
-        """
-        tokens_BMD = torch.where(view_BM[..., None], tokens_BMD, torch.zeros_like(tokens_BMD))
-        weights_BM = self.attention(tokens_BMD, view_BM)
-        return functional.normalize((weights_BM[..., None] * tokens_BMD).sum(dim=1), dim=1)
-
-    def forward(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
-        """Vectors (B, D) of views; features of a modality that no row of the view has may be left out."""
-        blank = torch.zeros(len(view_BM), self.dimension, device=view_BM.device)
-        tokens = []
+    def states(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
+        """States (B, T, D) of all positions; features of a modality that no row of the view has may be left out."""
+        parts = []
         for m, name in enumerate(MODALITIES):
             if name in features:
                 # masked here as well, so that what stands in an absent modality's features cannot reach anything
                 given = torch.where(view_BM[:, m, None], features[name], torch.zeros_like(features[name]))
-                tokens.append(self.token(name, given))
+                parts.append(self.state(name, given))
             else:
-                tokens.append(blank)
-        return self.fuse(torch.stack(tokens, dim=1), view_BM)
+                parts.append(self.blank(name, len(view_BM)))
+        return torch.cat(parts, dim=1)
+
+    def blank(self, modality: Modality, rows: int) -> Tensor:
+        """States of a modality that no row has: zeros (B, T_m, D)."""
+        device = self.heads[modality].mean.device
+        return torch.zeros(rows, self.positions.count(modality), self.dimension, device=device)
+
+    def fuse(self, states_BTD: Tensor, views_BSM: Tensor) -> Tensor:
+        """L2-normalised vectors (B, S, D) of S views of each row's modalities (bool); the others are ignored, even NaN.
+
+        A view without any modality is all zeros. One modality goes the same way as several.
+        """
+        return functional.normalize(self._fused(self._masked(states_BTD, views_BSM.any(dim=1)), views_BSM), dim=2)
+
+    def forward(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
+        """Vectors (B, D) of one view a row."""
+        return self.fuse(self.states(features, view_BM), view_BM[:, None])[:, 0]
+
+    def attention(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
+        """Attention weights (layers, B, heads, T, T) of the transformer's pass over one view a row.
+
+        Raises:
+            ValueError: the fusion is no transformer.
+        """
+        if not isinstance(self.fusion, CrossModalTransformer):
+            raise ValueError("only the transformer fusion has attention maps: set model.fusion to transformer")
+        return self.fusion.attention(self._masked(self.states(features, view_BM), view_BM), view_BM)
+
+    def _masked(self, states_BTD: Tensor, view_BM: Tensor) -> Tensor:
+        there_BT = view_BM[:, [MODALITIES.index(name) for name in self.positions]]
+        return torch.where(there_BT[..., None], states_BTD, torch.zeros_like(states_BTD))
+
+    def _fused(self, states_BTD: Tensor, views_BSM: Tensor) -> Tensor:
+        fused = self.fusion(states_BTD, views_BSM)
+        fused = fused.to(torch.promote_types(fused.dtype, torch.float32))  # losses and vectors are float32
+        return fused * views_BSM.any(dim=2, keepdim=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from encoders.base import Modality
+from encoders.calibration import Calibration
 from encoders.device import torch_threads
 from encoders.frozen import Encoders, load_encoders
-from encoders.fusion import FeatureStats, FusionNetwork
+from encoders.fusion import AttentionMaps, FusionNetwork
+from encoders.heads import FeatureStats
 from encoders.views import MODALITIES, Features, View, view_modalities
 from infra import digest
 from infra.config import ModelConfig
@@ -25,7 +28,7 @@ from transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
 
-MODEL_FORMAT = 1
+MODEL_FORMAT = 2
 _ROWS = 256  # rows of one pass through the heads
 
 
@@ -35,10 +38,13 @@ class FusionModel:
     Shape letters: N rows, C captions, D = `dimension`.
     """
 
-    def __init__(self, config: ModelConfig, encoders: Encoders, network: FusionNetwork) -> None:
+    def __init__(
+        self, config: ModelConfig, encoders: Encoders, network: FusionNetwork, calibration: Calibration | None = None
+    ) -> None:
         self.config = config
         self.encoders = encoders
         self.network = network.eval().requires_grad_(False)
+        self.calibration = calibration
 
     @classmethod
     def initial(
@@ -47,14 +53,17 @@ class FusionModel:
         encoders: Encoders,
         stats: Mapping[Modality, FeatureStats],
         seed: int,
-        dropout: float = 0.0,
     ) -> FusionModel:
         """An untrained model: random heads drawn from `seed`, standardised by the training set's statistics."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(digest.hash64(f"model/{seed}") >> 1)
-            network = FusionNetwork(encoders.dimensions, config.hidden, config.dimension, dropout)
+            network = FusionNetwork(encoders.dimensions, encoders.tokens, config)
         network.standardise(stats)
         return cls(config, encoders, network)
+
+    def calibrated(self, calibration: Calibration) -> FusionModel:
+        """The same model with the calibration of its cosines: the same vectors under another fingerprint."""
+        return FusionModel(self.config, self.encoders, self.network, calibration)
 
     @property
     def dimension(self) -> int:
@@ -68,13 +77,18 @@ class FusionModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of every weight's bytes, the encoders with their preprocessing, and the settings of the fusion."""
+        """Digest of the weights' bytes, the encoders with their preprocessing, the fusion's settings, the calibration."""
         weights = {
             name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
             for name, tensor in self.network.state_dict().items()
         }
-        settings = self.config.model_dump(mode="json", include={"dimension", "hidden", "fusion", "numerics"})
-        return digest.address("fusion_model", MODEL_FORMAT, self.encoders.fingerprint, settings, weights)
+        shaping = {"dimension", "hidden", "fusion", "numerics"}
+        if self.config.fusion == "transformer":
+            shaping |= {"layers", "attention_heads"}
+        tokens = {name: self.encoders.tokens[name] for name in MODALITIES}
+        settings = [self.config.model_dump(mode="json", include=shaping), tokens]
+        lines = [self.calibration.to_json()] if self.calibration is not None else []
+        return digest.address("fusion_model", MODEL_FORMAT, self.encoders.fingerprint, settings, weights, *lines)
 
     def featurise(self, batch: Batch) -> Features:
         """What the frozen encoders make of N rows and their captions."""
@@ -98,10 +112,8 @@ class FusionModel:
         Raises:
             ValueError: no such view, or features of another width.
         """
-        names = view_modalities(view)
-        present = np.stack([features.present[:, m] & (name in names) for m, name in enumerate(MODALITIES)], axis=1)
-        vectors = self._embed({name: features.values[name] for name in names}, present)
-        return vectors, np.asarray(present.any(axis=1))
+        values, present = _of_view(features, view)
+        return self._embed(values, present), np.asarray(present.any(axis=1))
 
     def embed_captions(self, features: Features) -> np.ndarray:
         """Embed the records' other wordings as texts: float32 (C, D), L2-normalised."""
@@ -109,19 +121,45 @@ class FusionModel:
         present[:, MODALITIES.index("text")] = True
         return self._embed({"text": features.captions}, present)
 
+    def attention(self, features: Features, view: View) -> AttentionMaps:
+        """Who attends to whom while `embed` fuses the view: the weights of the same pass, of the transformer fusion.
+
+        Weights of a position to all sum to 1; to and from what is not in the view they are zeros.
+
+        Raises:
+            ValueError: the fusion is no transformer, or as `embed` raises.
+        """
+        values, present = _of_view(features, view)
+        found = list(self._passes(self.network.attention, values, present))
+        layers, heads, width = self.config.layers, self.config.attention_heads, len(self.network.positions)
+        weights = np.empty((layers, len(present), heads, width, width), np.float32)
+        for start, maps in found:
+            weights[:, start : start + _ROWS] = maps[:, : len(present) - start]
+        return AttentionMaps(weights, self.network.positions)
+
     def _embed(self, values: Mapping[Modality, np.ndarray], present_NM: np.ndarray) -> np.ndarray:
+        vectors = np.empty((len(present_NM), self.dimension), np.float32)
+        for start, found in self._passes(self.network, values, present_NM):
+            vectors[start : start + _ROWS] = found[: len(vectors) - start]
+        return vectors
+
+    def _passes(
+        self,
+        run: Callable[[dict[Modality, Tensor], Tensor], Tensor],
+        values: Mapping[Modality, np.ndarray],
+        present_NM: np.ndarray,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Results block by block, with the first row of each."""
         for name, rows in values.items():
             if rows.shape[1] != self.input_dimensions[name]:
                 taken = self.input_dimensions[name]
                 raise ValueError(f"{name} features have {rows.shape[1]} values, this model takes {taken}")
-        vectors = np.empty((len(present_NM), self.dimension), np.float32)
         strict = self.config.numerics == "strict"
-        with torch_threads(1 if strict else None), torch.inference_mode():
-            for start, block, mask in _blocks(values, present_NM, pad=strict):
+        for start, block, mask in _blocks(values, present_NM, pad=strict):
+            with torch_threads(1 if strict else None), torch.inference_mode():
                 inputs = {name: torch.from_numpy(rows) for name, rows in block.items()}
-                found = self.network(inputs, torch.from_numpy(mask))
-                vectors[start : start + _ROWS] = found[: len(vectors) - start].numpy()
-        return vectors
+                found = run(inputs, torch.from_numpy(mask)).numpy()
+            yield start, found
 
     def save(self, folder: str) -> None:
         """Write `model.safetensors` and then `model.json` into a folder, which is made."""
@@ -135,6 +173,7 @@ class FusionModel:
             "dimension": self.dimension,
             "encoders": {name: self.encoders.by_modality[name].fingerprint for name in MODALITIES},
             "config": self.config.model_dump(mode="json"),
+            "calibration": self.calibration.to_json() if self.calibration is not None else None,
         }
         (target / "model.json").write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -152,7 +191,9 @@ class FusionModel:
             config = ModelConfig.model_validate(stored["config"])
             weights = load_file(source / "model.safetensors")
             expected = (stored["fingerprint"], stored["encoders"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            lines = stored.get("calibration")
+            calibration = Calibration.from_json(lines) if lines is not None else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise _unreadable(folder, error) from error
         encoders = load_encoders(config)
         found = {name: encoders.by_modality[name].fingerprint for name in MODALITIES}
@@ -161,18 +202,25 @@ class FusionModel:
                 f"The {' and '.join(changed)} encoder of the model in {folder} is not the one it was trained with.\n"
                 "Restore the encoder's files, or train a new model: trichord reindex"
             )
-        network = FusionNetwork(encoders.dimensions, config.hidden, config.dimension)
+        network = FusionNetwork(encoders.dimensions, encoders.tokens, config)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
             raise _unreadable(folder, error) from error
-        model = cls(config, encoders, network)
+        model = cls(config, encoders, network, calibration)
         if model.fingerprint != expected[0]:
             raise FingerprintMismatch(
                 f"The model in {folder} was saved as {expected[0]}, but what stands there is {model.fingerprint}: "
                 "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
             )
         return model
+
+
+def _of_view(features: Features, view: View) -> tuple[dict[Modality, np.ndarray], np.ndarray]:
+    """Features of a view's modalities, and which of them each record has, bool (N, M)."""
+    names = view_modalities(view)
+    present = np.stack([features.present[:, m] & (name in names) for m, name in enumerate(MODALITIES)], axis=1)
+    return {name: features.values[name] for name in names}, present
 
 
 def _unreadable(folder: str, error: Exception) -> StorageError:

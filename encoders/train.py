@@ -12,28 +12,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
+from encoders import gradient_cache
 from encoders.checkpoint import Checkpoint
-from encoders.data import Rows, TrainingData
+from encoders.data import TrainingData
 from encoders.device import torch_threads
 from encoders.frozen import Encoders
 from encoders.fusion import FusionNetwork
-from encoders.losses import infonce, mixed_gallery_infonce
 from encoders.model import FusionModel
-from encoders.views import MODALITIES, draw_views
+from encoders.objective import Objective
+from encoders.step import StepPlan, represent
 from infra import digest
 from infra.config import ModelConfig, TrainConfig
 
 __all__ = ["TrainingData", "train"]
 
-TRAIN_FORMAT = 1
+TRAIN_FORMAT = 2
 WARMUP_STEPS = 20
-MAX_SCALE = 100.0  # of CLIP: a temperature below 0.01 overfits to the hardest negative
-MARGIN = 0.25  # cosine by which a negative of the query's own kind must stay behind
-GALLERIES = 2  # mixed galleries drawn of one batch: the heads' work is shared
-PAIRS = ((0, 1), (0, 2), (1, 2))
+SHAPELESS = {"policy", "tensorboard"}  # settings that shape no bit of a run
 
 History = list[dict[str, Any]]
 
@@ -91,29 +88,28 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.network = self._fresh().network.train().requires_grad_(True)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.config.temperature)))
+        self.objective = Objective(self.config, self.network)
         matrices = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim < 2]
-        decay = self.config.weight_decay  # of matrices alone: biases and the temperature have no reason to be small
+        decay = self.config.weight_decay  # of matrices alone: biases and temperatures have no reason to be small
         groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": decay},
-            {"params": [*others, self.log_scale], "weight_decay": 0.0},
+            {"params": [*others, *self.objective.parameters()], "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=self.config.learning_rate)
-        self.usable = self.data.usable(across=self.config.loss == "infonce")
+        self.optimiser = torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
+        self.usable = self.data.usable(across=not self.objective.mixed)
         self.steps = max(1, round(len(self.usable) / self.config.batch_size))
         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         first = {"epoch": 0, "score": self._score(self._fresh()), "records": len(self.usable)}
         self.history = [first | {"records_skipped": len(self.data) - len(self.usable)}]
 
     def _fresh(self) -> FusionModel:
-        config = self.config
-        return FusionModel.initial(self.model_config, self.encoders, self.data.stats, config.seed, config.dropout)
+        return FusionModel.initial(self.model_config, self.encoders, self.data.stats, self.config.seed)
 
     @property
     def digest(self) -> str:
         """Names everything that shapes the run, the number of threads included."""
-        settings = [self.model_config.model_dump(mode="json"), self.config.model_dump(mode="json")]
+        settings = [self.model_config.model_dump(mode="json"), self.config.model_dump(mode="json", exclude=SHAPELESS)]
         made_of = [self.data.digest, self.encoders.fingerprint, torch.__version__]
         return digest.address("train", TRAIN_FORMAT, made_of, settings)
 
@@ -136,22 +132,38 @@ class _Run:
         """One pass over the records, and its score."""
         number = self.history[-1]["epoch"] + 1
         rng = digest.generator(self.config.seed, "train", number)
-        torch.manual_seed(digest.hash64(f"train/{self.config.seed}/{number}") >> 1)
         total = 0.0
         for step, positions in enumerate(np.array_split(rng.permutation(self.usable), self.steps)):
             rate = self._rate((number - 1) * self.steps + step)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            loss = self._loss(self.data.fetch(positions, rng), rng)
+            plan = self.objective.plan(self.network, self.data.locate(positions, rng), rng)
             self.optimiser.zero_grad()
-            loss.backward()
+            total += float(self.backward(plan)) * len(positions)
             self.optimiser.step()
-            total += float(loss.detach()) * len(positions)
         score = self._score(FusionModel(self.model_config, self.encoders, self._copy()))
         entry = {"epoch": number, "loss": total / len(self.usable), "score": score}
-        self.history.append(entry | {"scale": float(self._scale().detach())})
+        self.history.append(entry | self.objective.learned())
         if self.best_epoch == number:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
+    def backward(self, plan: StepPlan) -> Tensor:
+        """Gradients of a step, and its loss.
+
+        Vectors of any slice of the batch follow from the plan, and the loss from the vectors of all: what encodes the
+        slices, in chunks here or in several processes, changes nothing but the order of sums.
+        """
+        half = self.config.precision == "bfloat16"
+
+        def encode(part: slice) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                return represent(self.network, self.data, plan, part)
+
+        def loss(vectors: Tensor) -> Tensor:
+            found: Tensor = self.objective(vectors, plan)
+            return found
+
+        return gradient_cache.backward(encode, len(plan.rows), self.config.chunk_size, loss)
 
     def _copy(self) -> FusionNetwork:
         """The network as it is now, apart from the one in training."""
@@ -165,32 +177,11 @@ class _Run:
         warm = min(1.0, (step + 1) / min(WARMUP_STEPS, max(1, total // 4)))
         return self.config.learning_rate * warm * (1 + math.cos(math.pi * step / total)) / 2
 
-    def _scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=MAX_SCALE)
-
-    def _loss(self, rows: Rows, rng: np.random.Generator) -> Tensor:
-        present, same = torch.from_numpy(rows.present), torch.from_numpy(rows.same)
-        first, second = (self.network.token("text", torch.from_numpy(words)) for words in rows.wordings)
-        others = [self.network.token(name, torch.from_numpy(rows.features[name])) for name in MODALITIES[1:]]
-        asking, standing = torch.stack([first, *others], dim=1), torch.stack([second, *others], dim=1)
-        if self.config.loss == "infonce":
-            return _pairwise(asking, present, self._scale(), same)
-        losses = []
-        for _ in range(GALLERIES):
-            drawn = draw_views(rows.present, rows.counts, rng)
-            gallery = self.network.fuse(standing, torch.from_numpy(drawn.gallery_BM))
-            queries = functional.normalize(asking, dim=2).transpose(0, 1)
-            asked = torch.from_numpy(np.ascontiguousarray(drawn.asked_MB))
-            kin = drawn.gallery_BM / np.maximum(drawn.gallery_BM.sum(axis=1, keepdims=True), 1)
-            margin = torch.from_numpy(np.ascontiguousarray(MARGIN * kin.T, dtype=np.float32))
-            losses.append(mixed_gallery_infonce(queries, asked, gallery, self._scale(), same, margin))
-        return torch.stack(losses).mean()
-
     def checkpoint(self) -> Checkpoint:
         """Everything that the next epoch depends on."""
         tensors = {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors["log_scale"] = self.log_scale
+        tensors |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
         return Checkpoint(run=self.digest, tensors=tensors, state={"history": self.history})
@@ -204,8 +195,7 @@ class _Run:
 
         self.best = dict(part("best."))
         self.network.load_state_dict(dict(part("network.")))
-        with torch.no_grad():
-            self.log_scale.copy_(found.tensors["log_scale"])
+        self.objective.load_state_dict(dict(part("objective.")))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in part("optimiser."):
             number, kind = name.split(".")
@@ -218,14 +208,3 @@ class _Run:
         network = self._fresh().network
         network.load_state_dict(self.best)
         return FusionModel(self.model_config, self.encoders, network)
-
-
-def _pairwise(tokens_BMD: Tensor, present_BM: Tensor, scale: Tensor, same_BB: Tensor) -> Tensor:
-    """Plain InfoNCE over the pairs of single modalities, each over the records that have both; their mean."""
-    vectors = functional.normalize(tokens_BMD, dim=2)
-    losses = []
-    for left, right in PAIRS:
-        both = present_BM[:, left] & present_BM[:, right]
-        if both.sum() > 1:
-            losses.append(infonce(vectors[both, left], vectors[both, right], scale, same_BB[both][:, both]))
-    return torch.stack(losses).mean() if losses else vectors.sum() * 0

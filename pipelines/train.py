@@ -26,6 +26,8 @@ from infra.engines.base import Engine
 from infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
+from pipelines.calibrate import calibrate
+from pipelines.evaluation.levers import evaluate_levers
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.heldout import HeldOutRows, K, held_out_mask
@@ -35,7 +37,7 @@ from transforms.augment.variants import record_key
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-TRAIN_FORMAT = 2
+TRAIN_FORMAT = 3
 MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
@@ -70,9 +72,9 @@ class TrainTask:
     project: Project
 
     def __call__(self, item: TrainItem) -> TrainedModel:
+        from encoders.data import Part, TrainingData
         from encoders.device import torch_threads
         from encoders.model import FusionModel
-        from encoders.train import TrainingData
         from encoders.train import train as fit
 
         project = self.project
@@ -80,7 +82,11 @@ class TrainTask:
         with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder:
             held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
             found = self._parts(item, encoders.dimensions, False)
-            parts = ((features, record_ids(rows)) for rows, features in found if len(features))
+            parts = (
+                Part(features=features, records=record_ids(rows), groups=group_ids(rows))
+                for rows, features in found
+                if len(features)
+            )
             first = next(parts, None)
             if first is None:
                 raise ConfigError(
@@ -109,8 +115,13 @@ class TrainTask:
             story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
                 untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
-                for when, stage in (("before", untrained), ("after", model)):
-                    story[when] = evaluate(held.views(stage), K, project.train.seed)
+                story["before"] = evaluate(held.views(untrained), K, project.train.seed)
+                trained = held.views(model)
+                calibration = calibrate(trained)
+                if calibration is not None:
+                    model = model.calibrated(calibration)
+                levers = evaluate_levers(trained, calibration, K, project.train.seed)
+                story["after"] = evaluate(trained, K, project.train.seed) | {"levers": levers}
             model.save(os.path.join(folder, "model"))
             path = f"models/{item.address}"
             self.storage.write(self.storage.join(self.lake, path, "training.json"), digest.canonical_json(story))
@@ -131,6 +142,8 @@ class TrainTask:
                 keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
                 if item.without is not None:
                     keep &= ~item.without.of(rows)
+                if not held_out:
+                    keep &= _share_mask(rows, item.share)
                 chosen = np.flatnonzero(keep)
                 yield rows.take(pa.array(chosen)), features.take(chosen)
 
@@ -141,12 +154,16 @@ class TrainTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainItem:
-    """What a model is made of. `dropped` holds the row digests that duplicates take out, by features address."""
+    """What a model is made of. `dropped` holds the row digests that duplicates take out, by features address.
+
+    `share` of the training groups is used: less than all only in comparisons.
+    """
 
     address: str
     features: tuple[ShardRef, ...]
     dropped: Mapping[str, Sequence[str]]
     without: Fold | None = None
+    share: float = 1.0
 
 
 def train(
@@ -161,19 +178,37 @@ def train(
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
     """
+    item = train_item(workspace, features, dropped, without)
+    found = finished(workspace, f"models/{item.address}")
+    if found is not None:
+        return found
+    if sum(ref.rows for ref in item.features) == sum(map(len, item.dropped.values())):
+        raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
+    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
+    return run_alone(engine, task, item)
+
+
+def train_item(
+    workspace: Workspace,
+    features: Mapping[str, ShardRef],
+    dropped: Mapping[str, Sequence[str]],
+    without: Fold | None = None,
+    share: float = 1.0,
+) -> TrainItem:
+    """What a model of these features, under the workspace's settings, is made of."""
     refs = tuple(features[split] for split in sorted(features, key=digest.hash64))
     gone = {features[split].address: tuple(rows) for split, rows in dropped.items() if split in features}
     made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
-    fold = [] if without is None else [[without.number, without.folds]]
-    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *fold)
-    found = _finished(workspace, f"models/{address}")
-    if found is not None:
-        return found
-    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
-    if sum(ref.rows for ref in refs) == sum(map(len, gone.values())):
-        raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
-    item = TrainItem(address=address, features=refs, dropped=gone, without=without)
-    return run_alone(engine, task, item)
+    part: list[Any] = [] if without is None else [[without.number, without.folds]]
+    part += [] if share == 1 else [share]
+    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *part)
+    return TrainItem(address=address, features=refs, dropped=gone, without=without, share=share)
+
+
+def _share_mask(rows: pa.Table, share: float) -> np.ndarray:
+    """The rows of a share of all groups, bool (N,); a larger share holds the smaller ones."""
+    groups = rows["group"].to_pylist()
+    return np.array([digest.hash64(f"share/{group}") < share * 2**64 for group in groups], dtype=bool)
 
 
 def record_ids(rows: pa.Table) -> np.ndarray:
@@ -182,13 +217,18 @@ def record_ids(rows: pa.Table) -> np.ndarray:
     return np.array([digest.hash64(f"record/{source}/{record_key(key)}") for source, key in keys], dtype=np.uint64)
 
 
+def group_ids(rows: pa.Table) -> np.ndarray:
+    """Equal for rows of one group, uint64 (N,)."""
+    return np.array([digest.hash64(f"group/{group}") for group in rows["group"].to_pylist()], dtype=np.uint64)
+
+
 def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedModel | None:
     """The live publication's model, if it was made under the settings of today and they say to keep it."""
     if live is None or workspace.project.train.policy == "always":
         return None
     if json.loads(live["recipe"])["model"] != workspace.model_settings():
         return None
-    found = _finished(workspace, live["model"])
+    found = finished(workspace, live["model"])
     if found is None:
         return None
     stored = json.loads(workspace.storage.read(workspace.path(live["model"], "model.json")))
@@ -222,7 +262,8 @@ def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionMod
     return model
 
 
-def _finished(workspace: Workspace, path: str) -> TrainedModel | None:
+def finished(workspace: Workspace, path: str) -> TrainedModel | None:
+    """The model in this folder of the lake, if it is whole."""
     if not all(workspace.storage.exists(workspace.path(path, name)) for name in MODEL_FILES):
         return None
     stored = json.loads(workspace.storage.read(workspace.path(path, "model.json")))

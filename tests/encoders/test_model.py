@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.fusion import FeatureStats
+from encoders.heads import FeatureStats
 from encoders.model import FusionModel, load_encoders
 from encoders.views import MODALITIES, Features
 from infra.config import ModelConfig

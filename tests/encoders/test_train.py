@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from encoders.checkpoint import NAME
-from encoders.data import RowFile, TrainingData
+from encoders.data import Part, TrainingData
 from encoders.model import FusionModel
+from encoders.rowfile import RowFile
 from encoders.train import train
 from encoders.views import Features
 from infra.config import TrainConfig
@@ -47,7 +48,7 @@ def held_out_score(model: FusionModel) -> float:
 
 
 def write(folder: Path | str) -> TrainingData:
-    return TrainingData.write(str(folder), [(planted(100, 1), None), (planted(100, 2), None)])
+    return TrainingData.write(str(folder), [Part(features=planted(100, seed)) for seed in (1, 2)])
 
 
 def fitted(data: str, checkpoint: str | None, config: TrainConfig = CONFIG, log=lambda entry: None):
@@ -152,7 +153,7 @@ def test_records_train_with_whatever_they_have_and_those_of_one_view_are_counted
         captions=parts[0].captions[: 2 * 40],
         offsets=np.minimum(parts[0].offsets, 80),
     )
-    TrainingData.write(str(tmp_path / "data"), [(part, None) for part in parts])
+    TrainingData.write(str(tmp_path / "data"), [Part(features=part) for part in parts])
     skipped = {}
     for loss in ("mixed_gallery_infonce", "infonce"):
         model, history = fitted(str(tmp_path / "data"), None, CONFIG.model_copy(update={"loss": loss, "epochs": 2}))
@@ -164,7 +165,7 @@ def test_records_train_with_whatever_they_have_and_those_of_one_view_are_counted
 
 def test_with_nothing_to_pair_the_untrained_model_comes_back(tmp_path):
     lonely = without(planted(5, 0), np.tile([True, True, False], (5, 1)), captions=False)
-    TrainingData.write(str(tmp_path / "data"), [(lonely, None)])
+    TrainingData.write(str(tmp_path / "data"), [Part(features=lonely)])
     model, history = fitted(str(tmp_path / "data"), None)
     assert [entry["records"] for entry in history] == [0]
     assert np.isfinite(model.embed(lonely, "fused")[0]).all()
@@ -176,15 +177,18 @@ def test_records_that_share_a_wording_a_picture_or_a_sound_are_no_negatives(tmp_
     features = planted(6, 5)
     features.captions[2 * 2] = features.values["text"][0]  # a caption of record 2 is the text of record 0
     features.values["image"][4] = features.values["image"][3]
-    data = TrainingData.write(str(tmp_path / "data"), [(features.take(np.arange(at, at + 3)), None) for at in (0, 3)])
+    data = TrainingData.write(
+        str(tmp_path / "data"), [Part(features=features.take(np.arange(at, at + 3))) for at in (0, 3)]
+    )
     order = np.array([5, 4, 3, 2, 1, 0])
     expected = np.eye(6, dtype=bool)
     for left, right in ((0, 2), (3, 4)):
         expected[left, right] = expected[right, left] = True
-    rows = data.fetch(order, generator("fetch"))
+    rows = data.locate(order, generator("fetch"))
     assert np.array_equal(rows.same, expected[np.ix_(order, order)])
-    assert (rows.wordings[0] != rows.wordings[1]).any(axis=1).all()  # two different wordings
-    np.testing.assert_allclose(rows.features["audio"], features.values["audio"][order], atol=2e-3)
+    assert (rows.places["text"] != rows.rewording).all()  # two different wordings
+    sounds = data.read("audio", rows.places["audio"])
+    np.testing.assert_allclose(sounds, features.values["audio"][order], atol=2e-3)
 
 
 def test_a_row_file_gives_back_the_rows_that_were_written(tmp_path):
@@ -204,12 +208,13 @@ def test_the_trainer_s_memory_does_not_grow_with_the_rows(tmp_path):
     peaks = []
     for parts in (2, 80):
         folder = str(tmp_path / f"data{parts}")
-        data = TrainingData.write(folder, ((planted(250, seed), None) for seed in range(parts)))
+        data = TrainingData.write(folder, (Part(features=planted(250, seed)) for seed in range(parts)))
         rng = generator("memory")
         tracemalloc.start()
         usable = data.usable(across=False)
         for _ in range(5):
-            data.fetch(rng.choice(usable, 64), rng)
+            rows = data.locate(rng.choice(usable, 64), rng)
+            data.read("text", rows.places["text"])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert folder not in Path("/proc/self/maps").read_text(encoding="utf-8")
@@ -219,9 +224,12 @@ def test_the_trainer_s_memory_does_not_grow_with_the_rows(tmp_path):
 
 
 def test_variants_of_one_record_are_never_each_other_s_negatives(tmp_path):
-    parts = [(planted(4, 5), np.array([7, 8, 9, 10], np.uint64)), (planted(2, 6), np.array([9, 7], np.uint64))]
+    parts = [
+        Part(features=planted(4, 5), records=np.array([7, 8, 9, 10], np.uint64)),
+        Part(features=planted(2, 6), records=np.array([9, 7], np.uint64)),
+    ]
     data = TrainingData.write(str(tmp_path / "data"), parts)
-    same = data.fetch(np.arange(6), generator("fetch")).same
+    same = data.locate(np.arange(6), generator("fetch")).same
     expected = np.eye(6, dtype=bool)
     for left, right in ((2, 4), (0, 5)):
         expected[left, right] = expected[right, left] = True

@@ -1,0 +1,38 @@
+"""Gradients of a loss over a whole batch in the memory of a chunk of it (GradCache, Gao et al., arXiv 2101.06983)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def backward(
+    encode: Callable[[slice], Tensor], rows: int, chunk: int | None, loss: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Add the gradients of `loss(encode(all rows))` to the parameters' and return its value.
+
+    A batch of more than `chunk` rows is encoded twice: without a graph for the loss and its gradient by the vectors,
+    then chunk by chunk with one, into which that gradient is fed. Between the two stands all that a worker which
+    encodes a part of the batch must share with the others.
+
+    Args:
+        encode: vectors (n, ...) of the rows of a slice; called twice for a row, so it must draw nothing by itself.
+        rows: of the batch.
+        chunk: rows encoded with a graph at a time; None: all.
+        loss: scalar of the vectors of all rows.
+    """
+    if chunk is None or chunk >= rows:
+        value = loss(encode(slice(0, rows)))
+        value.backward()
+        return value.detach()
+    parts = [slice(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
+    with torch.no_grad():
+        vectors = torch.cat([encode(part) for part in parts])
+    value = loss(vectors.requires_grad_())
+    value.backward()
+    assert vectors.grad is not None
+    for part in parts:
+        encode(part).backward(vectors.grad[part])
+    return value.detach()
