@@ -77,7 +77,7 @@ class FusionModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the weights' bytes, the encoders with their preprocessing, the fusion's settings, the calibration."""
+        """Digest of the weights, the encoders with their preprocessing, the fusion's settings, and the calibration."""
         weights = {
             name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
             for name, tensor in self.network.state_dict().items()

@@ -20,7 +20,7 @@ from infra.lake.shard import ShardRef, find_finished
 from infra.lake.storage import Storage
 from pipelines.agreement import pinned_disagreements, with_rows
 from pipelines.dedup import dropped_rows
-from pipelines.evaluation.retrieval import evaluate as measure
+from pipelines.evaluation.whole import measure
 from pipelines.features import FEATURES, features_address, featurised, read_features
 from pipelines.heldout import HeldOutRows, K, held_out_mask
 from pipelines.splits import read_splits
@@ -45,7 +45,9 @@ class EvaluateTask:
         model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint)
         config = self.project.evaluate
         rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
-        return None if rows is None else measure(rows.views(model), K, self.project.train.seed)
+        if rows is None:
+            return None
+        return measure(rows.views(model), K, self.project.train.seed, config, model.calibration)
 
     def _held_out(
         self, model: FusionModel, records: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]

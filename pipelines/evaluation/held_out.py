@@ -85,6 +85,25 @@ class HeldOut:
         places[np.argsort(np.array(self.keys, dtype=object), kind="stable")] = np.arange(len(self.keys))
         return places
 
+    def take(self, rows: np.ndarray) -> HeldOut:
+        """The records at these positions, with their captions."""
+        new = np.full(len(self.keys), -1)
+        new[rows] = np.arange(len(rows))
+        captions = caption_rows = None
+        if self.captions is not None and self.caption_rows is not None:
+            kept = new[self.caption_rows] >= 0
+            captions, caption_rows = self.captions[kept], new[self.caption_rows[kept]]
+        return HeldOut(
+            keys=tuple(self.keys[row] for row in rows),
+            text_ids=self.text_ids[rows],
+            present=self.present[rows],
+            queries={name: vectors[rows] for name, vectors in self.queries.items()},
+            other_caption=self.other_caption[rows],
+            gallery={form: vectors[rows] for form, vectors in self.gallery.items()},
+            captions=captions,
+            caption_rows=caption_rows,
+        )
+
     def labels(self) -> np.ndarray:
         """Small ints (N,): equal where records are relevant to each other."""
         _, numbers = np.unique(self.text_ids, return_inverse=True)

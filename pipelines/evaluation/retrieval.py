@@ -55,8 +55,8 @@ def evaluate(held_out: HeldOut, k: int, seed: int, bootstrap: Bootstrap | None =
     if bootstrap is not None:
         ends = {query: {gallery: cell["intervals"] for gallery, cell in row.items()} for query, row in cells.items()}
         matrices["intervals"] = {name: _matrix(ends, name) for name in names(k)}
-    drawn = _draws(held_out, seed)
-    parts = {query: _mixed(held_out, query, k, drawn) for query in MODALITIES}
+    drawn = draws(held_out, seed)
+    parts = {query: mixed_gallery(held_out, query, k, drawn) for query in MODALITIES}
     mixed: dict[str, Any] = _mixed_report(list(parts.values()), k, bootstrap, "mixed")
     mixed["by_query"] = {query: _mixed_report([part], k, bootstrap, "mixed", query) for query, part in parts.items()}
     singly = {query: all_views(held_out, query, k, bootstrap) for query in MODALITIES}
@@ -65,8 +65,10 @@ def evaluate(held_out: HeldOut, k: int, seed: int, bootstrap: Bootstrap | None =
 
 def mixed_score(held_out: HeldOut, k: int, seed: int) -> float:
     """Mean NDCG@k of all queries in the mixed gallery (what training stops by); 0.0 where nothing can be asked."""
-    drawn = _draws(held_out, seed)
-    ranked = [part.ranked.ndcg() for query in MODALITIES if (part := _mixed(held_out, query, k, drawn, own=False))]
+    drawn = draws(held_out, seed)
+    ranked = [
+        part.ranked.ndcg() for query in MODALITIES if (part := mixed_gallery(held_out, query, k, drawn, own=False))
+    ]
     return float(np.concatenate(ranked).mean()) if ranked else 0.0
 
 
@@ -77,7 +79,7 @@ def _matrix(cells: Mapping[str, Mapping[str, Mapping[str, Any]]], name: str) -> 
 def _cell(held_out: HeldOut, query: str, gallery: str, k: int, bootstrap: Bootstrap | None) -> dict[str, Any]:
     labels = held_out.labels()
     if gallery == "fused":
-        forms = _forms_of(held_out.disjoint(query))
+        forms = forms_of(held_out.disjoint(query))
         standing = forms >= 0
     else:
         standing = held_out.has(gallery)
@@ -88,7 +90,7 @@ def _cell(held_out: HeldOut, query: str, gallery: str, k: int, bootstrap: Bootst
     if not asking.any():
         nothing = dict.fromkeys(names(k))
         return {**nothing, "chance": None, "counts": counts, "intervals": nothing}
-    ranked = rank(held_out.queries[query][asking], labels[asking], _stack(held_out, items, forms), labels[items], k)
+    ranked = rank(held_out.queries[query][asking], labels[asking], stack(held_out, items, forms), labels[items], k)
     measured = ranked.measures()
     return {
         **{name: mean(values) for name, values in measured.items()},
@@ -103,8 +105,8 @@ def _intervals(bootstrap: Bootstrap | None, sums: Sums, records_N: np.ndarray, *
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Mixed:
-    """The mixed gallery as one query modality saw it."""
+class MixedGallery:
+    """The mixed gallery as one query modality saw it; forms are places in `FORMS`."""
 
     ranked: Ranked
     records_N: np.ndarray  # who asks, by its place in the order of the keys
@@ -115,14 +117,17 @@ class _Mixed:
     alone_N: np.ndarray  # recall of each query in a gallery of its record's form alone
 
 
-def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray, *, own: bool = True) -> _Mixed | None:
-    forms = _drawn_forms(held_out, query, drawn_N3[:, MODALITIES.index(query)])
+def mixed_gallery(
+    held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray, *, own: bool = True
+) -> MixedGallery | None:
+    """Ask the mixed gallery; None where nothing can be asked. Without `own`, `truth_F` and `alone_N` stay zeros."""
+    forms = drawn_forms(held_out, query, drawn_N3[:, MODALITIES.index(query)])
     asking = held_out.has(query) & (forms >= 0)
     if not asking.any():
         return None
     labels, items = held_out.labels(), np.flatnonzero(forms >= 0)
     vectors = held_out.queries[query]
-    ranked = rank(vectors[asking], labels[asking], _stack(held_out, items, forms), labels[items], k)
+    ranked = rank(vectors[asking], labels[asking], stack(held_out, items, forms), labels[items], k)
     alone = np.zeros(len(labels))
     truth: np.ndarray = np.zeros(len(FORMS))
     if own:
@@ -132,7 +137,7 @@ def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray, *, own: 
             alone[asked] = rank(vectors[asked], labels[asked], gallery, labels[among], k).recall()
         asked_by_label = np.bincount(labels[asking], minlength=labels.max() + 1)
         truth = np.bincount(forms[items], weights=asked_by_label[labels[items]], minlength=len(FORMS))
-    return _Mixed(
+    return MixedGallery(
         ranked=ranked,
         records_N=held_out.places()[asking],
         gallery=len(items),
@@ -143,7 +148,7 @@ def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray, *, own: 
     )
 
 
-def _mixed_report(parts: list[_Mixed | None], k: int, bootstrap: Bootstrap | None, *name: str) -> dict[str, Any]:
+def _mixed_report(parts: list[MixedGallery | None], k: int, bootstrap: Bootstrap | None, *name: str) -> dict[str, Any]:
     real = [part for part in parts if part is not None]
     if not real:
         nothing: dict[str, Any] = dict.fromkeys((*names(k), "chance", "retention_overall"))
@@ -183,12 +188,12 @@ def _mixed_report(parts: list[_Mixed | None], k: int, bootstrap: Bootstrap | Non
     return report
 
 
-def _draws(held_out: HeldOut, seed: int) -> np.ndarray:
+def draws(held_out: HeldOut, seed: int) -> np.ndarray:
     """A number in [0, 1) for every record and query modality, of seed and key alone: (N, 3)."""
     return np.array([generator(seed, "mixed", key).random(len(MODALITIES)) for key in held_out.keys]).reshape(-1, 3)
 
 
-def _drawn_forms(held_out: HeldOut, query: str, drawn_N: np.ndarray) -> np.ndarray:
+def drawn_forms(held_out: HeldOut, query: str, drawn_N: np.ndarray) -> np.ndarray:
     """A form for every record out of those that may answer the query, equally likely: int (N,), -1 for none."""
     able_NF = np.stack([held_out.answers(query, form) for form in FORMS], axis=1)
     counts_N = able_NF.sum(axis=1)
@@ -196,14 +201,14 @@ def _drawn_forms(held_out: HeldOut, query: str, drawn_N: np.ndarray) -> np.ndarr
     return np.where(counts_N > 0, (np.cumsum(able_NF, axis=1) >= wanted_N[:, None]).argmax(axis=1), -1)
 
 
-def _forms_of(modalities_N3: np.ndarray) -> np.ndarray:
+def forms_of(modalities_N3: np.ndarray) -> np.ndarray:
     """The form of all modalities in each row: int (N,), -1 for none."""
     table = {frozenset(form.split("+")): place for place, form in enumerate(FORMS)}
     codes = {sum(2**i for i, name in enumerate(MODALITIES) if name in form): place for form, place in table.items()}
     return np.array([-1, *(codes[code] for code in range(1, 8))])[modalities_N3 @ np.array([1, 2, 4])]
 
 
-def _stack(held_out: HeldOut, items: np.ndarray, forms: np.ndarray) -> np.ndarray:
+def stack(held_out: HeldOut, items: np.ndarray, forms: np.ndarray) -> np.ndarray:
     """Gallery vectors of the records `items`, each in its form."""
     gallery = np.empty((len(items), next(iter(held_out.gallery.values())).shape[1]), dtype=np.float32)
     for form in np.unique(forms[items]):

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from infra.config import EvaluateConfig
+from encoders.calibration import Calibration
+from infra.config import EvaluateConfig, GateConfig
 from infra.digest import generator
+from infra.errors import ConfigError
+from pipelines.calibrate import calibrate
 from pipelines.evaluation.consistency import consistency
-from pipelines.evaluation.figures import figures
+from pipelines.evaluation.figures import figures, near_misses
 from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
 from pipelines.evaluation.intervals import Bootstrap
+from pipelines.evaluation.levers import evaluate_levers
 from pipelines.evaluation.retrieval import evaluate
 
 
-def measure(held_out: HeldOut, k: int, seed: int, config: EvaluateConfig) -> dict[str, Any]:
-    """`evaluate` with confidence intervals, and `consistency` under its name."""
+def measure(
+    held_out: HeldOut, k: int, seed: int, config: EvaluateConfig, calibration: Calibration | None = None
+) -> dict[str, Any]:
+    """`evaluate` with confidence intervals, `consistency` under its name, and `levers` with the model's calibration."""
     bootstrap = Bootstrap(resamples=config.bootstrap, confidence=config.confidence, seed=seed)
-    return evaluate(held_out, k, seed, bootstrap) | {"consistency": consistency(held_out, k, seed)}
+    return evaluate(held_out, k, seed, bootstrap) | {
+        "consistency": consistency(held_out, k, seed),
+        "levers": evaluate_levers(held_out, calibration, k, seed),
+    }
 
 
 @cache
 def known_paths(k: int) -> frozenset[str]:
     """Every path that a figure can have, from measuring a small made-up space in which everything can be asked."""
-    rows = 8 * len(FORMS)  # so many that each form is drawn
+    rows = 16 * len(FORMS)  # so many that each form is drawn, among those that judge the levers too
     vectors = generator("known paths").normal(size=(rows, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     everything = HeldOut(
@@ -36,4 +46,31 @@ def known_paths(k: int) -> frozenset[str]:
         other_caption=np.ones(rows, dtype=bool),
         gallery=dict.fromkeys(FORMS, vectors),
     )
-    return frozenset(path for path, _ in figures(measure(everything, k, 0, EvaluateConfig(bootstrap=2))))
+    measured = measure(everything, k, 0, EvaluateConfig(bootstrap=2), calibrate(everything))
+    return frozenset(path for path, _ in figures(measured))
+
+
+def require_figures(limits: GateConfig, k: int, measured: Collection[str] = ()) -> None:
+    """Refuse paths that no figure of an evaluation has.
+
+    Args:
+        limits: section `gate` of the project file.
+        k: depth of the measures.
+        measured: paths of an evaluation at hand.
+
+    Raises:
+        ConfigError: there are such paths; each is told with what may have been meant.
+    """
+    named = [(section, path) for section in ("least", "most", "max_drop_of") for path in getattr(limits, section)]
+    known = known_paths(k) | set(measured) if named else set()
+    lines = []
+    for section, path in named:
+        if path not in known:
+            near = near_misses(path, sorted(known))
+            lines.append(f"  gate.{section}: {path}{': did you mean ' + ', '.join(near) + '?' if near else ''}")
+    if lines:
+        raise ConfigError(
+            "The gate names figures that no evaluation has:\n"
+            + "\n".join(lines)
+            + "\nEvery figure is in docs/evaluation.md; `trichord evaluate --json` prints those of the live index."
+        )

@@ -1,0 +1,168 @@
+"""Levers on the query's side: how the hits of several views, and of several parts of a query, become one list.
+
+Pure functions on lists of hits, each the hits of one view (and part) best first. In every list that comes out a record
+stands once, in the view that ranked it best, and ties go to the higher cosine, then the smaller key, then the smaller
+view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from index_builders.base import Hits
+
+FUSION_DEPTH = 100  # hits of each list that rank fusion looks at, at least: further ranks add next to nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One record in one view.
+
+    Attributes:
+        key: the record's key.
+        view: the view in which it was found.
+        source: the record's source.
+        cosine: to the query.
+        score: what it is ranked by; the cosine until a lever makes something else of it.
+    """
+
+    key: str
+    view: str
+    source: str | None
+    cosine: float
+    score: float
+
+    @property
+    def place(self) -> tuple[float, float, str, str]:
+        """Sorts better hits first, and no two hits equal."""
+        return -self.score, -self.cosine, self.key, self.view
+
+    def scored(self, score: float) -> Hit:
+        """The same hit with another score."""
+        return Hit(key=self.key, view=self.view, source=self.source, cosine=self.cosine, score=score)
+
+
+def listed(hits: Hits, query: int = 0) -> list[Hit]:
+    """One query's hits, scored by cosine."""
+    columns = (hits.keys[query], hits.views[query], hits.sources[query], hits.scores[query].tolist())
+    return [
+        Hit(key=key, view=view, source=source, cosine=cosine, score=cosine)
+        for key, view, source, cosine in zip(*columns, strict=True)
+        if key is not None
+    ]
+
+
+def rescored(hits: Sequence[Hit], scale: float, offset: float) -> list[Hit]:
+    """The same hits scored by `scale` * cosine + `offset`."""
+    return [hit.scored(scale * hit.cosine + offset) for hit in hits]
+
+
+def by_score(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
+    """The k records of highest score, each in its best view; all scores are calibrated, or all are cosines.
+
+    Raises:
+        ValueError: k is below 1.
+    """
+    _demand(k >= 1, f"k is {k}")
+    return _once([hit for hits in lists for hit in hits])[:k]
+
+
+def rank_fusion(
+    lists: Sequence[Sequence[Hit]], k: int, *, constant: int, weights: Sequence[float] | None = None
+) -> list[Hit]:
+    """Reciprocal rank fusion: a record's score is the sum over the lists of weight / (constant + rank), ranks from 1.
+
+    Source: Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank
+    learning methods". Lists of different modalities share few records, so this reads them in turn, and a record that
+    stands in several moves up.
+
+    Args:
+        lists: one of each view and part of the query, in any order inside: they are ranked here.
+        k: records wanted.
+        constant: the k of the paper; higher values trust the first ranks less.
+        weights: one a list; 1 each if None.
+
+    Raises:
+        ValueError: k or `constant` is below 1, or the weights do not fit the lists or are not positive.
+    """
+    _demand(k >= 1 and constant >= 1, f"k is {k}, the constant {constant}")
+    weights = [1.0] * len(lists) if weights is None else weights
+    _demand(len(weights) == len(lists) and all(weight > 0 for weight in weights), f"weights {weights}")
+    found: dict[str, list[tuple[float, Hit]]] = {}
+    for weight, hits in zip(weights, lists, strict=True):
+        for rank, hit in enumerate(_once(hits), start=1):
+            found.setdefault(hit.key, []).append((weight / (constant + rank), hit))
+    fused = []
+    for shares in found.values():
+        _, best = min(shares, key=lambda pair: (-pair[0], pair[1].place))
+        fused.append(best.scored(math.fsum(share for share, _ in shares)))  # fsum: whatever the order of lists
+    return sorted(fused, key=lambda hit: hit.place)[:k]
+
+
+def by_quota(lists: Mapping[str, Sequence[Hit]], k: int, shares: Mapping[str, float]) -> list[Hit]:
+    """k records in proportion to the shares of the views, each view's best; the list is in order of score.
+
+    A place goes to the view of smallest (places it has + 1/2) / share (Webster's method): exact where share * k is
+    whole. What the shares leave of 1 goes by score, whatever the view; a view that has no further hit leaves its places
+    to the others.
+
+    Args:
+        lists: hits by view.
+        k: records wanted.
+        shares: by view, positive, 1 in all at most.
+
+    Raises:
+        ValueError: k is below 1, the shares are no shares, or a view with a share has no list.
+    """
+    _demand(k >= 1, f"k is {k}")
+    _demand(all(share > 0 for share in shares.values()) and sum(shares.values()) < 1 + 1e-9, f"shares {dict(shares)}")
+    if missing := sorted(set(shares) - set(lists)):
+        raise ValueError(f"no hits of {missing[0]!r} were looked for")
+    everything = _once([hit for hits in lists.values() for hit in hits])
+    lanes = [_Lane(share=share, hits=_once(lists[view])) for view, share in sorted(shares.items())]
+    if sum(shares.values()) < 1 - 1e-9:
+        lanes.append(_Lane(share=1 - sum(shares.values()), hits=everything))
+    lanes.append(_Lane(share=0.0, hits=everything))  # what no lane can fill
+    taken: dict[str, Hit] = {}
+    while len(taken) < k:
+        waiting = [(lane, hit) for lane in lanes if (hit := lane.next(taken)) is not None]
+        if not waiting:
+            break
+        lane, hit = min(waiting, key=lambda pair: (pair[0].turn, pair[1].place))
+        lane.places += 1
+        taken[hit.key] = hit
+    return sorted(taken.values(), key=lambda hit: hit.place)
+
+
+@dataclass
+class _Lane:
+    """One view's hits and how many of the places it has."""
+
+    share: float
+    hits: list[Hit]
+    places: int = 0
+    seen: int = 0
+
+    @property
+    def turn(self) -> float:
+        return (self.places + 0.5) / self.share if self.share else float("inf")
+
+    def next(self, taken: Mapping[str, Hit]) -> Hit | None:
+        while self.seen < len(self.hits) and self.hits[self.seen].key in taken:
+            self.seen += 1
+        return self.hits[self.seen] if self.seen < len(self.hits) else None
+
+
+def _once(hits: Sequence[Hit]) -> list[Hit]:
+    """Best first, every record in its best view."""
+    first: dict[str, Hit] = {}
+    for hit in sorted(hits, key=lambda hit: hit.place):
+        first.setdefault(hit.key, hit)
+    return list(first.values())
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
