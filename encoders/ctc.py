@@ -6,31 +6,22 @@ Weights are read from safetensors alone and no code of a model is ever run.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from encoders.device import torch_threads
+from encoders.pretrained import find_model, load_model, load_processor, model_digests
 from infra import digest
 from infra.errors import ConfigError
 from transforms.batch import Waveform
 from transforms.media import resample
 
-_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "vocab.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.json",
-)
+_SETTING = "align.ctc_model"
 
 
 class HuggingFaceCtc:
@@ -46,7 +37,7 @@ class HuggingFaceCtc:
     version: ClassVar[int] = 1
 
     def __init__(self, path: str) -> None:
-        self._folder = _resolve(path)
+        self._folder = find_model(path, _SETTING, processor=True)
         settings = json.loads((self._folder / "config.json").read_bytes())
         if not any(name.endswith("ForCTC") for name in settings.get("architectures") or ()):
             raise ConfigError(f"{path} (align.ctc_model) is no CTC model: it is {settings.get('architectures')}.")
@@ -57,10 +48,8 @@ class HuggingFaceCtc:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of weights, settings and vocabulary as files."""
-        names = sorted({*_FILES, *(file.name for file in self._folder.glob("*.safetensors"))})
-        files = {name: _sha256(self._folder / name) for name in names if (self._folder / name).exists()}
         libraries = [version(name) for name in ("torch", "transformers")]
-        return digest.address("huggingface_ctc", self.version, libraries, files, "float32")
+        return digest.address("huggingface_ctc", self.version, libraries, model_digests(self._folder), "float32")
 
     @property
     def blank(self) -> int:
@@ -102,46 +91,6 @@ class HuggingFaceCtc:
     @cached_property
     def _loaded(self) -> tuple[Any, Any, Any]:
         """Tokenizer, model and feature extractor."""
-        from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        folder = str(self._folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCTC.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        ).eval()
-        return tokenizer, model, extractor
-
-
-def _resolve(path: str) -> Path:
-    """The folder that holds a model; a Hub name is looked up in the cache first (HF_HUB_OFFLINE is respected)."""
-    folder = Path(path)
-    if not folder.is_dir():
-        if os.path.isabs(path) or path.startswith("."):
-            raise ConfigError(f"There is no folder {path} for align.ctc_model.\nName a folder or a model of the Hub.")
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-        try:
-            folder = Path(
-                snapshot_download(path, allow_patterns=[*_FILES, "*.safetensors", "*.safetensors.index.json"])
-            )
-        except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise ConfigError(
-                f"The model {path!r} (align.ctc_model) is neither a folder nor could it be fetched: {error}\n"
-                "Name a folder that holds config.json, model.safetensors, preprocessor_config.json and vocab.json."
-            ) from error
-    needed = {name: (folder / name).exists() for name in ("config.json", "preprocessor_config.json")}
-    needed["*.safetensors"] = any(folder.glob("*.safetensors"))
-    missing = [name for name, there in needed.items() if not there]
-    if missing:
-        raise ConfigError(f"{folder} (align.ctc_model) has no {' and no '.join(missing)}: only safetensors are read.")
-    return folder
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))
+        tokenizer = load_processor("AutoTokenizer", self._folder, _SETTING)
+        extractor = load_processor("AutoFeatureExtractor", self._folder, _SETTING)
+        return tokenizer, load_model("AutoModelForCTC", self._folder, _SETTING, torch.float32), extractor

@@ -8,12 +8,27 @@ from contextlib import contextmanager
 import torch
 
 
+def compute_device() -> torch.device:
+    """Where encoders run: the GPU that this process sees, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def describe_device() -> str:
-    """One line for `trichord doctor`: what encoders run on, and what stands idle."""
-    line = f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    if torch.cuda.is_available():
-        return f"{line}; {torch.cuda.get_device_name(0)} is there, but encoders of this version run on the CPU"
-    return line
+    """One line for `trichord doctor`: what encoders run on."""
+    if compute_device().type == "cuda":
+        return f"{torch.cuda.get_device_name(0)} for Hugging Face encoders, torch {torch.__version__}"
+    return f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+@contextmanager
+def exact_numerics(strict: bool) -> Iterator[None]:
+    """Run a block by one thread and by kernels that answer alike every time, in full precision; else as it comes."""
+    if not strict:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    with torch_threads(1), cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
 
 
 @contextmanager

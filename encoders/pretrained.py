@@ -1,0 +1,152 @@
+"""Folders of Hugging Face models: found, checked, hashed and loaded.
+
+Weights are read from safetensors alone and no code of a model is ever run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infra import digest
+from infra.errors import ConfigError
+
+# Every file beside the weights that can change a vector: settings, tokenizers, processors, Sentence-BERT's pooling.
+SHAPING_FILES = (
+    "1_Pooling/config.json",
+    "added_tokens.json",
+    "bpe.codes",
+    "config.json",
+    "merges.txt",
+    "modules.json",
+    "normalizer.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+
+
+def find_model(path: str, setting: str, *, processor: bool = False) -> Path:
+    """The folder that holds a model; a Hub name is looked up in the cache first (HF_HUB_OFFLINE is respected).
+
+    Args:
+        path: folder, or name on the Hub.
+        setting: where the project file names it; errors say so.
+        processor: whether the settings of an image processor or a feature extractor must be there.
+
+    Raises:
+        ConfigError: there is no such model, or it lacks config.json, safetensors or its processor's settings.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        if os.path.isabs(path) or path.startswith("."):
+            raise ConfigError(f"There is no folder {path} for {setting}.\nName a folder or a model of the Hub.")
+        folder = _fetch(path, setting)
+    found = {"config.json": (folder / "config.json").is_file(), "*.safetensors": any(folder.glob("*.safetensors"))}
+    if processor:
+        found["preprocessor_config.json"] = any((folder / name).is_file() for name in _PROCESSORS)
+    missing = [name for name, there in found.items() if not there]
+    if missing:
+        raise ConfigError(
+            f"{folder} ({setting}) has no {' and no '.join(missing)}.\n"
+            "Name a folder as `save_pretrained` writes it, its processor too; only safetensors are read."
+        )
+    return folder
+
+
+def _fetch(name: str, setting: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = [*SHAPING_FILES, "*.safetensors", "*.safetensors.index.json"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(
+            f"The model {name!r} ({setting}) is neither a folder nor could it be fetched: {error}\n"
+            "Name a folder as `save_pretrained` writes it, with config.json and model.safetensors."
+        ) from error
+
+
+def model_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a model's folder that shapes its output, by name; where the folder lies is no matter."""
+    names = [*SHAPING_FILES, *(file.name for file in folder.glob("*.safetensors"))]
+    return {name: file_sha256(folder / name) for name in sorted(names) if (folder / name).is_file()}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hex characters."""
+    with path.open("rb") as file:
+        return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))
+
+
+def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
+    """A tokenizer, image processor or feature extractor by its Auto class.
+
+    Raises:
+        ConfigError: the folder holds none, or one that needs code of its own or a library that is not there.
+    """
+    transformers = quiet_transformers()
+    try:
+        return getattr(transformers, auto).from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, **choice
+        )
+    except (ValueError, OSError, KeyError, ImportError, TypeError) as error:
+        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
+
+
+def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread: Iterable[str] = ()) -> Any:
+    """A model by its Auto class, in evaluation mode.
+
+    Args:
+        unread: beginnings of the names of weights that may be missing, because nothing reads what they make.
+
+    Raises:
+        ConfigError: the folder holds another kind of model, one that needs code of its own, or only a part of its
+            weights: the library would draw the rest at random.
+    """
+    transformers = quiet_transformers()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a missing weight that nothing reads is drawn, always alike
+            model, found = getattr(transformers, auto).from_pretrained(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=dtype,
+                output_loading_info=True,
+            )
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith(tuple(unread)))
+    if missing:
+        raise ConfigError(
+            f"{folder} ({setting}) lacks {len(missing)} weights of its model, {missing[0]} for one; they would be "
+            "drawn at random.\nName a folder that holds the whole model, or read it by another `pooling`."
+        )
+    return model.eval()
+
+
+def quiet_transformers() -> Any:
+    """The library, which takes seconds to import and talks a lot."""
+    import transformers
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return transformers
