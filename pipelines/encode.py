@@ -1,7 +1,7 @@
 """encode: records → features (once, cached) → vectors of the space, one shard of each a records shard.
 
-Actors load their model once; the next rows are decoded while the present ones run through the encoders; batches are
-planned from the shard alone (DESIGN section 6).
+Actors load their model once and want a GPU; the next rows are decoded while the present ones run through the encoders;
+blocks are planned from the shard alone (DESIGN section 6). Where the time goes is told beside the shards.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from infra.engines.base import Engine
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter
 from infra.lake.storage import Storage
+from pipelines.ahead import BLOCKS, Blocks
 from pipelines.features import (
     FEATURES,
     FEATURES_SCHEMA,
@@ -32,13 +33,14 @@ from pipelines.features import (
 )
 from pipelines.missing import make_missing
 from pipelines.prepare import Prepared
+from pipelines.timings import Stopwatch, Timed, Timings
 from pipelines.train import TrainedModel, load_model
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-ENCODE_FORMAT = 1
+ENCODE_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +61,20 @@ class FeatureActor:
     storage: Storage
     lake: str
     encoders: Encoders
+    blocks: Blocks = BLOCKS
 
-    def __call__(self, item: EncodeItem) -> ShardRef:
+    def __call__(self, item: EncodeItem) -> Timed:
+        watch = Stopwatch()
         with ShardWriter(self.storage, self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
-            for rows, features in featurised(self.storage, self.lake, item.records, self.encoders.featurise):
-                writer.write(features_table(rows, features))
-            return writer.finish({"rows": item.records.rows})
+            encoders = self.encoders.featurise
+            for rows, features in featurised(
+                self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks
+            ):
+                with watch("write"):
+                    writer.write(features_table(rows, features))
+            with watch("write"):
+                ref = writer.finish({"rows": item.records.rows})
+        return Timed(ref, watch.spent())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,43 +85,73 @@ class VectorActor:
     lake: str
     model: FusionModel
     views: tuple[str, ...]
+    dtype: schema.VectorDtype = "float32"
+    blocks: Blocks = BLOCKS
 
-    def __call__(self, item: EncodeItem) -> ShardRef:
-        table_schema = schema.vectors_schema(self.model.dimension)
-        dropped = set(item.dropped)
+    def __call__(self, item: EncodeItem) -> Timed:
+        watch, dropped = Stopwatch(), set(item.dropped)
+        table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
         covered = records = 0
         with ShardWriter(self.storage, self.lake, "vectors", item.address, table_schema) as writer:
-            for rows, features in self._features(item):
-                keep = np.array([row not in dropped for row in rows["row_digest"].to_pylist()])
-                seen = np.zeros(len(keep), dtype=bool)
-                for view in self.views:
-                    vectors, present = self.model.embed(features, view)
-                    chosen = np.flatnonzero(keep & present)
-                    writer.write(self._table(rows.take(pa.array(chosen)), view, vectors[chosen]))
-                    seen[chosen] = True
-                covered, records = covered + int(seen.sum()), records + int(keep.sum())
-            return writer.finish({"records": records, "without_view": records - covered})
+            for rows, features in self._features(item, watch):
+                keep_N = np.array([row not in dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
+                with watch("forward"):
+                    vectors_VND, present_VN = self._embedded(features)
+                seen_VN = present_VN & keep_N
+                with watch("write"):
+                    writer.write(self._table(rows, vectors_VND, seen_VN, table_schema))
+                records += int(keep_N.sum())
+                covered += int(seen_VN.any(axis=0).sum())
+            with watch("write"):
+                ref = writer.finish({"records": records, "without_view": records - covered})
+        return Timed(ref, watch.spent())
 
-    def _features(self, item: EncodeItem) -> Iterator[tuple[pa.Table, Features]]:
+    def _features(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
         if item.features is None:
-            return featurised(self.storage, self.lake, item.records, self.model.featurise)
-        return read_features(self.storage, self.lake, item.features, self.model.input_dimensions)
+            encoders = self.model.featurise
+            yield from featurised(self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks)
+            return
+        parts = read_features(self.storage, self.lake, item.features, self.model.input_dimensions)
+        while True:
+            with watch("read"):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
-    def _table(self, rows: pa.Table, view: str, vectors: np.ndarray) -> pa.Table:
-        columns = {name: rows[name] for name in ("key", "source", "split", "row_digest")}
-        same = {"view": view, "fingerprint": self.model.fingerprint}
-        columns |= {name: pa.array([value] * rows.num_rows, pa.string()) for name, value in same.items()}
-        columns["vector"] = lists_of(vectors)
-        names = schema.vectors_schema(self.model.dimension).names
-        return pa.table({name: columns[name] for name in names})
+    def _embedded(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+        """All views: vectors (V, N, D), and which records have them, bool (V, N)."""
+        found = [self.model.embed(features, view) for view in self.views]
+        return np.stack([vectors for vectors, _ in found]), np.stack([present for _, present in found])
+
+    def _table(self, rows: pa.Table, vectors_VND: np.ndarray, seen_VN: np.ndarray, table_schema: pa.Schema) -> pa.Table:
+        """One row a view, record after record: an order that does not depend on how the records came in blocks."""
+        record_R, view_R = np.nonzero(seen_VN.T)
+        columns = {name: rows[name].take(pa.array(record_R)) for name in ("key", "source", "split", "row_digest")}
+        columns["view"] = pa.array(self.views, pa.string()).take(pa.array(view_R))
+        columns["fingerprint"] = pa.array([self.model.fingerprint] * len(record_R), pa.string())
+        columns["vector"] = lists_of(vectors_VND[view_R, record_R].astype(self.dtype, copy=False))
+        return pa.table({name: columns[name] for name in table_schema.names})
+
+
+def vectors_address(
+    records: str, dropped: Sequence[str], fingerprint: str, views: Sequence[str], dtype: schema.VectorDtype
+) -> str:
+    """Address of the vectors that a model makes of a records shard without the dropped rows."""
+    return digest.address("vectors", ENCODE_FORMAT, records, list(dropped), fingerprint, list(views), dtype)
 
 
 def featurise(
-    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], variants: Sequence[ShardRef] = ()
+    workspace: Workspace,
+    engine: Engine,
+    prepared: Sequence[Prepared],
+    variants: Sequence[ShardRef] = (),
+    *,
+    timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
     """Features shards of all records shards, by split, and of variants to train on, by `augmented/<address>`.
 
-    Those that stand in the cache are not made again.
+    Those that stand in the cache are not made again. Where the time goes is added to `timings`.
     """
     config = workspace.project.model
     fingerprint = load_encoders(config).fingerprint
@@ -124,7 +164,7 @@ def featurise(
         for ref in variants
     ]
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, config=config)
-    return _by_split(workspace, engine, FEATURES, items, factory)
+    return _by_split(workspace, engine, FEATURES, items, factory, timings)
 
 
 def encode(
@@ -134,20 +174,23 @@ def encode(
     dropped: Mapping[str, Sequence[str]],
     features: Mapping[str, ShardRef],
     model: TrainedModel,
+    *,
+    timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
     """Vectors shards of all records shards, by split. Cached features are used where `features` has them."""
-    views = tuple(workspace.project.index.views)
+    index = workspace.project.index
+    views, dtype = tuple(index.views), index.vector_dtype
     items = []
     for item in prepared:
         gone = tuple(dropped.get(item.split, ()))
-        address = digest.address("vectors", ENCODE_FORMAT, item.address, list(gone), model.fingerprint, list(views))
+        address = vectors_address(item.address, gone, model.fingerprint, views, dtype)
         items.append(
             EncodeItem(
                 address=address, split=item.split, records=item.records, features=features.get(item.split), dropped=gone
             )
         )
-    factory = _Factory(storage=workspace.storage, lake=workspace.lake, model=model, views=views)
-    return _by_split(workspace, engine, "vectors", items, factory)
+    factory = _Factory(storage=workspace.storage, lake=workspace.lake, model=model, views=views, dtype=dtype)
+    return _by_split(workspace, engine, "vectors", items, factory, timings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,17 +202,24 @@ class _Factory:
     config: ModelConfig | None = None
     model: TrainedModel | None = None
     views: tuple[str, ...] = ()
+    dtype: schema.VectorDtype = "float32"
 
-    def __call__(self) -> Callable[[EncodeItem], ShardRef]:
+    def __call__(self) -> Callable[[EncodeItem], Timed]:
         if self.model is None:
             assert self.config is not None
             return FeatureActor(self.storage, self.lake, load_encoders(self.config))
         loaded = load_model(self.storage, self.storage.join(self.lake, self.model.path), self.model.fingerprint)
-        return VectorActor(self.storage, self.lake, loaded, self.views)
+        return VectorActor(self.storage, self.lake, loaded, self.views, self.dtype)
 
 
 def _by_split(
-    workspace: Workspace, engine: Engine, table: str, items: Sequence[EncodeItem], factory: _Factory
+    workspace: Workspace,
+    engine: Engine,
+    table: str,
+    items: Sequence[EncodeItem],
+    factory: _Factory,
+    timings: Timings | None,
 ) -> dict[str, ShardRef]:
-    made = make_missing(workspace, engine, table, items, factory, "shards could not be encoded")
+    otherwise = "shards could not be encoded"
+    made = make_missing(workspace, engine, table, items, factory, otherwise, timings=timings, accelerator=True)
     return {item.split: made[item.address] for item in items}

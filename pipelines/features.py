@@ -1,26 +1,25 @@
 """features: what frozen encoders make of every record, once, cached in the lake under the encoders' fingerprint.
 
-The next rows are decoded while the present ones run through the encoders; batches are planned from the shard alone.
+Blocks of rows are planned from the shard alone, and decoded ahead of the encoders (pipelines/ahead.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import AUDIO_RATE_HZ, Modality
+from encoders.base import Modality
 from encoders.views import MODALITIES, Features
 from infra import digest
 from infra.lake.shard import ShardRef, iter_shard
 from infra.lake.storage import Storage
-from transforms.record import batch_of
+from pipelines.ahead import BLOCKS, Blocks, decoded_blocks, every_row
+from pipelines.timings import Stopwatch
 
 FEATURES = "_features"  # a cache in the lake, not a table
 FEATURES_FORMAT = 1
-ROWS = 64  # rows decoded ahead
 LABELS = ("key", "source", "split", "group", "subset", "row_digest", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 FEATURES_SCHEMA = pa.schema(
@@ -41,18 +40,28 @@ def featurised(
     records: ShardRef,
     encoders: Callable[..., Features],
     *,
-    keep: Callable[[pa.Table], np.ndarray] = lambda rows: np.ones(rows.num_rows, dtype=bool),
+    keep: Callable[[pa.Table], np.ndarray] = every_row,
+    watch: Stopwatch | None = None,
+    blocks: Blocks = BLOCKS,
 ) -> Iterator[tuple[pa.Table, Features]]:
-    """Rows of a records shard that `keep` marks, with their features; the next are decoded in a thread meanwhile."""
-    whole = (pa.Table.from_batches([part]) for part in iter_shard(storage, lake, records, batch_rows=ROWS))
-    parts = (part.filter(pa.array(keep(part))) for part in whole)
-    batches = ((part, batch_of(part, AUDIO_RATE_HZ)) for part in parts)
-    with ThreadPoolExecutor(1) as ahead:
-        pending = ahead.submit(next, batches, None)
-        while (ready := pending.result()) is not None:
-            pending = ahead.submit(next, batches, None)
-            rows, batch = ready
-            yield rows, encoders(batch)
+    """Rows (columns `LABELS`) of a records shard that `keep` marks, with their features, in the shard's order.
+
+    The next block is read and decoded while the present one runs through the encoders.
+
+    Args:
+        storage: of the lake.
+        lake: URI of the lake.
+        records: shard of the tables `records` or `augmented`.
+        encoders: makes features of a batch.
+        keep: which rows of a part are wanted, bool (N,).
+        watch: where the seconds are added up.
+        blocks: how the shard is cut.
+    """
+    watch = watch or Stopwatch()
+    for rows, batch in decoded_blocks(storage, lake, records, LABELS, keep=keep, watch=watch, blocks=blocks):
+        with watch("forward"):
+            features = encoders(batch)
+        yield rows, features
 
 
 def features_table(rows: pa.Table, features: Features) -> pa.Table:
@@ -84,12 +93,13 @@ def read_features(
 
 
 def lists_of(values_ND: np.ndarray, present_N: np.ndarray | None = None) -> pa.Array:
-    """A matrix as an Arrow list column without copying it; rows that are not present become null."""
+    """A matrix (float32 or float16) as an Arrow list column, not copied; rows that are not present become null."""
     rows, dimension = values_ND.shape
+    kind = pa.list_(pa.field("element", pa.from_numpy_dtype(values_ND.dtype), nullable=False))
     if present_N is None or present_N.all():
         offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * dimension)
-        return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values_ND).ravel()), type=_VECTOR)
+        return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values_ND).ravel()), type=kind)
     lengths = np.where(present_N, dimension, 0)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     flat = pa.array(np.ascontiguousarray(values_ND[present_N]).ravel())
-    return pa.ListArray.from_arrays(offsets, flat, type=_VECTOR, mask=pa.array(~present_N))
+    return pa.ListArray.from_arrays(offsets, flat, type=kind, mask=pa.array(~present_N))

@@ -128,7 +128,7 @@ def _inputs(manifest: IndexManifest) -> list[str]:
 
 
 def _matrix(table: pa.Table, dimension: int) -> np.ndarray:
-    return np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, dimension)
+    return np.asarray(table["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(-1, dimension)
 
 
 def reject_counts(workspace: Workspace, version: int) -> Counter[str]:

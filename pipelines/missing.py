@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from infra import log
 from infra.engines.base import Done, Engine
 from infra.errors import partly_failed
 from infra.lake.shard import ShardRef, find_finished
+from pipelines.timings import Timed, Timings
 from pipelines.workspace import Workspace
 
 
@@ -32,10 +33,23 @@ def make_missing(
     engine: Engine,
     table: str,
     items: Sequence[W],
-    factory: Callable[[], Callable[[W], ShardRef]],
+    factory: Callable[[], Callable[[W], ShardRef | Timed]],
     otherwise: str,
+    *,
+    timings: Timings | None = None,
+    accelerator: bool = False,
 ) -> dict[str, ShardRef]:
     """Run actors over the items whose shards do not stand yet; all items' shards by address.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where the actors run.
+        table: of the shards.
+        items: the shards that should exist.
+        factory: makes an actor in its worker.
+        otherwise: what was not done where an actor fails.
+        timings: where the seconds of actors that tell them are added.
+        accelerator: whether an actor wants a GPU.
 
     Raises:
         PartialRun: some failed (`otherwise` says what was not done); what was finished is kept and a rerun resumes.
@@ -43,10 +57,15 @@ def make_missing(
     made = find_finished(workspace.storage, workspace.lake, table, {item.address for item in items})
     todo = [item for item in items if item.address not in made]
     reused, failures = len(items) - len(todo), list[tuple[str, str]]()
-    for outcome in engine.map_actors(factory, todo) if todo else ():
+    for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():
         if isinstance(outcome, Done):
-            made[outcome.result.address] = outcome.result
-            log.event("encoded", table=table, split=outcome.item.split, rows=outcome.result.rows)
+            timed = outcome.result if isinstance(outcome.result, Timed) else None
+            ref = timed.ref if timed else cast(ShardRef, outcome.result)
+            made[ref.address] = ref
+            seconds = timed.spent.rounded() if timed else {}
+            log.event("encoded", table=table, split=outcome.item.split, rows=ref.rows, **seconds)
+            if timed and timings is not None:
+                timings.add(table, timed)
         else:
             failures.append((outcome.item.split, outcome.detail))
     if failures:

@@ -49,6 +49,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     from pipelines.preparation import prepare_lake
     from pipelines.publish import Candidate, gate, publish, refuse_rolled_back
     from pipelines.splits import write_splits
+    from pipelines.timings import Timings
     from pipelines.train import live_model, train
 
     with open_engine(workspace.project.engine) as engine:
@@ -58,11 +59,11 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         variants = augment(workspace, engine, prepared, dropped)
         if variants or workspace.table("augmented").version() is not None:
             commit("augmented", variants, schema.AUGMENTED)
-        settings, disagreeing = workspace.project.agreement, list[Disagreement]()
+        settings, disagreeing, timings = workspace.project.agreement, list[Disagreement](), Timings()
         model = live_model(workspace, live)
         features: Mapping[str, ShardRef] = {}
         if model is None or settings.check != "off":
-            features = featurise(workspace, engine, prepared, variants)
+            features = featurise(workspace, engine, prepared, variants, timings=timings)
         if model is None and (settings.check == "off" or not settings.folds):
             model = train(workspace, engine, features, dropped)
         if settings.check != "off":
@@ -75,7 +76,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         dropped = with_rows(dropped, left_out)
         if model is None:  # judged by other models: this one never sees what was left out
             model = train(workspace, engine, features, dropped)
-        vectors = encode(workspace, engine, prepared, dropped, features, model)
+        vectors = encode(workspace, engine, prepared, dropped, features, model, timings=timings)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build(workspace, engine, vectors, model, live)
         write_splits(workspace, built.manifest, prepared)
@@ -112,6 +113,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "unchanged": False,
         "evaluation": verdict["evaluation"],
+        "timings": timings.summary(),
     }
 
 
@@ -136,6 +138,7 @@ def _unchanged(workspace: Workspace, live: dict[str, Any], seconds: float) -> di
         "fingerprint": live["fingerprint"],
         "unchanged": True,
         "evaluation": json.loads(live["verdict"])["evaluation"],
+        "timings": {},
     }
 
 

@@ -86,6 +86,18 @@ def _touched(result: dict[str, Any]) -> None:
     )
 
 
+def _timings(result: dict[str, dict[str, Any]]) -> None:
+    steps = ("read", "decode", "forward", "write", "waited", "wall")
+    table(
+        "Encoding, seconds over all workers (reading and decoding run beside the forward pass)",
+        {"table": "left", "shards": "right", "rows": "right"} | dict.fromkeys(steps, "right"),
+        [
+            [name.strip("_"), found["shards"], found["rows"], *(f"{found[f'{step}_s']:.1f}" for step in steps)]
+            for name, found in result.items()
+        ],
+    )
+
+
 def reindex(result: dict[str, Any]) -> None:
     """What a reindex did."""
     if result["unchanged"]:
@@ -93,6 +105,8 @@ def reindex(result: dict[str, Any]) -> None:
         return
     _balance(result)
     _touched(result)
+    if result["timings"]:
+        _timings(result["timings"])
     if result["evaluation"]:
         evaluation(result["evaluation"])
     live = f"[green]Published[/] {result['publication']}" if result["publication"] else "Candidate built, not published"
@@ -105,12 +119,39 @@ def evaluation(result: dict[str, Any]) -> None:
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
     title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
     table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
-    mixed = result["mixed"]
-    forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
-    console.print(
-        f"Mixed gallery: recall@{result['k']} {_cell(mixed['recall_at_10'])}, NDCG@{result['k']}"
-        f" {_cell(mixed['ndcg_at_10'])}; retention: {forms}"
+    k, mixed = result["k"], result["mixed"]
+    measures = (
+        (f"recall_at_{k}", f"recall@{k}"),
+        (f"ndcg_at_{k}", "NDCG"),
+        (f"mrr_at_{k}", "MRR"),
+        (f"map_at_{k}", "mAP"),
     )
+    told = [f"{label} {_cell(mixed.get(name))}{_ends(mixed, name)}" for name, label in measures]
+    forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
+    console.print(escape(f"Mixed gallery: {', '.join(told)}; retention: {forms}"))
+    if "consistency" in result:
+        _consistency(result["consistency"], k)
+
+
+def _ends(measured: dict[str, Any], name: str) -> str:
+    ends = measured.get("intervals", {}).get(name)
+    return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+
+
+def _consistency(told: dict[str, Any], k: int) -> None:
+    columns = dict.fromkeys(("true pairs", "shuffled", "told apart", "gap", "alignment"), "right")
+    rows = [
+        [pair, found["true"]["p50"], found["shuffled"]["p50"], found["auc"], told["gap"][pair], told["alignment"][pair]]
+        for pair, found in told["similarity"].items()
+    ]
+    table("Agreement of two modalities: median cosine, probability of telling pairs from shuffled ones",
+          {"pair": "left"} | columns, rows)  # fmt: skip
+    hubs = "  ".join(
+        f"{direction.replace('_to_', '→')} {found['skewness']:.2f}"
+        for direction, found in told["hubness"].items()
+        if found["skewness"] is not None
+    )
+    console.print(f"Hubness (skewness of how often an item is in the first {k}): {hubs or '–'}")
 
 
 def hits(result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ VERBS = {
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",
     "rows_duplicate", "rows_disagreeing", "disagreements", "rows_without_view", "shards_made", "shards_reused",
-    "touched", "unchanged", "evaluation", "seconds",
+    "touched", "unchanged", "evaluation", "timings", "seconds",
 }  # fmt: skip
 VIEWS = {"text", "image", "audio", "fused"}
 

@@ -1,0 +1,94 @@
+"""Where the time of encoding goes. Beside the shards, never in them: what a clock says is no function of the inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from threading import Lock
+from typing import Any, Literal
+
+from infra.lake.shard import ShardRef
+
+Step = Literal["read", "decode", "forward", "write"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Seconds of each step, and of the whole by the clock; less than their sum, as reading and decoding run ahead.
+
+    Attributes:
+        read_s: reading rows from the lake, in a thread of its own.
+        decode_s: decoding media, the sum over the decoding threads.
+        forward_s: the encoders, their preprocessing included, and the fusion.
+        write_s: making tables and writing the shard.
+        waited_s: how long the forward pass stood still for rows that were not decoded yet.
+        wall_s: from the first row to the finished shard.
+    """
+
+    read_s: float = 0.0
+    decode_s: float = 0.0
+    forward_s: float = 0.0
+    write_s: float = 0.0
+    waited_s: float = 0.0
+    wall_s: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        names = (field.name for field in fields(self))
+        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    def rounded(self) -> dict[str, float]:
+        """By name, to the millisecond."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+class Stopwatch:
+    """Adds up the seconds of each step, over the threads that take part."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._spent = Spent()
+        self._started_s = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, step: Step | Literal["waited"]) -> Iterator[None]:
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = Spent(**{f"{step}_s": time.perf_counter() - started_s})
+            with self._lock:
+                self._spent += seconds
+
+    def spent(self) -> Spent:
+        """What was added up until now."""
+        with self._lock:
+            return self._spent + Spent(wall_s=time.perf_counter() - self._started_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A finished shard, and where the time of making it went."""
+
+    ref: ShardRef
+    spent: Spent
+
+
+@dataclass(slots=True)
+class Timings:
+    """Sums over the shards that one run made, by table."""
+
+    by_table: dict[str, tuple[int, int, Spent]] = field(default_factory=dict)  # shards, rows, seconds
+
+    def add(self, table: str, made: Timed) -> None:
+        """Count one more shard."""
+        shards, rows, spent = self.by_table.get(table, (0, 0, Spent()))
+        self.by_table[table] = (shards + 1, rows + made.ref.rows, spent + made.spent)
+
+    def summary(self) -> Mapping[str, Mapping[str, Any]]:
+        """JSON-ready: for each table that shards were made of, `shards`, `rows` and the fields of `Spent`."""
+        return {
+            table: {"shards": shards, "rows": rows, **spent.rounded()}
+            for table, (shards, rows, spent) in sorted(self.by_table.items())
+        }

@@ -1,0 +1,243 @@
+"""Encoding: the same bytes however a shard is cut, decoding ahead in bounded memory, and where the time went."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from encoders.frozen import load_encoders
+from encoders.views import MODALITIES, Features
+from index_builders.exact import exact_hits
+from index_builders.vectors import unsound, vector_matrix
+from infra.config import EncoderConfig, ModelConfig
+from infra.errors import StorageError
+from infra.lake.shard import ShardWriter, iter_shard, read_shard
+from pipelines import ahead, encode
+from pipelines.ahead import BLOCKS, Blocks
+from pipelines.encode import EncodeItem, FeatureActor, VectorActor
+from pipelines.features import featurised
+from pipelines.timings import Spent, Stopwatch, Timed, Timings
+from tests import built_models
+from tests.pipelines.planted_shard import fusion_model, records_shard
+
+ROWS = 100
+SMALL = ModelConfig(dimension=32, hidden=32)
+CUTS = [
+    Blocks(rows=1_000, first_rows=1_000, part_rows=1_000, threads=1),
+    Blocks(rows=32, first_rows=5, part_rows=3, threads=3),
+    Blocks(rows=1_000, first_rows=1_000, bytes=100_000, part_rows=7),
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> ModelConfig:
+    """A project's encoders: a BERT, a ViT and a wav2vec 2.0 in strict numerics, each of two layers."""
+    folder = tmp_path_factory.mktemp("models")
+    return ModelConfig(
+        text=EncoderConfig(kind="huggingface", path=str(built_models.bert(folder / "bert"))),
+        image=EncoderConfig(kind="huggingface", path=str(built_models.vit(folder / "vit"))),
+        audio=EncoderConfig(kind="huggingface", path=str(built_models.wav2vec2(folder / "wav2vec2"))),
+        dimension=32,
+        hidden=32,
+    )
+
+
+@pytest.fixture
+def lake(tmp_path) -> str:
+    return str(tmp_path / "lake")
+
+
+def address(number: int) -> str:
+    return f"{number:032x}"
+
+
+def test_features_have_the_same_bits_however_a_shard_is_cut_into_blocks(storage, lake, built):
+    records = records_shard(storage, lake, 45)
+    encoders = load_encoders(built)
+
+    def features(blocks: Blocks) -> tuple[list[str], Features]:
+        found = list(featurised(storage, lake, records, encoders.featurise, blocks=blocks))
+        return [key for rows, _ in found for key in rows["key"].to_pylist()], Features.concat([f for _, f in found])
+
+    keys, whole = features(BLOCKS)
+    assert keys == [f"row-{i:04d}" for i in range(45)]
+    for cut in CUTS:
+        again, other = features(cut)
+        assert again == keys
+        assert np.array_equal(other.present, whole.present)
+        assert np.array_equal(other.offsets, whole.offsets)
+        assert np.array_equal(other.captions, whole.captions)
+        for m, name in enumerate(MODALITIES):
+            assert whole.present[:, m].any()
+            assert not whole.present[:, m].all()
+            assert np.array_equal(other.values[name][other.present[:, m]], whole.values[name][whole.present[:, m]])
+
+
+def test_shards_have_the_same_bytes_however_they_are_cut_and_with_or_without_the_cache(storage, lake):
+    records = records_shard(storage, lake, 45)
+    model = fusion_model(SMALL)
+    vectors = VectorActor(storage, lake, model, ("fused", "image", "text"), "float16")
+    item = EncodeItem(address=address(1), split="planted/0", records=records)
+    features = FeatureActor(storage, lake, model.encoders)(replace(item, address=address(2))).ref
+    first = vectors(item).ref
+    assert first.rows > 2 * 45
+    assert vectors(replace(item, features=features)).ref.sha256 == first.sha256
+    for cut in CUTS:
+        assert replace(vectors, blocks=cut)(item).ref.sha256 == first.sha256
+        again = FeatureActor(storage, lake, model.encoders, blocks=cut)
+        assert again(replace(item, address=address(2))).ref == features
+
+
+def test_of_a_record_every_view_it_has_stands_there_once_and_dropped_ones_not_at_all(storage, lake):
+    records = records_shard(storage, lake, 40)
+    digests = read_shard(storage, lake, records, ["row_digest"])["row_digest"].to_pylist()
+    model = fusion_model(SMALL)
+    item = EncodeItem(address=address(1), split="planted/0", records=records, dropped=(digests[3], digests[8]))
+    ref = VectorActor(storage, lake, model, ("image", "audio"))(item).ref
+    table = read_shard(storage, lake, ref)
+    wanted = [
+        (f"row-{i:04d}", view)
+        for i in range(40)
+        for view, absent in (("image", i % 5 == 4), ("audio", i % 4 == 3))
+        if not absent and i not in (3, 8)
+    ]
+    assert list(zip(table["key"].to_pylist(), table["view"].to_pylist(), strict=True)) == wanted
+    assert ref.counts == {"records": 38, "without_view": 2}  # rows 19 and 39 have neither picture nor sound
+
+
+def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
+    records = records_shard(storage, lake, ROWS)
+    model = fusion_model(ModelConfig(dimension=256, hidden=32))
+    item = EncodeItem(address=address(1), split="planted/0", records=records)
+    refs = {
+        dtype: VectorActor(storage, lake, model, ("fused",), dtype)(replace(item, address=address(number))).ref
+        for number, dtype in enumerate(("float32", "float16"))
+    }
+    tables = {dtype: read_shard(storage, lake, ref) for dtype, ref in refs.items()}
+    assert tables["float16"].schema.field("vector").type.value_type == pa.float16()
+    assert refs["float16"].bytes < 0.55 * refs["float32"].bytes
+    matrix = {
+        dtype: vector_matrix(table, dimension=256, fingerprint=model.fingerprint) for dtype, table in tables.items()
+    }
+    assert matrix["float16"].dtype == np.float32
+    assert np.abs(matrix["float16"] - matrix["float32"]).max() < 2**-11
+    assert not unsound(matrix["float16"]).any()
+    found = [
+        exact_hits(matrix["float32"], [table], 10, dimension=256, fingerprint=model.fingerprint)
+        for table in tables.values()
+    ]
+    same = [len(set(a) & set(b)) for a, b in zip(found[0].keys, found[1].keys, strict=True)]
+    assert np.mean(same) > 9.9
+    for bad in (np.nan, 0.0, np.inf):
+        spoilt = matrix["float16"].astype(np.float16)
+        spoilt[7] = bad
+        assert np.flatnonzero(unsound(spoilt)).tolist() == [7]
+
+
+def test_decoding_runs_ahead_by_a_block_and_a_few_parts_at_most(storage, lake):
+    records = records_shard(storage, lake, 120, side=8, seconds=0.05)
+    cut = Blocks(rows=20, first_rows=10, part_rows=5, threads=2)
+    seen = 0
+
+    def keep(rows: pa.Table) -> np.ndarray:
+        nonlocal seen
+        seen += rows.num_rows
+        return np.ones(rows.num_rows, dtype=bool)
+
+    taken = 0
+    for rows, _ in featurised(storage, lake, records, load_encoders(SMALL).featurise, keep=keep, blocks=cut):
+        taken += rows.num_rows
+        in_parts = (2 * cut.threads + 1) * cut.part_rows
+        assert seen <= taken + cut.rows + in_parts
+    assert taken == seen == 120
+
+
+def test_a_block_is_no_larger_than_its_bytes_allow(storage, lake):
+    records = records_shard(storage, lake, 40, side=100)
+    cut = Blocks(rows=1_000, first_rows=1_000, bytes=200_000, part_rows=1)
+    blocks = list(
+        ahead.decoded_blocks(storage, lake, records, ["key"], keep=ahead.every_row, watch=Stopwatch(), blocks=cut)
+    )
+    assert sum(rows.num_rows for rows, _ in blocks) == 40
+    one = max(
+        (image.nbytes if image is not None else 0) + (wave.samples.nbytes if wave is not None else 0)
+        for _, batch in blocks
+        for image, wave in zip(batch.images, batch.waves, strict=True)
+    )
+    for _, batch in blocks:
+        assert sum(image.nbytes for image in batch.images if image is not None) < cut.bytes + one
+
+
+def test_only_the_columns_that_encoders_need_are_read(storage, lake, monkeypatch):
+    records = records_shard(storage, lake, 10)
+    asked: list[set[str]] = []
+
+    def noting(*arguments, **options):
+        asked.append(set(arguments[3]))
+        return iter_shard(*arguments, **options)
+
+    monkeypatch.setattr(ahead, "iter_shard", noting)
+    list(featurised(storage, lake, records, load_encoders(SMALL).featurise))
+    assert len(asked) == 1
+    assert asked[0].isdisjoint({"scores", "labels", "changes", "segments", "meta", "content_digest"})
+
+
+def test_a_medium_that_cannot_be_decoded_is_named(storage, lake):
+    good = read_shard(storage, lake, records_shard(storage, lake, 30))
+    images = good["image"].to_pylist()
+    images[11] = b"no picture"
+    at = good.schema.get_field_index("image")
+    spoilt = good.set_column(at, good.schema.field(at), pa.array(images, pa.binary()))
+    with ShardWriter(storage, lake, "records", address(5), spoilt.schema) as writer:
+        writer.write(spoilt)
+        ref = writer.finish({"rows": 30})
+    with pytest.raises(StorageError, match="row-0011"):
+        list(featurised(storage, lake, ref, load_encoders(SMALL).featurise))
+
+
+def test_a_consumer_that_stops_early_leaves_no_thread_waiting(storage, lake):
+    records = records_shard(storage, lake, 60, side=8, seconds=0.05)
+    found = featurised(
+        storage, lake, records, load_encoders(SMALL).featurise, blocks=Blocks(rows=8, first_rows=8, part_rows=2)
+    )
+    next(found)
+    with ThreadPoolExecutor(1) as closer:
+        closer.submit(found.close).result(timeout=60)
+
+
+def test_the_seconds_of_every_step_are_told_beside_the_shard(storage, lake):
+    records = records_shard(storage, lake, 40)
+    model = fusion_model(SMALL)
+    item = EncodeItem(address=address(1), split="planted/0", records=records)
+    timings = Timings()
+    for actor, table in ((FeatureActor(storage, lake, model.encoders), "_features"),
+                         (VectorActor(storage, lake, model, ("fused",)), "vectors")):  # fmt: skip
+        made = actor(item)
+        assert min(made.spent.read_s, made.spent.decode_s, made.spent.forward_s, made.spent.write_s) > 0
+        assert made.spent.forward_s + made.spent.write_s + made.spent.waited_s <= made.spent.wall_s
+        timings.add(table, made)
+    summary = timings.summary()
+    assert set(summary) == {"_features", "vectors"}
+    assert summary["vectors"]["shards"] == 1
+    assert summary["vectors"]["rows"] == 40
+
+
+def test_timings_add_up_over_shards(storage, lake):
+    ref = records_shard(storage, lake, 4)
+    timings = Timings()
+    for seconds in (1.0, 2.5):
+        timings.add("vectors", Timed(ref, Spent(decode_s=seconds, wall_s=2 * seconds)))
+    assert timings.summary()["vectors"] == {
+        "shards": 2, "rows": 8, "read_s": 0.0, "decode_s": 3.5, "forward_s": 0.0, "write_s": 0.0, "waited_s": 0.0,
+        "wall_s": 7.0,
+    }  # fmt: skip
+
+
+def test_precision_of_stored_vectors_is_part_of_their_address():
+    assert encode.vectors_address("r", (), "space", ("fused",), "float32") != encode.vectors_address(
+        "r", (), "space", ("fused",), "float16"
+    )
