@@ -4,7 +4,8 @@ Texts lie nearer to texts than to pictures, so one list by cosine puts wrong tex
 score of a cosine is -log10 of the share of wrong items that reach it, for the query's modality and the item's view: 2
 means one wrong item in a hundred, whatever the pair. The far tail of wrong cosines is taken as exponential beyond its
 95 % quantile (peaks over threshold: Pickands 1975, https://doi.org/10.1214/aos/1176343003), so a calibration is a line,
-two numbers a pair, and scores of several parts of a query add up to one inner product a view.
+two numbers a pair, and scores of several parts of a query add up to one inner product a view. High scores are
+extrapolated: a tail lighter than that makes wrong items rarer than the score says.
 
 It is fitted on pairs of different held-out records and needs no true pairs: pictures asked by a picture have none.
 Shape letters: N records, D dimension, P pairs.

@@ -213,12 +213,13 @@ class FaissSearcher:
         width = k * len(self.views) if collapse and view is None else k
         parts = [Hits.none(len(queries))]
         for index, labels in self._shards:
-            params = faiss.SearchParameters() if self.nprobe is None else faiss.SearchParametersIVF()
+            params: Any = faiss.SearchParameters() if self.nprobe is None else faiss.SearchParametersIVF()
             if self.nprobe is not None:
                 params.nprobe = nprobe or self.nprobe
             if view is not None:
                 wanted = pc.equal(labels.column("view"), view).to_numpy(zero_copy_only=False)
-                params.sel = faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little"))
+                bits = np.packbits(wanted, bitorder="little")
+                params.sel = faiss.IDSelectorBitmap(bits)  # type: ignore[arg-type, call-arg] # its stubs are of C
             scores_NK, rows_NK = index.search(queries, min(width, labels.num_rows), params=params)
             parts.append(Hits.of(labels, rows_NK, scores_NK))
         merged = Hits.merge(parts, width)

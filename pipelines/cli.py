@@ -174,6 +174,9 @@ def search(
     image: Annotated[Path | None, typer.Option(help="Picture file to search by.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Sound file to search by.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
+    levers: Annotated[
+        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota; query.levers by default.")
+    ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
@@ -185,7 +188,8 @@ def search(
     """Search the published index by text, picture, sound, or any combination."""
     from pipelines.search import search as job
 
-    hits = job(_open(project, set_, as_json, engine), text=text, image=image, audio=audio, k=k, model=model)
+    changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
+    hits = job(_open(project, changes, as_json, engine), text=text, image=image, audio=audio, k=k, model=model)
     _print(hits, as_json, show.hits)
 
 

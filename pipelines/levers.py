@@ -11,6 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from encoders.calibration import Line
 from index_builders.base import Hits
 
 FUSION_DEPTH = 100  # hits of each list that rank fusion looks at, at least: further ranks add next to nothing
@@ -57,6 +60,41 @@ def listed(hits: Hits, query: int = 0) -> list[Hit]:
 def rescored(hits: Sequence[Hit], scale: float, offset: float) -> list[Hit]:
     """The same hits scored by `scale` * cosine + `offset`."""
     return [hit.scored(scale * hit.cosine + offset) for hit in hits]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What one view is asked by: a record's score is `scale` * cosine to `vector_1D` + `offset`."""
+
+    vector_1D: np.ndarray
+    scale: float
+    offset: float
+
+
+def score_fusion(parts: Mapping[str, np.ndarray], lines: Mapping[str, Line], weights: Mapping[str, float]) -> Probe:
+    """Several parts of a query as one: the weighted sum of their calibrated scores, exact for every record of a view.
+
+    A calibrated score is a line over the cosine, so the sum of several is the inner product with one vector.
+
+    Args:
+        parts: each part's vector, float32 (1, D), L2-normalised.
+        lines: each part's calibration for the view that is asked.
+        weights: by part, positive; 1 where there is none.
+
+    Raises:
+        ValueError: there are no parts, or they cancel out.
+    """
+    _demand(bool(parts), "there is no part to ask by")
+    shares = {name: weights.get(name, 1.0) for name in parts}
+    pulls = [shares[name] * lines[name].scale * parts[name].astype(np.float64) for name in sorted(parts)]
+    pull_1D = np.sum(pulls, axis=0)
+    scale = float(np.linalg.norm(pull_1D))
+    _demand(scale > 1e-9, f"the parts of the query ({', '.join(parts)}) cancel out")
+    return Probe(
+        vector_1D=(pull_1D / scale).astype(np.float32),
+        scale=scale,
+        offset=math.fsum(shares[name] * lines[name].offset for name in parts),
+    )
 
 
 def by_score(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:

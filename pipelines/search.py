@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.base import AUDIO_RATE_HZ
 from encoders.model import FusionModel
+from encoders.views import MODALITIES
 from index_builders.faiss_sharded import FaissSearcher, open_searcher
 from index_builders.manifest import read_manifest
-from infra.config import PrepareConfig
+from infra.config import PrepareConfig, QueryConfig
 from infra.errors import ConfigError
 from infra.lake.shard import read_shard
+from pipelines.levers import FUSION_DEPTH, Hit, by_quota, by_score, listed, rank_fusion, rescored, score_fusion
 from pipelines.splits import read_splits
 from pipelines.train import load_model
 from pipelines.workspace import Workspace
@@ -63,23 +66,85 @@ def open_live(workspace: Workspace, model: Path | None = None) -> LiveIndex:
 def search(
     workspace: Workspace, *, text: str | None, image: Path | None, audio: Path | None, k: int, model: Path | None = None
 ) -> dict[str, Any]:
-    """Find the k records nearest to a query; several parts are fused into one query.
+    """Find the k records nearest to a query of one part or several, by the levers of the project's section `query`.
 
     Returns:
-        JSON-ready: `publication`, `fingerprint` and `hits`, each with `key`, `score`, `view`, `source`, `text`.
+        JSON-ready: `publication`, `fingerprint`, `levers` and `hits`, each with `key`, `score` (cosine), `view`,
+        `source`, `text`, and with some levers what it was ranked by: `calibrated`, or `rank_score`.
 
     Raises:
-        ConfigError: there is no query, or a part of it cannot be read.
+        ConfigError: there is no query, a part of it cannot be read, or the levers do not fit the index.
     """
     if text is None and image is None and audio is None:
         raise ConfigError("A query needs --text, --image or --audio (or several of them).")
     query = read_query(workspace.project.prepare, text, _bytes(image), _bytes(audio))
-    index = open_live(workspace, model)
-    vectors, _ = index.model.encode(query, "fused")
-    hits = index.searcher.search(vectors, k).rows(0)
-    for hit, words in zip(hits, record_texts(workspace, index, [hit["key"] for hit in hits]), strict=True):
-        hit["text"] = words
-    return {"publication": index.publication, "fingerprint": index.model.fingerprint, "hits": hits}
+    index, levers = open_live(workspace, model), workspace.project.query.levers
+    found = nearest(index, query, workspace.project.query, k)
+    texts = record_texts(workspace, index, [hit.key for hit in found])
+    hits = [_told(hit, levers) | {"text": words} for hit, words in zip(found, texts, strict=True)]
+    return {"publication": index.publication, "fingerprint": index.model.fingerprint, "levers": levers, "hits": hits}
+
+
+def nearest(index: LiveIndex, query: Batch, config: QueryConfig, k: int) -> list[Hit]:
+    """The k records that a query of one row finds under the levers, each once, in the view that ranked it best.
+
+    Raises:
+        ConfigError: a quota is of a view that is not indexed, or the model has no calibration of a pair that is asked.
+    """
+    searcher, features = index.searcher, index.model.featurise(query)
+    if config.levers in ("plain", "quota"):
+        vector_1D, _ = index.model.embed(features, "fused")
+        if config.levers == "plain":
+            return listed(searcher.search(vector_1D, k))
+        shares = _shares(config.quotas, searcher.views)
+        return by_quota({view: listed(searcher.search(vector_1D, k, view=view)) for view in searcher.views}, k, shares)
+    present = [name for m, name in enumerate(MODALITIES) if features.present[0, m]]
+    parts: dict[str, np.ndarray] = {name: index.model.embed(features, name)[0] for name in present}
+    if config.levers == "calibrated":
+        return by_score(_calibrated(index, parts, config.weights, k), k)
+    depth = max(k, FUSION_DEPTH)
+    asked = [(name, view) for name in parts for view in searcher.views]
+    return rank_fusion(
+        [listed(searcher.search(parts[name], depth, view=view)) for name, view in asked],
+        k,
+        constant=config.rank_constant,
+        weights=[config.weights.get(name, 1.0) for name, _ in asked],
+    )
+
+
+def _shares(quotas: Mapping[str, float], views: Sequence[str]) -> Mapping[str, float]:
+    if missing := sorted(set(quotas) - set(views)):
+        raise ConfigError(
+            f"query.quotas gives a share to {missing[0]!r}, but the live index holds only {', '.join(views)}.\n"
+            "Take it out of query.quotas, or index that view: index.views, then `trichord reindex`."
+        )
+    return quotas or dict.fromkeys(views, 1 / len(views))
+
+
+def _calibrated(
+    index: LiveIndex, parts: Mapping[str, np.ndarray], weights: Mapping[str, float], k: int
+) -> list[list[Hit]]:
+    lines = {} if index.model.calibration is None else index.model.calibration.lines
+    lists = []
+    for view in index.searcher.views:
+        if unknown := [name for name in parts if (name, view) not in lines]:
+            if index.searcher.search(parts[unknown[0]], 1, view=view).keys[0, 0] is None:
+                continue  # no record has this view, so none was held out either
+            raise ConfigError(
+                f"The live model has no calibration of {unknown[0]} queries against the view {view!r}: too few records "
+                "of both were held out from training.\nChoose other levers (query.levers), or hold out more "
+                "(train.held_out, train.held_out_subsets) and run `trichord reindex`."
+            )
+        probe = score_fusion(parts, {name: lines[name, view] for name in parts}, weights)
+        hits = listed(index.searcher.search(probe.vector_1D, k, view=view))
+        lists.append(rescored(hits, probe.scale, probe.offset))
+    return lists
+
+
+def _told(hit: Hit, levers: str) -> dict[str, Any]:
+    told = {"key": hit.key, "score": round(hit.cosine, 6), "view": hit.view, "source": hit.source}
+    ranked_by = {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(levers)
+    return told | ({ranked_by: round(hit.score, 6)} if ranked_by else {})
 
 
 def read_query(config: PrepareConfig, text: str | None, image: bytes | None, audio: bytes | None) -> Batch:

@@ -1,21 +1,46 @@
-"""How a query is answered: levers on the query's side, reranking, and generation."""
+"""How the hits of a query become one list: levers on the query's side."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from infra.config.base import Strict
+from infra.config.base import Strict, View
+
+_PARTS = ("text", "image", "audio")
 
 
 class QueryConfig(Strict):
-    """How hits of several modalities become one list."""
+    """How hits of several views, and of several parts of a query, become one list (docs/evaluation.md compares them).
 
-    levers: Literal["none", "calibrated", "rank_fusion", "quota"] = Field(
-        "none",
-        description="none: by score; calibrated: by scores made comparable between pairs of modalities, fitted on "
-        "held-out pairs; rank_fusion: reciprocal ranks by modality; quota: so many of each modality.",
+    With plain and quota the model fuses the parts of a query into one vector; with calibrated and rank_fusion each part
+    asks by itself.
+    """
+
+    levers: Literal["plain", "calibrated", "rank_fusion", "quota"] = Field(
+        "plain",
+        description="plain: by cosine; calibrated: by scores made comparable between modalities, fitted on held-out "
+        "records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: so many of "
+        "each view.",
     )
-    quotas: dict[str, float] = Field({}, description="Share of the hits by modality, for example `image: 0.5`.")
+    quotas: dict[str, float] = Field(
+        {},
+        description="Share of the hits by view, for example `image: 0.5`; what they leave of 1 goes by score. Equal "
+        "shares of the index's views if empty.",
+    )
+    weights: dict[str, float] = Field(
+        {}, description="Weight of a part of the query where each asks by itself, for example `text: 2`; 1 if unset."
+    )
     rank_constant: int = Field(60, ge=1, description="k of reciprocal rank fusion.")
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name, given, known in (("quotas", self.quotas, get_args(View)), ("weights", self.weights, _PARTS)):
+            if unknown := sorted(set(given) - set(known)):
+                raise ValueError(f"{name} names {unknown[0]!r}, which is none of {', '.join(known)}")
+            if any(not value > 0 for value in given.values()):
+                raise ValueError(f"{name} must be above 0; leave out what is not wanted")
+        if sum(self.quotas.values()) > 1 + 1e-9:
+            raise ValueError(f"quotas are {sum(self.quotas.values()):g} in all, more than the whole")
+        return self

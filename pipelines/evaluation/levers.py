@@ -43,9 +43,10 @@ def evaluate_levers(held_out: HeldOut, calibration: Calibration | None, k: int, 
     report: dict[str, Any] = {"records": len(judged.keys)}
     drawn = draws(judged, seed)
     mixed = [part for query in MODALITIES if (part := _mixed(judged, query, k, drawn)) is not None]
-    singly = [part for query in MODALITIES if (part := _all_views(judged, query, k)) is not None]
+    singly = [alone for query in MODALITIES if (alone := _all_views(judged, query, k)) is not None]
+    asked = [*(part.asked for part in mixed), *(part.asked for part in singly)]
     for lever in LEVERS:
-        if lever == "calibrated" and not all(part.asked.covered(calibration) for part in (*mixed, *singly)):
+        if lever == "calibrated" and not all(part.covered(calibration) for part in asked):
             continue
         report[lever] = {
             "mixed": _mixed_report(mixed, lever, calibration, k),

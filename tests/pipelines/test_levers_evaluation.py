@@ -1,0 +1,115 @@
+"""What levers are worth is measured on records that no calibration saw, and equals the plain measures where it must."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from encoders.calibration import Calibration, Line
+from infra.digest import generator
+from pipelines.calibrate import calibrate, is_fitted_on, judges
+from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from pipelines.evaluation.levers import LEVERS, evaluate_levers
+from pipelines.evaluation.retrieval import evaluate
+from tests.pipelines.test_retrieval import held_out_of
+
+
+def gap(rows: int = 400, *, noise: float = 0.6) -> HeldOut:
+    """A space whose modalities agree, each off in a direction of its own: texts find texts, pictures are lost."""
+    random = generator("gap of levers")
+    content = random.normal(size=(rows, 24)) / np.sqrt(24)
+    offset = dict(zip(MODALITIES, 1.2 * np.eye(27)[24:], strict=True))
+
+    def embedded(form: str) -> np.ndarray:
+        seen = content + noise * random.normal(size=(rows, 24)) / np.sqrt(24)
+        vectors = np.pad(seen, ((0, 0), (0, 3))) + np.mean([offset[name] for name in form.split("+")], axis=0)
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    return HeldOut(
+        keys=tuple(f"k{row}" for row in range(rows)),
+        text_ids=np.arange(rows),
+        present=np.ones((rows, 3), bool),
+        queries={name: embedded(name) for name in MODALITIES},
+        other_caption=np.ones(rows, bool),
+        gallery={form: embedded(form) for form in FORMS},
+    )
+
+
+@pytest.fixture(scope="module")
+def space() -> HeldOut:
+    return gap()
+
+
+@pytest.fixture(scope="module")
+def report(space: HeldOut) -> dict:
+    return evaluate_levers(space, calibrate(space), 10, 0)
+
+
+def test_calibration_and_judgement_share_no_record(space):
+    judged = judges(space)
+    assert 0.4 < len(judged.keys) / len(space.keys) < 0.6
+    assert not any(is_fitted_on(key) for key in judged.keys)
+    rest = np.array([is_fitted_on(key) for key in space.keys])
+    other = dataclasses.replace(
+        space,
+        queries={name: np.where(rest[:, None], v, np.roll(v, 1, axis=1)) for name, v in space.queries.items()},
+        gallery={form: np.where(rest[:, None], v, np.roll(v, 1, axis=1)) for form, v in space.gallery.items()},
+    )
+    assert calibrate(other) == calibrate(space)
+
+
+def test_a_calibration_does_not_depend_on_the_order_of_the_records(space):
+    assert calibrate(space.take(generator("order").permutation(len(space.keys)))) == calibrate(space)
+
+
+def test_every_lever_is_measured_and_brings_back_what_a_gap_took(report):
+    assert json.loads(json.dumps(report)) == report
+    plain = report["plain"]["all_views"]
+    assert plain["by_query"]["text"]["recall_at_10"]["image"] < 0.1
+    assert plain["retention"]["image"] < 0.5
+    for lever in LEVERS[1:]:
+        levered = report[lever]["all_views"]
+        assert levered["by_query"]["text"]["recall_at_10"]["image"] > 0.25, lever
+        assert levered["retention"]["image"] > plain["retention"]["image"] + 0.2, lever
+        assert report[lever]["mixed"]["retention"]["image"] > report["plain"]["mixed"]["retention"]["image"]
+    assert report["calibrated"]["all_views"]["ndcg_at_10"] > plain["ndcg_at_10"]
+    assert report["calibrated"]["mixed"]["ndcg_at_10"] > report["plain"]["mixed"]["ndcg_at_10"]
+
+
+@pytest.mark.parametrize("case", [(0, 40, 30), (1, 90, 0), (2, 12, 9)])
+def test_the_plain_lever_measures_what_evaluate_measures(case):
+    seed, rows, captions = case
+    held_out = held_out_of(seed, rows, captions=captions)
+    plain, judged = evaluate_levers(held_out, None, 3, 5)["plain"], judges(held_out)
+    expected = evaluate(judged, 3, 5)
+    for name in ("recall_at_3", "ndcg_at_3", "retention", "retention_overall"):
+        assert plain["mixed"][name] == expected["mixed"][name]
+    for query, part in expected["all_views"].items():
+        told = {kind: value for kind, value in part["recall_at_3"].items() if value is not None} if part else None
+        assert plain["all_views"]["by_query"].get(query, {}).get("recall_at_3") == told
+
+
+def test_one_line_for_every_pair_changes_no_figure_and_no_calibration_leaves_the_lever_out(space):
+    same = Calibration(lines={(query, form): Line(scale=2.0, offset=-1.0) for query in MODALITIES for form in FORMS})
+    report = evaluate_levers(space, same, 10, 0)
+    assert report["calibrated"] == report["plain"]
+    some = Calibration(lines={key: line for key, line in same.lines.items() if key != ("text", "image")})
+    for calibration in (None, some):
+        assert set(evaluate_levers(space, calibration, 10, 0)) == {"records", *LEVERS} - {"calibrated"}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_next_to_no_records_give_no_calibration_and_no_figures(rows):
+    few = space_of(rows)
+    assert calibrate(few) is None
+    report = evaluate_levers(few, None, 10, 0)
+    assert report["records"] == len(judges(few).keys)
+    if not report["records"]:
+        assert report["plain"]["mixed"]["ndcg_at_10"] is report["plain"]["all_views"]["ndcg_at_10"] is None
+
+
+def space_of(rows: int) -> HeldOut:
+    return gap(8).take(np.arange(rows))
