@@ -48,7 +48,8 @@ class RagConfig(Strict):
         description="What a hit's score says. Vectors have unit length, so all three give one order; l2 is a distance.",
     )
     views: tuple[View, ...] = Field(
-        (), description="Only hits by these views of a record; every indexed view together if empty."
+        (),
+        description="Only hits by these views of a record, by cosine; all indexed views together by `query` if empty.",
     )
     candidates: int = Field(20, ge=1, le=1_000, description="Records retrieved, and reranked.")
     k: int = Field(5, ge=1, le=100, description="Of these, sources that reach the prompt at most.")

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from infra import digest, log
 from infra.errors import ConfigError
 from pipelines.rag.citations import citations
@@ -55,21 +53,10 @@ class Rag:
         """`rag.candidates` passages, nearest first.
 
         Raises:
-            ConfigError: the question cannot be read, or the publication has none of the views asked for.
+            ConfigError: the question cannot be read, or raised by `retrieve`.
         """
-        project = self.workspace.project
-        batch = read_query(project.prepare, question.text, question.image, question.audio)
-        query_1D: np.ndarray = self.index.model.encode(batch, "fused")[0]
-        config = project.rag
-        return retrieve(
-            self.workspace,
-            self.index,
-            query_1D,
-            k=config.candidates,
-            views=config.views,
-            metric=config.metric,
-            pictures=config.pictures,
-        )
+        batch = read_query(self.workspace.project.prepare, question.text, question.image, question.audio)
+        return retrieve(self.workspace, self.index, batch)
 
     def rank(self, question: Question, passages: list[Passage]) -> Reranked:
         """The passages in the reranker's order; as they are where there is none.

@@ -12,20 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_builders.base import Searcher
+from encoders.views import MODALITIES
 from infra.config import View
 from infra.errors import ConfigError
 from infra.lake.shard import read_shard
-from pipelines.search import LiveIndex
+from pipelines.levers import Hit, by_score, listed
+from pipelines.search import LiveIndex, nearest
 from pipelines.splits import read_splits
 from pipelines.workspace import Workspace
+from transforms.batch import Batch
 
 Metric = Literal["cosine", "l2", "inner_product"]
-_WIDER = 4  # how much further a search looks when too few of its hits are of the wanted views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,76 +70,44 @@ def metric_value(cosine: float, metric: Metric) -> float:
     return math.sqrt(max(0.0, 2 - 2 * cosine)) if metric == "l2" else cosine
 
 
-def nearest(searcher: Searcher, query_1D: np.ndarray, k: int, views: Sequence[View]) -> list[dict[str, Any]]:
-    """The k records nearest to one query, each in its best view of `views` (any view if empty), best first.
+def retrieve(workspace: Workspace, index: LiveIndex, query: Batch) -> list[Passage]:
+    """The passages nearest to a query of one row, best first, as the project's sections `rag` and `query` say.
 
-    Args:
-        searcher: an opened index.
-        query_1D: float32 (1, D), L2-normalised.
-        k: records wanted; fewer where there are not so many.
-        views: what a hit may be.
-
-    Returns:
-        `key`, `score` (cosine), `view`, `source` of each.
-    """
-    if not views:
-        return searcher.search(query_1D, k).rows()
-    width = k
-    while True:
-        width = min(width, searcher.rows)
-        hits = searcher.search(query_1D, max(1, width), collapse=False).rows()
-        best: dict[str, dict[str, Any]] = {}
-        for hit in hits:
-            if hit["view"] in views:
-                best.setdefault(hit["key"], hit)
-        if len(best) >= k or width >= searcher.rows:
-            return list(best.values())[:k]
-        width *= _WIDER
-
-
-def retrieve(
-    workspace: Workspace,
-    index: LiveIndex,
-    query_1D: np.ndarray,
-    *,
-    k: int,
-    views: Sequence[View] = (),
-    metric: Metric = "cosine",
-    pictures: bool = False,
-) -> list[Passage]:
-    """The k passages nearest to a query, best first.
-
-    Args:
-        workspace: the project on its lake.
-        index: the publication to search.
-        query_1D: float32 (1, D), L2-normalised, of the index's space.
-        k: passages wanted.
-        views: as in `nearest`.
-        metric: what the scores say.
-        pictures: read the records' pictures too.
+    Over all views together the levers of `query` hold; of single views (`rag.views`) hits come by cosine.
 
     Raises:
-        ConfigError: the publication has no row of these views.
+        ConfigError: the publication has no row of these views, or the levers do not fit it.
     """
-    hits = nearest(index.searcher, query_1D, k, views)
-    if views and not hits:
+    config = workspace.project.rag
+    if config.views:
+        hits = _of_views(index, query, config.views, config.candidates)
+    else:
+        hits = nearest(index, query, workspace.project.query, config.candidates)
+    records = _records(workspace, index, [hit.key for hit in hits], pictures=config.pictures)
+    return [
+        Passage(
+            key=hit.key,
+            source=hit.source or "",
+            view=hit.view,
+            score=metric_value(hit.cosine, config.metric),
+            words=_words(records[hit.key]),
+            modalities=tuple(name for name in MODALITIES if records[hit.key][f"has_{name}"]),
+            picture=records[hit.key].get("image"),
+        )
+        for hit in hits
+    ]
+
+
+def _of_views(index: LiveIndex, query: Batch, views: Sequence[View], k: int) -> list[Hit]:
+    vector_1D, _ = index.model.encode(query, "fused")
+    indexed = [view for view in views if view in index.searcher.views]
+    hits = by_score([listed(index.searcher.search(vector_1D, k, view=view)) for view in indexed], k)
+    if not hits:
         raise ConfigError(
             f"Publication {index.publication} holds no {' or '.join(views)} view, which rag.views asks for.\n"
             "Add it to index.views and run `trichord reindex`, or leave rag.views empty."
         )
-    records = _records(workspace, index, [hit["key"] for hit in hits], pictures=pictures)
-    return [
-        Passage(
-            key=hit["key"],
-            source=hit["source"],
-            view=hit["view"],
-            score=metric_value(hit["score"], metric),
-            words=_words(records[hit["key"]]),
-            modalities=tuple(name for name in ("text", "image", "audio") if records[hit["key"]][f"has_{name}"]),
-            picture=records[hit["key"]].get("image"),
-        )
-        for hit in hits
-    ]
+    return hits
 
 
 def _words(record: Mapping[str, Any]) -> str:
@@ -159,7 +127,7 @@ def _records(
             workspace.storage, workspace.lake, paths[split], ["key", "text", "captions", "image", "audio"]
         )
         rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
-        for name in ("text", "image", "audio"):
+        for name in MODALITIES:
             rows = rows.append_column(f"has_{name}", pc.is_valid(rows[name]))
         rows = rows.drop_columns(["audio"] if pictures else ["audio", "image"])
         found |= {row["key"]: row for row in rows.to_pylist()}
