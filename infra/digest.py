@@ -11,6 +11,8 @@ import numpy as np
 
 ADDRESS_CHARS = 32
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical_json(value: Any) -> bytes:
     """Encode a JSON value in one way only: sorted keys, no spaces, UTF-8, no NaN.
@@ -19,9 +21,7 @@ def canonical_json(value: Any) -> bytes:
         ValueError: the value holds NaN or infinity.
         TypeError: the value is not JSON.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    return _CANONICAL.encode(value).encode("utf-8", "surrogatepass")
 
 
 def address(*parts: Any) -> str:

@@ -108,7 +108,9 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
         row, image, wave = batch.rows[i], batch.images[i], batch.waves[i]
         old_image, old_audio = stored[row.parent]
         same_image, same_wave = batch.images[at] is image, batch.waves[at] is wave
-        content, ops = content_digest(row, image, wave), applied(row)
+        new_image = old_image if image is None or same_image else encode_image(image, quality)
+        new_audio = old_audio if wave is None or same_wave else encode_audio(wave)
+        content, ops = content_digest(row.text, new_image, new_audio), applied(row)
         rows.append(
             {
                 **{name: getattr(row, name) for name in ("key", "source", "split", "group", "subset", "parent")},
@@ -123,8 +125,8 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
                 "span": row.span,
                 "box": row.box,
                 "text": row.text,
-                "image": old_image if image is None or same_image else encode_image(image, quality),
-                "audio": old_audio if wave is None or same_wave else encode_audio(wave),
+                "image": new_image,
+                "audio": new_audio,
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.AUGMENTED)

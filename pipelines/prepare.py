@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -135,15 +136,15 @@ def write_split(storage: Storage, lake: str, shard: WantedShard, parts: Iterable
             signatures.write(part.signatures)
             rejects.write(part.rejects)
         total = {"rows_in": shard.split.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
-        # records last: where it stands, the other two stand as well
-        rejected = rejects.finish(total) if total["rows_rejected"] else None
-        signed = signatures.finish(total)
+        wanted = (records, signatures, rejects) if total["rows_rejected"] else (records, signatures)
+        with ThreadPoolExecutor(len(wanted)) as pool:  # each waits for the disk; `finished` wants all of them
+            refs = list(pool.map(lambda writer: writer.finish(total), wanted))
         return Prepared(
             address=shard.address,
             split=shard.split.id,
-            records=records.finish(total),
-            signatures=signed,
-            rejects=rejected,
+            records=refs[0],
+            signatures=refs[1],
+            rejects=refs[2] if total["rows_rejected"] else None,
         )
 
 

@@ -24,6 +24,7 @@ from typing import Literal
 
 MAX_JPEG_SCANS = 500  # encoders write about ten; each scan costs a pass over all coefficients
 _JPEG_SCAN = re.compile(rb"\xff\xda")  # much faster than bytes.count where 0xff is frequent
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # besides those that stand among the pixels
 
 Fault = Literal["truncated", "corrupt", "format", "bomb", "too_long"]
 
@@ -55,6 +56,19 @@ def check_image(data: bytes) -> None:
             raise ContainerError("truncated", f"declares {_u32(data, 4) + 8} bytes, holds {len(data)}")
     elif data[:3] == b"\xff\xd8\xff" and (scans := len(_JPEG_SCAN.findall(data))) > MAX_JPEG_SCANS:
         raise ContainerError("bomb", f"{scans} scans, at most {MAX_JPEG_SCANS} are decoded")
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Whether a JPEG is one scan with nothing between its pixels and its end, which is the end of the file."""
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        if at > len(data) - 4 or data[at + 1] == 0xD9:
+            return False
+        name, at = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if name == 0xDA:
+            end = _JPEG_MARKER.search(data, at)
+            return end is not None and end.start() == len(data) - 2 and data[-1] == 0xD9
+    return False
 
 
 def _check_png(data: bytes) -> None:

@@ -32,7 +32,7 @@ from transforms.op import recipe_of
 NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")} | {
     "unicode": unicodedata.unidata_version
 }
-FINISH_VERSION = 1  # raised whenever the same batch would give other bytes
+FINISH_VERSION = 2  # raised whenever the same batch would give other bytes
 _ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text", "parent")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
 
@@ -65,7 +65,9 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
         raise ValueError("finish needs decoded media; run the prepare chain first")
     rows = []
     for row, image, wave, scores in zip(batch.rows, batch.images, batch.waves, batch.scores, strict=True):
-        content = content_digest(row, image, wave)
+        stored_image = None if image is None else encode_image(image, config.image.quality)
+        stored_audio = None if wave is None else encode_audio(wave)
+        content = content_digest(row.text, stored_image, stored_audio)
         rows.append(
             {
                 "key": row.key,
@@ -85,8 +87,8 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
                 "span": row.span,
                 "box": row.box,
                 "text": row.text,
-                "image": None if image is None else encode_image(image, config.image.quality),
-                "audio": None if wave is None else encode_audio(wave),
+                "image": stored_image,
+                "audio": stored_audio,
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.RECORDS)

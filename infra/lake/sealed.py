@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -28,12 +29,22 @@ def open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         path,
         schema,
-        compression="zstd",
-        compression_level=1,
+        # pictures, sounds and hashes cannot be packed any further: trying costs more than all other columns
+        compression={leaf: "none" if leaf in media else "zstd" for leaf in _leaves(schema)},
+        compression_level={leaf: 1 for leaf in _leaves(schema) if leaf not in media},
         write_page_checksum=True,
         use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
         write_statistics=[field.name for field in schema if field.name not in media],
     )
+
+
+@lru_cache(maxsize=16)
+def _leaves(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns as Parquet divides them: `captions` is `captions.list.element` there."""
+    sink = pa.BufferOutputStream()
+    pq.write_metadata(schema, sink)
+    with pq.ParquetFile(pa.BufferReader(sink.getvalue())) as file:
+        return tuple(file.schema.column(i).path for i in range(len(file.schema)))
 
 
 def seal(file: BinaryIO) -> None:

@@ -25,8 +25,8 @@ from transforms.batch import Batch, Row
 from transforms.chain import prepare_chain
 from transforms.clean.exposure import grey_of
 from transforms.clean.sharpness import edge_map
-from transforms.dedup.signatures import content_digest
 from transforms.op import run_chain
+from transforms.record import finish
 
 RECORDS, SEED, RATE = 600, 7, 0.024
 
@@ -140,10 +140,8 @@ def test_the_demo_settings_reject_and_mend_what_was_planted_and_hardly_anything_
 
 
 def test_exactly_the_exact_duplicates_have_equal_content(spoilt: Corpus, prepared: Batch, truth: Expected) -> None:
-    digests = {
-        row.key: content_digest(row, image, wave)
-        for row, image, wave in zip(prepared.rows, prepared.images, prepared.waves, strict=True)
-    }
+    records = finish(prepared, PrepareConfig())
+    digests = dict(zip(records["key"].to_pylist(), records["content_digest"].to_pylist(), strict=True))
     exact = spoilt.with_defect("exact_duplicate")
     assert all(digests[key] == digests[truth.duplicates[key]] for key in exact)
     assert len(set(digests.values())) == len(digests) - len(exact)

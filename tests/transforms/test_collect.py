@@ -308,6 +308,17 @@ def test_batches_are_small_in_rows_and_bytes(tmp_path: Path) -> None:
     assert sum(sizes) == 300_000_000
 
 
+def test_a_batch_holds_many_rows_but_few_sounds(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(AUDIO)
+    write(tmp_path, [{"id": f"k{i:03}", "text": "x"} | ({"audio": "a.wav"} if i >= 70 else {}) for i in range(100)])
+    batches = list(read_split(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), *plan(
+        manifest(tmp_path), tmp_path / "lake", rows_per_split=100).splits))  # fmt: skip
+    sounds = [sum(raw is not None for raw in batch.raw_audios) for batch in batches]
+    assert [len(batch) for batch in batches[:2]] == [ROWS_PER_BATCH] * 2
+    assert max(sounds) == 8
+    assert sum(sounds) == 30
+
+
 def test_a_source_that_cannot_be_read_at_all_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such manifest"):
         plan(manifest(tmp_path), tmp_path / "lake")

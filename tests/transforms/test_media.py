@@ -119,6 +119,49 @@ def test_damaged_images_raise_media_errors_only(kind: str, damage: int) -> None:
         assert decoded(bytes(data)).dtype == np.uint8
 
 
+JPEGS = [
+    saved(picture(64, 48), "JPEG", quality=95),
+    saved(picture(64, 48), "JPEG", quality=30, optimize=True, subsampling=0),
+    saved(picture(64, 48), "JPEG", subsampling=1, restart_marker_rows=1),
+    saved(picture(64, 48), "JPEG", progressive=True),
+    saved(picture(64, 48), "JPEG", exif=b"Exif\0\0" + saved(picture(16, 16), "JPEG")),
+    saved(picture(64, 48)[:, :, 0], "JPEG"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), index=st.integers(0, len(JPEGS) - 1), damage=st.integers(0, 10**9))
+def test_a_jpeg_decodes_and_fails_as_pillow_alone_would_have_it(data: st.DataObject, index: int, damage: int) -> None:
+    rng = digest.generator("jpeg", damage)
+    file = bytearray(JPEGS[index])
+    for at in rng.integers(2, len(file), data.draw(st.sampled_from([0, 1, 2, 8]))):
+        file[at] = int(rng.integers(256))
+    tail = data.draw(st.sampled_from([b"", b"\xff\xd9", b"\xff\xda\0\0\xff\xd9", b"more"]))
+    cut = len(file) if data.draw(st.booleans()) else int(rng.integers(2, len(file)))
+    assert _outcome(bytes(file[:cut]) + tail, ours=True) == _outcome(bytes(file[:cut]) + tail, ours=False)
+
+
+def _outcome(data: bytes, *, ours: bool) -> tuple[str, str] | tuple[tuple[int, ...], bytes]:
+    with pytest.MonkeyPatch.context() as patch:
+        if not ours:
+            patch.setattr(media.containers, "is_plain_jpeg", lambda data: False)
+        try:
+            rgb = decoded(data)
+        except MediaError as error:
+            return error.reason, error.detail
+    return rgb.shape, rgb.tobytes()
+
+
+def test_what_cameras_and_editors_write_is_decoded_in_one_go() -> None:
+    plain = [media.containers.is_plain_jpeg(file) for file in JPEGS]
+    assert plain == [True, True, True, False, True, True]
+
+
+def test_a_stored_picture_is_the_jpeg_that_pillow_would_write() -> None:
+    for rgb, quality in ((picture(), 90), (picture(33, 17), 75), (np.full((8, 8, 3), 9, np.uint8), 97)):
+        assert encode_image(rgb, quality) == saved(rgb, "JPEG", quality=quality)
+
+
 @pytest.mark.parametrize("kind", AUDIO_FORMATS)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_allowed_sound_decodes_to_its_mono_mix(kind: str, channels: int) -> None:

@@ -47,7 +47,7 @@ def test_records_fit_their_schema_and_come_back_as_they_were() -> None:
     assert before is not None
     assert after is not None
     assert max(after.shape) == CONFIG.image.side
-    assert np.abs(before.astype(int) - after).mean() < 6
+    assert np.abs(before.astype(int) - after).mean() < 7  # of one colour for four pixels
     sent, kept = batch.waves[0], again.waves[0]
     assert sent is not None
     assert kept is not None

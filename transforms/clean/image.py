@@ -29,7 +29,7 @@ class ImageDecode(Op):
     the longer side is at most `side`.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     max_bytes: int
     max_pixels: int

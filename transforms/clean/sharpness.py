@@ -25,6 +25,8 @@ _SHARE_OF_STEEPEST = 0.02  # and so are those of which another tile is 50 times 
 _PLAIN_SLOPE, _PLAIN_SHARE = 0.7, 0.15
 _QUANTILE = 0.75  # of those tiles: a picture with a sharp quarter is not a blurred picture
 _MOST = 1_000.0
+_MEAN = cv2.INTER_AREA
+_ACROSS = np.array([[-0.5, 0, 0.5]], np.float32)
 
 Tiles = npt.NDArray[np.bool_]
 Grey = npt.NDArray[np.float32]
@@ -80,11 +82,13 @@ def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
     way = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
     small = cv2.resize(grey, size, interpolation=way).astype(np.float32)
     slopes = _slopes(small)
-    energy = _energy(slopes, tiles)
-    again = _energy(_slopes(np.asarray(cv2.GaussianBlur(small, (0, 0), _REBLUR), np.float32)), tiles)
-    ratio = energy / np.maximum(again, np.float32(1e-6))
+    again = _slopes(np.asarray(cv2.GaussianBlur(small, (0, 0), _REBLUR), np.float32))
+    # all four planes by tile in one go: mean square slopes, the same blurred once more, mean slopes across and down
+    means = cv2.resize(cv2.merge((_squared(*slopes), _squared(*again), *slopes)), (tiles, tiles), interpolation=_MEAN)
+    energy, again_energy, across, down = cv2.split(np.asarray(means, np.float32))
+    ratio = energy / np.maximum(again_energy, np.float32(1e-6))
     sharpness = np.sqrt(np.maximum(ratio * ratio - 1, np.float32(0))) * np.float32(MEASURED_SIDE / _REBLUR)
-    steady = sum(_averaged(plane, tiles) ** 2 for plane in slopes)  # what a ramp, such as a sky, has of it
+    steady = across * across + down * down  # what a ramp, such as a sky, has of it
     slope = np.sqrt(np.maximum(energy - steady, np.float32(0)))
     # rounded, so that a machine's last bit of a sum of floats shows nowhere
     return EdgeMap(slope.round(3), np.minimum(sharpness, np.float32(_MOST)).round(1))
@@ -92,19 +96,12 @@ def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
 
 def _slopes(grey: Grey) -> tuple[Grey, Grey]:
     """Grey levels a pixel, across and down."""
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0))
+    across, down = (cv2.filter2D(grey, cv2.CV_32F, kernel) for kernel in (_ACROSS, _ACROSS.T))
     return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
-def _energy(slopes: tuple[Grey, Grey], tiles: int) -> Grey:
-    """Mean square slope of each tile."""
-    across, down = slopes
-    square = cv2.multiply(across, across)
-    return _averaged(np.asarray(cv2.accumulateSquare(down, square), np.float32), tiles)
-
-
-def _averaged(plane: Grey, tiles: int) -> Grey:
-    return np.asarray(cv2.resize(plane, (tiles, tiles), interpolation=cv2.INTER_AREA), np.float32)
+def _squared(across: Grey, down: Grey) -> Grey:
+    return np.asarray(cv2.accumulateSquare(down, cv2.multiply(across, across)), np.float32)
 
 
 def _filled(blurred: Tiles, flat: Tiles) -> Tiles:

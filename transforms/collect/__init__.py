@@ -103,7 +103,8 @@ def plan_source(
 def read_split(
     source: Source, storage: Storage, lake_uri: str, split: Split, *, config: PrepareConfig | None = None
 ) -> Iterator[Batch]:
-    """Every row of a split once, as a row with raw media or as a reject; at most 8 rows or about 64 MB at a time.
+    """Every row of a split once, as a row with raw media or as a reject; at most 32 rows (8 with
+    sound) or about 64 MB at a time.
 
     Of rows with one key in a split, one is kept; the others are rejects.
 

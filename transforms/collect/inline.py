@@ -10,7 +10,7 @@ from infra import digest
 from infra.config import PrepareConfig
 from transforms.batch import Batch, Row, reject_of
 from transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
-from transforms.collect.read import BYTES_PER_BATCH, ROWS_PER_BATCH
+from transforms.collect.read import batched
 from transforms.collect.splits import Split
 
 _SHOWN_CHARS = 500
@@ -23,6 +23,9 @@ class Found:
     draft: Draft
     media: Mapping[str, bytes] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+_Held = tuple[Found, tuple[str, str] | None]  # and why it is refused
 
 
 def limit_of(name: str, config: PrepareConfig) -> int:
@@ -44,23 +47,18 @@ def refusal(found: Found, seen: set[str]) -> tuple[str, str] | None:
 
 
 def batches(rows: Iterable[Found], split: Split) -> Iterator[Batch]:
-    """Every row once, as a row or a reject, at most 8 rows or about 64 MB at a time."""
+    """Every row once, as a row or a reject, as many at a time as a batch may hold."""
     seen: set[str] = set()
-    held: list[tuple[Found, tuple[str, str] | None]] = []
-    size = 0
-    for found in rows:
-        refused = refusal(found, seen)
-        wanted = 0 if refused is not None else sum(map(len, found.media.values()))
-        if held and (len(held) == ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH):
-            yield _batch(held, split)
-            held, size = [], 0
-        held.append((found, refused))
-        size += wanted
-    if held:
+    for held in batched(((found, refusal(found, seen)) for found in rows), _sizes):
         yield _batch(held, split)
 
 
-def _batch(held: list[tuple[Found, tuple[str, str] | None]], split: Split) -> Batch:
+def _sizes(held: _Held) -> dict[str, int]:
+    found, refused = held
+    return {} if refused is not None else {name: len(data) for name, data in found.media.items()}
+
+
+def _batch(held: list[_Held], split: Split) -> Batch:
     kept = [found for found, refused in held if refused is None]
     others = [{n: data for n, data in found.media.items() if n not in ("image", "audio")} for found in kept]
     return Batch(

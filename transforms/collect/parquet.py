@@ -21,12 +21,12 @@ from transforms.collect.drafts import Draft
 from transforms.collect.fields import bad_row, get, mapped
 from transforms.collect.inline import Found, batches, limit_of
 from transforms.collect.parts import PARQUET_ENDINGS, data_files, root_of, unchanged
-from transforms.collect.read import ROWS_PER_BATCH
 from transforms.collect.splits import Part, Split
 
 READER_FORMAT = 1  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row besides its media, as of a manifest's line
 _DRAFT_ROWS = 256
+_ROWS_AT_A_TIME = 8  # of inline media: each may be large
 _READ_BYTES = 1 << 20  # of a column at a time
 _MAX_ROWS_PER_BYTE = 4  # rows of two bits have neither names nor content
 _MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that unpacks to more than both is a bomb
@@ -182,9 +182,8 @@ def _found(
     with open_parquet(storage, uri) as file:
         stop = min(stop, file.metadata.num_row_groups)
         start = number = sum(file.metadata.row_group(i).num_rows for i in range(first))
-        # few rows at a time: each may hold a large medium
         groups = list(range(first, stop))
-        for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=groups, use_threads=False):
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, use_threads=False):
             for record in records(batch):
                 yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
                 number += 1

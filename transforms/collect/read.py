@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,11 +24,13 @@ from transforms.collect.roots import MediaRoot
 from transforms.collect.splits import PLAN, Medium, PlannedRow, Split, planned_rows
 from transforms.media import MediaError
 
+ROWS_PER_BATCH = 32
 # A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.
-ROWS_PER_BATCH = 8
+_ROWS_OF_A_SOUND = 4  # as many rows without a sound it counts for
 BYTES_PER_BATCH = 64_000_000
 _REMOTE_READERS = 8
 _SHOWN_CHARS = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class _Loaded:
     audio: bytes | None = None
     attachments: Mapping[str, bytes] | None = None
     reject: Reject | None = None
+
+
+def _json(value: Mapping[str, Any] | None) -> str:
+    return digest.canonical_json(value).decode() if value else "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,9 @@ class SplitReader:
             subset=line.get("subset", ""),
             text=line.get("text"),
             captions=tuple(line.get("captions", ())),
-            meta=digest.canonical_json(line.get("meta", {})).decode(),
-            payload=digest.canonical_json(payload).decode(),
-            alignment=digest.canonical_json(line.get("alignment", {})).decode(),
+            meta=_json(line.get("meta")),
+            payload=_json(payload),
+            alignment=_json(line.get("alignment")),
         )
         if planned.reason is not None:
             return _Loaded(row, reject=reject_of(row, "read", planned.reason, planned.detail))
@@ -139,15 +145,21 @@ class SplitReader:
 
 def chunks(rows: list[PlannedRow]) -> Iterator[list[PlannedRow]]:
     """Consecutive rows, as many as a batch may hold; a row with a large medium may stand alone."""
-    held: list[PlannedRow] = []
-    size = 0
+    return batched(rows, lambda row: {} if row.reason is not None else {n: m.size for n, m in row.media.items()})
+
+
+def batched(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> Iterator[list[T]]:
+    """Consecutive rows, as many as a batch may hold; `sizes` says how many bytes each medium of a row holds."""
+    held: list[T] = []
+    count = size = 0
     for row in rows:
-        wanted = 0 if row.reason is not None else sum(medium.size for medium in row.media.values())
-        if held and (len(held) == ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH):
+        media = sizes(row)
+        places, wanted = _ROWS_OF_A_SOUND if "audio" in media else 1, sum(media.values())
+        if held and (count + places > ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH):
             yield held
-            held, size = [], 0
+            held, count, size = [], 0, 0
         held.append(row)
-        size += wanted
+        count, size = count + places, size + wanted
     if held:
         yield held
 

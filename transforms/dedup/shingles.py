@@ -8,6 +8,7 @@ the resemblance and containment of documents"): all of a text up to that many, o
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +23,7 @@ BANDS, ROWS_PER_BAND = 10, 8  # texts of Jaccard 0.9 share a band with chance 0.
 LENGTH_BYTES = 4
 
 Hashes = npt.NDArray[np.uint64]
+_PRIME_BITS = np.uint64(61)
 _PRIME = np.uint64((1 << 61) - 1)
 
 
@@ -39,27 +41,59 @@ def _counts(char: str) -> bool:
 
 def text_sketch(text: str) -> bytes | None:
     """Length of the normal form, then the least shingle hashes in order, 4 bytes each; None without a word."""
-    normal = normal_form(text)
-    if not normal:
-        return None
-    chars = np.frombuffer(f" {normal} ".encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
-    size = min(SHINGLE, len(chars))
-    runs = np.zeros(len(chars) - size + 1, np.uint64)
-    for i in range(size):
-        runs = _mixed(runs + chars[i : len(chars) - size + 1 + i] * np.uint64(0x9E3779B97F4A7C15))
-    least = np.unique((runs >> np.uint64(32)).astype("<u4"))[:SKETCH]
-    return np.array([len(normal)], "<u4").tobytes() + least.tobytes()
+    return text_sketches([text])[0]
+
+
+def text_sketches(texts: Sequence[str | None]) -> list[bytes | None]:
+    """The sketch of each text, hashed all at once; None where there is no text or no word."""
+    padded = [f" {normal} " if text and (normal := normal_form(text)) else "" for text in texts]
+    chars = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    parts = chars * np.uint64(0x9E3779B97F4A7C15)
+    runs = [np.zeros(0, np.uint64)]  # runs[n]: of n characters, by where they begin
+    for i in range(min(SHINGLE, len(parts))):
+        before = runs[-1][: len(parts) - i] if i else np.zeros(len(parts), np.uint64)
+        runs.append(_mixed(before + parts[i:]))
+    sketches: list[bytes | None] = []
+    start = 0
+    for text in padded:
+        size = min(SHINGLE, len(text))
+        least = np.unique((runs[size][start : start + len(text) - size + 1] >> np.uint64(32)).astype("<u4"))[:SKETCH]
+        sketches.append(np.array([len(text) - 2], "<u4").tobytes() + least.tobytes() if text else None)
+        start += len(text)
+    return sketches
 
 
 def band_keys(sketch: bytes) -> bytes:
     """MinHash bands of a sketch: `BANDS` hashes of 8 bytes, each of `ROWS_PER_BAND` minima."""
+    return bands_of([sketch])[0] or b""
+
+
+def bands_of(sketches: Sequence[bytes | None]) -> list[bytes | None]:
+    """The bands of each sketch; None where there is none."""
+    least = np.zeros((len(sketches), BANDS, ROWS_PER_BAND), np.uint64)
+    for i, sketch in enumerate(sketches):
+        if sketch is not None:
+            least[i] = _minima(sketch)
+    keys = np.zeros((len(sketches), BANDS), np.uint64)
+    for i in range(ROWS_PER_BAND):
+        keys = _mixed(keys + least[:, :, i])
+    found = keys.astype("<u8")
+    return [None if sketch is None else found[i].tobytes() for i, sketch in enumerate(sketches)]
+
+
+def _minima(sketch: bytes) -> Hashes:
+    """The least value of each permutation over a sketch's hashes, (BANDS, ROWS_PER_BAND)."""
     shingles = np.frombuffer(sketch, "<u4", offset=LENGTH_BYTES).astype(np.uint64)
     factors, offsets = _permutations()
-    least = ((shingles[:, None] * factors + offsets) % _PRIME).min(axis=0).reshape(BANDS, ROWS_PER_BAND)
-    keys = np.zeros(BANDS, np.uint64)
-    for i in range(ROWS_PER_BAND):
-        keys = _mixed(keys + least[:, i])
-    return keys.astype("<u8").tobytes()
+    values = shingles[:, None] * factors
+    values += offsets
+    # the remainder by 2^61 - 1 without a division: the upper bits count once more as lower ones
+    carried = values >> _PRIME_BITS
+    values &= _PRIME
+    values += carried
+    np.subtract(values, _PRIME, out=values, where=values >= _PRIME)
+    least: Hashes = values.min(axis=0).reshape(BANDS, ROWS_PER_BAND)
+    return least
 
 
 @lru_cache(maxsize=1)

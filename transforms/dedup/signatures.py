@@ -13,24 +13,20 @@ import scipy
 from infra import digest
 from infra.config import DedupConfig
 from infra.lake import schema
-from transforms.batch import Batch, Image, Row, Waveform
+from transforms.batch import Batch, Row
 from transforms.dedup import shingles, spectrum
-from transforms.media import pcm16
 
 _OF_RECORDS = ("key", "source", "split", "row_digest", "content_digest")
 
 
-def content_digest(row: Row, image: Image | None, wave: Waveform | None) -> str:
-    """Digest of the normalised text, the canonical pixels and the canonical 16-bit samples (32 hex characters).
+def content_digest(text: str | None, image: bytes | None, audio: bytes | None) -> str:
+    """Digest of the normalised text, the picture and the sound as they are stored (32 hex characters).
 
-    A file encoded again without loss is the same content; captions, key and source do not count.
+    Equal pixels and samples are stored as equal bytes: a source's file encoded again without loss is the same content.
+    Captions, key and source do not count.
     """
-    return digest.address(
-        "content",
-        row.text,
-        None if image is None else [list(image.shape), hashlib.sha256(image.tobytes()).hexdigest()],
-        None if wave is None else [wave.rate_hz, hashlib.sha256(pcm16(wave.samples).tobytes()).hexdigest()],
-    )
+    media = (None if data is None else hashlib.sha256(data).hexdigest() for data in (image, audio))
+    return digest.address("content", text, *media)
 
 
 def row_digest(row: Row, content: str) -> str:
@@ -53,14 +49,15 @@ def signature_recipe(config: DedupConfig) -> list[dict[str, Any]]:
 def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa.Table:
     """What dedup needs of prepared rows: `records` is `finish(batch)`, row for row."""
     rows = []
-    for row, image, wave in zip(batch.rows, batch.images, batch.waves, strict=True):
+    sketches = shingles.text_sketches([row.text if config.near else None for row in batch.rows])
+    bands = shingles.bands_of(sketches)
+    for i, (row, image, wave) in enumerate(zip(batch.rows, batch.images, batch.waves, strict=True)):
         given = (("text", row.text), ("image", image), ("audio", wave))
-        sketch = text_sketch(row.text) if config.near else None
         rows.append(
             {
                 "modalities": ",".join(name for name, value in given if value is not None) if config.near else "",
-                "text_sketch": sketch,
-                "text_bands": None if sketch is None else shingles.band_keys(sketch),
+                "text_sketch": sketches[i],
+                "text_bands": bands[i],
                 "image_hash": None if image is None or not config.near else spectrum.image_hash(image),
                 "audio_hash": None if wave is None or not config.near else spectrum.audio_hash(wave),
             }
@@ -70,8 +67,3 @@ def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa
     columns = {**dict(zip(kept.column_names, kept.columns, strict=True)),
                **dict(zip(added.column_names, added.columns, strict=True))}  # fmt: skip
     return pa.table(columns).cast(schema.SIGNATURES)
-
-
-def text_sketch(text: str | None) -> bytes | None:
-    """The sketch of a text; None where there is no word."""
-    return None if text is None else shingles.text_sketch(text)
