@@ -95,7 +95,8 @@ class MeasureRecall:
 
     def __call__(self, queries: int) -> tuple[int, float, int]:
         bad = sum(
-            int(unsound(_matrix(table, self.manifest.dimension)).sum()) for table in self.tables(_inputs(self.manifest))
+            int(unsound(_matrix(table, self.manifest.dimension)).sum())
+            for table in self.tables(vector_shards(self.manifest))
         )
         if bad or not self.manifest.rows:
             return bad, 0.0 if bad else 1.0, 0
@@ -109,7 +110,7 @@ def exact_probes(tables: Tables, manifest: IndexManifest, queries: int) -> tuple
 
     Every n-th vector is mixed with another: asked for itself, a vector is found by any index.
     """
-    inputs = _inputs(manifest)
+    inputs = vector_shards(manifest)
     step, seen, chosen = max(1, manifest.rows // queries), 0, []
     for table in tables(inputs):
         chosen.append(_matrix(table, manifest.dimension)[(-seen) % step :: step])
@@ -123,7 +124,8 @@ def exact_probes(tables: Tables, manifest: IndexManifest, queries: int) -> tuple
     return mixed, truth
 
 
-def _inputs(manifest: IndexManifest) -> list[str]:
+def vector_shards(manifest: IndexManifest) -> list[str]:
+    """Addresses of the vectors shards that an index was built from."""
     return sorted(address for shard in manifest.shards for address in shard.inputs)
 
 

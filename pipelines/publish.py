@@ -7,15 +7,16 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from index_builders.manifest import read_manifest
 from infra import digest, log
 from infra.engines.base import Engine
 from infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
+from pipelines.content import check_content
 from pipelines.evaluate import evaluate_publication
+from pipelines.gates import chance_checks, content_check, figure_checks, index_checks, live_checks, reject_checks
 from pipelines.maintain import missing_files
-from pipelines.measure import Tables, measure_index, reject_counts
+from pipelines.measure import Tables, measure_index, reject_counts, vector_shards
 from pipelines.workspace import Workspace
-
-FEW = 20  # records below which nothing need be held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +33,6 @@ class Candidate:
     recipe: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One measured condition of the gate."""
-
-    name: str
-    passed: bool
-    value: float | int | str
-    threshold: float | int | str
-    detail: str = ""
-
-
 def gate(
     workspace: Workspace, engine: Engine, candidate: Candidate, live: dict[str, Any] | None, tables: Tables
 ) -> dict[str, Any]:
@@ -54,51 +44,26 @@ def gate(
 
     Raises:
         GateFailed: some check failed; nothing was published.
+        ConfigError: the gate names a figure that no evaluation has.
     """
-    limits = workspace.project.gate
+    project, counts, pinned = workspace.project, candidate.counts, asdict(candidate)
+    limits = project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
-    evaluation = evaluate_publication(workspace, engine, asdict(candidate))
-    counts = candidate.counts
-    rows = counts["rows_in"] + counts["rows_added"]
-    left_out = counts["rows_rejected"] + counts["rows_duplicate"] + counts["rows_disagreeing"]
+    evaluation = evaluate_publication(workspace, engine, pinned)
+    rejected = reject_counts(workspace, candidate.table_versions["rejects"])
     checks = [
-        Check(
-            name="rows_reconcile",
-            passed=rows == counts["rows_kept"] + left_out,
-            value=counts["rows_kept"] + left_out,
-            threshold=rows,
-            detail="kept + rejected + duplicate + disagreeing = rows in + rows cut from them",
-        ),
-        Check(
-            name="indexed_records",
-            passed=measured.records == counts["rows_kept"] - counts["rows_without_view"],
-            value=measured.records,
-            threshold=counts["rows_kept"] - counts["rows_without_view"],
-            detail="records in the index = records − duplicates − rejects − those without an indexed view",
-        ),
-        Check(
-            name="held_out_records",
-            passed=evaluation["records"] > 0 or counts["rows_kept"] < FEW,
-            value=evaluation["records"],
-            threshold=1,
-            detail="an index must be measured: see train.held_out, train.held_out_subsets and fields.subset",
-        ),
-        Check(name="vectors_sound", passed=measured.unsound == 0, value=measured.unsound, threshold=0,
-              detail="vectors with NaN, zero or not of unit length"),
-        Check(name="keys_unique", passed=measured.repeated_keys == 0, value=measured.repeated_keys, threshold=0),
-        Check(name="ann_recall_at_10", passed=measured.ann_recall >= limits.min_ann_recall,
-              value=round(measured.ann_recall, 6), threshold=limits.min_ann_recall,
-              detail=f"against exact search, {measured.queries} queries"),
-    ]  # fmt: skip
-    for op, rejected in sorted(reject_counts(workspace, candidate.table_versions["rejects"]).items()):
-        ratio, limit = rejected / max(1, rows), limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)
-        checks.append(
-            Check(name=f"rejects_of_{op}", passed=ratio <= limit, value=round(ratio, 6),
-                  threshold=limit, detail=f"{rejected} of {rows} rows")
-        )  # fmt: skip
-    checks += _retrieval_checks(workspace, evaluation)
+        *index_checks(counts, measured, evaluation, limits),
+        *reject_checks(rejected, counts["rows_in"] + counts["rows_added"], limits),
+        *chance_checks(evaluation, limits),
+    ]
+    if project.evaluate.content_rows:
+        inputs = vector_shards(read_manifest(workspace.storage, workspace.lake, candidate.manifest))
+        checks.append(content_check(check_content(workspace, engine, pinned, inputs, project.evaluate.content_rows)))
+    before = None
     if live is not None:
-        checks += _against_live(workspace, candidate, evaluation, live)
+        before = json.loads(live["verdict"])["evaluation"]
+        checks += live_checks(counts, evaluation, json.loads(live["counts"]), before, limits)
+    checks += figure_checks(evaluation, before, limits)
     verdict = {
         "against": live["publication"] if live else None,
         "passed": all(check.passed for check in checks),
@@ -218,44 +183,9 @@ def _append(
     return row
 
 
-def _retrieval_checks(workspace: Workspace, evaluation: dict[str, Any]) -> list[Check]:
-    least = workspace.project.gate.min_over_chance
-    checks = []
-    for query, cells in evaluation["recall_at_10"].items():
-        for gallery, recall in cells.items():
-            chance = evaluation["chance"][query][gallery]
-            if recall is None or gallery == "fused" or query == gallery:
-                continue
-            checks.append(
-                Check(name=f"recall_{query}_to_{gallery}", passed=recall >= least * chance, value=recall,
-                      threshold=round(least * chance, 6), detail=f"{least:g} × chance {chance:.4f}")
-            )  # fmt: skip
-    return checks
-
-
-def _against_live(
-    workspace: Workspace, candidate: Candidate, evaluation: dict[str, Any], live: dict[str, Any]
-) -> list[Check]:
-    limits = workspace.project.gate
-    before = json.loads(live["counts"])["rows_kept"]
-    least_rows = int(before * (1 - limits.max_row_drop))
-    checks = [
-        Check(name="rows_against_live", passed=candidate.counts["rows_kept"] >= least_rows,
-              value=candidate.counts["rows_kept"], threshold=least_rows, detail=f"the live index holds {before}")
-    ]  # fmt: skip
-    old = json.loads(live["verdict"])["evaluation"]["mixed"]["recall_at_10"]
-    new = evaluation["mixed"]["recall_at_10"]
-    if old is not None and new is not None:
-        checks.append(
-            Check(name="mixed_recall_against_live", passed=new >= old - limits.max_recall_drop, value=new,
-                  threshold=round(old - limits.max_recall_drop, 6), detail=f"the live index reached {old}")
-        )  # fmt: skip
-    return checks
-
-
 def _refusal(verdict: dict[str, Any], live: dict[str, Any] | None) -> str:
     failed = [check for check in verdict["checks"] if not check["passed"]]
-    lines = [f"  {c['name']}: {c['value']} against {c['threshold']} ({c['detail']})" for c in failed]
+    lines = [f"  {c['name']}: {_shown(c['value'])} against {c['threshold']} ({c['detail']})" for c in failed]
     standing = f"The old index {live['publication']} stays live." if live else "Nothing is live."
     return "\n".join(
         [
@@ -265,3 +195,7 @@ def _refusal(verdict: dict[str, Any], live: dict[str, Any] | None) -> str:
             "See it whole: `trichord status --json`; limits: section `gate`.",
         ]
     )
+
+
+def _shown(value: float | int | str | None) -> str:
+    return "unknown" if value is None else str(value)

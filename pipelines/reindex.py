@@ -13,6 +13,8 @@ from infra.engines import open_engine
 from infra.lake import schema
 from infra.lake.shard import ShardRef
 from pipelines.commits import Touched
+from pipelines.evaluation.whole import require_figures
+from pipelines.heldout import K
 from pipelines.maintain import missing_files
 from pipelines.plan import inputs_digest, make_plan
 from pipelines.workspace import Workspace
@@ -29,11 +31,13 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         The run's summary, JSON-ready (docs/cli.md).
 
     Raises:
+        ConfigError: the gate names a figure that no evaluation has; nothing was touched.
         GateFailed: the candidate was refused; the old index stays live.
         PartialRun: some splits or shards failed; a rerun resumes.
         CommitConflict: another run committed meanwhile.
     """
     started = time.monotonic()
+    require_figures(workspace.project.gate, K)
     plan = make_plan(workspace)
     live = workspace.publications.live()
     wanted = inputs_digest(workspace, plan)

@@ -48,6 +48,7 @@ def _candidate(workspace: Workspace, live: dict[str, Any] | None) -> dict[str, A
     if not workspace.storage.exists(uri):
         return None
     stored: dict[str, Any] = json.loads(workspace.storage.read(uri))
-    if live is not None and stored["candidate"]["manifest_digest"] == live["manifest_digest"]:
+    same = live is not None and stored["candidate"]["manifest_digest"] == live["manifest_digest"]
+    if same and stored["verdict"]["passed"]:
         return None
     return stored

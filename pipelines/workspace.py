@@ -47,9 +47,10 @@ class Workspace:
     def model_settings(self) -> str:
         """Digest of what shapes a model: a model trained under other settings is another model."""
         shaping = recipe(self.project)
-        train = {name: value for name, value in shaping["train"].items() if name != "policy"}
+        train = {name: value for name, value in shaping["train"].items() if name not in ("policy", "tensorboard")}
         variants = [shaping["augment"]] if self.project.augment.copies else []
-        return digest.address("model-settings", shaping["model"], train, shaping["evaluate"], *variants)
+        judged_by = shaping["evaluate"]["max_records"]  # training stops by these; what else is measured shapes no model
+        return digest.address("model-settings", shaping["model"], train, judged_by, *variants)
 
 
 def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:

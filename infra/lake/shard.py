@@ -1,7 +1,8 @@
 """Shards: content-addressed Parquet files, the only form in which rows travel between jobs.
 
 A shard's name is `<table>/<aa>/<address>.<sha256>.parquet`: the address says what made it (law 1), the SHA-256 what it
-holds. Its bytes follow from address, schema and rows: zstd, page checksums, fixed row-group cuts, no time or host.
+holds. Its bytes follow from address, schema and rows: zstd but for media and hashes, page checksums, fixed row-group
+cuts, no time or host.
 The footer carries the address and the conservation counts (law 2): rows_in + fan_out = rows_kept + rows_rejected.
 """
 
@@ -187,6 +188,29 @@ def iter_shard(
     """The shard's rows in batches, one row group (about 16 MiB) in memory at a time. Raises as `read_shard`."""
     with _opened(storage, lake_uri, ref, verify=verify) as file:
         yield from file.iter_batches(batch_size=batch_rows, columns=known_columns(file, columns), use_threads=False)
+
+
+def take_rows(
+    storage: Storage, lake_uri: str, ref: ShardRef | str, places: Sequence[int], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows at some places, in the shard's order; only the row groups that hold them are read.
+
+    Raises:
+        FileNotFoundError, StorageError: as `read_shard`.
+        ValueError: a column is unknown, or a place is not in the shard.
+    """
+    with _opened(storage, lake_uri, ref, verify=False) as file:
+        names, wanted = known_columns(file, columns), np.unique(np.asarray(places, dtype=np.int64))
+        ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)])
+        if len(wanted) and (wanted[0] < 0 or wanted[-1] >= file.metadata.num_rows):
+            raise ValueError(f"places {wanted[0]} to {wanted[-1]} of a shard of {file.metadata.num_rows} rows")
+        groups = np.searchsorted(ends, wanted, side="right")
+        found = [file.schema_arrow.empty_table().select(names or file.schema_arrow.names)]
+        for group in np.unique(groups).tolist():
+            start = int(ends[group - 1]) if group else 0
+            part = file.read_row_group(group, columns=names, use_threads=False)
+            found.append(part.take(pa.array(wanted[groups == group] - start)))
+        return pa.concat_tables(found)
 
 
 def find_finished(

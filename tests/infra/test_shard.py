@@ -21,7 +21,7 @@ from infra.config import StorageConfig
 from infra.errors import StorageError
 from infra.lake import shard
 from infra.lake.schema import RECORDS, vectors_schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard, read_shard, verify_shard
+from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard, read_shard, take_rows, verify_shard
 from infra.lake.storage import Storage
 from tests.conftest import Place
 
@@ -132,6 +132,23 @@ def test_other_processes_write_the_same_bytes(local: Place, tmp_path: Path) -> N
         check=True,
     )
     assert other.stdout.strip() == write(local, records(300)).sha256
+
+
+@given(places=st.lists(st.integers(0, 599), max_size=9))
+@settings(max_examples=20, deadline=None)
+def test_rows_by_place_are_the_shards_rows_in_its_order(
+    tmp_path_factory: pytest.TempPathFactory, places: list[int]
+) -> None:
+    place = Place(Storage(StorageConfig()), str(tmp_path_factory.mktemp("lake")))
+    table = records(600)
+    ref = write(place, table)  # three row groups of 256, 256 and 88 rows
+    found = take_rows(place.storage, place.uri, ref, places)
+    assert found.equals(table.take(pa.array(sorted(set(places)), pa.int64())))
+    names = take_rows(place.storage, place.uri, ref.path, places, ["row_digest", "key"])
+    assert names.column_names == ["row_digest", "key"]
+    for beyond in ([600], [-1, 3]):
+        with pytest.raises(ValueError, match="of a shard of 600 rows"):
+            take_rows(place.storage, place.uri, ref, beyond)
 
 
 def test_row_groups_stay_small_so_media_is_read_in_bounded_memory(local: Place) -> None:
