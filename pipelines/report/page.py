@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.report import fates, measures, plots, preparation, samples
 from pipelines.report.cards import Printer
+from pipelines.report.consistency import agreement
 from pipelines.report.prepared import open_prepared
 from pipelines.report.render import ROWS, write_html
 from pipelines.report.snapshot import Snapshot, funnel, open_snapshot, touched, training_story
@@ -67,6 +68,7 @@ def _content(snapshot: Snapshot, queries: Sequence[Mapping[str, Any]]) -> dict[s
         "evaluation": live,
         "mixed_before": (story.get("before") or {}).get("mixed", {}),
         "forms": measures.mixed_rows(live, story),
+        "agreement": agreement(live),
         "all_views": measures.all_views_rows(live),
         "queries": asked,
         "tables": touched(snapshot),

@@ -105,6 +105,28 @@ def histogram(
     return _svg(width, height, parts, label)
 
 
+def overlaid(low: float, high: float, strangers: Sequence[float], pairs: Sequence[float], label: str) -> Markup:
+    """Two distributions over one axis from `low` to `high`: shares of equal bins, `pairs` in front of `strangers`."""
+    width, height = HISTOGRAM_SIZE
+    left, right, top, bottom = 8, width - 8, 10, height - 22
+    most = max(*strangers, *pairs) or 1.0
+    parts = []
+    for shares, kind in ((strangers, "bin strangers"), (pairs, "bin pairs")):
+        wide = (right - left) / len(shares)
+        for place, share in enumerate(shares):
+            tall = max((bottom - top) * share / most, 1.0) if share else 0.0
+            parts.append(_rect(left + place * wide + 0.25, bottom - tall, wide - 0.5, tall, kind))
+    parts.append(_line(left, bottom, right, bottom, "axis"))
+    if low < 0 < high:
+        x = round(left + (right - left) * -low / (high - low), 1)
+        parts.append(_line(x, bottom, x, bottom + 4, "axis"))
+        if left + 30 < x < right - 30:
+            parts.append(_text(x, height - 7, "0", "tick middle"))
+    parts.append(_text(left, height - 7, figure(low), "tick"))
+    parts.append(_text(right, height - 7, figure(high), "tick end"))
+    return _svg(width, height, parts, label)
+
+
 def _finite(values: Sequence[float]) -> np.ndarray:
     given = np.asarray(values, dtype=float)
     return given[np.isfinite(given)]

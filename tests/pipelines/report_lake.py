@@ -15,11 +15,11 @@ from index_builders.files import put_hashed
 from index_builders.keys import KEYS, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, write_manifest
 from infra import digest
-from infra.config import ManifestSource, Project
+from infra.config import EvaluateConfig, ManifestSource, Project
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter
 from pipelines.evaluate import nothing_held_out
-from pipelines.evaluation.retrieval import evaluate
+from pipelines.evaluation.whole import measure
 from pipelines.splits import splits_path
 from pipelines.workspace import Workspace
 from tests.conftest import Place
@@ -173,7 +173,7 @@ def hostile(number: int) -> dict[str, Any]:
 
 def full(lake: SmallLake) -> dict[str, Any]:
     """Publish a lake that has everything; answers with what `write_page` takes besides."""
-    measured = evaluate(held_out_of(1, 40, captions=20), 10, 0)
+    measured = measure(held_out_of(1, 40, captions=20), 10, 0, EvaluateConfig())
     history = [{"epoch": i, "loss": 5.0 - i / 3, "score": 0.2 + 0.05 * i - 0.004 * i**2} for i in range(10)]
     story = {"history": history, "held_out": 40, "before": measured, "after": measured}
     records = [record(number, text=HOSTILE if number == 0 else "two red circles") for number in range(8)]

@@ -28,7 +28,8 @@ TAGS = {
 }  # fmt: skip
 SECTIONS = ["The gate", "From rows to records", "Planted defects", "Rejects", "Duplicates", "Op by op",
             "Sources", "What the records hold", "Changes", "Records of each fate", "Training",
-            "Recall across modalities", "Mixed gallery", "Measured scores", "Queries", "Tables and shards"]  # fmt: skip
+            "Recall across modalities", "Mixed gallery", "Do the modalities agree?", "Measured scores", "Queries",
+            "Tables and shards"]  # fmt: skip
 
 
 class Parsed(HTMLParser):
@@ -126,6 +127,8 @@ def test_the_page_tells_everything_in_order(lake: SmallLake, tmp_path: Path) -> 
         assert max(shrunk.size) <= 96
     assert sum(tag == "audio" for tag, _ in parsed.tags) == 1
     assert [tag.get("class") for _, tag in parsed.tags].count("card answer") == 1
+    assert re.search(r"text – image.*?told apart 0\.\d{3} , \d+ pairs.*?text → image -?\d", parsed.words)
+    assert re.search(r"NDCG@10 0\.\d+ \[0\.\d+, 0\.\d+\] , MRR 0\.\d+, mAP 0\.\d+", parsed.words)
     tables = re.search(r"records \d+ 1 8 .*? 1 0 1", parsed.words)  # one shard made, the one before removed
     assert tables is not None
     write_page(lake.workspace, tmp_path / "again.html", **told)
@@ -139,7 +142,8 @@ def test_what_is_missing_is_said_in_a_sentence(lake: SmallLake, tmp_path: Path) 
 
     assert parsed.headings == [name for name in SECTIONS if name not in ("Planted defects", "Queries")]
     for sentence in ("No row was rejected.", "No record is a duplicate", "tells no training history",
-                     "recall was not measured", "there is no mixed gallery", "No score was measured.",
+                     "recall was not measured", "there is no mixed gallery",
+                     "No held-out record has two modalities", "No score was measured.",
                      "The first publication: every shard is new."):  # fmt: skip
         assert sentence in parsed.words
     assert not [link for link in parsed.linked() if not link.startswith("#")]

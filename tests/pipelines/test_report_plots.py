@@ -44,6 +44,23 @@ def test_ticks_are_few_round_and_enclose_the_values(low: float, span: float) -> 
     assert float(f"{step:.6e}"[:8]) in (1, 2, 5)
 
 
+@given(
+    shares=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40),
+    low=st.floats(-1, 0.9),
+    span=st.floats(0, 2),
+)
+def test_two_distributions_stay_in_their_frame_and_stand_on_one_axis(
+    shares: list[tuple[float, float]], low: float, span: float
+) -> None:
+    strangers, pairs = zip(*shares, strict=True)
+    svg = plots.overlaid(low, low + span, strangers, pairs, "text-image")
+
+    assert inside(svg, plots.HISTOGRAM_SIZE)
+    bars = re.findall(r'<rect class="bin (strangers|pairs)" x="[\d.]+" y="([\d.]+)" [^>]*height="([\d.]+)"', svg)
+    assert len(bars) == sum(share > 0 for pair in shares for share in pair)
+    assert {round(float(y) + float(tall)) for _, y, tall in bars} <= {plots.HISTOGRAM_SIZE[1] - 22}
+
+
 def test_ticks_of_known_ranges() -> None:
     assert plots.round_ticks(0.03, 0.57) == [0, 0.2, 0.4, 0.6]
     assert plots.round_ticks(1.4, 6.6) == [0, 2, 4, 6, 8]
