@@ -189,11 +189,13 @@ class TrainingData:
         owner = np.repeat(np.arange(len(records)), counts)
         shifts = np.repeat(records["content"] - (np.cumsum(counts) - counts), counts)
         ids = self._contents.gather(shifts + np.arange(len(owner)))[:, 0]
-        order = np.argsort(ids, kind="stable")
         same = np.eye(len(records), dtype=bool)
-        for shared in np.split(owner[order], np.flatnonzero(np.diff(ids[order])) + 1):
-            if len(shared) > 1:
-                same[np.ix_(shared, shared)] = True
+        order = np.argsort(ids, kind="stable")
+        starts = np.flatnonzero(np.diff(ids[order], prepend=~ids[order[:1]]))
+        lengths = np.diff(starts, append=len(ids))
+        for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
+            shared = owner[order[start : start + length]]
+            same[np.ix_(shared, shared)] = True
         return same
 
     @cached_property

@@ -42,6 +42,8 @@ class GatedAttention(nn.Module):
 
     def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
         """Weighted means (B, S, D); a view of one modality is its state."""
+        if int(views_BSM.sum(dim=2).max()) < 2:  # nothing to weigh: the softmax below is exactly 1
+            return views_BSM.to(states_BMD.dtype) @ states_BMD
         scores_BM = self.score(torch.tanh(self.content(states_BMD)) * torch.sigmoid(self.gate(states_BMD)))[..., 0]
         lowest = torch.finfo(scores_BM.dtype).min  # not -inf: a row without any modality must not become NaN
         weights_BSM = torch.softmax(scores_BM[:, None].masked_fill(~views_BSM, lowest), dim=2) * views_BSM
@@ -127,9 +129,9 @@ class FusionNetwork(nn.Module):
         """
         return functional.normalize(self._fused(self._masked(states_BTD, views_BSM.any(dim=1)), views_BSM), dim=2)
 
-    def forward(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
-        """Vectors (B, D) of one view a row."""
-        return self.fuse(self.states(features, view_BM), view_BM[:, None])[:, 0]
+    def forward(self, features: Mapping[Modality, Tensor], views_BSM: Tensor) -> Tensor:
+        """Vectors (B, S, D) of S views of each row."""
+        return self.fuse(self.states(features, views_BSM.any(dim=1)), views_BSM)
 
     def attention(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
         """Attention weights (layers, B, heads, T, T) of the transformer's pass over one view a row.

@@ -52,10 +52,9 @@ class Head(nn.Module):
         self.tokens, self.hidden = tokens, hidden
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("spread", torch.ones(features))
-        self.inner = nn.Linear(features // tokens, hidden)
+        self.inner = nn.Linear(features // tokens, hidden + dimension)  # the first layer, and the linear map beside it
         self.norm = nn.LayerNorm(hidden)
-        self.outer = nn.Linear(hidden, dimension)
-        self.direct = nn.Linear(features // tokens, dimension, bias=False)
+        self.outer = nn.Linear(hidden, dimension, bias=False)
 
     def standardise(self, stats: FeatureStats) -> None:
         """Take over the training set's statistics."""
@@ -66,7 +65,8 @@ class Head(nn.Module):
         """States; `gains_RTH` multiply the hidden values (dropout: 0 or 1 / share kept)."""
         standard = ((features_RF - self.mean) / self.spread).clamp(-OUTLIER, OUTLIER)
         standard = standard.unflatten(1, (self.tokens, -1))
-        hidden = functional.gelu(self.norm(self.inner(standard)))
+        hidden, direct = self.inner(standard).tensor_split([self.hidden], dim=2)
+        hidden = functional.gelu(self.norm(hidden))
         if gains_RTH is not None:
             hidden = hidden * gains_RTH
-        return self.outer(hidden) + self.direct(standard)
+        return self.outer(hidden) + direct

@@ -140,24 +140,27 @@ def mixed_gallery_infonce(
     if asked_MB.shape != (sources, records) or gallery_BD.shape != (records, dimension):
         shapes = [tuple(tensor.shape) for tensor in (asked_MB, gallery_BD, queries_MBD)]
         raise ValueError("asked {}, gallery {} and queries {} contradict each other".format(*shapes))
+    queries = queries_MBD.unbind()
     total, weights = gallery_BD.sum() * 0, gallery_BD.new_zeros(())
     for m in range(sources):
         asked_Q = asked_MB[m].nonzero()[:, 0]  # a query that is not asked is nobody's wrong answer
         if not len(asked_Q):
             continue
-        logits_QB = queries_MBD[m, asked_Q] @ gallery_BD.T
         own_Q = torch.arange(len(asked_Q), device=asked_Q.device)
+        # scaled before the product: vectors are smaller than the matrix of all pairs
+        scale_B = (scale[m] if scale.ndim else scale).expand(records)
+        queries_QD, scaled_BD = queries[m].index_select(0, asked_Q), gallery_BD * scale_B[:, None]
+        logits_QB = queries_QD @ scaled_BD.T
         if margin_MB is not None:
-            margin_QB = margin_MB[m].to(logits_QB.dtype).repeat(len(asked_Q), 1)
-            margin_QB[own_Q, asked_Q] = 0
-            logits_QB = logits_QB + margin_QB
-        logits_QB = logits_QB * (scale[m] if scale.ndim else scale)
+            logits_QB = logits_QB + margin_MB[m] * scale_B
+            logits_QB[own_Q, asked_Q] = (queries_QD * scaled_BD[asked_Q]).sum(dim=1)
         if same_BB is not None:
             no_negative_QB = same_BB[asked_Q]
             no_negative_QB[own_Q, asked_Q] = False
-            logits_QB = logits_QB.masked_fill(no_negative_QB, -torch.inf)
+            if no_negative_QB.any():
+                logits_QB = logits_QB.masked_fill(no_negative_QB, -torch.inf)
         forth_Q = functional.cross_entropy(logits_QB, asked_Q, reduction="none")
-        back_Q = functional.cross_entropy(logits_QB.T[asked_Q], own_Q, reduction="none")
+        back_Q = -torch.log_softmax(logits_QB.index_select(1, asked_Q), dim=0).diagonal()
         weight_Q = torch.ones_like(forth_Q) if weight_MB is None else weight_MB[m, asked_Q]
         total = total + (weight_Q * (forth_Q + back_Q)).sum() / 2
         weights = weights + weight_Q.sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from encoders.base import Modality
+from encoders.blocks import blocks
 from encoders.calibration import Calibration
 from encoders.device import torch_threads
 from encoders.frozen import Encoders, load_encoders
@@ -112,14 +113,19 @@ class FusionModel:
         Raises:
             ValueError: no such view, or features of another width.
         """
-        values, present = _of_view(features, view)
-        return self._embed(values, present), np.asarray(present.any(axis=1))
+        present = _of_view(features, view)
+        return self._embed(features.values, present[:, None])[:, 0], np.asarray(present.any(axis=1))
+
+    def embed_views(self, features: Features, views: Sequence[View]) -> list[np.ndarray]:
+        """Vectors of several views of N records, as `embed` makes them, by one pass through the heads."""
+        present = np.stack([_of_view(features, view) for view in views], axis=1)
+        return list(self._embed(features.values, present).transpose(1, 0, 2))
 
     def embed_captions(self, features: Features) -> np.ndarray:
         """Embed the records' other wordings as texts: float32 (C, D), L2-normalised."""
-        present = np.zeros((len(features.captions), len(MODALITIES)), dtype=bool)
-        present[:, MODALITIES.index("text")] = True
-        return self._embed({"text": features.captions}, present)
+        present = np.zeros((len(features.captions), 1, len(MODALITIES)), dtype=bool)
+        present[:, :, MODALITIES.index("text")] = True
+        return self._embed({"text": features.captions}, present)[:, 0]
 
     def attention(self, features: Features, view: View) -> AttentionMaps:
         """Who attends to whom while `embed` fuses the view: the weights of the same pass, of the transformer fusion.
@@ -129,17 +135,17 @@ class FusionModel:
         Raises:
             ValueError: the fusion is no transformer, or as `embed` raises.
         """
-        values, present = _of_view(features, view)
-        found = list(self._passes(self.network.attention, values, present))
+        present = _of_view(features, view)
+        found = list(self._passes(self.network.attention, features.values, present))
         layers, heads, width = self.config.layers, self.config.attention_heads, len(self.network.positions)
         weights = np.empty((layers, len(present), heads, width, width), np.float32)
         for start, maps in found:
             weights[:, start : start + _ROWS] = maps[:, : len(present) - start]
         return AttentionMaps(weights, self.network.positions)
 
-    def _embed(self, values: Mapping[Modality, np.ndarray], present_NM: np.ndarray) -> np.ndarray:
-        vectors = np.empty((len(present_NM), self.dimension), np.float32)
-        for start, found in self._passes(self.network, values, present_NM):
+    def _embed(self, values: Mapping[Modality, np.ndarray], views_NSM: np.ndarray) -> np.ndarray:
+        vectors = np.empty((*views_NSM.shape[:2], self.dimension), np.float32)
+        for start, found in self._passes(self.network, values, views_NSM):
             vectors[start : start + _ROWS] = found[: len(vectors) - start]
         return vectors
 
@@ -147,15 +153,17 @@ class FusionModel:
         self,
         run: Callable[[dict[Modality, Tensor], Tensor], Tensor],
         values: Mapping[Modality, np.ndarray],
-        present_NM: np.ndarray,
+        views: np.ndarray,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Results block by block, with the first row of each."""
+        """Results block by block, with the first row of each; `views` (N, ..., M) goes to `run` in blocks as well."""
+        used = views.any(axis=tuple(range(views.ndim - 1)))
+        values = {name: rows for name, rows in values.items() if used[MODALITIES.index(name)]}
         for name, rows in values.items():
             if rows.shape[1] != self.input_dimensions[name]:
                 taken = self.input_dimensions[name]
                 raise ValueError(f"{name} features have {rows.shape[1]} values, this model takes {taken}")
         strict = self.config.numerics == "strict"
-        for start, block, mask in _blocks(values, present_NM, pad=strict):
+        for start, block, mask in blocks(values, views, _ROWS, pad=strict):
             with torch_threads(1 if strict else None), torch.inference_mode():
                 inputs = {name: torch.from_numpy(rows) for name, rows in block.items()}
                 found = run(inputs, torch.from_numpy(mask)).numpy()
@@ -216,28 +224,13 @@ class FusionModel:
         return model
 
 
-def _of_view(features: Features, view: View) -> tuple[dict[Modality, np.ndarray], np.ndarray]:
-    """Features of a view's modalities, and which of them each record has, bool (N, M)."""
+def _of_view(features: Features, view: View) -> np.ndarray:
+    """Which modalities of a view each record has, bool (N, M)."""
     names = view_modalities(view)
-    present = np.stack([features.present[:, m] & (name in names) for m, name in enumerate(MODALITIES)], axis=1)
-    return {name: features.values[name] for name in names}, present
+    return features.present & np.array([name in names for name in MODALITIES])
 
 
 def _unreadable(folder: str, error: Exception) -> StorageError:
     return StorageError(
         f"The model in {folder} cannot be read: {error}\nRun `trichord verify`, then `trichord rollback`."
     )
-
-
-def _blocks(
-    values: Mapping[Modality, np.ndarray], present_NM: np.ndarray, *, pad: bool
-) -> Iterator[tuple[int, dict[Modality, np.ndarray], np.ndarray]]:
-    """Rows in blocks of `_ROWS`. Padded to one shape, so that a row's bits do not depend on how many others came."""
-    for start in range(0, len(present_NM), _ROWS):
-        rows = slice(start, start + _ROWS)
-        missing = _ROWS - len(present_NM[rows]) if pad else 0
-
-        def block(matrix: np.ndarray, rows: slice = rows, missing: int = missing) -> np.ndarray:
-            return np.pad(matrix[rows], ((0, missing), (0, 0)))  # a copy: torch takes no read-only memory
-
-        yield start, {name: block(matrix) for name, matrix in values.items()}, block(present_NM)

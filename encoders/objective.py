@@ -6,14 +6,13 @@ Shape letters: B records, M modalities, G galleries, S = M + G vectors of a reco
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from encoders.data import Rows
-from encoders.fusion import FusionNetwork, GatedAttention
+from encoders.fusion import FusionNetwork
 from encoders.losses import contrastive, infonce, mixed_gallery_infonce, sigmoid, supcon, triplet
 from encoders.step import StepPlan, draw_kept
 from encoders.views import MODALITIES, draw_views
@@ -26,47 +25,39 @@ SIGMOID_BIAS = -10.0  # of SigLIP: at first nearly every pair is a negative
 KINDS = ("own", "other", "fused")  # of a gallery's item, seen from a query
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewPair:
-    """Two disjoint views that a pairwise loss compares: places among a record's vectors, and the pair's weight."""
-
-    name: str
-    left: int
-    right: int
-    weight: float = 1.0
+PAIRS = ((0, 1), (0, 2), (1, 2))  # of modalities
+PAIR_NAMES = tuple(f"{MODALITIES[left]}-{MODALITIES[right]}" for left, right in PAIRS)
 
 
 class Objective(nn.Module):
     """The loss of a step. Its parameters are log_scales (1 / temperature) and, of the sigmoid loss, a bias.
 
-    Pairwise losses compare the modalities two by two, each over the records that have both, and, where the fusion has
-    more to learn than the modalities' weights, each modality with a fusion of others drawn for the step.
+    Pairwise losses compare the modalities two by two, each over the records that have both. Temperatures by pair are
+    theirs, or those of a query's modality and what the item is to it: `text>own`, `text>other`, `text>fused`.
     """
 
-    def __init__(self, config: TrainConfig, network: FusionNetwork) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.config = config
         self.mixed = config.loss == "mixed_gallery_infonce"
-        # gated attention makes a mean of vectors that agree already; another fusion of two is another function
-        self.fused = not self.mixed and not isinstance(network.fusion, GatedAttention)
-        self.pairs = () if self.mixed else _pairs(config, self.fused)
+        self.weights = tuple(config.pair_weights.get(name, 1.0) for name in PAIR_NAMES)
         self.names: tuple[str, ...] = ()
         if config.loss not in ("contrastive", "triplet"):
             self.names = ("all",)
             if config.temperature_by_pair:
                 mixed = tuple(f"{name}>{kind}" for name in MODALITIES for kind in KINDS)
-                self.names = mixed if self.mixed else tuple(pair.name for pair in self.pairs)
+                self.names = mixed if self.mixed else PAIR_NAMES
             self.log_scales = nn.Parameter(torch.full((len(self.names),), -math.log(config.temperature)))
         if config.loss == "sigmoid":
             self.bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
 
     def plan(self, network: FusionNetwork, rows: Rows, rng: np.random.Generator) -> StepPlan:
         """Draw all that is random in a step over the rows."""
-        galleries = GALLERIES if self.mixed else int(self.fused)
-        drawn = tuple(draw_views(rows.present, rows.counts, rng, fused=self.fused) for _ in range(galleries))
+        galleries = GALLERIES if self.mixed else 0
+        drawn = tuple(draw_views(rows.present, rows.counts, rng) for _ in range(galleries))
         random = self.config.loss == "triplet" and self.config.triplets == "random"
-        draws = rng.random((len(self.pairs) if random else 0, 2, len(rows)), np.float32)
-        kept = draw_kept(network, rows, self.config.dropout, rng, reworded=galleries > 0)
+        draws = rng.random((len(PAIRS) if random else 0, 2, len(rows)), np.float32)
+        kept = draw_kept(network, rows, self.config.dropout, rng, reworded=self.mixed)
         return StepPlan(rows=rows, galleries=drawn, draws=draws, kept=kept, dropout=self.config.dropout)
 
     def scales(self) -> Tensor:
@@ -89,12 +80,12 @@ class Objective(nn.Module):
 
     def _mixed(self, vectors_BSD: Tensor, plan: StepPlan, same_BB: Tensor) -> Tensor:
         modalities = len(MODALITIES)
-        queries_MBD = vectors_BSD[:, :modalities].transpose(0, 1)
+        queries_BMD, *galleries = vectors_BSD.split([modalities, *[1] * len(plan.galleries)], dim=1)
         weights_MM = np.eye(modalities, dtype=np.float32)
-        for pair in _pairs(self.config, False):
-            weights_MM[pair.left, pair.right] = weights_MM[pair.right, pair.left] = pair.weight
+        for (left, right), weight in zip(PAIRS, self.weights, strict=True):
+            weights_MM[left, right] = weights_MM[right, left] = weight
         losses = []
-        for place, drawn in enumerate(plan.galleries, start=modalities):
+        for gallery_B1D, drawn in zip(galleries, plan.galleries, strict=True):
             view_BM = drawn.gallery_BM
             kin_MB = (view_BM / np.maximum(view_BM.sum(axis=1, keepdims=True), 1)).T.astype(np.float32)
             asked, margin, weight, kind = (
@@ -103,24 +94,20 @@ class Objective(nn.Module):
             )
             scale = self.scales()
             scale = scale.view(modalities, len(KINDS)).gather(1, kind) if self.config.temperature_by_pair else scale[0]
-            gallery_BD = vectors_BSD[:, place]
+            queries_MBD, gallery_BD = queries_BMD.transpose(0, 1), gallery_B1D[:, 0]
             losses.append(mixed_gallery_infonce(queries_MBD, asked, gallery_BD, scale, same_BB, margin, weight))
         return torch.stack(losses).mean()
 
     def _pairwise(self, vectors_BSD: Tensor, plan: StepPlan, same_BB: Tensor) -> Tensor:
         present_BM, total, weights = plan.rows.present, vectors_BSD.sum() * 0, 0.0
-        for number, pair in enumerate(self.pairs):
-            if pair.right < len(MODALITIES):
-                both = present_BM[:, pair.left] & present_BM[:, pair.right]
-            else:
-                both = plan.galleries[0].asked_MB[pair.left]
-            if both.sum() < 2 or pair.weight == 0:  # one record alone has no negative to learn from
+        for number, ((left, right), weight) in enumerate(zip(PAIRS, self.weights, strict=True)):
+            both = present_BM[:, left] & present_BM[:, right]
+            if both.sum() < 2 or weight == 0:  # one record alone has no negative to learn from
                 continue
             at = torch.from_numpy(np.flatnonzero(both)).to(vectors_BSD.device)
             draws = torch.from_numpy(plan.draws[number][:, both]).to(at.device) if len(plan.draws) else None
-            left, right, same = vectors_BSD[at, pair.left], vectors_BSD[at, pair.right], same_BB[at][:, at]
-            total = total + pair.weight * self._pair(number, left, right, same, draws)
-            weights += pair.weight
+            found = self._pair(number, vectors_BSD[at, left], vectors_BSD[at, right], same_BB[at][:, at], draws)
+            total, weights = total + weight * found, weights + weight
         return total / weights if weights else total
 
     def _pair(self, number: int, left: Tensor, right: Tensor, same: Tensor, draws: Tensor | None) -> Tensor:
@@ -133,16 +120,6 @@ class Objective(nn.Module):
         if config.loss == "sigmoid":
             return sigmoid(left, right, scale, self.bias, same)
         return infonce(left, right, scale, same) if config.loss == "infonce" else supcon(left, right, scale, same)
-
-
-def _pairs(config: TrainConfig, fused: bool) -> tuple[ViewPair, ...]:
-    found = []
-    for left, right in ((0, 1), (0, 2), (1, 2)):
-        name = f"{MODALITIES[left]}-{MODALITIES[right]}"
-        found.append(ViewPair(name=name, left=left, right=right, weight=config.pair_weights.get(name, 1.0)))
-    if fused:
-        found += [ViewPair(name=f"{name}-fused", left=m, right=len(MODALITIES)) for m, name in enumerate(MODALITIES)]
-    return tuple(found)
 
 
 def _kinds(view_BM: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class StepPlan:
     Attributes:
         rows: the records.
         galleries: views in which they stand, and from where they are asked for.
-        draws: float32 (pairs of views, 2, B), uniform in [0, 1): the random negatives of each; may be empty.
+        draws: float32 (pairs of modalities, 2, B), uniform in [0, 1): the random negatives of each; may be empty.
         kept: modality -> bool (B, T, H), hidden values that dropout leaves; "again" for the texts' other wordings;
             empty without dropout.
         dropout: share of hidden values that are dropped.

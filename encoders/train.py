@@ -88,7 +88,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.network = self._fresh().network.train().requires_grad_(True)
-        self.objective = Objective(self.config, self.network)
+        self.objective = Objective(self.config)
         matrices = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim < 2]
         decay = self.config.weight_decay  # of matrices alone: biases and temperatures have no reason to be small

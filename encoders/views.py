@@ -112,22 +112,18 @@ def can_pair(present_BM: np.ndarray, wordings_B: np.ndarray) -> np.ndarray:
     return (present_BM.sum(axis=1) > 1) | (wordings_B > 1)
 
 
-def draw_views(
-    present_BM: np.ndarray, wordings_B: np.ndarray, rng: np.random.Generator, *, fused: bool = False
-) -> Drawn:
+def draw_views(present_BM: np.ndarray, wordings_B: np.ndarray, rng: np.random.Generator) -> Drawn:
     """Draw the view of each record uniformly from those that leave a disjoint source to ask from.
 
     Args:
         present_BM: bool, which modalities each record has.
         wordings_B: int, number of wordings of its text (text and captions).
         rng: of the epoch; one number a record is taken.
-        fused: only views of several modalities are drawn.
     """
     several_B1 = (wordings_B > 1)[:, None]
     sources_BSM = present_BM[:, None, :] & ~_SUBSETS_SM
     sources_BSM[:, :, TEXT] |= several_B1
     able_BS = (present_BM[:, None, :] >= _SUBSETS_SM).all(axis=2) & sources_BSM.any(axis=2)
-    able_BS &= _SUBSETS_SM.sum(axis=1) > int(fused)
     counts_B = able_BS.sum(axis=1)
     wanted_B = np.floor(rng.random(len(counts_B)) * counts_B) + 1
     chosen_B = (np.cumsum(able_BS, axis=1) >= wanted_B[:, None]).argmax(axis=1)

@@ -74,7 +74,7 @@ class HeldOutRows:
     def views(self, model: FusionModel) -> HeldOut:
         """Embed the rows: queries by one modality (text: by another caption where there is one), galleries by form."""
         features = self.features
-        gallery = {form: model.embed(features, form.split("+"))[0] for form in FORMS}
+        gallery = dict(zip(FORMS, model.embed_views(features, FORMS), strict=True))
         queries = {name: gallery[name].copy() for name in MODALITIES}
         starts, counts = features.offsets[:-1], np.diff(features.offsets)
         other = (counts > 0) & features.present[:, MODALITIES.index("text")]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from infra.config.base import Strict
 
@@ -78,3 +78,9 @@ class ModelConfig(Strict):
     numerics: Literal["strict", "fast"] = Field(
         "strict", description="strict: fixed shapes, bit-equal on equal hardware."
     )
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.fusion == "transformer" and self.dimension % self.attention_heads:
+            raise ValueError(f"{self.attention_heads} attention_heads do not divide a dimension of {self.dimension}")
+        return self
