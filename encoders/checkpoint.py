@@ -42,17 +42,30 @@ class Checkpoint:
     @classmethod
     def read(cls, folder: str, run: str) -> Checkpoint | None:
         """The folder's checkpoint; None where there is none of this run, or its bytes are damaged."""
+        data = stored(folder)
+        return None if data is None else cls.parse(data, run)
+
+    @classmethod
+    def parse(cls, data: bytes, run: str) -> Checkpoint | None:
+        """A checkpoint from its bytes; None where it is of another run, or damaged."""
         try:
-            data = (Path(folder) / NAME).read_bytes()
             tensors = load(data)
             size = int.from_bytes(data[:8], "little")
             header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
             state = json.loads(header["state"])
-        except (FileNotFoundError, SafetensorError, ValueError, KeyError):
+        except (SafetensorError, ValueError, KeyError):
             return None
         if header.get("run") != run or header.get("sha256") != _digest(tensors):
             return None
         return cls(run=run, tensors=tensors, state=state)
+
+
+def stored(folder: str) -> bytes | None:
+    """The bytes of the folder's checkpoint, if there is one."""
+    try:
+        return (Path(folder) / NAME).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -7,29 +7,40 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from encoders.crew import Crew
+
 
 def backward(
-    encode: Callable[[slice], Tensor], rows: int, chunk: int | None, loss: Callable[[Tensor], Tensor]
+    encode: Callable[[slice], Tensor],
+    rows: int,
+    chunk: int | None,
+    loss: Callable[[Tensor], Tensor],
+    crew: Crew | None = None,
 ) -> Tensor:
     """Add the gradients of `loss(encode(all rows))` to the parameters' and return its value.
 
     A batch of more than `chunk` rows is encoded twice: without a graph for the loss and its gradient by the vectors,
-    then chunk by chunk with one, into which that gradient is fed. Between the two stands all that a worker which
-    encodes a part of the batch must share with the others.
+    then chunk by chunk with one, into which that gradient is fed. Between the two stands all that a crew shares: each
+    of it encodes its own part, and has the gradients of that part alone (those of `loss` itself are everyone's).
 
     Args:
         encode: vectors (n, ...) of the rows of a slice; called twice for a row, so it must draw nothing by itself.
         rows: of the batch.
         chunk: rows encoded with a graph at a time; None: all.
         loss: scalar of the vectors of all rows.
+        crew: whom the batch is shared with.
     """
-    if chunk is None or chunk >= rows:
+    if crew is None and (chunk is None or chunk >= rows):
         value = loss(encode(slice(0, rows)))
         value.backward()
         return value.detach()
-    parts = [slice(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
+    mine = slice(0, rows) if crew is None else crew.part(rows)
+    size = chunk or max(1, mine.stop - mine.start)
+    parts = [slice(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)]
     with torch.no_grad():
-        vectors = torch.cat([encode(part) for part in parts])
+        vectors = torch.cat([encode(part) for part in parts or [mine]])
+        if crew is not None:
+            vectors = crew.gather(vectors, rows)
     value = loss(vectors.requires_grad_())
     value.backward()
     assert vectors.grad is not None

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from encoders import gradient_cache
-from encoders.checkpoint import Checkpoint
+from encoders.checkpoint import Checkpoint, stored
+from encoders.crew import Crew
 from encoders.data import TrainingData
 from encoders.device import torch_threads
 from encoders.frozen import Encoders
@@ -44,6 +45,7 @@ def train(
     score: Callable[[FusionModel], float] | None,
     checkpoint: str | None,
     log: Callable[[Mapping[str, Any]], None],
+    crew: Crew | None = None,
 ) -> tuple[FusionModel, History]:
     """Train a model and return the best state it went through.
 
@@ -56,22 +58,27 @@ def train(
             None where nothing can be measured: then the last epoch is kept.
         checkpoint: folder in which each epoch's state is left, and looked for first; None keeps none.
         log: called with each entry of the history as it arises, again from the start where a run is resumed.
+        crew: whom every step is shared with; all of them call this with equal arguments and get equal models. Only the
+            first one scores, logs, and keeps checkpoints.
 
     Returns:
         The model of the best score (the earliest of equal ones) and the history: an entry an epoch, of JSON values that
         depend on nothing but data and settings. Epoch 0 is the untrained model.
     """
     with torch_threads(train_config.threads), torch.random.fork_rng(devices=[]):
-        run = _Run(data, encoders, model_config, train_config, score)
-        if checkpoint is not None and (found := Checkpoint.read(checkpoint, run.digest)) is not None:
+        run, first = _Run(data, encoders, model_config, train_config, score, crew), crew is None or crew.rank == 0
+        state = stored(checkpoint) if checkpoint is not None and first else None
+        state = state if crew is None else crew.first_says(state)
+        if state is not None and (found := Checkpoint.parse(state, run.digest)) is not None:
             run.restore(found)
-        for entry in run.history:
+        for entry in run.history if first else ():
             log(entry)
         while not run.finished:
             run.epoch()
-            if checkpoint is not None:
+            if checkpoint is not None and first:
                 run.checkpoint().write(checkpoint)
-            log(run.history[-1])
+            if first:
+                log(run.history[-1])
     return run.best_model(), run.history
 
 
@@ -84,6 +91,7 @@ class _Run:
     model_config: ModelConfig
     config: TrainConfig
     score: Callable[[FusionModel], float] | None
+    crew: Crew | None = None
     history: History = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,7 +128,13 @@ class _Run:
         return max(self.history, key=lambda entry: (entry["score"], -entry["epoch"]))["epoch"]
 
     def _score(self, model: FusionModel) -> float | None:
-        return None if self.score is None else self.score(model)
+        if self.score is None:
+            return None
+        if self.crew is None:
+            return self.score(model)
+        said = self.crew.first_says(repr(self.score(model)).encode() if self.crew.rank == 0 else None)
+        assert said is not None
+        return float(said)
 
     @property
     def finished(self) -> bool:
@@ -140,6 +154,8 @@ class _Run:
             plan = self.objective.plan(self.network, self.data.locate(positions, rng), rng)
             self.optimiser.zero_grad()
             total += float(self.backward(plan)) * len(positions)
+            if self.crew is not None:
+                self.crew.sum_gradients(self.network.parameters())
             self.optimiser.step()
         score = self._score(FusionModel(self.model_config, self.encoders, self._copy()))
         entry = {"epoch": number, "loss": total / len(self.usable), "score": score}
@@ -163,7 +179,7 @@ class _Run:
             found: Tensor = self.objective(vectors, plan)
             return found
 
-        return gradient_cache.backward(encode, len(plan.rows), self.config.chunk_size, loss)
+        return gradient_cache.backward(encode, len(plan.rows), self.config.chunk_size, loss, self.crew)
 
     def _copy(self) -> FusionNetwork:
         """The network as it is now, apart from the one in training."""

@@ -1,0 +1,75 @@
+"""Gangs: processes that run one task together and talk to each other, as training on several workers does.
+
+Beside the engines' three verbs, because its processes must all run at once. A result is not carried: it lies in the
+lake, under its address, where whoever asked for it looks.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic
+
+from infra.config import EngineConfig
+from infra.engines.base import Done, I
+from infra.errors import ConfigError, PartialRun, told
+
+WEEK_S = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A place in a gang: `rank` of `size`. `rendezvous` is a URL where they meet; None where they have met already."""
+
+    rank: int
+    size: int
+    rendezvous: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seated(Generic[I]):
+    task: Callable[[I, Seat], object]
+    item: I
+
+    def __call__(self, seat: Seat) -> None:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # all on this machine, whatever its host name resolves to
+        self.task(self.item, seat)
+
+
+def run_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, size: int) -> None:
+    """Run `task(item, seat)` in `size` processes at once: on this machine, or by Ray Train.
+
+    Raises:
+        ConfigError: the engine has no gangs, or has fewer workers.
+        TrichordError: the error of ours that a process met; PartialRun for any other failure. All of them are ended.
+    """
+    if config.kind == "beam":
+        raise ConfigError(
+            "train.workers is above 1, but Beam cannot run processes that talk to each other.\nSet it to 1."
+        )
+    if size > config.workers:
+        raise ConfigError(
+            f"train.workers is {size}, but engine.workers is {config.workers}.\nRaise it, or train with fewer."
+        )
+    if config.kind == "ray":
+        from infra.engines.ray_train import run_ray_gang  # importing Ray takes seconds
+
+        run_ray_gang(config, task, item, size)
+        return
+    from infra.engines.local import LocalEngine
+
+    with (
+        tempfile.TemporaryDirectory(prefix="trichord-gang-") as folder,
+        LocalEngine(config.model_copy(update={"workers": size, "retries": 0})) as engine,
+    ):
+        seats = [Seat(rank=rank, size=size, rendezvous=f"file://{folder}/meet") for rank in range(size)]
+        for outcome in engine.map(_Seated(task, item), seats, timeout_s=WEEK_S):
+            if not isinstance(outcome, Done):  # the others wait for it: leaving the block ends them
+                raise failed(f"worker {outcome.item.rank} of {size}", outcome.detail)
+
+
+def failed(who: str, detail: str) -> Exception:
+    """The error that a gang's failure is: the worker's own, if it is one of ours."""
+    return told(detail, PartialRun(f"Training failed in {who}: {detail}\nRun it again: it resumes."))

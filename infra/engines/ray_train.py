@@ -1,0 +1,49 @@
+"""Gangs on a Ray cluster, by Ray Train: it places the workers, brings them together and ends them as one."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from infra.config import EngineConfig
+from infra.engines.base import I, packed
+from infra.engines.gang import Seat, failed
+from infra.engines.ray import RayEngine
+
+
+def run_ray_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, size: int) -> None:
+    """See `gang.run_gang`; the workers have met by gloo when the task begins.
+
+    Raises:
+        TrichordError: as `gang.run_gang`.
+    """
+    with RayEngine(config) as engine, tempfile.TemporaryDirectory(prefix="trichord-gang-") as folder:
+        engine.start()
+        trainer = TorchTrainer(
+            _run,
+            train_loop_config={"task": packed(task), "item": packed(item)},
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ray.train.ScalingConfig(num_workers=size, use_gpu=False),
+            run_config=ray.train.RunConfig(storage_path=folder),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # whatever Ray wraps the worker's error in, it becomes one of ours
+            raise failed("a worker of Ray Train", _innermost(error)) from error
+
+
+def _run(config: dict[str, Any]) -> None:
+    context = ray.train.get_context()
+    seat = Seat(rank=context.get_world_rank(), size=context.get_world_size(), rendezvous=None)
+    pickle.loads(config["task"])(pickle.loads(config["item"]), seat)
+
+
+def _innermost(error: BaseException) -> str:
+    while (cause := error.__cause__) is not None:
+        error = cause
+    return f"{type(error).__name__}: {error}"
