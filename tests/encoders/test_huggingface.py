@@ -65,9 +65,16 @@ def short_inputs(name: str) -> list[Any]:
     return pictures(6) if modality(name) == "image" else clips(0.5, 0.31, 0.9, 0.5, 0.07, 0.31)
 
 
+@cache
+def plain(path: Path, name: str) -> tuple[Any, Any]:
+    """The model and its processor by the library's own classes."""
+    model, processor = MODELS[name]
+    return model.from_pretrained(path).eval(), processor.from_pretrained(path)
+
+
 def read(path: Path, name: str, given: Any) -> dict[str, torch.Tensor]:
     """What the family's own processor makes of one input."""
-    processor = MODELS[name][1].from_pretrained(path)
+    processor = plain(path, name)[1]
     if modality(name) == "text":
         return processor(given, return_tensors="pt")
     if modality(name) == "image":
@@ -78,7 +85,7 @@ def read(path: Path, name: str, given: Any) -> dict[str, torch.Tensor]:
 def states(path: Path, name: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     """States (T, H), or of a feature map (H, rows, columns), and summary of one input by the plain model, alone."""
     with torch.inference_mode():
-        found = MODELS[name][0].from_pretrained(path).eval()(**read(path, name, given))
+        found = plain(path, name)[0](**read(path, name, given))
     summary = getattr(found, "pooler_output", None)
     return found.last_hidden_state[0].numpy(), np.array([]) if summary is None else summary[0].numpy().ravel()
 
@@ -109,6 +116,7 @@ def test_a_vector_is_the_pooled_output_of_the_plain_model_alone(folder, name, nu
     encoder = loaded(folder(name), name, numerics)
     reference = np.stack([expected(folder(name), name, given) for given in inputs])
     assert encoder.dimension == reference.shape[1]
+    assert reference.std(axis=0).mean() > 1e-3  # the inputs differ
     np.testing.assert_allclose(encoder.encode(inputs), reference, atol=2e-5)
     assert encoder.encode([]).shape == (0, encoder.dimension)
 
@@ -160,7 +168,7 @@ def test_half_precision_is_close_to_full(folder, name, precision):
     assert half.module.dtype == getattr(torch, precision)
     assert vectors.dtype == np.float32
     error = np.linalg.norm(vectors - full, axis=1) / np.linalg.norm(full, axis=1)
-    assert 0 < error.max() < (0.05 if precision == "bfloat16" else 0.01)
+    assert 0 < error.max() < (0.1 if precision == "bfloat16" else 0.02)
 
 
 @every_model
@@ -238,7 +246,7 @@ def test_code_of_a_model_is_never_run(folder, tmp_path):
     settings = (evil / "config.json").read_text(encoding="utf-8")
     auto = '{"auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"},'
     (evil / "config.json").write_text(settings.replace('"bert"', '"mine"').replace("{", auto, 1), encoding="utf-8")
-    with pytest.raises((ConfigError, ValueError), match="trust_remote_code|does not fit"):
+    with pytest.raises((ConfigError, ValueError), match=r"trust_remote_code|does not fit"):
         loaded(evil, "bert").encode(["a"])
     assert not mark.exists()
 
