@@ -55,6 +55,8 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
         kinds = list(variants(node))
         path = (*path, "kind")
         text = f"expected {' or '.join(kinds)}, given {_shown(given.get('kind'))}{_meant(given.get('kind'), kinds)}"
+    elif kind == "value_error":
+        text = str(error["ctx"]["error"])  # what a validator of infra/config says in its own words
     else:
         text = f"expected {describe(node)}, given {_shown(given)}{_meant(given, _choices(node))}"
     yield Problem(path=path, line=None, text=text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+import math
+from typing import Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from infra.config.base import Strict, View
 
@@ -34,13 +35,14 @@ class QueryConfig(Strict):
     )
     rank_constant: int = Field(60, ge=1, description="k of reciprocal rank fusion.")
 
-    @model_validator(mode="after")
-    def _names(self) -> Self:
-        for name, given, known in (("quotas", self.quotas, get_args(View)), ("weights", self.weights, _PARTS)):
-            if unknown := sorted(set(given) - set(known)):
-                raise ValueError(f"{name} names {unknown[0]!r}, which is none of {', '.join(known)}")
-            if any(not value > 0 for value in given.values()):
-                raise ValueError(f"{name} must be above 0; leave out what is not wanted")
-        if sum(self.quotas.values()) > 1 + 1e-9:
-            raise ValueError(f"quotas are {sum(self.quotas.values()):g} in all, more than the whole")
-        return self
+    @field_validator("quotas", "weights")
+    @classmethod
+    def _named(cls, given: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        known = get_args(View) if info.field_name == "quotas" else _PARTS
+        if unknown := sorted(set(given) - set(known)):
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        if any(not 0 < value < math.inf for value in given.values()):
+            raise ValueError("every number must be above 0; leave out what is not wanted")
+        if info.field_name == "quotas" and sum(given.values()) > 1 + 1e-9:
+            raise ValueError(f"the shares are {sum(given.values()):g} in all, more than the whole")
+        return given

@@ -1,4 +1,6 @@
-"""Held-out retrieval of mixed-gallery InfoNCE against plain InfoNCE: `python -m tests.bench.losses` (one JSON line).
+"""Held-out retrieval of mixed-gallery InfoNCE against plain InfoNCE, each also with the levers on the query's side.
+
+`python -m tests.bench.losses` prints one JSON line.
 
 One demo corpus, one lake: records and features are made once, each loss and seed trains its own model.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.demo.corpus import write_corpus
+from pipelines.evaluation.levers import LEVERS
 from tests.pipelines.lakes import result_of, trichord, write_project
 
 LOSSES = ("infonce", "mixed_gallery_infonce")
@@ -46,8 +49,23 @@ def measure(records: int, seeds: int, held_out: float, difficulty: float) -> dic
             "retention": {
                 form: _mean([run["mixed"]["retention"][form] for run in found]) for form in ("text", "image", "audio")
             },
+            "levers": {lever: _levered([run["levers"][lever] for run in found]) for lever in LEVERS},
         }
     return result
+
+
+def _levered(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One lever's figures in both mixed galleries, over the records that no calibration saw; means over seeds."""
+    galleries = ("mixed", "all_views")
+    figures = ("recall_at_10", "ndcg_at_10", "retention_overall")
+    return {
+        gallery: {figure: _mean([run[gallery][figure] for run in found]) for figure in figures}
+        | {
+            f"retention_{form}": _mean([run[gallery]["retention"][form] for run in found])
+            for form in ("text", "image", "audio")
+        }
+        for gallery in galleries
+    }
 
 
 def _train(project: Path, loss: str, seed: int) -> dict[str, Any]:

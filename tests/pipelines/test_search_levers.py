@@ -1,0 +1,133 @@
+"""A lake with three views in its index is searched under every lever, and what does not fit is a clear error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.model import FusionModel
+from infra.errors import ConfigError
+from pipelines.search import nearest, open_live, read_query, search
+from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of, write_project
+
+VIEWS = ["text", "image", "audio"]
+LEVERS = ("plain", "calibrated", "rank_fusion", "quota")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small lake indexed by three views, a good part of it held out."""
+    settings = SETTINGS | {"index": {"views": VIEWS}, "train": SETTINGS["train"] | {"held_out": 0.4}}
+    made = write_project(tmp_path_factory.mktemp("views"), settings=settings, defects=0.0)
+    result_of(trichord("reindex", "--project", str(made), "--json"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def live(project):
+    return open_live(workspace_of(project))
+
+
+def ask(project: Path, *overrides: str, k: int = 10, **parts) -> list[dict]:
+    query = dict.fromkeys(("text", "image", "audio")) | parts
+    return search(workspace_of(project, *overrides), k=k, **query)["hits"]
+
+
+def test_the_calibration_is_stored_with_the_model_and_covers_what_is_indexed(project, live):
+    calibration = live.model.calibration
+    assert {(query, view) for query in VIEWS for view in (*VIEWS, "fused")} <= set(calibration.lines)
+    [stored] = (project.parent / "lake" / "models").glob("*/model.json")
+    assert json.loads(stored.read_bytes())["calibration"] == calibration.to_json()
+
+
+def test_the_evaluation_tells_every_lever(project):
+    live = workspace_of(project).publications.live()
+    levers = json.loads(live["verdict"])["evaluation"]["levers"]
+    assert set(levers) == {"records", *LEVERS}
+    assert 0 < levers["records"] < json.loads(live["verdict"])["evaluation"]["records"]
+    [story] = (project.parent / "lake" / "models").glob("*/training.json")
+    assert set(json.loads(story.read_bytes())["after"]["levers"]) == {"records", *LEVERS}
+
+
+@pytest.mark.parametrize("levers", LEVERS)
+def test_every_lever_gives_k_records_once_with_what_ranked_them(project, levers):
+    row = rows_of(project.parent / "corpus")[0]
+    for parts in ({"text": row["text"]}, {"text": row["text"], "image": project.parent / "corpus" / row["image"]}):
+        hits = ask(project, f"query.levers={levers}", **parts)
+        assert len(hits) == len({hit["key"] for hit in hits}) == 10
+        by = {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(levers, "score")
+        assert [hit[by] for hit in hits] == sorted((hit[by] for hit in hits), reverse=True)
+        assert all(hit["view"] in VIEWS and hit["text"] and -1 <= hit["score"] <= 1.0001 for hit in hits)
+
+
+def test_calibrated_and_fused_ranks_and_quotas_let_pictures_and_sounds_in(project):
+    words = rows_of(project.parent / "corpus")[1]["text"]
+    views = {levers: Counter(hit["view"] for hit in ask(project, f"query.levers={levers}", text=words, k=12))
+             for levers in LEVERS}  # fmt: skip
+    assert views["quota"] == dict.fromkeys(VIEWS, 4)
+    assert views["calibrated"]["text"] < views["plain"]["text"]
+    some = ask(project, "query.levers=quota", "query.quotas={image: 0.5, text: 0.25}", text=words, k=12)
+    assert Counter(hit["view"] for hit in some)["image"] >= 6
+
+
+def test_calibrated_scores_are_those_of_the_models_lines_and_exact_for_several_parts(project, live):
+    workspace = workspace_of(project, "query.levers=calibrated", "query.weights={image: 2}")
+    row = rows_of(project.parent / "corpus")[2]
+    picture = (project.parent / "corpus" / row["image"]).read_bytes()
+    query = read_query(workspace.project.prepare, row["text"], picture, None)
+    found = nearest(live, query, workspace.project.query, 5)
+    features = live.model.featurise(query)
+    parts = {name: live.model.embed(features, name)[0] for name in ("text", "image")}
+    expected: dict[str, float] = {}
+    for view in VIEWS:
+        cosines: dict[str, dict[str, float]] = {}
+        for name, vector in parts.items():
+            hits = live.searcher.search(vector, live.searcher.rows, view=view)
+            kept = hits.keys[0] != np.array(None)
+            cosines[name] = dict(zip(hits.keys[0][kept], hits.scores[0][kept].tolist(), strict=True))
+        lines = live.model.calibration.lines
+        for key in cosines["text"]:
+            score = sum(
+                weight * (lines[name, view].scale * cosines[name][key] + lines[name, view].offset)
+                for name, weight in (("text", 1), ("image", 2))
+            )
+            expected[key] = max(score, expected.get(key, -np.inf))
+    best = sorted(expected, key=lambda key: -expected[key])[:5]
+    assert [hit.key for hit in found] == best
+    assert [hit.score for hit in found] == pytest.approx([expected[key] for key in best], abs=1e-4)
+
+
+def test_levers_of_the_command_line_win_over_the_project_file(project):
+    done = trichord("search", "--text", "a red circle", "--levers", "rank_fusion", "--project", str(project), "--json")
+    result = result_of(done)
+    assert result["levers"] == "rank_fusion"
+    assert all("rank_score" in hit for hit in result["hits"])
+    refused = trichord("search", "--text", "a", "--levers", "best", "--project", str(project), check=2)
+    assert "rank_fusion" in refused.stderr
+
+
+def test_a_quota_of_a_view_that_is_not_indexed_or_of_no_view_is_refused(project):
+    with pytest.raises(ConfigError, match="'fused', but the live index holds only"):
+        ask(project, "query.levers=quota", "query.quotas={fused: 0.5}", text="a")
+    for wrong, why in (("{smell: 0.5}", "'smell' is none of"), ("{image: 0.9, text: 0.2}", "1.1 in all"),
+                       ("{image: 0}", "above 0")):  # fmt: skip
+        with pytest.raises(ConfigError, match=why):
+            workspace_of(project, f"query.quotas={wrong}")
+
+
+def test_without_a_calibration_only_the_calibrated_lever_is_refused(project, live):
+    bare = FusionModel(live.model.config, live.model.encoders, live.model.network)
+    assert bare.fingerprint != live.model.fingerprint
+    for levers in LEVERS:
+        config = workspace_of(project, f"query.levers={levers}").project
+        query = read_query(config.prepare, "a red circle", None, None)
+        if levers != "calibrated":
+            assert len(nearest(dataclasses.replace(live, model=bare), query, config.query, 5)) == 5
+            continue
+        with pytest.raises(ConfigError, match="no calibration of text queries against the view 'audio'"):
+            nearest(dataclasses.replace(live, model=bare), query, config.query, 5)
