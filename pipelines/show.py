@@ -155,14 +155,13 @@ def _consistency(told: dict[str, Any], k: int) -> None:
 
 
 def hits(result: dict[str, Any]) -> None:
-    """The hits of a query."""
+    """The hits of a query, with what the levers ranked them by."""
+    ranked_by = [name for name in ("calibrated", "rank_score") if result["hits"] and name in result["hits"][0]]
+    columns = {"score": "right"} | dict.fromkeys(ranked_by, "right") | dict.fromkeys(("key", "view", "source"), "left")
     table(
         f"Hits in {result['publication']}",
-        {"#": "right", "score": "right", "key": "left", "view": "left", "source": "left", "text": "left"},
-        [
-            [i + 1, hit["score"], hit["key"], hit["view"], hit["source"], (hit["text"] or "–")[:80]]
-            for i, hit in enumerate(result["hits"])
-        ],
+        {"#": "right"} | columns | {"text": "left"},
+        [[i + 1, *(hit[name] for name in columns), (hit["text"] or "–")[:80]] for i, hit in enumerate(result["hits"])],
     )
 
 
