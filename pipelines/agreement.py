@@ -1,9 +1,10 @@
 """agreement: do the modalities of a record belong together? Judged by the run's model, calibrated by shuffled pairs.
 
-Every modality of a record is compared with the fusion of its others, and with that of a record of another group in the
-same shard. The second gives the distribution of cosines that
-a wrong pair reaches; the cosine to reach is the one that only `false_accept_rate` of the wrong pairs reach. A bare
-cosine means something else in every space and for every pair of modalities; a false-accept rate does not.
+Every modality of a record is compared with the fusion of its others, all wordings of its text included. The cosine is
+normalised as in speaker verification (`symmetric_norm`): a picture that is near every text, or a text that says little,
+proves less by the same cosine. The same is done to all pairs of two groups in the shard, which are wrong pairs; the
+score to reach is the one that only `false_accept_rate` of them reach. A bare cosine means something else in every
+space and for every pair of modalities; a false-accept rate does not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from encoders.base import Modality
 from encoders.views import MODALITIES, Features
 from infra import digest
 from infra.engines.base import Engine
@@ -30,9 +32,10 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-AGREEMENT_FORMAT = 2
+AGREEMENT_FORMAT = 3
 ROW = ("key", "source", "split", "row_digest")
-BINS = 2_000  # of the cosine, over [-1, 1]
+LOWEST, HIGHEST, BINS = -5.0, 15.0, 400  # of the normalised cosine; what lies outside counts at the ends
+COHORT = 20  # records of other groups in the shard: fewer give no mean and spread to speak of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class AgreementItem:
 
 @dataclass(frozen=True, slots=True)
 class AgreementActor:
-    """Features shard → agreement shard; its counts hold the histogram of what shuffled pairs reach."""
+    """Features shard → agreement shard; its counts hold the histogram of what wrong pairs reach."""
 
     storage: Storage
     lake: str
@@ -56,21 +59,23 @@ class AgreementActor:
     def __call__(self, item: AgreementItem) -> ShardRef:
         counts = Counter[str]()
         with ShardWriter(self.storage, self.lake, "agreement", item.address, schema.AGREEMENT) as writer:
-            for all_rows, all_features in self._rows(item):
+            for rows, features in self._rows(item):
+                groups = np.unique(rows["group"].to_pylist(), return_inverse=True)[1]
+                found: list[list[tuple[str, float]]] = [[] for _ in groups]
+                folds = np.zeros(len(groups), np.int64)
                 for number, model in enumerate(self.models):
-                    at = np.flatnonzero(Fold(number=number, folds=len(self.models)).of(all_rows))
-                    rows, features = all_rows.take(pa.array(at)), all_features.take(at)
-                    found: list[list[tuple[str, float]]] = [[] for _ in at]
-                    groups = np.array(rows["group"].to_pylist(), dtype=object)
-                    for measure, places, own, shuffled in _cosines(model, features, groups):
-                        for place, cosine in zip(places.tolist(), own.tolist(), strict=True):
-                            found[place].append((measure, cosine))
-                        counts.update(f"{number}/{measure}/{place}" for place in _bin(shuffled).tolist())
-                    judged = [place for place, cosines in enumerate(found) if cosines]
-                    columns = {name: rows[name].take(pa.array(judged, pa.int64())) for name in ROW}
-                    columns["fold"] = pa.array([number] * len(judged), pa.int64())
-                    columns["cosines"] = pa.array([found[i] for i in judged], schema.AGREEMENT.field("cosines").type)
-                    writer.write(pa.table(columns, schema=schema.AGREEMENT))
+                    judged = Fold(number=number, folds=len(self.models)).of(rows)
+                    folds[judged] = number
+                    for measure, places, own, wrong in _scores(model, features, groups, judged):
+                        for place, score in zip(places.tolist(), own.tolist(), strict=True):
+                            found[place].append((measure, score))
+                        pairs = np.bincount(_bin(wrong), minlength=BINS)
+                        counts.update({f"{measure}/{place}": int(pairs[place]) for place in np.flatnonzero(pairs)})
+                kept = [place for place, scores in enumerate(found) if scores]
+                columns = {name: rows[name].take(pa.array(kept, pa.int64())) for name in ROW}
+                columns["fold"] = pa.array(folds[kept])
+                columns["cosines"] = pa.array([found[i] for i in kept], schema.AGREEMENT.field("cosines").type)
+                writer.write(pa.table(columns, schema=schema.AGREEMENT))
             return writer.finish(dict(counts))
 
     def _rows(self, item: AgreementItem) -> Iterator[tuple[pa.Table, Features]]:
@@ -81,30 +86,70 @@ class AgreementActor:
             yield rows.take(pa.array(keep)), features.take(keep)
 
 
-def _cosines(
-    model: FusionModel, features: Features, groups: np.ndarray
+def _scores(
+    model: FusionModel, features: Features, groups_N: np.ndarray, judged_N: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Every modality against every set of others that occurs: (measure, rows, cosine, cosine of wrong pairs).
+    """Every modality against every set of others that occurs: (measure, rows, their scores, scores of wrong pairs).
 
-    Wrong pairs are of rows half the shard apart, and of two groups: parts of one row share what they were cut from.
+    The cohort of a row are those with the same modalities, trained on or not; scores are of the rows to be judged.
     """
     for m, name in enumerate(MODALITIES):
         others = [o for o in range(len(MODALITIES)) if o != m]
         for chosen in ((others[0],), (others[1],), tuple(others)):
             exactly = features.present[:, others] == [o in chosen for o in others]
             at = np.flatnonzero(features.present[:, m] & exactly.all(axis=1))
-            if len(at):
+            wrong_NN = groups_N[at][:, None] != groups_N[at]
+            asked_N = judged_N[at] & (wrong_NN.sum(axis=1) >= COHORT)
+            if asked_N.any():
                 part, rest = features.take(at), [MODALITIES[o] for o in chosen]
-                mine, theirs = model.embed(part, [name])[0], model.embed(part, rest)[0]
-                own = np.einsum("nd,nd->n", mine, theirs)
-                other = np.roll(np.arange(len(at)), len(at) // 2)
-                wrong = np.flatnonzero(groups[at] != groups[at][other])
-                shuffled = np.einsum("nd,nd->n", mine[wrong], theirs[other[wrong]])
-                yield f"{name}|{'+'.join(rest)}", at, own, shuffled
+                # no BLAS, whose sums may depend on its threads
+                cosines_NN = np.einsum("nd,md->nm", model.embed(part, [name])[0], fused(model, part, rest))
+                scores_NN = symmetric_norm(cosines_NN, wrong_NN)
+                wrong = scores_NN[wrong_NN & asked_N & asked_N[:, None]]
+                yield f"{name}|{'+'.join(rest)}", at[asked_N], np.diagonal(scores_NN)[asked_N], wrong
 
 
-def _bin(cosines_N: np.ndarray) -> np.ndarray:
-    return np.clip(((cosines_N + 1) / 2 * BINS).astype(int), 0, BINS - 1)
+def fused(model: FusionModel, features: Features, names: Sequence[Modality]) -> np.ndarray:
+    """The fusion of these modalities, float32 (N, D); where text is one of them, the mean over all its wordings.
+
+    One caption in a few leaves out what tells its picture from another; together they seldom do.
+    """
+    vectors = model.embed(features, names)[0]
+    if "text" not in names or not len(features.captions):
+        return vectors
+    owner = np.repeat(np.arange(len(features)), np.diff(features.offsets))
+    worded = Features(
+        values={name: values[owner] for name, values in features.values.items()} | {"text": features.captions},
+        present=features.present[owner],
+        captions=features.captions[:0],
+        offsets=np.zeros(len(owner) + 1, np.int64),
+    )
+    np.add.at(vectors, owner, model.embed(worded, names)[0])
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-9))
+
+
+def symmetric_norm(cosines_NN: np.ndarray, wrong_NN: np.ndarray) -> np.ndarray:
+    """Cosines in standard deviations above those of wrong pairs of the same row, and of the same column; their mean.
+
+    S-norm of speaker verification (Shum et al., Odyssey 2010; its adaptive form: Matejka et al., Interspeech 2017).
+
+    Args:
+        cosines_NN: of row i's one side with row j's other side.
+        wrong_NN: bool, symmetric: the pairs known to be wrong.
+    """
+
+    def by_row(values_NN: np.ndarray) -> np.ndarray:
+        pairs_N1 = np.maximum(wrong_NN.sum(axis=1, keepdims=True), 1)
+        centred_NN = values_NN - (values_NN * wrong_NN).sum(axis=1, keepdims=True) / pairs_N1
+        spread_N1 = np.sqrt((np.square(centred_NN) * wrong_NN).sum(axis=1, keepdims=True) / pairs_N1)
+        return np.asarray(centred_NN / np.maximum(spread_N1, 1e-6))
+
+    exact_NN = cosines_NN.astype(np.float64)
+    return (by_row(exact_NN) + by_row(exact_NN.T).T) / 2
+
+
+def _bin(scores_N: np.ndarray) -> np.ndarray:
+    return np.clip(((scores_N - LOWEST) / (HIGHEST - LOWEST) * BINS).astype(int), 0, BINS - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,22 +166,22 @@ class _Factory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Of one source: shuffled pairs in each bin of the cosine, by fold and measure (`0/image|text+audio`)."""
+    """Of one source: wrong pairs in each bin of the score, by measure (`image|text+audio`)."""
 
     histograms: Mapping[str, np.ndarray]
     min_pairs: int
 
-    def false_accept_rate(self, measure: str, cosine: float) -> float | None:
-        """Share of shuffled pairs that reach this cosine; None where there are too few to tell."""
+    def false_accept_rate(self, measure: str, score: float) -> float | None:
+        """Share of wrong pairs that reach this score; None where there are too few to tell."""
         counts = self.histograms.get(measure)
         if counts is None or counts.sum() < self.min_pairs:
             return None
-        return float(counts[int(_bin(np.array([cosine]))[0]) :].sum() / counts.sum())
+        return float(counts[int(_bin(np.array([score]))[0]) :].sum() / counts.sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """A record one of whose modalities does not belong: a wrong pair would reach its cosine too often."""
+    """A record one of whose modalities does not belong: too many wrong pairs reach its score."""
 
     key: str
     source: str
@@ -144,7 +189,7 @@ class Disagreement:
     row_digest: str
     modality: str
     against: str
-    cosine: float
+    score: float  # normalised cosine
     false_accept_rate: float
 
 
@@ -203,7 +248,7 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
             for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist():
                 worst = _worst(row, calibration, settings.modalities)
                 if worst is not None and worst[0] > settings.false_accept_rate:
-                    rate, measure, cosine = worst
+                    rate, measure, score = worst
                     modality, _, against = measure.partition("|")
                     found.append(
                         Disagreement(
@@ -213,7 +258,7 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
                             row_digest=row["row_digest"],
                             modality=modality,
                             against=against,
-                            cosine=cosine,
+                            score=score,
                             false_accept_rate=rate,
                         )
                     )
@@ -228,7 +273,7 @@ def pinned_disagreements(workspace: Workspace, version: int) -> list[Disagreemen
 
 
 def calibrate(shards: Sequence[ShardRef], min_pairs: int) -> Calibration:
-    """Sum the shards' histograms of shuffled pairs."""
+    """Sum the shards' histograms of wrong pairs."""
     histograms: dict[str, np.ndarray] = {}
     for ref in shards:
         for name, pairs in ref.counts.items():
@@ -242,11 +287,11 @@ def _worst(
     row: Mapping[str, Any], calibration: Calibration, modalities: Sequence[str]
 ) -> tuple[float, str, float] | None:
     rated = [
-        (calibration.false_accept_rate(f"{row['fold']}/{measure}", cosine), measure, cosine)
-        for measure, cosine in row["cosines"]
+        (calibration.false_accept_rate(measure, score), measure, score)
+        for measure, score in row["cosines"]
         if measure.partition("|")[0] in modalities
     ]
-    return max(((rate, measure, cosine) for rate, measure, cosine in rated if rate is not None), default=None)
+    return max(((rate, measure, score) for rate, measure, score in rated if rate is not None), default=None)
 
 
 def with_rows(dropped: Mapping[str, Sequence[str]], found: Sequence[Disagreement]) -> dict[str, list[str]]:

@@ -52,7 +52,11 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """One of `folds` parts of all groups. A model that never saw a fold can judge it."""
+    """One of `folds` parts of all groups. A model that never saw a fold can judge it.
+
+    Such a model is trained on all that lies outside its fold, on what is held out from the index's model too, for it
+    is never published; it is measured on what is held out inside.
+    """
 
     number: int
     folds: int
@@ -138,10 +142,12 @@ class TrainTask:
         for ref in item.features:
             gone = set(item.dropped.get(ref.address, ()))
             for rows, features in read_features(self.storage, self.lake, ref, dimensions):
-                keep = held_out_mask(rows, self.project.train) == held_out
+                held = held_out_mask(rows, self.project.train)
+                keep = held if held_out else ~held
+                if item.without is not None:  # a judge: it learns from all that lies outside its fold
+                    fold = item.without.of(rows)
+                    keep = held & fold if held_out else ~fold
                 keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
-                if item.without is not None:
-                    keep &= ~item.without.of(rows)
                 if not held_out:
                     keep &= _share_mask(rows, item.share)
                 chosen = np.flatnonzero(keep)
@@ -199,7 +205,7 @@ def train_item(
     refs = tuple(features[split] for split in sorted(features, key=digest.hash64))
     gone = {features[split].address: tuple(rows) for split, rows in dropped.items() if split in features}
     made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
-    part: list[Any] = [] if without is None else [[without.number, without.folds]]
+    part: list[Any] = [] if without is None else [["outside", without.number, without.folds]]
     part += [] if share == 1 else [share]
     address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *part)
     return TrainItem(address=address, features=refs, dropped=gone, without=without, share=share)

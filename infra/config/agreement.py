@@ -25,7 +25,7 @@ class AgreementConfig(Strict):
         0.05,
         gt=0,
         lt=1,
-        description="Share of shuffled pairs (another record's modality) that would pass; sets the cosine to reach.",
+        description="Share of wrong pairs (another record's modality) that would pass; sets the score to reach.",
     )
     folds: int = Field(
         3,
@@ -33,7 +33,12 @@ class AgreementConfig(Strict):
         description="Records are judged by models trained without them, one a fold (a model hides wrong pairs that it "
         "was trained on); 0: by the run's own model, which costs no training.",
     )
-    min_pairs: int = Field(200, ge=10, description="Shuffled pairs a source must give before anything of it is judged.")
+    min_pairs: int = Field(
+        2_000,
+        ge=10,
+        description="Wrong pairs (any two records of a shard that one model judges) a source must give before anything "
+        "of it is judged.",
+    )
 
     @field_validator("folds")
     @classmethod

@@ -136,7 +136,7 @@ AGREEMENT = _schema(
     ("split", _S),
     ("row_digest", _S),
     ("fold", _I64),  # which model judged it
-    ("cosines", pa.map_(_S, _F64)),  # 'image|text+audio' -> cosine of the picture with the fusion of text and sound
+    ("cosines", pa.map_(_S, _F64)),  # 'image|text+audio' -> of the picture with text and sound, normalised (S-norm)
 )
 
 PUBLICATIONS = _schema(

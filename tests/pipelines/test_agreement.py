@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from encoders.heads import FeatureStats
+from encoders.model import FusionModel
+from encoders.views import MODALITIES, Features
 from infra.lake.shard import ShardRef
-from pipelines.agreement import BINS, Calibration, calibrate
+from pipelines.agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fused, symmetric_norm
 from pipelines.demo.corpus import read_labels
 from pipelines.explain import explain
 from pipelines.maintain import verify
 from pipelines.reindex import reindex
+from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from tests.pipelines.lakes import SETTINGS, workspace_of, write_project
 
 AGREEMENT = {"check": "drop", "folds": 2, "min_pairs": 50, "modalities": ["image"], "false_accept_rate": 0.3}
@@ -62,23 +66,74 @@ def test_another_rate_is_another_answer_and_costs_no_training(judged):
     assert made["agreement"] == ()
 
 
-def test_the_rate_of_a_cosine_is_the_share_of_wrong_pairs_that_reach_it():
+def test_the_rate_of_a_score_is_the_share_of_wrong_pairs_that_reach_it():
     counts = np.zeros(BINS, np.int64)
-    counts[BINS // 2] = 75  # cosine 0
-    counts[int(0.75 * BINS)] = 25  # cosine 0.5
-    calibration = Calibration(histograms={"0/image|text": counts}, min_pairs=100)
-    assert calibration.false_accept_rate("0/image|text", -0.5) == 1
-    assert calibration.false_accept_rate("0/image|text", 0.25) == 0.25
-    assert calibration.false_accept_rate("0/image|text", 0.75) == 0
-    assert calibration.false_accept_rate("1/image|text", 0.75) is None
-    few = Calibration(histograms={"0/image|text": counts}, min_pairs=101)
-    assert few.false_accept_rate("0/image|text", 0.75) is None
+    counts[int((0 - LOWEST) / (HIGHEST - LOWEST) * BINS)] = 75
+    counts[int((2 - LOWEST) / (HIGHEST - LOWEST) * BINS)] = 25
+    calibration = Calibration(histograms={"image|text": counts}, min_pairs=100)
+    assert calibration.false_accept_rate("image|text", -2.0) == 1
+    assert calibration.false_accept_rate("image|text", 1.0) == 0.25
+    assert calibration.false_accept_rate("image|text", 3.0) == 0
+    assert calibration.false_accept_rate("image|text", 99.0) == 0
+    assert calibration.false_accept_rate("image|audio", 1.0) is None
+    few = Calibration(histograms={"image|text": counts}, min_pairs=101)
+    assert few.false_accept_rate("image|text", 1.0) is None
+
+
+def test_a_score_counts_deviations_from_wrong_pairs_of_either_side():
+    wrong = ~np.eye(3, dtype=bool)
+    cosines = np.array([[0.9, 0.1, 0.3], [0.2, 0.9, 0.4], [0.6, 0.0, 0.9]])
+    scores = symmetric_norm(cosines, wrong)
+    # row 0: wrong pairs 0.1 and 0.3, so 0.9 is 7 deviations above; column 0: 0.2 and 0.6, so 2.5 above
+    assert scores[0, 0] == pytest.approx((7 + 2.5) / 2)
+    # the wrong pair (0, 1) is 1 below its row's mean, and 1 above its column's (0.1 and 0.0)
+    assert scores[0, 1] == pytest.approx(0)
+
+
+def test_what_is_near_everything_gains_nothing_by_it():
+    rng = np.random.default_rng(3)
+    wrong = ~np.eye(40, dtype=bool)
+    cosines = rng.uniform(-0.2, 0.2, (40, 40)) + 0.7 * np.eye(40)
+    raised = cosines.copy()
+    raised[5] = 0.5 * raised[5] + 0.4
+    assert raised[5, 7] > 0.3 > np.delete(raised[:, 7], [5, 7]).max(), "a wrong pair of row 5 stands out by its cosine"
+    plain, normalised = symmetric_norm(cosines, wrong), symmetric_norm(raised, wrong)
+    assert normalised[5, 5] == pytest.approx(plain[5, 5], abs=0.2)
+    assert normalised[5, 7] < 2 < 5 < normalised[7, 7]
+
+
+def test_pairs_of_one_group_are_no_wrong_pairs():
+    wrong = np.array([[False, False, True], [False, False, True], [True, True, False]])
+    cosines = np.array([[0.9, 0.8, 0.1], [0.8, 0.9, 0.1], [0.1, 0.1, 0.9]])
+    changed = cosines.copy()
+    changed[0, 1] = -0.8
+    assert symmetric_norm(changed, wrong)[0, 0] == symmetric_norm(cosines, wrong)[0, 0]
+    assert np.isfinite(symmetric_norm(cosines, wrong)).all(), "wrong pairs without any spread"
+
+
+def test_every_wording_of_a_text_says_as_much_as_the_first():
+    features = planted(6, 0, captions=1)
+    swapped = Features(
+        values={**features.values, "text": features.captions},
+        present=features.present,
+        captions=features.values["text"],
+        offsets=features.offsets,
+    )
+    stats = {name: FeatureStats(np.zeros(24, np.float32), np.ones(24, np.float32)) for name in MODALITIES}
+    model = FusionModel.initial(MODEL, ENCODERS, stats, seed=0)
+    both = fused(model, features, ["text", "audio"])
+    np.testing.assert_allclose(fused(model, swapped, ["text", "audio"]), both, atol=1e-6)
+    first = model.embed(features, ["text", "audio"])[0]
+    assert not np.allclose(first, both, atol=0.01)
+    assert np.array_equal(fused(model, features, ["image", "audio"]), model.embed(features, ["image", "audio"])[0])
+    alone = without(features, np.zeros((6, 3), bool), captions=False)
+    assert np.array_equal(fused(model, alone, ["text", "audio"]), first)
 
 
 def test_histograms_of_shards_add_up():
     def shard(counts: dict[str, int]) -> ShardRef:
         return ShardRef(address="a", table="agreement", path="p", rows=1, bytes=1, sha256="s", counts=counts)
 
-    both = calibrate([shard({"0/image|text/3": 2}), shard({"0/image|text/3": 1, "0/text|audio/7": 4})], 1)
-    assert both.histograms["0/image|text"][3] == 3
-    assert both.histograms["0/text|audio"][7] == 4
+    both = calibrate([shard({"image|text/3": 2}), shard({"image|text/3": 1, "text|audio/7": 4})], 1)
+    assert both.histograms["image|text"][3] == 3
+    assert both.histograms["text|audio"][7] == 4
