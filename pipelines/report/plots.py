@@ -114,8 +114,9 @@ def overlaid(low: float, high: float, strangers: Sequence[float], pairs: Sequenc
     for shares, kind in ((strangers, "bin strangers"), (pairs, "bin pairs")):
         wide = (right - left) / len(shares)
         for place, share in enumerate(shares):
-            tall = max((bottom - top) * share / most, 1.0) if share else 0.0
-            parts.append(_rect(left + place * wide + 0.25, bottom - tall, wide - 0.5, tall, kind))
+            tall = max((bottom - top) * share / most, 1.0)
+            if share:
+                parts.append(_rect(left + place * wide + 0.25, bottom - tall, wide - 0.5, tall, kind))
     parts.append(_line(left, bottom, right, bottom, "axis"))
     if low < 0 < high:
         x = round(left + (right - left) * -low / (high - low), 1)
