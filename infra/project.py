@@ -72,6 +72,7 @@ def recipe(project: Project) -> dict[str, Any]:
         del source["path"]
         source.pop("media_root", None)
     for name in ("text", "image", "audio"):
+        del settings["model"][name]["adapt"]  # shapes a model that the file then names, by a verb of its own
         path = settings["model"][name]["path"]
         if path is not None and os.path.isabs(path):
             settings["model"][name]["path"] = os.path.basename(path)

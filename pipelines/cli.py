@@ -12,6 +12,7 @@ import typer
 from infra import log
 from infra.errors import ConfigError, GateFailed, StorageError, TrichordError
 from pipelines import show
+from pipelines.cli_adapt import adapt
 from pipelines.cli_compare import compare
 from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
 from pipelines.cli_options import open_project as _open
@@ -33,6 +34,7 @@ rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", 
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(rag_app)
 app.command()(compare)
+app.command()(adapt)
 
 Reason = Annotated[str | None, typer.Option(help="Only rejects with this reason code.")]
 OpName = Annotated[str | None, typer.Option("--op", help="Only rejects of this op.")]

@@ -50,11 +50,11 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     for row in rows:
         by_setting.setdefault((row["fusion"], row["loss"], row["share"]), {})[row["view"]] = row
     ordered = sorted(by_setting.items(), key=lambda entry: -_mean(entry[1]["mixed"]["ndcg_at_10"]))
-    rows = []
+    ranked: list[list[Any]] = []
     for (fusion, loss, share), views in ordered:
         mixed = [_figure(views["mixed"][name]) for name in ("ndcg_at_10", "recall_at_10", "retention")]
-        rows.append([fusion, loss, f"{share:g}", *mixed, _figure(views["all_views"]["recall_at_10"])])
-    return rows
+        ranked.append([fusion, loss, f"{share:g}", *mixed, _figure(views["all_views"]["recall_at_10"])])
+    return ranked
 
 
 def _mean(found: Mapping[str, Any] | None) -> float:

@@ -10,7 +10,7 @@ from infra.config.base import Strict
 
 
 class AdaptConfig(Strict):
-    """How an encoder is adapted to the lake's own data before its features are made; its new weights lie in the lake.
+    """How `trichord adapt` adapts an encoder to the lake's own data; it writes a model folder for `path` to name.
 
     The objective needs no labels: hidden words (text), two augmented views of one input (text: two dropout masks), or
     the frozen features of the record's other modalities.
