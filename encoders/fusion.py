@@ -82,8 +82,9 @@ class FusionNetwork(nn.Module):
 
     def __init__(self, features: Mapping[Modality, int], tokens: Mapping[Modality, int], config: ModelConfig) -> None:
         super().__init__()
-        heads = {name: Head(features[name], tokens[name], config.hidden, config.dimension) for name in MODALITIES}
-        self.heads: Mapping[Modality, Head] = nn.ModuleDict(heads)  # type: ignore[assignment]  # a mapping in all but name
+        self.heads = nn.ModuleDict(
+            {str(name): Head(features[name], tokens[name], config.hidden, config.dimension) for name in MODALITIES}
+        )
         self.fusion: GatedAttention | Concatenation | CrossModalTransformer
         self.positions = MODALITIES
         if config.fusion == "transformer":
@@ -95,14 +96,20 @@ class FusionNetwork(nn.Module):
             self.fusion = GatedAttention(config.dimension)
         self.dimension = config.dimension
 
+    def head(self, modality: Modality) -> Head:
+        """The head of a modality."""
+        head = self.heads[modality]
+        assert isinstance(head, Head)
+        return head
+
     def standardise(self, stats: Mapping[Modality, FeatureStats]) -> None:
         """Take over the training set's statistics."""
         for name, found in stats.items():
-            self.heads[name].standardise(found)
+            self.head(name).standardise(found)
 
     def state(self, modality: Modality, features_RF: Tensor, gains_RTH: Tensor | None = None) -> Tensor:
         """States (R, T_m, D) of one modality: of every vector for the transformer, else their mean (T_m = 1)."""
-        states = self.heads[modality](features_RF, gains_RTH)
+        states = self.head(modality)(features_RF, gains_RTH)
         return states if isinstance(self.fusion, CrossModalTransformer) else states.mean(dim=1, keepdim=True)
 
     def states(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
@@ -119,7 +126,7 @@ class FusionNetwork(nn.Module):
 
     def blank(self, modality: Modality, rows: int) -> Tensor:
         """States of a modality that no row has: zeros (B, T_m, D)."""
-        device = self.heads[modality].mean.device
+        device = self.head(modality).mean.device
         return torch.zeros(rows, self.positions.count(modality), self.dimension, device=device)
 
     def fuse(self, states_BTD: Tensor, views_BSM: Tensor) -> Tensor:

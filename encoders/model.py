@@ -156,8 +156,7 @@ class FusionModel:
         views: np.ndarray,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Results block by block, with the first row of each; `views` (N, ..., M) goes to `run` in blocks as well."""
-        used = views.any(axis=tuple(range(views.ndim - 1)))
-        values = {name: rows for name, rows in values.items() if used[MODALITIES.index(name)]}
+        values = {name: values[name] for m, name in enumerate(MODALITIES) if views[..., m].any()}
         for name, rows in values.items():
             if rows.shape[1] != self.input_dimensions[name]:
                 taken = self.input_dimensions[name]

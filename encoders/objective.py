@@ -24,7 +24,6 @@ GALLERIES = 2  # mixed galleries drawn of one batch: the heads' work is shared
 SIGMOID_BIAS = -10.0  # of SigLIP: at first nearly every pair is a negative
 KINDS = ("own", "other", "fused")  # of a gallery's item, seen from a query
 
-
 PAIRS = ((0, 1), (0, 2), (1, 2))  # of modalities
 PAIR_NAMES = tuple(f"{MODALITIES[left]}-{MODALITIES[right]}" for left, right in PAIRS)
 
@@ -82,8 +81,8 @@ class Objective(nn.Module):
         modalities = len(MODALITIES)
         queries_BMD, *galleries = vectors_BSD.split([modalities, *[1] * len(plan.galleries)], dim=1)
         weights_MM = np.eye(modalities, dtype=np.float32)
-        for (left, right), weight in zip(PAIRS, self.weights, strict=True):
-            weights_MM[left, right] = weights_MM[right, left] = weight
+        for (left, right), given in zip(PAIRS, self.weights, strict=True):
+            weights_MM[left, right] = weights_MM[right, left] = given
         losses = []
         for gallery_B1D, drawn in zip(galleries, plan.galleries, strict=True):
             view_BM = drawn.gallery_BM

@@ -60,7 +60,7 @@ def draw_kept(
     limit = round(dropout * _FINE)
     kept = {}
     for kind, name in wanted.items():
-        head = network.heads[name]
+        head = network.head(name)
         drawn = np.frombuffer(rng.bytes(2 * len(rows) * head.tokens * head.hidden), np.uint16)
         kept[kind] = (drawn >= limit).reshape(len(rows), head.tokens, head.hidden)
     return kept

@@ -23,9 +23,13 @@ class TrainConfig(Strict):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's peak rate (cosine decay).")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay.")
     temperature: float = Field(0.07, gt=0, description="Initial softmax temperature (learned).")
-    temperature_by_pair: bool = Field(False, description="Learn a temperature for every pair of modalities.")
+    temperature_by_pair: bool = Field(
+        False,
+        description="Learn a temperature for every pair of modalities (mixed gallery: for every modality of a query "
+        "and whether the item is of its own kind, another or fused).",
+    )
     pair_weights: dict[str, float] = Field(
-        {}, description="Weight of a pair of modalities in the pairwise losses, for example `image-audio: 0.5`."
+        {}, description="Weight of a pair of modalities in the loss, for example `image-audio: 0.5`."
     )
     margin: float = Field(0.2, ge=0, le=2, description="Of the contrastive and the triplet loss, in cosine.")
     triplets: Literal["random", "semi_hard", "hard"] = Field("semi_hard", description="Negatives of the triplet loss.")

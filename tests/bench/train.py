@@ -23,6 +23,7 @@ from torch.nn import functional
 from encoders.base import Modality
 from encoders.data import Part, TrainingData
 from encoders.device import torch_threads
+from encoders.frozen import Encoders
 from encoders.fusion import FusionNetwork
 from encoders.model import FusionModel
 from encoders.train import train
@@ -31,9 +32,10 @@ from infra import digest
 from infra.config import ModelConfig, TrainConfig
 from pipelines.evaluation.retrieval import mixed_score
 from pipelines.heldout import HeldOutRows, K
-from tests.encoders.planted import Encoders, Planted
+from tests.encoders.planted import Planted
 
 WIDTHS: dict[Modality, int] = {"text": 384, "image": 1_024, "audio": 16}
+SHOWN: tuple[Modality, Modality] = ("text", "image")
 HIDDEN = 48  # values of the cause that both modalities show
 PART = 2_000
 BARE_EPOCHS = 4
@@ -41,7 +43,7 @@ BARE_EPOCHS = 4
 
 def pairs(records: int, seed: int) -> Iterator[Features]:
     """Parts of at most `PART` records without sound or captions."""
-    maps = {name: digest.generator("map", name).normal(size=(HIDDEN, WIDTHS[name])) / 7 for name in ("text", "image")}
+    maps = {name: digest.generator("map", name).normal(size=(HIDDEN, WIDTHS[name])) / 7 for name in SHOWN}
     for start in range(0, records, PART):
         rng, rows = digest.generator("bench", seed, start), min(PART, records - start)
         causes = rng.normal(size=(rows, HIDDEN))
@@ -92,7 +94,7 @@ def measure(records: int, config: TrainConfig) -> dict[str, Any]:
 
 def _bare(data: TrainingData, encoders: Encoders, config: TrainConfig, records: int) -> tuple[float, float]:
     """Seconds and CPU seconds of an epoch that reads from memory and knows one pair of modalities."""
-    texts, images = (torch.from_numpy(data.read(name, np.arange(records))) for name in ("text", "image"))
+    texts, images = (torch.from_numpy(data.read(name, np.arange(records))) for name in SHOWN)
     with torch_threads(config.threads):
         network = FusionNetwork(encoders.dimensions, encoders.tokens, ModelConfig())
         network.standardise(data.stats)
@@ -105,7 +107,7 @@ def _bare(data: TrainingData, encoders: Encoders, config: TrainConfig, records: 
             for rows in torch.randperm(records, generator=drawn).split(config.batch_size):
                 left, right = (
                     functional.normalize(network.state(name, of[rows])[:, 0], dim=1)
-                    for name, of in (("text", texts), ("image", images))
+                    for name, of in zip(SHOWN, (texts, images), strict=True)
                 )
                 logits, own = scale * left @ right.T, torch.arange(len(rows))
                 loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2

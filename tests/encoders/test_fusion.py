@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import gelu, normalize
 
-from encoders.fusion import CrossModalTransformer, FusionNetwork
+from encoders.frozen import Encoders
+from encoders.fusion import FusionNetwork
 from encoders.heads import FeatureStats, Head
 from encoders.model import FusionModel
-from encoders.transformer import Layer
+from encoders.transformer import CrossModalTransformer, Layer
 from encoders.views import MODALITIES
 from infra.config import ModelConfig
 from infra.digest import generator
-from tests.encoders.planted import DIMENSION, ENCODERS, MODEL, Encoders, Planted, planted, without
+from tests.encoders.planted import DIMENSION, ENCODERS, MODEL, Planted, planted, without
 
 FUSIONS = ("gated_attention", "concatenation", "transformer")
 TOKENS = {"text": 3, "image": 4, "audio": 1}
@@ -67,7 +68,7 @@ def test_a_garbled_feature_of_an_absent_modality_changes_no_vector(fusion):
         found, there = model(fusion).embed(without(features, garbage), view)
         zeros = {name: np.where(garbage[:, m, None], 0, features.values[name]) for m, name in enumerate(MODALITIES)}
         for m, name in enumerate(MODALITIES):
-            features.values[name][:] = np.where(garbage[:, m, None], 9, zeros[name])  # type: ignore[index]
+            features.values[name][:] = np.where(garbage[:, m, None], 9, zeros[name])
         other = without(features, np.zeros_like(garbage))
         other.present[:] = ~garbage
         assert np.array_equal(found, model(fusion).embed(other, view)[0])
@@ -108,14 +109,14 @@ def test_only_the_transformer_sees_the_order_of_an_input_s_vectors(fusion):
 
 
 def test_states_of_several_vectors_are_the_head_s_of_each_and_their_mean_where_they_are_pooled():
-    head = model("transformer").network.heads["text"]
+    head = model("transformer").network.head("text")
     features = torch.from_numpy(planted(5, 3).values["text"])
     single = Head(DIMENSION // 3, 1, MODEL.hidden, MODEL.dimension)
     single.load_state_dict(head.state_dict() | {"mean": torch.zeros(8), "spread": torch.ones(8)})
     each = torch.stack([single(part)[:, 0] for part in features.split(8, dim=1)], dim=1)
     torch.testing.assert_close(head(features), each)
     pooled = model("concatenation").network
-    torch.testing.assert_close(pooled.state("text", features), pooled.heads["text"](features).mean(dim=1, keepdim=True))
+    torch.testing.assert_close(pooled.state("text", features), pooled.head("text")(features).mean(dim=1, keepdim=True))
 
 
 def test_attention_maps_are_the_weights_that_make_the_vectors():

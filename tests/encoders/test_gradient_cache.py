@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from infra.digest import generator
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 
 LOSSES = ("mixed_gallery_infonce", "infonce", "contrastive", "triplet", "supcon", "sigmoid")
-EXACT = {"rtol": 1e-9, "atol": 1e-12}
+assert_equal = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-12)
 
 
 def records() -> Features:
@@ -37,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
 
 def step(data: TrainingData, fusion: str, **settings: object) -> tuple[FusionNetwork, Objective, StepPlan]:
     """A network in float64, an objective and a plan of a step of all records, dropout included."""
-    config = TrainConfig(dropout=0.3, **settings)  # type: ignore[arg-type]
+    config = TrainConfig(dropout=0.3, **settings)
     shape = MODEL.model_copy(update={"fusion": fusion})
     network = FusionModel.initial(shape, ENCODERS, data.stats, seed=5).network.double().requires_grad_(True)
     objective = Objective(config).double()
@@ -63,7 +65,7 @@ def test_vectors_of_a_slice_do_not_depend_on_the_slices(data, fusion):
     whole = represent(network, data, plan, slice(0, 40))
     assert whole.shape == (40, 3 + 2, MODEL.dimension)
     parts = torch.cat([represent(network, data, plan, part) for part in (slice(0, 1), slice(1, 17), slice(17, 40))])
-    torch.testing.assert_close(parts, whole, **EXACT)
+    assert_equal(parts, whole)
     torch.testing.assert_close(represent(network, data, plan, slice(0, 40)), whole, rtol=0, atol=0)  # nothing is drawn
 
 
@@ -77,7 +79,7 @@ def test_gradients_of_chunks_are_those_of_one_pass(data, loss, triplets):
         assert sum(float(found.abs().sum()) > 0 for found in once[1:]) > len(once) / 2
         for chunk in (7, 39):
             for found, expected in zip(gradients(data, parts, chunk), once, strict=True):
-                torch.testing.assert_close(found, expected, **EXACT)
+                assert_equal(found, expected)
 
 
 def test_dropout_drops_its_share_and_is_drawn_anew_for_every_step(data):

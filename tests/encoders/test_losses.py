@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -39,11 +40,11 @@ def agree(fast: Callable[..., Tensor], slow: Callable[..., Tensor], leaves: Sequ
         own = [leaf.clone().requires_grad_() for leaf in leaves]
         value = loss(*own)
         found.append((value, torch.autograd.grad(value, own, allow_unused=True)))
-    exact = {"rtol": 1e-10, "atol": 1e-12}
-    torch.testing.assert_close(found[0][0], found[1][0], **exact)
+    exactly = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
+    exactly(found[0][0], found[1][0])
     for ours, theirs, leaf in zip(found[0][1], found[1][1], leaves, strict=True):
         zeros = torch.zeros_like(leaf)
-        torch.testing.assert_close(zeros if ours is None else ours, zeros if theirs is None else theirs, **exact)
+        exactly(zeros if ours is None else ours, zeros if theirs is None else theirs)
 
 
 def log_share(own: Tensor, all_: list[Tensor]) -> Tensor:
