@@ -11,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.calibration import LEAST_PAIRS, Calibration, Labelled, Line, fit, wrong_cosines
+from encoders.heads import FeatureStats
+from encoders.model import FusionModel, load_encoders
+from infra.config import ModelConfig
 from infra.digest import generator
+from infra.errors import FingerprintMismatch, StorageError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LINES = st.builds(Line, scale=FINITE.filter(lambda value: value > 0), offset=FINITE)
@@ -40,6 +44,26 @@ def test_a_score_of_two_is_reached_by_one_wrong_item_in_a_hundred_in_every_view(
         for score in (1.5, 2.0):
             share = (line.scale * found + line.offset >= score).mean()
             assert share == pytest.approx(10**-score, rel=0.4), (view, score)
+
+
+def test_a_model_is_named_by_its_calibration_too_and_keeps_it_bit_by_bit(tmp_path):
+    config = ModelConfig(dimension=8, hidden=8)
+    encoders = load_encoders(config)
+    stats = {name: FeatureStats(np.zeros(width, np.float32), np.ones(width, np.float32))
+             for name, width in encoders.dimensions.items()}  # fmt: skip
+    bare = FusionModel.initial(config, encoders, stats, seed=1)
+    model = bare.calibrated(Calibration(lines={("text", "image"): Line(scale=0.1 + 0.2, offset=-1 / 3)}))
+    other = bare.calibrated(Calibration(lines={("text", "image"): Line(scale=0.1 + 0.2, offset=-0.333333)}))
+    assert len({bare.fingerprint, model.fingerprint, other.fingerprint}) == 3
+    model.save(str(tmp_path))
+    loaded = FusionModel.load(str(tmp_path))
+    assert (loaded.calibration, loaded.fingerprint) == (model.calibration, model.fingerprint)
+    stored = json.loads((tmp_path / "model.json").read_bytes())
+    for lines, refusal in ((other.calibration.to_json(), FingerprintMismatch), (None, FingerprintMismatch),
+                           ({"text": {"image": [0.0, 1.0]}}, StorageError), (["text"], StorageError)):  # fmt: skip
+        (tmp_path / "model.json").write_text(json.dumps(stored | {"calibration": lines}), encoding="utf-8")
+        with pytest.raises(refusal):
+            FusionModel.load(str(tmp_path))
 
 
 @given(st.dictionaries(st.tuples(NAMES, NAMES), LINES))
