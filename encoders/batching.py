@@ -115,5 +115,10 @@ def _halves(whole: Pass) -> list[Pass]:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """The CPU allocator of torch raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    """The CPU allocator of torch raises a plain RuntimeError, worded by the platform."""
+    said = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "not enough memory" in said
+        or "can't allocate memory" in said
+    )

@@ -53,10 +53,11 @@ def _save(folder: Path, model: type, config: Any, *processors: Any) -> Path:
     return folder
 
 
-_SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_SIZE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
 def _word_pieces(folder: Path) -> Any:
+    folder.mkdir(exist_ok=True)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), "dog"]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     return hf.BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
@@ -81,7 +82,8 @@ def roberta(folder: Path) -> Path:
 
     names = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet()), "do", "dog", "<mask>"]
     vocabulary = {name: i for i, name in enumerate(names)}
-    tokenizer = hf.RobertaTokenizer(vocab=vocabulary, merges=[("d", "o"), ("do", "g")])
+    merges: Any = [("d", "o"), ("do", "g")]
+    tokenizer = hf.RobertaTokenizer(vocab=vocabulary, merges=merges)
     config = hf.RobertaConfig(
         **_SIZE, vocab_size=len(names), max_position_embeddings=64, pad_token_id=1, bos_token_id=0, eos_token_id=2
     )
@@ -129,7 +131,7 @@ def vit(folder: Path) -> Path:
     return _save(folder, hf.ViTModel, config, hf.ViTImageProcessorPil(size={"height": 32, "width": 32}))
 
 
-_SPEECH = {**_SIZE, "conv_dim": (8, 8, 8), "conv_kernel": (10, 3, 2), "conv_stride": (5, 4, 4)}
+_SPEECH: dict[str, Any] = {**_SIZE, "conv_dim": (8, 8, 8), "conv_kernel": (10, 3, 2), "conv_stride": (5, 4, 4)}
 _SPEECH |= {"num_feat_extract_layers": 3, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
 
 

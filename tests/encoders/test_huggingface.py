@@ -184,7 +184,8 @@ def test_the_fingerprint_is_of_bytes_and_settings_and_not_of_the_path(folder, na
         loaded(moved, name, precision="bfloat16").fingerprint,
         loaded(moved, name, "fast").fingerprint,
     }
-    window = {"text": {"max_tokens": 9}, "audio": {"max_s": 2.0}}.get(modality(name), {})
+    windows: dict[str, dict[str, Any]] = {"text": {"max_tokens": 9}, "image": {}, "audio": {"max_s": 2.0}}
+    window = windows[modality(name)]
     if window:
         prints.add(loaded(moved, name, **window).fingerprint)
     files = ("model.safetensors", "tokenizer.json" if modality(name) == "text" else "preprocessor_config.json")
@@ -194,7 +195,11 @@ def test_the_fingerprint_is_of_bytes_and_settings_and_not_of_the_path(folder, na
         (moved / file).write_bytes(data)
         prints.add(loaded(moved, name).fingerprint)
     assert len(prints) == 5 + len(window) + len(files)
-    unused = {"text": {"max_s": 5.0}, "image": {"max_s": 5.0, "max_tokens": 9}, "audio": {"max_tokens": 9}}
+    unused: dict[str, dict[str, Any]] = {
+        "text": {"max_s": 5.0},
+        "image": {"max_s": 5.0, "max_tokens": 9},
+        "audio": {"max_tokens": 9},
+    }
     assert loaded(folder(name), name, **unused[modality(name)]).fingerprint == original
 
 
