@@ -59,7 +59,7 @@ AGREEMENT = (
     "agreement.check=flag",
     "agreement.modalities=[image]",
     "agreement.folds=5",
-    "agreement.false_accept_rate=0.05",
+    "agreement.false_accept_rate=0.03",
 )
 
 Verdict = Callable[[Evidence], set[str]]
