@@ -1,8 +1,8 @@
-"""Held-out retrieval of mixed-gallery InfoNCE against plain InfoNCE, each also with the levers on the query's side.
+"""The table of DESIGN section 7 on the demo corpus: mixed-gallery InfoNCE against plain InfoNCE, query-side levers too.
 
-`python -m tests.bench.losses` prints one JSON line.
-
-One demo corpus, one lake: records and features are made once, each loss and seed trains its own model.
+`python -m tests.bench.losses --difficulty D` prints the means over seeds and in how many of them mixed-gallery InfoNCE
+is ahead; `--json` one JSON line. Queries are captions that are not the text in the gallery. One corpus, one lake, one
+split: records and features are made once, each loss and seed trains its own model.
 """
 
 from __future__ import annotations
@@ -12,92 +12,107 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.compare import Grid, compare
 from pipelines.demo.corpus import write_corpus
-from pipelines.evaluation.levers import LEVERS
-from tests.pipelines.lakes import result_of, trichord, write_project
+from pipelines.workspace import Workspace
+from tests.pipelines.lakes import workspace_of, write_project
 
-LOSSES = ("infonce", "mixed_gallery_infonce")
-DIRECTIONS = [(q, g) for q in ("text", "image", "audio") for g in ("text", "image", "audio") if q != g]
+PLAIN, MIXED = LOSSES = ("infonce", "mixed_gallery_infonce")
+MODALITIES = ("text", "image", "audio")
+DIRECTIONS = [(q, g) for q in MODALITIES for g in MODALITIES if q != g]
+LEVERS = ("calibrated", "rank_fusion", "quota")
+Evaluation = Mapping[str, Any]
+
+
+def table(evaluation: Evaluation) -> dict[str, float | None]:
+    """The rows of section 7, sound beside the picture."""
+    recall, ndcg, mixed = evaluation["recall_at_10"]["text"], evaluation["ndcg_at_10"]["text"], evaluation["mixed"]
+    by_text, items = mixed["by_query"]["text"], evaluation["all_views"]["text"]["recall_at_10"]
+    among = {form: by_text["retention"][form] for form in ("image", "audio")}
+    return {
+        "images only, R@10": recall["image"],
+        "sounds only, R@10": recall["audio"],
+        "other captions only, NDCG@10": ndcg["text"],
+        "all of a record fused, NDCG@10": ndcg["fused"],
+        "each record once in some form, NDCG@10": by_text["ndcg_at_10"],
+        "... retention of records that are images only": among["image"],
+        "... retention of records that are sounds only": among["audio"],
+        "every item by itself, R@10 of the image": items["image"],
+        "every item by itself, R@10 of the sound": items["audio"],
+    }
+
+
+def others(evaluation: Evaluation) -> dict[str, float | None]:
+    """What the gain must not cost, and what levers on the query's side add."""
+    found = {f"{q} -> {g}, R@10": evaluation["recall_at_10"][q][g] for q, g in DIRECTIONS}
+    found["mixed gallery, all queries, NDCG@10"] = evaluation["mixed"]["ndcg_at_10"]
+    found |= {f"retention of {form}": evaluation["mixed"]["retention"][form] for form in MODALITIES}
+    for lever in ("plain", *LEVERS):
+        if lever in evaluation["levers"]:
+            report = evaluation["levers"][lever]["all_views"]
+            found[f"every item by itself, {lever}: R@10"] = report["recall_at_10"]
+            found[f"every item by itself, {lever}: retention"] = report["retention_overall"]
+    return found
 
 
 def measure(records: int, seeds: int, held_out: float, difficulty: float) -> dict[str, Any]:
-    """By loss: the worst direction's recall over chance, and mixed recall, NDCG and retention; means over seeds."""
+    """Every row by loss: its value for each seed."""
     with tempfile.TemporaryDirectory(prefix="trichord-losses-") as name:
-        project = write_project(Path(name), records=2, settings={"train": {"held_out": held_out}})
-        write_corpus(Path(name) / "corpus", records=records, seed=7, difficulty=difficulty)
-        runs = {loss: [_train(project, loss, seed) for seed in range(seeds)] for loss in LOSSES}
-    result: dict[str, Any] = {
+        project = write_project(Path(name), records=2, settings={"train": {"held_out": held_out, "threads": 1}})
+        write_corpus(Path(name) / "corpus", records=records, seed=7, difficulty=difficulty, defects=0.0)
+        workspace = workspace_of(project)
+        result = compare(workspace, Grid(fusions=("gated_attention",), losses=LOSSES, seeds=seeds))
+        runs = {loss: [_after(workspace, run) for run in result["runs"] if run["loss"] == loss] for loss in LOSSES}
+    return {
         "records": records,
+        "held_out": result["held_out"],
         "seeds": seeds,
         "difficulty": difficulty,
-        "held_out": runs[LOSSES[0]][0]["records"],
-    }
-    for loss, found in runs.items():
-        result[loss] = {
-            "recall_at_10": {f"{q}->{g}": _mean([run["recall_at_10"][q][g] for run in found]) for q, g in DIRECTIONS},
-            "chance": _mean([run["chance"]["text"]["image"] for run in found]),
-            "worst_over_chance": round(
-                min(run["recall_at_10"][q][g] / run["chance"][q][g] for run in found for q, g in DIRECTIONS), 1
-            ),
-            "mixed_recall_at_10": _mean([run["mixed"]["recall_at_10"] for run in found]),
-            "mixed_ndcg_at_10": _mean([run["mixed"]["ndcg_at_10"] for run in found]),
-            "retention_overall": _mean([run["mixed"]["retention_overall"] for run in found]),
-            "all_views_retention": _mean([_all_views_retention(run) for run in found]),
-            "retention": {
-                form: _mean([run["mixed"]["retention"][form] for run in found]) for form in ("text", "image", "audio")
-            },
-            "levers": {lever: _levered([run["levers"][lever] for run in found]) for lever in LEVERS},
-        }
-    return result
-
-
-def _levered(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """One lever's figures in both mixed galleries, over the records that no calibration saw; means over seeds."""
-    galleries = ("mixed", "all_views")
-    figures = ("recall_at_10", "ndcg_at_10", "retention_overall")
-    return {
-        gallery: {figure: _mean([run[gallery][figure] for run in found]) for figure in figures}
-        | {
-            f"retention_{form}": _mean([run[gallery]["retention"][form] for run in found])
-            for form in ("text", "image", "audio")
-        }
-        for gallery in galleries
+        "chance": runs[PLAIN][0]["chance"]["text"]["image"],
+        "table": _rows({loss: [table(run) for run in found] for loss, found in runs.items()}),
+        "others": _rows({loss: [others(run) for run in found] for loss, found in runs.items()}),
     }
 
 
-def _train(project: Path, loss: str, seed: int) -> dict[str, Any]:
-    overrides = [f"train.loss={loss}", f"train.seed={seed}", "gate.min_over_chance=0"]
-    flags = [part for override in overrides for part in ("--set", override)]
-    evaluation: dict[str, Any] = result_of(
-        trichord("reindex", "--no-publish", "--project", str(project), "--json", *flags)
-    )["evaluation"]
-    return evaluation
+def _after(workspace: Workspace, run: Mapping[str, Any]) -> Evaluation:
+    story: dict[str, Any] = json.loads(workspace.storage.read(workspace.path(run["model"], "training.json")))
+    return story["after"]
 
 
-def _all_views_retention(run: dict[str, Any]) -> float:
-    """Recall of the other modality's item among all items, over recall in a gallery of its kind; mean of directions."""
-    among_all = [run["all_views"][q]["recall_at_10"][g] for q, g in DIRECTIONS]
-    alone = [run["recall_at_10"][q][g] for q, g in DIRECTIONS]
-    return statistics.mean(a / b for a, b in zip(among_all, alone, strict=True))
+def _rows(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> list[dict[str, Any]]:
+    rows = []
+    for name in runs[PLAIN][0]:
+        values = {loss: [run[name] for run in found] for loss, found in runs.items()}
+        means = {loss: round(statistics.fmean(v for v in known if v is not None), 4) for loss, known in values.items()}
+        ahead = sum((m or 0) > (p or 0) for p, m in zip(values[PLAIN], values[MIXED], strict=True))
+        rows.append({"row": name, **means, "ahead": ahead, "values": values})
+    return rows
 
 
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(statistics.mean(known), 4) if known else None
+def markdown(result: Mapping[str, Any]) -> str:
+    """Both tables for people."""
+    head = ["gallery, query = a caption", "InfoNCE", "mixed-gallery InfoNCE", f"ahead, of {result['seeds']} seeds"]
+    lines = [head, ["---"] * 4]
+    for part in ("table", "others"):
+        lines += [[row["row"], f"{row[PLAIN]:.3f}", f"{row[MIXED]:.3f}", str(row["ahead"])] for row in result[part]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=3_200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out", type=float, default=0.2)
     parser.add_argument("--difficulty", type=float, default=1.0, help="of the scenes, in [0, 1]")
+    parser.add_argument("--json", action="store_true", help="one JSON line")
     options = parser.parse_args()
-    sys.stdout.write(json.dumps(measure(options.records, options.seeds, options.held_out, options.difficulty)) + "\n")
+    result = measure(options.records, options.seeds, options.held_out, options.difficulty)
+    sys.stdout.write((json.dumps(result) if options.json else markdown(result)) + "\n")
 
 
 if __name__ == "__main__":
