@@ -187,8 +187,7 @@ class TrainingData:
     def _same(self, records: np.ndarray) -> np.ndarray:
         counts = records["contents"]
         owner = np.repeat(np.arange(len(records)), counts)
-        shifts = np.repeat(records["content"] - (np.cumsum(counts) - counts), counts)
-        ids = self._contents.gather(shifts + np.arange(len(owner)))[:, 0]
+        ids = self._contents.runs(records["content"], counts)[:, 0]
         same = np.eye(len(records), dtype=bool)
         order = np.argsort(ids, kind="stable")
         starts = np.flatnonzero(np.diff(ids[order], prepend=~ids[order[:1]]))

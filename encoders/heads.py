@@ -63,7 +63,7 @@ class Head(nn.Module):
 
     def forward(self, features_RF: Tensor, gains_RTH: Tensor | None = None) -> Tensor:
         """States; `gains_RTH` multiply the hidden values (dropout: 0 or 1 / share kept)."""
-        standard = ((features_RF - self.mean) / self.spread).clamp(-OUTLIER, OUTLIER)
+        standard = (features_RF - self.mean).div_(self.spread).clamp_(-OUTLIER, OUTLIER)
         standard = standard.unflatten(1, (self.tokens, -1))
         hidden, direct = self.inner(standard).tensor_split([self.hidden], dim=2)
         hidden = functional.gelu(self.norm(hidden))

@@ -33,13 +33,23 @@ class RowFile:
         Raises:
             IndexError: a position lies outside the file.
         """
-        found = np.empty((len(rows), self.width), self.dtype)
+        return self.runs(rows, np.ones(len(rows), np.int64))
+
+    def runs(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """`counts` rows from each of `starts` on, in turn, (R, width): one read a run.
+
+        Raises:
+            IndexError: a run leaves the file.
+        """
+        found = np.empty((int(counts.sum()), self.width), self.dtype)
         size = self.dtype.itemsize * self.width
+        into, done = found.reshape(-1).view(np.uint8).data, 0
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            for row, into in zip(rows.tolist(), found.view(np.uint8).reshape(len(rows), size), strict=True):
-                if row < 0 or os.preadv(descriptor, [into.data], row * size) != size:
-                    raise IndexError(f"{self.path} has no row {row}")
+            for start, length in zip(starts.tolist(), (counts * size).tolist(), strict=True):
+                if start < 0 or os.preadv(descriptor, [into[done : done + length]], start * size) != length:
+                    raise IndexError(f"{self.path} has no row {start}, or fewer than {length // size} from it on")
+                done += length
         finally:
             os.close(descriptor)
         return found

@@ -199,6 +199,10 @@ def test_a_row_file_gives_back_the_rows_that_were_written(tmp_path):
     order = np.array([49, 0, 7, 7])
     assert len(file) == 50
     assert np.array_equal(file.gather(order), rows[order])
+    runs = file.runs(np.array([3, 9, 48]), np.array([2, 0, 2]))
+    assert np.array_equal(runs, rows[[3, 4, 48, 49]])
+    with pytest.raises(IndexError):
+        file.runs(np.array([49]), np.array([2]))
     for outside in (50, -1):
         with pytest.raises(IndexError):
             file.gather(np.array([outside]))
