@@ -87,6 +87,20 @@ class LakeTable:
             return table.version()
         return self._commit(table, add, remove, schema, {"run": run, "recipe": recipe})
 
+    def add(self, ref: ShardRef, *, schema: pa.Schema, run: str, recipe: str) -> int:
+        """Add one shard to whatever the table holds, in one commit; return its version. Nothing is removed.
+
+        Raises:
+            CommitConflict: another writer committed meanwhile; add it again.
+            StorageError: as `reconcile`.
+        """
+        table = self._load()
+        present = self._shards_of(table) if table is not None else {}
+        if table is not None and ref.address in present:
+            require_same_bytes(present[ref.address], ref)
+            return table.version()
+        return self._commit(table, [ref], [], schema, {"run": run, "recipe": recipe})
+
     def _load(self, version: int | None = None) -> DeltaTable | None:
         with self._delta_failures():
             try:

@@ -16,7 +16,7 @@ from pipelines.rag.endpoint import Endpoint
 from pipelines.rag.examples import Example, read_examples
 from pipelines.rag.prompt import build_prompt
 from pipelines.rag.rerank import Reranked, Reranker, open_reranker
-from pipelines.rag.retrieve import Passage, retrieve
+from pipelines.rag.retrieve import Passage, pictures_of, retrieve
 from pipelines.search import LiveIndex, open_live, read_query
 from pipelines.workspace import Workspace
 
@@ -77,11 +77,13 @@ class Rag:
             ConfigError: no source fits the prompt.
         """
         config = self.workspace.project.rag
-        prompt = build_prompt(question.text, ranked.passages[: config.k], self.examples, config)
+        first = ranked.passages[: config.k]
+        pictures = pictures_of(self.workspace, self.index, first) if config.pictures else []
+        prompt = build_prompt(question.text, first, self.examples, config, pictures)
         told = self.endpoint.complete(
             prompt.messages, temperature=config.temperature, max_tokens=config.max_answer_tokens, seed=config.seed
         )
-        sources = [passage.told() | {"number": i} for i, passage in enumerate(ranked.passages[: prompt.used], 1)]
+        sources = [passage.told() | {"number": i} for i, passage in enumerate(first[: prompt.used], 1)]
         cited = citations(told.text)
         result = {
             "question": question.text,
@@ -93,7 +95,7 @@ class Rag:
             "finish_reason": told.finish_reason,
             "usage": dict(told.usage),
             "sources": sources,
-            "sources_left_out": min(len(ranked.passages), config.k) - prompt.used,
+            "sources_left_out": len(first) - prompt.used,
             "order_kept": ranked.order_kept,
             "cited": [number for number in cited if 1 <= number <= prompt.used],
             "cited_unknown": [number for number in cited if not 1 <= number <= prompt.used],

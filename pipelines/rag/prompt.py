@@ -39,8 +39,21 @@ def source_block(number: int, words: str, max_chars: int) -> str:
     return f'<source id="{number}">\n{safe}\n</source>'
 
 
-def build_prompt(question: str, passages: Sequence[Passage], examples: Sequence[Example], config: RagConfig) -> Prompt:
+def build_prompt(
+    question: str,
+    passages: Sequence[Passage],
+    examples: Sequence[Example],
+    config: RagConfig,
+    pictures: Sequence[bytes | None] = (),
+) -> Prompt:
     """The conversation for a question; the last passages are left out where it would pass `max_prompt_chars`.
+
+    Args:
+        question: what is asked.
+        passages: the sources, best first.
+        examples: come before the question.
+        config: instructions and limits.
+        pictures: the passages' pictures (JPEG), which then go along; for no passage if empty.
 
     Raises:
         ConfigError: not even one source fits.
@@ -53,8 +66,7 @@ def build_prompt(question: str, passages: Sequence[Passage], examples: Sequence[
             {"role": "assistant", "content": example.answer},
         ]
     blocks = [
-        source_block(i, passage.words or _wordless(passage), config.max_source_chars)
-        for i, passage in enumerate(passages, 1)
+        source_block(i, passage.words or "(no words)", config.max_source_chars) for i, passage in enumerate(passages, 1)
     ]
     fixed = sum(len(message["content"]) for message in head)
     used = len(blocks)
@@ -66,19 +78,14 @@ def build_prompt(question: str, passages: Sequence[Passage], examples: Sequence[
             "of rag.max_prompt_chars.\nRaise it, or lower rag.max_source_chars."
         )
     asked: Any = _asked(blocks[:used], question)
-    shown = [(i, passage.picture) for i, passage in enumerate(passages[:used], 1) if passage.picture is not None]
-    if config.pictures and shown:
+    shown = [(i, data) for i, data in enumerate(pictures[:used], 1) if data is not None]
+    if shown:
         asked = [{"type": "text", "text": asked}, *(part for i, data in shown for part in _picture(i, data))]
     return Prompt(messages=(*head, {"role": "user", "content": asked}), used=used)
 
 
 def _asked(blocks: Sequence[str], question: str) -> str:
     return "\n\n".join([*blocks, f"Question: {_CONTROL.sub(' ', question)}"])
-
-
-def _wordless(passage: Passage) -> str:
-    what = {"image": "a picture", "audio": "a sound"}
-    return f"(no words: {' and '.join(what[name] for name in passage.modalities if name in what)})"
 
 
 def _picture(number: int, data: bytes) -> tuple[Mapping[str, Any], ...]:

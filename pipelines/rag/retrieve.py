@@ -1,4 +1,4 @@
-"""Passages for a question: the records of the published index nearest to it, with their words and pictures.
+"""Passages for a question: the records of the published index nearest to it, with their words, and pictures on demand.
 
 Vectors of an index have unit length, so cosine c, inner product c and Euclidean distance sqrt(2 - 2c) rank alike: the
 metric chooses what a passage's score says, never which passages are found. Hits come from one view of a record, from
@@ -15,10 +15,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.views import MODALITIES
 from infra.config import View
 from infra.errors import ConfigError
-from infra.lake.shard import read_shard
+from infra.lake.shard import read_shard, take_rows
 from pipelines.levers import Hit, by_score, listed
 from pipelines.search import LiveIndex, nearest
 from pipelines.splits import read_splits
@@ -38,8 +37,6 @@ class Passage:
         view: the view of it that was found.
         score: the metric's own value; of `l2` smaller is nearer.
         words: its text and its other captions, a line each; '' where it has none.
-        modalities: what the record has, of text, image, audio.
-        picture: its picture as JPEG.
         rerank_score: what the reranker gave it, higher fits better; None where none ran.
     """
 
@@ -48,19 +45,16 @@ class Passage:
     view: str
     score: float
     words: str
-    modalities: tuple[str, ...]
-    picture: bytes | None = None
     rerank_score: float | None = None
 
     def told(self) -> dict[str, Any]:
-        """JSON-ready, without the picture."""
+        """JSON-ready."""
         return {
             "key": self.key,
             "source": self.source,
             "view": self.view,
             "score": self.score,
             "rerank_score": self.rerank_score,
-            "modalities": list(self.modalities),
             "text": self.words,
         }
 
@@ -83,7 +77,7 @@ def retrieve(workspace: Workspace, index: LiveIndex, query: Batch) -> list[Passa
         hits = _of_views(index, query, config.views, config.candidates)
     else:
         hits = nearest(index, query, workspace.project.query, config.candidates)
-    records = _records(workspace, index, [hit.key for hit in hits], pictures=config.pictures)
+    records = _records(workspace, index, [hit.key for hit in hits], ["key", "text", "captions"])
     return [
         Passage(
             key=hit.key,
@@ -91,11 +85,16 @@ def retrieve(workspace: Workspace, index: LiveIndex, query: Batch) -> list[Passa
             view=hit.view,
             score=metric_value(hit.cosine, config.metric),
             words=_words(records[hit.key]),
-            modalities=tuple(name for name in MODALITIES if records[hit.key][f"has_{name}"]),
-            picture=records[hit.key].get("image"),
         )
         for hit in hits
     ]
+
+
+def pictures_of(workspace: Workspace, index: LiveIndex, passages: Sequence[Passage]) -> list[bytes | None]:
+    """The passages' pictures as JPEG; None where a record has none."""
+    keys = [passage.key for passage in passages]
+    records = _records(workspace, index, keys, ["key", "image"])
+    return [records[key]["image"] for key in keys]
 
 
 def _of_views(index: LiveIndex, query: Batch, views: Sequence[View], k: int) -> list[Hit]:
@@ -116,19 +115,15 @@ def _words(record: Mapping[str, Any]) -> str:
 
 
 def _records(
-    workspace: Workspace, index: LiveIndex, keys: Sequence[str], *, pictures: bool
+    workspace: Workspace, index: LiveIndex, keys: Sequence[str], columns: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     splits = index.searcher.splits_of(keys)
     paths = read_splits(workspace, index.manifest)
     found: dict[str, dict[str, Any]] = {}
     for split in sorted(set(splits.values())):
         wanted = pa.array([key for key in keys if splits[key] == split], pa.string())
-        rows = read_shard(
-            workspace.storage, workspace.lake, paths[split], ["key", "text", "captions", "image", "audio"]
-        )
-        rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
-        for name in MODALITIES:
-            rows = rows.append_column(f"has_{name}", pc.is_valid(rows[name]))
-        rows = rows.drop_columns(["audio"] if pictures else ["audio", "image"])
+        there = read_shard(workspace.storage, workspace.lake, paths[split], ["key"])["key"]
+        places = pc.indices_nonzero(pc.is_in(there, value_set=wanted)).to_pylist()
+        rows = take_rows(workspace.storage, workspace.lake, paths[split], places, columns)
         found |= {row["key"]: row for row in rows.to_pylist()}
     return found

@@ -107,6 +107,32 @@ def test_of_racing_writers_one_commits_and_the_others_hear_of_it(place: Place, e
     assert table_of(place).shards() == by_address([refs[3], refs[4]])
 
 
+@pytest.mark.parametrize("existing", [False, True])
+def test_of_racing_additions_none_is_lost_and_all_but_one_hear_of_it(place: Place, existing: bool) -> None:
+    refs = [make_shard(place, number) for number in range(4)]
+    if existing:
+        reconcile(table_of(place), refs[:1])
+    writers = refs[1:]
+    barrier = threading.Barrier(len(writers))
+
+    def add(ref: ShardRef) -> int | CommitConflict:
+        table = Delayed(place.storage, place.uri, "signatures")
+        table.barrier = barrier
+        try:
+            return table.add(ref, schema=SIGNATURES, run="run", recipe="recipe")
+        except CommitConflict as error:
+            return error
+
+    with ThreadPoolExecutor(len(writers)) as pool:
+        outcomes = list(pool.map(add, writers))
+    added = [ref for ref, outcome in zip(writers, outcomes, strict=True) if isinstance(outcome, int)]
+    assert len(added) == 1
+    assert table_of(place).shards() == by_address([*(refs[:1] if existing else []), *added])
+    for ref in writers:  # again, those that were not added and the one that was
+        table_of(place).add(ref, schema=SIGNATURES, run="run", recipe="recipe")
+    assert table_of(place).shards() == by_address(refs if existing else writers)
+
+
 def test_a_commit_names_its_run_and_recipe(local: Place) -> None:
     reconcile(table_of(local), [make_shard(local, 1)], run="run 7")
     entry = deltalake.DeltaTable(f"{local.uri}/signatures").history(1)[0]

@@ -19,9 +19,8 @@ from pipelines.rag.retrieve import Passage
 from tests.pipelines.model_server import read_prompt
 
 
-def passage(key: str, words: str, **fields) -> Passage:
-    given = {"source": "s", "view": "fused", "score": 0.5, "modalities": ("text",)} | fields
-    return Passage(key=key, words=words, **given)
+def passage(key: str, words: str) -> Passage:
+    return Passage(key=key, words=words, source="s", view="fused", score=0.5)
 
 
 PASSAGES = [passage("a", "A red bus.\nA bus in red."), passage("b", "Two dogs.")]
@@ -85,21 +84,26 @@ def test_a_question_without_any_source_is_still_asked():
     assert build_prompt("Q?", [], [], RagConfig()).messages[-1]["content"] == "Question: Q?"
 
 
-def test_a_source_without_words_says_what_it_is():
-    content = build_prompt("Q", [passage("a", "", modalities=("image", "audio"))], [], RagConfig()).messages[-1][
-        "content"
-    ]
-    assert "(no words: a picture and a sound)" in content
+def test_a_source_without_words_keeps_its_number():
+    content = build_prompt("Q", [passage("a", ""), passage("b", "x")], [], RagConfig()).messages[-1]["content"]
+    assert read_prompt({"messages": [{"content": content}]})[0] == [(1, "(no words)"), (2, "x")]
 
 
-def test_pictures_go_along_where_the_project_says_so_with_their_numbers():
-    passages = [passage("a", "one"), passage("b", "two", picture=b"\xff\xd8jpeg")]
-    assert isinstance(build_prompt("Q", passages, [], RagConfig()).messages[-1]["content"], str)
-    _, told, shown = build_prompt("Q", passages, [], RagConfig(pictures=True)).messages[-1]["content"]
+def test_pictures_go_along_with_the_numbers_of_their_sources():
+    passages = [passage("a", "one"), passage("b", "two")]
+    _, told, shown = build_prompt("Q", passages, [], RagConfig(), [None, b"\xff\xd8jpeg"]).messages[-1]["content"]
     assert told == {"type": "text", "text": "The picture of source [2]:"}
     head, _, data = shown["image_url"]["url"].partition(",")
     assert head == "data:image/jpeg;base64"
     assert base64.b64decode(data) == b"\xff\xd8jpeg"
+    assert isinstance(build_prompt("Q", passages, [], RagConfig(), [None, None]).messages[-1]["content"], str)
+
+
+def test_the_picture_of_a_source_that_was_left_out_is_left_out():
+    passages = [passage("a", "x" * 150), passage("b", "y" * 150)]
+    config = RagConfig(instructions="I", max_prompt_chars=250)
+    parts = build_prompt("Q", passages, [], config, [b"1", b"2"]).messages[-1]["content"]
+    assert [part["text"] for part in parts[1::2]] == ["The picture of source [1]:"]
 
 
 @pytest.mark.parametrize(
