@@ -89,7 +89,7 @@ class Sounds(_Model):
         return _stacked([self._vector(clip) for clip in inputs], self.dimension)
 
     def _vector(self, clip: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = np.mean([self._run(patch) for patch in log_mel_patches(clip)], axis=0, dtype=np.float32)
+        scores: np.ndarray = np.stack([self._run(patch) for patch in log_mel_patches(clip)]).mean(axis=0)
         return scores
 
 

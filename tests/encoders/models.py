@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers as hf
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from infra.digest import generator
 
@@ -78,9 +79,7 @@ def electra(folder: Path) -> Path:
 
 def roberta(folder: Path) -> Path:
     """Byte pairs, and positions that begin behind the padding token's number: of 64, 62 can be used."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    names = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet()), "do", "dog", "<mask>"]
+    names = ["<s>", "<pad>", "</s>", "<unk>", *bytes_to_unicode().values(), "do", "dog", "<mask>"]
     vocabulary = {name: i for i, name in enumerate(names)}
     merges: Any = [("d", "o"), ("do", "g")]
     tokenizer = hf.RobertaTokenizer(vocab=vocabulary, merges=merges)

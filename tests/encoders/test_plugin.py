@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 
 from encoders.base import Encoder
 from encoders.frozen import load_encoders
-from examples.encoders.tflite import Pictures, Sounds, log_mel_patches
 from infra.config import ModelConfig
 from infra.errors import ConfigError
 from transforms.batch import Batch
 from transforms.media import decode_audio, decode_image, resample
+
+TFLITE = importlib.import_module("examples.encoders.tflite")  # as a plug-in is
 
 
 def plugged(name: str, modality: str = "text", **options: Any) -> Encoder:
@@ -75,13 +77,13 @@ def test_features_of_another_type_or_shape_or_not_finite_are_refused(fault, said
 def test_the_patches_of_a_clip_follow_the_published_recipe():
     """YAMNet: a first patch of 0.96 s and one more each 0.48 s begun; a tone peaks in the mel band of its pitch."""
     for samples, patches in ((1, 1), (15_600, 1), (15_601, 2), (23_280, 2), (80_000, 10)):
-        assert log_mel_patches(np.zeros(samples, np.float32)).shape == (patches, 96, 64)
-    np.testing.assert_allclose(log_mel_patches(np.zeros(9, np.float32)), np.log(0.001), atol=1e-6)
+        assert TFLITE.log_mel_patches(np.zeros(samples, np.float32)).shape == (patches, 96, 64)
+    np.testing.assert_allclose(TFLITE.log_mel_patches(np.zeros(9, np.float32)), np.log(0.001), atol=1e-6)
     mel = 1127 * np.log(1 + np.array([125.0, 7_500.0]) / 700)
     centres = 700 * (np.exp(np.linspace(mel[0], mel[1], 66)[1:-1] / 1127) - 1)
     for band in (10, 30, 50):
         tone = np.sin(2 * np.pi * centres[band] * np.arange(16_000) / 16_000).astype(np.float32)
-        assert log_mel_patches(tone)[0, 10:80].mean(axis=0).argmax() == band
+        assert TFLITE.log_mel_patches(tone)[0, 10:80].mean(axis=0).argmax() == band
 
 
 def sample_rows(start: str) -> tuple[Path, list[dict[str, Any]]]:
@@ -108,7 +110,7 @@ def test_the_picture_model_of_a_user_reads_real_pictures():
     assert vectors.std(axis=0).mean() > 0.1
     assert np.array_equal(encoder.encode(pictures[::-1])[::-1], vectors)
     assert np.array_equal(encoder.encode(pictures[3:4])[0], vectors[3])
-    assert encoder.fingerprint == Pictures(path).fingerprint != Sounds(path).fingerprint
+    assert encoder.fingerprint == TFLITE.Pictures(path).fingerprint != TFLITE.Sounds(path).fingerprint
 
 
 @pytest.mark.sample
