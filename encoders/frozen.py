@@ -50,19 +50,24 @@ class Encoders:
         """Features of N rows; a row without words, picture or sound lacks that modality."""
         texts = [row.text or None for row in batch.rows]
         sounds = [None if wave is None else resample(wave, AUDIO_RATE_HZ).samples for wave in batch.waves]
+        captions = [[caption for caption in row.captions if caption] for row in batch.rows]
+        wordings = [caption for several in captions for caption in several]
         values, present = {}, np.zeros((len(batch), len(MODALITIES)), dtype=bool)
         inputs_of: dict[Modality, Sequence[Any]] = {"text": texts, "image": batch.images, "audio": sounds}
         for m, name in enumerate(MODALITIES):
-            inputs = inputs_of[name]
-            encoder = self.by_modality[name]
-            values[name] = np.zeros((len(batch), encoder.dimension), np.float32)
+            encoder, inputs = self.by_modality[name], inputs_of[name]
             present[:, m] = [given is not None for given in inputs]
-            values[name][present[:, m]] = encoder.encode([given for given in inputs if given is not None])
-        captions = [[caption for caption in row.captions if caption] for row in batch.rows]
+            given = [one for one in inputs if one is not None]
+            # captions go along with the texts: together they fill more passes of one length
+            found = encoder.encode([*given, *wordings] if name == "text" else given)
+            values[name] = np.zeros((len(batch), encoder.dimension), np.float32)
+            values[name][present[:, m]] = found[: len(given)]
+            if name == "text":
+                of_captions = found[len(given) :]
         return Features(
             values=values,
             present=present,
-            captions=self.by_modality["text"].encode([caption for several in captions for caption in several]),
+            captions=of_captions,
             offsets=np.array(list(accumulate(map(len, captions), initial=0)), dtype=np.int64),
         )
 

@@ -20,8 +20,11 @@ from pipelines import ahead, encode
 from pipelines.ahead import BLOCKS, Blocks
 from pipelines.encode import EncodeItem, FeatureActor, VectorActor
 from pipelines.features import featurised
+from pipelines.reindex import reindex
+from pipelines.search import search
 from pipelines.timings import Spent, Stopwatch, Timed, Timings
 from tests import built_models
+from tests.pipelines.lakes import workspace_of
 from tests.pipelines.planted_shard import fusion_model, records_shard
 
 ROWS = 100
@@ -241,3 +244,18 @@ def test_precision_of_stored_vectors_is_part_of_their_address():
     assert encode.vectors_address("r", (), "space", ("fused",), "float32") != encode.vectors_address(
         "r", (), "space", ("fused",), "float16"
     )
+
+
+def test_a_change_of_precision_makes_the_vectors_anew_under_the_same_model(lake_copy, indexed):
+    workspace = workspace_of(lake_copy, "index.vector_dtype=float16")
+    before = workspace.table("vectors").shards()
+    summary = reindex(workspace)
+    after = workspace.table("vectors").shards()
+    assert after.keys().isdisjoint(before)
+    assert sum(ref.rows for ref in after.values()) == sum(ref.rows for ref in before.values())
+    assert summary["fingerprint"] == indexed[1]["fingerprint"]
+    assert {item["table"]: len(item["made"]) for item in summary["touched"]}["records"] == 0
+    assert summary["timings"]["vectors"]["shards"] == len(after)
+    assert indexed[1]["timings"]["_features"]["rows"] == indexed[1]["rows_kept"] + indexed[1]["rows_duplicate"]
+    hits = search(workspace, text="a red circle", image=None, audio=None, k=5)["hits"]
+    assert len(hits) == 5
