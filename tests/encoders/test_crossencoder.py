@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
-    BertTokenizerFast,
+    BertTokenizer,
 )
 
 from encoders.crossencoder import CrossEncoder
@@ -27,11 +28,15 @@ def build(folder: Path, labels: int | None = 1, seed: int = 0) -> Path:
     """A tiny BERT with a classifier of `labels` outputs (None: without one), its tokenizer beside it."""
     folder.mkdir()
     (folder / "vocab.txt").write_text("\n".join(WORDS))
-    BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=24).save_pretrained(folder)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(
-        vocab_size=len(WORDS), max_position_embeddings=24, num_labels=labels or 1, initializer_range=0.5, **sizes
-    )
+    BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=24).save_pretrained(folder)
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    sizes |= {"vocab_size": len(WORDS), "max_position_embeddings": 24, "num_labels": labels or 1}
+    config = BertConfig(initializer_range=0.5, **sizes)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = BertModel(config) if labels is None else BertForSequenceClassification(config)

@@ -8,7 +8,8 @@ import pytest
 
 from infra.config import EndpointConfig, RagConfig
 from infra.errors import ConfigError, ServiceError
-from pipelines.rag.rerank import open_reranker, parse_scores
+from pipelines.rag.rerank import Reranked, open_reranker, parse_scores
+from pipelines.rag.retrieve import Passage
 from tests.encoders.test_crossencoder import build
 from tests.pipelines.model_server import model_server
 from tests.pipelines.test_rag_prompt import passage
@@ -22,23 +23,29 @@ def server():
         yield server
 
 
+def reranked(config: RagConfig, question: str, passages: list[Passage]) -> Reranked:
+    reranker = open_reranker(config)
+    assert reranker is not None
+    return reranker.rerank(question, passages)
+
+
 def judging(server, model: str = "judge") -> RagConfig:
     return RagConfig(rerank="judge", judge=EndpointConfig(url=server.url, model=model, retries=0))
 
 
 def test_a_cross_encoder_orders_by_its_scores_and_what_has_no_words_comes_last(tmp_path):
     config = RagConfig(rerank="cross_encoder", cross_encoder=str(build(tmp_path / "model")))
-    ranked = open_reranker(config).rerank("the red bus", PASSAGES)
-    scores = [item.rerank_score for item in ranked.passages]
-    assert [item.key for item in ranked.passages][-1] == "b"
-    assert scores[-1] is None
-    assert scores[:-1] == sorted(scores[:-1], reverse=True)
+    ranked = reranked(config, "the red bus", PASSAGES)
+    assert [(item.key, item.rerank_score) for item in ranked.passages][-1] == ("b", None)
+    scores = [item.rerank_score for item in ranked.passages if item.rerank_score is not None]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
     assert sorted(item.key for item in ranked.passages) == ["a", "b", "c", "d"]
     assert ranked.order_kept == ""
 
 
 def test_a_judge_orders_by_its_numbers_and_equal_ones_stay_in_their_order(server):
-    ranked = open_reranker(judging(server)).rerank("Where is the red bus?", PASSAGES)
+    ranked = reranked(judging(server), "Where is the red bus?", PASSAGES)
     assert [(item.key, item.rerank_score) for item in ranked.passages] == [("c", 6.67), ("d", 3.33), ("a", 0), ("b", 0)]
     (request,) = server.requests
     assert request.body["temperature"] == 0
@@ -47,7 +54,7 @@ def test_a_judge_orders_by_its_numbers_and_equal_ones_stay_in_their_order(server
 
 def test_the_judge_is_the_answering_endpoint_where_it_has_no_url_of_its_own(server):
     config = RagConfig(rerank="judge", endpoint=EndpointConfig(url=server.url, model="judge"))
-    assert open_reranker(config).rerank("the red bus", PASSAGES).passages[0].key == "c"
+    assert reranked(config, "the red bus", PASSAGES).passages[0].key == "c"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,7 @@ def test_the_judge_is_the_answering_endpoint_where_it_has_no_url_of_its_own(serv
 )
 def test_an_unusable_judgement_keeps_the_order_and_is_told(server, capsys, told):
     server.models["judge"] = lambda body: told
-    ranked = open_reranker(judging(server)).rerank("the red bus", PASSAGES)
+    ranked = reranked(judging(server), "the red bus", PASSAGES)
     assert ranked.passages == PASSAGES
     assert "unusable" in ranked.order_kept
     (event,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -65,11 +72,11 @@ def test_an_unusable_judgement_keeps_the_order_and_is_told(server, capsys, told)
 
 def test_a_judge_that_does_not_answer_is_an_error(server):
     with pytest.raises(ServiceError, match=r"rag\.judge.*404"):
-        open_reranker(judging(server, "unknown")).rerank("the red bus", PASSAGES)
+        reranked(judging(server, "unknown"), "the red bus", PASSAGES)
 
 
 def test_nothing_is_not_judged(server):
-    assert open_reranker(judging(server)).rerank("the red bus", []).passages == []
+    assert reranked(judging(server), "the red bus", []).passages == []
     assert not server.requests
 
 
