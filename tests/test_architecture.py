@@ -70,6 +70,7 @@ ALLOWED = {
     "index_builders.faiss_sharded": "faiss",
     "infra.engines.beam": "apache_beam",
     "infra.engines.ray": "ray",
+    "infra.engines.ray_train": "ray",
     "transforms.align.ctc": "torch, torchaudio",
     "transforms.augment.audio": "torch, torchaudio",
     "transforms.clean.voice": "safetensors",
