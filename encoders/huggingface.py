@@ -155,7 +155,8 @@ class HuggingFaceEncoder(ABC):
             vectors = self._vectors(inputs, strict=strict, keep=False).numpy()
         if not np.isfinite(vectors).all():
             raise ConfigError(
-                f"{self.setting} overflowed in {self.config.precision}.\nSet its precision to bfloat16 or float32."
+                f"{self.setting} gave NaN or infinity in {self.config.precision}.\n"
+                "Set its precision to bfloat16 or float32; where it is, the weights are damaged."
             )
         return vectors
 
