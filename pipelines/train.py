@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from encoders.views import Features
 from infra import digest, log
 from infra.config import Project
 from infra.engines.base import Engine
+from infra.engines.gang import Seat, run_gang
 from infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage
@@ -35,6 +37,7 @@ from pipelines.workspace import Workspace, run_alone
 from transforms.augment.variants import record_key
 
 if TYPE_CHECKING:
+    from encoders.crew import Crew
     from encoders.model import FusionModel
 
 TRAIN_FORMAT = 3
@@ -76,6 +79,18 @@ class TrainTask:
     project: Project
 
     def __call__(self, item: TrainItem) -> TrainedModel:
+        model = self._run(item, None)
+        assert model is not None
+        return model
+
+    def together(self, item: TrainItem, seat: Seat) -> None:
+        """The same in one of several processes; the model is in the lake when all of them are done."""
+        from encoders.crew import join
+
+        with join(seat) as crew:
+            self._run(item, crew)
+
+    def _run(self, item: TrainItem, crew: Crew | None) -> TrainedModel | None:
         from encoders.data import Part, TrainingData
         from encoders.device import torch_threads
         from encoders.model import FusionModel
@@ -83,7 +98,7 @@ class TrainTask:
 
         project = self.project
         encoders = load_encoders(project.model)
-        with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder:
+        with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder, _epoch_log(project, item) as log_epoch:
             held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
             found = self._parts(item, encoders.dimensions, False)
             parts = (
@@ -114,8 +129,11 @@ class TrainTask:
                 project.train,
                 score=score if held is not None else None,
                 checkpoint=checkpoints,
-                log=_log_epoch,
+                log=log_epoch,
+                crew=crew,
             )
+            if crew is not None and crew.rank:
+                return None  # the first one has the same model, and keeps it
             story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
                 untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
@@ -190,8 +208,14 @@ def train(
         return found
     if sum(ref.rows for ref in item.features) == sum(map(len, item.dropped.values())):
         raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
-    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=workspace.project)
-    return run_alone(engine, task, item)
+    project = workspace.project
+    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=project)
+    if project.train.workers == 1:
+        return run_alone(engine, task, item)
+    run_gang(project.engine, task.together, item, project.train.workers)
+    found = finished(workspace, f"models/{item.address}")
+    assert found is not None
+    return found
 
 
 def train_item(
@@ -276,5 +300,19 @@ def finished(workspace: Workspace, path: str) -> TrainedModel | None:
     return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])
 
 
-def _log_epoch(epoch: Mapping[str, Any]) -> None:
-    log.event("epoch", **epoch)
+@contextmanager
+def _epoch_log(project: Project, item: TrainItem) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where entries of the history go: the log, and TensorBoard if a folder is named for it."""
+    with ExitStack() as stack:
+        boards = []
+        if project.train.tensorboard is not None:
+            from encoders.tensorboard import tensorboard_log
+
+            boards.append(stack.enter_context(tensorboard_log(project.train.tensorboard, item.address)))
+
+        def log_epoch(entry: Mapping[str, Any]) -> None:
+            log.event("epoch", **entry)
+            for board in boards:
+                board(entry)
+
+        yield log_epoch

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import ray.train
+from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from infra.config import EngineConfig
 from infra.engines.base import I, packed
 from infra.engines.gang import Seat, failed
 from infra.engines.ray import RayEngine
+from infra.errors import TrichordError
 
 
 def run_ray_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, size: int) -> None:
@@ -33,17 +35,14 @@ def run_ray_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: 
         )
         try:
             trainer.fit()
-        except Exception as error:  # whatever Ray wraps the worker's error in, it becomes one of ours
-            raise failed("a worker of Ray Train", _innermost(error)) from error
+        except TrainingFailedError as error:
+            wrapped = getattr(error, "worker_failures", {}).values()
+            met = [getattr(failure, "_base_exc", failure) for failure in wrapped]
+            ours = [failure for failure in met if isinstance(failure, TrichordError)]
+            raise (ours[0] if ours else failed("a worker of Ray Train", str(error))) from error
 
 
 def _run(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     seat = Seat(rank=context.get_world_rank(), size=context.get_world_size(), rendezvous=None)
     pickle.loads(config["task"])(pickle.loads(config["item"]), seat)
-
-
-def _innermost(error: BaseException) -> str:
-    while (cause := error.__cause__) is not None:
-        error = cause
-    return f"{type(error).__name__}: {error}"
