@@ -15,6 +15,9 @@ import torch
 import transformers as hf
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from encoders.frozen import load_encoders
+from encoders.huggingface import HuggingFaceEncoder
+from infra.config import ModelConfig
 from infra.digest import generator
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -176,3 +179,17 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
         hubert_layer,
     )
 }
+
+
+def modality(name: str) -> str:
+    """What a family reads."""
+    return "text" if name in list(BUILDERS)[:4] else "image" if name in list(BUILDERS)[4:7] else "audio"
+
+
+def loaded(path: Path, name: str, numerics: str = "strict", **settings: Any) -> HuggingFaceEncoder:
+    """The encoder that a project file with these settings gets."""
+    given = {"kind": "huggingface", "path": str(path), "max_s": 1.0, **settings}
+    config = ModelConfig.model_validate({modality(name): given, "numerics": numerics})
+    encoder = load_encoders(config).by_modality[modality(name)]  # type: ignore[index]
+    assert isinstance(encoder, HuggingFaceEncoder)
+    return encoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,8 @@ import torch
 import transformers as hf
 from PIL import Image
 
-from encoders.frozen import load_encoders
-from encoders.huggingface import HuggingFaceEncoder
-from infra.config import EncoderConfig, ModelConfig
-from infra.errors import ConfigError
-from tests.encoders.models import BUILDERS, TEXTS, clips, pictures
+from encoders.device import torch_threads
+from tests.encoders.models import BUILDERS, TEXTS, clips, loaded, modality, pictures
 
 Folder = Callable[[str], Path]
 # The plain classes of the library, which the adapters never name.
@@ -36,26 +33,20 @@ MODELS: dict[str, Any] = {
     "hubert": (hf.HubertModel, hf.Wav2Vec2FeatureExtractor),
     "hubert_layer": (hf.HubertModel, hf.Wav2Vec2FeatureExtractor),
 }
-TEXT_MODELS, IMAGE_MODELS = list(MODELS)[:4], list(MODELS)[4:7]
 every_model = pytest.mark.parametrize("name", MODELS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small models are slower on several."""
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """The folder of a small saved model, by name."""
     return cache(lambda name: BUILDERS[name](tmp_path_factory.mktemp(name)))
-
-
-def modality(name: str) -> str:
-    return "text" if name in TEXT_MODELS else "image" if name in IMAGE_MODELS else "audio"
-
-
-def loaded(path: Path, name: str, numerics: str = "strict", **settings: Any) -> HuggingFaceEncoder:
-    given = {"kind": "huggingface", "path": str(path), "max_s": 1.0, **settings}
-    config = ModelConfig.model_validate({modality(name): given, "numerics": numerics})
-    encoder = load_encoders(config).by_modality[modality(name)]  # type: ignore[index]
-    assert isinstance(encoder, HuggingFaceEncoder)
-    return encoder
 
 
 def short_inputs(name: str) -> list[Any]:
@@ -214,68 +205,6 @@ def test_an_encoder_travels_to_a_worker_without_its_weights(folder, name):
     assert np.array_equal(travelled.encode(inputs), vectors)
 
 
-@pytest.mark.parametrize("name", ["bert", "vit", "wav2vec2"])
-def test_a_model_without_safetensors_processor_or_folder_is_a_configuration_error(folder, name, tmp_path):
-    setting = rf"model\.{modality(name)}"
-    with pytest.raises(ConfigError, match=rf"{setting}\.path names no model"):
-        load_encoders(ModelConfig.model_validate({modality(name): {"kind": "huggingface"}}))
-    with pytest.raises(ConfigError, match=rf"no folder .* for {setting}\.path"):
-        loaded(tmp_path / "missing", name)
-    bare = shutil.copytree(folder(name), tmp_path / "bare")
-    (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
-    with pytest.raises(ConfigError, match="only safetensors are read"):
-        loaded(bare, name)
-    if modality(name) != "text":
-        odd = shutil.copytree(folder(name), tmp_path / "odd")
-        (odd / "preprocessor_config.json").unlink()
-        with pytest.raises(ConfigError, match=r"has no preprocessor_config\.json"):
-            loaded(odd, name)
-    with pytest.raises(ConfigError, match=rf"{setting}\.tokens is 3"):
-        loaded(folder(name), name, tokens=3, pooling="max")
-
-
-def test_weights_that_are_missing_are_an_error_where_they_would_be_read(folder, tmp_path):
-    half = hf.BertModel.from_pretrained(folder("bert"), add_pooling_layer=False)
-    lacking = shutil.copytree(folder("bert"), tmp_path / "lacking")
-    half.save_pretrained(lacking)  # as a masked language model is published: no pooler
-    whole = loaded(folder("bert"), "bert").encode(TEXTS)
-    assert np.array_equal(loaded(lacking, "bert").encode(TEXTS), whole)
-    with pytest.raises(ConfigError, match=r"lacks 2 weights of its model, pooler\.dense\.bias"):
-        loaded(lacking, "bert", pooling="pooler").encode(TEXTS)
-
-
-def test_code_of_a_model_is_never_run(folder, tmp_path):
-    evil = shutil.copytree(folder("bert"), tmp_path / "evil")
-    mark = tmp_path / "ran"
-    (evil / "code.py").write_text(f"open({str(mark)!r}, 'w')", encoding="utf-8")
-    settings = (evil / "config.json").read_text(encoding="utf-8")
-    auto = '{"auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"},'
-    (evil / "config.json").write_text(settings.replace('"bert"', '"mine"').replace("{", auto, 1), encoding="utf-8")
-    with pytest.raises((ConfigError, ValueError), match=r"trust_remote_code|does not fit"):
-        loaded(evil, "bert").encode(["a"])
-    assert not mark.exists()
-
-
-def test_a_model_of_two_modalities_gives_the_tower_of_the_one_asked_for(tmp_path):
-    """CLIP: its text and its image model, from one folder."""
-    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BUILDERS["bert"](tmp_path)  # its tokenizer stands in for CLIP's, which is another family's concern
-    config = hf.CLIPConfig(
-        text_config={**size, "vocab_size": 64, "max_position_embeddings": 64},
-        vision_config={**size, "image_size": 32, "patch_size": 8},
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        hf.CLIPModel(config).save_pretrained(tmp_path)
-    hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path)
-    text = loaded(tmp_path, "bert")
-    image = loaded(tmp_path, "vit")
-    assert text.encode(TEXTS).shape == (len(TEXTS), 16)
-    assert image.encode(pictures(3)).shape == (3, 16)
-    assert type(text.module).__name__.startswith("CLIPText")
-    assert type(image.module).__name__.startswith("CLIPVision")
-
-
 @pytest.mark.gpu
 @every_model
 def test_a_gpu_gives_the_vectors_of_the_cpu(folder, name, monkeypatch):
@@ -284,8 +213,3 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(folder, name, monkeypatch):
     assert found.module.device.type == "cuda"
     monkeypatch.setattr("encoders.huggingface.compute_device", lambda: torch.device("cpu"))
     np.testing.assert_allclose(found.encode(inputs), loaded(folder(name), name).encode(inputs), atol=1e-4)
-
-
-def test_an_embedded_encoder_has_one_token():
-    with pytest.raises(ConfigError, match=r"model\.image\.tokens is 2"):
-        load_encoders(ModelConfig(image=EncoderConfig(tokens=2)))

@@ -1,0 +1,85 @@
+"""What a model's folder must hold, and what is never read from it."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+from encoders.frozen import load_encoders
+from infra.config import EncoderConfig, ModelConfig
+from infra.errors import ConfigError
+from tests.encoders.models import BUILDERS, TEXTS, loaded, modality, pictures
+
+
+@pytest.mark.parametrize("name", ["bert", "vit", "wav2vec2"])
+def test_a_model_without_safetensors_processor_or_folder_is_a_configuration_error(name, tmp_path):
+    saved = BUILDERS[name](tmp_path / name)
+    setting = rf"model\.{modality(name)}"
+    with pytest.raises(ConfigError, match=rf"{setting}\.path names no model"):
+        load_encoders(ModelConfig.model_validate({modality(name): {"kind": "huggingface"}}))
+    with pytest.raises(ConfigError, match=rf"no folder .* for {setting}\.path"):
+        loaded(tmp_path / "missing", name)
+    bare = shutil.copytree(saved, tmp_path / "bare")
+    (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="only safetensors are read"):
+        loaded(bare, name)
+    if modality(name) != "text":
+        odd = shutil.copytree(saved, tmp_path / "odd")
+        (odd / "preprocessor_config.json").unlink()
+        with pytest.raises(ConfigError, match=r"has no preprocessor_config\.json"):
+            loaded(odd, name)
+    with pytest.raises(ConfigError, match=rf"{setting}\.tokens is 3"):
+        loaded(saved, name, tokens=3, pooling="max")
+
+
+def test_weights_that_are_missing_are_an_error_where_they_would_be_read(tmp_path):
+    bert = BUILDERS["bert"](tmp_path / "bert")
+    half = hf.BertModel.from_pretrained(bert, add_pooling_layer=False)
+    lacking = shutil.copytree(bert, tmp_path / "lacking")
+    half.save_pretrained(lacking)  # as a masked language model is published: no pooler
+    whole = loaded(bert, "bert").encode(TEXTS)
+    assert np.array_equal(loaded(lacking, "bert").encode(TEXTS), whole)
+    with pytest.raises(ConfigError, match=r"lacks 2 weights of its model, pooler\.dense\.bias"):
+        loaded(lacking, "bert", pooling="pooler").encode(TEXTS)
+
+
+def test_code_of_a_model_is_never_run(tmp_path):
+    bert = BUILDERS["bert"](tmp_path / "bert")
+    evil = shutil.copytree(bert, tmp_path / "evil")
+    mark = tmp_path / "ran"
+    (evil / "code.py").write_text(f"open({str(mark)!r}, 'w')", encoding="utf-8")
+    settings = (evil / "config.json").read_text(encoding="utf-8")
+    auto = '{"auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"},'
+    (evil / "config.json").write_text(settings.replace('"bert"', '"mine"').replace("{", auto, 1), encoding="utf-8")
+    with pytest.raises((ConfigError, ValueError), match=r"trust_remote_code|does not fit"):
+        loaded(evil, "bert").encode(["a"])
+    assert not mark.exists()
+
+
+def test_a_model_of_two_modalities_gives_the_tower_of_the_one_asked_for(tmp_path):
+    """CLIP: its text and its image model, from one folder."""
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BUILDERS["bert"](tmp_path)  # its tokenizer stands in for CLIP's, which is another family's concern
+    config = hf.CLIPConfig(
+        text_config={**size, "vocab_size": 64, "max_position_embeddings": 64},
+        vision_config={**size, "image_size": 32, "patch_size": 8},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        hf.CLIPModel(config).save_pretrained(tmp_path)
+    hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path)
+    text = loaded(tmp_path, "bert")
+    image = loaded(tmp_path, "vit")
+    assert text.encode(TEXTS).shape == (len(TEXTS), 16)
+    assert image.encode(pictures(3)).shape == (3, 16)
+    assert type(text.module).__name__.startswith("CLIPText")
+    assert type(image.module).__name__.startswith("CLIPVision")
+
+
+def test_an_embedded_encoder_has_one_token():
+    with pytest.raises(ConfigError, match=r"model\.image\.tokens is 2"):
+        load_encoders(ModelConfig(image=EncoderConfig(tokens=2)))
