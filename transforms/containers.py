@@ -58,17 +58,35 @@ def check_image(data: bytes) -> None:
         raise ContainerError("bomb", f"{scans} scans, at most {MAX_JPEG_SCANS} are decoded")
 
 
-def is_plain_jpeg(data: bytes) -> bool:
-    """Whether a JPEG is one scan with nothing between its pixels and its end, which is the end of the file."""
-    at = 2
-    while data[at : at + 1] == b"\xff":
-        if at > len(data) - 4 or data[at + 1] == 0xD9:
-            return False
-        name, at = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+def plain_jpeg(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG that is as plain as can be; None for any other.
+
+    That is one baseline scan of 8-bit grey or colour with its tables, in front of it at most JFIF and a colour profile
+    (so nothing that turns the picture), behind it the end of the file.
+    """
+    at, size = 2, None
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        name, start, length = data[at + 1], at + 4, int.from_bytes(data[at + 2 : at + 4], "big") - 2
+        at = start + length
+        if length < 1 or at > len(data):
+            return None
         if name == 0xDA:
             end = _JPEG_MARKER.search(data, at)
-            return end is not None and end.start() == len(data) - 2 and data[-1] == 0xD9
-    return False
+            return size if end is not None and end.start() == len(data) - 2 and data[-1] == 0xD9 else None
+        if name == 0xC0:
+            if size is not None or data[start] != 8 or (length, data[start + 5]) not in ((9, 1), (15, 3)):
+                return None
+            height, width = struct.unpack_from(">HH", data, start + 1)
+            size = width, height
+        elif name == 0xDB:
+            if length % 65 or any(data[table] >> 4 for table in range(start, at, 65)):
+                return None
+        elif name in (0xE0, 0xE2):
+            if length < 15 - (name == 0xE0) or not data.startswith((b"JFIF\0", b"ICC_PROFILE\0"), start):
+                return None
+        elif name not in (0xC4, 0xDD):
+            return None
+    return None
 
 
 def _check_png(data: bytes) -> None:

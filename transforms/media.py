@@ -90,19 +90,18 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
         raise MediaError("media_empty", "no bytes")
     if len(data) > max_bytes:
         raise MediaError("image_too_large", f"{len(data)} bytes, at most {max_bytes} are read")
+    if (plain := _plain_jpeg(data, max_pixels)) is not None:
+        return plain
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of what is decided here
         try:
             with Pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS) as picture:
                 _cap(picture, max_pixels)
-                rgb = _jpeg(data, picture)
-                if rgb is None:
-                    containers.check_image(data)
-                    picture.load()
+                containers.check_image(data)
+                picture.load()
                 orientation = _orientation(picture)  # of a TIFF, Pillow has applied and forgotten it by now
                 _cap(picture, max_pixels)
-                if rgb is None:
-                    rgb = _to_rgb(picture)
+                rgb = _to_rgb(picture)
         except containers.ContainerError as error:
             raise MediaError(f"image_{error.fault}", str(error)) from error
         except DecompressionBombError as error:
@@ -124,21 +123,20 @@ def _cap(picture: Pillow.Image, max_pixels: int) -> None:
         raise MediaError("media_empty", f"{width} × {height} pixels")
 
 
-def _jpeg(data: bytes, picture: Pillow.Image) -> Image | None:
-    """A plain JPEG straight into an array: Pillow's pixels, without its copies. None: Pillow decodes, and says why not.
+def _plain_jpeg(data: bytes, max_pixels: int) -> Image | None:
+    """A plain JPEG straight into an array: Pillow's pixels, without its copies. None: Pillow decodes, or says why not.
 
     OpenCV forgives what is wrong behind the last pixel, and says on stderr what is wrong before: only what looks whole
     is shown to it.
     """
-    if picture.format != "JPEG" or picture.mode not in ("RGB", "L") or not containers.is_plain_jpeg(data):
+    size = containers.plain_jpeg(data)
+    if size is None or not 0 < size[0] * size[1] <= max_pixels:
         return None
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
-    if decoded is None or decoded.shape[:2] != (picture.height, picture.width):
-        return None
-    return np.asarray(decoded, np.uint8)
+    return None if decoded is None else np.asarray(decoded, np.uint8)
 
 
 def _orientation(picture: Pillow.Image) -> int:

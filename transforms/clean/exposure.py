@@ -85,6 +85,8 @@ def _bars(grey: GreyImage) -> tuple[int, int]:
 
 
 def _uniform(line: npt.NDArray[np.uint8]) -> bool:
+    if abs(int(line[0]) - int(line[len(line) // 2])) > _FRAME_RANGE:
+        return False  # most lines, for less
     return int(line.max()) - int(line.min()) <= _FRAME_RANGE
 
 
