@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     bare_s, encode_s = [], []
     for turn in range(options.rounds):  # planning the passes has warmed the models up
         bare_s.append(seconds(bare, device))
-        encode_s.append(seconds(lambda turn=turn: encode(turn), device))
+        encode_s.append(seconds(partial(encode, turn), device))
     rows = sum(shard.records.rows for shard in shards)
     result: dict[str, Any] = {
         "ratio_to_bare_forward": _ratio(bare_s, encode_s, 0),

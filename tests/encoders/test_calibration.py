@@ -59,6 +59,7 @@ def test_a_model_is_named_by_its_calibration_too_and_keeps_it_bit_by_bit(tmp_pat
     loaded = FusionModel.load(str(tmp_path))
     assert (loaded.calibration, loaded.fingerprint) == (model.calibration, model.fingerprint)
     stored = json.loads((tmp_path / "model.json").read_bytes())
+    assert other.calibration is not None
     for lines, refusal in ((other.calibration.to_json(), FingerprintMismatch), (None, FingerprintMismatch),
                            ({"text": {"image": [0.0, 1.0]}}, StorageError), (["text"], StorageError)):  # fmt: skip
         (tmp_path / "model.json").write_text(json.dumps(stored | {"calibration": lines}), encoding="utf-8")

@@ -50,7 +50,7 @@ class Run:
             ENCODERS,
             self.model,
             self.train,
-            score=lambda model: float(model.network.heads["text"].outer.weight[0, 0]),
+            score=lambda model: float(model.network.state_dict()["heads.text.outer.weight"][0, 0]),
             checkpoint=f"{self.folder}/checkpoint",
             log=log,
             crew=crew,

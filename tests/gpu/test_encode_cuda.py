@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from encoders.frozen import Encoders, load_encoders
+from encoders.huggingface import HuggingFaceEncoder
 from encoders.views import MODALITIES
 from infra.config import EncoderConfig, EngineConfig, ModelConfig
 from infra.engines import Done, open_engine
@@ -86,7 +87,9 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(storage, tmp_path, paths, on_cpu, pr
     encoders = load_encoders(config(paths, precision))
     gpu = values(storage, lake, FeatureActor(storage, lake, encoders), 2)
     for name in MODALITIES:
-        assert encoders.by_modality[name].module.device.type == "cuda"
+        encoder = encoders.by_modality[name]
+        assert isinstance(encoder, HuggingFaceEncoder)
+        assert encoder.module.device.type == "cuda"
         assert cosines(cpu[name], gpu[name]).min() > least
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.base import Modality
+from encoders.base import Encoder, Modality
 from encoders.features import ImageStatistics, LogMelStatistics
 from encoders.frozen import Encoders, load_encoders
 from encoders.model import FusionModel
@@ -40,7 +40,8 @@ class FasterSounds(LogMelStatistics):
 
 
 def swapped(encoders: Encoders, modality: Modality) -> Encoders:
-    other = Encoders({**encoders.by_modality, modality: {"image": MirroredImages, "audio": FasterSounds}[modality]()})
+    changed: dict[str, Encoder] = {"image": MirroredImages(), "audio": FasterSounds()}
+    other = Encoders({**encoders.by_modality, modality: changed[modality]})
     assert other.fingerprint == encoders.fingerprint
     return other
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -116,9 +118,10 @@ def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
     records = records_shard(storage, lake, ROWS)
     model = fusion_model(ModelConfig(dimension=256, hidden=32))
     item = EncodeItem(address=address(1), split="planted/0", records=records)
+    dtypes: tuple[Literal["float32", "float16"], ...] = ("float32", "float16")
     refs = {
         dtype: VectorActor(storage, lake, model, ("fused",), dtype)(replace(item, address=address(number))).ref
-        for number, dtype in enumerate(("float32", "float16"))
+        for number, dtype in enumerate(dtypes)
     }
     tables = {dtype: read_shard(storage, lake, ref) for dtype, ref in refs.items()}
     assert tables["float16"].schema.field("vector").type.value_type == pa.float16()
@@ -208,6 +211,7 @@ def test_a_consumer_that_stops_early_leaves_no_thread_waiting(storage, lake):
         storage, lake, records, load_encoders(SMALL).featurise, blocks=Blocks(rows=8, first_rows=8, part_rows=2)
     )
     next(found)
+    assert isinstance(found, Generator)
     with ThreadPoolExecutor(1) as closer:
         closer.submit(found.close).result(timeout=60)
 

@@ -47,6 +47,7 @@ def test_the_calibration_is_stored_with_the_model_and_covers_what_is_indexed(pro
 
 def test_the_evaluation_tells_every_lever(project):
     live = workspace_of(project).publications.live()
+    assert live is not None
     levers = json.loads(live["verdict"])["evaluation"]["levers"]
     assert set(levers) == {"records", *LEVERS}
     assert 0 < levers["records"] < json.loads(live["verdict"])["evaluation"]["records"]

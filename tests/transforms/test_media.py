@@ -18,7 +18,7 @@ from PIL import ImageOps
 
 from infra import digest
 from tests.transforms.samples import AUDIO_FORMATS, picture, saved, sound, tone
-from transforms import media
+from transforms import containers, media
 from transforms.batch import Image, Waveform
 from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, resample, shrink_image
 
@@ -145,7 +145,7 @@ def test_a_jpeg_decodes_and_fails_as_pillow_alone_would_have_it(data: st.DataObj
 def _outcome(data: bytes, *, ours: bool) -> tuple[str, str] | tuple[tuple[int, ...], bytes]:
     with pytest.MonkeyPatch.context() as patch:
         if not ours:
-            patch.setattr(media.containers, "plain_jpeg", lambda data: None)
+            patch.setattr(containers, "plain_jpeg", lambda data: None)
         try:
             rgb = decoded(data)
         except MediaError as error:
@@ -154,7 +154,7 @@ def _outcome(data: bytes, *, ours: bool) -> tuple[str, str] | tuple[tuple[int, .
 
 
 def test_jpegs_without_exif_are_decoded_in_one_go() -> None:
-    plain = [media.containers.plain_jpeg(file) for file in JPEGS]
+    plain = [containers.plain_jpeg(file) for file in JPEGS]
     assert plain == [(64, 48), (64, 48), (64, 48), None, None, (64, 48), (64, 48)]
 
 
