@@ -177,9 +177,9 @@ def _sum(spent: Sequence[Spent]) -> Spent:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=64)
+    parser.add_argument("--records", type=int, default=32)
     parser.add_argument("--rows-per-shard", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--numerics", choices=("strict", "fast"), default="strict")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
