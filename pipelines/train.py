@@ -24,7 +24,8 @@ from encoders.views import Features
 from infra import digest, log
 from infra.config import Project
 from infra.engines.base import Engine
-from infra.engines.gang import Seat, run_gang
+from infra.engines.gang import run_gang
+from infra.engines.seat import Seat
 from infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
 from infra.lake.shard import ShardRef
 from infra.lake.storage import Storage

@@ -14,18 +14,10 @@ from typing import Generic
 
 from infra.config import EngineConfig
 from infra.engines.base import Done, I
-from infra.errors import ConfigError, PartialRun, told
+from infra.engines.seat import Seat, failed
+from infra.errors import ConfigError
 
 WEEK_S = 7 * 86_400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """A place in a gang: `rank` of `size`. `rendezvous` is a URL where they meet; None where they have met already."""
-
-    rank: int
-    size: int
-    rendezvous: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +60,3 @@ def run_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, s
         for outcome in engine.map(_Seated(task, item), seats, timeout_s=WEEK_S):
             if not isinstance(outcome, Done):  # the others wait for it: leaving the block ends them
                 raise failed(f"worker {outcome.item.rank} of {size}", outcome.detail)
-
-
-def failed(who: str, detail: str) -> Exception:
-    """The error that a gang's failure is: the worker's own, if it is one of ours."""
-    return told(detail, PartialRun(f"Training failed in {who}: {detail}\nRun it again: it resumes."))

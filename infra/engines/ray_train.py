@@ -13,8 +13,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from infra.config import EngineConfig
 from infra.engines.base import I, packed
-from infra.engines.gang import Seat, failed
 from infra.engines.ray import RayEngine
+from infra.engines.seat import Seat, failed
 from infra.errors import TrichordError
 
 

@@ -15,7 +15,8 @@ from encoders.crew import Crew, join
 from encoders.data import Part, TrainingData
 from encoders.train import train
 from infra.config import EngineConfig, Loss, ModelConfig, TrainConfig
-from infra.engines.gang import Seat, run_gang
+from infra.engines.gang import run_gang
+from infra.engines.seat import Seat
 from infra.errors import ConfigError
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 

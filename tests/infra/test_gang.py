@@ -8,7 +8,8 @@ from typing import Literal
 import pytest
 
 from infra.config import EngineConfig
-from infra.engines.gang import Seat, run_gang
+from infra.engines.gang import run_gang
+from infra.engines.seat import Seat
 from infra.errors import ConfigError, PartialRun
 
 
