@@ -68,7 +68,7 @@ def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatc
     monkeypatch.setattr(job, "PrepareTask", partial(DeadlyTask, how=how))
     plan = make_plan(workspace)
     # only the loop is ended by the clock, which must leave time for a worker to start
-    limits = {"task_timeout_s": 8.0 if how == "endless_loop" else 300.0, "worker_memory_bytes": 6 << 30}
+    limits = {"task_timeout_s": 12.0 if how == "endless_loop" else 300.0, "worker_memory_bytes": 6 << 30}
     with open_engine(EngineConfig(kind=kind, workers=2, retries=0, **limits)) as engine:
         prepared = job.prepare(workspace, engine, plan.shards)
     rejected: dict[str, str] = {}
