@@ -11,7 +11,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -172,11 +172,11 @@ def _value(evaluation: Mapping[str, Any], view: str, measure: str) -> float | No
     if view == "all_views":
         parts = {query: part["recall_at_10"] for query, part in evaluation["all_views"].items() if part}
         cells = [(query, kind, value) for query, part in parts.items() for kind, value in part.items() if kind != query]
-        alone: Callable[[str, str], float | None] = lambda query, kind: evaluation["recall_at_10"][query][kind]  # noqa: E731
+        alone = evaluation["recall_at_10"]
         if measure == "recall_at_10":
             return _mean([value for _, _, value in cells])
         if measure == "retention":
-            return _mean([v / base for q, kind, v in cells if v is not None and (base := alone(q, kind))])
+            return _mean([v / base for q, kind, v in cells if v is not None and (base := alone[q][kind])])
         return None
     if measure == "retention":
         return evaluation["mixed"]["retention"].get(view)

@@ -250,14 +250,7 @@ def test_a_space_in_which_texts_find_texts_loses_its_pictures_in_the_mixed_galle
 def test_a_records_drawn_form_does_not_depend_on_the_others_or_on_their_order():
     h = held_out_of(5, 40, complete=True)
     order = generator("order").permutation(40)
-    shuffled = HeldOut(
-        keys=tuple(h.keys[row] for row in order),
-        text_ids=h.text_ids[order],
-        present=h.present[order],
-        queries={name: vectors[order] for name, vectors in h.queries.items()},
-        other_caption=h.other_caption[order],
-        gallery={name: vectors[order] for name, vectors in h.gallery.items()},
-    )
+    shuffled = h.take(order)
     assert evaluate(shuffled, 5, 3) == evaluate(h, 5, 3)
     assert evaluate(h, 5, 4) != evaluate(h, 5, 3)
 

@@ -120,14 +120,7 @@ def test_the_similarities_of_a_small_set_are_those_of_all_its_pairs():
 def test_the_order_of_the_records_changes_no_figure():
     h = held_out_of(5, 400, complete=True)  # so many that shuffled pairs are drawn
     order = generator("order").permutation(400)
-    shuffled = HeldOut(
-        keys=tuple(h.keys[row] for row in order),
-        text_ids=h.text_ids[order],
-        present=h.present[order],
-        queries={name: vectors[order] for name, vectors in h.queries.items()},
-        other_caption=h.other_caption[order],
-        gallery={name: vectors[order] for name, vectors in h.gallery.items()},
-    )
+    shuffled = h.take(order)
     assert dict(figures(consistency(shuffled, 10, 2))) == pytest.approx(dict(figures(consistency(h, 10, 2))), abs=2e-6)
 
 

@@ -9,7 +9,7 @@ from ir_measures import AP, RR, P, R, nDCG
 
 from infra.digest import generator
 from pipelines.evaluation.figures import figures
-from pipelines.evaluation.held_out import MODALITIES, HeldOut
+from pipelines.evaluation.held_out import MODALITIES
 from pipelines.evaluation.intervals import Bootstrap, means
 from pipelines.evaluation.ranking import names, rank
 from pipelines.evaluation.retrieval import evaluate
@@ -77,14 +77,7 @@ def test_intervals_leave_the_figures_as_they_are_and_do_not_depend_on_the_order_
     plain = evaluate(h, 5, 1)
     assert {path: value for path, value in figures(report) if "intervals" not in path} == dict(figures(plain))
     order = generator("order").permutation(40)
-    shuffled = HeldOut(
-        keys=tuple(h.keys[row] for row in order),
-        text_ids=h.text_ids[order],
-        present=h.present[order],
-        queries={name: vectors[order] for name, vectors in h.queries.items()},
-        other_caption=h.other_caption[order],
-        gallery={name: vectors[order] for name, vectors in h.gallery.items()},
-    )
+    shuffled = h.take(order)
     assert evaluate(shuffled, 5, 1, BOOTSTRAP) == report
 
 
