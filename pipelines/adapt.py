@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class LakeSamples:
     project: Project
     modality: Modality
     records: Sequence[ShardRef]
-    dropped: Mapping[str, Sequence[str]]  # row digests, by address of the records shard
+    dropped: frozenset[str]  # row digests that duplicates take out
     others: Encoders | None  # where the record's other modalities are looked at
 
     @property
@@ -81,9 +81,8 @@ class LakeSamples:
         for ref in records:
             for part in iter_shard(self.storage, self.lake, ref, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
-                gone = set(self.dropped.get(ref.address, ()))
                 keep = held_out_mask(rows, self.project.train) == held_out
-                keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+                keep &= np.array([row not in self.dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
                 samples = self._samples(batch_of(rows.filter(pa.array(keep)), AUDIO_RATE_HZ), rng)
                 shuffled = [samples[i] for i in rng.permutation(len(samples))][: limit - seen]
                 for start in range(0, len(shuffled), size):
@@ -211,14 +210,13 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]
         raise ConfigError("The lake holds no records yet. Run `trichord prepare` first.")
     shards = sorted(records.shards().values(), key=lambda ref: digest.hash64(ref.address))
     gone = dropped_rows(workspace, list(workspace.table("duplicates").shards().values()))
-    everyone = sorted({row for rows in gone.values() for row in rows})
     samples = LakeSamples(
         storage=workspace.storage,
         lake=workspace.lake,
         project=workspace.project,
         modality=modality,
         records=shards,
-        dropped={ref.address: everyone for ref in shards} if everyone else {},
+        dropped=frozenset(row for rows in gone.values() for row in rows),
         others=None,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
