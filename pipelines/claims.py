@@ -36,7 +36,7 @@ class Claim:
         if min(len(self.better), len(self.worse)) < 2:
             return {**told, "verdict": "undecided", "p": None}
         spread = statistics.pstdev(self.better) + statistics.pstdev(self.worse)
-        if spread == 0:  # nothing varied: the test has no scale
+        if spread < 1e-9:  # nothing varied: the test has no scale
             p = 0.5 if means[0] == means[1] else float(means[0] < means[1])
         else:
             p = float(ttest_ind(self.better, self.worse, equal_var=False, alternative="greater").pvalue)
