@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,14 @@ def _mixed_report(parts: list[MixedGallery | None], k: int, bootstrap: Bootstrap
 
 def draws(held_out: HeldOut, seed: int) -> np.ndarray:
     """A number in [0, 1) for every record and query modality, of seed and key alone: (N, 3)."""
-    return np.array([generator(seed, "mixed", key).random(len(MODALITIES)) for key in held_out.keys]).reshape(-1, 3)
+    return _draws(held_out.keys, seed)
+
+
+@lru_cache(maxsize=2)  # training asks after every epoch, and a generator a key costs more than the search
+def _draws(keys: tuple[str, ...], seed: int) -> np.ndarray:
+    drawn = np.array([generator(seed, "mixed", key).random(len(MODALITIES)) for key in keys]).reshape(-1, 3)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def drawn_forms(held_out: HeldOut, query: str, drawn_N: np.ndarray) -> np.ndarray:
