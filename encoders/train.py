@@ -29,7 +29,7 @@ from infra.config import ModelConfig, TrainConfig
 
 __all__ = ["TrainingData", "train"]
 
-TRAIN_FORMAT = 2
+TRAIN_FORMAT = 3
 WARMUP_STEPS = 20
 SHAPELESS = {"policy", "tensorboard"}  # settings that shape no bit of a run
 

@@ -15,7 +15,9 @@ from encoders.base import Modality
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
 VIEWS = ("fused", *MODALITIES)  # what an index may hold
 TEXT = MODALITIES.index("text")
+SINGLE = 3  # times as often as any fusion a modality alone is drawn: alone it is harder to find
 _SUBSETS_SM = np.array([[subset >> m & 1 for m in range(3)] for subset in range(1, 8)], dtype=bool)
+_OFTEN_S = np.where(_SUBSETS_SM.sum(axis=1) == 1, SINGLE, 1)
 
 View = str | Collection[str]
 
@@ -113,7 +115,7 @@ def can_pair(present_BM: np.ndarray, wordings_B: np.ndarray) -> np.ndarray:
 
 
 def draw_views(present_BM: np.ndarray, wordings_B: np.ndarray, rng: np.random.Generator) -> Drawn:
-    """Draw the view of each record uniformly from those that leave a disjoint source to ask from.
+    """Draw the view of each record from those that leave a disjoint source to ask from, single modalities more often.
 
     Args:
         present_BM: bool, which modalities each record has.
@@ -124,10 +126,10 @@ def draw_views(present_BM: np.ndarray, wordings_B: np.ndarray, rng: np.random.Ge
     sources_BSM = present_BM[:, None, :] & ~_SUBSETS_SM
     sources_BSM[:, :, TEXT] |= several_B1
     able_BS = (present_BM[:, None, :] >= _SUBSETS_SM).all(axis=2) & sources_BSM.any(axis=2)
-    counts_B = able_BS.sum(axis=1)
-    wanted_B = np.floor(rng.random(len(counts_B)) * counts_B) + 1
-    chosen_B = (np.cumsum(able_BS, axis=1) >= wanted_B[:, None]).argmax(axis=1)
-    able_B1 = (counts_B > 0)[:, None]
+    weights_BS = np.cumsum(able_BS * _OFTEN_S, axis=1)
+    wanted_B = np.floor(rng.random(len(weights_BS)) * weights_BS[:, -1]) + 1
+    chosen_B = (weights_BS >= wanted_B[:, None]).argmax(axis=1)
+    able_B1 = weights_BS[:, -1:] > 0
     return Drawn(
         gallery_BM=_SUBSETS_SM[chosen_B] & able_B1,
         asked_MB=(sources_BSM[np.arange(len(chosen_B)), chosen_B] & able_B1).T,

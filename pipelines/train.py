@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from encoders.crew import Crew
     from encoders.model import FusionModel
 
-TRAIN_FORMAT = 3
+TRAIN_FORMAT = 4
 MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
