@@ -24,7 +24,16 @@ import psutil
 from index_builders.faiss_sharded import open_searcher
 from index_builders.manifest import read_manifest
 from infra.digest import generator
-from tests.pipelines.lakes import copy_of, result_of, rows_of, trichord, workspace_of, write_project, write_rows
+from tests.pipelines.lakes import (
+    SETTINGS,
+    copy_of,
+    result_of,
+    rows_of,
+    trichord,
+    workspace_of,
+    write_project,
+    write_rows,
+)
 
 CHANGED = 12  # one row in so many is taken away before the second run
 
@@ -34,7 +43,7 @@ class Scene:
 
     def __init__(self, folder: Path, records: int) -> None:
         self.folder = folder
-        self.fresh = write_project(folder / "fresh", records=records)
+        self.fresh = write_project(folder / "fresh", records=records, settings={**SETTINGS, "engine": {"workers": 2}})
         self.old = copy_of(self.fresh.parent, folder / "old")
         self.old_digest, self.old_s = self.run(self.old)
         self.changed = copy_of(self.old.parent, folder / "changed")

@@ -35,11 +35,11 @@ def write_project(
     settings: Mapping[str, Any] = SETTINGS,
     defects: float | Mapping[str, float] = 0.013,
 ) -> Path:
-    """A corpus in `folder/corpus` and a project file on it."""
+    """A corpus in `folder/corpus` and a project file on it; one worker, because starting them takes longest."""
     write_corpus(folder / "corpus", records=records, seed=7, defects=defects)
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
     path = folder / "trichord.yaml"
-    path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], **settings}))
+    path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], "engine": {"workers": 1}, **settings}))
     return path
 
 

@@ -12,7 +12,7 @@ from tests.pipelines.lakes import addresses, copy_of, rows_of, workspace_of, wri
 
 
 @pytest.mark.parametrize(
-    ("engine", "workers"), [("local", 1), pytest.param("ray", 2, marks=pytest.mark.xdist_group("ray")), ("beam", 2)]
+    ("engine", "workers"), [("local", 3), pytest.param("ray", 2, marks=pytest.mark.xdist_group("ray")), ("beam", 2)]
 )
 def test_every_engine_gives_the_same_addresses_and_bytes(indexed, tmp_path, request, engine, workers):
     if engine == "ray":
