@@ -38,7 +38,7 @@ class GatedAttention(nn.Module):
         super().__init__()
         self.content = nn.Linear(dimension, GATE_WIDTH)
         self.gate = nn.Linear(dimension, GATE_WIDTH)
-        self.score = nn.Linear(GATE_WIDTH, 1)
+        self.score = nn.Linear(GATE_WIDTH, 1, bias=False)  # softmax knows no common shift
 
     def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
         """Weighted means (B, S, D); a view of one modality is its state."""

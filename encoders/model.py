@@ -29,7 +29,7 @@ from transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
 
-MODEL_FORMAT = 2
+MODEL_FORMAT = 3
 _ROWS = 256  # rows of one pass through the heads
 
 
