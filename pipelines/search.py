@@ -56,9 +56,11 @@ def open_live(workspace: Workspace, model: Path | None = None) -> LiveIndex:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
     manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
     if model is None:
-        loaded = load_model(workspace.storage, workspace.path(live["model"]), live["fingerprint"])
+        loaded = load_model(
+            workspace.storage, workspace.path(live["model"]), live["fingerprint"], workspace.project.model
+        )
     else:
-        loaded = FusionModel.load(str(model))
+        loaded = FusionModel.load(str(model), workspace.project.model)
     searcher = open_searcher(workspace.storage, workspace.lake, manifest, loaded.fingerprint)
     return LiveIndex(publication=live["publication"], manifest=live["manifest"], model=loaded, searcher=searcher)
 
