@@ -18,7 +18,7 @@ from typing import Any
 from infra import log
 from infra.config import Project
 from infra.engines import open_engine
-from infra.engines.base import Done
+from infra.engines.base import LONG_S, Done
 from infra.errors import partly_failed
 from infra.lake.storage import Storage
 from pipelines.claims import check_claims
@@ -28,7 +28,7 @@ from pipelines.evaluation.held_out import MODALITIES
 from pipelines.plan import make_plan
 from pipelines.preparation import prepare_lake
 from pipelines.train import TrainedModel, TrainItem, TrainTask, finished, train_item
-from pipelines.workspace import LONG_S, Workspace
+from pipelines.workspace import Workspace
 
 VIEWS = (*MODALITIES, "fused", "mixed", "all_views")
 MEASURES = ("recall_at_10", "ndcg_at_10", "retention")

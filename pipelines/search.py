@@ -79,7 +79,7 @@ def search(
     """
     if text is None and image is None and audio is None:
         raise ConfigError("A query needs --text, --image or --audio (or several of them).")
-    query = read_query(workspace.project.prepare, text, _bytes(image), _bytes(audio))
+    query = read_query(workspace.project.prepare, text, read_media(image), read_media(audio))
     index, levers = open_live(workspace, model), workspace.project.query.levers
     found = nearest(index, query, workspace.project.query, k)
     texts = record_texts(workspace, index, [hit.key for hit in found])
@@ -178,10 +178,15 @@ def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) ->
     return [found.get(key) for key in keys]
 
 
-def _bytes(path: Path | None) -> bytes | None:
+def read_media(path: Path | None) -> bytes | None:
+    """The bytes of a picture or sound that a query holds.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
     if path is None:
         return None
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"The query file {path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
