@@ -174,20 +174,28 @@ def test_paired_inputs_without_partners_are_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize(("save", "modality", "objective"), [
-    (models.bert, "text", "views"), (models.vit, "image", "views"), (models.vit, "image", "paired"),
-])  # fmt: skip
-def test_an_objective_computes_where_its_encoder_does(
+@pytest.mark.parametrize(
+    ("save", "modality", "objective"),
+    [(models.bert, "text", "masked_language"), (models.bert, "text", "views"), (models.vit, "image", "paired")],
+)
+def test_all_that_an_objective_computes_with_lies_where_encoders_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, modality: Modality, objective: str
 ) -> None:
-    """By torch's device without storage, which like a GPU refuses what lies on another."""
+    """Shown by torch's device without storage; tests/gpu trains on a real one."""
     for module in ("encoders.huggingface", "encoders.adapt"):
         monkeypatch.setattr(f"{module}.compute_device", lambda: torch.device("meta"))
     save(tmp_path)
     config = AdaptConfig.model_validate({"objective": objective})
     found = open_objective(encoder_of(modality, tmp_path), config, {_other(modality): WIDTH})
-    assert {weight.device.type for weight in (*found.parameters(), *found.buffers())} == {"meta"}
-    assert found(next(Planted(modality).held_out())).device.type == "meta"
+    held = {name: tensor.device.type for name, tensor in (*found.named_parameters(), *found.named_buffers())}
+    assert set(held.values()) == {"meta"}
+    assert "scale" in held or objective == "masked_language"
+    if objective == "masked_language":
+        given: dict[str, torch.Tensor] = {}
+        found.network.register_forward_pre_hook(lambda _, __, named: given.update(named), with_kwargs=True)
+        with pytest.raises((NotImplementedError, RuntimeError), match="meta"):  # it gets as far as the network
+            found(next(Planted(modality).held_out()))
+        assert {tensor.device.type for tensor in given.values()} == {"meta"}
 
 
 def test_the_same_settings_give_the_same_weights(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_an_encoder_without_an_objective_is_refused(lake_copy: Path, tmp_path: P
 
 def lake_samples(storage: Storage, lake: str, **settings: object) -> LakeSamples:
     """Sounds of two shards; every fourth row has none, and a part holds 8 rows."""
-    encoder = EncoderConfig.model_validate({"adapt": {"objective": "views", **settings}})
+    encoder = EncoderConfig.model_validate({"adapt": {"objective": "paired", **settings}})
     return LakeSamples(
         storage=storage,
         lake=lake,
