@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.base import Modality
-from encoders.device import torch_threads
+from encoders.device import compute_device, torch_threads
 from encoders.huggingface import HuggingFaceEncoder
 from encoders.losses import infonce
-from encoders.pretrained import SHAPING_FILES, load_model
+from encoders.pretrained import SHAPING_FILES, load_partly
 from infra import digest
 from infra.config import AdaptConfig
 from infra.errors import ConfigError
@@ -60,9 +60,14 @@ class Samples(Protocol):
 
 
 class Objective(nn.Module):
-    """A loss over a batch of samples. `network` is the part that is adapted and saved."""
+    """A loss over a batch of samples, None where the batch has nothing to compare.
+
+    `network` is the part that is adapted and saved; `drawn` tells that something beside it starts from random weights,
+    so that the loss before training says nothing.
+    """
 
     network: Any
+    drawn = False
 
     def saved(self) -> Any:
         """The encoder's own network, as it is to be saved."""
@@ -77,14 +82,18 @@ class MaskedLanguage(Objective):
         from transformers import DataCollatorForLanguageModeling
 
         heads = ("cls.", "lm_head.", "generator_predictions.", "generator_lm_head.", "vocab_")
-        self.network = load_model("AutoModelForMaskedLM", encoder.folder, encoder.setting, torch.float32, heads)
+        self.network, missing = load_partly(
+            "AutoModelForMaskedLM", encoder.folder, encoder.setting, torch.float32, heads
+        )
+        self.drawn = bool(missing)
         self.tokenizer = encoder.processor
         self.longest = int(min(encoder.config.max_tokens, encoder.form.positions or encoder.config.max_tokens))
         self.collate = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=config.mask_share)
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:
         coded = [self.tokenizer(s.given, truncation=True, max_length=self.longest) for s in samples]
-        loss: Tensor = self.network(**self.collate(coded)).loss
+        given = {name: values.to(self.network.device) for name, values in self.collate(coded).items()}
+        loss: Tensor = self.network(**given).loss
         return loss
 
     def saved(self) -> Any:
@@ -95,9 +104,12 @@ class MaskedLanguage(Objective):
 class Views(Objective):
     """An input's two views find each other among those of the others."""
 
+    scale: Tensor
+
     def __init__(self, encoder: HuggingFaceEncoder, config: AdaptConfig) -> None:
         super().__init__()
-        self.encoder, self.network, self.scale = encoder, encoder.module, torch.tensor(1 / config.temperature)
+        self.encoder, self.network = encoder, encoder.module
+        self.register_buffer("scale", torch.tensor(1 / config.temperature))
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:
         first = self.encoder.pooled([sample.given for sample in samples])
@@ -108,15 +120,19 @@ class Views(Objective):
 class Paired(Objective):
     """An input and the frozen features of its record's other modalities find each other, through linear maps."""
 
+    scale: Tensor
+    drawn = True
+
     def __init__(self, encoder: HuggingFaceEncoder, config: AdaptConfig, others: Mapping[Modality, int]) -> None:
         super().__init__()
-        self.encoder, self.network, self.scale = encoder, encoder.module, torch.tensor(1 / config.temperature)
+        self.encoder, self.network = encoder, encoder.module
+        self.register_buffer("scale", torch.tensor(1 / config.temperature))
         widths = {encoder.modality: encoder.dimension, **others}
         self.maps = nn.ModuleDict(
             {name: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SHARED_WIDTH)) for name, width in widths.items()}
         )
 
-    def forward(self, samples: Sequence[Sample]) -> Tensor:
+    def forward(self, samples: Sequence[Sample]) -> Tensor | None:
         mine = self.maps[self.encoder.modality](self.encoder.pooled([sample.given for sample in samples]))
         mine, losses = functional.normalize(mine, dim=1), []
         for name in self.maps:
@@ -125,7 +141,7 @@ class Paired(Objective):
                 found = torch.from_numpy(np.stack([samples[i].others[name] for i in at]))  # type: ignore[index]
                 theirs = functional.normalize(self.maps[name](found.to(mine.device)), dim=1)
                 losses.append(infonce(mine[at], theirs, self.scale))
-        return torch.stack(losses).mean() if losses else mine.sum() * 0
+        return torch.stack(losses).mean() if losses else None
 
 
 def adapt(
@@ -147,15 +163,16 @@ def adapt(
         threads: torch threads (part of the result's bits).
 
     Returns:
-        JSON-ready: `loss` by epoch, `held_out_before` and `held_out_after` (loss on held-out records; None without).
+        JSON-ready: `loss` by epoch, `held_out_before` and `held_out_after` (loss on held-out records; None without,
+        and before where the objective's own head is new: its loss then says nothing about the encoder).
 
     Raises:
         ConfigError: the model has nothing that can be trained so, or there are no samples.
     """
     with torch_threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(digest.hash64(f"adapt/{config.seed}") >> 1)
-        objective = _objective(encoder, config, others)
-        before = _held_out_loss(objective, samples, config)
+        objective = open_objective(encoder, config, others)
+        before = None if objective.drawn else _held_out_loss(objective, samples, config)
         objective.network = _made_trainable(objective.network, config)
         if isinstance(objective, Views | Paired):
             encoder.__dict__["module"] = objective.network
@@ -167,10 +184,16 @@ def adapt(
     return {"loss": losses, "held_out_before": before, "held_out_after": after}
 
 
-def _objective(encoder: HuggingFaceEncoder, config: AdaptConfig, others: Mapping[Modality, int]) -> Objective:
+def open_objective(
+    encoder: HuggingFaceEncoder, config: AdaptConfig, others: Mapping[Modality, int]
+) -> MaskedLanguage | Views | Paired:
+    """The objective that the settings name, on the device that encoders run on."""
+    found: MaskedLanguage | Views | Paired
     if config.objective == "masked_language":
-        return MaskedLanguage(encoder, config)
-    return Views(encoder, config) if config.objective == "views" else Paired(encoder, config, others)
+        found = MaskedLanguage(encoder, config)
+    else:
+        found = Views(encoder, config) if config.objective == "views" else Paired(encoder, config, others)
+    return found.to(compute_device())
 
 
 def _made_trainable(network: Any, config: AdaptConfig) -> Any:
@@ -215,12 +238,18 @@ def _train(objective: Objective, config: AdaptConfig, samples: Samples) -> list[
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * warm * (1 + math.cos(math.pi * min(1.0, step / total))) / 2
             loss = objective(batch)
+            if loss is None:
+                continue
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             step, summed, seen = step + 1, summed + float(loss.detach()) * len(batch), seen + len(batch)
         if not seen:
-            raise ConfigError("No two records have what this encoder reads: there is nothing to adapt it to.")
+            raise ConfigError(
+                f"No two records have what adapt.objective {config.objective} learns from: what the encoder reads"
+                f"{' and another modality' if config.objective == 'paired' else ''}.\n"
+                "Prepare such records, or set another objective."
+            )
         losses.append(round(summed / seen, 6))
     return losses
 
@@ -240,7 +269,8 @@ def _held_out_loss(objective: Objective, samples: Samples, config: AdaptConfig) 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(digest.hash64(f"adapt/{config.seed}/held out") >> 1)
         for batch in samples.held_out():
-            summed, seen = summed + float(objective(batch)) * len(batch), seen + len(batch)
+            if (loss := objective(batch)) is not None:
+                summed, seen = summed + float(loss) * len(batch), seen + len(batch)
     return round(summed / seen, 6) if seen else None
 
 

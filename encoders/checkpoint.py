@@ -40,12 +40,6 @@ class Checkpoint:
         os.replace(temporary, target / NAME)
 
     @classmethod
-    def read(cls, folder: str, run: str) -> Checkpoint | None:
-        """The folder's checkpoint; None where there is none of this run, or its bytes are damaged."""
-        data = stored(folder)
-        return None if data is None else cls.parse(data, run)
-
-    @classmethod
     def parse(cls, data: bytes, run: str) -> Checkpoint | None:
         """A checkpoint from its bytes; None where it is of another run, or damaged."""
         try:

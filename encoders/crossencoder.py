@@ -6,18 +6,18 @@ safetensors alone and no code of a model is ever run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from encoders.device import torch_threads
+from encoders.pretrained import find_model, load_partly, load_processor
 from infra.errors import ConfigError
 
+_SETTING = "rag.cross_encoder"
 _ROWS = 16  # pairs of one forward pass
 
 
@@ -25,7 +25,7 @@ class CrossEncoder:
     """A model folder in the layout of `save_pretrained`; weights are loaded at the first use.
 
     Args:
-        path: the folder.
+        path: the folder, or a name on the Hub.
         max_tokens: of question and text together; of a longer pair the longer text is cut.
 
     Raises:
@@ -33,14 +33,7 @@ class CrossEncoder:
     """
 
     def __init__(self, path: str, max_tokens: int) -> None:
-        self._folder, self._max_tokens = Path(path), max_tokens
-        found = {"config.json": (self._folder / "config.json").is_file()}
-        found["*.safetensors"] = any(self._folder.glob("*.safetensors"))
-        if missing := [name for name, there in found.items() if not there]:
-            raise ConfigError(
-                f"{path} (rag.cross_encoder) has no {' and no '.join(missing)}.\n"
-                "Name a folder as `save_pretrained` writes it; only safetensors are read."
-            )
+        self._folder, self._max_tokens = find_model(path, _SETTING), max_tokens
 
     def scores(self, question: str, texts: Sequence[str]) -> np.ndarray:
         """How well each text fits the question, float32 (N,): the model's one output, or yes minus no; higher fits."""
@@ -70,34 +63,15 @@ class CrossEncoder:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and model."""
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        folder = str(self._folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        try:
-            model, told = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-        except ValueError as error:
-            kind = json.loads((self._folder / "config.json").read_bytes()).get("model_type")
+        tokenizer = load_processor("AutoTokenizer", self._folder, _SETTING)
+        model, new = load_partly("AutoModelForSequenceClassification", self._folder, _SETTING, torch.float32, ("",))
+        if new:  # a plain encoder would get a head of random weights
             raise ConfigError(
-                f"{folder} (rag.cross_encoder) holds a {kind} model, which does not fit: {error}"
-            ) from error
-        if told["missing_keys"]:  # a plain encoder would get a head of random weights
-            raise ConfigError(
-                f"{folder} (rag.cross_encoder) is no trained classifier: it has no {sorted(told['missing_keys'])[0]}.\n"
+                f"{self._folder} ({_SETTING}) is no trained classifier: it has no {new[0]}.\n"
                 "Name the folder of a cross-encoder, for example one trained on MS MARCO."
             )
         if model.config.num_labels > 2:
             raise ConfigError(
-                f"{folder} (rag.cross_encoder) has {model.config.num_labels} outputs; a cross-encoder has one or two."
+                f"{self._folder} ({_SETTING}) has {model.config.num_labels} outputs; a cross-encoder has one or two."
             )
-        return tokenizer, model.eval()
+        return tokenizer, model

@@ -79,10 +79,11 @@ def load_encoders(config: ModelConfig) -> Encoders:
         ConfigError: a Hugging Face folder or a plug-in's class is missing or unusable, or settings exclude each other.
     """
     chosen: dict[Modality, EncoderConfig] = {"text": config.text, "image": config.image, "audio": config.audio}
-    return Encoders({name: _load(name, given, config.numerics) for name, given in chosen.items()})
+    return Encoders({name: load_encoder(name, given, config.numerics) for name, given in chosen.items()})
 
 
-def _load(modality: Modality, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> Encoder:
+def load_encoder(modality: Modality, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> Encoder:
+    """The encoder of one modality. Raises as `load_encoders`."""
     if config.kind == "huggingface":
         return _huggingface(modality, config, numerics)
     if config.kind == "plugin":

@@ -42,7 +42,7 @@ class GatedAttention(nn.Module):
 
     def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
         """Weighted means (B, S, D); a view of one modality is its state."""
-        if int(views_BSM.sum(dim=2).max()) < 2:  # nothing to weigh: the softmax below is exactly 1
+        if not bool((views_BSM.sum(dim=2) > 1).any()):  # nothing to weigh: the softmax below is exactly 1
             return views_BSM.to(states_BMD.dtype) @ states_BMD
         scores_BM = self.score(torch.tanh(self.content(states_BMD)) * torch.sigmoid(self.gate(states_BMD)))[..., 0]
         lowest = torch.finfo(scores_BM.dtype).min  # not -inf: a row without any modality must not become NaN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,22 +15,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from encoders.base import Modality
+from encoders.base import Encoder, Modality
 from encoders.blocks import blocks
 from encoders.calibration import Calibration
 from encoders.device import torch_threads
-from encoders.frozen import Encoders, load_encoders
+from encoders.frozen import Encoders, load_encoder, load_encoders
 from encoders.fusion import AttentionMaps, FusionNetwork
 from encoders.heads import FeatureStats
 from encoders.views import MODALITIES, Features, View, view_modalities
 from infra import digest
-from infra.config import ModelConfig
-from infra.errors import FingerprintMismatch, StorageError
+from infra.config import EncoderConfig, ModelConfig
+from infra.errors import ConfigError, FingerprintMismatch, StorageError
 from transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
 
 MODEL_FORMAT = 3
+PLACES = "places.json"
 _ROWS = 256  # rows of one pass through the heads
 
 
@@ -169,7 +171,11 @@ class FusionModel:
             yield start, found
 
     def save(self, folder: str) -> None:
-        """Write `model.safetensors` and then `model.json` into a folder, which is made."""
+        """Write `model.safetensors` and then `model.json` into a folder, which is made.
+
+        Both are equal wherever the encoders' folders lie. Where they lie now stands in `places.json`, a hint that is no
+        part of the model: what is found there must have the encoder's fingerprint.
+        """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
@@ -179,16 +185,23 @@ class FusionModel:
             "fingerprint": self.fingerprint,
             "dimension": self.dimension,
             "encoders": {name: self.encoders.by_modality[name].fingerprint for name in MODALITIES},
-            "config": self.config.model_dump(mode="json"),
+            "config": _placeless(self.config),
             "calibration": self.calibration.to_json() if self.calibration is not None else None,
         }
+        places = {name: path for name in MODALITIES if (path := _encoder_config(self.config, name).path) is not None}
+        (target / PLACES).write_text(json.dumps(places, sort_keys=True) + "\n", encoding="utf-8")
         (target / "model.json").write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str) -> FusionModel:
+    def load(cls, folder: str, places: ModelConfig | None = None) -> FusionModel:
         """Read a model and prove that it is the one that was saved.
 
+        Args:
+            folder: as `save` wrote it.
+            places: a project's settings, whose paths are looked at for the encoders before those of `places.json`.
+
         Raises:
+            ConfigError: an encoder's folder is at none of these places.
             FingerprintMismatch: a weight, a setting or an encoder differs from what was saved.
             StorageError: a file is missing or cannot be read.
         """
@@ -200,14 +213,20 @@ class FusionModel:
             expected = (stored["fingerprint"], stored["encoders"])
             lines = stored.get("calibration")
             calibration = Calibration.from_json(lines) if lines is not None else None
+            hints = _hints(source)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise _unreadable(folder, error) from error
-        encoders = load_encoders(config)
+        by_modality: dict[Modality, Encoder] = {}
+        for name in MODALITIES:
+            given, today = _encoder_config(config, name), [] if places is None else [_encoder_config(places, name).path]
+            by_modality[name] = _located(name, given, config, expected[1].get(name), [*today, hints.get(name)])
+        encoders = Encoders(by_modality)
         found = {name: encoders.by_modality[name].fingerprint for name in MODALITIES}
         if changed := [name for name in MODALITIES if found[name] != expected[1].get(name)]:
             raise FingerprintMismatch(
                 f"The {' and '.join(changed)} encoder of the model in {folder} is not the one it was trained with.\n"
-                "Restore the encoder's files, or train a new model: trichord reindex"
+                "Restore its files, or name the folder that holds them: --set model.MODALITY.path=FOLDER; or train a "
+                "new model: trichord reindex"
             )
         network = FusionNetwork(encoders.dimensions, encoders.tokens, config)
         try:
@@ -221,6 +240,54 @@ class FusionModel:
                 "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
             )
         return model
+
+
+def _encoder_config(config: ModelConfig, name: Modality) -> EncoderConfig:
+    found: EncoderConfig = getattr(config, name)
+    return found
+
+
+def _placeless(config: ModelConfig) -> dict[str, Any]:
+    """The settings that a model has wherever its encoders lie: of a folder's path the last name stays."""
+    settings = config.model_dump(mode="json", exclude={name: {"adapt"} for name in MODALITIES})
+    for name in MODALITIES:
+        path = settings[name]["path"]
+        if path is not None and os.path.isabs(path):
+            settings[name]["path"] = os.path.join(".", os.path.basename(path))  # the dot: it is no name on the Hub
+    return settings
+
+
+def _hints(source: Path) -> dict[str, str]:
+    try:
+        return {name: str(path) for name, path in json.loads((source / PLACES).read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+
+
+def _located(
+    name: Modality, given: EncoderConfig, config: ModelConfig, wanted: str | None, places: Sequence[str | None]
+) -> Encoder:
+    """The encoder from the first of its possible places that holds the wanted one; else from the first that holds any.
+
+    Raises:
+        ConfigError: no place holds an encoder.
+    """
+    if given.kind != "huggingface":
+        return load_encoder(name, given, config.numerics)
+    problem, other = None, None
+    for path in dict.fromkeys(path for path in (*places, given.path) if path is not None):
+        try:
+            encoder = load_encoder(name, given.model_copy(update={"path": path}), config.numerics)
+            if encoder.fingerprint == wanted:
+                return encoder
+        except ConfigError as error:  # told if no further place has it
+            problem = problem or error
+        else:
+            other = other or encoder
+    if other is not None:
+        return other
+    assert problem is not None
+    raise problem
 
 
 def _of_view(features: Features, view: View) -> np.ndarray:

@@ -119,10 +119,17 @@ def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread
         ConfigError: the folder holds another kind of model, one that needs code of its own, or only a part of its
             weights: the library would draw the rest at random.
     """
+    return load_partly(auto, folder, setting, dtype, unread)[0]
+
+
+def load_partly(
+    auto: str, folder: Path, setting: str, dtype: torch.dtype, drawn: Iterable[str]
+) -> tuple[Any, list[str]]:
+    """`load_model` of a model whose weights of the given beginnings may be new, and the names of those that are."""
     transformers = quiet_transformers()
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a missing weight that nothing reads is drawn, always alike
+            torch.manual_seed(0)  # a missing weight is drawn, always alike
             model, found = getattr(transformers, auto).from_pretrained(
                 str(folder),
                 local_files_only=True,
@@ -133,13 +140,13 @@ def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread
             )
     except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
         raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith(tuple(unread)))
-    if missing:
+    new = sorted(found["missing_keys"])
+    if missing := [name for name in new if not name.startswith(tuple(drawn))]:
         raise ConfigError(
             f"{folder} ({setting}) lacks {len(missing)} weights of its model, {missing[0]} for one; they would be "
             "drawn at random.\nName a folder that holds the whole model, or read it by another `pooling`."
         )
-    return model.eval()
+    return model.eval(), new
 
 
 def quiet_transformers() -> Any:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from encoders.device import torch_threads
-from encoders.pretrained import file_sha256, load_model, load_processor
+from encoders.pretrained import file_sha256, find_model, load_model, load_processor
 from infra import digest
-from infra.errors import ConfigError
 
 _SHAPING = {".json", ".txt", ".model", ".safetensors"}  # files that can change an answer
 
@@ -34,15 +32,7 @@ class _Model:
     kind = ""  # the class of transformers that loads it
 
     def __init__(self, path: str) -> None:
-        self._folder = Path(path)
-        found = {"config.json": (self._folder / "config.json").is_file()}
-        found["*.safetensors"] = any(self._folder.glob("*.safetensors"))
-        missing = [name for name, there in found.items() if not there]
-        if missing:
-            raise ConfigError(
-                f"{path} ({self.setting}) has no {' and no '.join(missing)}.\n"
-                "Name a folder as `save_pretrained` writes it; only safetensors are read."
-            )
+        self._folder = find_model(path, self.setting)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_loaded"}

@@ -27,9 +27,7 @@ def log_mel(clip: np.ndarray, window: int, hop: int, bands: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _mel_bank(
-    window: int, bands: int, low_hz: float = 60.0, high_hz: float = 7_800.0
-) -> Callable[[np.ndarray], np.ndarray]:
+def _mel_bank(window: int, bands: int) -> Callable[[np.ndarray], np.ndarray]:
     """Triangular filters evenly spaced in mel (HTK), applied by sums over bins: no matrix product, hence no BLAS."""
     lowest, highest = (2_595 * math.log10(1 + hz / 700) for hz in BAND_HZ)
     mel = np.linspace(lowest, highest, bands + 2)

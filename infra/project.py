@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from infra import digest, strict_yaml
-from infra.config import AudioConfig, Project, TextConfig
+from infra.config import AudioConfig, EndpointConfig, Project, TextConfig
 from infra.errors import ConfigError
 from infra.overrides import apply_overrides
 from infra.reference import commented_example, json_schema, reference_markdown
@@ -155,9 +155,12 @@ def _contradictions(project: Project) -> list[Problem]:
             found.append((("model", name, "adapt"), "is for encoders of kind huggingface"))
         if encoder.adapt.objective == "masked_language" and name != "text":
             found.append((("model", name, "adapt", "objective"), "masked_language is for text"))
-    if project.model.fusion == "transformer" and project.model.dimension % project.model.attention_heads:
-        told = f"{project.model.dimension} is no multiple of attention_heads, {project.model.attention_heads}"
-        found.append((("model", "dimension"), told))
+    if (size := project.train.workers) > 1 and project.engine.kind == "beam":
+        found.append(
+            (("train", "workers"), f"{size}, but Beam cannot run processes that talk to each other: set it to 1")
+        )
+    elif size > project.engine.workers:
+        found.append((("train", "workers"), f"{size} is more than the {project.engine.workers} of engine.workers"))
     index = project.index
     if index.nlist is not None and index.nprobe is not None and index.nprobe > index.nlist:
         found.append((("index", "nprobe"), f"{index.nprobe} is more than the {index.nlist} cells of nlist"))
@@ -169,6 +172,10 @@ def _contradictions(project: Project) -> list[Problem]:
         found.append((("rag", "k"), f"{project.rag.k} is more than the {project.rag.candidates} of candidates"))
     if project.rag.rerank == "cross_encoder" and project.rag.cross_encoder is None:
         found.append((("rag", "cross_encoder"), "is needed where rerank is cross_encoder"))
+    if project.rag.judge.url is None and project.rag.judge != EndpointConfig():
+        found.append(
+            (("rag", "judge", "url"), "is needed where rag.judge is set: without it the judge is rag.endpoint")
+        )
     return [Problem(path=path, line=None, text=text) for path, text in found]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from encoders.adapt import Sample
 from encoders.base import AUDIO_RATE_HZ, Modality
@@ -59,12 +60,17 @@ class LakeSamples:
 
     @property
     def steps(self) -> int:
-        """See `encoders.adapt.Samples`."""
-        rows = min(sum(ref.rows for ref in self.records), self.config.max_records)
-        return -(-rows // self.config.batch_size)
+        """See `encoders.adapt.Samples`; counted without decoding anything."""
+        columns = ("group", "subset", "row_digest", *self._looked_at)
+        rows = 0
+        for ref in self.records:
+            for part in iter_shard(self.storage, self.lake, ref, columns, ROWS):
+                rows += int(self._usable(pa.Table.from_batches([part]), held_out=False).sum())
+        whole, rest = divmod(min(rows, self.config.max_records), self.config.batch_size)
+        return whole + (rest > 1)
 
     def epoch(self, number: int) -> Iterator[Sequence[Sample]]:
-        """See `encoders.adapt.Samples`; a batch holds records of one shard, in an order of their own each epoch."""
+        """See `encoders.adapt.Samples`; shards come in an order of their own each epoch."""
         rng = digest.generator(self.config.seed, "adapt", self.modality, number)
         order = [self.records[i] for i in rng.permutation(len(self.records))]
         yield from self._batches(order, rng, False, self.config.max_records)
@@ -77,39 +83,50 @@ class LakeSamples:
     def _batches(
         self, records: Sequence[ShardRef], rng: np.random.Generator, held_out: bool, limit: int
     ) -> Iterator[Sequence[Sample]]:
-        seen, size = 0, self.config.batch_size
+        """Full batches, over the borders of shards, and what is left at the end where that is more than one sample."""
+        size, waiting = self.config.batch_size, list[Sample]()
+        for samples in self._samples(records, rng, held_out, limit):
+            waiting += samples
+            while len(waiting) >= size:
+                yield waiting[:size]
+                del waiting[:size]
+        if len(waiting) > 1:
+            yield waiting
+
+    def _samples(
+        self, records: Sequence[ShardRef], rng: np.random.Generator, held_out: bool, limit: int
+    ) -> Iterator[list[Sample]]:
+        """Up to `limit` samples, part by part. What is drawn follows from the records and the epoch alone."""
         for ref in records:
             for part in iter_shard(self.storage, self.lake, ref, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
-                keep = held_out_mask(rows, self.project.train) == held_out
-                keep &= np.array([row not in self.dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
-                samples = self._samples(batch_of(rows.filter(pa.array(keep)), AUDIO_RATE_HZ), rng)
-                shuffled = [samples[i] for i in rng.permutation(len(samples))][: limit - seen]
-                for start in range(0, len(shuffled), size):
-                    batch = shuffled[start : start + size]
-                    if len(batch) > 1:
-                        yield batch
-                seen += len(shuffled)
-                if seen >= limit:
+                rows = rows.filter(pa.array(self._usable(rows, held_out=held_out)))
+                if not rows.num_rows:
+                    continue
+                batch, seed = batch_of(rows, AUDIO_RATE_HZ), int(rng.integers(1 << 62))
+                first, second = self._views(batch, seed)
+                samples = [
+                    Sample(given=one, view=two, others=found)
+                    for one, two, found in zip(first, second, self._others(batch), strict=True)
+                ]
+                chosen = rng.permutation(len(samples))[:limit]
+                yield [samples[i] for i in chosen]
+                limit -= len(chosen)
+                if not limit:
                     return
 
-    def _samples(self, batch: Batch, rng: np.random.Generator) -> list[Sample]:
-        """Of the rows that have the modality. What is drawn follows from the shard's rows and the epoch alone."""
-        has = [bool(self._input(batch, i)) for i in range(len(batch))]
-        batch = batch.select(has)
-        if not len(batch):
-            return []
-        seed = int(rng.integers(1 << 62))
-        first, second = self._views(batch, seed)
-        others = self._others(batch)
-        return [
-            Sample(given=one, view=two, others=found) for one, two, found in zip(first, second, others, strict=True)
-        ]
+    @property
+    def _looked_at(self) -> Sequence[Modality]:
+        return MODALITIES if self.config.objective == "paired" else (self.modality,)
 
-    def _input(self, batch: Batch, i: int) -> bool:
-        if self.modality == "text":
-            return bool(batch.rows[i].text)
-        return (batch.images if self.modality == "image" else batch.waves)[i] is not None
+    def _usable(self, rows: pa.Table, *, held_out: bool) -> np.ndarray:
+        """Which rows can be samples, bool (N,): those that have the modality and, where they are paired, another."""
+        has = {name: np.asarray(_there(rows[name])) for name in self._looked_at}
+        keep = (held_out_mask(rows, self.project.train) == held_out) & has.pop(self.modality)
+        if has:
+            keep &= np.logical_or.reduce(list(has.values()))
+        gone = [row in self.dropped for row in rows["row_digest"].to_pylist()]
+        return np.asarray(keep & ~np.array(gone, dtype=bool))
 
     def _views(self, batch: Batch, seed: int) -> tuple[list[Any], list[Any]]:
         if self.modality == "text":  # one of its wordings; dropout makes the second view
@@ -152,6 +169,11 @@ class LakeSamples:
         return found
 
 
+def _there(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which values are neither null nor empty."""
+    return pc.fill_null(pc.greater(pc.binary_length(column), 0), False)
+
+
 def _plain(batch: Batch, i: int, modality: Modality) -> Any:
     if modality == "image":
         return batch.images[i]
@@ -171,6 +193,11 @@ class AdaptTask:
         from encoders.adapt import adapt as fit
         from encoders.huggingface import HuggingFaceEncoder
 
+        if not os.path.isdir(self.folder):
+            raise ConfigError(
+                f"This worker finds no folder {self.folder}: it runs on another machine than the command.\n"
+                "Name an --out that all machines share, or add --engine local."
+            )
         project = self.samples.project
         given = getattr(project.model, modality)
         exact = given.model_copy(update={"precision": "float32"})  # what is trained is kept in full
@@ -194,7 +221,8 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]
         JSON-ready: `path`, `loss` by epoch, `held_out_before`, `held_out_after`.
 
     Raises:
-        ConfigError: no objective is named, the folder stands already, or nothing was prepared yet.
+        ConfigError: no objective is named, the folder stands already, nothing was prepared yet, no records can teach
+            the objective, or the worker does not reach the folder.
         PartialRun: the worker failed; nothing was written.
     """
     config = getattr(workspace.project.model, modality)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from encoders.base import Modality
 from encoders.views import MODALITIES, Features
 from infra import digest
+from infra.config import ModelConfig
 from infra.engines.base import Engine
 from infra.lake import schema
 from infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
@@ -157,10 +158,11 @@ class _Factory:
     storage: Storage
     lake: str
     models: tuple[TrainedModel, ...]
+    config: ModelConfig
 
     def __call__(self) -> Callable[[AgreementItem], ShardRef]:
         places = ((self.storage.join(self.lake, model.path), model.fingerprint) for model in self.models)
-        loaded = tuple(load_model(self.storage, folder, fingerprint) for folder, fingerprint in places)
+        loaded = tuple(load_model(self.storage, folder, fingerprint, self.config) for folder, fingerprint in places)
         return AgreementActor(self.storage, self.lake, loaded)
 
 
@@ -227,7 +229,7 @@ def judge(
         judges = [judge.fingerprint for judge in models]
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))
         items.append(AgreementItem(address=address, split=split, features=ref, dropped=gone))
-    factory = _Factory(storage=workspace.storage, lake=workspace.lake, models=models)
+    factory = _Factory(storage=workspace.storage, lake=workspace.lake, models=models, config=workspace.project.model)
     made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
     refs = [made[item.address] for item in items]
     return refs, disagreements(workspace, refs)

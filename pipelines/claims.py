@@ -48,7 +48,7 @@ def check_claims(rows: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, 
     """Judge every claim by the rows and runs of `compare`.
 
     Quality is mixed-gallery NDCG@10, of fusions averaged over the losses that were run, and the other way round. Least
-    and most data are the smallest and the largest share.
+    and most data are the smallest and the largest share; time is that of the largest, averaged over the losses.
     """
     shares = sorted({row["share"] for row in rows})
     little, much = shares[0], shares[-1]
@@ -56,6 +56,9 @@ def check_claims(rows: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, 
         (name, share): _quality(rows, "fusion", name, share) for name in _names(rows, "fusion") for share in shares
     }
     loss = {(name, share): _quality(rows, "loss", name, share) for name in _names(rows, "loss") for share in shares}
+
+    def seconds(name: str) -> Sequence[float]:
+        return _seconds([run for run in runs if run["share"] == much], name)
 
     def fused(name: str, share: float = much) -> Sequence[float]:
         return fusion.get((name, share), ())
@@ -73,8 +76,8 @@ def check_claims(rows: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, 
               worse=fused("concatenation"), better_is="gated_attention", worse_is="concatenation")
     )  # fmt: skip
     claims += [
-        Claim(text=f"{costly} costs more time than {cheap}.", better=_seconds(runs, costly),
-              worse=_seconds(runs, cheap), better_is=costly, worse_is=cheap)
+        Claim(text=f"{costly} costs more time than {cheap}.", better=seconds(costly), worse=seconds(cheap),
+              better_is=costly, worse_is=cheap)
         for costly, cheap in (("transformer", "gated_attention"), ("gated_attention", "concatenation"))
     ]  # fmt: skip
     claims += [
@@ -113,7 +116,17 @@ def _quality(rows: Sequence[Mapping[str, Any]], axis: str, name: str, share: flo
 
 
 def _seconds(runs: Sequence[Mapping[str, Any]], fusion: str) -> list[float]:
-    return [run["seconds"] for run in runs if run["fusion"] == fusion and run["seconds"] is not None]
+    """Training time by seed, averaged over the losses; of seeds of which every loss was trained now."""
+    by_seed: dict[int, list[float | None]] = {}
+    for run in runs:
+        if run["fusion"] == fusion:
+            by_seed.setdefault(run["seed"], []).append(run["seconds"])
+    means = []
+    for _, every in sorted(by_seed.items()):
+        known = [value for value in every if value is not None]
+        if len(known) == len(every):
+            means.append(statistics.fmean(known))
+    return means
 
 
 def _gains(much: Sequence[float], little: Sequence[float]) -> list[float]:

@@ -32,6 +32,7 @@ def adapt(
 
 def _show(result: dict[str, object]) -> None:
     before, after = result["held_out_before"], result["held_out_after"]
-    console.print(f"Held-out loss {before} before, {after} after. Loss by epoch: {result['loss']}")
+    was = "" if before is None else f" (before: {before})"
+    console.print(f"Held-out loss {after}{was}. Loss by epoch: {result['loss']}")
     path = escape(str(result["path"]))
     console.print(f"Saved to {path}. Use it: model.{result['modality']}.path: {path}; then trichord reindex")

@@ -18,7 +18,7 @@ from typing import Any
 from infra import log
 from infra.config import Project
 from infra.engines import open_engine
-from infra.engines.base import Done
+from infra.engines.base import LONG_S, Done
 from infra.errors import partly_failed
 from infra.lake.storage import Storage
 from pipelines.claims import check_claims
@@ -28,7 +28,7 @@ from pipelines.evaluation.held_out import MODALITIES
 from pipelines.plan import make_plan
 from pipelines.preparation import prepare_lake
 from pipelines.train import TrainedModel, TrainItem, TrainTask, finished, train_item
-from pipelines.workspace import LONG_S, Workspace
+from pipelines.workspace import Workspace
 
 VIEWS = (*MODALITIES, "fused", "mixed", "all_views")
 MEASURES = ("recall_at_10", "ndcg_at_10", "retention")
@@ -60,9 +60,9 @@ class Cell:
     seed: int
 
     def project(self, base: Project) -> Project:
-        """The project that this run is of."""
+        """The project that this run is of: trained by one worker, for runs share the engine's workers."""
         model = base.model.model_copy(update={"fusion": self.fusion})
-        train = base.train.model_copy(update={"loss": self.loss, "seed": self.seed})
+        train = base.train.model_copy(update={"loss": self.loss, "seed": self.seed, "workers": 1})
         return base.model_copy(update={"model": model, "train": train})
 
 
@@ -179,7 +179,8 @@ def _value(evaluation: Mapping[str, Any], view: str, measure: str) -> float | No
             return _mean([v / base for q, kind, v in cells if v is not None and (base := alone[q][kind])])
         return None
     if measure == "retention":
-        return evaluation["mixed"]["retention"].get(view)
+        kept = evaluation["mixed"]["retention"]
+        return kept.get(view) if view != "fused" else _mean([kept[form] for form in kept if "+" in form])
     return _mean([cells[view] for query, cells in evaluation[measure].items() if query != view])
 
 

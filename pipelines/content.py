@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from encoders.base import AUDIO_RATE_HZ
 from encoders.views import MODALITIES, Features
 from infra import digest
+from infra.config import ModelConfig
 from infra.engines.base import Done, Engine
 from infra.errors import PartialRun, told
 from infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
@@ -98,6 +99,7 @@ def check_content(
         fingerprint=pinned["fingerprint"],
         splits=read_splits(workspace, pinned["manifest"]),
         rows=rows,
+        config=workspace.project.model,
     )
     every = Content()
     for outcome in engine.map_actors(factory, found, accelerator=True) if found else ():
@@ -118,9 +120,10 @@ class ContentActors:
     fingerprint: str
     splits: Mapping[str, str]
     rows: int
+    config: ModelConfig
 
     def __call__(self) -> Callable[[ShardRef], Content]:
-        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint)
+        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.config)
         return ContentActor(storage=self.storage, lake=self.lake, model=model, splits=self.splits, rows=self.rows)
 
 

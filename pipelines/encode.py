@@ -40,7 +40,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-ENCODE_FORMAT = 2
+ENCODE_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +66,15 @@ class FeatureActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
         with ShardWriter(self.storage, self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
-            encoders = self.encoders.featurise
+            encoders, written = self.encoders.featurise, 0
             for rows, features in featurised(
                 self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks
             ):
                 with watch("write"):
                     writer.write(features_table(rows, features))
+                written += rows.num_rows
             with watch("write"):
-                ref = writer.finish({"rows": item.records.rows})
+                ref = writer.finish({"rows_in": item.records.rows, "rows_kept": written, "rows_rejected": 0})
         return Timed(ref, watch.spent())
 
 
@@ -91,7 +92,7 @@ class VectorActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch, dropped = Stopwatch(), set(item.dropped)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
-        covered = records = 0
+        covered = records = left_out = 0
         with ShardWriter(self.storage, self.lake, "vectors", item.address, table_schema) as writer:
             for rows, features in self._features(item, watch):
                 keep_N = np.array([row not in dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
@@ -101,9 +102,12 @@ class VectorActor:
                 with watch("write"):
                     writer.write(self._table(rows, vectors_VND, seen_VN, table_schema))
                 records += int(keep_N.sum())
+                left_out += int((~keep_N).sum())
                 covered += int(seen_VN.any(axis=0).sum())
             with watch("write"):
-                ref = writer.finish({"records": records, "without_view": records - covered})
+                without = records - covered
+                counts = {"rows_in": item.records.rows, "rows_kept": covered, "rows_rejected": left_out + without}
+                ref = writer.finish(counts | {"dropped": left_out, "without_view": without})
         return Timed(ref, watch.spent())
 
     def _features(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
@@ -189,7 +193,14 @@ def encode(
                 address=address, split=item.split, records=item.records, features=features.get(item.split), dropped=gone
             )
         )
-    factory = _Factory(storage=workspace.storage, lake=workspace.lake, model=model, views=views, dtype=dtype)
+    factory = _Factory(
+        storage=workspace.storage,
+        lake=workspace.lake,
+        config=workspace.project.model,
+        model=model,
+        views=views,
+        dtype=dtype,
+    )
     return _by_split(workspace, engine, "vectors", items, factory, timings)
 
 
@@ -199,16 +210,17 @@ class _Factory:
 
     storage: Storage
     lake: str
-    config: ModelConfig | None = None
+    config: ModelConfig
     model: TrainedModel | None = None
     views: tuple[str, ...] = ()
     dtype: schema.VectorDtype = "float32"
 
     def __call__(self) -> Callable[[EncodeItem], Timed]:
         if self.model is None:
-            assert self.config is not None
             return FeatureActor(self.storage, self.lake, load_encoders(self.config))
-        loaded = load_model(self.storage, self.storage.join(self.lake, self.model.path), self.model.fingerprint)
+        loaded = load_model(
+            self.storage, self.storage.join(self.lake, self.model.path), self.model.fingerprint, self.config
+        )
         return VectorActor(self.storage, self.lake, loaded, self.views, self.dtype)
 
 

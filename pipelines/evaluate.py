@@ -42,7 +42,7 @@ class EvaluateTask:
     fingerprint: str
 
     def __call__(self, shards: tuple[Mapping[str, ShardRef], Mapping[str, Sequence[str]]]) -> dict[str, Any] | None:
-        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint)
+        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.project.model)
         config = self.project.evaluate
         rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
         if rows is None:

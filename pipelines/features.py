@@ -19,7 +19,7 @@ from pipelines.ahead import BLOCKS, Blocks, decoded_blocks, every_row
 from pipelines.timings import Stopwatch
 
 FEATURES = "_features"  # a cache in the lake, not a table
-FEATURES_FORMAT = 1
+FEATURES_FORMAT = 2
 LABELS = ("key", "source", "split", "group", "subset", "row_digest", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 FEATURES_SCHEMA = pa.schema(

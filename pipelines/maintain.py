@@ -82,7 +82,7 @@ def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, 
 def _verify_model(workspace: Workspace, row: dict[str, Any]) -> None:
     from pipelines.train import load_model
 
-    load_model(workspace.storage, workspace.path(row["model"]), row["fingerprint"])
+    load_model(workspace.storage, workspace.path(row["model"]), row["fingerprint"], workspace.project.model)
 
 
 def _try(problems: list[str], check: Any) -> None:

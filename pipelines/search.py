@@ -56,9 +56,11 @@ def open_live(workspace: Workspace, model: Path | None = None) -> LiveIndex:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
     manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
     if model is None:
-        loaded = load_model(workspace.storage, workspace.path(live["model"]), live["fingerprint"])
+        loaded = load_model(
+            workspace.storage, workspace.path(live["model"]), live["fingerprint"], workspace.project.model
+        )
     else:
-        loaded = FusionModel.load(str(model))
+        loaded = FusionModel.load(str(model), workspace.project.model)
     searcher = open_searcher(workspace.storage, workspace.lake, manifest, loaded.fingerprint)
     return LiveIndex(publication=live["publication"], manifest=live["manifest"], model=loaded, searcher=searcher)
 
@@ -77,7 +79,7 @@ def search(
     """
     if text is None and image is None and audio is None:
         raise ConfigError("A query needs --text, --image or --audio (or several of them).")
-    query = read_query(workspace.project.prepare, text, _bytes(image), _bytes(audio))
+    query = read_query(workspace.project.prepare, text, read_media(image), read_media(audio))
     index, levers = open_live(workspace, model), workspace.project.query.levers
     found = nearest(index, query, workspace.project.query, k)
     texts = record_texts(workspace, index, [hit.key for hit in found])
@@ -176,10 +178,15 @@ def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) ->
     return [found.get(key) for key in keys]
 
 
-def _bytes(path: Path | None) -> bytes | None:
+def read_media(path: Path | None) -> bytes | None:
+    """The bytes of a picture or sound that a query holds.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
     if path is None:
         return None
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"The query file {path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error

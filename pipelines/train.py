@@ -22,7 +22,7 @@ from encoders.base import Modality
 from encoders.frozen import load_encoders
 from encoders.views import Features
 from infra import digest, log
-from infra.config import Project
+from infra.config import ModelConfig, Project
 from infra.engines.base import Engine
 from infra.engines.gang import run_gang
 from infra.engines.seat import Seat
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from encoders.crew import Crew
     from encoders.model import FusionModel
 
-TRAIN_FORMAT = 4
+TRAIN_FORMAT = 5
 MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
@@ -269,8 +269,8 @@ def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedM
     return found if same else None
 
 
-def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionModel:
-    """Load a model from the lake.
+def load_model(storage: Storage, folder_uri: str, fingerprint: str, places: ModelConfig) -> FusionModel:
+    """Load a model from the lake; `places` are the project's settings, which know where encoders lie today.
 
     Raises:
         FingerprintMismatch: it is another model than `fingerprint` says.
@@ -284,7 +284,7 @@ def load_model(storage: Storage, folder_uri: str, fingerprint: str) -> FusionMod
                 file.write(storage.read(stat.uri))
         if not os.path.exists(os.path.join(folder, "model.json")):
             raise StorageError(f"No model stands in {folder_uri}.\nRun `trichord verify`, then `trichord rollback`.")
-        model = FusionModel.load(folder)
+        model = FusionModel.load(folder, places)
     if model.fingerprint != fingerprint:
         raise FingerprintMismatch(
             f"The model in {folder_uri} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"

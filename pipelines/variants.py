@@ -40,6 +40,6 @@ def wanted_variants(project: Project) -> list[Any]:
 def augment_recipe(project: Project, chain: Sequence[Op]) -> list[Any]:
     """All that shapes the variants of a records shard besides the records: a part of their address."""
     train = project.train
-    held_out = [train.seed, train.held_out, list(train.held_out_subsets)]
+    held_out = [train.held_out, list(train.held_out_subsets)]
     media = [project.prepare.audio.rate_hz, project.prepare.image.quality, IMAGE_LIBRARIES | AUDIO_LIBRARIES]
     return [AUGMENT_FORMAT, recipe_of(chain), held_out, media]

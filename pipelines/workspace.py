@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 
 from infra import digest
 from infra.config import Project
-from infra.engines.base import Done, Engine, I, R
+from infra.engines.base import LONG_S, Done, Engine, I, R
 from infra.errors import PartialRun, told
 from infra.lake.storage import Storage
 from infra.lake.table import LakeTable, Publications
 from infra.project import recipe
-
-LONG_S = 7 * 86_400.0  # limit of tasks that rightly take hours: training, measuring a whole index
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 I = TypeVar("I")  # noqa: E741 - the item's type
 R = TypeVar("R")
 
+LONG_S = 7 * 86_400.0  # limit of tasks that rightly take hours: training, measuring a whole index
 SETUP_TIMEOUT_S = 300.0  # at least this long may a worker take to start, import its task and load its model
 
 FailureKind = Literal["error", "died", "timeout"]

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Generic
 
 from infra.config import EngineConfig
-from infra.engines.base import Done, I
+from infra.engines.base import LONG_S, Done, I
 from infra.engines.seat import Seat, failed
 from infra.errors import ConfigError
-
-WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,6 @@ def run_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, s
         LocalEngine(config.model_copy(update={"workers": size, "retries": 0})) as engine,
     ):
         seats = [Seat(rank=rank, size=size, rendezvous=f"file://{folder}/meet") for rank in range(size)]
-        for outcome in engine.map(_Seated(task, item), seats, timeout_s=WEEK_S):
+        for outcome in engine.map(_Seated(task, item), seats, timeout_s=LONG_S):
             if not isinstance(outcome, Done):  # the others wait for it: leaving the block ends them
                 raise failed(f"worker {outcome.item.rank} of {size}", outcome.detail)

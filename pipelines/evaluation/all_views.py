@@ -27,9 +27,7 @@ def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None
         return None
     vectors, rows, kinds = (np.concatenate(part) for part in zip(*single_items(held_out), strict=True))
     source = MODALITIES.index(query)
-    own_item = held_out.present[:, :source].sum() + np.cumsum(held_out.present[:, source]) - 1
-    hide = ~held_out.other_caption[asking] if query == "text" else np.ones(len(asking), bool)
-    excluded = np.where(hide, own_item[asking], -1)
+    excluded = hidden_items(held_out, query, asking)
     ranked = rank(held_out.queries[query][asking], labels[asking], vectors, labels[rows], k, excluded_N=excluded)
     shown = ranked.items_NK >= 0
     recall: dict[str, float | None] = {}
@@ -39,7 +37,7 @@ def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None
     for kind, target in enumerate(MODALITIES):
         of_kind = kinds[ranked.items_NK] == kind
         by_label = np.bincount(labels[rows[kinds == kind]], minlength=labels.max() + 1)
-        relevant_of[target] = by_label[labels[asking]] - (hide if kind == source else 0)
+        relevant_of[target] = by_label[labels[asking]] - (excluded >= 0 if kind == source else 0)
         able = held_out.answers(query, target)[asking]
         found = (ranked.relevant_NK & of_kind).sum(axis=1)
         found_share = np.divide(found, relevant_of[target], out=np.zeros(len(asking)), where=able)
@@ -60,6 +58,14 @@ def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None
         ends = bootstrap.intervals(sums, held_out.places()[asking], "all_views", query)
         report["intervals"] = {f"recall_at_{k}": ends}
     return report
+
+
+def hidden_items(held_out: HeldOut, query: str, asking: np.ndarray) -> np.ndarray:
+    """Place in `single_items` of what each query was made from, which it must not find; -1 where that is not there."""
+    source = MODALITIES.index(query)
+    own_item = held_out.present[:, :source].sum() + np.cumsum(held_out.present[:, source]) - 1
+    seen = held_out.other_caption[asking] if query == "text" else np.zeros(len(asking), bool)
+    return np.where(seen, -1, own_item[asking])
 
 
 def single_items(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

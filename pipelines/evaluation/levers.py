@@ -15,7 +15,7 @@ import numpy as np
 from encoders.calibration import Calibration
 from index_builders.exact import top_k
 from pipelines.calibrate import judges
-from pipelines.evaluation.all_views import single_items
+from pipelines.evaluation.all_views import hidden_items, single_items
 from pipelines.evaluation.figures import mean, ratio
 from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
 from pipelines.evaluation.ranking import Ranked
@@ -160,10 +160,7 @@ def _all_views(held_out: HeldOut, query: str, k: int) -> _Singly | None:
         return None
     labels = held_out.labels()
     vectors, rows, kinds = (np.concatenate(part) for part in zip(*single_items(held_out), strict=True))
-    source = MODALITIES.index(query)
-    own_item = held_out.present[:, :source].sum() + np.cumsum(held_out.present[:, source]) - 1
-    seen = held_out.other_caption[asking] if query == "text" else np.zeros(len(asking), bool)
-    hidden = np.where(seen, -1, own_item[asking])
+    hidden = hidden_items(held_out, query, asking)
     queries = held_out.queries[query][asking]
     return _Singly(
         asked=Asked(query, queries, labels[asking], vectors, labels[rows], kinds, k, hidden),

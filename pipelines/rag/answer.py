@@ -17,7 +17,7 @@ from pipelines.rag.examples import Example, read_examples
 from pipelines.rag.prompt import build_prompt
 from pipelines.rag.rerank import Reranked, Reranker, open_reranker
 from pipelines.rag.retrieve import Passage, pictures_of, retrieve
-from pipelines.search import LiveIndex, open_live, read_query
+from pipelines.search import LiveIndex, open_live, read_media, read_query
 from pipelines.workspace import Workspace
 
 ANSWERS = "answers"  # folder of the lake
@@ -129,20 +129,6 @@ def ask(workspace: Workspace, text: str, *, image: Path | None = None, audio: Pa
     question = Question(text=text, image=read_media(image), audio=read_media(audio))
     rag = open_rag(workspace)
     return rag.answer(question, rag.rank(question, rag.find(question)))
-
-
-def read_media(path: Path | None) -> bytes | None:
-    """The bytes of a picture or sound that a question is about.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
-    if path is None:
-        return None
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def kept_answer(workspace: Workspace, answer: str) -> Mapping[str, Any]:

@@ -14,4 +14,5 @@ def citations(answer: str) -> list[int]:
 
 def without_citations(answer: str) -> str:
     """The answer's words alone."""
-    return " ".join(re.sub(r"\s*" + CITATION.pattern, "", answer).split())
+    # words are set apart by one space first: to look for more at every place of a long run takes its square
+    return re.sub(" ?" + CITATION.pattern, "", " ".join(answer.split())).strip()

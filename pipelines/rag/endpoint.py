@@ -110,22 +110,36 @@ class Endpoint:
         }
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        limit = time.monotonic() + config.timeout_s
-        try:
-            response = self._pool.request(
-                "POST", self._url, body=body, headers=headers, redirect=False, preload_content=False,
-                decode_content=False,
-            )  # fmt: skip
+        for tried in range(config.retries + 1):
+            limit = time.monotonic() + config.timeout_s
             try:
-                retries = response.retries
-                if retries is not None and retries.history:
-                    log.event("endpoint_retried", setting=self._setting, times=len(retries.history))
-                    limit = time.monotonic() + config.timeout_s  # waits between tries are not the answer's time
-                return response.status, self._read(response, limit)
-            finally:
-                response.close()
-        except HTTPError as error:
-            raise self._failed(f"cannot be asked: {type(error).__name__}: {error}") from error
+                response = self._pool.request(
+                    "POST", self._url, body=body, headers=headers, redirect=False, preload_content=False,
+                    decode_content=False,
+                )  # fmt: skip
+                try:
+                    if response.retries is not None and response.retries.history:
+                        limit = time.monotonic() + config.timeout_s  # waits between tries are not the answer's time
+                    if response.status not in RETRIED or tried == config.retries:
+                        return response.status, self._read(response, limit)
+                    wait_s = self._wait_s(response.headers.get("Retry-After"), tried)
+                finally:
+                    response.close()  # unread: what comes with a refusal may have no end
+            except HTTPError as error:
+                raise self._failed(f"cannot be asked: {type(error).__name__}: {error}") from error
+            log.event("endpoint_retried", setting=self._setting, status=response.status, wait_s=wait_s)
+            time.sleep(wait_s)
+        raise AssertionError("the last try returns")
+
+    def _wait_s(self, retry_after: str | None, tried: int) -> float:
+        """What the service asks for, up to the cap; else the backoff, which begins at the second retry."""
+        config = self._config
+        if retry_after is not None:
+            try:
+                return float(urllib3.Retry(retry_after_max=config.retry_after_cap_s).parse_retry_after(retry_after))
+            except (HTTPError, ValueError, OverflowError):
+                pass  # it says nothing that can be read
+        return min(config.backoff_s * 2 ** (tried - 1), config.backoff_cap_s) if tried else 0.0
 
     def _read(self, response: urllib3.BaseHTTPResponse, limit: float) -> bytes:
         encoding = response.headers.get("Content-Encoding", "identity")
@@ -147,16 +161,13 @@ class Endpoint:
         retries = urllib3.Retry(
             total=None,
             connect=config.retries,
-            status=config.retries,
+            status=0,
             read=0,  # a model that is still writing is not asked a second time
             other=0,
             redirect=0,
             allowed_methods=None,
-            status_forcelist=RETRIED,
             backoff_factor=config.backoff_s,
             backoff_max=config.backoff_cap_s,
-            retry_after_max=config.retry_after_cap_s,
-            raise_on_status=False,
         )
         timeout = urllib3.Timeout(connect=config.connect_timeout_s, read=config.timeout_s)
         return urllib3.PoolManager(retries=retries, timeout=timeout)
@@ -176,12 +187,19 @@ def _parsed(answer: Any) -> Completion:
     if not isinstance(text, str):
         raise TypeError("the content is no text")
     usage = answer.get("usage") or {}
+    if not isinstance(usage, dict):
+        raise TypeError("the usage is no object")
     return Completion(
-        text=text.strip(),
-        finish_reason=str(choice.get("finish_reason") or ""),
-        model=str(answer.get("model") or ""),
-        usage={name: count for name, count in sorted(usage.items()) if type(count) is int},
+        text=_encodable(text).strip(),
+        finish_reason=_encodable(str(choice.get("finish_reason") or "")),
+        model=_encodable(str(answer.get("model") or "")),
+        usage={_encodable(name): count for name, count in sorted(usage.items()) if type(count) is int},
     )
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can name and no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _key(config: EndpointConfig, setting: str) -> str:

@@ -121,6 +121,10 @@ def _recall(workspace: Workspace, modality: str, seeds: int) -> float:
     return round(statistics.fmean(recalls), 4)
 
 
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"  # None: a head that was new had no loss worth telling
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,7 +142,10 @@ def main() -> None:
         "|---|---|---|---|",
     ]
     for row in result:
-        cells = [f"{row[name]['before']:g} → {row[name]['after']:g}" for name in ("held_out_loss", "recall_at_10")]
+        cells = [
+            f"{_figure(row[name]['before'])} → {_figure(row[name]['after'])}"
+            for name in ("held_out_loss", "recall_at_10")
+        ]
         lines.append("| " + " | ".join([row["modality"], row["objective"], *cells]) + " |")
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -83,7 +83,7 @@ def measure(sample: Path, weights: Path, seeds: int) -> dict[str, Any]:
         found: dict[str, list[dict[str, Any]]] = {loss: [] for loss in LOSSES}
         for run in runs:
             stored = json.loads(learn.storage.read(learn.path(run["model"], "model.json")))
-            model = load_model(learn.storage, learn.path(run["model"]), stored["fingerprint"])
+            model = load_model(learn.storage, learn.path(run["model"]), stored["fingerprint"], learn.project.model)
             found[run["loss"]].append(_measured(held, model, run["seed"]))
     return {"test_records": len(held.keys), "seeds": seeds, "runs": found}
 

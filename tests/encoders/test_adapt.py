@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers as hf
 from safetensors.numpy import load_file
 
-from encoders.adapt import Sample, adapt
+from encoders.adapt import Sample, adapt, open_objective
 from encoders.base import Modality
 from encoders.frozen import load_encoders
 from encoders.huggingface import HuggingFaceEncoder
@@ -102,7 +104,11 @@ def test_adaptation_lowers_the_held_out_loss_and_saves_a_model(
     tmp_path: Path, save: Any, modality: Modality, settings: Mapping[str, Any]
 ) -> None:
     story, base, out = adapted(tmp_path, save, modality, **settings)
-    assert story["held_out_after"] < story["held_out_before"]
+    if settings["objective"] == "views":
+        assert story["held_out_after"] < story["held_out_before"]
+    else:  # a head that is new says nothing before it is trained
+        assert story["held_out_before"] is None
+        assert story["held_out_after"] < story["loss"][0]
     assert len(story["loss"]) == 6
     before, after = encoder_of(modality, base), encoder_of(modality, out)
     assert before.fingerprint != after.fingerprint
@@ -122,6 +128,74 @@ def test_only_the_last_layers_change_where_only_they_are_trained(tmp_path: Path)
     changed = {name for name in new if not np.array_equal(old[name], new[name])}
     assert changed
     assert all(".layer.1." in name for name in changed)
+
+
+def test_a_head_that_the_model_came_with_has_a_loss_before(tmp_path: Path) -> None:
+    story, _, _ = adapted(tmp_path, masked_bert, "text", objective="masked_language", layers="all")
+    assert story["held_out_after"] < story["held_out_before"]
+
+
+def masked_bert(folder: Path) -> None:
+    """A BERT with its own head."""
+    models.bert(folder)
+    config = hf.BertConfig.from_pretrained(folder)
+    torch.manual_seed(0)
+    hf.BertForMaskedLM(config).save_pretrained(folder)
+
+
+def test_paired_inputs_of_one_kind_come_together(tmp_path: Path) -> None:
+    _, base, out = adapted(tmp_path, models.vit, "image", objective="paired", layers="all")
+    before, after = (_same_kind(encoder_of("image", folder)) for folder in (base, out))
+    assert after > before + 0.05
+
+
+def _same_kind(encoder: HuggingFaceEncoder) -> float:
+    """How much nearer inputs of one kind are than those of different kinds: means of centred cosines."""
+    rng, planted = digest.generator("kinds"), Planted("image")
+    kinds = np.arange(40) % 4
+    vectors = encoder.encode([planted._drawn(int(kind), rng) for kind in kinds])
+    vectors = vectors - vectors.mean(axis=0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines, alike = vectors @ vectors.T, kinds[:, None] == kinds
+    return float(cosines[alike & ~np.eye(40, dtype=bool)].mean() - cosines[~alike].mean())
+
+
+def test_paired_inputs_without_partners_are_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Alone(Planted):
+        def _sample(self, kind: int, rng: np.random.Generator) -> Sample:
+            return replace(super()._sample(kind, rng), others={})
+
+    models.bert(tmp_path / "base")
+    (tmp_path / "out").mkdir()
+    encoder, config = encoder_of("text", tmp_path / "base"), AdaptConfig(objective="paired", layers="last")
+    with pytest.raises(ConfigError, match="and another modality"):
+        adapt(encoder, config, Alone("text"), {"image": WIDTH}, str(tmp_path / "out"), 1)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("save", "modality", "objective"),
+    [(models.bert, "text", "masked_language"), (models.bert, "text", "views"), (models.vit, "image", "paired")],
+)
+def test_all_that_an_objective_computes_with_lies_where_encoders_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, modality: Modality, objective: str
+) -> None:
+    """Shown by torch's device without storage; tests/gpu trains on a real one."""
+    for module in ("encoders.huggingface", "encoders.adapt"):
+        monkeypatch.setattr(f"{module}.compute_device", lambda: torch.device("meta"))
+    save(tmp_path)
+    config = AdaptConfig.model_validate({"objective": objective})
+    found = open_objective(encoder_of(modality, tmp_path), config, {_other(modality): WIDTH})
+    held = {name: tensor.device.type for name, tensor in (*found.named_parameters(), *found.named_buffers())}
+    assert set(held.values()) == {"meta"}
+    assert "scale" in held or objective == "masked_language"
+    if objective == "masked_language":
+        given: dict[str, torch.Tensor] = {}
+        found.network.register_forward_pre_hook(lambda _, __, named: given.update(named), with_kwargs=True)
+        with pytest.raises((NotImplementedError, RuntimeError), match="meta"):  # it gets as far as the network
+            found(next(Planted(modality).held_out()))
+        assert {tensor.device.type for tensor in given.values()} == {"meta"}
 
 
 def test_the_same_settings_give_the_same_weights(tmp_path: Path) -> None:

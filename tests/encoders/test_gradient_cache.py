@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from encoders import gradient_cache
+from encoders.crew import Crew
 from encoders.data import Part, TrainingData
 from encoders.fusion import FusionNetwork
 from encoders.model import FusionModel
@@ -66,6 +67,8 @@ def test_vectors_of_a_slice_do_not_depend_on_the_slices(data, fusion):
     assert whole.shape == (40, 3 + 2, MODEL.dimension)
     parts = torch.cat([represent(network, data, plan, part) for part in (slice(0, 1), slice(1, 17), slice(17, 40))])
     assert_equal(parts, whole)
+    crew = [Crew(rank=rank, size=64).part(40) for rank in range(64)]  # more workers than rows: some have none
+    assert_equal(torch.cat([represent(network, data, plan, part) for part in crew]), whole)
     torch.testing.assert_close(represent(network, data, plan, slice(0, 40)), whole, rtol=0, atol=0)  # nothing is drawn
 
 

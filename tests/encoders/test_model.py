@@ -13,10 +13,12 @@ import torch
 from encoders.heads import FeatureStats
 from encoders.model import FusionModel, load_encoders
 from encoders.views import MODALITIES, Features
-from infra.config import ModelConfig
+from infra.config import EncoderConfig, ModelConfig
 from infra.digest import generator
-from infra.errors import FingerprintMismatch, StorageError
+from infra.errors import ConfigError, FingerprintMismatch, StorageError
+from tests.encoders import models
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
+from tests.pipelines.planted_shard import fusion_model
 
 STATS = {name: FeatureStats(np.zeros(24, np.float32), np.ones(24, np.float32)) for name in MODALITIES}
 
@@ -120,6 +122,42 @@ def test_a_saved_model_comes_back_with_its_fingerprint_from_any_folder(saved, tm
     loaded.save(str(tmp_path / "again"))
     for name in ("model.json", "model.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def model_at(encoder: Path, folder: Path) -> str:
+    """The fingerprint of a model on a text encoder that lies somewhere, saved in a folder."""
+    made = fusion_model(config_at(encoder))
+    made.save(str(folder))
+    return made.fingerprint
+
+
+def config_at(encoder: Path) -> ModelConfig:
+    return ModelConfig(dimension=8, hidden=8, text=EncoderConfig(kind="huggingface", path=str(encoder)))
+
+
+def test_a_model_has_equal_bytes_wherever_its_encoder_lies_and_finds_it_where_the_project_says(tmp_path):
+    one, two = tmp_path / "one" / "ours", tmp_path / "two" / "ours"
+    one.mkdir(parents=True)
+    models.bert(one)
+    expected = model_at(one, tmp_path / "saved")
+    shutil.copytree(one, two)
+    assert model_at(two, tmp_path / "again") == expected
+    for name in ("model.json", "model.safetensors"):
+        assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    shutil.rmtree(two)
+    folder = str(tmp_path / "saved")
+    assert FusionModel.load(folder).fingerprint == expected
+    assert FusionModel.load(folder, config_at(two)).fingerprint == expected, "the project names a newer encoder"
+    one.rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match="no folder"):
+        FusionModel.load(folder)
+    loaded = FusionModel.load(folder, config_at(tmp_path / "moved"))
+    assert loaded.fingerprint == expected
+    other = tmp_path / "other"
+    other.mkdir()
+    models.electra(other)
+    with pytest.raises(FingerprintMismatch, match="text encoder"):
+        FusionModel.load(folder, config_at(other))
 
 
 def test_one_flipped_bit_of_a_weight_is_refused(saved, tmp_path):

@@ -103,6 +103,13 @@ index:
         (SOURCES + "prepare: {text: {min_chars: 9, max_chars: 8}}\n", "FILE:3: prepare.text.min_chars: 9 is above"),
         (SOURCES + "prepare: {audio: {min_duration_s: 700}}\n", "FILE:3: prepare.audio.min_duration_s: 700.0 is above"),
         (SOURCES + "model: {text: {kind: huggingface}}\n", "FILE:3: model.text.path: is given if and only if"),
+        (SOURCES + "train: {workers: 3}\n", "FILE:3: train.workers: 3 is more than the 2 of engine.workers"),
+        (
+            SOURCES + "train: {workers: 2}\nengine: {kind: beam}\n",
+            "FILE:3: train.workers: 2, but Beam cannot run processes",
+        ),
+        (SOURCES + "rag: {judge: {model: m}}\n", "FILE:3: rag.judge.url: is needed where rag.judge is set"),
+        (SOURCES + "model: {fusion: transformer, dimension: 30}\n", "FILE:3: model: 4 attention_heads do not divide"),
         (SOURCES + "index: {views: [text, text]}\n", "FILE:3: index.views: a view is named twice"),
     ],
 )

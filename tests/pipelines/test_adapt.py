@@ -1,4 +1,4 @@
-"""`trichord adapt` on a lake: a model folder that the project file can name, and nothing else."""
+"""`adapt` on a lake: a model folder that the project file can name, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
+from infra.errors import ConfigError
+from infra.lake.storage import Storage
+from pipelines import adapt as adapting
+from pipelines.adapt import AdaptTask, LakeSamples, adapt
 from tests.encoders import models
-from tests.pipelines.lakes import result_of, trichord
+from tests.pipelines.lakes import workspace_of
+from tests.pipelines.planted_shard import records_shard
 
 
 @pytest.mark.parametrize(("modality", "objective"), [("text", "paired"), ("image", "views")])
@@ -21,16 +27,66 @@ def test_an_encoder_is_adapted_to_the_lakes_records(
     encoder = (
         f"{{kind: huggingface, path: {base}, adapt: {{objective: {objective}, layers: all, learning_rate: 1e-3}}}}"
     )
-    command = ("adapt", modality, "--out", str(out), "--project", str(lake_copy), "--json")
-    told = result_of(trichord(*command, "--set", f"model.{modality}={encoder}"))
-    assert told["held_out_after"] < told["held_out_before"]
+    workspace = workspace_of(lake_copy, f"model.{modality}={encoder}")
+    told = adapt(workspace, modality, out)
+    if objective == "paired":
+        assert told["held_out_before"] is None
+        assert told["held_out_after"] < told["loss"][0]
+    else:
+        assert told["held_out_after"] < told["held_out_before"]
     story = json.loads((out / "adapt.json").read_bytes())
     assert story["loss"] == told["loss"]
     assert [file.name for file in out.parent.iterdir()] == ["ours"]
-    again = trichord(*command, "--set", f"model.{modality}={encoder}", check=2)
-    assert "exists already" in again.stderr
+    with pytest.raises(ConfigError, match="exists already"):
+        adapt(workspace, modality, out)
 
 
 def test_an_encoder_without_an_objective_is_refused(lake_copy: Path, tmp_path: Path) -> None:
-    refused = trichord("adapt", "text", "--out", str(tmp_path / "x"), "--project", str(lake_copy), check=2)
-    assert "adapt.objective is none" in refused.stderr
+    with pytest.raises(ConfigError, match=r"adapt\.objective is none"):
+        adapt(workspace_of(lake_copy), "text", tmp_path / "x")
+
+
+def lake_samples(storage: Storage, lake: str, **settings: object) -> LakeSamples:
+    """Sounds of two shards; every fourth row has none, and a part holds 8 rows."""
+    encoder = EncoderConfig.model_validate({"adapt": {"objective": "paired", **settings}})
+    return LakeSamples(
+        storage=storage,
+        lake=lake,
+        project=Project(
+            lake=lake,
+            sources=(ManifestSource(kind="manifest", name="planted", path="x"),),
+            model=ModelConfig(audio=encoder),
+        ),
+        modality="audio",
+        records=[records_shard(storage, lake, rows, side=8, seconds=0.02) for rows in (30, 41)],
+        dropped=frozenset(),
+        others=None,
+    )
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapting, "ROWS", 8)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(("size", "limit"), [(20, 1_000), (4, 1_000), (20, 25), (3, 4)])
+def test_batches_are_full_over_parts_and_shards_and_steps_are_counted(
+    storage: Storage, tmp_path: Path, size: int, limit: int
+) -> None:
+    samples = lake_samples(storage, str(tmp_path), batch_size=size, max_records=limit)
+    everything = lake_samples(storage, str(tmp_path), batch_size=1_000)
+    [training], [held] = list(everything.epoch(1)), list(everything.held_out())
+    assert len(training) + len(held) == 54, "rows with a sound: 23 of 30 and 31 of 41"
+    batches = list(samples.epoch(1))
+    assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert 1 < len(batches[-1]) <= size
+    assert 0 <= min(limit, len(training)) - sum(map(len, batches)) <= 1
+    assert samples.steps == len(batches)
+
+
+def test_a_worker_that_does_not_reach_the_folder_says_so(storage: Storage, tmp_path: Path) -> None:
+    task = AdaptTask(lake_samples(storage, str(tmp_path / "lake")), str(tmp_path / "elsewhere"))
+    with pytest.raises(ConfigError, match="another machine"):
+        task("audio")
+    assert not (tmp_path / "elsewhere").exists()

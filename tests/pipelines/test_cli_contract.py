@@ -10,7 +10,7 @@ from tests.pipelines.lakes import result_of, trichord
 
 VERBS = {
     "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status",
-    "explain", "rejects", "verify", "gc", "doctor", "ask", "feedback", "rag-eval",
+    "explain", "rejects", "verify", "gc", "doctor", "ask", "feedback", "rag-eval", "adapt", "compare",
 }  # fmt: skip
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",

@@ -58,7 +58,7 @@ def model(indexed) -> FusionModel:
     workspace = workspace_of(indexed[0])
     live = workspace.publications.live()
     assert live is not None
-    return load_model(workspace.storage, workspace.path(live["model"]), live["fingerprint"])
+    return load_model(workspace.storage, workspace.path(live["model"]), live["fingerprint"], workspace.project.model)
 
 
 def vectors_of(workspace: Workspace) -> list[ShardRef]:
@@ -74,7 +74,7 @@ def replaced(workspace: Workspace, ref: ShardRef, change: Callable[[np.ndarray],
     with ShardWriter(workspace.storage, workspace.lake, "vectors", ref.address, table_schema) as writer:
         column = lists_of(np.ascontiguousarray(change(vectors)))
         writer.write(table.set_column(table.schema.get_field_index("vector"), "vector", column))
-        return writer.finish(ref.counts or {"records": table.num_rows, "without_view": 0})
+        return writer.finish(ref.counts)
 
 
 def test_a_publication_tells_that_its_vectors_are_the_models_to_the_last_bit(indexed):

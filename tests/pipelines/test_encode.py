@@ -111,7 +111,23 @@ def test_of_a_record_every_view_it_has_stands_there_once_and_dropped_ones_not_at
         if not absent and i not in (3, 8)
     ]
     assert list(zip(table["key"].to_pylist(), table["view"].to_pylist(), strict=True)) == wanted
-    assert ref.counts == {"records": 38, "without_view": 2}  # rows 19 and 39 have neither picture nor sound
+    expected = {"rows_in": 40, "rows_kept": 36, "rows_rejected": 4, "dropped": 2, "without_view": 2}
+    assert ref.counts == expected  # rows 19 and 39 have neither picture nor sound
+
+
+@pytest.mark.parametrize("make", [FeatureActor, VectorActor])
+def test_a_row_that_vanishes_on_the_way_is_noticed_when_the_shard_is_written(storage, lake, monkeypatch, make):
+    whole = encode.featurised
+
+    def losing(*given, **settings):
+        for rows, features in whole(*given, **settings):
+            yield rows.slice(1), features.take(np.arange(1, rows.num_rows))
+
+    monkeypatch.setattr(encode, "featurised", losing)
+    model = fusion_model(SMALL)
+    actor = make(storage, lake, *((model.encoders,) if make is FeatureActor else (model, ("image",))))
+    with pytest.raises(ValueError, match="rows"):
+        actor(EncodeItem(address=address(1), split="planted/0", records=records_shard(storage, lake, 12)))
 
 
 def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):

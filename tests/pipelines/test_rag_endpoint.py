@@ -132,13 +132,49 @@ def test_an_encoded_answer_is_not_unpacked(server):
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}',
-     b'{"choices": [{"message": {"content": 3}}]}', b"[" * 100_000, b"\xff\xfe"],
-    ids=["empty", "html", "list", "object", "no choice", "null", "number", "deep", "bytes"],
+     b'{"choices": [{"message": {"content": 3}}]}', b"[" * 100_000, b"\xff\xfe",
+     b'{"choices": [{"message": {"content": "a"}}], "usage": [3]}', b'{"choices": [' + b"9" * 5_000 + b"]}"],
+    ids=["empty", "html", "list", "object", "no choice", "null", "number", "deep", "bytes", "usage", "digits"],
 )  # fmt: skip
 def test_an_answer_that_is_no_completion_is_an_error_with_its_beginning(server, body):
     server.queue += [lambda exchange: exchange.send(body)]
     with pytest.raises(ServiceError, match="gave no chat completion"):
         endpoint(server).complete(ASKED)
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_replaced(server):
+    body = rb'{"model": "m\udc00", "choices": [{"message": {"content": "a \ud83d\ude00 \ud800 bus"}}]}'
+    server.queue += [lambda exchange: exchange.send(body)]
+    told = endpoint(server).complete(ASKED)
+    assert (told.text, told.model) == ("a \U0001f600 ? bus", "m?")
+
+
+def test_what_comes_with_a_refusal_is_not_read_to_its_end(server):
+    read = []
+
+    def endless(exchange):
+        exchange.handler.send_response(503)
+        exchange.handler.end_headers()
+        for _ in range(500):
+            exchange.handler.wfile.write(b" ")  # fails once the client has hung up
+            if server.stopping.wait(0.01):
+                return
+        read.append("all of it")
+
+    server.queue += [endless]
+    assert endpoint(server, timeout_s=60).complete(ASKED).text == "a red bus [1]"
+    assert not read
+
+
+@pytest.mark.parametrize(
+    ("header", "tried", "wait_s"),
+    [("7", 0, 7), ("9" * 400, 0, 60), ("soon", 1, 2), ("Fri, 31 Dec 9999 23:59:59 GMT", 0, 60), (None, 0, 0),
+     (None, 1, 2), (None, 3, 8), (None, 20, 30)],
+    ids=["asked", "too long", "nonsense", "date", "at once", "second", "fourth", "capped"],
+)  # fmt: skip
+def test_a_service_is_waited_for_as_it_asks_up_to_the_cap(header, tried, wait_s):
+    config = EndpointConfig(url="http://localhost/v1", model="m", backoff_s=2, backoff_cap_s=30, retry_after_cap_s=60)
+    assert Endpoint(config, "rag.endpoint")._wait_s(header, tried) == wait_s
 
 
 def test_an_answer_that_was_cut_says_so(server):

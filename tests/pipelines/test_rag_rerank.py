@@ -111,6 +111,7 @@ def test_scores_are_read_from_json_bare_or_fenced(text):
         ('{"scores": [1, 2, null]}', "no number from 0"),
         ('{"scores": [1, 2, NaN]}', "no number from 0"),
         ('{"scores": [1, 2, 1e999]}', "no number from 0"),
+        pytest.param(f'{{"scores": [1, 2, {"9" * 400}]}}', "no number from 0", id="400 digits"),
     ],
 )
 def test_anything_else_is_no_judgement(text, told):
