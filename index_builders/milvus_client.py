@@ -1,17 +1,19 @@
 """A connection to Milvus: the calls we make, with one meaning on a server and on Milvus Lite.
 
-Milvus Lite serves one process at a time (it locks its folder), so a connection to it is held only as long as needed, and
-whoever comes second waits. The server of a file is shared by the threads of a process.
+Milvus Lite serves one process at a time (it locks its folder), so a connection to it is held only as long as needed,
+and whoever comes second waits. The server of a file is shared by the threads of a process.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +27,8 @@ from infra.errors import ConfigError, ServiceError
 FIELDS = {"id": 64, "key": 1_024, "view": 16, "source": 256, "split": 1_024, "row_digest": 64}  # bytes at most
 VECTOR = "vector"
 LOCK_WAIT_S = 30.0
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs a traceback for every error that it raises too
+logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
 HERE = ("127.0.0.1", "localhost", "::1")
 Consistency = Literal["Strong", "Bounded"]
 FAILED = ("Failed", "Failed and cleaned")
@@ -140,8 +144,8 @@ class Milvus:
 
     def count(self, name: str, where: str = "", consistency: Consistency = "Strong") -> int:
         """Rows of a loaded collection that meet a condition."""
-        found = self._call("count", lambda: self._client.query(
-            name, filter=where, output_fields=["count(*)"], consistency_level=consistency, timeout=self._timeout_s))  # fmt: skip
+        query = {"filter": where, "output_fields": ["count(*)"], "consistency_level": consistency}
+        found = self._call("count", lambda: self._client.query(name, **query, timeout=self._timeout_s))
         return int(found[0]["count(*)"])
 
     def fetch(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -149,8 +153,8 @@ class Milvus:
         rows: list[dict[str, Any]] = []
         for start in range(0, len(ids), 1_000):
             part = list(ids[start : start + 1_000])
-            rows += self._call("get", lambda part=part: self._client.get(  # type: ignore[misc]
-                name, ids=part, output_fields=["id", *fields], consistency_level="Strong", timeout=self._timeout_s))  # fmt: skip
+            query = {"output_fields": ["id", *fields], "consistency_level": "Strong", "timeout": self._timeout_s}
+            rows += self._call("get", partial(self._client.get, name, ids=part, **query))
         return {row["id"]: dict(row) for row in rows}
 
     def search(
@@ -167,7 +171,9 @@ class Milvus:
         """Append rows. Never tried twice: rows that arrived although the answer was lost would stand twice."""
         done = self._call("insert", lambda: self._client.insert(name, rows, retry_times=0, retry_on_rate_limit=False))
         if done["insert_count"] != len(rows):
-            raise ServiceError(f"Milvus took {done['insert_count']} of {len(rows)} rows.\nRun `trichord reindex` again.")
+            raise ServiceError(
+                f"Milvus took {done['insert_count']} of {len(rows)} rows.\nRun `trichord reindex` again."
+            )
 
     def upsert(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Insert rows or replace those of the same id; may be repeated."""
@@ -177,7 +183,7 @@ class Milvus:
         """Remove rows by id; may be repeated."""
         for start in range(0, len(ids), 1_000):
             part = list(ids[start : start + 1_000])
-            self._call("delete", lambda part=part: self._client.delete(name, ids=part, timeout=self._timeout_s))  # type: ignore[misc]
+            self._call("delete", partial(self._client.delete, name, ids=part, timeout=self._timeout_s))
 
     def import_file(self, name: str, path: str) -> int:
         """Ask for the import of one file and return the job's id. Never tried twice, as `insert`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from index_builders.base import IndexBuilder
 from index_builders.choose import IndexPlan, choose, choose_nprobe, group_shards
 from index_builders.faiss_sharded import FaissBuilder, open_searcher, put_quantiser
 from index_builders.files import stands
@@ -59,7 +60,7 @@ class BuildTask:
     """Makes one index shard."""
 
     tables: VectorTables
-    builder: FaissBuilder
+    builder: IndexBuilder
 
     def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
         return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))

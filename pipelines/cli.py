@@ -185,13 +185,17 @@ def search(
     model: Annotated[
         Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="faiss or milvus: which of index.backends answers; the first by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search the published index by text, picture, sound, or any combination."""
     from pipelines.search import search as job
 
     changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
-    hits = job(_open(project, changes, as_json, engine), text=text, image=image, audio=audio, k=k, model=model)
+    workspace = _open(project, changes, as_json, engine)
+    hits = job(workspace, text=text, image=image, audio=audio, k=k, model=model, backend=backend)
     _print(hits, as_json, show.hits)
 
 

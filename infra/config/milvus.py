@@ -68,7 +68,9 @@ class MilvusConfig(Strict):
     )
     in_place_share: float = Field(0.01, ge=0, le=1, description="auto: share of rows that may change in place.")
     keep_collections: int = Field(
-        2, ge=1, description="Collections that `gc` keeps; an older publication is loaded anew when it is rolled back to."
+        2,
+        ge=1,
+        description="Collections that `gc` keeps; an older publication is loaded anew when it is rolled back to.",
     )
 
     @property
