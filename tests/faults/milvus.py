@@ -2,7 +2,8 @@
 
 A collection `old` is live; a second, `new`, is filled and the alias moved to it, as publishing does. A step is a call
 to the server or a note in the lake. Whatever happens, readers must be sent to the old rows or to the new ones, all of
-them, and a rerun must end with the new ones. `python -m tests.faults.milvus --json` tries every step; the suite tries some.
+them, and a rerun must end with the new ones. `python -m tests.faults.milvus --json` tries every step; the suite tries
+some.
 """
 
 from __future__ import annotations
