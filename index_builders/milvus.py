@@ -140,15 +140,18 @@ class MilvusBuilder:
             parts.append(pa.table({"id": ids, **labels, "vector": vectors}).cast(IMPORTED))
         return pa.concat_tables(parts).combine_chunks()
 
-    def manifest(self, shards: Iterable[IndexShard], *, nprobe: int | None = None) -> IndexManifest:
-        """Bind import files into one collection."""
+    def manifest(
+        self, shards: Iterable[IndexShard], *, nprobe: int | None = None, in_place_of: str | None = None
+    ) -> IndexManifest:
+        """Bind import files into one collection, or into a standing one that is to be changed into them."""
         shards = tuple(shards)
         return IndexManifest(
             kind=KIND,
             params={
-                "collection": self._collection(shards),
+                "collection": in_place_of or self._collection(shards),
                 "index_type": self.index_type,
                 "index_params": dict(self.index_params),
+                **({"in_place": True} if in_place_of else {}),
             },
             dimension=self.dimension,
             fingerprint=self.fingerprint,

@@ -15,12 +15,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from index_builders.files import opened
-from index_builders.manifest import IndexManifest, IndexShard
+from index_builders.manifest import IndexManifest, IndexShard, read_manifest
 from index_builders.milvus import collection_of, content_of, entities, import_batches
 from index_builders.milvus_client import FAILED, Milvus, quoted
+from index_builders.milvus_refresh import Change, refresh
 from index_builders.milvus_rest import RestImports
 from index_builders.milvus_stage import Staged, Wrong
-from index_builders.milvus_state import LoadState, read_state, write_state
+from index_builders.milvus_state import Held, LoadState, read_state, write_state
 from infra import digest, log
 from infra.errors import PartialRun, StorageError
 from infra.lake.storage import Storage
@@ -48,6 +49,7 @@ class Loader:
         self._milvus, self._manifest = milvus, manifest
         self._name, self._content = collection_of(manifest), content_of(manifest)
         self._config = milvus.place.config
+        self._target = Held(content=self._content, manifest=manifest.path)
         self._state = read_state(storage, lake_uri, self._name)
 
     def ensure(self) -> bool:
@@ -61,7 +63,8 @@ class Loader:
             return False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self._fill()
+                if not self._refreshed():
+                    self._fill()
                 self.verify(self._name)
                 break
             except Wrong as wrong:
@@ -69,7 +72,7 @@ class Loader:
                 self._discard()
                 if attempt == ATTEMPTS:
                     raise
-        self._note(replace(self._state, content=self._content))
+        self._note(replace(self._state, held=self._target, toward=None))
         log.event("collection_loaded", collection=self._name, rows=self._manifest.rows, mode=self.mode)
         return True
 
@@ -118,20 +121,38 @@ class Loader:
             time.sleep(POLL_S)
 
     def _stands(self) -> bool:
-        if self._state.content != self._content or self._milvus.describe(self._name) is None:
+        if not self._state.holds(self._content) or self._milvus.describe(self._name) is None:
             return False
         try:
             self._milvus.load(self._name)
             self._compare(self._name, "rows", "", self._manifest.rows)
         except Wrong as wrong:
             log.event("collection_wrong", collection=self._name, reason=str(wrong).splitlines()[0])
-            self._note(replace(self._state, content=None, jobs=()))
+            self._note(replace(self._state, held=None, toward=None, jobs=()))
             return False
+        return True
+
+    def _refreshed(self) -> bool:
+        """Change a collection that holds other rows into ours, where what it holds is known; whether that was done."""
+        noted = [held for held in (self._state.held, self._state.toward) if held is not None]
+        if not noted or all(held.content == self._content for held in noted):
+            return False
+        if self._milvus.describe(self._name) is None:
+            return False
+        try:
+            sources = [read_manifest(self._storage, self._lake, held.manifest) for held in noted]
+        except StorageError as lost:
+            log.event("refresh_impossible", collection=self._name, reason=str(lost).splitlines()[0])
+            return False
+        self._milvus.load(self._name)
+        change = Change(self._opened, self._manifest, sources)
+        self._note(replace(self._state, toward=self._target))
+        log.event("refreshed", collection=self._name, rows=refresh(self._milvus, self._name, change))
         return True
 
     def _fill(self) -> None:
         mode = self.mode
-        resumes = mode != "insert" and bool(self._state.jobs) and self._state.content is None
+        resumes = mode != "insert" and bool(self._state.jobs) and self._state.held is None
         if not (resumes and self._milvus.describe(self._name)):
             self._begin()
         self._milvus.index(self._name, self._manifest.params["index_type"], self._manifest.params["index_params"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from index_builders.choose import group_shards
 from index_builders.manifest import IndexManifest, read_manifests, write_manifest
@@ -22,6 +22,9 @@ from pipelines.build import BuildTask, Built, VectorTables, build
 from pipelines.opening import MILVUS, needed, place_of
 from pipelines.train import TrainedModel
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from index_builders.milvus import MilvusBuilder
 
 
 def build_backends(
@@ -88,12 +91,33 @@ def build_milvus(
             )
         shards[outcome.result.address] = outcome.result
         log.event("import_file_made", address=outcome.result.address, rows=outcome.result.rows)
-    manifest = builder.manifest(shards.values())
+    manifest = _renewed(workspace, builder, builder.manifest(shards.values()), live)
     write_manifest(workspace.storage, workspace.lake, manifest)
     load(workspace, manifest)
     reason = f"{manifest.rows} rows in {len(shards)} import files, {config.index_type}"
     plan = IndexPlan(kind="flat", nlist=None, reason=reason)
     return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+
+
+def _renewed(
+    workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: dict[str, Any] | None
+) -> IndexManifest:
+    """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
+    from index_builders.files import opened
+    from index_builders.milvus_refresh import changed_rows
+
+    config = workspace.project.milvus
+    held = _milvus_manifests(workspace, live) if config.refresh != "new" and live is not None else []
+    for standing in held:
+        same = (standing.fingerprint, standing.params["index_type"], standing.params["index_params"])
+        if same != (manifest.fingerprint, manifest.params["index_type"], manifest.params["index_params"]):
+            continue  # rows of another space or another index never share a collection
+        if standing.shards == manifest.shards:
+            return standing
+        changed = changed_rows(lambda shard: opened(workspace.storage, workspace.lake, shard.index), standing, manifest)
+        if config.refresh == "in_place" or changed <= config.in_place_share * manifest.rows:
+            return builder.manifest(manifest.shards, in_place_of=standing.params["collection"])
+    return manifest
 
 
 def load(workspace: Workspace, manifest: IndexManifest) -> bool:

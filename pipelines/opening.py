@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from index_builders.base import Searcher
 from index_builders.manifest import IndexManifest
-from infra.errors import ConfigError
+from infra.errors import ConfigError, StorageError
 from infra.lake.storage import Storage
 from pipelines.workspace import Workspace
 
@@ -35,8 +35,15 @@ def open_backend(
 ) -> Searcher:
     """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
     if manifest.kind == MILVUS:
+        from index_builders.milvus import collection_of, content_of
         from index_builders.milvus_search import MilvusSearcher
+        from index_builders.milvus_state import read_state
 
+        if not read_state(storage, lake_uri, collection_of(manifest)).serves(content_of(manifest)):
+            raise StorageError(
+                f"{collection_of(manifest)} was refreshed in place: it holds the rows of another publication.\n"
+                "Open the live publication, or go back to this one: `trichord rollback` fills it again."
+            )
         return MilvusSearcher(needed(place), manifest, fingerprint)
     from index_builders.faiss_sharded import open_searcher
 
