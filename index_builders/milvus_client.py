@@ -28,7 +28,8 @@ FIELDS = {"id": 64, "key": 1_024, "view": 16, "source": 256, "split": 1_024, "ro
 VECTOR = "vector"
 LOCK_WAIT_S = 30.0
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs a traceback for every error that it raises too
-logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+for noisy in ("milvus_lite", "grpc._server"):  # as does Milvus Lite for every call that it lacks
+    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 HERE = ("127.0.0.1", "localhost", "::1")
 Consistency = Literal["Strong", "Bounded"]
 FAILED = ("Failed", "Failed and cleaned")

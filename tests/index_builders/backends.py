@@ -55,18 +55,18 @@ def milvus_manifest(
     prefix: str = "test",
 ) -> IndexManifest:
     """Import files of these groups of vector shards, and their manifest; no server is asked."""
-    builder = MilvusBuilder(
-        dimension=_dimension(shards),
-        fingerprint=SPACE,
-        views=tuple(views),
-        index_type="FLAT",
-        index_params={},
-        prefix=prefix,
-    )
+    builder = milvus_builder(_dimension(shards), views=views, prefix=prefix)
     made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made)
     write_manifest(STORAGE, lake, manifest)
     return manifest
+
+
+def milvus_builder(dimension: int, *, views: Sequence[str] = ("fused",), prefix: str = "test") -> MilvusBuilder:
+    """A builder of exact collections."""
+    return MilvusBuilder(
+        dimension=dimension, fingerprint=SPACE, views=tuple(views), index_type="FLAT", index_params={}, prefix=prefix
+    )
 
 
 def place(uri: str, **settings: Any) -> MilvusPlace:
