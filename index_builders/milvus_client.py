@@ -149,12 +149,14 @@ class Milvus:
         found = self._call("count", lambda: self._client.query(name, **query, timeout=self._timeout_s))
         return int(found[0]["count(*)"])
 
-    def fetch(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def fetch(
+        self, name: str, ids: Sequence[str], fields: Sequence[str], consistency: Consistency = "Strong"
+    ) -> dict[str, dict[str, Any]]:
         """Rows by their id."""
         rows: list[dict[str, Any]] = []
         for start in range(0, len(ids), 1_000):
             part = list(ids[start : start + 1_000])
-            query = {"output_fields": ["id", *fields], "consistency_level": "Strong", "timeout": self._timeout_s}
+            query = {"output_fields": ["id", *fields], "consistency_level": consistency, "timeout": self._timeout_s}
             rows += self._call("get", partial(self._client.get, name, ids=part, **query))
         return {row["id"]: dict(row) for row in rows}
 

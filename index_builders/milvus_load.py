@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,16 +18,18 @@ import numpy as np
 from index_builders.files import opened
 from index_builders.manifest import IndexManifest, IndexShard, read_manifest
 from index_builders.milvus import collection_of, content_of, entities, import_batches
-from index_builders.milvus_client import FAILED, Milvus, quoted
+from index_builders.milvus_client import FAILED, Consistency, Milvus, quoted
 from index_builders.milvus_refresh import Change, refresh
-from index_builders.milvus_rest import RestImports
+from index_builders.milvus_rest import RestImports, finish, keys_known, stuck
 from index_builders.milvus_stage import Staged, Wrong
 from index_builders.milvus_state import Held, LoadState, read_state, write_state
 from infra import digest, log
-from infra.errors import PartialRun, StorageError
+from infra.errors import StorageError
 from infra.lake.storage import Storage
 
 ATTEMPTS = 2
+ASKED = "asked"  # noted for an import before it is asked for
+ALL = "all"  # the one job of the REST way
 UNDER_WAY = 4  # imports that wait at the server at once: 2.3.5 runs one after another
 POLL_S = 0.1
 CANARY_FILES, CANARY_ROWS = 8, 4
@@ -96,11 +99,12 @@ class Loader:
             Wrong: rows are missing, stand twice, or are not what was given.
         """
         self._milvus.load(name)
+        self._settle(name, "Strong")
         self._compare(name, "rows", "", self._manifest.rows)
+        self._settle(name, "Bounded")  # as readers ask; what follows then need not wait for the server's clock
         for label, rows in self._manifest.counts.items():
             field, _, value = label.partition(":")
-            self._compare(name, label, f"{field} == {quoted(value)}", rows)
-        self._settle(name)
+            self._compare(name, label, f"{field} == {quoted(value)}", rows, "Bounded")
         self._ask_canaries(name)
 
     def verify_alias(self) -> None:
@@ -125,6 +129,7 @@ class Loader:
             return False
         try:
             self._milvus.load(self._name)
+            self._settle(self._name, "Strong")
             self._compare(self._name, "rows", "", self._manifest.rows)
         except Wrong as wrong:
             log.event("collection_wrong", collection=self._name, reason=str(wrong).splitlines()[0])
@@ -194,9 +199,9 @@ class Loader:
                 sha256, noted = shard.index.sha256, self._state.job(shard.index.sha256)
                 if noted is not None and noted[1]:
                     continue
-                if noted is None or noted[0] == "asked":
-                    path = staged.put(lambda shard=shard: self._opened(shard), sha256)  # type: ignore[misc]
-                    self._note(self._state.with_job(sha256, "asked", done=False))
+                if noted is None or noted[0] == ASKED:
+                    path = staged.put(partial(self._opened, shard), sha256)
+                    self._note(self._state.with_job(sha256, ASKED, done=False))
                     # An answer may have been lost, or this process killed before noting it: the file tells its import.
                     job = known[path].job if path in known else self._milvus.import_file(self._name, path)
                     self._note(self._state.with_job(sha256, str(job), done=False))
@@ -229,50 +234,32 @@ class Loader:
             if now != seen:
                 seen, since = now, time.monotonic()
                 log.event("importing", collection=self._name, progress=[one.progress for one in told.values()])
-            self._refuse_stuck(since)
+            if time.monotonic() - since > self._config.import_timeout_s:
+                raise stuck(self._name, self._config.import_timeout_s)
             time.sleep(POLL_S)
 
     def _import_rest(self) -> None:
         rest = RestImports(self._milvus.place)
+        noted = self._state.job(ALL)
+        if noted is not None and noted[0] == ASKED and not keys_known(self._milvus.version()):
+            raise Wrong("The answer to an import request was lost, and this server would begin a second import.")
         staged = Staged.of(self._storage, self._config, self._name, self._state.attempt)
-        paths = [staged.put(lambda shard=shard: self._opened(shard), shard.index.sha256) for shard in self._shards()]  # type: ignore[misc]
-        key = digest.address("import", self._name, self._state.attempt)
-        self._note(self._state.with_job("all", "asked", done=False))
-        job = rest.create(self._name, paths, key)
-        self._note(self._state.with_job("all", job, done=False))
-        seen, since, committed = None, time.monotonic(), False
-        while True:
-            told = rest.describe(job)
-            if told.state == "Failed":
-                raise Wrong(f"Milvus could not import into {self._name}: {told.reason[:300]}")
-            if told.state in ("Uncommitted", "Completed") and told.rows != self._manifest.rows:
-                if told.state == "Uncommitted":
-                    rest.abort(job)
-                raise Wrong(f"Milvus imported {told.rows} of {self._manifest.rows} rows.")
-            if told.state == "Uncommitted" and not committed:
-                for shard in self._shards():
-                    staged.verify(shard.index.sha256)
-                rest.commit(job)
-                committed = True
-            if told.state == "Completed":
-                break
-            if told != seen:
-                seen, since = told, time.monotonic()
-                log.event("importing", collection=self._name, progress=told.progress, state=told.state)
-            self._refuse_stuck(since)
-            time.sleep(POLL_S)
-        for shard in self._shards():
-            staged.verify(shard.index.sha256)
-            staged.remove(shard.index.sha256)
-        self._note(self._state.with_job("all", job, done=True))
+        shards = self._shards()
+        if noted is None or noted[0] == ASKED:
+            paths = [staged.put(partial(self._opened, shard), shard.index.sha256) for shard in shards]
+            self._note(self._state.with_job(ALL, ASKED, done=False))
+            job = rest.create(self._name, paths, digest.address("import", self._name, self._state.attempt))
+            self._note(self._state.with_job(ALL, job, done=False))
+        else:
+            job = noted[0]
 
-    def _refuse_stuck(self, since: float) -> None:
-        if time.monotonic() - since > self._config.import_timeout_s:
-            raise PartialRun(
-                f"The import into {self._name} has made no progress for {self._config.import_timeout_s:g} s.\n"
-                "Look at the server's log; `trichord reindex` waits for the same import again, "
-                "or begins anew where the server gave it up."
-            )
+        def check() -> None:
+            for shard in shards:
+                staged.verify(shard.index.sha256)
+
+        finish(rest, job, self._manifest.rows, check, self._config.import_timeout_s)
+        staged.clear()
+        self._note(self._state.with_job(ALL, job, done=True))
 
     @contextmanager
     def _opened(self, shard: IndexShard) -> Iterator[BinaryIO]:
@@ -285,24 +272,29 @@ class Loader:
                 raise
             yield file
 
-    def _compare(self, name: str, label: str, where: str, wanted: int) -> None:
-        found = self._milvus.count(name, where)
+    def _compare(self, name: str, label: str, where: str, wanted: int, consistency: Consistency = "Strong") -> None:
+        found = self._milvus.count(name, where, consistency)
         if found != wanted:
             raise Wrong(f"The collection {name} holds {found} of {wanted} ({label}).\nRun `trichord reindex` again.")
 
-    def _settle(self, name: str) -> None:
-        """Wait until searches, which read a moment behind, see all rows too."""
-        until = time.monotonic() + SETTLE_S
-        while self._milvus.count(name, consistency="Bounded") != self._manifest.rows:
+    def _settle(self, name: str, consistency: Consistency) -> None:
+        """Wait until all rows are seen: a server may show them a moment after it called an import complete.
+
+        Too many are waited for only where deleted rows may still be seen.
+        """
+        until, rows = time.monotonic() + SETTLE_S, self._manifest.rows
+        while (found := self._milvus.count(name, consistency=consistency)) < rows or (
+            found > rows and consistency == "Bounded"
+        ):
             if time.monotonic() > until:
-                raise Wrong(f"Readers of {name} do not see all its rows after {SETTLE_S:g} s.")
+                raise Wrong(f"Readers of {name} see {found} of {self._manifest.rows} rows after {SETTLE_S:g} s.")
             time.sleep(POLL_S)
 
     def _ask_canaries(self, name: str) -> None:
         coarse = any(part in self._manifest.params["index_type"] for part in COARSE)
         for batch in self._canaries():
             rows = entities(batch)
-            kept = self._milvus.fetch(name, [row["id"] for row in rows], ["key", "row_digest", "vector"])
+            kept = self._milvus.fetch(name, [row["id"] for row in rows], ["key", "row_digest", "vector"], "Bounded")
             queries = np.stack([row["vector"] for row in rows])
             found = self._milvus.search(name, queries, 10, where="", params={}, fields=["key"])
             for row, hits in zip(rows, found, strict=True):

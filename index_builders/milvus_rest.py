@@ -8,18 +8,22 @@ Reference: milvus.io, "Idempotent Bulk Import" and the API reference of /v2/vect
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 
 from index_builders.milvus_client import MilvusPlace
-from infra.errors import ServiceError
+from index_builders.milvus_stage import Wrong
+from infra import log
+from infra.errors import PartialRun, ServiceError
 
-STATES = ("Pending", "PreImporting", "Importing", "Sorting", "IndexBuilding", "Uncommitted", "Committing", "Completed",
-          "Failed")  # fmt: skip
 TRIES = 3
+POLL_S = 0.2
+KEYS_SINCE = ((2, 6, 24), (3, 0, 2))  # of the 2.6 line, of the 3.0 line and later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +102,59 @@ class RestImports:
             raise ServiceError(f"{url} refused: {str(told.get('message', code))[:300]}\nRun `trichord doctor`.")
         data: dict[str, Any] = told.get("data") or {}
         return data
+
+
+def finish(rest: RestImports, job: str, rows: int, check: Callable[[], None], timeout_s: float) -> None:
+    """Wait for a job, commit it when all rows are staged and the files are still what they were, and wait again.
+
+    Args:
+        rest: the server.
+        job: from `create`.
+        rows: that it must import.
+        check: raises Wrong where a file was altered.
+        timeout_s: without progress.
+
+    Raises:
+        Wrong: the job failed, imported another number of rows, or read other files.
+        PartialRun: it is stuck.
+    """
+    seen, since, committed = None, time.monotonic(), False
+    while True:
+        told = rest.describe(job)
+        if told.state == "Failed":
+            raise Wrong(f"Milvus could not import: {told.reason[:300]}")
+        if told.state in ("Uncommitted", "Completed"):
+            try:
+                check()
+                if told.rows != rows:
+                    raise Wrong(f"Milvus imported {told.rows} of {rows} rows.")
+            except Wrong:
+                if told.state == "Uncommitted" and not committed:
+                    rest.abort(job)
+                raise
+            if told.state == "Completed":
+                return
+            if not committed:
+                rest.commit(job)
+                committed = True
+        if told != seen:
+            seen, since = told, time.monotonic()
+            log.event("importing", job=job, progress=told.progress, state=told.state)
+        if time.monotonic() - since > timeout_s:
+            raise stuck(job, timeout_s)
+        time.sleep(POLL_S)
+
+
+def keys_known(version: str) -> bool:
+    """Whether a server of this version heeds an idempotency key."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    line = next((least for least in KEYS_SINCE if least[:2] == numbers[:2]), KEYS_SINCE[-1])
+    return numbers >= line
+
+
+def stuck(what: str, timeout_s: float) -> PartialRun:
+    """The error of an import that makes no progress."""
+    return PartialRun(
+        f"The import {what} has made no progress for {timeout_s:g} s.\n"
+        "Look at the server's log; `trichord reindex` waits for it again, or begins anew where the server gave it up."
+    )

@@ -89,7 +89,10 @@ class MilvusSearcher:
     def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
         """The split of each of these keys that is in the index."""
         ids = sorted({row_id(view, key) for key in keys for view in self.views})
-        return {row["key"]: row["split"] for row in self._milvus.fetch(self.collection, ids, ["key", "split"]).values()}
+        return {
+            row["key"]: row["split"]
+            for row in self._milvus.fetch(self.collection, ids, ["key", "split"], "Bounded").values()
+        }
 
     def _params(self, width: int) -> dict[str, Any]:
         if self._type.startswith("HNSW"):

@@ -93,13 +93,18 @@ def demo(
     open_page: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")
     ] = True,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="milvus: hold the index in Milvus Lite too, beside FAISS.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
     from pipelines.demo.run import run_demo
 
     log.configure(as_json=as_json)
-    result = run_demo(folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty())
+    result = run_demo(
+        folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty(), also=backend or ()
+    )
     _print(result, as_json, show.demo)
 
 

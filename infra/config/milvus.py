@@ -57,7 +57,7 @@ class MilvusConfig(Strict):
         None,
         description="How the server names bulk_folder, if otherwise; the same path, or of a bucket the key alone.",
     )
-    rows_per_file: int = Field(100_000, ge=1, description="An import file never holds more records than this.")
+    rows_per_file: int = Field(200_000, ge=1, description="An import file never holds more records than this.")
     insert_rows: int = Field(1_000, ge=1, le=10_000, description="Rows of one insert.")
     import_timeout_s: float = Field(900.0, gt=0, description="An import that makes no progress for so long is stuck.")
     timeout_s: float = Field(60.0, gt=0, description="A call takes at most.")
