@@ -63,7 +63,6 @@ def build_milvus(
     live: dict[str, Any] | None,
 ) -> Built:
     """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
-    from index_builders.choose import IndexPlan
     from index_builders.milvus import MilvusBuilder
     from index_builders.milvus_load import index_params
 
@@ -94,9 +93,8 @@ def build_milvus(
     manifest = _renewed(workspace, builder, builder.manifest(shards.values()), live)
     write_manifest(workspace.storage, workspace.lake, manifest)
     load(workspace, manifest)
-    reason = f"{manifest.rows} rows in {len(shards)} import files, {config.index_type}"
-    plan = IndexPlan(kind="flat", nlist=None, reason=reason)
-    return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+    log.event("collection_built", rows=manifest.rows, made=len(todo), reused=len(reused), index=config.index_type)
+    return Built(manifest=manifest, plan=None, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
 
 
 def _renewed(
@@ -138,20 +136,30 @@ def make_ready(workspace: Workspace, row: Mapping[str, Any]) -> None:
 def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
     """After the commit: let the alias stand for the live publication's collection, and ask through it.
 
+    Where the live publication has no collection the alias is taken away: its readers get an error, not old rows.
+
     Raises:
         ServiceError: the server fails; the publication is live all the same.
     """
-    for manifest in _milvus_manifests(workspace, row) if row is not None else ():
-        from index_builders.milvus import collection_of
-        from index_builders.milvus_client import connected
-        from index_builders.milvus_load import Loader
+    place = place_of(workspace)
+    if place is None or row is None:
+        return
+    from index_builders.milvus import collection_of
+    from index_builders.milvus_client import connected
+    from index_builders.milvus_load import Loader
 
-        with connected(needed(place_of(workspace))) as milvus:
+    manifests = _milvus_manifests(workspace, row)
+    with connected(place) as milvus:
+        standing = milvus.alias_target()
+        if not manifests and standing is not None:
+            milvus.drop_alias()
+            log.event("alias_dropped", alias=place.alias, collection=standing)
+        for manifest in manifests:
             collection = collection_of(manifest)
-            if milvus.alias_target() != collection:
+            if standing != collection:
                 milvus.set_alias(collection)
                 Loader(workspace.storage, workspace.lake, milvus, manifest).verify_alias()
-                log.event("alias_moved", alias=milvus.place.alias, collection=collection)
+                log.event("alias_moved", alias=place.alias, collection=collection)
 
 
 def _milvus_manifests(workspace: Workspace, row: Mapping[str, Any]) -> list[IndexManifest]:

@@ -28,10 +28,10 @@ NPROBE_QUERIES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A candidate index. `made` and `reused` hold addresses of index shards."""
+    """A candidate index. `made` and `reused` hold addresses of index shards; a Milvus collection has no plan of ours."""
 
     manifest: IndexManifest
-    plan: IndexPlan
+    plan: IndexPlan | None
     made: tuple[str, ...]
     reused: tuple[str, ...]
 

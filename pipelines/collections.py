@@ -26,14 +26,14 @@ def collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> dict
         return None
     from index_builders.milvus_client import connected
 
-    held = {name: row["publication"] for row, name, _ in reversed(list(_held(workspace, kept)))}
-    live = next((name for _, name, _ in _held(workspace, kept[:1])), None)
     told: dict[str, Any] = {"uri": place.uri, "alias": place.alias}
     try:
+        held = {name: row["publication"] for row, name, _ in reversed(list(_held(workspace, kept)))}
+        live = next((name for _, name, _ in _held(workspace, kept[:1])), None)
         with connected(place) as milvus:
             standing = set(milvus.collections())
             target = milvus.alias_target()
-    except ServiceError as error:
+    except (ServiceError, StorageError) as error:
         return told | {"error": str(error).splitlines()[0]}
     names = sorted(standing | held.keys())
     return told | {
