@@ -28,7 +28,7 @@ NPROBE_QUERIES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A candidate index. `made` and `reused` hold addresses of index shards; a Milvus collection has no plan of ours."""
+    """A candidate index. `made` and `reused` hold addresses of index shards; a Milvus collection has no plan."""
 
     manifest: IndexManifest
     plan: IndexPlan | None
