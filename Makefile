@@ -61,7 +61,7 @@ docs: $(STAMP) ## Write docs/configuration.md from the types
 	mv .venv/configuration.md docs/configuration.md
 
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
-	$(BIN)/uv pip compile setup.py --extra cpu --extra ray --extra beam --extra tune --extra rag --extra tensorboard --extra dev $(UPGRADE) \
+	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra beam --extra tune --extra rag --extra tensorboard --extra dev $(UPGRADE) \
 	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
 

@@ -71,6 +71,7 @@ EXTRAS = {
         "import-linter>=2.5",
         "jsonschema>=4.25",
         "markdown-it-py>=4",
+        "milvus==2.3.5",  # carries a whole server, which tests start
         "moto[s3]>=5.1",
         "mypy>=1.19",
         "packaging>=24",

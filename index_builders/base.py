@@ -126,6 +126,10 @@ class Searcher(Protocol):
         """
         ...
 
+    def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The split of each of these keys that is in the index."""
+        ...
+
 
 class IndexBuilder(Protocol):
     """Makes index shards out of vector shards; picklable, so that it travels to a worker."""

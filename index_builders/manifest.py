@@ -94,6 +94,7 @@ class IndexManifest:
     quantiser: Quantiser | None = None
     nprobe: int | None = None
     metric: str = "ip"
+    also: tuple[str, ...] = ()  # lake-relative paths of the manifests of the publication's other backends
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shards", tuple(sorted(self.shards, key=lambda shard: shard.address)))
@@ -131,6 +132,7 @@ class IndexManifest:
                 "nprobe": self.nprobe,
                 "rows": self.rows,
                 "counts": self.counts,
+                **({"also": list(self.also)} if self.also else {}),
             }
         )
 
@@ -185,6 +187,14 @@ def read_manifest(storage: Storage, lake_uri: str, path: str, manifest_digest: s
         raise StorageError(f"The index manifest {uri} is of another version of trichord ({wrong!r}). {MEND}") from wrong
 
 
+def read_manifests(
+    storage: Storage, lake_uri: str, path: str, manifest_digest: str | None = None
+) -> tuple[IndexManifest, ...]:
+    """The manifests of all backends of a publication, the pinned one first. Raises as `read_manifest`."""
+    first = read_manifest(storage, lake_uri, path, manifest_digest)
+    return (first, *(read_manifest(storage, lake_uri, other) for other in first.also))
+
+
 def _parsed(value: Mapping[str, Any]) -> IndexManifest:
     if value["format"] != FORMAT:
         raise ValueError(f"format {value['format']}, expected {FORMAT}")
@@ -198,4 +208,5 @@ def _parsed(value: Mapping[str, Any]) -> IndexManifest:
         shards=tuple(IndexShard.from_json(shard) for shard in value["shards"]),
         quantiser=Quantiser.from_json(value["quantiser"]) if value["quantiser"] else None,
         nprobe=value["nprobe"],
+        also=tuple(value.get("also", ())),
     )

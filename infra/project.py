@@ -68,6 +68,8 @@ def recipe(project: Project) -> dict[str, Any]:
     by its own digests; of a folder only the last name stays).
     """
     settings = project.model_dump(mode="json", include=_SHAPING)
+    if "milvus" in project.index.backends:  # what shapes a collection; where it is does not
+        settings["milvus"] = project.milvus.model_dump(mode="json", include={"prefix", "index_type", "index_params"})
     for source in settings["sources"]:
         del source["path"]
         source.pop("media_root", None)
@@ -164,6 +166,10 @@ def _contradictions(project: Project) -> list[Problem]:
     index = project.index
     if index.nlist is not None and index.nprobe is not None and index.nprobe > index.nlist:
         found.append((("index", "nprobe"), f"{index.nprobe} is more than the {index.nlist} cells of nlist"))
+    if len(set(index.backends)) < len(index.backends):
+        found.append((("index", "backends"), "a backend is named twice"))
+    if (project.milvus.cert_file is None) != (project.milvus.key_file is None):
+        found.append((("milvus", "cert_file"), "and key_file are given together"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
     if unindexed := sorted(set(project.rag.views) - set(index.views)):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from index_builders.base import IndexBuilder
 from index_builders.choose import IndexPlan, choose, choose_nprobe, group_shards
 from index_builders.faiss_sharded import FaissBuilder, open_searcher, put_quantiser
 from index_builders.files import stands
@@ -27,10 +28,10 @@ NPROBE_QUERIES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A candidate index. `made` and `reused` hold addresses of index shards."""
+    """A candidate index. `made` and `reused` hold addresses of index shards; a Milvus collection has no plan."""
 
     manifest: IndexManifest
-    plan: IndexPlan
+    plan: IndexPlan | None
     made: tuple[str, ...]
     reused: tuple[str, ...]
 
@@ -59,7 +60,7 @@ class BuildTask:
     """Makes one index shard."""
 
     tables: VectorTables
-    builder: FaissBuilder
+    builder: IndexBuilder
 
     def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
         return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))

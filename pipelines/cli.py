@@ -93,13 +93,18 @@ def demo(
     open_page: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")
     ] = True,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="milvus: hold the index in Milvus Lite too, beside FAISS.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
     from pipelines.demo.run import run_demo
 
     log.configure(as_json=as_json)
-    result = run_demo(folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty())
+    result = run_demo(
+        folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty(), also=backend or ()
+    )
     _print(result, as_json, show.demo)
 
 
@@ -185,13 +190,17 @@ def search(
     model: Annotated[
         Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="faiss or milvus: which of index.backends answers; the first by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search the published index by text, picture, sound, or any combination."""
     from pipelines.search import search as job
 
     changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
-    hits = job(_open(project, changes, as_json, engine), text=text, image=image, audio=audio, k=k, model=model)
+    workspace = _open(project, changes, as_json, engine)
+    hits = job(workspace, text=text, image=image, audio=audio, k=k, model=model, backend=backend)
     _print(hits, as_json, show.hits)
 
 

@@ -35,6 +35,8 @@ def doctor(workspace: Workspace | None) -> dict[str, Any]:
     if workspace is not None:
         checks.append(_check("lake", lambda: _lake(workspace)))
         checks.append(_check("sources", lambda: _sources(workspace)))
+        if "milvus" in workspace.project.index.backends:
+            checks.append(_check("milvus server", lambda: _milvus(workspace)))
         checks.append(_check("live index", lambda: _live(workspace)))
     return {"ok": all(check["ok"] for check in checks), "checks": checks}
 
@@ -85,6 +87,19 @@ def _sources(workspace: Workspace) -> str:
 
     plan = make_plan(workspace)
     return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} splits"
+
+
+def _milvus(workspace: Workspace) -> str:
+    from pipelines.opening import needed, place_of
+
+    place = needed(place_of(workspace))
+    from index_builders.milvus_client import connected
+
+    with connected(place) as milvus:
+        version, names = milvus.version(), milvus.collections()
+        return (
+            f"{version} at {place.uri}, {len(names)} collections, {place.alias} → {milvus.alias_target() or 'nothing'}"
+        )
 
 
 def _live(workspace: Workspace) -> str:

@@ -69,6 +69,15 @@ def index_checks(
         threshold=limits.min_ann_recall,
         detail=f"against exact search, {measured.queries} queries",
     )
+    for backend, (recall, rows) in measured.others.items():
+        yield Check(name=f"{backend}_rows", passed=rows == measured.rows, value=rows, threshold=measured.rows)
+        yield Check(
+            name=f"{backend}_recall_at_10",
+            passed=recall >= limits.min_ann_recall,
+            value=round(recall, PLACES),
+            threshold=limits.min_ann_recall,
+            detail=f"against exact search, {measured.queries} queries",
+        )
 
 
 def reject_checks(rejected_of: Mapping[str, int], rows: int, limits: GateConfig) -> Iterator[Check]:

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from index_builders.files import opened
-from index_builders.manifest import read_manifest
+from index_builders.manifest import read_manifests
 from infra.errors import StorageError, TrichordError
 from infra.lake.schema import TABLES
 from infra.lake.shard import verify_shard
+from pipelines.collections import NOTES, drop_unneeded, verify_collections
 from pipelines.splits import read_splits, splits_path
 from pipelines.train import MODEL_FILES
 from pipelines.workspace import Workspace
@@ -56,6 +57,7 @@ def verify(workspace: Workspace) -> dict[str, Any]:
                             f"but {counts['rows_kept']} were published")  # fmt: skip
         _try(problems, lambda row=row: _verify_index(workspace, row, checked))
         _try(problems, lambda row=row: _verify_model(workspace, row))
+    _try(problems, lambda: verify_collections(workspace, kept))
     if problems:
         raise StorageError(
             f"{len(problems)} problems in {len(checked)} files:\n  " + "\n  ".join(problems)
@@ -66,14 +68,14 @@ def verify(workspace: Workspace) -> dict[str, Any]:
 
 
 def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, int]) -> None:
-    manifest = read_manifest(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    manifests = read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
     records = {
         ref.path for ref in workspace.table("records").shards(json.loads(row["table_versions"])["records"]).values()
     }
     if set(read_splits(workspace, row["manifest"]).values()) != records:
         raise StorageError(f"{splits_path(row['manifest'])} does not name the records of {row['publication']}.")
-    refs = [ref for shard in manifest.shards for ref in (shard.index, shard.keys)]
-    for ref in [*refs, *([manifest.quantiser.file] if manifest.quantiser else [])]:
+    refs = [ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys)]
+    for ref in [*refs, *(manifest.quantiser.file for manifest in manifests if manifest.quantiser)]:
         if ref.path not in checked:
             with opened(workspace.storage, workspace.lake, ref):
                 checked[ref.path] = ref.bytes
@@ -102,8 +104,9 @@ def pinned_files(workspace: Workspace, row: dict[str, Any]) -> dict[str, int | N
     files |= dict.fromkeys(f"{row['model']}/{name}" for name in MODEL_FILES)
     for name, version in json.loads(row["table_versions"]).items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}
-    manifest = read_manifest(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
-    return files | dict.fromkeys(manifest.files())
+    for manifest in read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"]):
+        files |= dict.fromkeys(manifest.files())
+    return files
 
 
 def read_candidate(workspace: Workspace) -> dict[str, Any] | None:
@@ -133,10 +136,11 @@ def missing_files(workspace: Workspace, row: dict[str, Any]) -> list[str]:
 def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     """Find files that no kept publication and no table's head names, older than the grace period.
 
-    Nothing is removed unless `delete`. Delta logs are never touched; caches are removed when old.
+    Nothing is removed unless `delete`. Delta logs are never touched; caches are removed when old. Collections of Milvus
+    that only older publications have are dropped too.
 
     Returns:
-        JSON-ready: `removed` (bool), `files`, `bytes`, `paths` (lake-relative, sorted).
+        JSON-ready: `removed` (bool), `files`, `bytes`, `paths` (lake-relative, sorted), `collections`.
     """
     named = set()
     heads = {name: workspace.table(name) for name in TABLES}
@@ -148,17 +152,20 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
         named |= pinned_files(workspace, row).keys()
         folders.append(row["model"].rstrip("/") + "/")
     candidate = read_candidate(workspace)
-    if candidate is not None and not missing_files(workspace, candidate):
+    if candidate is not None and missing_files(workspace, candidate):
+        candidate = None
+    if candidate is not None:
         named |= pinned_files(workspace, candidate).keys()
+    collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
     named |= needed_downloads(workspace.storage, workspace.lake)
     named.add("index/candidate.json")
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
-    found = []
+    found, untouched = [], (NOTES, *folders)
     for top in (*TABLES, "index", "models", *CACHES):
         left = workspace.storage.list(workspace.path(top), temporary=True)
         for stat in (*workspace.storage.list(workspace.path(top)), *left):
             path = stat.uri[len(workspace.lake.rstrip("/")) + 1 :]
-            if "/_delta_log/" in path or path in named or path.startswith(tuple(folders)) or stat.mtime_ns > oldest:
+            if "/_delta_log/" in path or path in named or path.startswith(untouched) or stat.mtime_ns > oldest:
                 continue
             found.append((path, stat.size))
             if delete:
@@ -168,4 +175,5 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
         "files": len(found),
         "bytes": sum(size for _, size in found),
         "paths": sorted(path for path, _ in found),
+        "collections": collections,
     }

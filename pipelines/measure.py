@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +13,17 @@ import pyarrow.compute as pc
 
 from index_builders.base import Hits
 from index_builders.exact import exact_hits, recall_at_k
-from index_builders.faiss_sharded import open_searcher
 from index_builders.keys import read_keys
-from index_builders.manifest import IndexManifest, IndexShard, read_manifest
+from index_builders.manifest import IndexManifest, IndexShard, read_manifests
 from index_builders.vectors import unsound
 from infra.engines.base import Engine
 from infra.lake.shard import read_shard
 from infra.lake.storage import Storage
+from pipelines.opening import backend_of, open_backend, place_of
 from pipelines.workspace import Workspace, run_alone
+
+if TYPE_CHECKING:
+    from index_builders.milvus_client import MilvusPlace
 
 QUERIES = 200
 ROWS_PER_BUCKET = 2_000_000
@@ -28,13 +32,18 @@ Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was found. `records` counts different keys, `unsound` vectors; `ann_recall` is recall@10 in [0, 1]."""
+    """What was found. `records` counts different keys, `unsound` vectors; `ann_recall` is recall@10 in [0, 1].
+
+    `others` holds (recall@10, rows) of the further backends by name; the rest is of the first.
+    """
 
     records: int
     repeated_keys: int
     unsound: int
     ann_recall: float
     queries: int
+    rows: int
+    others: Mapping[str, tuple[float, int]]
 
 
 def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: Tables) -> Measured:
@@ -50,18 +59,20 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
         PartialRun: a worker failed.
         StorageError: a file of the index is missing or damaged.
     """
-    manifest = read_manifest(workspace.storage, workspace.lake, manifest_path)
+    manifest, *others = read_manifests(workspace.storage, workspace.lake, manifest_path)
     buckets = max(1, -(-manifest.rows // ROWS_PER_BUCKET))
     emit = EmitKeys(workspace.storage, workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
-    task = MeasureRecall(workspace.storage, workspace.lake, manifest, tables)
-    bad, recall, queries = run_alone(engine, task, QUERIES)
+    task = MeasureRecall(workspace.storage, workspace.lake, (manifest, *others), tables, place_of(workspace))
+    bad, (recall, *also), queries = run_alone(engine, task, QUERIES)
     return Measured(
         records=sum(records for records, _ in counted),
         repeated_keys=sum(repeated for _, repeated in counted),
         unsound=bad,
         ann_recall=recall,
         queries=queries,
+        rows=manifest.rows,
+        others={backend_of(other): (found, other.rows) for other, found in zip(others, also, strict=True)},
     )
 
 
@@ -86,23 +97,25 @@ def count_keys(rows: pa.Table) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class MeasureRecall:
-    """Reads every indexed vector in blocks: is it sound, and does the index find what exact search finds?"""
+    """Reads every indexed vector in blocks: is it sound, and does each backend find what exact search finds?"""
 
     storage: Storage
     lake: str
-    manifest: IndexManifest
+    manifests: tuple[IndexManifest, ...]
     tables: Tables
+    place: MilvusPlace | None = None
 
-    def __call__(self, queries: int) -> tuple[int, float, int]:
-        bad = sum(
-            int(unsound(_matrix(table, self.manifest.dimension)).sum())
-            for table in self.tables(vector_shards(self.manifest))
-        )
-        if bad or not self.manifest.rows:
-            return bad, 0.0 if bad else 1.0, 0
-        probes, truth = exact_probes(self.tables, self.manifest, queries)
-        searcher = open_searcher(self.storage, self.lake, self.manifest, self.manifest.fingerprint)
-        return bad, recall_at_k(searcher.search(probes, 10, collapse=False), truth), len(probes)
+    def __call__(self, queries: int) -> tuple[int, tuple[float, ...], int]:
+        first = self.manifests[0]
+        bad = sum(int(unsound(_matrix(table, first.dimension)).sum()) for table in self.tables(vector_shards(first)))
+        if bad or not first.rows:
+            return bad, (0.0 if bad else 1.0,) * len(self.manifests), 0
+        probes, truth = exact_probes(self.tables, first, queries)
+        return bad, tuple(self._recall(manifest, probes, truth) for manifest in self.manifests), len(probes)
+
+    def _recall(self, manifest: IndexManifest, probes: np.ndarray, truth: Hits) -> float:
+        searcher = open_backend(self.storage, self.lake, self.place, manifest, manifest.fingerprint)
+        return recall_at_k(searcher.search(probes, 10, collapse=False), truth)
 
 
 def exact_probes(tables: Tables, manifest: IndexManifest, queries: int) -> tuple[np.ndarray, Hits]:

@@ -11,6 +11,7 @@ from index_builders.manifest import read_manifest
 from infra import digest, log
 from infra.engines.base import Engine
 from infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
+from pipelines.backends import follow, make_ready
 from pipelines.content import check_content
 from pipelines.evaluate import evaluate_publication
 from pipelines.gates import chance_checks, content_check, figure_checks, index_checks, live_checks, reject_checks
@@ -178,8 +179,10 @@ def _append(
             f"{row['publication']} cannot go live: {len(gone)} of its files are gone, first {gone[0]}.\n"
             "Run `trichord reindex`: it makes them again."
         )
+    make_ready(workspace, row)
     publications.append(row)
     log.event(kind, publication=row["publication"], manifest_digest=row["manifest_digest"])
+    follow(workspace, row)
     return row
 
 

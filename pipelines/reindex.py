@@ -43,11 +43,17 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     wanted = inputs_digest(workspace, plan)
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live["publication"])
+        if "milvus" in workspace.project.index.backends:
+            from pipelines.backends import follow, make_ready
+
+            make_ready(workspace, live)
+            follow(workspace, live)
         return _unchanged(workspace, live, time.monotonic() - started)
     # what an unchanged lake never pays for: torch, faiss, the engine
     from pipelines.agreement import Disagreement, judge, with_rows
     from pipelines.augment import augment
-    from pipelines.build import VectorTables, build
+    from pipelines.backends import build_backends
+    from pipelines.build import VectorTables
     from pipelines.dedup import dropped_rows
     from pipelines.encode import encode, featurise
     from pipelines.preparation import prepare_lake
@@ -82,7 +88,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
             model = train(workspace, engine, features, dropped)
         vectors = encode(workspace, engine, prepared, dropped, features, model, timings=timings)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
-        built = build(workspace, engine, vectors, model, live)
+        built = build_backends(workspace, engine, vectors, model, live)
         write_splits(workspace, built.manifest, prepared)
         counts = done.counts | {"rows_disagreeing": len(left_out), "disagreements": len(disagreeing)}
         counts["rows_kept"] -= len(left_out)

@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from encoders.base import AUDIO_RATE_HZ
 from encoders.model import FusionModel
 from encoders.views import MODALITIES
-from index_builders.faiss_sharded import FaissSearcher, open_searcher
-from index_builders.manifest import read_manifest
+from index_builders.base import Searcher
+from index_builders.manifest import read_manifests
 from infra.config import PrepareConfig, QueryConfig
 from infra.errors import ConfigError
 from infra.lake.shard import read_shard
 from pipelines.levers import FUSION_DEPTH, Hit, by_quota, by_score, listed, rank_fusion, rescored, score_fusion
+from pipelines.opening import chosen, open_backend, place_of
 from pipelines.splits import read_splits
 from pipelines.train import load_model
 from pipelines.workspace import Workspace
@@ -36,37 +37,47 @@ class LiveIndex:
     publication: str
     manifest: str
     model: FusionModel
-    searcher: FaissSearcher
+    searcher: Searcher
 
 
-def open_live(workspace: Workspace, model: Path | None = None) -> LiveIndex:
+def open_live(workspace: Workspace, model: Path | None = None, backend: str | None = None) -> LiveIndex:
     """Open the live publication after verifying every file of it.
 
     Args:
         workspace: the project on its lake.
         model: folder of another model to encode queries with.
+        backend: what answers: faiss or milvus; the first of those that hold it if None.
 
     Raises:
-        ConfigError: nothing is published.
+        ConfigError: nothing is published, or that backend does not hold it.
         FingerprintMismatch: `model` is of another space than the index.
         StorageError: a file is missing or damaged.
     """
     live = workspace.publications.live()
     if live is None:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-    manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    manifests = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
     if model is None:
         loaded = load_model(
             workspace.storage, workspace.path(live["model"]), live["fingerprint"], workspace.project.model
         )
     else:
         loaded = FusionModel.load(str(model), workspace.project.model)
-    searcher = open_searcher(workspace.storage, workspace.lake, manifest, loaded.fingerprint)
+    searcher = open_backend(
+        workspace.storage, workspace.lake, place_of(workspace), chosen(manifests, backend), loaded.fingerprint
+    )
     return LiveIndex(publication=live["publication"], manifest=live["manifest"], model=loaded, searcher=searcher)
 
 
 def search(
-    workspace: Workspace, *, text: str | None, image: Path | None, audio: Path | None, k: int, model: Path | None = None
+    workspace: Workspace,
+    *,
+    text: str | None,
+    image: Path | None,
+    audio: Path | None,
+    k: int,
+    model: Path | None = None,
+    backend: str | None = None,
 ) -> dict[str, Any]:
     """Find the k records nearest to a query of one part or several, by the levers of the project's section `query`.
 
@@ -80,7 +91,7 @@ def search(
     if text is None and image is None and audio is None:
         raise ConfigError("A query needs --text, --image or --audio (or several of them).")
     query = read_query(workspace.project.prepare, text, read_media(image), read_media(audio))
-    index, levers = open_live(workspace, model), workspace.project.query.levers
+    index, levers = open_live(workspace, model, backend), workspace.project.query.levers
     found = nearest(index, query, workspace.project.query, k)
     texts = record_texts(workspace, index, [hit.key for hit in found])
     hits = [_told(hit, levers) | {"text": words} for hit, words in zip(found, texts, strict=True)]

@@ -188,6 +188,22 @@ def status(result: dict[str, Any]) -> None:
         {"table": "left", "version": "right", "shards": "right", "rows": "right", "bytes": "right"},
         [[name, t["version"], t["shards"], t["rows"], t["bytes"]] for name, t in result["tables"].items()],
     )
+    if milvus := result["milvus"]:
+        where = milvus.get("error") or f"{milvus['alias']} → {milvus['alias_of'] or 'nothing'}"
+        late = "" if milvus.get("in_step", True) else " [red](not the live one: run `trichord verify`)[/]"
+        console.print(f"Milvus {escape(milvus['uri'])}: {escape(where)}{late}")
+        table(
+            "Collections",
+            {"collection": "left", "publication": "left", "stands": "left", "live": "left"},
+            [
+                [
+                    one["collection"],
+                    one["publication"],
+                    *("yes" if one[is_so] else "no" for is_so in ("stands", "live")),
+                ]
+                for one in milvus.get("collections", ())
+            ],
+        )
     if result["candidate"]:
         verdict = result["candidate"]["verdict"]
         console.print(f"Candidate {result['candidate']['candidate']['manifest_digest'][:12]}: "
@@ -282,6 +298,8 @@ def collected(result: dict[str, Any]) -> None:
     console.print(f"{verb}: {result['files']:,} files, {result['bytes']:,} bytes.")
     for path in result["paths"][:20]:
         console.print(f"  {escape(path)}")
+    for name in result["collections"]:
+        console.print(f"  collection {escape(name)}")
 
 
 def doctor(result: dict[str, Any]) -> None:

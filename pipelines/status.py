@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from infra.lake.schema import TABLES
+from pipelines.collections import collections
+from pipelines.maintain import kept_publications
 from pipelines.workspace import Workspace
 
 PARSED = ("table_versions", "counts", "recipe", "verdict")
@@ -40,6 +42,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "history": summary,
         "tables": tables,
         "candidate": _candidate(workspace, live),
+        "milvus": collections(workspace, kept_publications(workspace)),
     }
 
 

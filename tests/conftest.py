@@ -13,6 +13,7 @@ import pytest
 from infra.config import EngineConfig, StorageConfig
 from infra.engines import Engine, open_engine
 from infra.lake.storage import Storage
+from tests.milvus_server import MilvusServer
 
 EngineMaker = Callable[..., Engine]
 
@@ -66,6 +67,13 @@ def ray_cluster() -> Iterator[None]:
     with RayEngine(EngineConfig(kind="ray", workers=2)) as engine:
         engine.start()
         yield
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """A Milvus server for the whole session; its users are marked `xdist_group("milvus")`, so one worker starts it."""
+    with MilvusServer(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray")), "beam"])

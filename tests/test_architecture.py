@@ -59,6 +59,8 @@ FORBIDDEN = [
     ("torch", "index_builders.exact", "torchaudio"),
     ("faiss", "index_builders.exact", "faiss"),
     ("faiss", "pipelines.build", "faiss"),
+    ("milvus", "pipelines.backends", "pymilvus"),
+    ("milvus", "index_builders.milvus_load", "milvus_lite"),
     ("tests", "pipelines.cli", "tests"),
     ("tests", "infra.lake.storage", "moto"),
 ]
@@ -68,6 +70,7 @@ FORBIDDEN = [
 ALLOWED = {
     "encoders.x": "torch",
     "index_builders.faiss_sharded": "faiss",
+    "index_builders.milvus_client": "pymilvus, milvus_lite",
     "infra.engines.beam": "apache_beam",
     "infra.engines.ray": "ray",
     "infra.engines.ray_train": "ray",

@@ -10,6 +10,7 @@ from infra.config.base import Strict, View
 from infra.config.dedup import DedupConfig
 from infra.config.evaluate import EvaluateConfig, GateConfig
 from infra.config.image import ImageConfig
+from infra.config.milvus import MilvusConfig
 from infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
 from infra.config.prepare import PrepareConfig
 from infra.config.project import EngineConfig, IndexConfig, Project, StorageConfig
@@ -54,6 +55,7 @@ __all__ = [
     "Loss",
     "ManifestSource",
     "MediaFolderSource",
+    "MilvusConfig",
     "Modality",
     "ModelConfig",
     "ParquetSource",

@@ -10,6 +10,7 @@ from infra.config.agreement import AgreementConfig
 from infra.config.augment import AugmentConfig
 from infra.config.base import Strict, View
 from infra.config.evaluate import EvaluateConfig, GateConfig
+from infra.config.milvus import MilvusConfig
 from infra.config.model import ModelConfig
 from infra.config.prepare import PrepareConfig
 from infra.config.query import QueryConfig
@@ -31,6 +32,11 @@ class IndexConfig(Strict):
     """What is indexed, and how."""
 
     views: tuple[View, ...] = Field(("fused",), min_length=1, description="Views of a record that are indexed.")
+    backends: tuple[Literal["faiss", "milvus"], ...] = Field(
+        ("faiss",),
+        min_length=1,
+        description="Where the index is held; all switch together, and queries are answered by the first.",
+    )
     kind: Literal["auto", "flat", "ivf_flat"] = Field(
         "auto", description="auto: Flat below ivf_min_rows, else IVF-Flat."
     )
@@ -79,6 +85,7 @@ class Project(Strict):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     index: IndexConfig = IndexConfig()
+    milvus: MilvusConfig = MilvusConfig()
     gate: GateConfig = GateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     query: QueryConfig = QueryConfig()

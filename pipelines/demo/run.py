@@ -6,7 +6,7 @@ import json
 import time
 import webbrowser
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pipelines.search import LiveIndex, open_live, read_query, record_texts
 from pipelines.workspace import Workspace
 
 
-def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[str, Any]:
+def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Sequence[str] = ()) -> dict[str, Any]:
     """Write a corpus, index it, and show what was cleaned out, how alignment helped, and a few queries.
 
     Args:
@@ -33,6 +33,7 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[
         records: size of the corpus.
         seed: of the corpus.
         open_page: open the page in a browser at the end.
+        also: backends that hold the index beside FAISS; milvus is Milvus Lite in the lake.
 
     Returns:
         JSON-ready: `publication`, `defects`, `alignment`, `queries`, `page`, `project`, `seconds`, `reindex`.
@@ -42,7 +43,7 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[
     with log.progress("demo"):
         written = write_corpus(corpus, records=records, seed=seed)
         log.event("corpus_written", records=records, defects=sum(written.counts.values()))
-        project_file = write_project(folder)
+        project_file = write_project(folder, also)
         workspace = Workspace(load_project(project_file, []))
         summary = reindex(workspace)
         queries = list(sample_queries(workspace, corpus))
@@ -61,11 +62,13 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool) -> dict[
     return result | {"page": str(page), "seconds": round(time.monotonic() - started, 1)}
 
 
-def write_project(folder: Path) -> Path:
+def write_project(folder: Path, also: Sequence[str] = ()) -> Path:
     """Write the demo's project file, every detector turned on."""
     path = folder / "trichord.yaml"
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
-    project = {"lake": "lake", "sources": [source], "prepare": PREPARE}
+    project: dict[str, Any] = {"lake": "lake", "sources": [source], "prepare": PREPARE}
+    if also:
+        project["index"] = {"backends": ["faiss", *also]}
     path.write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
     return path
 

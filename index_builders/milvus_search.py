@@ -1,0 +1,114 @@
+"""Search a Milvus collection as any other index. Shape letters: N queries, D dimension, K neighbours."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from index_builders.base import Hits, check_queries
+from index_builders.manifest import IndexManifest
+from index_builders.milvus import collection_of, row_id
+from index_builders.milvus_client import Connection, MilvusPlace, quoted
+from infra.errors import FingerprintMismatch, StorageError
+
+MAX_K = 16_384  # of one search of the server
+QUERIES_A_TIME = 256
+LABELS = ("key", "view", "source")
+
+
+class MilvusSearcher:
+    """A `Searcher` over the collection that one manifest names: never over an alias, which moves.
+
+    It holds its connection until it is closed or forgotten.
+    """
+
+    def __init__(self, place: MilvusPlace, manifest: IndexManifest, fingerprint: str) -> None:
+        """Open a collection for a client of the space `fingerprint`.
+
+        Raises:
+            FingerprintMismatch: the collection is of another space.
+            StorageError: the collection is gone, or holds other rows than the manifest says.
+            ServiceError: the server fails.
+        """
+        if manifest.fingerprint != fingerprint:
+            raise FingerprintMismatch(
+                f"The collection holds vectors of space {manifest.fingerprint}; these queries are of {fingerprint}. "
+                "Search with the model it was built with (`trichord status` names it), or `trichord reindex`."
+            )
+        self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
+        self.rows, self.views = manifest.rows, manifest.views
+        self.collection = collection_of(manifest)
+        self._type, self._given = manifest.params["index_type"], dict(place.config.search_params)
+        connection = Connection(place)
+        self._milvus = connection.milvus
+        self.close = weakref.finalize(self, connection.close)
+        told = self._milvus.describe(self.collection)
+        if told is None:
+            raise StorageError(
+                f"The collection {self.collection} is not at {place.uri}. Run `trichord reindex`: it loads it again."
+            )
+        [vector] = [field for field in told["fields"] if field["name"] == "vector"]
+        self._milvus.load(self.collection)
+        described = (int(vector["params"]["dim"]), self._milvus.count(self.collection))
+        if described != (self.dimension, self.rows):
+            raise StorageError(
+                f"The collection {self.collection} has (dimension, rows) {described}; the manifest says "
+                f"{(self.dimension, self.rows)}. Run `trichord reindex`: it loads it again."
+            )
+
+    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True, view: str | None = None) -> Hits:
+        """The k nearest rows of every query: see `Searcher`.
+
+        Raises:
+            ValueError: k is below 1 or above what the server gives, the view is not indexed, or the queries are not
+                (N, D) of unit length.
+            ServiceError: the server fails.
+        """
+        queries = check_queries(queries_ND, self.dimension)
+        width = k * len(self.views) if collapse and view is None else k
+        if k < 1 or width > MAX_K:
+            raise ValueError(f"k is {k}; Milvus gives 1 to {MAX_K} rows, here {width}")
+        if view is not None and view not in self.views:
+            raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
+        where = "" if view is None else f"view == {quoted(view)}"
+        if not self.rows or not len(queries):
+            return Hits.none(len(queries)) if not len(queries) else Hits.merge([Hits.none(len(queries))], k)
+        width = min(width, self.rows)
+        found: list[list[dict[str, Any]]] = []
+        for start in range(0, len(queries), QUERIES_A_TIME):
+            found += self._milvus.search(
+                self.collection, queries[start : start + QUERIES_A_TIME], width, where=where,
+                params=self._params(width), fields=LABELS,
+            )  # fmt: skip
+        hits = Hits.merge([_hits(found, width)], max(k, width) if collapse else k)
+        return hits.best_per_key(k) if collapse else hits
+
+    def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The split of each of these keys that is in the index."""
+        ids = sorted({row_id(view, key) for key in keys for view in self.views})
+        return {
+            row["key"]: row["split"]
+            for row in self._milvus.fetch(self.collection, ids, ["key", "split"], "Bounded").values()
+        }
+
+    def _params(self, width: int) -> dict[str, Any]:
+        if self._type.startswith("HNSW"):
+            return {"ef": max(width, 128)} | self._given
+        if self._type == "DISKANN":
+            return {"search_list": max(width, 100)} | self._given
+        return ({"nprobe": 64} | self._given) if "IVF" in self._type else self._given
+
+
+def _hits(found: list[list[dict[str, Any]]], width: int) -> Hits:
+    shape = (len(found), width)
+    columns = {f"{name}s": np.full(shape, None, dtype=object) for name in LABELS}
+    scores = np.full(shape, -np.inf, dtype=np.float32)
+    for n, hits in enumerate(found):
+        for place, hit in enumerate(hits):
+            scores[n, place] = hit["distance"]
+            for name in LABELS:
+                columns[f"{name}s"][n, place] = hit["entity"][name]
+    return Hits(**columns, scores=scores)

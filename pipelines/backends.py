@@ -1,0 +1,169 @@
+"""The backends of one index: built together, opened alike, and switched by the one commit that publishes.
+
+The manifest that a publication pins is that of the first backend; it names those of the others. Milvus holds a
+collection for each manifest of its own. Our readers follow the publication to the collection it names; the alias is for
+other readers, and is moved right after the commit. A process that dies between the two leaves the alias on the old
+collection, which stands until `gc`; `reindex`, `rollback`, `publish` and `verify` all put it right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from index_builders.choose import group_shards
+from index_builders.manifest import IndexManifest, read_manifests, write_manifest
+from infra import log
+from infra.engines.base import Done, Engine
+from infra.errors import PartialRun
+from infra.lake.shard import ShardRef
+from pipelines.build import BuildTask, Built, VectorTables, build
+from pipelines.opening import MILVUS, needed, place_of
+from pipelines.train import TrainedModel
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from index_builders.milvus import MilvusBuilder
+
+
+def build_backends(
+    workspace: Workspace,
+    engine: Engine,
+    vectors: Mapping[str, ShardRef],
+    model: TrainedModel,
+    live: dict[str, Any] | None,
+) -> Built:
+    """Build the index for every backend of `index.backends`, and bind their manifests to the first one's.
+
+    Raises:
+        PartialRun: some shard could not be built, or an import is stuck; a rerun resumes.
+        ServiceError: a service failed; a rerun resumes.
+    """
+    makers = {"faiss": build, MILVUS: build_milvus}
+    first, *others = [
+        makers[name](workspace, engine, vectors, model, live) for name in workspace.project.index.backends
+    ]
+    if not others:
+        return first
+    manifest = replace(first.manifest, also=tuple(other.manifest.path for other in others))
+    write_manifest(workspace.storage, workspace.lake, manifest)
+    made, reused = (
+        tuple(sorted({address for built in (first, *others) for address in getattr(built, name)}))
+        for name in ("made", "reused")
+    )
+    return replace(first, manifest=manifest, made=made, reused=reused)
+
+
+def build_milvus(
+    workspace: Workspace,
+    engine: Engine,
+    vectors: Mapping[str, ShardRef],
+    model: TrainedModel,
+    live: dict[str, Any] | None,
+) -> Built:
+    """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
+    from index_builders.milvus import MilvusBuilder
+    from index_builders.milvus_load import index_params
+
+    config = workspace.project.milvus
+    builder = MilvusBuilder(
+        dimension=model.dimension,
+        fingerprint=model.fingerprint,
+        views=tuple(sorted(workspace.project.index.views)),
+        index_type=config.index_type,
+        index_params=index_params(config.index_type, dict(config.index_params)),
+        prefix=config.prefix,
+    )
+    paths = {ref.address: ref.path for ref in vectors.values()}
+    tables = VectorTables(storage=workspace.storage, lake=workspace.lake, paths=paths)
+    groups = group_shards(((split, ref.rows, ref.address) for split, ref in vectors.items()), config.rows_per_file)
+    wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
+    shards = builder.finished(workspace.storage, workspace.lake, wanted)
+    reused = tuple(sorted(shards))
+    todo = [inputs for address, inputs in wanted.items() if address not in shards]
+    for outcome in engine.map(BuildTask(tables=tables, builder=builder), todo) if todo else ():
+        if not isinstance(outcome, Done):
+            raise PartialRun(
+                f"An import file could not be made ({outcome.kind}): {outcome.detail}\n"
+                "Mend the cause and run `trichord reindex` again: it resumes."
+            )
+        shards[outcome.result.address] = outcome.result
+        log.event("import_file_made", address=outcome.result.address, rows=outcome.result.rows)
+    manifest = _renewed(workspace, builder, builder.manifest(shards.values()), live)
+    write_manifest(workspace.storage, workspace.lake, manifest)
+    load(workspace, manifest)
+    log.event("collection_built", rows=manifest.rows, made=len(todo), reused=len(reused), index=config.index_type)
+    return Built(manifest=manifest, plan=None, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+
+
+def _renewed(
+    workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: dict[str, Any] | None
+) -> IndexManifest:
+    """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
+    from index_builders.files import opened
+    from index_builders.milvus_refresh import changed_rows
+
+    config = workspace.project.milvus
+    held = _milvus_manifests(workspace, live) if config.refresh != "new" and live is not None else []
+    for standing in held:
+        same = (standing.fingerprint, standing.params["index_type"], standing.params["index_params"])
+        if same != (manifest.fingerprint, manifest.params["index_type"], manifest.params["index_params"]):
+            continue  # rows of another space or another index never share a collection
+        if standing.shards == manifest.shards:
+            return standing
+        changed = changed_rows(lambda shard: opened(workspace.storage, workspace.lake, shard.index), standing, manifest)
+        if config.refresh == "in_place" or changed <= config.in_place_share * manifest.rows:
+            return builder.manifest(manifest.shards, in_place_of=standing.params["collection"])
+    return manifest
+
+
+def load(workspace: Workspace, manifest: IndexManifest) -> bool:
+    """Make the collection of a manifest hold its rows alone; whether anything was to do. Raises as `Loader.ensure`."""
+    from index_builders.milvus_client import connected
+    from index_builders.milvus_load import Loader
+
+    with connected(needed(place_of(workspace))) as milvus:
+        return Loader(workspace.storage, workspace.lake, milvus, manifest).ensure()
+
+
+def make_ready(workspace: Workspace, row: Mapping[str, Any]) -> None:
+    """Before the commit: every backend of a publication must hold it. A collection that was dropped is filled again."""
+    for manifest in _milvus_manifests(workspace, row):
+        load(workspace, manifest)
+
+
+def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
+    """After the commit: let the alias stand for the live publication's collection, and ask through it.
+
+    Where the live publication has no collection the alias is taken away: its readers get an error, not old rows.
+
+    Raises:
+        ServiceError: the server fails; the publication is live all the same.
+    """
+    place = place_of(workspace)
+    if place is None or row is None:
+        return
+    from index_builders.milvus import collection_of
+    from index_builders.milvus_client import connected
+    from index_builders.milvus_load import Loader
+
+    manifests = _milvus_manifests(workspace, row)
+    with connected(place) as milvus:
+        standing = milvus.alias_target()
+        if not manifests and standing is not None:
+            milvus.drop_alias()
+            log.event("alias_dropped", alias=place.alias, collection=standing)
+        for manifest in manifests:
+            collection = collection_of(manifest)
+            if standing != collection:
+                milvus.set_alias(collection)
+                Loader(workspace.storage, workspace.lake, milvus, manifest).verify_alias()
+                log.event("alias_moved", alias=place.alias, collection=collection)
+
+
+def _milvus_manifests(workspace: Workspace, row: Mapping[str, Any]) -> list[IndexManifest]:
+    if place_of(workspace) is None:
+        return []
+    manifests = read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    return [manifest for manifest in manifests if manifest.kind == MILVUS]

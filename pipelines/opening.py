@@ -1,0 +1,82 @@
+"""Open an index, whatever holds it: the one place that knows the backends by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from index_builders.base import Searcher
+from index_builders.manifest import IndexManifest
+from infra.errors import ConfigError, StorageError
+from infra.lake.storage import Storage
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from index_builders.milvus_client import MilvusPlace
+
+MILVUS = "milvus"
+
+
+def place_of(workspace: Workspace) -> MilvusPlace | None:
+    """Where the project's collections are; None where its index has none."""
+    if MILVUS not in workspace.project.index.backends:
+        return None
+    try:
+        from index_builders.milvus_client import MilvusPlace
+    except ImportError as missing:
+        raise ConfigError(
+            f"index.backends names milvus, and its client is not installed ({missing}).\n"
+            "Next: pip install 'trichord[milvus]'"
+        ) from missing
+    return MilvusPlace.of(workspace.project)
+
+
+def open_backend(
+    storage: Storage, lake_uri: str, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str
+) -> Searcher:
+    """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
+    if manifest.kind == MILVUS:
+        from index_builders.milvus import collection_of, content_of
+        from index_builders.milvus_search import MilvusSearcher
+        from index_builders.milvus_state import read_state
+
+        if not read_state(storage, lake_uri, collection_of(manifest)).serves(content_of(manifest)):
+            raise StorageError(
+                f"{collection_of(manifest)} was refreshed in place: it holds the rows of another publication.\n"
+                "Open the live publication, or go back to this one: `trichord rollback` fills it again."
+            )
+        return MilvusSearcher(needed(place), manifest, fingerprint)
+    from index_builders.faiss_sharded import open_searcher
+
+    return open_searcher(storage, lake_uri, manifest, fingerprint)
+
+
+def backend_of(manifest: IndexManifest) -> str:
+    """Name of what holds an index."""
+    return MILVUS if manifest.kind == MILVUS else "faiss"
+
+
+def chosen(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexManifest:
+    """The manifest of a backend, the first one where none is asked for.
+
+    Raises:
+        ConfigError: the publication is not held by that backend.
+    """
+    if backend is None:
+        return manifests[0]
+    held = {backend_of(manifest): manifest for manifest in manifests}
+    if backend not in held:
+        raise ConfigError(
+            f"The live publication is held by {' and '.join(held)}, not by {backend}.\n"
+            f"Add it to index.backends and run `trichord reindex`, or search --backend {next(iter(held))}."
+        )
+    return held[backend]
+
+
+def needed(place: MilvusPlace | None) -> MilvusPlace:
+    """The place, where there must be one. Raises ConfigError where the project names none any more."""
+    if place is None:
+        raise ConfigError(
+            "The publication is held by Milvus, and index.backends does not name it any more.\n"
+            "Add it again, or go back to a publication without it: `trichord rollback`."
+        )
+    return place

@@ -1,0 +1,139 @@
+"""How fast a collection of Milvus is filled: `python -m tests.bench.milvus --json`.
+
+Bulk is the product's way: import files written from vector shards, imported, complete, searchable, every count and the
+canary queries right. Insert is what stands in Milvus's own introduction: `MilvusClient.insert` in batches, flush, load,
+counted. Both fill an equal collection on one server, a fresh one each time, in turn; the medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from index_builders.milvus import SIZES, MilvusBuilder, row_id
+from index_builders.milvus_client import MilvusPlace, connected
+from index_builders.milvus_load import Loader
+from infra.digest import address
+from infra.errors import ServiceError
+from tests.index_builders.backends import place
+from tests.index_builders.corpus import SPACE, STORAGE, unit, vector_table
+from tests.milvus_server import MilvusServer
+
+SHARD_ROWS = 10_000
+
+
+def corpus(rows: int, dimension: int) -> dict[str, pa.Table]:
+    """Vector shards by address."""
+    made = {}
+    for number in range(-(-rows // SHARD_ROWS)):
+        size = min(SHARD_ROWS, rows - number * SHARD_ROWS)
+        name = f"source{number % 2}/{number}"
+        made[address(name)] = vector_table(unit(size, dimension, number), name)
+    return made
+
+
+def bulk(folder: Path, where: MilvusPlace, shards: Mapping[str, pa.Table], per_file: int) -> dict[str, float]:
+    """Write import files and import them. Returns seconds by part."""
+    dimension = len(next(iter(shards.values()))["vector"][0])
+    builder = MilvusBuilder(
+        dimension=dimension, fingerprint=SPACE, views=("fused",), index_type="FLAT", index_params={},
+        prefix=where.config.prefix,
+    )  # fmt: skip
+    names, lake = sorted(shards), str(folder)
+    step = max(1, per_file // SHARD_ROWS)
+    started = time.perf_counter()
+    groups = [names[first : first + step] for first in range(0, len(names), step)]
+    made = [builder.build(STORAGE, lake, group, (shards[name] for name in group)) for group in groups]
+    written = time.perf_counter()
+    manifest = builder.manifest(made)
+    with connected(where) as milvus:
+        Loader(STORAGE, lake, milvus, manifest).ensure()
+        ended = time.perf_counter()
+        milvus.drop(str(manifest.params["collection"]))
+    return {"write_s": written - started, "load_s": ended - written, "total_s": ended - started}
+
+
+def insert(where: MilvusPlace, shards: Mapping[str, pa.Table], batch: int) -> dict[str, float]:
+    """Insert the same rows in batches. Returns seconds by part."""
+    rows = sum(table.num_rows for table in shards.values())
+    dimension = len(next(iter(shards.values()))["vector"][0])
+    name = f"{where.config.prefix}_inserted"
+    with connected(where) as milvus:
+        milvus.drop(name)
+        started = time.perf_counter()
+        milvus.create(name, dimension, "")
+        for table in shards.values():
+            for first in range(0, table.num_rows, batch):
+                milvus.insert(name, _entities(table.slice(first, batch)))
+        inserted = time.perf_counter()
+        milvus.flush(name)
+        flushed = time.perf_counter()
+        milvus.index(name, "FLAT", {})
+        milvus.load(name)
+        found = milvus.count(name)
+        ended = time.perf_counter()
+        if found != rows:
+            raise ServiceError(f"{found} of {rows} rows were inserted.")
+        milvus.drop(name)
+    return {"insert_s": inserted - started, "flush_s": flushed - inserted, "total_s": ended - started}
+
+
+def _entities(table: pa.Table) -> list[dict[str, Any]]:
+    vectors = np.asarray(table["vector"].combine_chunks().flatten(), np.float32).reshape(table.num_rows, -1)
+    labels = table.select(list(SIZES)).to_pylist()
+    return [
+        {"id": row_id(row["view"], row["key"]), **row, "vector": vector}
+        for row, vector in zip(labels, vectors, strict=True)
+    ]
+
+
+def measure(rows: int, dimension: int, *, batch: int, per_file: int, rounds: int) -> dict[str, Any]:
+    """Fill by both ways in turn. JSON-ready; `bulk_speedup` is the ratio of the median whole times."""
+    shards = corpus(rows, dimension)
+    with (
+        tempfile.TemporaryDirectory(prefix="trichord-milvus-") as folder,
+        MilvusServer(Path(folder) / "server") as server,
+    ):
+        where = place(server.uri, prefix="bench", bulk_folder=server.bulk_folder)
+        # The first of anything on a server is slow: warm both ways up.
+        few = dict(list(shards.items())[:1])
+        insert(where, few, batch)
+        bulk(Path(folder) / "warm", where, few, per_file)
+        bulks, inserts = [], []
+        for number in range(rounds):
+            bulks.append(bulk(Path(folder) / f"lake{number}", where, shards, per_file))
+            inserts.append(insert(where, shards, batch))
+    by_part = {
+        name: {part: round(statistics.median(run[part] for run in runs), 2) for part in runs[0]}
+        for name, runs in (("bulk", bulks), ("insert", inserts))
+    }
+    speedup = by_part["insert"]["total_s"] / by_part["bulk"]["total_s"]
+    return {
+        "rows": rows, "dimension": dimension, "batch": batch, "rows_per_file": per_file, "rounds": rounds, **by_part,
+        "bulk_speedup": round(speedup, 2),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--dimension", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=1_000, help="rows of one insert")
+    parser.add_argument("--per-file", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    result = measure(
+        options.rows, options.dimension, batch=options.batch, per_file=options.per_file, rounds=options.rounds
+    )
+    sys.stdout.write(json.dumps(result) + "\n")

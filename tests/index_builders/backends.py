@@ -1,0 +1,78 @@
+"""One index of the same vector tables on every backend, for the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from index_builders.base import Searcher
+from index_builders.faiss_sharded import open_searcher
+from index_builders.manifest import IndexManifest, write_manifest
+from index_builders.milvus import MilvusBuilder
+from index_builders.milvus_client import MilvusPlace, connected
+from index_builders.milvus_load import Loader
+from index_builders.milvus_search import MilvusSearcher
+from infra.config import MilvusConfig
+from tests.index_builders.corpus import SPACE, STORAGE
+from tests.index_builders.corpus import build as build_faiss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A backend and the lake that its files are in."""
+
+    name: str
+    lake: str
+    place: MilvusPlace | None = None
+
+    def build(
+        self, shards: Mapping[str, pa.Table], groups: Sequence[Sequence[str]], *, views: Sequence[str] = ("fused",)
+    ) -> IndexManifest:
+        """An index of these groups of vector shards, ready to be searched."""
+        if self.place is None:
+            return build_faiss(self.lake, dict(shards), groups, views=views)
+        manifest = milvus_manifest(self.lake, shards, groups, views=views, prefix=self.place.config.prefix)
+        with connected(self.place) as milvus:
+            Loader(STORAGE, self.lake, milvus, manifest).ensure()
+        return manifest
+
+    def open(self, manifest: IndexManifest, fingerprint: str = SPACE) -> Searcher:
+        """Open it for a client of a space."""
+        if self.place is None:
+            return open_searcher(STORAGE, self.lake, manifest, fingerprint)
+        return MilvusSearcher(self.place, manifest, fingerprint)
+
+
+def milvus_manifest(
+    lake: str,
+    shards: Mapping[str, pa.Table],
+    groups: Sequence[Sequence[str]],
+    *,
+    views: Sequence[str] = ("fused",),
+    prefix: str = "test",
+) -> IndexManifest:
+    """Import files of these groups of vector shards, and their manifest; no server is asked."""
+    builder = milvus_builder(_dimension(shards), views=views, prefix=prefix)
+    made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
+    manifest = builder.manifest(made)
+    write_manifest(STORAGE, lake, manifest)
+    return manifest
+
+
+def milvus_builder(dimension: int, *, views: Sequence[str] = ("fused",), prefix: str = "test") -> MilvusBuilder:
+    """A builder of exact collections."""
+    return MilvusBuilder(
+        dimension=dimension, fingerprint=SPACE, views=tuple(views), index_type="FLAT", index_params={}, prefix=prefix
+    )
+
+
+def place(uri: str, **settings: Any) -> MilvusPlace:
+    """A place of tests."""
+    return MilvusPlace(config=MilvusConfig(uri=uri, **settings), uri=uri)
+
+
+def _dimension(shards: Mapping[str, pa.Table]) -> int:
+    return next(len(table.column("vector")[0]) for table in shards.values() if table.num_rows)

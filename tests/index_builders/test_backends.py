@@ -1,0 +1,111 @@
+"""What every backend owes its callers: exact hits where it is exact, one space, sound vectors, no trace of the gone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from index_builders.exact import exact_hits
+from infra.digest import address
+from infra.errors import FingerprintMismatch, StorageError
+from tests.index_builders.backends import Backend, place
+from tests.index_builders.corpus import SPACE, tables, unit, vector_table
+
+K = 5
+
+
+@pytest.fixture(params=["faiss", "lite", pytest.param("server", marks=pytest.mark.xdist_group("milvus"))])
+def backend(request, tmp_path):
+    lake = str(tmp_path)
+    if request.param == "faiss":
+        return Backend(name="faiss", lake=lake)
+    if request.param == "lite":
+        return Backend(name="lite", lake=lake, place=place(f"{lake}/milvus.db", prefix="contract"))
+    server = request.getfixturevalue("milvus_server")
+    return Backend(name="server", lake=lake, place=place(server.uri, prefix="contract", bulk_folder=server.bulk_folder))
+
+
+def exact(queries, shards, **options):
+    return exact_hits(queries, shards.values(), K, dimension=queries.shape[1], fingerprint=SPACE, **options)
+
+
+def pairs(hits, n):
+    return set(zip(hits.keys[n], hits.views[n], strict=True))
+
+
+def test_exact_hits_collapse_views_labels_and_one_space(backend):
+    views = ("image", "text")
+    shards = tables(4, 60, 16, views=views)
+    names = sorted(shards)
+    searcher = backend.open(backend.build(shards, [names[:2], names[2:]], views=views))
+    assert (searcher.rows, searcher.dimension, searcher.views) == (240, 16, views)
+    queries = unit(8, 16, "queries")
+
+    for collapse in (False, True):
+        found, truth = (
+            searcher.search(queries, K, collapse=collapse),
+            exact(queries, shards, views=2, collapse=collapse),
+        )
+        assert np.allclose(found.scores, truth.scores, atol=1e-5)
+        assert [pairs(found, n) for n in range(8)] == [pairs(truth, n) for n in range(8)]
+    assert all(len(set(keys)) == K for keys in searcher.search(queries, K).keys)
+
+    images = searcher.search(queries, K, view="image")
+    assert set(images.views.ravel()) == {"image"}
+    only = {name: table.filter(pa.compute.equal(table["view"], "image")) for name, table in shards.items()}
+    assert np.allclose(images.scores, exact(queries, only).scores, atol=1e-5)
+
+    wanted = [*images.keys[0], "not there"]
+    assert searcher.splits_of(wanted) == {key: key.rsplit("-", 1)[0] for key in images.keys[0]}
+    with pytest.raises(ValueError, match="audio"):
+        searcher.search(queries, K, view="audio")
+    with pytest.raises(ValueError, match="unit length"):
+        searcher.search(queries * 2, K)
+
+
+def test_a_client_of_another_space_is_refused(backend):
+    shards = tables(1, 20, 8)
+    manifest = backend.build(shards, [list(shards)])
+    with pytest.raises(FingerprintMismatch, match="space-b"):
+        backend.open(manifest, "space-b")
+
+
+@pytest.mark.parametrize("fault", ["nan", "zero", "twice", "foreign"])
+def test_nothing_unsound_gets_in(backend, fault):
+    vectors = unit(10, 8, fault)
+    if fault in ("nan", "zero"):
+        vectors[3] = np.nan if fault == "nan" else 0
+    table = vector_table(vectors, "source0/0")
+    if fault == "foreign":
+        table = table.set_column(5, "fingerprint", pa.array(["space-b"] * 10))
+    shards = {address("a"): table}
+    if fault == "twice":
+        shards[address("b")] = table
+    with pytest.raises((StorageError, FingerprintMismatch)):
+        backend.build(shards, [sorted(shards)])
+
+
+def test_deleted_rows_leave_no_trace_and_rows_are_conserved(backend):
+    shards = tables(2, 40, 8)
+    gone, kept = sorted(shards)
+    whole = backend.open(backend.build(shards, [[gone], [kept]]))
+    vector = np.array(shards[gone]["vector"][0].as_py(), dtype=np.float32)[None]
+    key = shards[gone]["key"][0].as_py()
+    assert whole.search(vector, 1).keys[0, 0] == key
+
+    rest = {kept: shards[kept]}
+    searcher = backend.open(backend.build(rest, [[kept]]))
+    assert (whole.rows, searcher.rows) == (80, 40)
+    assert set(searcher.search(vector, 40).keys.ravel()) == set(shards[kept]["key"].to_pylist())
+    assert searcher.splits_of([key]) == {}
+    assert whole.search(vector, 1).keys[0, 0] == key  # readers of the index before still see it (law 4)
+
+
+def test_an_empty_shard_is_no_hindrance(backend):
+    shards = tables(1, 20, 8)
+    shards[address("empty")] = next(iter(shards.values())).slice(0, 0)
+    searcher = backend.open(backend.build(shards, [[name] for name in sorted(shards)]))
+    hits = searcher.search(unit(1, 8, "q"), 30)
+    assert searcher.rows == 20
+    assert sum(key is not None for key in hits.keys[0]) == 20

@@ -1,0 +1,79 @@
+"""A real Milvus server for tests and benches: the one that the package `milvus` carries, on ports of its own.
+
+Its binaries are unpacked once into the environment (they take seconds of lzma). A session that the machine starves for
+longer than `SESSION_S` ends the server by its own design, so that is longer than the default.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SESSION_S = 60
+
+
+class MilvusServer:
+    """A server on a folder; may be killed and started again on the same folder and port."""
+
+    def __init__(self, folder: Path, *, session_s: int = SESSION_S, settings: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.port = folder, 0
+        self._settings = {"common.session.ttl": session_s, **(settings or {})}
+        self._server: Any = None
+
+    @property
+    def uri(self) -> str:
+        """Where clients find it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def bulk_folder(self) -> str:
+        """Where its import files lie."""
+        return str(self.folder / "data" / "import")
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        pid: int = self._server.server_proc.pid
+        return pid
+
+    def start(self) -> Self:
+        """Start it, and wait until it is healthy (9 s on an idle machine)."""
+        from milvus import MilvusServer as Embedded
+        from milvus import MilvusServerConfig
+
+        unpacked = Path(sys.prefix) / "milvus-bin"
+        unpacked.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "bin").exists():
+            (self.folder / "bin").symlink_to(unpacked)
+        ports: dict[str, Any] = {"proxy_port": self.port} if self.port else {}
+        self._server = Embedded(MilvusServerConfig(data_dir=str(self.folder), **ports))
+        for name, value in self._settings.items():
+            self._server.config.set(name, value)
+        self._server.start()
+        self.port = self._server.listen_port
+        os.makedirs(self.bulk_folder, exist_ok=True)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL, as a machine that loses power."""
+        self._server.server_proc.kill()
+        self._server.server_proc.wait()
+        self._server.stop()
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._server is not None:
+            self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,99 @@
+"""Several backends of one publication: built, measured, switched and collected together, or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from index_builders.manifest import read_manifests
+from index_builders.milvus import collection_of
+from index_builders.milvus_client import connected
+from infra.errors import GateFailed, ServiceError
+from pipelines import publish as publishing
+from pipelines.doctor import doctor
+from pipelines.maintain import gc, verify
+from pipelines.opening import place_of
+from pipelines.publish import rollback
+from pipelines.reindex import reindex
+from pipelines.search import open_live, record_texts
+from pipelines.status import status
+from tests.bench.rollback_load import measure, two_publications
+from tests.pipelines.lakes import rows_of, workspace_of, write_rows
+
+BOTH = ("index.backends=[faiss, milvus]", "milvus.index_type=FLAT", "engine.workers=1", "gate.max_row_drop=1")
+
+
+def live_collection(workspace):
+    live = workspace.publications.live()
+    manifests = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    return collection_of(manifests[1])
+
+
+def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake_copy, monkeypatch):
+    workspace = workspace_of(lake_copy, *BOTH, "gc_grace_s=0", "milvus.keep_collections=1")
+    reindex(workspace)
+    first, told = live_collection(workspace), status(workspace)["milvus"]
+    assert (told["alias_of"], told["in_step"]) == (first, True)
+    verdict = json.loads(workspace.publications.live()["verdict"])
+    assert {"milvus_rows", "milvus_recall_at_10"} <= {check["name"] for check in verdict["checks"]}
+
+    by_faiss, by_milvus = open_live(workspace, backend="faiss"), open_live(workspace, backend="milvus")
+    queries, _ = by_faiss.model.encode(_query(workspace), "fused")
+    one, other = by_faiss.searcher.search(queries, 10), by_milvus.searcher.search(queries, 10)
+    assert np.allclose(one.scores, other.scores, atol=1e-5)
+    assert set(one.keys[0]) == set(other.keys[0])
+    keys = list(one.keys[0])
+    assert record_texts(workspace, by_faiss, keys) == record_texts(workspace, by_milvus, keys)
+    by_milvus.searcher.close()
+    assert reindex(workspace)["unchanged"]
+    assert {check["name"]: check["ok"] for check in doctor(workspace)["checks"]}["milvus server"]
+
+    corpus = lake_copy.parent / "corpus"
+    write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
+    # A process that dies between the commit and the alias leaves readers of the alias on the old collection ...
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "follow", lambda *_: (_ for _ in ()).throw(ServiceError("killed here")))
+        with pytest.raises(ServiceError, match="killed here"):
+            reindex(workspace)
+    assert status(workspace)["milvus"]["alias_of"] == first
+    assert not status(workspace)["milvus"]["in_step"]
+    reindex(workspace)  # ... and the next run puts it right
+    second = live_collection(workspace)
+    assert second != first
+    assert status(workspace)["milvus"]["alias_of"] == second
+
+    assert gc(workspace, delete=False)["collections"] == [first]
+    assert gc(workspace, delete=True)["collections"] == [first]
+    with connected(place_of(workspace)) as milvus:
+        assert milvus.collections() == [second]
+    rollback(workspace)  # the dropped collection is filled again from its import files, then made live
+    assert status(workspace)["milvus"]["alias_of"] == first
+    assert verify(workspace)["publications"] == 2
+
+
+def test_a_gate_that_fails_for_one_backend_switches_none(lake_copy):
+    before = workspace_of(lake_copy).publications.live()
+    workspace = workspace_of(lake_copy, *BOTH, "milvus.uri=http://127.0.0.1:9")
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        reindex(workspace)
+    assert workspace.publications.live() == before
+    workspace = workspace_of(lake_copy, *BOTH, "gate.min_ann_recall=1.0", "gate.max_drop_of={mixed.recall_at_10: -1}")
+    with pytest.raises(GateFailed):
+        reindex(workspace)
+    assert workspace.publications.live() == before
+    assert status(workspace)["milvus"]["alias_of"] is None
+
+
+@pytest.mark.xdist_group("milvus")
+def test_switches_under_searching_clients_give_whole_answers(milvus_server, tmp_path):
+    found = measure(two_publications(tmp_path, milvus_server, records=120), clients=64, switches=3)
+    assert found["wrong"] == {}
+    assert set(found["answers"]) == {"faiss", "milvus", "alias"}
+
+
+def _query(workspace):
+    from pipelines.search import read_query
+
+    return read_query(workspace.project.prepare, "two blue squares", None, None)
