@@ -249,8 +249,9 @@ def _encoder_config(config: ModelConfig, name: Modality) -> EncoderConfig:
 
 def _placeless(config: ModelConfig) -> dict[str, Any]:
     """The settings that a model has wherever its encoders lie: of a folder's path the last name stays."""
-    settings = config.model_dump(mode="json", exclude={name: {"adapt"} for name in MODALITIES})
+    settings = config.model_dump(mode="json")
     for name in MODALITIES:
+        del settings[name]["adapt"]
         path = settings[name]["path"]
         if path is not None and os.path.isabs(path):
             settings[name]["path"] = os.path.join(".", os.path.basename(path))  # the dot: it is no name on the Hub

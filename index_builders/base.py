@@ -134,8 +134,15 @@ class Searcher(Protocol):
 class IndexBuilder(Protocol):
     """Makes index shards out of vector shards; picklable, so that it travels to a worker."""
 
-    fingerprint: str
-    dimension: int
+    @property
+    def fingerprint(self) -> str:
+        """The space of its vectors."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Values of a vector."""
+        ...
 
     def address(self, inputs: Sequence[str]) -> str:
         """Address of the index shard made of these vector shards, in any order (law 1)."""

@@ -102,7 +102,7 @@ class MilvusBuilder:
         keys = rows.select(KEYS.names)
         shard = IndexShard(
             address=address,
-            index=put_hashed(storage, lake_uri, address, ENDING, lambda write: write(sink.getvalue())),  # type: ignore[arg-type]
+            index=put_hashed(storage, lake_uri, address, ENDING, lambda write: write(sink.getvalue())),
             keys=write_keys(storage, lake_uri, address, keys),
             rows=rows.num_rows,
             inputs=tuple(inputs),

@@ -209,9 +209,9 @@ class Loader:
             for sha256 in self._wait(under_way):
                 staged.verify(sha256)
                 shard = under_way.pop(sha256)
-                job = self._state.job(sha256)
-                assert job is not None
-                self._note(self._state.with_job(sha256, job[0], done=True))
+                ended = self._state.job(sha256)
+                assert ended is not None
+                self._note(self._state.with_job(sha256, ended[0], done=True))
                 staged.remove(sha256)
                 log.event("file_imported", collection=self._name, rows=shard.rows, left=len(todo) + len(under_way))
 

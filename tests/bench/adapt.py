@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import transformers as hf
 
+from encoders.base import Modality
 from encoders.views import MODALITIES
 from infra.engines import open_engine
 from infra.project import load_project
@@ -71,7 +72,7 @@ def _drawn(model: Callable[[Any], Any], config: Any, folder: Path) -> None:
         model(config).save_pretrained(folder)
 
 
-CASES: Mapping[str, tuple[Callable[[Path, list[str]], None], str]] = {
+CASES: Mapping[Modality, tuple[Callable[[Path, list[str]], None], str]] = {
     "text": (bert, "masked_language"),
     "image": (vit, "views"),
     "audio": (wav2vec2, "views"),
@@ -92,12 +93,15 @@ def measure(records: int, epochs: int, seeds: int) -> list[dict[str, Any]]:
             base, adapted = folder / "base" / modality, folder / "adapted" / modality
             build(base, words)
             settings = {"objective": objective, "layers": "all", "epochs": epochs, "learning_rate": 1e-3}
-            encoder = {"kind": "huggingface", "path": str(base), "adapt": settings}
+            encoder: dict[str, Any] = {"kind": "huggingface", "path": str(base), "adapt": settings}
             workspace = _workspace(project, modality, encoder)
             with open_engine(workspace.project.engine) as engine:
                 prepare_lake(workspace, engine, make_plan(workspace))
             learned = adapt(workspace, modality, adapted)
-            encoders = {"before": {**encoder, "adapt": {}}, "after": {"kind": "huggingface", "path": str(adapted)}}
+            encoders: dict[str, dict[str, Any]] = {
+                "before": {**encoder, "adapt": {}},
+                "after": {"kind": "huggingface", "path": str(adapted)},
+            }
             recalls = {
                 when: _recall(_workspace(project, modality, of), modality, seeds) for when, of in encoders.items()
             }

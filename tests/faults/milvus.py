@@ -23,13 +23,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from index_builders import milvus_load
 from index_builders.manifest import IndexManifest, read_manifest
 from index_builders.milvus import collection_of
 from index_builders.milvus_client import Milvus, MilvusPlace, connected
 from index_builders.milvus_load import Loader
 from index_builders.milvus_stage import Staged
-from index_builders.milvus_state import LoadState
+from index_builders.milvus_state import LoadState, write_state
 from infra.errors import TrichordError
 from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import STORAGE, tables
@@ -97,7 +99,7 @@ def publish(lake: str, where: MilvusPlace, manifest: IndexManifest) -> None:
 def stepping(at_step: Callable[[int, str], None]) -> Iterator[None]:
     """Call `at_step` with number and name before every call to the server and every note in the lake."""
     count = 0
-    call, note = Milvus._call, milvus_load.write_state
+    call, note = Milvus._call, write_state
 
     def step(name: str) -> None:
         nonlocal count
@@ -112,11 +114,10 @@ def stepping(at_step: Callable[[int, str], None]) -> Iterator[None]:
         step("note")
         return note(storage, lake, state)
 
-    Milvus._call, milvus_load.write_state = stepped_call, stepped_note  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Milvus, "_call", stepped_call)
+        patched.setattr(milvus_load, "write_state", stepped_note)
         yield
-    finally:
-        Milvus._call, milvus_load.write_state = call, note  # type: ignore[method-assign]
 
 
 def steps_of(scene: Scene) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from encoders.base import Modality
 from infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
 from infra.errors import ConfigError
 from infra.lake.storage import Storage
@@ -19,7 +20,7 @@ from tests.pipelines.planted_shard import records_shard
 
 @pytest.mark.parametrize(("modality", "objective"), [("text", "paired"), ("image", "views")])
 def test_an_encoder_is_adapted_to_the_lakes_records(
-    lake_copy: Path, tmp_path: Path, modality: str, objective: str
+    lake_copy: Path, tmp_path: Path, modality: Modality, objective: str
 ) -> None:
     base, out = tmp_path / "base", tmp_path / "models" / "ours"
     base.mkdir()

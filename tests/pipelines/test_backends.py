@@ -10,11 +10,12 @@ import pytest
 from index_builders.manifest import read_manifests
 from index_builders.milvus import collection_of
 from index_builders.milvus_client import connected
+from index_builders.milvus_search import MilvusSearcher
 from infra.errors import GateFailed, ServiceError
 from pipelines import publish as publishing
 from pipelines.doctor import doctor
 from pipelines.maintain import gc, verify
-from pipelines.opening import place_of
+from pipelines.opening import needed, place_of
 from pipelines.publish import rollback
 from pipelines.reindex import reindex
 from pipelines.search import open_live, record_texts
@@ -36,7 +37,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
     reindex(workspace)
     first, told = live_collection(workspace), status(workspace)["milvus"]
     assert (told["alias_of"], told["in_step"]) == (first, True)
-    verdict = json.loads(workspace.publications.live()["verdict"])
+    verdict = json.loads((workspace.publications.live() or {})["verdict"])
     assert {"milvus_rows", "milvus_recall_at_10"} <= {check["name"] for check in verdict["checks"]}
 
     by_faiss, by_milvus = open_live(workspace, backend="faiss"), open_live(workspace, backend="milvus")
@@ -46,6 +47,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
     assert set(one.keys[0]) == set(other.keys[0])
     keys = list(one.keys[0])
     assert record_texts(workspace, by_faiss, keys) == record_texts(workspace, by_milvus, keys)
+    assert isinstance(by_milvus.searcher, MilvusSearcher)
     by_milvus.searcher.close()
     assert reindex(workspace)["unchanged"]
     assert {check["name"]: check["ok"] for check in doctor(workspace)["checks"]}["milvus server"]
@@ -66,7 +68,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
 
     assert gc(workspace, delete=False)["collections"] == [first]
     assert gc(workspace, delete=True)["collections"] == [first]
-    with connected(place_of(workspace)) as milvus:
+    with connected(needed(place_of(workspace))) as milvus:
         assert milvus.collections() == [second]
     rollback(workspace)  # the dropped collection is filled again from its import files, then made live
     assert status(workspace)["milvus"]["alias_of"] == first

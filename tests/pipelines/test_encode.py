@@ -117,10 +117,8 @@ def test_of_a_record_every_view_it_has_stands_there_once_and_dropped_ones_not_at
 
 @pytest.mark.parametrize("make", [FeatureActor, VectorActor])
 def test_a_row_that_vanishes_on_the_way_is_noticed_when_the_shard_is_written(storage, lake, monkeypatch, make):
-    whole = encode.featurised
-
     def losing(*given, **settings):
-        for rows, features in whole(*given, **settings):
+        for rows, features in featurised(*given, **settings):
             yield rows.slice(1), features.take(np.arange(1, rows.num_rows))
 
     monkeypatch.setattr(encode, "featurised", losing)
