@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_builders.base import Hits
-from index_builders.exact import exact_hits, recall_at_k
-from index_builders.faiss_sharded import open_searcher
+from index_builders.exact import recall_at_k
+from index_builders.faiss_search import open_searcher
 from index_builders.keys import read_keys
 from index_builders.manifest import IndexManifest, IndexShard, read_manifest
 from index_builders.vectors import unsound
 from infra.engines.base import Engine
 from infra.lake.shard import read_shard
 from infra.lake.storage import Storage
+from pipelines.truth import K, Tables, exact_probes, vector_shards
 from pipelines.workspace import Workspace, run_alone
 
 QUERIES = 200
 ROWS_PER_BUCKET = 2_000_000
-Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +34,7 @@ class Measured:
     unsound: int
     ann_recall: float
     queries: int
+    recall_of: Mapping[str, float]  # of the queries of each view
 
 
 def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: Tables) -> Measured:
@@ -55,13 +55,14 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
     emit = EmitKeys(workspace.storage, workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
     task = MeasureRecall(workspace.storage, workspace.lake, manifest, tables)
-    bad, recall, queries = run_alone(engine, task, QUERIES)
+    bad, recall, queries, by_view = run_alone(engine, task, QUERIES)
     return Measured(
         records=sum(records for records, _ in counted),
         repeated_keys=sum(repeated for _, repeated in counted),
         unsound=bad,
         ann_recall=recall,
         queries=queries,
+        recall_of=by_view,
     )
 
 
@@ -93,40 +94,24 @@ class MeasureRecall:
     manifest: IndexManifest
     tables: Tables
 
-    def __call__(self, queries: int) -> tuple[int, float, int]:
+    def __call__(self, queries: int) -> tuple[int, float, int, dict[str, float]]:
         bad = sum(
             int(unsound(_matrix(table, self.manifest.dimension)).sum())
             for table in self.tables(vector_shards(self.manifest))
         )
         if bad or not self.manifest.rows:
-            return bad, 0.0 if bad else 1.0, 0
-        probes, truth = exact_probes(self.tables, self.manifest, queries)
+            return bad, 0.0 if bad else 1.0, 0, {}
         searcher = open_searcher(self.storage, self.lake, self.manifest, self.manifest.fingerprint)
-        return bad, recall_at_k(searcher.search(probes, 10, collapse=False), truth), len(probes)
-
-
-def exact_probes(tables: Tables, manifest: IndexManifest, queries: int) -> tuple[np.ndarray, Hits]:
-    """Sample queries near indexed vectors, float32 (N, D), and their ten exact neighbours.
-
-    Every n-th vector is mixed with another: asked for itself, a vector is found by any index.
-    """
-    inputs = vector_shards(manifest)
-    step, seen, chosen = max(1, manifest.rows // queries), 0, []
-    for table in tables(inputs):
-        chosen.append(_matrix(table, manifest.dimension)[(-seen) % step :: step])
-        seen += table.num_rows
-    probes = np.concatenate(chosen)[:queries]
-    mixed = probes + np.float32(0.3) * np.roll(probes, 1, axis=0)
-    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    truth = exact_hits(
-        mixed, tables(inputs), 10, dimension=manifest.dimension, fingerprint=manifest.fingerprint, collapse=False
-    )
-    return mixed, truth
-
-
-def vector_shards(manifest: IndexManifest) -> list[str]:
-    """Addresses of the vectors shards that an index was built from."""
-    return sorted(address for shard in manifest.shards for address in shard.inputs)
+        probes = exact_probes(self.storage, self.lake, self.tables, self.manifest, queries)
+        found = searcher.search(probes.queries_ND, K, collapse=False)
+        exact = searcher.plan.exact_scores
+        by_view = {}
+        for view in self.manifest.views:
+            asked = np.flatnonzero(probes.views_N == view)
+            if len(asked):
+                by_view[view] = recall_at_k(found.take(asked), probes.truth.take(asked), exact_scores=exact)
+        recall = recall_at_k(found, probes.truth, exact_scores=exact)
+        return bad, recall, len(probes.queries_ND), by_view
 
 
 def _matrix(table: pa.Table, dimension: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from encoders.base import AUDIO_RATE_HZ
 from encoders.model import FusionModel
 from encoders.views import MODALITIES
-from index_builders.faiss_sharded import FaissSearcher, open_searcher
+from index_builders.faiss_search import FaissSearcher, open_searcher
 from index_builders.manifest import read_manifest
 from infra.config import PrepareConfig, QueryConfig
 from infra.errors import ConfigError
