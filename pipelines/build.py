@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from index_builders.choose import choose, group_shards
@@ -27,6 +29,8 @@ from pipelines.truth import K, exact_probes
 from pipelines.workspace import Workspace, run_alone
 
 TUNING_QUERIES = 200
+DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
+RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
 SPARE = 0.01  # what tuning aims at above the target: the gate asks other queries
 
 
@@ -86,30 +90,43 @@ class BuildTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainQuantiser:
-    """Trains what all shards start from, on a sample over source and view; keeps the live one while it fits."""
+    """Trains what all shards start from, on a sample over source and view."""
 
     tables: VectorTables
     model: TrainedModel
     rows: int
     seed: int
-    live: Quantiser | None
-    max_error_growth: float
 
     def __call__(self, plan: IndexPlan) -> Quantiser:
-        storage, lake = self.tables.storage, self.tables.lake
-        sample = stratified_sample(
-            self.tables(sorted(self.tables.paths)),
-            rows=self.rows,
-            wanted=plan.sample_rows,
+        sample = self.sample(sorted(self.tables.paths), self.rows, plan.sample_rows)
+        return put_quantiser(self.tables.storage, self.tables.lake, sample, plan, self.seed)
+
+    def sample(self, addresses: Sequence[str], rows: int, wanted: int) -> np.ndarray:
+        """Float32 (N, D) of these vector shards."""
+        return stratified_sample(
+            self.tables(addresses),
+            rows=rows,
+            wanted=wanted,
             dimension=self.model.dimension,
             fingerprint=self.model.fingerprint,
         )
-        if self.live is not None:
-            error = measured_error(storage, lake, self.live, plan, sample)
-            if error <= self.live.error * (1 + self.max_error_growth) + 1e-9:
-                return self.live
-            log.event("codes_drifted", error=error, trained_with=self.live.error)
-        return put_quantiser(storage, lake, sample, plan, self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drifted:
+    """Whether new vectors fit what the live index was trained with: reads a few of their shards, not the corpus."""
+
+    train: TrainQuantiser
+    new: Mapping[str, int]  # rows of the vector shards that the live index does not hold
+    max_error_growth: float
+
+    def __call__(self, item: tuple[IndexPlan, Quantiser]) -> bool:
+        plan, live = item
+        looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
+        sample = self.train.sample(list(looked), sum(looked.values()), DRIFT_ROWS)
+        error = measured_error(self.train.tables.storage, self.train.tables.lake, live, plan, sample)
+        share = sum(self.new.values()) / self.train.rows
+        return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,17 +184,19 @@ def build(
     plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
     log.event("index_planned", **plan.to_json())
     tables = VectorTables(storage=storage, lake=lake, paths={ref.address: ref.path for ref in vectors.values()})
+    fits = _fits(workspace, before, plan, model)
+    known = {address for shard in before.shards for address in shard.inputs} if before else set()
+    new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
     quantiser = None
     if plan.trained and rows:
-        train = TrainQuantiser(
-            tables=tables,
-            model=model,
-            rows=rows,
-            seed=workspace.project.train.seed,
-            live=_fitting(workspace, before, plan, model),
-            max_error_growth=config.max_error_growth,
-        )
-        quantiser = run_alone(engine, train, plan)
+        train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
+        if fits and before is not None and before.quantiser is not None:
+            drifted = Drifted(train=train, new=new, max_error_growth=config.max_error_growth)
+            if not new or not run_alone(engine, drifted, (plan, before.quantiser)):
+                quantiser = before.quantiser
+            else:
+                log.event("codes_drifted", address=before.quantiser.address)
+        quantiser = quantiser or run_alone(engine, train, plan)
     builder = FaissBuilder(
         plan=plan,
         dimension=model.dimension,
@@ -200,7 +219,10 @@ def build(
         shards[shard.address] = shard
         log.event("index_shard_built", address=shard.address, rows=shard.rows)
     manifest = builder.manifest(shards.values())
-    if rows and (plan.nlist or plan.refine or plan.kind == "hnsw"):
+    steady = fits and before is not None and before.quantiser == quantiser and _recall_of(live) >= target
+    if steady and before is not None and sum(new.values()) <= RETUNED_SHARE * rows:
+        manifest = builder.manifest(shards.values(), search=before.search)
+    elif rows and (plan.nlist or plan.refine or plan.kind == "hnsw"):
         tuning = TuneSearch(tables=tables, target=target, nprobe=config.nprobe if plan.nlist else None)
         manifest = builder.manifest(shards.values(), search=run_alone(engine, tuning, manifest))
     write_manifest(storage, lake, manifest)
@@ -218,14 +240,19 @@ def _made(engine: Engine, task: Any, items: Sequence[Any]) -> Iterator[Any]:
         yield outcome.result
 
 
-def _fitting(
-    workspace: Workspace, manifest: IndexManifest | None, plan: IndexPlan, model: TrainedModel
-) -> Quantiser | None:
-    """What the live index was trained with, if this one would be of the same kind and space."""
-    if manifest is None or manifest.quantiser is None or manifest.fingerprint != model.fingerprint:
-        return None
-    same = (manifest.kind, dict(manifest.params)) == (plan.kind, plan.params)
-    return manifest.quantiser if same and stands(workspace.storage, workspace.lake, manifest.quantiser.file) else None
+def _fits(workspace: Workspace, manifest: IndexManifest | None, plan: IndexPlan, model: TrainedModel) -> bool:
+    """Whether the live index is of the kind and space that this one will be, and what it was trained with stands."""
+    if manifest is None or manifest.fingerprint != model.fingerprint:
+        return False
+    if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
+        return False
+    return manifest.quantiser is None or stands(workspace.storage, workspace.lake, manifest.quantiser.file)
+
+
+def _recall_of(live: dict[str, Any] | None) -> float:
+    """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
+    checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
+    return next((check["value"] for check in checks if check["name"] == "ann_recall_at_10"), 1.0)
 
 
 def _live_manifest(workspace: Workspace, live: dict[str, Any] | None) -> IndexManifest | None:

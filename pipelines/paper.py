@@ -10,7 +10,9 @@ from index_builders.costs import KEYS_BYTES, code_bytes
 from infra.config import Project
 
 
-def plan_on_paper(project: Project, rows: int, *, dimension: int | None = None, cores: int | None = None) -> dict[str, Any]:
+def plan_on_paper(
+    project: Project, rows: int, *, dimension: int | None = None, cores: int | None = None
+) -> dict[str, Any]:
     """Predict size, shards, memory and hours of an index before there are any vectors.
 
     Args:

@@ -5,7 +5,7 @@ training sample, codes, merging, keys, hashes, tuning, then `open_searcher` (whi
 with keys, views and sources named; autofaiss's is timed inside FAISS alone. `latency_speedup` compares at equal
 recall: autofaiss's efSearch is swept, and the fastest step that reaches our recall counts; where none does, our
 search depth is lowered to the best recall it reaches. Both use the same cores and one batch of 1,000 queries.
-`build_s` of ours is without tuning (autofaiss's includes its own); `build_with_tuning_s` is with it.
+The build of ours includes its tuning, as autofaiss's does.
 
 autofaiss lives in an environment of its own, which the first run makes under `.bench/`.
 """
