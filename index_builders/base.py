@@ -93,6 +93,11 @@ class Hits:
         scores = np.take_along_axis(_padded(self.scores, width, -np.inf), places_NK, axis=1)
         return Hits(**columns, scores=scores)
 
+    def take(self, queries: np.ndarray) -> Hits:
+        """The hits of some of the queries."""
+        columns = {f"{name}s": getattr(self, f"{name}s")[queries] for name in LABELS}
+        return Hits(**columns, scores=self.scores[queries])
+
     def rows(self, query: int = 0) -> list[dict[str, Any]]:
         """One query's hits, JSON-ready: key, score, view, source."""
         return [
@@ -111,6 +116,7 @@ class Searcher(Protocol):
     dimension: int
     rows: int
     views: tuple[str, ...]
+    exact_scores: bool  # whether scores are true inner products, not those of a code
 
     def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True, view: str | None = None) -> Hits:
         """The k nearest rows of every L2-normalised query.
@@ -168,7 +174,9 @@ class IndexBuilder(Protocol):
         """
         ...
 
-    def manifest(self, shards: Iterable[IndexShard], *, nprobe: int | None = None) -> IndexManifest:
+    def manifest(
+        self, shards: Iterable[IndexShard], *, search: Mapping[str, Mapping[str, int]] | None = None
+    ) -> IndexManifest:
         """Bind shards into one index."""
         ...
 

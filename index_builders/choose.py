@@ -1,66 +1,166 @@
-"""Which index, how it is divided into shards, and how many cells are searched: pure arithmetic."""
+"""Which index, and how it is divided into shards: pure arithmetic on measured costs (`costs.py`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from index_builders.base import Hits
-from index_builders.exact import recall_at_k
+from index_builders.costs import predict
+from index_builders.kinds import KINDS, IndexPlan, Kind, Refine
 from infra.config import IndexConfig
 from infra.digest import hash64
 from infra.errors import ConfigError
 
 POINTS_PER_CELL = 39  # FAISS warns about k-means with fewer training points a centroid
-SAMPLE_PER_CELL = 128
 MAX_DEPTH = 64
+QUERIES_A_BUILD = 100_000  # an index is worth building longer if so many queries of it gain as much
+RABITQ_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+REFINES: tuple[Refine | None, ...] = (None, "flat", "fp16", "sq8")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexPlan:
-    """The index to build. `nlist` is None for flat; `reason` says why, for the report."""
-
-    kind: Literal["flat", "ivf_flat"]
-    nlist: int | None
-    reason: str
-
-    @property
-    def sample_rows(self) -> int:
-        """Training rows that the quantiser wants; 0 where there is none."""
-        return SAMPLE_PER_CELL * (self.nlist or 0)
-
-
-def choose(rows: int, dimension: int, config: IndexConfig) -> IndexPlan:
+def choose(rows: int, dimension: int, config: IndexConfig, *, cores: int = 1, recall: float | None = None) -> IndexPlan:
     """Choose the index for so many vectors.
 
-    Flat is exact and fastest to build; above `ivf_min_rows` its time a query grows too long. The number of cells is
-    4 * sqrt(rows) (FAISS wiki, "Guidelines to choose an index") as a power of two, so that it seldom changes, and at
-    least 39 rows a cell.
+    Below `flat_max_rows` it is Flat, which is exact and fastest to build, where the memory allows. Otherwise it is
+    the plan of least build time plus time of 100,000 queries among those that keep the memory and the latency and
+    are predicted to reach the recall. A kind that the project names is taken at its best parameters; only what was
+    asked for in figures can refuse it.
+
+    Args:
+        rows: vectors.
+        dimension: values of each.
+        config: section `index`.
+        cores: workers that build and threads that search.
+        recall: recall@10 to reach instead of the section's.
 
     Raises:
-        ConfigError: `nlist` is more than the rows, or `nprobe` more than the cells.
+        ConfigError: no index keeps all targets (the message says which to relax, and to what), or `nlist` is more
+            than the rows, or `nprobe` more than the cells.
     """
-    size = f"{rows} vectors of {dimension} values, {rows * dimension * 4 / 2**20:.1f} MB"
-    kind = config.kind
-    if kind == "auto":
-        kind = "flat" if rows < config.ivf_min_rows else "ivf_flat"
-        reason = f"{size}: {'below' if kind == 'flat' else 'from'} index.ivf_min_rows = {config.ivf_min_rows}"
-    else:
-        reason = f"{size}: index.kind = {kind}"
-    if kind == "flat" or rows == 0:
-        return IndexPlan(kind="flat", nlist=None, reason=reason)
-    nlist = config.nlist
-    if nlist is None:
-        nlist = min(2 ** round(math.log2(4 * math.sqrt(rows))), 2 ** int(math.log2(max(1, rows // POINTS_PER_CELL))))
-    if nlist > rows:
-        raise ConfigError(
-            f"index.nlist = {nlist} cells cannot be trained on {rows} vectors. Leave it unset, or lower it."
+    target = config.recall if recall is None else recall
+    _check_cells(rows, config)
+    wanted = f"{rows} vectors of {dimension} values"
+    if rows == 0:
+        return IndexPlan(kind="flat", reason=f"{wanted}: there is nothing to search")
+    plans = [
+        replace(
+            plan,
+            predicted=predict(plan, rows, dimension, cores=cores, rows_per_shard=_shard(rows, config), recall=target),
         )
-    if config.nprobe is not None and config.nprobe > nlist:
+        for plan in _candidates(rows, dimension, config)
+    ]
+    named = config.kind != "auto"
+    fit = [plan for plan in plans if _fits(plan, config, None if named else target)]
+    if not fit:
+        raise ConfigError(_refusal(wanted, plans, config, target))
+    flat = next((plan for plan in fit if plan.kind == "flat"), None)
+    if not named and flat is not None and rows < config.flat_max_rows:
+        return replace(flat, reason=f"{wanted}: below index.flat_max_rows = {config.flat_max_rows}")
+    best = min(
+        fit, key=lambda plan: (named and plan.predicted is not None and plan.predicted.recall < target, _price(plan))
+    )
+    given = [f"recall {target}"]
+    given += [f"{config.memory_bytes} bytes"] if config.memory_bytes else []
+    given += [f"{config.latency_ms} ms a query"] if config.latency_ms else []
+    reason = f"index.kind = {config.kind}" if named else f"cheapest of {len(fit)} that keep {', '.join(given)}"
+    return replace(best, reason=f"{wanted}: {reason}")
+
+
+def cells(rows: int) -> int:
+    """Cells of an IVF index: 4 * sqrt(rows) (FAISS wiki, "Guidelines to choose an index") as a power of two, so that
+    it seldom changes, and at least 39 rows a cell.
+    """
+    return min(2 ** round(math.log2(4 * math.sqrt(rows))), 2 ** int(math.log2(max(1, rows // POINTS_PER_CELL))))
+
+
+def _candidates(rows: int, dimension: int, config: IndexConfig) -> Iterator[IndexPlan]:
+    named = config.kind != "auto"
+    kinds: tuple[Kind, ...] = (config.kind,) if config.kind != "auto" else KINDS
+    nlist = config.nlist or cells(rows)
+    for kind in kinds:
+        code = kind.removeprefix("ivf_")
+        if not named and kind.startswith("ivf_") and rows < config.flat_max_rows:
+            continue
+        bits = ([config.bits] if config.bits else RABITQ_BITS) if code == "rabitq" else (None,)
+        parts = _parts(dimension, code, config)
+        if code in ("flat", "flat_fp16", "fp16", "hnsw"):
+            refines: tuple[Refine | None, ...] = (None,)
+        else:
+            refines = REFINES if config.refine == "auto" else (None if config.refine == "none" else config.refine,)
+        for bit in bits:
+            for part in parts:
+                for refine in refines:
+                    yield IndexPlan(
+                        kind=kind,
+                        nlist=nlist if kind.startswith("ivf_") else None,
+                        bits=bit,
+                        parts=part,
+                        refine=refine,
+                    )
+
+
+def _parts(dimension: int, code: str, config: IndexConfig) -> tuple[int | None, ...]:
+    if code not in ("pq", "pq_fast"):
+        return (None,)
+    if config.parts is not None:
+        if dimension % config.parts:
+            raise ConfigError(f"index.parts = {config.parts} does not divide the {dimension} values of a vector.")
+        return (config.parts,)
+    values = (1, 2, 4) if code == "pq_fast" else (2, 4)
+    return tuple(dimension // each for each in values if dimension % each == 0)
+
+
+def _shard(rows: int, config: IndexConfig) -> int:
+    return min(rows, config.rows_per_shard)
+
+
+def _fits(plan: IndexPlan, config: IndexConfig, recall: float | None) -> bool:
+    made = plan.predicted
+    assert made is not None
+    return (
+        (config.memory_bytes is None or made.index_bytes <= config.memory_bytes)
+        and (config.latency_ms is None or made.query_ms <= config.latency_ms)
+        and (recall is None or made.recall >= recall)
+    )
+
+
+def _price(plan: IndexPlan) -> tuple[float, int]:
+    assert plan.predicted is not None
+    return plan.predicted.build_s + plan.predicted.query_ms / 1e3 * QUERIES_A_BUILD, KINDS.index(plan.kind)
+
+
+def _refusal(wanted: str, plans: list[IndexPlan], config: IndexConfig, recall: float) -> str:
+    """Which target to relax, and to what: the best each could be while the others are kept."""
+    lines = []
+    asked: float | None = None if config.kind != "auto" else recall
+    free = {"memory_bytes": None, "latency_ms": None}
+    for name in ("memory_bytes", "latency_ms", "recall"):
+        relaxed = config if name == "recall" else config.model_copy(update={name: free[name]})
+        left = [p.predicted for p in plans if p.predicted and _fits(p, relaxed, None if name == "recall" else asked)]
+        if not left or (name == "recall" and asked is None) or (name != "recall" and getattr(config, name) is None):
+            continue
+        if name == "memory_bytes":
+            lines.append(f"index.memory_bytes from {config.memory_bytes} to {min(p.index_bytes for p in left)}")
+        elif name == "latency_ms":
+            lines.append(f"index.latency_ms from {config.latency_ms} to {min(p.query_ms for p in left)}")
+        else:
+            lines.append(f"index.recall from {recall} to {max(p.recall for p in left)}")
+    told = "\n".join(f"  {line}, or" for line in lines)[: -len(", or")] or "  more than one of them"
+    return (
+        f"No index of {wanted} keeps index.memory_bytes = {config.memory_bytes}, index.latency_ms = "
+        f"{config.latency_ms} and recall {recall} together.\nRelax one of these in the project file:\n{told}"
+    )
+
+
+def _check_cells(rows: int, config: IndexConfig) -> None:
+    if config.nlist is not None and config.nlist > rows and rows:
+        raise ConfigError(
+            f"index.nlist = {config.nlist} cells cannot be trained on {rows} vectors. Leave it unset, or lower it."
+        )
+    nlist = config.nlist or (cells(rows) if rows else 1)
+    if config.kind.startswith("ivf_") and config.nprobe is not None and config.nprobe > nlist:
         raise ConfigError(f"index.nprobe = {config.nprobe} is more than the {nlist} cells there are. Lower it.")
-    return IndexPlan(kind="ivf_flat", nlist=nlist, reason=f"{reason}; {nlist} cells")
 
 
 def group_shards(refs: Iterable[tuple[str, int, str]], rows_per_shard: int) -> dict[str, list[str]]:
@@ -92,36 +192,3 @@ def group_shards(refs: Iterable[tuple[str, int, str]], rows_per_shard: int) -> d
         elif members:
             groups[f"g{prefix}"] = sorted(address for _, _, address in members)
     return dict(sorted(groups.items()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NprobeChoice:
-    """The cells to search, and the recall that was measured with them."""
-
-    nprobe: int
-    recall: float
-
-
-def choose_nprobe(search: Callable[[int], Hits], truth: Hits, *, nlist: int, target: float) -> NprobeChoice:
-    """The smallest nprobe whose recall on sample queries reaches a target.
-
-    Found by bisection: the cells searched with n are among those searched with n + 1, and IVF-Flat scores exactly,
-    so recall never falls with nprobe; with all cells the search is exact.
-
-    Args:
-        search: nprobe -> hits of the sample queries.
-        truth: their exact hits.
-        nlist: cells there are.
-        target: recall wanted, at most 1.
-    """
-    low, high, recall = 1, nlist, 1.0
-    while low < high:
-        middle = (low + high) // 2
-        measured = recall_at_k(search(middle), truth)
-        if measured >= target:
-            high, recall = middle, measured
-        else:
-            low = middle + 1
-    if high == nlist:
-        recall = recall_at_k(search(nlist), truth)
-    return NprobeChoice(nprobe=high, recall=recall)

@@ -119,12 +119,13 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def recall_at_k(found: Hits, truth: Hits, tolerance: float = 1e-5) -> float:
+def recall_at_k(found: Hits, truth: Hits, tolerance: float = 1e-5, *, exact_scores: bool = True) -> float:
     """Share of the true neighbours that were found, ties tolerated; 1.0 where there is no truth to find.
 
     A hit counts if it is a true neighbour (key and view), or if its score reaches that of the last true neighbour
     within `tolerance`: of rows that tie for the last place any may stand there (faiss.contrib.evaluation). So
-    `found.scores` must be true inner products, as Flat and IVF-Flat give them.
+    `found.scores` must be true inner products, as Flat, IVF-Flat, HNSW and refining by float32 give them. With
+    `exact_scores` False, where they are those of codes, a hit counts by its name alone.
     """
     hits = total = 0
     for n in range(len(truth.keys)):
@@ -136,7 +137,7 @@ def recall_at_k(found: Hits, truth: Hits, tolerance: float = 1e-5) -> float:
         got = {
             (key, view)
             for key, view, score in zip(found.keys[n], found.views[n], found.scores[n], strict=True)
-            if key is not None and ((key, view) in wanted or score >= least)
+            if key is not None and ((key, view) in wanted or (exact_scores and score >= least))
         }
         hits += min(len(got), len(wanted))
         total += len(wanted)

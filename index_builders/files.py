@@ -7,7 +7,8 @@ FAISS notices none of 300 one-bit flips in a Flat index (FACTS), so no byte reac
 | `index/<aa>/<address>.<sha256>.faiss` | the vectors of one index shard |
 | `index/<aa>/<address>.<sha256>.import.parquet` | rows as Milvus imports them |
 | `index/<aa>/<address>.<sha256>.keys.parquet` | row number -> key, view, source, row_digest, split |
-| `index/<aa>/<address>.<sha256>.quantiser` | the trained, empty IVF index that all shards share |
+| `index/<aa>/<address>.<sha256>.quantiser` | the trained, empty index that all shards start from |
+| `index/<aa>/<address>.<sha256>.codes` | the codes of one vector shard's rows, row after row |
 | `index/<aa>/<address>.json` | receipt: the files of an address are finished; what a resumed run looks for |
 | `index/manifests/<digest>.json` | the manifest; its digest is the SHA-256 of these bytes |
 """
@@ -32,7 +33,7 @@ FOLDER = "index"
 MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
 MAX_RECEIPT_BYTES = 16 * 2**20
 _PATH = re.compile(
-    rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.(faiss|import\.parquet|keys\.parquet|quantiser)"
+    rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.(faiss|import\.parquet|keys\.parquet|quantiser|codes)"
 )
 
 
@@ -51,6 +52,11 @@ class FileRef:
     def __post_init__(self) -> None:
         if not _PATH.fullmatch(self.path) or self.path.split(".")[1] != self.sha256 or self.bytes < 0:
             raise ValueError(f"not an index file of the lake: {self.path!r} ({self.bytes} bytes, {self.sha256!r})")
+
+    @property
+    def address(self) -> str:
+        """Address of what the file was made of."""
+        return self.path.rsplit("/", 1)[-1].split(".")[0]
 
 
 def receipt_path(address: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index_builders.files import MEND, FileRef, opened, put_hashed
@@ -45,5 +45,9 @@ def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
 
 def count_keys(keys: pa.Table) -> dict[str, int]:
     """Rows by `view:<view>` and by `source:<source>`."""
-    labels = (f"{name}:{value}" for name in ("view", "source") for value in keys.column(name).to_pylist())
-    return dict(sorted(Counter(labels).items()))
+    counted = {
+        f"{name}:{found['values']}": found["counts"]
+        for name in ("view", "source")
+        for found in pc.value_counts(keys.column(name)).to_pylist()
+    }
+    return dict(sorted(counted.items()))

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from index_builders.files import FOLDER, MEND, FileRef, receipt_path
@@ -14,7 +14,7 @@ from infra import digest
 from infra.errors import StorageError
 from infra.lake.storage import Storage
 
-FORMAT = 1
+FORMAT = 2
 MAX_MANIFEST_BYTES = 256 * 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -29,6 +29,7 @@ class IndexShard:
     rows: int
     inputs: tuple[str, ...]
     counts: Mapping[str, int]
+    blocks: tuple[FileRef, ...] = ()  # the cached codes it was merged from; no search needs them
 
     def to_json(self) -> dict[str, Any]:
         """The shard as it stands in a manifest."""
@@ -43,6 +44,7 @@ class IndexShard:
             "rows": self.rows,
             "inputs": list(self.inputs),
             "counts": dict(self.counts),
+            "blocks": [{"path": b.path, "bytes": b.bytes, "sha256": b.sha256} for b in self.blocks],
         }
 
     @classmethod
@@ -55,15 +57,17 @@ class IndexShard:
             rows=value["rows"],
             inputs=tuple(value["inputs"]),
             counts=dict(value["counts"]),
+            blocks=tuple(FileRef(path=b["path"], bytes=b["bytes"], sha256=b["sha256"]) for b in value["blocks"]),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiser:
-    """The trained, empty index that every IVF shard starts from."""
+    """The trained, empty index that every shard starts from. `error` is how far its codes are from the sample."""
 
     address: str
     file: FileRef
+    error: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The quantiser as it stands in a manifest."""
@@ -72,13 +76,14 @@ class Quantiser:
             "path": self.file.path,
             "bytes": self.file.bytes,
             "sha256": self.file.sha256,
+            "error": self.error,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Quantiser:
         """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
         file = FileRef(path=value["path"], bytes=value["bytes"], sha256=value["sha256"])
-        return cls(address=value["address"], file=file)
+        return cls(address=value["address"], file=file, error=value["error"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,7 @@ class IndexManifest:
     views: tuple[str, ...]
     shards: tuple[IndexShard, ...]
     quantiser: Quantiser | None = None
-    nprobe: int | None = None
+    search: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by view, and `all` for any view
     metric: str = "ip"
     also: tuple[str, ...] = ()  # lake-relative paths of the manifests of the publication's other backends
 
@@ -129,7 +134,7 @@ class IndexManifest:
                 "views": list(self.views),
                 "shards": [shard.to_json() for shard in self.shards],
                 "quantiser": self.quantiser.to_json() if self.quantiser else None,
-                "nprobe": self.nprobe,
+                "search": {view: dict(settings) for view, settings in self.search.items()},
                 "rows": self.rows,
                 "counts": self.counts,
                 **({"also": list(self.also)} if self.also else {}),
@@ -147,10 +152,11 @@ class IndexManifest:
         return manifest_path(self.digest)
 
     def files(self) -> list[str]:
-        """Every file that the index needs, relative to the lake: what `gc` keeps and `verify` re-hashes."""
+        """Every file that the index needs or a night reuses, relative to the lake: what `gc` keeps."""
         parts = [path for s in self.shards for path in (s.index.path, s.keys.path, receipt_path(s.address))]
         trained = [self.quantiser.file.path, receipt_path(self.quantiser.address)] if self.quantiser else []
-        return sorted([self.path, *parts, *trained])
+        blocks = [path for s in self.shards for b in s.blocks for path in (b.path, receipt_path(b.address))]
+        return sorted({self.path, *parts, *trained, *blocks})
 
 
 def manifest_path(manifest_digest: str) -> str:
@@ -207,6 +213,6 @@ def _parsed(value: Mapping[str, Any]) -> IndexManifest:
         views=tuple(value["views"]),
         shards=tuple(IndexShard.from_json(shard) for shard in value["shards"]),
         quantiser=Quantiser.from_json(value["quantiser"]) if value["quantiser"] else None,
-        nprobe=value["nprobe"],
+        search={view: dict(settings) for view, settings in value["search"].items()},
         also=tuple(value.get("also", ())),
     )

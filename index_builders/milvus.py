@@ -44,6 +44,12 @@ IMPORTED = pa.schema(
     ]
 )
 ROW_GROUP_BYTES = 64 * 2**20
+COARSE = ("SQ", "PQ", "RABITQ", "SCANN")  # parts of the names of index types that score by a code
+
+
+def exact_scores(index_type: str) -> bool:
+    """Whether an index type's scores are true inner products."""
+    return not any(part in index_type for part in COARSE)
 
 
 def row_id(view: str, key: str) -> str:
@@ -140,9 +146,7 @@ class MilvusBuilder:
             parts.append(pa.table({"id": ids, **labels, "vector": vectors}).cast(IMPORTED))
         return pa.concat_tables(parts).combine_chunks()
 
-    def manifest(
-        self, shards: Iterable[IndexShard], *, nprobe: int | None = None, in_place_of: str | None = None
-    ) -> IndexManifest:
+    def manifest(self, shards: Iterable[IndexShard], *, in_place_of: str | None = None) -> IndexManifest:
         """Bind import files into one collection, or into a standing one that is to be changed into them."""
         shards = tuple(shards)
         return IndexManifest(
@@ -157,7 +161,6 @@ class MilvusBuilder:
             fingerprint=self.fingerprint,
             views=self.views,
             shards=shards,
-            nprobe=nprobe,
         )
 
     def _collection(self, shards: Sequence[IndexShard]) -> str:

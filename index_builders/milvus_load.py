@@ -17,7 +17,7 @@ import numpy as np
 
 from index_builders.files import opened
 from index_builders.manifest import IndexManifest, IndexShard, read_manifest
-from index_builders.milvus import collection_of, content_of, entities, import_batches
+from index_builders.milvus import collection_of, content_of, entities, exact_scores, import_batches
 from index_builders.milvus_client import FAILED, Consistency, Milvus, quoted
 from index_builders.milvus_refresh import Change, refresh
 from index_builders.milvus_rest import RestImports, finish, keys_known, stuck
@@ -34,7 +34,6 @@ UNDER_WAY = 4  # imports that wait at the server at once: 2.3.5 runs one after a
 POLL_S = 0.1
 CANARY_FILES, CANARY_ROWS = 8, 4
 SETTLE_S = 20.0
-COARSE = ("SQ", "PQ", "RABITQ", "SCANN")  # index types whose scores are not true inner products
 
 
 def index_params(index_type: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -291,7 +290,7 @@ class Loader:
             time.sleep(POLL_S)
 
     def _ask_canaries(self, name: str) -> None:
-        coarse = any(part in self._manifest.params["index_type"] for part in COARSE)
+        coarse = not exact_scores(self._manifest.params["index_type"])
         for batch in self._canaries():
             rows = entities(batch)
             kept = self._milvus.fetch(name, [row["id"] for row in rows], ["key", "row_digest", "vector"], "Bounded")

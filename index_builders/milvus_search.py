@@ -10,7 +10,7 @@ import numpy as np
 
 from index_builders.base import Hits, check_queries
 from index_builders.manifest import IndexManifest
-from index_builders.milvus import collection_of, row_id
+from index_builders.milvus import collection_of, exact_scores, row_id
 from index_builders.milvus_client import Connection, MilvusPlace, quoted
 from infra.errors import FingerprintMismatch, StorageError
 
@@ -41,6 +41,7 @@ class MilvusSearcher:
         self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
         self.rows, self.views = manifest.rows, manifest.views
         self.collection = collection_of(manifest)
+        self.exact_scores = exact_scores(manifest.params["index_type"])
         self._type, self._given = manifest.params["index_type"], dict(place.config.search_params)
         connection = Connection(place)
         self._milvus = connection.milvus

@@ -6,7 +6,7 @@ Shape letters: N rows, D dimension.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +73,7 @@ def stratified_sample(
 ) -> np.ndarray:
     """A training sample over sources and views that depends on the set of rows alone.
 
-    A row is taken if a hash of its key and view lies below a threshold, so every stratum (source, view) gives the
+    A row is taken if a hash of its digest and view lies below a threshold, so every stratum (source, view) gives the
     same share, and an added or deleted record seldom changes the sample (and with it the quantiser and every
     shard). A stratum that would give fewer than `floor` rows gives its `floor` rows of smallest hash.
 
@@ -95,50 +95,69 @@ def stratified_sample(
     if wanted < 1:
         raise ValueError(f"a sample of {wanted} rows was wanted")
     share = max(0, math.ceil(math.log2(max(1, rows) / wanted)))
-    threshold = 2 ** (64 - share)
+    threshold = np.uint64(2 ** (64 - share) - 1)
     chosen: dict[tuple[str, str], list[_Rows]] = {}
     spare: dict[tuple[str, str], _Rows] = {}
     for table in tables:
         matrix = vector_matrix(table, dimension=dimension, fingerprint=fingerprint)
-        keys, views, sources = (table.column(name).to_pylist() for name in ("key", "view", "source"))
-        hashes = [hash64(f"sample\x1f{view}\x1f{key}") for key, view in zip(keys, views, strict=True)]
-        strata: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
-        for row, stratum in enumerate(zip(sources, views, strict=True)):
-            below, above = strata.setdefault(stratum, ([], []))
-            (below if hashes[row] < threshold else above).append(row)
-        for stratum, (below, above) in strata.items():
-            chosen.setdefault(stratum, []).append(_Rows.of(below, hashes, keys, matrix))
-            others = _Rows.of(above, hashes, keys, matrix)
-            spare[stratum] = (spare[stratum] + others if stratum in spare else others).first(floor)
+        hashes_N, strata = _sample_hashes(table), table.select(("source", "view"))
+        for stratum in strata.group_by(["source", "view"]).aggregate([]).to_pylist():
+            source, view = stratum["source"], stratum["view"]
+            here = pc.and_(pc.equal(table["source"], source), pc.equal(table["view"], view))
+            places = np.flatnonzero(here.to_numpy(zero_copy_only=False))
+            below = hashes_N[places] <= threshold
+            named = (source, view)
+            chosen.setdefault(named, []).append(_Rows.of(places[below], hashes_N, table, matrix))
+            others = places[~below]
+            others = others[np.argsort(hashes_N[others], kind="stable")[: 4 * floor]]  # ties are settled by `first`
+            least = _Rows.of(others, hashes_N, table, matrix)
+            spare[named] = (spare[named] + least if named in spare else least).first(floor)
     parts: list[_Rows] = []
-    for stratum, taken in chosen.items():
-        have = sum(len(part.order) for part in taken)
-        parts += [*taken, spare[stratum].first(max(0, floor - have))]
+    for stratum_name, taken in chosen.items():
+        have = sum(len(part.hashes) for part in taken)
+        parts += [*taken, spare[stratum_name].first(max(0, floor - have))]
     if not parts:
         return np.zeros((0, dimension), dtype=np.float32)
-    order = [label for part in parts for label in part.order]
-    matrix = np.concatenate([part.matrix for part in parts])
-    return matrix[sorted(range(len(order)), key=order.__getitem__)]
+    whole = _Rows(*(np.concatenate(columns) for columns in zip(*(part.parts for part in parts), strict=True)))
+    return whole.first(len(whole.hashes)).matrix
+
+
+def _sample_hashes(table: pa.Table) -> np.ndarray:
+    """uint64 (N,): the first 64 bits of a row's digest, another permutation of them for every view."""
+    digits = pc.utf8_slice_codeunits(table["row_digest"], 0, 16).combine_chunks()
+    hexadecimal = np.asarray(digits.to_numpy(zero_copy_only=False), dtype="S16")
+    raw = np.frombuffer(bytes.fromhex(hexadecimal.tobytes().decode()), dtype=">u8").astype(np.uint64)
+    hashes_N = np.zeros(table.num_rows, dtype=np.uint64)
+    for view in pc.unique(table["view"]).to_pylist():
+        here = pc.equal(table["view"], view).to_numpy(zero_copy_only=False)
+        hashes_N[here] = raw[here] ^ np.uint64(hash64(f"sample\x1f{view}"))
+    return hashes_N
 
 
 class _Rows:
-    """Some rows of one stratum: (hash, key) and the vector of each."""
+    """Some rows of one stratum: hash, key and vector of each."""
 
-    __slots__ = ("matrix", "order")
+    __slots__ = ("hashes", "keys", "matrix")
 
-    def __init__(self, order: list[tuple[int, str]], matrix: np.ndarray) -> None:
-        self.order, self.matrix = order, matrix
+    def __init__(self, hashes: np.ndarray, keys: np.ndarray, matrix: np.ndarray) -> None:
+        self.hashes, self.keys, self.matrix = hashes, keys, matrix
 
     @classmethod
-    def of(cls, rows: Sequence[int], hashes: Sequence[int], keys: Sequence[str], matrix: np.ndarray) -> _Rows:
-        return cls([(hashes[row], keys[row]) for row in rows], matrix[rows])
+    def of(cls, places: np.ndarray, hashes: np.ndarray, table: pa.Table, matrix: np.ndarray) -> _Rows:
+        keys = table["key"].take(pa.array(places)).to_numpy(zero_copy_only=False)
+        return cls(hashes[places], keys.astype(object), matrix[places])
+
+    @property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.hashes, self.keys, self.matrix
 
     def __add__(self, other: _Rows) -> _Rows:
-        return _Rows(self.order + other.order, np.concatenate([self.matrix, other.matrix]))
+        return _Rows(*(np.concatenate(pair) for pair in zip(self.parts, other.parts, strict=True)))
 
     def first(self, count: int) -> _Rows:
-        places = sorted(range(len(self.order)), key=self.order.__getitem__)[:count]
-        return _Rows([self.order[place] for place in places], self.matrix[places])
+        """Those of smallest hash, in its order; equal hashes by key."""
+        order = np.lexsort((self.keys.astype(str), self.hashes))[:count]
+        return _Rows(*(part[order] for part in self.parts))
 
 
 def _named(table: pa.Table, row: int) -> str:

@@ -9,22 +9,33 @@ collection, which stands until `gc`; `reindex`, `rollback`, `publish` and `verif
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from index_builders.choose import group_shards
-from index_builders.manifest import IndexManifest, read_manifests, write_manifest
+from index_builders.manifest import IndexManifest, IndexShard, read_manifests, write_manifest
 from infra import log
 from infra.engines.base import Done, Engine
 from infra.errors import PartialRun
 from infra.lake.shard import ShardRef
-from pipelines.build import BuildTask, Built, VectorTables, build
+from pipelines.build import Built, VectorTables, build
 from pipelines.opening import MILVUS, needed, place_of
 from pipelines.train import TrainedModel
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from index_builders.milvus import MilvusBuilder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportTask:
+    """Makes one import file."""
+
+    tables: VectorTables
+    builder: MilvusBuilder
+
+    def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
+        return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))
 
 
 def build_backends(
@@ -82,7 +93,7 @@ def build_milvus(
     shards = builder.finished(workspace.storage, workspace.lake, wanted)
     reused = tuple(sorted(shards))
     todo = [inputs for address, inputs in wanted.items() if address not in shards]
-    for outcome in engine.map(BuildTask(tables=tables, builder=builder), todo) if todo else ():
+    for outcome in engine.map(ImportTask(tables=tables, builder=builder), todo) if todo else ():
         if not isinstance(outcome, Done):
             raise PartialRun(
                 f"An import file could not be made ({outcome.kind}): {outcome.detail}\n"

@@ -1,29 +1,37 @@
-"""build: vectors → index shards and the manifest that binds them. Only shards whose vectors changed are built."""
+"""build: vectors → codes → index shards and the manifest that binds them. Only what changed is encoded and merged."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from index_builders.base import IndexBuilder
-from index_builders.choose import IndexPlan, choose, choose_nprobe, group_shards
-from index_builders.faiss_sharded import FaissBuilder, open_searcher, put_quantiser
-from index_builders.files import stands
+from index_builders.choose import choose, group_shards
+from index_builders.exact import recall_at_k
+from index_builders.faiss_search import ALL, open_searcher
+from index_builders.faiss_sharded import FaissBuilder, measured_error, put_quantiser
+from index_builders.files import FileRef, stands
+from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, read_manifest, write_manifest
+from index_builders.tune import Settings, tune
 from index_builders.vectors import stratified_sample
 from infra import log
 from infra.engines.base import Done, Engine
 from infra.errors import PartialRun, StorageError
 from infra.lake.shard import ShardRef, read_shard
 from infra.lake.storage import Storage
-from pipelines.measure import exact_probes
 from pipelines.train import TrainedModel
+from pipelines.truth import K, exact_probes
 from pipelines.workspace import Workspace, run_alone
 
-NPROBE_QUERIES = 200
+TUNING_QUERIES = 200
+DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
+RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
+SPARE = 0.01  # what tuning aims at above the target: the gate asks other queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +58,39 @@ class VectorTables:
     lake: str
     paths: Mapping[str, str]
 
-    def __call__(self, addresses: Sequence[str]) -> Iterator[pa.Table]:
+    def __call__(self, addresses: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         for address in addresses:
-            yield read_shard(self.storage, self.lake, self.paths[address])
+            yield read_shard(self.storage, self.lake, self.paths[address], columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeTask:
+    """Makes the codes of one vector shard."""
+
+    tables: VectorTables
+    builder: FaissBuilder
+
+    def __call__(self, vectors: str) -> tuple[str, FileRef]:
+        [table] = self.tables([vectors])
+        return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildTask:
-    """Makes one index shard."""
+    """Merges one index shard."""
 
     tables: VectorTables
-    builder: IndexBuilder
+    builder: FaissBuilder
 
-    def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
-        return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))
+    def __call__(self, item: tuple[tuple[str, ...], dict[str, FileRef]]) -> IndexShard:
+        inputs, blocks = item
+        tables = self.tables(inputs, self.builder.columns)
+        return self.builder.build(self.tables.storage, self.tables.lake, inputs, tables, blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainQuantiser:
-    """Trains the cells that all shards share, on a sample over source and view."""
+    """Trains what all shards start from, on a sample over source and view."""
 
     tables: VectorTables
     model: TrainedModel
@@ -76,33 +98,63 @@ class TrainQuantiser:
     seed: int
 
     def __call__(self, plan: IndexPlan) -> Quantiser:
-        assert plan.nlist is not None
-        sample = stratified_sample(
-            self.tables(sorted(self.tables.paths)),
-            rows=self.rows,
-            wanted=plan.sample_rows,
+        sample = self.sample(sorted(self.tables.paths), self.rows, plan.sample_rows)
+        return put_quantiser(self.tables.storage, self.tables.lake, sample, plan, self.seed)
+
+    def sample(self, addresses: Sequence[str], rows: int, wanted: int) -> np.ndarray:
+        """Float32 (N, D) of these vector shards."""
+        return stratified_sample(
+            self.tables(addresses),
+            rows=rows,
+            wanted=wanted,
             dimension=self.model.dimension,
             fingerprint=self.model.fingerprint,
         )
-        return put_quantiser(self.tables.storage, self.tables.lake, sample, plan.nlist, self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChooseNprobe:
-    """Finds the fewest cells to search that reach the recall the gate asks for, with a little to spare."""
+class Drifted:
+    """Whether new vectors fit what the live index was trained with: reads a few of their shards, not the corpus."""
+
+    train: TrainQuantiser
+    new: Mapping[str, int]  # rows of the vector shards that the live index does not hold
+    max_error_growth: float
+
+    def __call__(self, item: tuple[IndexPlan, Quantiser]) -> bool:
+        plan, live = item
+        looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
+        sample = self.train.sample(list(looked), sum(looked.values()), DRIFT_ROWS)
+        error = measured_error(self.train.tables.storage, self.train.tables.lake, live, plan, sample)
+        share = sum(self.new.values()) / self.train.rows
+        return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSearch:
+    """Finds for each view the least effort that reaches the recall wanted, with a little to spare."""
 
     tables: VectorTables
     target: float
+    nprobe: int | None
 
-    def __call__(self, manifest: IndexManifest) -> int:
-        probes, truth = exact_probes(self.tables, manifest, NPROBE_QUERIES)
-        searcher = open_searcher(self.tables.storage, self.tables.lake, manifest, manifest.fingerprint)
-        return choose_nprobe(
-            lambda nprobe: searcher.search(probes, 10, collapse=False, nprobe=nprobe),
-            truth,
-            nlist=manifest.params["nlist"],
-            target=min(1.0, self.target + 0.01),
-        ).nprobe
+    def __call__(self, manifest: IndexManifest) -> dict[str, Settings]:
+        storage, lake = self.tables.storage, self.tables.lake
+        searcher = open_searcher(storage, lake, manifest, manifest.fingerprint)
+        found: dict[str, Settings] = {}
+        for view in (None, *(manifest.views if len(manifest.views) > 1 else ())):
+            if view is not None and not manifest.counts.get(f"view:{view}"):
+                continue
+            probes = exact_probes(storage, lake, self.tables, manifest, TUNING_QUERIES, view)
+
+            def measure(settings: Settings, view: str | None = view, probes: Any = probes) -> float:
+                fixed = settings | ({"nprobe": self.nprobe} if self.nprobe else {})
+                hits = searcher.search(probes.queries_ND, K, collapse=False, view=view, settings=fixed)
+                return recall_at_k(hits, probes.truth, exact_scores=searcher.plan.exact_scores)
+
+            tuned = tune(searcher.plan, measure, min(1.0, self.target + SPARE))
+            found[view or ALL] = tuned.settings | ({"nprobe": self.nprobe} if self.nprobe else {})
+            log.event("search_tuned", view=view or ALL, recall=round(tuned.recall, 4), **found[view or ALL])
+        return found
 
 
 def build(
@@ -119,22 +171,32 @@ def build(
         engine: where shards are built.
         vectors: vectors shards by split.
         model: the space.
-        live: the live publication; its trained cells are kept while they fit, so that a night touches few shards.
+        live: the live publication; what it was trained with is kept while it fits, so that a night touches few shards.
 
     Raises:
+        ConfigError: no index keeps the targets of section `index`.
         PartialRun: some shard could not be built; a rerun resumes.
     """
-    config = workspace.project.index
+    config, storage, lake = workspace.project.index, workspace.storage, workspace.lake
     rows = sum(ref.rows for ref in vectors.values())
-    plan = choose(rows, model.dimension, config)
-    paths = {ref.address: ref.path for ref in vectors.values()}
-    tables = VectorTables(storage=workspace.storage, lake=workspace.lake, paths=paths)
+    target = max(config.recall, workspace.project.gate.min_ann_recall)
+    before = _live_manifest(workspace, live)
+    plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
+    log.event("index_planned", **plan.to_json())
+    tables = VectorTables(storage=storage, lake=lake, paths={ref.address: ref.path for ref in vectors.values()})
+    fits = _fits(workspace, before, plan, model)
+    known = {address for shard in before.shards for address in shard.inputs} if before else set()
+    new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
     quantiser = None
-    if plan.nlist is not None:
-        quantiser = _live_quantiser(workspace, plan, model, live)
-        if quantiser is None:
-            train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
-            quantiser = run_alone(engine, train, plan)
+    if plan.trained and rows:
+        train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
+        if fits and before is not None and before.quantiser is not None:
+            drifted = Drifted(train=train, new=new, max_error_growth=config.max_error_growth)
+            if not new or not run_alone(engine, drifted, (plan, before.quantiser)):
+                quantiser = before.quantiser
+            else:
+                log.event("codes_drifted", address=before.quantiser.address)
+        quantiser = quantiser or run_alone(engine, train, plan)
     builder = FaissBuilder(
         plan=plan,
         dimension=model.dimension,
@@ -144,34 +206,53 @@ def build(
     )
     groups = group_shards(((split, ref.rows, ref.address) for split, ref in vectors.items()), config.rows_per_shard)
     wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
-    shards = builder.finished(workspace.storage, workspace.lake, wanted)
+    shards = builder.finished(storage, lake, wanted)
     reused = tuple(sorted(shards))
     todo = [inputs for address, inputs in wanted.items() if address not in shards]
-    for outcome in engine.map(BuildTask(tables=tables, builder=builder), todo) if todo else ():
+    touched = sorted({address for inputs in todo for address in inputs})
+    blocks = builder.blocks(storage, lake, touched)
+    missing = [address for address in touched if plan.cached and address not in blocks]
+    encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
+    blocks |= dict(_made(engine, encode, missing))
+    jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
+    for shard in _made(engine, merge, jobs):
+        shards[shard.address] = shard
+        log.event("index_shard_built", address=shard.address, rows=shard.rows)
+    manifest = builder.manifest(shards.values())
+    steady = fits and before is not None and before.quantiser == quantiser and _recall_of(live) >= target
+    if steady and before is not None and sum(new.values()) <= RETUNED_SHARE * rows:
+        manifest = builder.manifest(shards.values(), search=before.search)
+    elif rows and (plan.nlist or plan.refine or plan.kind == "hnsw"):
+        tuning = TuneSearch(tables=tables, target=target, nprobe=config.nprobe if plan.nlist else None)
+        manifest = builder.manifest(shards.values(), search=run_alone(engine, tuning, manifest))
+    write_manifest(storage, lake, manifest)
+    log.event("index_built", rows=manifest.rows, made=len(todo), reused=len(reused), encoded=len(missing))
+    return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+
+
+def _made(engine: Engine, task: Any, items: Sequence[Any]) -> Iterator[Any]:
+    for outcome in engine.map(task, items) if items else ():
         if not isinstance(outcome, Done):
             raise PartialRun(
                 f"An index shard could not be built ({outcome.kind}): {outcome.detail}\n"
                 "Mend the cause and run `trichord reindex` again: it resumes."
             )
-        shards[outcome.result.address] = outcome.result
-        log.event("index_shard_built", address=outcome.result.address, rows=outcome.result.rows)
-    manifest = builder.manifest(shards.values(), nprobe=config.nprobe)
-    if quantiser is not None and config.nprobe is None:
-        chosen = run_alone(engine, ChooseNprobe(tables=tables, target=workspace.project.gate.min_ann_recall), manifest)
-        manifest = builder.manifest(shards.values(), nprobe=chosen)
-    write_manifest(workspace.storage, workspace.lake, manifest)
-    log.event("index_built", rows=manifest.rows, made=len(todo), reused=len(reused), reason=plan.reason)
-    return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+        yield outcome.result
 
 
-def _live_quantiser(
-    workspace: Workspace, plan: IndexPlan, model: TrainedModel, live: dict[str, Any] | None
-) -> Quantiser | None:
-    manifest = _live_manifest(workspace, live)
-    if manifest is None or manifest.quantiser is None or manifest.fingerprint != model.fingerprint:
-        return None
-    same = manifest.params.get("nlist") == plan.nlist
-    return manifest.quantiser if same and stands(workspace.storage, workspace.lake, manifest.quantiser.file) else None
+def _fits(workspace: Workspace, manifest: IndexManifest | None, plan: IndexPlan, model: TrainedModel) -> bool:
+    """Whether the live index is of the kind and space that this one will be, and what it was trained with stands."""
+    if manifest is None or manifest.fingerprint != model.fingerprint:
+        return False
+    if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
+        return False
+    return manifest.quantiser is None or stands(workspace.storage, workspace.lake, manifest.quantiser.file)
+
+
+def _recall_of(live: dict[str, Any] | None) -> float:
+    """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
+    checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
+    return next((check["value"] for check in checks if check["name"] == "ann_recall_at_10"), 1.0)
 
 
 def _live_manifest(workspace: Workspace, live: dict[str, Any] | None) -> IndexManifest | None:

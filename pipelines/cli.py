@@ -11,7 +11,7 @@ import typer
 
 from infra import log
 from infra.errors import ConfigError, GateFailed, StorageError, TrichordError
-from pipelines import show
+from pipelines import show, show_index
 from pipelines.cli_adapt import adapt
 from pipelines.cli_compare import compare
 from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
@@ -110,12 +110,31 @@ def demo(
 
 @app.command()
 def plan(
-    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    rows: Annotated[
+        float | None, typer.Option(min=1, help="Plan an index of so many vectors on paper (1e9) and read no source.")
+    ] = None,
+    dimension: Annotated[
+        int | None, typer.Option(min=1, help="With --rows: values of a vector; the model's if left out.")
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="With --rows: cores that build and search; engine.workers if left out.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Show what a reindex would make, keep and remove, without doing it."""
+    """Show what a reindex would make, keep and remove, without doing it; or with --rows what an index would take."""
+    workspace = _open(project, set_, as_json, engine)
+    if rows is not None:
+        from pipelines.paper import plan_on_paper
+
+        found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
+        _print(found, as_json, show_index.paper)
+        return
     from pipelines.plan import preview
 
-    _print(preview(_open(project, set_, as_json, engine)), as_json, show.plan)
+    _print(preview(workspace), as_json, show.plan)
 
 
 @app.command()

@@ -67,7 +67,8 @@ def index_checks(
         passed=measured.ann_recall >= limits.min_ann_recall,
         value=round(measured.ann_recall, PLACES),
         threshold=limits.min_ann_recall,
-        detail=f"against exact search, {measured.queries} queries",
+        detail=f"against exact search, {measured.queries} queries"
+        + "".join(f", {view} {recall:.3f}" for view, recall in sorted(measured.recall_of.items())),
     )
     for backend, (recall, rows) in measured.others.items():
         yield Check(name=f"{backend}_rows", passed=rows == measured.rows, value=rows, threshold=measured.rows)

@@ -17,7 +17,7 @@ from pipelines.train import MODEL_FILES
 from pipelines.workspace import Workspace
 from transforms.collect.read import needed_downloads
 
-CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads")
+CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth")
 
 
 def kept_publications(workspace: Workspace) -> list[dict[str, Any]]:
@@ -74,7 +74,9 @@ def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, 
     }
     if set(read_splits(workspace, row["manifest"]).values()) != records:
         raise StorageError(f"{splits_path(row['manifest'])} does not name the records of {row['publication']}.")
-    refs = [ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys)]
+    refs = [
+        ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys, *shard.blocks)
+    ]
     for ref in [*refs, *(manifest.quantiser.file for manifest in manifests if manifest.quantiser)]:
         if ref.path not in checked:
             with opened(workspace.storage, workspace.lake, ref):

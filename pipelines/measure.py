@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index_builders.base import Hits
-from index_builders.exact import exact_hits, recall_at_k
+from index_builders.exact import recall_at_k
 from index_builders.keys import read_keys
 from index_builders.manifest import IndexManifest, IndexShard, read_manifests
 from index_builders.vectors import unsound
@@ -20,6 +20,7 @@ from infra.engines.base import Engine
 from infra.lake.shard import read_shard
 from infra.lake.storage import Storage
 from pipelines.opening import backend_of, open_backend, place_of
+from pipelines.truth import K, Tables, exact_probes, vector_shards
 from pipelines.workspace import Workspace, run_alone
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 QUERIES = 200
 ROWS_PER_BUCKET = 2_000_000
-Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Measured:
     queries: int
     rows: int
     others: Mapping[str, tuple[float, int]]
+    recall_of: Mapping[str, float]  # of the queries of each view
 
 
 def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: Tables) -> Measured:
@@ -64,7 +65,7 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
     emit = EmitKeys(workspace.storage, workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
     task = MeasureRecall(workspace.storage, workspace.lake, (manifest, *others), tables, place_of(workspace))
-    bad, (recall, *also), queries = run_alone(engine, task, QUERIES)
+    bad, (recall, *also), queries, by_view = run_alone(engine, task, QUERIES)
     return Measured(
         records=sum(records for records, _ in counted),
         repeated_keys=sum(repeated for _, repeated in counted),
@@ -73,6 +74,7 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
         queries=queries,
         rows=manifest.rows,
         others={backend_of(other): (found, other.rows) for other, found in zip(others, also, strict=True)},
+        recall_of=by_view,
     )
 
 
@@ -105,41 +107,29 @@ class MeasureRecall:
     tables: Tables
     place: MilvusPlace | None = None
 
-    def __call__(self, queries: int) -> tuple[int, tuple[float, ...], int]:
+    def __call__(self, queries: int) -> tuple[int, tuple[float, ...], int, dict[str, float]]:
         first = self.manifests[0]
         bad = sum(int(unsound(_matrix(table, first.dimension)).sum()) for table in self.tables(vector_shards(first)))
         if bad or not first.rows:
-            return bad, (0.0 if bad else 1.0,) * len(self.manifests), 0
-        probes, truth = exact_probes(self.tables, first, queries)
-        return bad, tuple(self._recall(manifest, probes, truth) for manifest in self.manifests), len(probes)
+            return bad, (0.0 if bad else 1.0,) * len(self.manifests), 0, {}
+        probes = exact_probes(self.storage, self.lake, self.tables, first, queries)
+        whole = np.arange(len(probes.queries_ND))
+        found = [self._asked(manifest, probes.queries_ND) for manifest in self.manifests]
+        by_view = {}
+        for view in first.views:
+            asked = np.flatnonzero(probes.views_N == view)
+            if len(asked):
+                by_view[view] = _recall(*found[0], probes.truth, asked)
+        return bad, tuple(_recall(*each, probes.truth, whole) for each in found), len(whole), by_view
 
-    def _recall(self, manifest: IndexManifest, probes: np.ndarray, truth: Hits) -> float:
+    def _asked(self, manifest: IndexManifest, queries_ND: np.ndarray) -> tuple[Hits, bool]:
+        """What a backend finds, and whether its scores are true inner products."""
         searcher = open_backend(self.storage, self.lake, self.place, manifest, manifest.fingerprint)
-        return recall_at_k(searcher.search(probes, 10, collapse=False), truth)
+        return searcher.search(queries_ND, K, collapse=False), searcher.exact_scores
 
 
-def exact_probes(tables: Tables, manifest: IndexManifest, queries: int) -> tuple[np.ndarray, Hits]:
-    """Sample queries near indexed vectors, float32 (N, D), and their ten exact neighbours.
-
-    Every n-th vector is mixed with another: asked for itself, a vector is found by any index.
-    """
-    inputs = vector_shards(manifest)
-    step, seen, chosen = max(1, manifest.rows // queries), 0, []
-    for table in tables(inputs):
-        chosen.append(_matrix(table, manifest.dimension)[(-seen) % step :: step])
-        seen += table.num_rows
-    probes = np.concatenate(chosen)[:queries]
-    mixed = probes + np.float32(0.3) * np.roll(probes, 1, axis=0)
-    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    truth = exact_hits(
-        mixed, tables(inputs), 10, dimension=manifest.dimension, fingerprint=manifest.fingerprint, collapse=False
-    )
-    return mixed, truth
-
-
-def vector_shards(manifest: IndexManifest) -> list[str]:
-    """Addresses of the vectors shards that an index was built from."""
-    return sorted(address for shard in manifest.shards for address in shard.inputs)
+def _recall(found: Hits, exact_scores: bool, truth: Hits, rows: np.ndarray) -> float:
+    return recall_at_k(found.take(rows), truth.take(rows), exact_scores=exact_scores)
 
 
 def _matrix(table: pa.Table, dimension: int) -> np.ndarray:

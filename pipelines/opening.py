@@ -45,7 +45,7 @@ def open_backend(
                 "Open the live publication, or go back to this one: `trichord rollback` fills it again."
             )
         return MilvusSearcher(needed(place), manifest, fingerprint)
-    from index_builders.faiss_sharded import open_searcher
+    from index_builders.faiss_search import open_searcher
 
     return open_searcher(storage, lake_uri, manifest, fingerprint)
 

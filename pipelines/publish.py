@@ -16,7 +16,8 @@ from pipelines.content import check_content
 from pipelines.evaluate import evaluate_publication
 from pipelines.gates import chance_checks, content_check, figure_checks, index_checks, live_checks, reject_checks
 from pipelines.maintain import missing_files
-from pipelines.measure import Tables, measure_index, reject_counts, vector_shards
+from pipelines.measure import measure_index, reject_counts
+from pipelines.truth import Tables, vector_shards
 from pipelines.workspace import Workspace
 
 

@@ -37,10 +37,37 @@ class IndexConfig(Strict):
         min_length=1,
         description="Where the index is held; all switch together, and queries are answered by the first.",
     )
-    kind: Literal["auto", "flat", "ivf_flat"] = Field(
-        "auto", description="auto: Flat below ivf_min_rows, else IVF-Flat."
+    kind: Literal[
+        "auto",
+        "flat",
+        "flat_fp16",
+        "sq8",
+        "sq4",
+        "rabitq",
+        "pq_fast",
+        "hnsw",
+        "ivf_flat",
+        "ivf_fp16",
+        "ivf_sq8",
+        "ivf_sq4",
+        "ivf_rabitq",
+        "ivf_pq",
+        "ivf_pq_fast",
+    ] = Field("auto", description="auto: by size, targets and measured costs (docs/indexing.md).")
+    flat_max_rows: int = Field(50_000, ge=1, description="Rows below which auto takes Flat if the memory allows.")
+    recall: float = Field(0.95, gt=0, le=1, description="Recall@10 that auto and the tuning of searches aim at.")
+    memory_bytes: int | None = Field(None, ge=1, description="Bytes that all index files may take; no limit if unset.")
+    latency_ms: float | None = Field(
+        None, gt=0, description="Time a query may take in a batch on all workers' cores; no limit if unset."
     )
-    ivf_min_rows: int = Field(50_000, ge=1, description="Rows from which auto chooses IVF-Flat.")
+    bits: int | None = Field(None, ge=1, le=9, description="rabitq: bits a value; chosen if unset.")
+    parts: int | None = Field(None, ge=1, description="pq, pq_fast: codes a row; chosen if unset.")
+    refine: Literal["auto", "none", "flat", "fp16", "sq8"] = Field(
+        "auto", description="Second, finer code by which the best candidates are ranked again."
+    )
+    max_error_growth: float = Field(
+        0.25, ge=0, description="Share by which the error of the trained codes may grow before they are trained anew."
+    )
     rows_per_shard: int = Field(100_000, ge=1, description="An index shard never holds more records than this.")
     nlist: int | None = Field(None, ge=1, description="IVF cells; by row count if unset.")
     nprobe: int | None = Field(None, ge=1, description="IVF cells searched; chosen for the gate's recall if unset.")

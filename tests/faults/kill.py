@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from index_builders.faiss_sharded import open_searcher
+from index_builders.faiss_search import open_searcher
 from index_builders.manifest import read_manifest
 from infra.digest import generator
 from tests.pipelines.lakes import (

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from index_builders.base import Searcher
-from index_builders.faiss_sharded import open_searcher
+from index_builders.faiss_search import open_searcher
 from index_builders.manifest import IndexManifest, write_manifest
 from index_builders.milvus import MilvusBuilder
 from index_builders.milvus_client import MilvusPlace, connected

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from index_builders.choose import IndexPlan
 from index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, write_manifest
 from infra.config import StorageConfig
 from infra.digest import address, generator
@@ -60,18 +60,13 @@ def build(
     *,
     views: Sequence[str] = ("fused",),
     nlist: int | None = None,
+    plan: IndexPlan | None = None,
 ) -> IndexManifest:
     """Build an index of these groups of vector shards and write its manifest."""
     dimension = len(next(iter(shards.values())).column("vector")[0])
-    kind: Any = "ivf_flat" if nlist else "flat"
-    quantiser = put_quantiser(STORAGE, lake, matrix(shards), nlist, seed=7) if nlist else None
-    builder = FaissBuilder(
-        plan=IndexPlan(kind=kind, nlist=nlist, reason="test"),
-        dimension=dimension,
-        fingerprint=SPACE,
-        views=tuple(views),
-        quantiser=quantiser,
-    )
+    plan = plan or (IndexPlan(kind="ivf_flat", nlist=nlist) if nlist else IndexPlan(kind="flat"))
+    quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7) if plan.trained else None
+    builder = FaissBuilder(plan=plan, dimension=dimension, fingerprint=SPACE, views=tuple(views), quantiser=quantiser)
     made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made)
     write_manifest(STORAGE, lake, manifest)

@@ -1,17 +1,19 @@
-"""The choice of index, its division into shards and its nprobe are pure and steady."""
+"""The choice of index and its division into shards are pure and steady; what cannot be is said with its remedy."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_builders.choose import choose, choose_nprobe, group_shards
-from index_builders.exact import exact_hits, recall_at_k
-from index_builders.faiss_sharded import open_searcher
+from index_builders.choose import choose, group_shards
+from index_builders.costs import code_bytes
+from index_builders.kinds import KINDS
+from index_builders.tune import tune
 from infra.config import IndexConfig
 from infra.errors import ConfigError
-from tests.index_builders.corpus import SPACE, STORAGE, build, tables, unit
 
 
 @pytest.mark.parametrize(
@@ -19,16 +21,13 @@ from tests.index_builders.corpus import SPACE, STORAGE, build, tables, unit
     [
         (0, {}, "flat", None),
         (49_999, {}, "flat", None),
-        (50_000, {}, "ivf_flat", 1024),
-        (50_500, {}, "ivf_flat", 1024),
-        (1_000_000, {}, "ivf_flat", 4096),
-        (10_000_000, {}, "ivf_flat", 16384),
         (1_000_000, {"kind": "flat"}, "flat", None),
         (1_000, {"kind": "ivf_flat"}, "ivf_flat", 16),
         (30, {"kind": "ivf_flat"}, "ivf_flat", 1),
+        (50_500, {"kind": "ivf_flat"}, "ivf_flat", 1024),
+        (1_000_000, {"kind": "ivf_sq8"}, "ivf_sq8", 4096),
         (0, {"kind": "ivf_flat"}, "flat", None),
         (1_000, {"kind": "ivf_flat", "nlist": 100}, "ivf_flat", 100),
-        (1_000, {"ivf_min_rows": 1_000}, "ivf_flat", 16),
     ],
 )
 def test_the_index_follows_from_rows_and_settings(rows, settings, kind, nlist):
@@ -37,10 +36,60 @@ def test_the_index_follows_from_rows_and_settings(rows, settings, kind, nlist):
     assert f"{rows} vectors" in plan.reason
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_that_is_named_is_taken_whatever_recall_is_predicted_of_it(kind):
+    plan = choose(10_000, 64, IndexConfig(kind=kind))
+    assert plan.kind == kind
+    assert plan.predicted is not None
+    assert plan.predicted.index_bytes == 10_000 * code_bytes(plan, 64)
+    assert plan.factory(64)
+
+
+@pytest.mark.parametrize(
+    ("rows", "memory", "recall"), [(300_000, 400e6, 0.99), (300_000, 40e6, 0.88), (1_200_000, 400e6, 0.99)]
+)
+def test_a_budget_of_memory_is_kept_at_the_recall_that_is_asked(rows, memory, recall):
+    plan = choose(rows, 256, IndexConfig(memory_bytes=int(memory), recall=recall), cores=2)
+    assert plan.kind != "flat"
+    assert plan.predicted is not None
+    assert plan.predicted.index_bytes <= memory
+    assert plan.predicted.recall >= recall
+
+
+def test_more_memory_or_a_lower_recall_never_costs_time():
+    def price(**targets):
+        made = choose(500_000, 128, IndexConfig(**targets), cores=2).predicted
+        assert made is not None
+        return made.build_s + made.query_ms * 100
+
+    budgets = [price(memory_bytes=size, recall=0.9) for size in (10**8, 2 * 10**8, 4 * 10**8, 10**9)]
+    assert budgets == sorted(budgets, reverse=True)
+    recalls = [price(recall=recall) for recall in (0.5, 0.8, 0.95, 0.999)]
+    assert recalls == sorted(recalls)
+
+
+def test_targets_that_nothing_keeps_are_refused_with_one_to_relax_and_that_is_enough():
+    asked = {"memory_bytes": 20_000_000, "recall": 0.95}
+    with pytest.raises(ConfigError, match="Relax one of these") as refused:
+        choose(300_000, 256, IndexConfig(**asked))
+    offers = dict(re.findall(r"index\.(\w+) from \S+ to ([\d.]+?)(?:,|$)", str(refused.value), re.MULTILINE))
+    assert set(offers) == {"memory_bytes", "recall"}
+    for name, value in offers.items():
+        relaxed = asked | {name: int(value) if name == "memory_bytes" else float(value)}
+        choose(300_000, 256, IndexConfig(**relaxed))
+    with pytest.raises(ConfigError, match=r"index\.latency_ms from 0.001 to"):
+        choose(300_000, 256, IndexConfig(latency_ms=0.001))
+
+
 @pytest.mark.parametrize("settings", [{"nlist": 101}, {"nlist": 4, "nprobe": 5}])
 def test_more_cells_than_there_are_is_a_mistake_in_the_project(settings):
     with pytest.raises(ConfigError, match=r"index\.n"):
         choose(100, 128, IndexConfig(kind="ivf_flat", **settings))
+
+
+def test_parts_that_do_not_divide_a_vector_are_a_mistake_in_the_project():
+    with pytest.raises(ConfigError, match=r"index\.parts = 7"):
+        choose(100_000, 128, IndexConfig(kind="pq_fast", parts=7))
 
 
 SPLITS = st.lists(
@@ -70,19 +119,11 @@ def test_a_new_split_changes_or_divides_one_group_only():
     assert set(group_shards([(s, r, f"{a}x") for s, r, a in refs], 10_000)) == set(before)  # ids follow the splits
 
 
-def test_nprobe_is_the_smallest_that_reaches_the_target(tmp_path):
-    shards, queries = tables(4, 500, 16), unit(100, 16, "q")
-    searcher = open_searcher(STORAGE, str(tmp_path), build(str(tmp_path), shards, [list(shards)], nlist=32), SPACE)
-    truth = exact_hits(queries, shards.values(), 10, dimension=16, fingerprint=SPACE)
-
-    def search(nprobe):
-        return searcher.search(queries, 10, nprobe=nprobe)
-
-    curve = [recall_at_k(search(nprobe), truth) for nprobe in range(1, 33)]
-    assert curve == sorted(curve)
-    assert curve[0] < 0.85
-    assert curve[-1] == 1.0
-    for target in (0.5, 0.88, 0.95, 1.0):
-        choice = choose_nprobe(search, truth, nlist=32, target=target)
-        smallest = next(nprobe for nprobe, recall in enumerate(curve, 1) if recall >= target)
-        assert (choice.nprobe, choice.recall) == (smallest, curve[smallest - 1])
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0, 1))
+def test_tuning_finds_the_least_effort_that_reaches_the_target_of_any_curve_that_rises(steps, target):
+    curve = sorted(steps)
+    plan = choose(2_000, 16, IndexConfig(kind="ivf_flat", nlist=len(curve)))
+    tuned = tune(plan, lambda settings: curve[settings["nprobe"] - 1], target)
+    reached = [nprobe for nprobe, recall in enumerate(curve, 1) if recall >= target]
+    assert tuned.settings == {"nprobe": reached[0] if reached else len(curve)}
+    assert tuned.recall == curve[tuned.settings["nprobe"] - 1]

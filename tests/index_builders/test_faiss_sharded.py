@@ -15,15 +15,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from index_builders.choose import IndexPlan, choose_nprobe
 from index_builders.exact import exact_hits, recall_at_k
-from index_builders.faiss_sharded import FaissBuilder, open_searcher, put_quantiser, train_quantiser
+from index_builders.faiss_kinds import train
+from index_builders.faiss_search import open_searcher
+from index_builders.faiss_sharded import FaissBuilder, put_quantiser
 from index_builders.files import receipt_path
 from index_builders.keys import read_keys
+from index_builders.kinds import IndexPlan
 from index_builders.manifest import read_manifest
+from index_builders.tune import tune
 from infra.digest import generator
 from infra.errors import FingerprintMismatch, StorageError
 from tests.index_builders.corpus import SPACE, STORAGE, build, matrix, tables, unit, vector_table
+
+PLAN = IndexPlan(kind="ivf_flat", nlist=8)
 
 
 def _halves(shards: dict[str, pa.Table], parts: int = 3) -> list[list[str]]:
@@ -41,7 +46,7 @@ def test_search_over_several_shards_equals_exact_search_over_their_union(tmp_pat
         truth = exact_hits(
             queries, shards.values(), 10, dimension=16, fingerprint=SPACE, views=len(views), collapse=collapse
         )
-        found = searcher.search(queries, 10, collapse=collapse, nprobe=nlist)  # all cells: exact
+        found = searcher.search(queries, 10, collapse=collapse, settings={"nprobe": nlist or 1})  # all cells: exact
         np.testing.assert_allclose(found.scores, truth.scores, atol=1e-6)
         assert recall_at_k(found, truth) == 1.0
         if collapse:
@@ -58,7 +63,7 @@ def test_a_search_of_one_view_equals_exact_search_over_its_rows_alone(tmp_path, 
     for view in views:
         alone = [table.filter(pc.equal(table["view"], view)) for table in shards.values()]
         truth = exact_hits(queries, alone, 10, dimension=16, fingerprint=SPACE)
-        found = searcher.search(queries, 10, nprobe=nlist, view=view)  # all cells: exact
+        found = searcher.search(queries, 10, view=view, settings={"nprobe": nlist or 1})  # all cells: exact
         np.testing.assert_allclose(found.scores, truth.scores, atol=1e-6)
         assert recall_at_k(found, truth) == 1.0
         assert set(found.views.ravel()) == {view}
@@ -75,9 +80,7 @@ def test_more_neighbours_than_rows_are_padded_and_left_out_of_a_querys_rows(tmp_
     assert len(hits.rows(0)) == 6
     empty = tables(1, 1, 16)
     none = {name: table.slice(0, 0) for name, table in empty.items()}
-    builder = FaissBuilder(
-        plan=IndexPlan(kind="flat", nlist=None, reason=""), dimension=16, fingerprint=SPACE, views=()
-    )
+    builder = FaissBuilder(plan=IndexPlan(kind="flat"), dimension=16, fingerprint=SPACE, views=())
     manifest = builder.manifest([builder.build(STORAGE, lake, list(none), none.values())])
     assert open_searcher(STORAGE, lake, manifest, SPACE).search(unit(1, 16, "q"), 3).rows(0) == []
 
@@ -87,11 +90,11 @@ def test_ivf_reaches_the_recall_it_was_asked_for_on_other_queries(tmp_path):
     searcher = open_searcher(STORAGE, lake, build(lake, shards, _halves(shards), nlist=64), SPACE)
     sample, other = unit(200, 32, "sample"), unit(200, 32, "other")
     truth = exact_hits(sample, shards.values(), 10, dimension=32, fingerprint=SPACE)
-    choice = choose_nprobe(lambda n: searcher.search(sample, 10, nprobe=n), truth, nlist=64, target=0.97)
+    choice = tune(searcher.plan, lambda found: recall_at_k(searcher.search(sample, 10, settings=found), truth), 0.97)
     truth = exact_hits(other, shards.values(), 10, dimension=32, fingerprint=SPACE)
     assert choice.recall >= 0.97
-    assert recall_at_k(searcher.search(other, 10, nprobe=choice.nprobe), truth) >= 0.94
-    assert choice.nprobe < 64
+    assert recall_at_k(searcher.search(other, 10, settings=choice.settings), truth) >= 0.94
+    assert choice.settings["nprobe"] < 64
 
 
 def test_the_manifest_is_the_same_on_another_lake_and_for_any_order_of_shards(tmp_path):
@@ -111,29 +114,33 @@ def test_the_manifest_is_the_same_on_another_lake_and_for_any_order_of_shards(tm
 TRAINING = """
 import sys, hashlib, faiss
 from tests.index_builders.corpus import unit
-from index_builders.faiss_sharded import train_quantiser
+from index_builders.faiss_kinds import train
+from index_builders.kinds import IndexPlan
+plan = IndexPlan(kind="ivf_flat", nlist=64)
 faiss.omp_set_num_threads(int(sys.argv[1]))
-print(hashlib.sha256(train_quantiser(unit(6000, 64, "sample"), 64, 3)).hexdigest(), faiss.omp_get_max_threads())
+print(hashlib.sha256(train(plan, unit(6000, 64, "sample"), 3)).hexdigest(), faiss.omp_get_max_threads())
 """
 
 
 def test_the_trained_quantiser_has_the_same_bytes_in_any_process_with_any_threads():
     sample = unit(6_000, 64, "sample")
-    here = hashlib.sha256(train_quantiser(sample, 64, 3)).hexdigest()
+    plan = IndexPlan(kind="ivf_flat", nlist=64)
+    here = hashlib.sha256(train(plan, sample, 3)).hexdigest()
     for threads in ("1", "2", "5"):
         made = subprocess.run([sys.executable, "-c", TRAINING, threads], capture_output=True, text=True, check=True)
         assert made.stdout.split() == [here, threads]
         assert made.stderr == ""
-    assert hashlib.sha256(train_quantiser(sample, 64, 4)).hexdigest() != here
+    assert hashlib.sha256(train(plan, sample, 4)).hexdigest() != here
 
 
 @pytest.mark.parametrize("nlist", [None, 8])
 def test_a_rebuilt_shard_has_the_same_bytes_from_a_pickled_builder_and_is_found_as_finished(tmp_path, nlist):
     lake, shards = str(tmp_path), tables(4, 100, 16)
     build(lake, shards, [list(shards)], nlist=nlist)
-    quantiser = put_quantiser(STORAGE, lake, matrix(shards), nlist, seed=7) if nlist else None
+    plan = IndexPlan(kind="ivf_flat", nlist=nlist) if nlist else IndexPlan(kind="flat")
+    quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7) if nlist else None
     builder = FaissBuilder(
-        plan=IndexPlan(kind="ivf_flat" if nlist else "flat", nlist=nlist, reason=""),
+        plan=plan,
         dimension=16,
         fingerprint=SPACE,
         views=("fused",),
@@ -171,9 +178,7 @@ def test_a_shard_whose_files_do_not_stand_is_not_finished_and_building_it_mends_
         receipt.write_bytes(receipt.read_bytes().replace(b'"rows":100', b'"rows":101'))
     else:
         receipt.write_bytes(b"\xff{")
-    builder = FaissBuilder(
-        plan=IndexPlan(kind="flat", nlist=None, reason=""), dimension=16, fingerprint=SPACE, views=("fused",)
-    )
+    builder = FaissBuilder(plan=IndexPlan(kind="flat"), dimension=16, fingerprint=SPACE, views=("fused",))
     assert builder.finished(STORAGE, lake, {shard.address: shard.inputs}) == {}
     assert build(lake, shards, [list(shards)]).digest == manifest.digest
     assert open_searcher(STORAGE, lake, manifest, SPACE).rows == 100
@@ -218,11 +223,11 @@ def test_every_flipped_bit_and_every_truncation_is_refused_before_faiss_or_parqu
 
 def test_a_damaged_quantiser_is_refused_and_a_missing_one_is_trained_again(tmp_path):
     lake, sample = str(tmp_path), unit(500, 16, "s")
-    quantiser = put_quantiser(STORAGE, lake, sample, 8, 0)
+    quantiser = put_quantiser(STORAGE, lake, sample, PLAN, 0)
     path = tmp_path / quantiser.file.path
     sound, random = path.read_bytes(), generator("quantiser")
     builder = FaissBuilder(
-        plan=IndexPlan(kind="ivf_flat", nlist=8, reason=""),
+        plan=IndexPlan(kind="ivf_flat", nlist=8),
         dimension=16,
         fingerprint=SPACE,
         views=("fused",),
@@ -233,7 +238,7 @@ def test_a_damaged_quantiser_is_refused_and_a_missing_one_is_trained_again(tmp_p
         with pytest.raises(StorageError, match="damaged"):
             builder.build(STORAGE, lake, [], [])
     path.unlink()
-    assert put_quantiser(STORAGE, lake, sample, 8, 0) == quantiser
+    assert put_quantiser(STORAGE, lake, sample, PLAN, 0) == quantiser
     assert path.read_bytes() == sound
 
 
@@ -255,9 +260,7 @@ def test_a_sound_file_that_is_not_what_the_manifest_says_is_refused(tmp_path):
     names = sorted(shards)
     manifest = build(lake, shards, [[names[0]], [names[1]]])
     ivf = build(lake, shards, [[names[0]], [names[1]]], nlist=2)
-    builder = FaissBuilder(
-        plan=IndexPlan(kind="flat", nlist=None, reason=""), dimension=16, fingerprint=SPACE, views=("fused",)
-    )
+    builder = FaissBuilder(plan=IndexPlan(kind="flat"), dimension=16, fingerprint=SPACE, views=("fused",))
     with pytest.raises(StorageError, match="IndexIVFFlat"):
         open_searcher(STORAGE, lake, builder.manifest(ivf.shards), SPACE)
     with pytest.raises(FingerprintMismatch, match=r"space-a.*space-b"):
@@ -268,9 +271,7 @@ def test_a_sound_file_that_is_not_what_the_manifest_says_is_refused(tmp_path):
 
 def test_a_repeated_row_and_a_view_that_is_not_indexed_are_refused_by_key(tmp_path):
     table = vector_table(unit(10, 8, "r"), "photos/1")
-    builder = FaissBuilder(
-        plan=IndexPlan(kind="flat", nlist=None, reason=""), dimension=8, fingerprint=SPACE, views=("fused",)
-    )
+    builder = FaissBuilder(plan=IndexPlan(kind="flat"), dimension=8, fingerprint=SPACE, views=("fused",))
     with pytest.raises(StorageError, match="'photos/1-00000', view 'fused' stands in the vectors twice"):
         builder.build(STORAGE, str(tmp_path), ["a", "b"], [table, table.slice(0, 1)])
     with pytest.raises(StorageError, match="'photos/2-00000', view 'text'"):
@@ -287,8 +288,8 @@ def test_queries_that_are_not_unit_vectors_of_the_space_are_a_callers_mistake(tm
     with pytest.raises(ValueError, match="quer"):
         searcher.search(queries, 3)
     for k, nprobe in ((0, None), (3, 0)):
-        with pytest.raises(ValueError, match="nprobe"):
-            searcher.search(unit(1, 16, "q"), k, nprobe=nprobe)
+        with pytest.raises(ValueError, match="settings"):
+            searcher.search(unit(1, 16, "q"), k, settings={} if nprobe is None else {"nprobe": nprobe})
 
 
 def test_the_keys_file_names_each_row_of_the_index(tmp_path):

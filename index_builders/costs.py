@@ -1,0 +1,128 @@
+"""What an index costs, from constants that were measured: size, memory and time to build, time a query, recall.
+
+`python -m tests.bench.index_costs` prints the table anew. Times are of one core of the machine in RESULTS.md (AMD EPYC
+of 2021, AVX2), float32 vectors in overlapping clusters: hard on codes and harder on cells, so real vectors mostly do
+better. What is predicted is for choosing; what is built is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from index_builders.kinds import HNSW_LINKS, IndexPlan, Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Nanoseconds of one core for each value of a row (a code, for PQ): to encode it, to compare it with a query."""
+
+    encode_ns: float
+    scan_ns: float
+
+
+COSTS = {
+    "flat": Cost(encode_ns=0.5, scan_ns=0.034),
+    "flat_fp16": Cost(encode_ns=1.0, scan_ns=0.2),
+    "fp16": Cost(encode_ns=1.0, scan_ns=0.2),
+    "sq8": Cost(encode_ns=4.0, scan_ns=0.2),
+    "sq4": Cost(encode_ns=4.0, scan_ns=0.4),
+    "rabitq": Cost(encode_ns=180.0, scan_ns=0.11),
+    "pq_fast": Cost(encode_ns=60.0, scan_ns=0.026),
+    "pq": Cost(encode_ns=400.0, scan_ns=0.6),
+}
+RECALL = {"flat": 1.0, "flat_fp16": 0.999, "fp16": 0.999, "sq8": 0.985, "sq4": 0.88}
+RABITQ_RECALL = {1: 0.37, 2: 0.6, 3: 0.8, 4: 0.89, 5: 0.94, 6: 0.97, 7: 0.984, 8: 0.991, 9: 0.995}
+PQ_RECALL = {1: 0.89, 2: 0.76, 4: 0.62}  # by values a code of 4 bits
+PQ8_RECALL = 0.42
+REFINED = 0.999  # of what the refining code itself reaches: candidates that the first code leaves out
+HNSW_RECALL = 0.97
+VISITED = ((0.8, 0.06), (0.9, 0.2), (0.95, 0.35), (0.99, 0.6), (1.0, 1.0))  # recall -> share of the cells
+
+READ_NS = 12.0  # to read, check and hash a value of a vector shard
+ROW_NS = 2_500.0  # to name a row: keys, Parquet, checks
+WRITE_NS = 1.5  # to write and hash a byte of the index
+FLOP_NS = 1 / 40  # matrix products inside k-means and assignment
+REFINE_NS = 0.4  # a value of a candidate that is ranked again
+REFINED_ROWS = 320  # candidates of a query
+HNSW_LINK_NS = 330_000.0  # to link one row of 256 values at 300,000 rows
+HNSW_HOP_NS = 6_200.0  # of efSearch
+EF_SEARCH = 256
+ITERATIONS = 20
+KEYS_BYTES = 60  # of a row in the keys file
+PROCESS_BYTES = 300 * 2**20  # a worker before it holds a row
+
+
+def code_bytes(plan: IndexPlan, dimension: int) -> int:
+    """Bytes of one row in the index file."""
+    code = {
+        "flat": 4 * dimension,
+        "hnsw": 4 * dimension + 8 * HNSW_LINKS + 20,
+        "flat_fp16": 2 * dimension,
+        "fp16": 2 * dimension,
+        "sq8": dimension,
+        "sq4": -(-dimension // 2),
+        "rabitq": -(-dimension // 8) * (plan.bits or 1) + (8 if plan.bits == 1 else 20),
+        "pq_fast": (plan.parts or 0) // 2,
+        "pq": plan.parts or 0,
+    }[plan.code]
+    refine = {None: 0, "flat": 4 * dimension, "fp16": 2 * dimension, "sq8": dimension}[plan.refine]
+    return code + refine + (8 if plan.nlist else 0)
+
+
+def predict(
+    plan: IndexPlan, rows: int, dimension: int, *, cores: int, rows_per_shard: int, recall: float
+) -> Prediction:
+    """Size, build memory (all workers), build time and batch query time of a plan.
+
+    Args:
+        plan: the index.
+        rows: vectors in all.
+        dimension: values of a vector.
+        cores: workers that build, threads that search.
+        rows_per_shard: most rows of an index shard.
+        recall: what the cells visited are chosen for.
+    """
+    values, size = rows * dimension, code_bytes(plan, dimension)
+    reached = _code_recall(plan, dimension)
+    visited = 1.0
+    if plan.nlist:
+        needed = min(1.0, recall / reached) if reached else 1.0
+        visited = next(share for least, share in VISITED if least >= needed)
+        reached *= needed
+    codes = (plan.parts or dimension) if plan.code in ("pq", "pq_fast") else dimension
+    cost = COSTS.get(plan.code, COSTS["flat"])
+    encode_ns = rows * codes * cost.encode_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
+    train_ns, scan_ns = 0.0, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
+    if plan.nlist:
+        train_ns = ITERATIONS * plan.sample_rows * plan.nlist * dimension * 2 * FLOP_NS
+        encode_ns += values * min(plan.nlist, 64 * HNSW_LINKS) * 2 * FLOP_NS
+        scan_ns += plan.nlist * dimension * COSTS["flat"].scan_ns
+    if plan.code == "pq":
+        train_ns += plan.sample_rows * dimension * 40_000
+    if plan.code == "hnsw":
+        encode_ns += rows * HNSW_LINK_NS * dimension / 256 * math.log2(max(2, rows)) / math.log2(300_000)
+        scan_ns = EF_SEARCH * HNSW_HOP_NS * max(1, rows / rows_per_shard)
+    if plan.refine:
+        scan_ns += REFINED_ROWS * max(1, rows / rows_per_shard) ** 0.5 * dimension * REFINE_NS
+    shard = min(rows, rows_per_shard)
+    working = shard * (2 * size + 4 * dimension + 400)
+    return Prediction(
+        index_bytes=rows * size,
+        build_memory_bytes=int(cores * (PROCESS_BYTES + working) + 4 * dimension * plan.sample_rows),
+        build_s=round((train_ns + encode_ns / cores) / 1e9, 2),
+        query_ms=round(scan_ns / cores / 1e6, 4),
+        recall=round(min(reached, 1.0), 4),
+    )
+
+
+def _code_recall(plan: IndexPlan, dimension: int) -> float:
+    if plan.code == "rabitq":
+        own = RABITQ_RECALL[plan.bits or 1]
+    elif plan.code == "pq_fast":
+        own = PQ_RECALL.get(-(-dimension // (plan.parts or 1)), 0.5)
+    elif plan.code == "pq":
+        own = PQ8_RECALL
+    else:
+        own = HNSW_RECALL if plan.code == "hnsw" else RECALL[plan.code]
+    return REFINED * RECALL[plan.refine] if plan.refine else own

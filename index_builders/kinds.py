@@ -1,0 +1,138 @@
+"""The kinds of FAISS index there are, as values: what each stores, trains and searches. Knows no FAISS.
+
+| kind | a row is stored as | filters |
+|---|---|---|
+| `flat` | float32 values: exact | by row |
+| `flat_fp16` | float16 values | by row |
+| `sq8`, `sq4` | one byte, half a byte a value, between the least and the largest of training | by row |
+| `rabitq` | `bits` bits a value after a random rotation (RaBitQ, arXiv 2409.09913) | by row |
+| `pq_fast` | `parts` product-quantiser codes of 4 bits, scanned 32 rows at a time in registers | over-fetched |
+| `hnsw` | float32 values in a graph (arXiv 1603.09320) | by row |
+| `ivf_...` | the same, in `nlist` cells of which a query visits `nprobe` | by row |
+| `ivf_pq` | `parts` codes of 8 bits after OPQ, in cells | by row |
+
+`refine` keeps a second, finer code of each row, by which the best `depth` times k candidates are ranked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Kind = Literal[
+    "flat",
+    "flat_fp16",
+    "sq8",
+    "sq4",
+    "rabitq",
+    "pq_fast",
+    "hnsw",
+    "ivf_flat",
+    "ivf_fp16",
+    "ivf_sq8",
+    "ivf_sq4",
+    "ivf_rabitq",
+    "ivf_pq",
+    "ivf_pq_fast",
+]
+Refine = Literal["flat", "fp16", "sq8"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CODES = {"flat": "Flat", "flat_fp16": "SQfp16", "fp16": "SQfp16", "sq8": "SQ8", "sq4": "SQ4"}
+REFINES = {"flat": "Flat", "fp16": "SQfp16", "sq8": "SQ8"}
+HNSW_LINKS = 32
+HNSW_COARSE_CELLS = 8_192  # from so many cells on, the cell of a row is found through a graph
+SAMPLE_PER_CELL = 128
+SAMPLE_ROWS = 16_384  # what scalar and product quantisers are trained on at least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the cost model says of a plan: sizes in bytes, build in seconds, a query in milliseconds, recall@10."""
+
+    index_bytes: int
+    build_memory_bytes: int
+    build_s: float
+    query_ms: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPlan:
+    """The index to build; `reason` says why, for the report, and shapes no byte."""
+
+    kind: Kind
+    nlist: int | None = None
+    bits: int | None = None
+    parts: int | None = None
+    refine: Refine | None = None
+    reason: str = ""
+    predicted: Prediction | None = None
+
+    def __post_init__(self) -> None:
+        code = self.code
+        for name, needed in (
+            ("nlist", self.kind.startswith("ivf_")),
+            ("bits", code == "rabitq"),
+            ("parts", code in ("pq", "pq_fast")),
+        ):
+            if (getattr(self, name) is not None) != needed:
+                raise ValueError(f"a {self.kind} index {'lacks' if needed else 'takes no'} {name}")
+
+    @property
+    def code(self) -> str:
+        """How a row is stored, without the cells."""
+        return self.kind.removeprefix("ivf_")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What shapes the index, JSON-ready: what a manifest states beside the kind."""
+        values = {"nlist": self.nlist, "bits": self.bits, "parts": self.parts, "refine": self.refine}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def trained(self) -> bool:
+        """Whether the shards start from an index that was trained on a sample."""
+        return not (self.kind in ("flat", "flat_fp16", "hnsw") and self.refine != "sq8")
+
+    @property
+    def sample_rows(self) -> int:
+        """Training rows wanted; 0 where nothing is trained."""
+        return max(SAMPLE_PER_CELL * (self.nlist or 0), SAMPLE_ROWS) if self.trained else 0
+
+    @property
+    def exact_scores(self) -> bool:
+        """Whether hits carry true inner products, and not those of codes."""
+        return self.refine == "flat" or self.code in ("flat", "hnsw")
+
+    @property
+    def selects(self) -> bool:
+        """Whether FAISS can leave rows out while it searches (its flat fast scan cannot)."""
+        return self.kind != "pq_fast"
+
+    @property
+    def cached(self) -> bool:
+        """Whether encoding costs enough for the codes of each vector shard to be kept in the lake."""
+        return self.kind not in ("flat", "flat_fp16", "hnsw")
+
+    def factory(self, dimension: int) -> str:
+        """The FAISS factory string of the index that is trained and added to (fast scan comes at the end)."""
+        code = CODES.get(self.code)
+        before = ""
+        if code is None:
+            if self.code == "rabitq":
+                before, code = f"RR{dimension},", f"RaBitQ{self.bits}"
+            elif self.code == "pq_fast":
+                code = f"PQ{self.parts}x4"
+            elif self.code == "pq":
+                before, code = f"OPQ{self.parts},", f"PQ{self.parts}x8"
+            else:
+                code = f"HNSW{HNSW_LINKS}"
+        if self.nlist is not None:
+            coarse = f"_HNSW{HNSW_LINKS}" if self.nlist >= HNSW_COARSE_CELLS else ""
+            before += f"IVF{self.nlist}{coarse},"
+        return f"{before}{code}" + (f",Refine({REFINES[self.refine]})" if self.refine else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan, JSON-ready, as it is shown beforehand."""
+        shown = {"kind": self.kind, **self.params, "reason": self.reason}
+        return shown | ({"predicted": asdict(self.predicted)} if self.predicted else {})
