@@ -53,7 +53,7 @@ def blank(plan: IndexPlan, dimension: int) -> Any:
     """An untrained, empty index of a plan."""
     index = faiss.index_factory(dimension, plan.factory(dimension), faiss.METRIC_INNER_PRODUCT)
     _, base, _ = taken_apart(index)
-    if isinstance(base, faiss.IndexPQ):
+    if isinstance(base, faiss.IndexPQ | faiss.IndexIVFPQ):
         base.do_polysemous_training = False  # seconds for an order of codes that no search here uses
     if isinstance(base, faiss.IndexHNSW):
         base.hnsw.efConstruction = EF_CONSTRUCTION
