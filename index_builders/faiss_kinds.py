@@ -18,6 +18,7 @@ from index_builders.kinds import IndexPlan
 from index_builders.vectors import unsound
 
 ITERATIONS = 20
+OPQ_ITERATIONS, OPQ_PQ_ITERATIONS = 8, 4  # FAISS: 50, which takes minutes and gains little
 EF_CONSTRUCTION = 128
 _BASES = {
     "flat": "IndexFlat",
@@ -52,6 +53,8 @@ def blank(plan: IndexPlan, dimension: int) -> Any:
     """An untrained, empty index of a plan."""
     index = faiss.index_factory(dimension, plan.factory(dimension), faiss.METRIC_INNER_PRODUCT)
     _, base, _ = taken_apart(index)
+    if isinstance(base, faiss.IndexPQ | faiss.IndexIVFPQ):
+        base.do_polysemous_training = False  # seconds for an order of codes that no search here uses
     if isinstance(base, faiss.IndexHNSW):
         base.hnsw.efConstruction = EF_CONSTRUCTION
     return index
@@ -86,7 +89,7 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
     if unsound(sample).any():
         raise ValueError(f"row {np.flatnonzero(unsound(sample))[0]} of the sample is not finite and of unit length")
     index = blank(plan, sample.shape[1])
-    _, base, _ = taken_apart(index)
+    before, base, _ = taken_apart(index)
     if plan.nlist is not None:
         base.cp.seed, base.cp.niter, base.cp.spherical = seed, ITERATIONS, True
         base.cp.min_points_per_centroid = 1  # the choice sees to enough points; no warning on stderr below that
@@ -94,6 +97,11 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
     if plan.code in ("pq", "pq_fast"):
         base.pq.cp.seed, base.pq.cp.min_points_per_centroid = seed, 1
         base.pq.cp.max_points_per_centroid = max(1, min(len(sample), 65_536) // base.pq.ksub)
+    rotation = None if before is None else faiss.downcast_VectorTransform(before.chain.at(0))
+    if isinstance(rotation, faiss.OPQMatrix):
+        codes = faiss.ProductQuantizer(rotation.d_in, plan.parts, 8)
+        codes.cp.seed, codes.cp.min_points_per_centroid, codes.cp.niter = seed, 1, OPQ_PQ_ITERATIONS
+        rotation.pq, rotation.niter = codes, OPQ_ITERATIONS
     with one_thread():
         index.train(sample)
     return bytes(faiss.serialize_index(index).tobytes())
