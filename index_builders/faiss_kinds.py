@@ -54,7 +54,8 @@ def blank(plan: IndexPlan, dimension: int) -> Any:
     index = faiss.index_factory(dimension, plan.factory(dimension), faiss.METRIC_INNER_PRODUCT)
     _, base, _ = taken_apart(index)
     if isinstance(base, faiss.IndexPQ | faiss.IndexIVFPQ):
-        base.do_polysemous_training = False  # seconds for an order of codes that no search here uses
+        codes: Any = base  # its stubs lack the flag
+        codes.do_polysemous_training = False  # seconds for an order of codes that no search here uses
     if isinstance(base, faiss.IndexHNSW):
         base.hnsw.efConstruction = EF_CONSTRUCTION
     return index
@@ -99,7 +100,7 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
         base.pq.cp.max_points_per_centroid = max(1, min(len(sample), 65_536) // base.pq.ksub)
     rotation = None if before is None else faiss.downcast_VectorTransform(before.chain.at(0))
     if isinstance(rotation, faiss.OPQMatrix):
-        codes = faiss.ProductQuantizer(rotation.d_in, plan.parts, 8)
+        codes = faiss.ProductQuantizer(rotation.d_in, plan.parts or 1, 8)
         codes.cp.seed, codes.cp.min_points_per_centroid, codes.cp.niter = seed, 1, OPQ_PQ_ITERATIONS
         rotation.pq, rotation.niter = codes, OPQ_ITERATIONS
     with one_thread():
@@ -151,7 +152,7 @@ def finished(plan: IndexPlan, index: Any) -> tuple[Any, Any]:
     if plan.code != "pq_fast":
         return index, None
     _, base, refine = taken_apart(index)
-    fast = faiss.IndexPQFastScan(base) if plan.nlist is None else faiss.IndexIVFPQFastScan(base)
+    fast: Any = faiss.IndexPQFastScan(base) if plan.nlist is None else faiss.IndexIVFPQFastScan(base)
     if refine is None:
         return fast, index
     index.base_index = fast
@@ -172,7 +173,7 @@ def described(index: Any) -> tuple[str, ...]:
 
 def expected(plan: IndexPlan) -> tuple[str, ...]:
     """What `described` says of a finished shard of this plan."""
-    base = (_BASES[plan.kind],)
+    base: tuple[str, ...] = (_BASES[plan.kind],)
     if plan.code in ("rabitq", "pq"):
         base = ("IndexPreTransform", *base)
     if plan.refine is None:
@@ -188,13 +189,14 @@ def search_params(plan: IndexPlan, settings: Mapping[str, int], selected: Any | 
         settings: `nprobe`, `ef_search`, `depth` as far as the kind has them.
         selected: an IDSelector, or None for all rows.
     """
+    base: Any
     if plan.nlist is not None:
         base = faiss.IVFRaBitQSearchParameters() if plan.code == "rabitq" else faiss.SearchParametersIVF()
         base.nprobe = settings["nprobe"]
         if plan.code == "rabitq":
             base.qb, base.centered = 0, False
     elif plan.kind == "hnsw":
-        base = faiss.SearchParametersHNSW()
+        base = faiss.SearchParametersHNSW()  # type: ignore[attr-defined] # its stubs lack it
         base.efSearch = settings["ef_search"]
     elif plan.code == "rabitq":
         base = faiss.RaBitQSearchParameters()

@@ -34,7 +34,7 @@ def tune(plan: IndexPlan, measure: Callable[[Settings], float], target: float) -
     if plan.nlist is not None:
         best: Tuned | None = None
         for depth in (8, 32, 128) if plan.refine else (None,):
-            fixed = {} if depth is None else {"depth": depth}
+            fixed: Settings = {} if depth is None else {"depth": depth}
             found = _least("nprobe", range(1, plan.nlist + 1), fixed, measure, target)
             best = found if best is None or found.recall > best.recall else best
             if found.recall >= target:

@@ -6,6 +6,7 @@ It imports nothing of ours. `python autofaiss_peer.py FOLDER auto|FACTORY MEMORY
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ def main() -> None:
     queries, truth = np.load(f"{folder}/queries.npy"), np.load(f"{folder}/truth.npy")
     started = time.perf_counter()
     if factory == "auto":
-        from autofaiss import build_index
+        build_index = importlib.import_module("autofaiss").build_index  # of this environment, not of ours
 
         build_index(
             embeddings=f"{folder}/rows",

@@ -61,7 +61,7 @@ def one(rows: int, dimension: int, workers: int) -> dict[str, Any]:
         "build_s": round(seconds, 2),
         "us_a_row": round(seconds / rows * 1e6, 3),
         "peak_bytes": peak[0],
-        "kind": built.plan.kind,
+        "kind": built.manifest.kind,
         "shards": len(built.manifest.shards),
     }
 

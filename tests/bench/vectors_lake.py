@@ -82,7 +82,7 @@ def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndar
         ),
     }
     schema = vectors_schema(dimension)
-    columns["vector"] = columns["vector"].cast(schema.field("vector").type)  # type: ignore[attr-defined]
+    columns["vector"] = columns["vector"].cast(schema.field("vector").type)
     with ShardWriter(storage, str(lake), "vectors", address("bench", number, rows, dimension, version), schema) as file:
         file.write(pa.table(columns, schema=schema))
         return file.finish({})
