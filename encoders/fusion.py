@@ -126,8 +126,7 @@ class FusionNetwork(nn.Module):
 
     def blank(self, modality: Modality, rows: int) -> Tensor:
         """States of a modality that no row has: zeros (B, T_m, D)."""
-        device = self.head(modality).mean.device
-        return torch.zeros(rows, self.positions.count(modality), self.dimension, device=device)
+        return self.head(modality).mean.new_zeros(rows, self.positions.count(modality), self.dimension)
 
     def fuse(self, states_BTD: Tensor, views_BSM: Tensor) -> Tensor:
         """L2-normalised vectors (B, S, D) of S views of each row's modalities (bool); the others are ignored, even NaN.
