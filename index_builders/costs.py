@@ -33,7 +33,7 @@ COSTS = {
 }
 RECALL = {"flat": 1.0, "flat_fp16": 0.999, "fp16": 0.999, "sq8": 0.985, "sq4": 0.88}
 RABITQ_RECALL = {1: 0.37, 2: 0.6, 3: 0.8, 4: 0.89, 5: 0.94, 6: 0.97, 7: 0.984, 8: 0.991, 9: 0.995}
-PQ_RECALL = {1: 0.89, 2: 0.76, 4: 0.62}  # by values a code of 4 bits
+PQ_RECALL = {1: 0.89, 2: 0.75, 4: 0.5}  # by values a code of 4 bits
 PQ8_RECALL = 0.42
 REFINED = 0.999  # of what the refining code itself reaches: candidates that the first code leaves out
 HNSW_RECALL = 0.97
@@ -43,8 +43,8 @@ READ_NS = 12.0  # to read, check and hash a value of a vector shard
 ROW_NS = 2_500.0  # to name a row: keys, Parquet, checks
 WRITE_NS = 1.5  # to write and hash a byte of the index
 FLOP_NS = 1 / 40  # matrix products inside k-means and assignment
-REFINE_NS = 0.4  # a value of a candidate that is ranked again
-REFINED_ROWS = 320  # candidates of a query
+REFINE_NS = 1.0  # a value of a candidate that is ranked again, with the fetch of its row
+REFINED_ROWS = {1: 40, 2: 320, 4: 5_000}  # candidates that hold 99% of the nearest ten, by values a code of 4 bits
 HNSW_LINK_NS = 330_000.0  # to link one row of 256 values at 300,000 rows
 HNSW_HOP_NS = 6_200.0  # of efSearch
 EF_SEARCH = 256
@@ -104,7 +104,8 @@ def predict(
         encode_ns += rows * HNSW_LINK_NS * dimension / 256 * math.log2(max(2, rows)) / math.log2(300_000)
         scan_ns = EF_SEARCH * HNSW_HOP_NS * max(1, rows / rows_per_shard)
     if plan.refine:
-        scan_ns += REFINED_ROWS * max(1, rows / rows_per_shard) ** 0.5 * dimension * REFINE_NS
+        coarse = -(-dimension // (plan.parts or dimension)) if plan.code != "rabitq" else _coarseness(plan.bits or 1)
+        scan_ns += REFINED_ROWS.get(coarse, 5_000) * max(1, rows / rows_per_shard) ** 0.5 * dimension * REFINE_NS
     shard = min(rows, rows_per_shard)
     working = shard * (2 * size + 4 * dimension + 400)
     return Prediction(
@@ -114,6 +115,10 @@ def predict(
         query_ms=round(scan_ns / cores / 1e6, 4),
         recall=round(min(reached, 1.0), 4),
     )
+
+
+def _coarseness(bits: int) -> int:
+    return 1 if bits > 2 else 2 if bits == 2 else 4
 
 
 def _code_recall(plan: IndexPlan, dimension: int) -> float:

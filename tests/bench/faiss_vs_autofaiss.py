@@ -47,7 +47,7 @@ def installed() -> Path:
     uv = str(Path(sys.executable).parent / "uv")
     if not (HOME / "installed").exists():
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(HOME)], check=True)
-        needed = (f"autofaiss=={VERSION}", "faiss-cpu==1.15.1")
+        needed = (f"autofaiss=={VERSION}", "faiss-cpu==1.15.1", "pyarrow==21.0.0")  # its numpy is 1.26
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *needed], check=True)
         (HOME / "installed").touch()
     return python
