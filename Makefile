@@ -9,11 +9,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
 ROOMS := pipelines transforms encoders index_builders infra tests setup.py
-# The real-data tests run where TRICHORD_SAMPLE names the folder; the gpu tests run by `make test-gpu` only.
-MARKS := not gpu$(if $(TRICHORD_SAMPLE),, and not sample)
+# The real-data tests run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
+MARKS := not gpu and not server$(if $(TRICHORD_SAMPLE),, and not sample)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
-.PHONY: help .venv demo test test-gpu lint format docs lock bench clean
+.PHONY: help .venv demo test test-server test-gpu lint format docs lock bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ demo: $(STAMP) ## Clean, train, index and search the synthetic corpus
 
 test: lint ## Every check and every test that needs no accelerator
 	$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST_ARGS)
+
+test-server: $(STAMP) ## The tests that start a real Milvus server
+	$(BIN)/python -m pytest -m server -n 0
 
 test-gpu: $(STAMP) ## The tests that need an accelerator
 	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)

@@ -34,6 +34,7 @@ def test_a_damaged_import_file_is_never_loaded(tmp_path):
     assert corrupt_block(scene, rebuild) == ("old", "new")
 
 
+@pytest.mark.server
 @pytest.mark.xdist_group("milvus")
 def test_disturbed_loads_of_a_server_converge(milvus_server, tmp_path):
     where = place(milvus_server.uri, prefix="faults", bulk_folder=milvus_server.bulk_folder)
@@ -51,6 +52,7 @@ def test_disturbed_loads_of_a_server_converge(milvus_server, tmp_path):
         scene.reset()
 
 
+@pytest.mark.server
 @pytest.mark.xdist_group("milvus")
 def test_a_killed_server_converges(tmp_path):
     with MilvusServer(tmp_path / "server", session_s=10) as server:

@@ -15,7 +15,9 @@ from tests.index_builders.corpus import SPACE, tables, unit, vector_table
 K = 5
 
 
-@pytest.fixture(params=["faiss", "lite", pytest.param("server", marks=pytest.mark.xdist_group("milvus"))])
+@pytest.fixture(
+    params=["faiss", "lite", pytest.param("server", marks=[pytest.mark.server, pytest.mark.xdist_group("milvus")])]
+)
 def backend(request, tmp_path):
     lake = str(tmp_path)
     if request.param == "faiss":

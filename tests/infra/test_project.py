@@ -15,6 +15,10 @@ from infra.errors import ConfigError
 from infra.project import load_project, project_digest, recipe
 from infra.reference import commented_example, json_schema
 
+KINDS = (
+    "auto, flat, flat_fp16, sq8, sq4, rabitq, pq_fast, hnsw, ivf_flat, ivf_fp16, ivf_sq8, ivf_sq4, ivf_rabitq, "
+    "ivf_pq or ivf_pq_fast"
+)
 SOURCES = "sources:\n  - {kind: folder, name: clips, path: data}\n"
 
 
@@ -73,7 +77,7 @@ index:
         "FILE:16: train.batch_size: expected an integer of at least 2, given 2.0",
         "FILE:17: train.held_out: expected a number of at least 0 and below 1, given 1",
         'FILE:21: index.views.1: expected fused, text, image or audio, given "txt"; did you mean `text`?',
-        'FILE:20: index.kind: expected auto, flat or ivf_flat, given "ivf-flat"; did you mean `ivf_flat`?',
+        f'FILE:20: index.kind: expected {KINDS}, given "ivf-flat"; did you mean `ivf_flat`?',
         "FILE:18: engine: expected a section of `key: value` lines, given 7",
         "FILE:12: indx: unknown key; did you mean `index`?",
         "FILE:13: min_side: unknown key here; did you mean `prepare.image.min_side`?",
@@ -125,8 +129,8 @@ def test_a_wrong_file_is_one_problem_with_its_line(tmp_path: Path, text: str, pr
         ("foo", "FILE: --set 'foo': expected key=value or key.sub=value"),
         ("a..b=1", "FILE: --set 'a..b=1': expected key=value or key.sub=value"),
         ("indx.kind=flat", "--set indx.kind=flat: indx: unknown key; did you mean `index`?"),
-        ("index.kind=ivf", '--set index.kind=ivf: index.kind: expected auto, flat or ivf_flat, given "ivf"'),
-        ("index={kind: ivf}", '--set index={kind: ivf}: index.kind: expected auto, flat or ivf_flat, given "ivf"'),
+        ("index.kind=ivf", f'--set index.kind=ivf: index.kind: expected {KINDS}, given "ivf"'),
+        ("index={kind: ivf}", f'--set index={{kind: ivf}}: index.kind: expected {KINDS}, given "ivf"'),
         ("engine.workers=", "--set engine.workers=: engine.workers: expected an integer of at least 1, given null"),
         ("lake=[", "--set lake=[: lake: not YAML"),
         ("lake.x=1", "FILE: --set 'lake.x=1': lake holds a value, not a section"),

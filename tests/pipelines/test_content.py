@@ -74,7 +74,8 @@ def replaced(workspace: Workspace, ref: ShardRef, change: Callable[[np.ndarray],
     with ShardWriter(workspace.storage, workspace.lake, "vectors", ref.address, table_schema) as writer:
         column = lists_of(np.ascontiguousarray(change(vectors)))
         writer.write(table.set_column(table.schema.get_field_index("vector"), "vector", column))
-        return writer.finish(ref.counts)
+        counts = {"rows_in": ref.rows, "rows_kept": ref.rows, "rows_rejected": 0}
+        return writer.finish(counts | {"dropped": 0, "without_view": 0})
 
 
 def test_a_publication_tells_that_its_vectors_are_the_models_to_the_last_bit(indexed):
