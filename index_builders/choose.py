@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from index_builders.costs import predict
-from index_builders.kinds import KINDS, IndexPlan, Kind, Refine
-from infra.config import IndexConfig
+from index_builders.kinds import KINDS, IndexPlan
+from infra.config import IndexConfig, IndexKind, Refine
 from infra.digest import hash64
 from infra.errors import ConfigError
 
@@ -76,7 +76,7 @@ def cells(rows: int) -> int:
 
 def _candidates(rows: int, dimension: int, config: IndexConfig) -> Iterator[IndexPlan]:
     named = config.kind != "auto"
-    kinds: tuple[Kind, ...] = (config.kind,) if config.kind != "auto" else KINDS
+    kinds: tuple[IndexKind, ...] = (config.kind,) if config.kind != "auto" else KINDS
     nlist = config.nlist or cells(rows)
     for kind in kinds:
         code = kind.removeprefix("ivf_")

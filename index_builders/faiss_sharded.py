@@ -21,7 +21,7 @@ from index_builders.faiss_read import read_template
 from index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
 from index_builders.keys import KEYS, count_keys, write_keys
 from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, IndexShard, Quantiser
+from index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
 from index_builders.vectors import vector_matrix
 from infra import digest
 from infra.errors import StorageError
@@ -66,13 +66,7 @@ class FaissBuilder:
 
     def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Wanted shards (address -> inputs) whose receipt and files stand."""
-        receipts = read_receipts(storage, lake_uri, wanted)
-        shards = {address: IndexShard.from_json(made) for address, made in receipts.items()}
-        return {
-            address: shard
-            for address, shard in shards.items()
-            if stands(storage, lake_uri, shard.index) and stands(storage, lake_uri, shard.keys)
-        }
+        return finished_shards(storage, lake_uri, wanted)
 
     def blocks(self, storage: Storage, lake_uri: str, vectors: Iterable[str]) -> dict[str, FileRef]:
         """Codes that stand already, by the address of their vector shard."""

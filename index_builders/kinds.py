@@ -17,26 +17,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-Kind = Literal[
-    "flat",
-    "flat_fp16",
-    "sq8",
-    "sq4",
-    "rabitq",
-    "pq_fast",
-    "hnsw",
-    "ivf_flat",
-    "ivf_fp16",
-    "ivf_sq8",
-    "ivf_sq4",
-    "ivf_rabitq",
-    "ivf_pq",
-    "ivf_pq_fast",
-]
-Refine = Literal["flat", "fp16", "sq8"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from infra.config import IndexKind, Refine
+
+KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 CODES = {"flat": "Flat", "flat_fp16": "SQfp16", "fp16": "SQfp16", "sq8": "SQ8", "sq4": "SQ4"}
 REFINES = {"flat": "Flat", "fp16": "SQfp16", "sq8": "SQ8"}
 HNSW_LINKS = 32
@@ -60,7 +45,7 @@ class Prediction:
 class IndexPlan:
     """The index to build; `reason` says why, for the report, and shapes no byte."""
 
-    kind: Kind
+    kind: IndexKind
     nlist: int | None = None
     bits: int | None = None
     parts: int | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from index_builders.files import FOLDER, MEND, FileRef, receipt_path
+from index_builders.files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
 from infra import digest
 from infra.errors import StorageError
 from infra.lake.storage import Storage
@@ -59,6 +59,17 @@ class IndexShard:
             counts=dict(value["counts"]),
             blocks=tuple(FileRef(path=b["path"], bytes=b["bytes"], sha256=b["sha256"]) for b in value["blocks"]),
         )
+
+
+def finished_shards(storage: Storage, lake_uri: str, wanted: Iterable[str]) -> dict[str, IndexShard]:
+    """Those of the wanted addresses whose receipt and files stand."""
+    receipts = read_receipts(storage, lake_uri, wanted)
+    shards = {address: IndexShard.from_json(made) for address, made in receipts.items()}
+    return {
+        address: shard
+        for address, shard in shards.items()
+        if stands(storage, lake_uri, shard.index) and stands(storage, lake_uri, shard.keys)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_builders.files import put_hashed, read_receipts, stands, write_receipt
+from index_builders.files import put_hashed, write_receipt
 from index_builders.keys import KEYS, count_keys, write_keys
-from index_builders.manifest import IndexManifest, IndexShard
+from index_builders.manifest import IndexManifest, IndexShard, finished_shards
 from index_builders.vectors import vector_matrix
 from infra import digest
 from infra.errors import StorageError
@@ -78,14 +78,7 @@ class MilvusBuilder:
 
     def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Wanted files (address -> inputs) whose receipt and files stand."""
-        shards = {
-            address: IndexShard.from_json(made) for address, made in read_receipts(storage, lake_uri, wanted).items()
-        }
-        return {
-            address: shard
-            for address, shard in shards.items()
-            if stands(storage, lake_uri, shard.index) and stands(storage, lake_uri, shard.keys)
-        }
+        return finished_shards(storage, lake_uri, wanted)
 
     def build(self, storage: Storage, lake_uri: str, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Write one import file, its keys and its receipt.

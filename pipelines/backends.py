@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from index_builders.choose import group_shards
 from index_builders.manifest import IndexManifest, IndexShard, read_manifests, write_manifest
 from infra import log
-from infra.engines.base import Done, Engine
-from infra.errors import PartialRun
+from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
-from pipelines.build import Built, VectorTables, build
+from pipelines.build import Built, VectorTables, build, made_by
 from pipelines.opening import MILVUS, needed, place_of
 from pipelines.train import TrainedModel
 from pipelines.workspace import Workspace
@@ -93,14 +92,9 @@ def build_milvus(
     shards = builder.finished(workspace.storage, workspace.lake, wanted)
     reused = tuple(sorted(shards))
     todo = [inputs for address, inputs in wanted.items() if address not in shards]
-    for outcome in engine.map(ImportTask(tables=tables, builder=builder), todo) if todo else ():
-        if not isinstance(outcome, Done):
-            raise PartialRun(
-                f"An import file could not be made ({outcome.kind}): {outcome.detail}\n"
-                "Mend the cause and run `trichord reindex` again: it resumes."
-            )
-        shards[outcome.result.address] = outcome.result
-        log.event("import_file_made", address=outcome.result.address, rows=outcome.result.rows)
+    for shard in made_by(engine, ImportTask(tables=tables, builder=builder), todo, "An import file could not be made"):
+        shards[shard.address] = shard
+        log.event("import_file_made", address=shard.address, rows=shard.rows)
     manifest = _renewed(workspace, builder, builder.manifest(shards.values()), live)
     write_manifest(workspace.storage, workspace.lake, manifest)
     load(workspace, manifest)

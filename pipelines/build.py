@@ -31,6 +31,7 @@ from pipelines.workspace import Workspace, run_alone
 TUNING_QUERIES = 200
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
 RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
+FAILED = "An index shard could not be built"
 SPARE = 0.01  # what tuning aims at above the target: the gate asks other queries
 
 
@@ -213,9 +214,9 @@ def build(
     blocks = builder.blocks(storage, lake, touched)
     missing = [address for address in touched if plan.cached and address not in blocks]
     encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
-    blocks |= dict(_made(engine, encode, missing))
+    blocks |= dict(made_by(engine, encode, missing, FAILED))
     jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
-    for shard in _made(engine, merge, jobs):
+    for shard in made_by(engine, merge, jobs, FAILED):
         shards[shard.address] = shard
         log.event("index_shard_built", address=shard.address, rows=shard.rows)
     manifest = builder.manifest(shards.values())
@@ -230,11 +231,12 @@ def build(
     return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
 
 
-def _made(engine: Engine, task: Any, items: Sequence[Any]) -> Iterator[Any]:
+def made_by(engine: Engine, task: Any, items: Sequence[Any], failed: str) -> Iterator[Any]:
+    """What workers make of the items. Raises PartialRun, which begins with `failed`, where one is not made."""
     for outcome in engine.map(task, items) if items else ():
         if not isinstance(outcome, Done):
             raise PartialRun(
-                f"An index shard could not be built ({outcome.kind}): {outcome.detail}\n"
+                f"{failed} ({outcome.kind}): {outcome.detail}\n"
                 "Mend the cause and run `trichord reindex` again: it resumes."
             )
         yield outcome.result

@@ -13,7 +13,7 @@ from infra.config.image import ImageConfig
 from infra.config.milvus import MilvusConfig
 from infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
 from infra.config.prepare import PrepareConfig
-from infra.config.project import EngineConfig, IndexConfig, Project, StorageConfig
+from infra.config.project import EngineConfig, IndexConfig, IndexKind, Project, Refine, StorageConfig
 from infra.config.query import QueryConfig
 from infra.config.rag import EndpointConfig, RagConfig
 from infra.config.sources import (
@@ -52,6 +52,7 @@ __all__ = [
     "GateConfig",
     "ImageConfig",
     "IndexConfig",
+    "IndexKind",
     "Loss",
     "ManifestSource",
     "MediaFolderSource",
@@ -63,6 +64,7 @@ __all__ = [
     "Project",
     "QueryConfig",
     "RagConfig",
+    "Refine",
     "Source",
     "SourceBase",
     "StorageConfig",

@@ -28,6 +28,25 @@ class StorageConfig(Strict):
     allow_http: bool = Field(False, description="Permit an http:// endpoint.")
 
 
+IndexKind = Literal[
+    "flat",
+    "flat_fp16",
+    "sq8",
+    "sq4",
+    "rabitq",
+    "pq_fast",
+    "hnsw",
+    "ivf_flat",
+    "ivf_fp16",
+    "ivf_sq8",
+    "ivf_sq4",
+    "ivf_rabitq",
+    "ivf_pq",
+    "ivf_pq_fast",
+]
+Refine = Literal["flat", "fp16", "sq8"]
+
+
 class IndexConfig(Strict):
     """What is indexed, and how."""
 
@@ -37,23 +56,9 @@ class IndexConfig(Strict):
         min_length=1,
         description="Where the index is held; all switch together, and queries are answered by the first.",
     )
-    kind: Literal[
-        "auto",
-        "flat",
-        "flat_fp16",
-        "sq8",
-        "sq4",
-        "rabitq",
-        "pq_fast",
-        "hnsw",
-        "ivf_flat",
-        "ivf_fp16",
-        "ivf_sq8",
-        "ivf_sq4",
-        "ivf_rabitq",
-        "ivf_pq",
-        "ivf_pq_fast",
-    ] = Field("auto", description="auto: by size, targets and measured costs (docs/indexing.md).")
+    kind: Literal["auto", IndexKind] = Field(
+        "auto", description="auto: by size, targets and measured costs (docs/indexing.md)."
+    )
     flat_max_rows: int = Field(50_000, ge=1, description="Rows below which auto takes Flat if the memory allows.")
     recall: float = Field(0.95, gt=0, le=1, description="Recall@10 that auto and the tuning of searches aim at.")
     memory_bytes: int | None = Field(None, ge=1, description="Bytes that all index files may take; no limit if unset.")
@@ -62,7 +67,7 @@ class IndexConfig(Strict):
     )
     bits: int | None = Field(None, ge=1, le=9, description="rabitq: bits a value; chosen if unset.")
     parts: int | None = Field(None, ge=1, description="pq, pq_fast: codes a row; chosen if unset.")
-    refine: Literal["auto", "none", "flat", "fp16", "sq8"] = Field(
+    refine: Literal["auto", "none", Refine] = Field(
         "auto", description="Second, finer code by which the best candidates are ranked again."
     )
     max_error_growth: float = Field(
