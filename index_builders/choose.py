@@ -97,6 +97,7 @@ def _candidates(rows: int, dimension: int, config: IndexConfig) -> Iterator[Inde
                         bits=bit,
                         parts=part,
                         refine=refine,
+                        device=config.device if kind.startswith("ivf_") else "cpu",
                     )
 
 

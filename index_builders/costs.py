@@ -42,7 +42,7 @@ VISITED = ((0.8, 0.06), (0.9, 0.2), (0.95, 0.35), (0.99, 0.6), (1.0, 1.0))  # re
 READ_NS = 12.0  # to read, check and hash a value of a vector shard
 ROW_NS = 2_500.0  # to name a row: keys, Parquet, checks
 WRITE_NS = 1.5  # to write and hash a byte of the index
-FLOP_NS = 1 / 40  # matrix products inside k-means and assignment
+FLOP_NS = {"cpu": 1 / 40, "cuda": 1 / 1_000}  # matrix products inside k-means and assignment: one core, one H100
 REFINE_NS = 1.0  # a value of a candidate that is ranked again, with the fetch of its row
 REFINED_ROWS = {1: 40, 2: 320, 4: 5_000}  # candidates that hold 99% of the nearest ten, by values a code of 4 bits
 HNSW_LINK_NS = 330_000.0  # to link one row of 256 values at 300,000 rows
@@ -95,8 +95,10 @@ def predict(
     encode_ns = rows * codes * cost.encode_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
     train_ns, scan_ns = 0.0, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
     if plan.nlist:
-        train_ns = ITERATIONS * plan.sample_rows * plan.nlist * dimension * 2 * FLOP_NS
-        encode_ns += values * min(plan.nlist, 64 * HNSW_LINKS) * 2 * FLOP_NS
+        flop_ns = FLOP_NS[plan.device]
+        train_ns = ITERATIONS * plan.sample_rows * plan.nlist * dimension * 2 * flop_ns
+        looked_at = min(plan.nlist, 64 * HNSW_LINKS) if plan.device == "cpu" else plan.nlist
+        encode_ns += values * looked_at * 2 * flop_ns
         scan_ns += plan.nlist * dimension * COSTS["flat"].scan_ns
     if plan.code == "pq":
         train_ns += plan.sample_rows * dimension * 40_000

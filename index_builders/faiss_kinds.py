@@ -16,6 +16,7 @@ import numpy as np
 
 from index_builders.kinds import IndexPlan
 from index_builders.vectors import unsound
+from infra.errors import ConfigError
 
 ITERATIONS = 20
 OPQ_ITERATIONS, OPQ_PQ_ITERATIONS = 8, 4  # FAISS: 50, which takes minutes and gains little
@@ -103,20 +104,56 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
         codes = faiss.ProductQuantizer(rotation.d_in, plan.parts or 1, 8)
         codes.cp.seed, codes.cp.min_points_per_centroid, codes.cp.niter = seed, 1, OPQ_PQ_ITERATIONS
         rotation.pq, rotation.niter = codes, OPQ_ITERATIONS
+    if plan.device == "cuda":
+        base.clustering_index = clustering = on_gpu(faiss.IndexFlatIP(base.d))  # noqa: F841 - what FAISS borrows lives
     with one_thread():
         index.train(sample)
     return bytes(faiss.serialize_index(index).tobytes())
 
 
-def encode(index: Any, vectors_ND: np.ndarray) -> np.ndarray:
-    """The codes of rows that are added later, uint8 (N, B): cell, code, and the refining code beside it."""
+def on_gpu(index: Any) -> Any:
+    """The index on this process's first GPU.
+
+    Raises:
+        ConfigError: FAISS was built for none, or this process sees none.
+    """
+    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+        raise ConfigError(
+            "index.device is cuda, but FAISS finds no GPU here. Install trichord[gpu] in place of trichord[cpu] where "
+            "workers run, or set index.device: cpu."
+        )
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+
+
+def cells_on_gpu(index: Any) -> Any:
+    """The cells of a trained IVF index as an exact index on the GPU. Raises ConfigError as `on_gpu`."""
+    _, base, _ = taken_apart(index)
+    cells = faiss.IndexFlatIP(base.d)
+    cells.add(base.quantizer.reconstruct_n(0, base.nlist))
+    return on_gpu(cells)
+
+
+def encode(index: Any, vectors_ND: np.ndarray, cells: Any | None = None) -> np.ndarray:
+    """The codes of rows that are added later, uint8 (N, B): cell, code, and the refining code beside it.
+
+    `cells`, of `cells_on_gpu`, finds the cell of each row in place of the index's own quantiser.
+    """
     before, base, refine = taken_apart(index)
     with one_thread():
         transformed = vectors_ND if before is None else _transformed(before, vectors_ND)
-        codes = [base.sa_encode(transformed)]
+        codes = [base.sa_encode(transformed) if cells is None else _in_cells(base, cells, transformed)]
         if refine is not None and not isinstance(refine, faiss.IndexFlat):
             codes.append(refine.sa_encode(vectors_ND))
     return np.hstack(codes)
+
+
+def _in_cells(base: Any, cells: Any, rows_ND: np.ndarray) -> np.ndarray:
+    rows = np.ascontiguousarray(rows_ND, dtype=np.float32)
+    _, found_N1 = cells.search(rows, 1)
+    codes_NB = np.empty((len(rows), base.sa_code_size()), dtype=np.uint8)
+    pointers = [faiss.swig_ptr(array) for array in (rows, found_N1, codes_NB)]
+    base.encode_vectors(len(rows), *pointers, True)  # True: the cell stands before the code
+    return codes_NB
 
 
 def _transformed(before: Any, rows_ND: np.ndarray) -> np.ndarray:

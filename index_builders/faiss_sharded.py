@@ -84,10 +84,11 @@ class FaissBuilder:
 
         Raises:
             StorageError: a vector is not sound.
+        ConfigError: the plan wants a GPU and there is none.
             FingerprintMismatch: a vector is of another space.
         """
         index = self._blank(storage, lake_uri)
-        codes_NB = faiss_kinds.encode(index, self._matrix(table))
+        codes_NB = faiss_kinds.encode(index, self._matrix(table), self._cells(index))
         address = self.block_address(vectors)
         file = put_hashed(storage, lake_uri, address, "codes", lambda write: write(codes_NB.tobytes()))
         made = {"address": address, "path": file.path, "bytes": file.bytes, "sha256": file.sha256}
@@ -121,7 +122,7 @@ class FaissBuilder:
                     raise StorageError(f"{block.path} does not hold codes of {table.num_rows} rows. Run `trichord gc`.")
                 codes = raw.reshape(table.num_rows, -1)
             elif self.plan.cached and matrix is not None:
-                codes = faiss_kinds.encode(index, matrix)
+                codes = faiss_kinds.encode(index, matrix, self._cells(index))
             if table.num_rows:
                 faiss_kinds.append(index, codes, matrix)
         keys = pa.concat_tables(named) if named else KEYS.empty_table()
@@ -171,6 +172,9 @@ class FaissBuilder:
             return
         key, view = row["key"][0].as_py(), row["view"][0].as_py()
         raise StorageError(f"Key {key!r}, view {view!r} {fault}. Run `trichord reindex`.")
+
+    def _cells(self, index: Any) -> Any | None:
+        return faiss_kinds.cells_on_gpu(index) if self.plan.device == "cuda" else None
 
     def _blank(self, storage: Storage, lake_uri: str) -> Any:
         if self.quantiser is None:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from infra.config import IndexKind, Refine
 
@@ -50,11 +50,14 @@ class IndexPlan:
     bits: int | None = None
     parts: int | None = None
     refine: Refine | None = None
+    device: Literal["cpu", "cuda"] = "cpu"  # where cells are trained and found
     reason: str = ""
     predicted: Prediction | None = None
 
     def __post_init__(self) -> None:
         code = self.code
+        if self.device != "cpu" and self.nlist is None:
+            raise ValueError(f"a {self.kind} index has no cells to find on a GPU")
         for name, needed in (
             ("nlist", self.kind.startswith("ivf_")),
             ("bits", code == "rabitq"),
@@ -71,7 +74,9 @@ class IndexPlan:
     @property
     def params(self) -> dict[str, Any]:
         """What shapes the index, JSON-ready: what a manifest states beside the kind."""
-        values = {"nlist": self.nlist, "bits": self.bits, "parts": self.parts, "refine": self.refine}
+        values: dict[str, Any] = {"nlist": self.nlist, "bits": self.bits, "parts": self.parts, "refine": self.refine}
+        if self.device != "cpu":
+            values["device"] = self.device  # near ties fall otherwise there, so the bytes are others
         return {name: value for name, value in values.items() if value is not None}
 
     @property

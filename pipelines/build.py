@@ -21,7 +21,7 @@ from index_builders.tune import Settings, tune
 from index_builders.vectors import stratified_sample
 from infra import log
 from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, StorageError
+from infra.errors import PartialRun, StorageError, told
 from infra.lake.shard import ShardRef, read_shard
 from infra.lake.storage import Storage
 from pipelines.train import TrainedModel
@@ -74,6 +74,16 @@ class EncodeTask:
     def __call__(self, vectors: str) -> tuple[str, FileRef]:
         [table] = self.tables([vectors])
         return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The factory of an actor that needs no making."""
+
+    task: Any
+
+    def __call__(self) -> Any:
+        return self.task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +207,8 @@ def build(
                 quantiser = before.quantiser
             else:
                 log.event("codes_drifted", address=before.quantiser.address)
+        if quantiser is None and plan.device == "cuda":
+            [quantiser] = made_by(engine, train, [plan], "The index could not be trained", accelerator=True)
         quantiser = quantiser or run_alone(engine, train, plan)
     builder = FaissBuilder(
         plan=plan,
@@ -214,7 +226,7 @@ def build(
     blocks = builder.blocks(storage, lake, touched)
     missing = [address for address in touched if plan.cached and address not in blocks]
     encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
-    blocks |= dict(made_by(engine, encode, missing, FAILED))
+    blocks |= dict(made_by(engine, encode, missing, FAILED, accelerator=plan.device == "cuda"))
     jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
     for shard in made_by(engine, merge, jobs, FAILED):
         shards[shard.address] = shard
@@ -231,14 +243,23 @@ def build(
     return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
 
 
-def made_by(engine: Engine, task: Any, items: Sequence[Any], failed: str) -> Iterator[Any]:
-    """What workers make of the items. Raises PartialRun, which begins with `failed`, where one is not made."""
-    for outcome in engine.map(task, items) if items else ():
+def made_by(
+    engine: Engine, task: Any, items: Sequence[Any], failed: str, *, accelerator: bool = False
+) -> Iterator[Any]:
+    """What workers, on a GPU if `accelerator`, make of the items.
+
+    Raises:
+        TrichordError: the error of ours that a worker met; PartialRun, which begins with `failed`, for any other.
+    """
+    if not items:
+        return
+    for outcome in engine.map_actors(Ready(task), items, accelerator=True) if accelerator else engine.map(task, items):
         if not isinstance(outcome, Done):
-            raise PartialRun(
+            partial = PartialRun(
                 f"{failed} ({outcome.kind}): {outcome.detail}\n"
                 "Mend the cause and run `trichord reindex` again: it resumes."
             )
+            raise told(outcome.detail, partial)
         yield outcome.result
 
 

@@ -167,7 +167,7 @@ def featurise(
         EncodeItem(address=features_address(fingerprint, ref.address), split=f"augmented/{ref.address}", records=ref)
         for ref in variants
     ]
-    factory = _Factory(storage=workspace.storage, lake=workspace.lake, config=config)
+    factory = ActorFactory(storage=workspace.storage, lake=workspace.lake, config=config)
     return _by_split(workspace, engine, FEATURES, items, factory, timings)
 
 
@@ -193,7 +193,7 @@ def encode(
                 address=address, split=item.split, records=item.records, features=features.get(item.split), dropped=gone
             )
         )
-    factory = _Factory(
+    factory = ActorFactory(
         storage=workspace.storage,
         lake=workspace.lake,
         config=workspace.project.model,
@@ -205,7 +205,7 @@ def encode(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Factory:
+class ActorFactory:
     """Makes an actor inside its worker, so that a model is loaded there and once."""
 
     storage: Storage
@@ -229,7 +229,7 @@ def _by_split(
     engine: Engine,
     table: str,
     items: Sequence[EncodeItem],
-    factory: _Factory,
+    factory: ActorFactory,
     timings: Timings | None,
 ) -> dict[str, ShardRef]:
     otherwise = "shards could not be encoded"

@@ -49,5 +49,5 @@ def plan_on_paper(
         "build_hours": round(made.build_s / 3600, 3) if made else 0.0,
         "core_hours": round(made.build_s * cores / 3600, 3) if made else 0.0,
         "query_ms": made.query_ms if made else 0.0,
-        "gpus": 0,  # the costs were measured without one; where there is one, it shortens the hours and nothing else
+        "gpus": 1 if plan.device == "cuda" else 0,  # one is enough: its part of the hours is the smallest
     }

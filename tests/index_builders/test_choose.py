@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from index_builders.choose import choose, group_shards
 from index_builders.costs import code_bytes
-from index_builders.kinds import KINDS
+from index_builders.kinds import KINDS, IndexPlan
 from index_builders.tune import tune
 from infra.config import IndexConfig
 from infra.errors import ConfigError
@@ -127,3 +127,13 @@ def test_tuning_finds_the_least_effort_that_reaches_the_target_of_any_curve_that
     reached = [nprobe for nprobe, recall in enumerate(curve, 1) if recall >= target]
     assert tuned.settings == {"nprobe": reached[0] if reached else len(curve)}
     assert tuned.recall == curve[tuned.settings["nprobe"] - 1]
+
+
+def test_a_gpu_is_asked_for_cells_alone_and_is_part_of_what_an_index_is():
+    on_cpu = choose(1_000_000, 64, IndexConfig(kind="ivf_sq8"))
+    on_gpu = choose(1_000_000, 64, IndexConfig(kind="ivf_sq8", device="cuda"))
+    assert on_gpu.params == on_cpu.params | {"device": "cuda"}
+    assert on_gpu.predicted.build_s < on_cpu.predicted.build_s
+    assert choose(1_000, 64, IndexConfig(device="cuda")).device == "cpu"
+    with pytest.raises(ValueError, match="no cells"):
+        IndexPlan(kind="sq8", device="cuda")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from index_builders import faiss_kinds
 from index_builders.exact import exact_hits, recall_at_k
 from index_builders.faiss_search import open_searcher
 from index_builders.faiss_sharded import FaissBuilder, put_quantiser
 from index_builders.kinds import KINDS, IndexPlan
+from infra.errors import ConfigError
 from tests.index_builders.corpus import SPACE, STORAGE, build, matrix, tables, unit
 
 D = 32
@@ -98,3 +101,21 @@ def test_what_was_deleted_stands_in_no_file_that_the_new_index_names(tmp_path):
         names = [key.encode() for key in shards[gone]["key"].to_pylist()]
         assert not any(trace in kept for trace in (*codes, *names))
         assert builder.block_address(gone) not in str(builder.manifest([shard]).files())
+
+
+@pytest.mark.skipif(hasattr(faiss, "StandardGpuResources"), reason="FAISS was built for GPUs")
+def test_an_index_for_a_gpu_that_is_not_there_is_refused_with_what_to_do(tmp_path):
+    plan = IndexPlan(kind="ivf_flat", nlist=8, device="cuda")
+    with pytest.raises(ConfigError, match=r"trichord\[gpu\].*index\.device: cpu"):
+        put_quantiser(STORAGE, str(tmp_path), matrix(tables(2, 100, D)), plan, seed=7)
+
+
+@pytest.mark.parametrize("name", [name for name in PLANS if name.startswith("ivf_")])
+def test_cells_found_beside_the_index_give_its_codes(name):
+    """What a GPU does, done by an exact index on the CPU."""
+    rows = unit(600, D, "rows")
+    index = faiss.deserialize_index(np.frombuffer(faiss_kinds.train(PLANS[name], rows, 7), np.uint8))
+    _, base, _ = faiss_kinds.taken_apart(index)
+    cells = faiss.IndexFlatIP(base.d)
+    cells.add(base.quantizer.reconstruct_n(0, base.nlist))
+    assert (faiss_kinds.encode(index, rows, cells) == faiss_kinds.encode(index, rows)).all()
