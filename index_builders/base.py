@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from index_builders.manifest import IndexManifest, IndexShard
+from infra.errors import FingerprintMismatch
 from infra.lake.storage import Storage
 
 LABELS = ("key", "view", "source")
@@ -140,16 +142,6 @@ class Searcher(Protocol):
 class IndexBuilder(Protocol):
     """Makes index shards out of vector shards; picklable, so that it travels to a worker."""
 
-    @property
-    def fingerprint(self) -> str:
-        """The space of its vectors."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """Values of a vector."""
-        ...
-
     def address(self, inputs: Sequence[str]) -> str:
         """Address of the index shard made of these vector shards, in any order (law 1)."""
         ...
@@ -174,12 +166,6 @@ class IndexBuilder(Protocol):
         """
         ...
 
-    def manifest(
-        self, shards: Iterable[IndexShard], *, search: Mapping[str, Mapping[str, int]] | None = None
-    ) -> IndexManifest:
-        """Bind shards into one index."""
-        ...
-
 
 def check_queries(queries_ND: np.ndarray, dimension: int, tolerance: float = 1e-3) -> np.ndarray:
     """Queries as contiguous float32 (N, D).
@@ -195,6 +181,25 @@ def check_queries(queries_ND: np.ndarray, dimension: int, tolerance: float = 1e-
     if len(bad):
         raise ValueError(f"query {bad[0]} is not a finite vector of unit length (norm {norms[bad[0]]:.6g})")
     return queries
+
+
+def check_space(manifest: IndexManifest, fingerprint: str) -> None:
+    """Refuse a client of another space (law 3). Raises FingerprintMismatch."""
+    if manifest.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"The index holds vectors of space {manifest.fingerprint}; these queries are of {fingerprint}. "
+            "Search with the model it was built with (`trichord status` names it), or `trichord reindex`."
+        )
+
+
+def wanted_rows(labels: pa.Table, view: str | None, source: str | None) -> np.ndarray | None:
+    """Which rows are of a view and a source, bool; None where neither is asked for."""
+    masks = [
+        pc.equal(labels.column(name), value).to_numpy(zero_copy_only=False)
+        for name, value in (("view", view), ("source", source))
+        if value is not None
+    ]
+    return np.logical_and.reduce(masks) if masks else None
 
 
 def _padded(array_NK: np.ndarray, width: int, fill: float | None) -> np.ndarray:

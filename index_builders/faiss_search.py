@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -10,15 +10,14 @@ from typing import Any
 import faiss
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from index_builders.base import Hits, check_queries
+from index_builders.base import Hits, check_queries, check_space, wanted_rows
 from index_builders.faiss_kinds import search_params
 from index_builders.faiss_read import plan_of, read_shard_index
 from index_builders.files import opened
-from index_builders.keys import parse_keys
+from index_builders.keys import parse_keys, splits_among
 from index_builders.manifest import IndexManifest
-from infra.errors import FingerprintMismatch
+from index_builders.tune import Settings, Tuned, tune
 from infra.lake.storage import Storage
 
 ALL = "all"
@@ -76,7 +75,7 @@ class FaissSearcher:
 
         def one(shard: tuple[Any, pa.Table]) -> Hits:
             index, labels = shard
-            wanted = _wanted(labels, view, source)
+            wanted = wanted_rows(labels, view, source)
             if wanted is not None and not wanted.any():
                 return Hits.none(len(queries))
             scores_NK, rows_NK = self._found(index, queries, min(width, labels.num_rows), chosen, wanted)
@@ -92,12 +91,11 @@ class FaissSearcher:
 
     def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
         """The split of each of these keys that is in the index."""
-        wanted = pa.array(sorted(set(keys)), pa.string())
-        splits: dict[str, str] = {}
-        for _, labels in self._shards:
-            rows = labels.filter(pc.is_in(labels.column("key"), value_set=wanted))
-            splits |= dict(zip(rows.column("key").to_pylist(), rows.column("split").to_pylist(), strict=True))
-        return splits
+        return splits_among((labels for _, labels in self._shards), keys)
+
+    def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
+        """The cheapest search parameters whose measured recall reaches the target."""
+        return tune(self.plan, measure, target)
 
     def _found(
         self, index: Any, queries: np.ndarray, k: int, settings: Mapping[str, int], wanted: np.ndarray | None
@@ -151,15 +149,6 @@ def _first(scores_NW: np.ndarray, rows_NW: np.ndarray, kept_NW: np.ndarray, k: i
     return np.take_along_axis(scores_NW, places, axis=1), rows
 
 
-def _wanted(labels: pa.Table, view: str | None, source: str | None) -> np.ndarray | None:
-    masks = [
-        pc.equal(labels.column(name), value).to_numpy(zero_copy_only=False)
-        for name, value in (("view", view), ("source", source))
-        if value is not None
-    ]
-    return np.logical_and.reduce(masks) if masks else None
-
-
 def open_searcher(storage: Storage, lake_uri: str, manifest: IndexManifest, fingerprint: str) -> FaissSearcher:
     """Open an index for a client of the space `fingerprint`. FAISS sees no byte before every file was verified.
 
@@ -167,11 +156,7 @@ def open_searcher(storage: Storage, lake_uri: str, manifest: IndexManifest, fing
         FingerprintMismatch: the index is of another space.
         StorageError: a file is missing, damaged, or not the index that the manifest describes.
     """
-    if manifest.fingerprint != fingerprint:
-        raise FingerprintMismatch(
-            f"The index holds vectors of space {manifest.fingerprint}; these queries are of {fingerprint}. "
-            "Search with the model it was built with (`trichord status` names it), or `trichord reindex`."
-        )
+    check_space(manifest, fingerprint)
     with ExitStack() as stack:
         files = [
             tuple(stack.enter_context(opened(storage, lake_uri, ref)) for ref in (shard.index, shard.keys))

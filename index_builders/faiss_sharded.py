@@ -14,12 +14,11 @@ from typing import Any
 import faiss
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from index_builders import faiss_kinds
 from index_builders.faiss_read import read_template
 from index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
-from index_builders.keys import KEYS, count_keys, write_keys
+from index_builders.keys import KEYS, check_keys, count_keys, write_keys
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
 from index_builders.vectors import vector_matrix
@@ -126,7 +125,7 @@ class FaissBuilder:
             if table.num_rows:
                 faiss_kinds.append(index, codes, matrix)
         keys = pa.concat_tables(named) if named else KEYS.empty_table()
-        self._check(keys)
+        check_keys(keys, self.views)
         done, _alive = faiss_kinds.finished(self.plan, index)
         shard = IndexShard(
             address=address,
@@ -157,21 +156,6 @@ class FaissBuilder:
 
     def _matrix(self, table: pa.Table) -> np.ndarray:
         return vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
-
-    def _check(self, keys: pa.Table) -> None:
-        foreign = pc.invert(pc.is_in(keys["view"], value_set=pa.array(self.views, pa.string())))
-        joined = pc.binary_join_element_wise(keys["key"], keys["view"], "\x1f")
-        repeated = None
-        if pc.any(foreign).as_py():
-            row, fault = keys.filter(foreign).slice(0, 1), f"is of none of the views {self.views}"
-        elif len(pc.unique(joined)) < keys.num_rows:
-            counted = pc.value_counts(joined)
-            repeated = counted.filter(pc.greater(counted.field("counts"), 1))[0]["values"].as_py()
-            row, fault = keys.filter(pc.equal(joined, repeated)).slice(0, 1), "stands in the vectors twice"
-        else:
-            return
-        key, view = row["key"][0].as_py(), row["view"][0].as_py()
-        raise StorageError(f"Key {key!r}, view {view!r} {fault}. Run `trichord reindex`.")
 
     def _cells(self, index: Any) -> Any | None:
         return faiss_kinds.cells_on_gpu(index) if self.plan.device == "cuda" else None

@@ -5,6 +5,7 @@ FAISS notices none of 300 one-bit flips in a Flat index (FACTS), so no byte reac
 | file, relative to the lake | what |
 |---|---|
 | `index/<aa>/<address>.<sha256>.faiss` | the vectors of one index shard |
+| `index/<aa>/<address>.<sha256>.annoy` | the forest of one index shard, with its vectors |
 | `index/<aa>/<address>.<sha256>.import.parquet` | rows as Milvus imports them |
 | `index/<aa>/<address>.<sha256>.keys.parquet` | row number -> key, view, source, row_digest, split |
 | `index/<aa>/<address>.<sha256>.quantiser` | the trained, empty index that all shards start from |
@@ -33,7 +34,7 @@ FOLDER = "index"
 MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
 MAX_RECEIPT_BYTES = 16 * 2**20
 _PATH = re.compile(
-    rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.(faiss|import\.parquet|keys\.parquet|quantiser|codes)"
+    rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.(faiss|annoy|import\.parquet|keys\.parquet|quantiser|codes)"
 )
 
 

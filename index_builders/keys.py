@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -51,3 +52,29 @@ def count_keys(keys: pa.Table) -> dict[str, int]:
         for found in pc.value_counts(keys.column(name)).to_pylist()
     }
     return dict(sorted(counted.items()))
+
+
+def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
+    """Refuse rows of another view, and a (key, view) that stands twice. Raises StorageError."""
+    foreign = pc.invert(pc.is_in(keys["view"], value_set=pa.array(views, pa.string())))
+    joined = pc.binary_join_element_wise(keys["key"], keys["view"], "\x1f")
+    if pc.any(foreign).as_py():
+        row, fault = keys.filter(foreign).slice(0, 1), f"is of none of the views {views}"
+    elif len(pc.unique(joined)) < keys.num_rows:
+        counted = pc.value_counts(joined)
+        repeated = counted.filter(pc.greater(counted.field("counts"), 1))[0]["values"].as_py()
+        row, fault = keys.filter(pc.equal(joined, repeated)).slice(0, 1), "stands in the vectors twice"
+    else:
+        return
+    key, view = row["key"][0].as_py(), row["view"][0].as_py()
+    raise StorageError(f"Key {key!r}, view {view!r} {fault}. Run `trichord reindex`.")
+
+
+def splits_among(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
+    """The split of each of these keys that stands in one of the keys tables."""
+    wanted = pa.array(sorted(set(keys)), pa.string())
+    splits: dict[str, str] = {}
+    for table in labels:
+        rows = table.filter(pc.is_in(table.column("key"), value_set=wanted))
+        splits |= dict(zip(rows.column("key").to_pylist(), rows.column("split").to_pylist(), strict=True))
+    return splits

@@ -35,27 +35,30 @@ def tune(plan: IndexPlan, measure: Callable[[Settings], float], target: float) -
         best: Tuned | None = None
         for depth in (8, 32, 128) if plan.refine else (None,):
             fixed: Settings = {} if depth is None else {"depth": depth}
-            found = _least("nprobe", range(1, plan.nlist + 1), fixed, measure, target)
+            found = least("nprobe", range(1, plan.nlist + 1), fixed, measure, target)
             best = found if best is None or found.recall > best.recall else best
             if found.recall >= target:
                 break
         assert best is not None
         return best
     if plan.kind == "hnsw":
-        return _least("ef_search", EF_SEARCHES, {}, measure, target)
+        return least("ef_search", EF_SEARCHES, {}, measure, target)
     if plan.refine:
-        return _least("depth", DEPTHS, {}, measure, target)
+        return least("depth", DEPTHS, {}, measure, target)
     return Tuned(settings={}, recall=measure({}))
 
 
-def _least(
+def least(
     name: str,
     values: range | tuple[int, ...],
     fixed: Settings,
     measure: Callable[[Settings], float],
     target: float,
 ) -> Tuned:
-    """The first value that reaches the target: doubling steps find a bracket cheaply, bisection the value in it."""
+    """The first of ascending values that reaches the target, the last if none does.
+
+    Doubling steps find a bracket cheaply, bisection the value in it. `fixed` are settings that stand beside it.
+    """
     known: dict[int, float] = {}
 
     def at(place: int) -> float:

@@ -103,6 +103,11 @@ class LakeSamples:
                 rows = rows.filter(pa.array(self._usable(rows, held_out=held_out)))
                 if not rows.num_rows:
                     continue
+                for name in {"image", "audio"}.difference(self._looked_at):  # what nothing looks at is not decoded
+                    at = rows.schema.get_field_index(name)
+                    rows = rows.set_column(
+                        at, rows.schema.field(at), pa.nulls(rows.num_rows, rows.schema.field(at).type)
+                    )
                 batch, seed = batch_of(rows, AUDIO_RATE_HZ), int(rng.integers(1 << 62))
                 first, second = self._views(batch, seed)
                 samples = [

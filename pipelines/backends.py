@@ -9,32 +9,22 @@ collection, which stands until `gc`; `reindex`, `rollback`, `publish` and `verif
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from index_builders.choose import group_shards
-from index_builders.manifest import IndexManifest, IndexShard, read_manifests, write_manifest
+from index_builders.manifest import IndexManifest, read_manifests, write_manifest
 from infra import log
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
-from pipelines.build import Built, VectorTables, build, made_by
-from pipelines.opening import MILVUS, needed, place_of
+from pipelines.build import build
+from pipelines.forest import build_annoy
+from pipelines.indexing import Built, make_shards
+from pipelines.opening import ANNOY, MILVUS, needed, place_of
 from pipelines.train import TrainedModel
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from index_builders.milvus import MilvusBuilder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportTask:
-    """Makes one import file."""
-
-    tables: VectorTables
-    builder: MilvusBuilder
-
-    def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
-        return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))
 
 
 def build_backends(
@@ -50,7 +40,7 @@ def build_backends(
         PartialRun: some shard could not be built, or an import is stuck; a rerun resumes.
         ServiceError: a service failed; a rerun resumes.
     """
-    makers = {"faiss": build, MILVUS: build_milvus}
+    makers = {"faiss": build, MILVUS: build_milvus, ANNOY: build_annoy}
     first, *others = [
         makers[name](workspace, engine, vectors, model, live) for name in workspace.project.index.backends
     ]
@@ -85,21 +75,12 @@ def build_milvus(
         index_params=index_params(config.index_type, dict(config.index_params)),
         prefix=config.prefix,
     )
-    paths = {ref.address: ref.path for ref in vectors.values()}
-    tables = VectorTables(storage=workspace.storage, lake=workspace.lake, paths=paths)
-    groups = group_shards(((split, ref.rows, ref.address) for split, ref in vectors.items()), config.rows_per_file)
-    wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
-    shards = builder.finished(workspace.storage, workspace.lake, wanted)
-    reused = tuple(sorted(shards))
-    todo = [inputs for address, inputs in wanted.items() if address not in shards]
-    for shard in made_by(engine, ImportTask(tables=tables, builder=builder), todo, "An import file could not be made"):
-        shards[shard.address] = shard
-        log.event("import_file_made", address=shard.address, rows=shard.rows)
-    manifest = _renewed(workspace, builder, builder.manifest(shards.values()), live)
+    shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_file)
+    manifest = _renewed(workspace, builder, builder.manifest(shards), live)
     write_manifest(workspace.storage, workspace.lake, manifest)
     load(workspace, manifest)
-    log.event("collection_built", rows=manifest.rows, made=len(todo), reused=len(reused), index=config.index_type)
-    return Built(manifest=manifest, plan=None, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+    log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)
+    return Built(manifest=manifest, plan=None, made=made, reused=reused)
 
 
 def _renewed(

@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from index_builders.choose import choose, group_shards
-from index_builders.exact import recall_at_k
-from index_builders.faiss_search import ALL, open_searcher
 from index_builders.faiss_sharded import FaissBuilder, measured_error, put_quantiser
 from index_builders.files import FileRef, stands
 from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, IndexShard, Quantiser, read_manifest, write_manifest
-from index_builders.tune import Settings, tune
+from index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
 from index_builders.vectors import stratified_sample
 from infra import log
-from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, StorageError, told
-from infra.lake.shard import ShardRef, read_shard
-from infra.lake.storage import Storage
+from infra.engines.base import Engine
+from infra.lake.shard import ShardRef
+from pipelines.indexing import FAILED, Built, TuneSearch, VectorTables, live_manifest, made_by
 from pipelines.train import TrainedModel
-from pipelines.truth import K, exact_probes
 from pipelines.workspace import Workspace, run_alone
 
-TUNING_QUERIES = 200
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
 RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
-FAILED = "An index shard could not be built"
-SPARE = 0.01  # what tuning aims at above the target: the gate asks other queries
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A candidate index. `made` and `reused` hold addresses of index shards; a Milvus collection has no plan."""
-
-    manifest: IndexManifest
-    plan: IndexPlan | None
-    made: tuple[str, ...]
-    reused: tuple[str, ...]
-
-    def no_longer(self, workspace: Workspace, live: dict[str, Any] | None) -> tuple[str, ...]:
-        """Addresses of the live index's shards that this one does without."""
-        before = _live_manifest(workspace, live)
-        gone = {shard.address for shard in before.shards} if before else set()
-        return tuple(sorted(gone - {shard.address for shard in self.manifest.shards}))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VectorTables:
-    """Reads vectors shards by address, one table at a time; travels to workers as paths."""
-
-    storage: Storage
-    lake: str
-    paths: Mapping[str, str]
-
-    def __call__(self, addresses: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        for address in addresses:
-            yield read_shard(self.storage, self.lake, self.paths[address], columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +36,6 @@ class EncodeTask:
     def __call__(self, vectors: str) -> tuple[str, FileRef]:
         [table] = self.tables([vectors])
         return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table)
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The factory of an actor that needs no making."""
-
-    task: Any
-
-    def __call__(self) -> Any:
-        return self.task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,34 +92,6 @@ class Drifted:
         return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneSearch:
-    """Finds for each view the least effort that reaches the recall wanted, with a little to spare."""
-
-    tables: VectorTables
-    target: float
-    nprobe: int | None
-
-    def __call__(self, manifest: IndexManifest) -> dict[str, Settings]:
-        storage, lake = self.tables.storage, self.tables.lake
-        searcher = open_searcher(storage, lake, manifest, manifest.fingerprint)
-        found: dict[str, Settings] = {}
-        for view in (None, *(manifest.views if len(manifest.views) > 1 else ())):
-            if view is not None and not manifest.counts.get(f"view:{view}"):
-                continue
-            probes = exact_probes(storage, lake, self.tables, manifest, TUNING_QUERIES, view)
-
-            def measure(settings: Settings, view: str | None = view, probes: Any = probes) -> float:
-                fixed = settings | ({"nprobe": self.nprobe} if self.nprobe else {})
-                hits = searcher.search(probes.queries_ND, K, collapse=False, view=view, settings=fixed)
-                return recall_at_k(hits, probes.truth, exact_scores=searcher.plan.exact_scores)
-
-            tuned = tune(searcher.plan, measure, min(1.0, self.target + SPARE))
-            found[view or ALL] = tuned.settings | ({"nprobe": self.nprobe} if self.nprobe else {})
-            log.event("search_tuned", view=view or ALL, recall=round(tuned.recall, 4), **found[view or ALL])
-        return found
-
-
 def build(
     workspace: Workspace,
     engine: Engine,
@@ -191,10 +115,10 @@ def build(
     config, storage, lake = workspace.project.index, workspace.storage, workspace.lake
     rows = sum(ref.rows for ref in vectors.values())
     target = max(config.recall, workspace.project.gate.min_ann_recall)
-    before = _live_manifest(workspace, live)
+    before = live_manifest(workspace, live)
     plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
     log.event("index_planned", **plan.to_json())
-    tables = VectorTables(storage=storage, lake=lake, paths={ref.address: ref.path for ref in vectors.values()})
+    tables = VectorTables.of(workspace, vectors)
     fits = _fits(workspace, before, plan, model)
     known = {address for shard in before.shards for address in shard.inputs} if before else set()
     new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
@@ -243,26 +167,6 @@ def build(
     return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
 
 
-def made_by(
-    engine: Engine, task: Any, items: Sequence[Any], failed: str, *, accelerator: bool = False
-) -> Iterator[Any]:
-    """What workers, on a GPU if `accelerator`, make of the items.
-
-    Raises:
-        TrichordError: the error of ours that a worker met; PartialRun, which begins with `failed`, for any other.
-    """
-    if not items:
-        return
-    for outcome in engine.map_actors(Ready(task), items, accelerator=True) if accelerator else engine.map(task, items):
-        if not isinstance(outcome, Done):
-            partial = PartialRun(
-                f"{failed} ({outcome.kind}): {outcome.detail}\n"
-                "Mend the cause and run `trichord reindex` again: it resumes."
-            )
-            raise told(outcome.detail, partial)
-        yield outcome.result
-
-
 def _fits(workspace: Workspace, manifest: IndexManifest | None, plan: IndexPlan, model: TrainedModel) -> bool:
     """Whether the live index is of the kind and space that this one will be, and what it was trained with stands."""
     if manifest is None or manifest.fingerprint != model.fingerprint:
@@ -276,14 +180,3 @@ def _recall_of(live: dict[str, Any] | None) -> float:
     """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
     checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
     return next((check["value"] for check in checks if check["name"] == "ann_recall_at_10"), 1.0)
-
-
-def _live_manifest(workspace: Workspace, live: dict[str, Any] | None) -> IndexManifest | None:
-    """The live index's manifest; None where it was lost, which a rebuild mends."""
-    if live is None:
-        return None
-    try:
-        return read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
-    except StorageError as lost:
-        log.event("live_manifest_lost", detail=str(lost))
-        return None

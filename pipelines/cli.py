@@ -210,7 +210,7 @@ def search(
         Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="faiss or milvus: which of index.backends answers; the first by default.")
+        str | None, typer.Option(help="faiss, milvus or annoy: which of index.backends answers; the first by default.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from index_builders.base import Searcher
@@ -13,7 +14,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from index_builders.milvus_client import MilvusPlace
 
-MILVUS = "milvus"
+MILVUS, ANNOY = "milvus", "annoy"
 
 
 def place_of(workspace: Workspace) -> MilvusPlace | None:
@@ -45,6 +46,8 @@ def open_backend(
                 "Open the live publication, or go back to this one: `trichord rollback` fills it again."
             )
         return MilvusSearcher(needed(place), manifest, fingerprint)
+    if manifest.kind == ANNOY:
+        return forests().open_annoy(storage, lake_uri, manifest, fingerprint)
     from index_builders.faiss_search import open_searcher
 
     return open_searcher(storage, lake_uri, manifest, fingerprint)
@@ -52,7 +55,18 @@ def open_backend(
 
 def backend_of(manifest: IndexManifest) -> str:
     """Name of what holds an index."""
-    return MILVUS if manifest.kind == MILVUS else "faiss"
+    return manifest.kind if manifest.kind in (MILVUS, ANNOY) else "faiss"
+
+
+def forests() -> ModuleType:
+    """The module of Annoy. Raises ConfigError where Annoy is not installed."""
+    try:
+        from index_builders import annoy
+    except ImportError as missing:
+        raise ConfigError(
+            f"The index is held by Annoy too, which is not installed ({missing}).\nNext: pip install 'trichord[annoy]'"
+        ) from missing
+    return annoy
 
 
 def chosen(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexManifest:

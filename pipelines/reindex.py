@@ -53,9 +53,9 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     from pipelines.agreement import Disagreement, judge, with_rows
     from pipelines.augment import augment
     from pipelines.backends import build_backends
-    from pipelines.build import VectorTables
     from pipelines.dedup import dropped_rows
     from pipelines.encode import encode, featurise
+    from pipelines.indexing import VectorTables
     from pipelines.preparation import prepare_lake
     from pipelines.publish import Candidate, gate, publish, refuse_rolled_back
     from pipelines.splits import write_splits
@@ -103,9 +103,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
             counts=counts,
             recipe={"prepare": plan.recipe, "model": workspace.model_settings()},
         )
-        paths = {ref.address: ref.path for ref in vectors.values()}
-        tables = VectorTables(storage=workspace.storage, lake=workspace.lake, paths=paths)
-        verdict = gate(workspace, engine, candidate, live, tables)
+        verdict = gate(workspace, engine, candidate, live, VectorTables.of(workspace, vectors))
     index = Touched(
         table="index", version=None, made=built.made, reused=len(built.reused), removed=built.no_longer(workspace, live)
     )

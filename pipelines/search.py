@@ -46,7 +46,7 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
     Args:
         workspace: the project on its lake.
         model: folder of another model to encode queries with.
-        backend: what answers: faiss or milvus; the first of those that hold it if None.
+        backend: what answers: faiss, milvus or annoy; the first of those that hold it if None.
 
     Raises:
         ConfigError: nothing is published, or that backend does not hold it.

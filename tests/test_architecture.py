@@ -59,6 +59,7 @@ FORBIDDEN = [
     ("torch", "index_builders.exact", "torchaudio"),
     ("faiss", "index_builders.exact", "faiss"),
     ("faiss", "pipelines.build", "faiss"),
+    ("annoy", "pipelines.forest", "annoy"),
     ("milvus", "pipelines.backends", "pymilvus"),
     ("milvus", "index_builders.milvus_load", "milvus_lite"),
     ("tests", "pipelines.cli", "tests"),
@@ -69,6 +70,7 @@ FORBIDDEN = [
 # What each wall lets pass.
 ALLOWED = {
     "encoders.x": "torch",
+    "index_builders.annoy": "annoy",
     "index_builders.faiss_kinds": "faiss",
     "index_builders.faiss_read": "faiss",
     "index_builders.faiss_search": "faiss",

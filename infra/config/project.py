@@ -51,7 +51,7 @@ class IndexConfig(Strict):
     """What is indexed, and how."""
 
     views: tuple[View, ...] = Field(("fused",), min_length=1, description="Views of a record that are indexed.")
-    backends: tuple[Literal["faiss", "milvus"], ...] = Field(
+    backends: tuple[Literal["faiss", "milvus", "annoy"], ...] = Field(
         ("faiss",),
         min_length=1,
         description="Where the index is held; all switch together, and queries are answered by the first.",
@@ -75,6 +75,7 @@ class IndexConfig(Strict):
     )
     rows_per_shard: int = Field(100_000, ge=1, description="An index shard never holds more records than this.")
     nlist: int | None = Field(None, ge=1, description="IVF cells; by row count if unset.")
+    trees: int | None = Field(None, ge=1, le=1_000, description="Annoy: trees of a shard; chosen on a sample if unset.")
     device: Literal["cpu", "cuda"] = Field(
         "cpu",
         description="cuda: IVF cells are trained, and found for each row, on a GPU (faiss-gpu); its bytes differ.",

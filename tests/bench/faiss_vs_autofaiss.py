@@ -31,7 +31,8 @@ from index_builders.faiss_search import FaissSearcher, open_searcher
 from index_builders.tune import DEPTHS
 from infra.config import EngineConfig, IndexConfig
 from infra.engines import open_engine
-from pipelines.build import Built, build
+from pipelines.build import build
+from pipelines.indexing import Built
 from tests.bench.vectors_lake import SPACE, model_of, queries, splits, workspace_at, write_corpus
 
 VERSION = "2.18.0"

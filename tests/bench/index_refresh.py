@@ -22,7 +22,8 @@ from infra.config import EngineConfig
 from infra.engines import open_engine
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
-from pipelines.build import Built, build
+from pipelines.build import build
+from pipelines.indexing import Built
 from pipelines.workspace import Workspace
 from tests.bench.vectors_lake import SPLIT_ROWS, model_of, split_vectors, workspace_at, write_corpus, write_vectors
 

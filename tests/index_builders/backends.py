@@ -32,6 +32,8 @@ class Backend:
         self, shards: Mapping[str, pa.Table], groups: Sequence[Sequence[str]], *, views: Sequence[str] = ("fused",)
     ) -> IndexManifest:
         """An index of these groups of vector shards, ready to be searched."""
+        if self.name == "annoy":
+            return annoy_manifest(self.lake, shards, groups, views=views)
         if self.place is None:
             return build_faiss(self.lake, dict(shards), groups, views=views)
         manifest = milvus_manifest(self.lake, shards, groups, views=views, prefix=self.place.config.prefix)
@@ -41,9 +43,26 @@ class Backend:
 
     def open(self, manifest: IndexManifest, fingerprint: str = SPACE) -> Searcher:
         """Open it for a client of a space."""
+        if self.name == "annoy":
+            from index_builders.annoy import open_annoy
+
+            return open_annoy(STORAGE, self.lake, manifest, fingerprint)
         if self.place is None:
             return open_searcher(STORAGE, self.lake, manifest, fingerprint)
         return MilvusSearcher(self.place, manifest, fingerprint)
+
+
+def annoy_manifest(
+    lake: str, shards: Mapping[str, pa.Table], groups: Sequence[Sequence[str]], *, views: Sequence[str] = ("fused",)
+) -> IndexManifest:
+    """Forests of these groups of vector shards, searched so hard that they are exact."""
+    from index_builders.annoy import AnnoyBuilder
+
+    builder = AnnoyBuilder(trees=8, dimension=_dimension(shards), fingerprint=SPACE, views=tuple(views))
+    made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
+    manifest = builder.manifest(made, search={"all": {"search_k": 100_000}})
+    write_manifest(STORAGE, lake, manifest)
+    return manifest
 
 
 def milvus_manifest(

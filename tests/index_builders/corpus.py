@@ -82,3 +82,11 @@ def blocks(shards: dict[str, pa.Table]) -> Iterator[np.ndarray]:
     """The vectors of each shard, in order of address."""
     for name in sorted(shards):
         yield np.array(shards[name].column("vector").to_pylist(), dtype=np.float32)
+
+
+def damaged(data: bytes, random: np.random.Generator, *, flip: bool) -> bytes:
+    """The bytes with one bit turned, or cut off anywhere."""
+    if not flip:
+        return data[: int(random.integers(len(data)))]
+    bit = int(random.integers(len(data) * 8))
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]

@@ -16,12 +16,19 @@ K = 5
 
 
 @pytest.fixture(
-    params=["faiss", "lite", pytest.param("server", marks=[pytest.mark.server, pytest.mark.xdist_group("milvus")])]
+    params=[
+        "faiss",
+        "annoy",
+        "lite",
+        pytest.param("server", marks=[pytest.mark.server, pytest.mark.xdist_group("milvus")]),
+    ]
 )
 def backend(request, tmp_path):
     lake = str(tmp_path)
-    if request.param == "faiss":
-        return Backend(name="faiss", lake=lake)
+    if request.param == "annoy":
+        pytest.importorskip("annoy", reason="built where there is a C++ compiler")
+    if request.param in ("faiss", "annoy"):
+        return Backend(name=request.param, lake=lake)
     if request.param == "lite":
         return Backend(name="lite", lake=lake, place=place(f"{lake}/milvus.db", prefix="contract"))
     server = request.getfixturevalue("milvus_server")

@@ -133,6 +133,8 @@ def test_a_gpu_is_asked_for_cells_alone_and_is_part_of_what_an_index_is():
     on_cpu = choose(1_000_000, 64, IndexConfig(kind="ivf_sq8"))
     on_gpu = choose(1_000_000, 64, IndexConfig(kind="ivf_sq8", device="cuda"))
     assert on_gpu.params == on_cpu.params | {"device": "cuda"}
+    assert on_gpu.predicted is not None
+    assert on_cpu.predicted is not None
     assert on_gpu.predicted.build_s < on_cpu.predicted.build_s
     assert choose(1_000, 64, IndexConfig(device="cuda")).device == "cpu"
     with pytest.raises(ValueError, match="no cells"):

@@ -12,7 +12,6 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from index_builders.exact import exact_hits, recall_at_k
@@ -26,7 +25,7 @@ from index_builders.manifest import read_manifest
 from index_builders.tune import tune
 from infra.digest import generator
 from infra.errors import FingerprintMismatch, StorageError
-from tests.index_builders.corpus import SPACE, STORAGE, build, matrix, tables, unit, vector_table
+from tests.index_builders.corpus import SPACE, STORAGE, build, damaged, matrix, tables, unit, vector_table
 
 PLAN = IndexPlan(kind="ivf_flat", nlist=8)
 
@@ -184,43 +183,6 @@ def test_a_shard_whose_files_do_not_stand_is_not_finished_and_building_it_mends_
     assert open_searcher(STORAGE, lake, manifest, SPACE).rows == 100
 
 
-def _damaged(data: bytes, number: int, random: np.random.Generator, *, flip: bool) -> bytes:
-    if not flip:
-        return data[: int(random.integers(len(data)))]
-    bit = int(random.integers(len(data) * 8))
-    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
-
-
-def test_every_flipped_bit_and_every_truncation_is_refused_before_faiss_or_parquet_see_a_byte(tmp_path, monkeypatch):
-    lake, shards = str(tmp_path), tables(4, 60, 16)
-    manifest = build(lake, shards, _halves(shards, 2), nlist=8)
-    seen: list[str] = []
-
-    def watch(module, name):
-        real = getattr(module, name)
-
-        def watched(*args, **kwargs):
-            seen.append(name)
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(module, name, watched)
-
-    watch(faiss, "read_index")
-    watch(pq, "read_table")
-    files = [manifest.path] + [path for s in manifest.shards for path in (s.index.path, s.keys.path)]
-    random = generator("damage")
-    for number in range(350):
-        path = tmp_path / files[number % len(files)]
-        sound = path.read_bytes()
-        path.write_bytes(_damaged(sound, number, random, flip=number < 300))
-        with pytest.raises(StorageError, match=r"damaged|another version"):
-            open_searcher(STORAGE, lake, read_manifest(STORAGE, lake, manifest.path, manifest.digest), SPACE)
-        path.write_bytes(sound)
-    assert seen == []
-    assert open_searcher(STORAGE, lake, read_manifest(STORAGE, lake, manifest.path), SPACE).rows == 240
-    assert len(seen) == 4
-
-
 def test_a_damaged_quantiser_is_refused_and_a_missing_one_is_trained_again(tmp_path):
     lake, sample = str(tmp_path), unit(500, 16, "s")
     quantiser = put_quantiser(STORAGE, lake, sample, PLAN, 0)
@@ -234,7 +196,7 @@ def test_a_damaged_quantiser_is_refused_and_a_missing_one_is_trained_again(tmp_p
         quantiser=quantiser,
     )
     for number in range(30):
-        path.write_bytes(_damaged(sound, number, random, flip=number < 20))
+        path.write_bytes(damaged(sound, random, flip=number < 20))
         with pytest.raises(StorageError, match="damaged"):
             builder.build(STORAGE, lake, [], [])
     path.unlink()

@@ -100,3 +100,33 @@ def _query(workspace):
     from pipelines.search import read_query
 
     return read_query(workspace.project.prepare, "two blue squares", None, None)
+
+
+def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them(lake_copy):
+    pytest.importorskip("annoy", reason="built where there is a C++ compiler")
+    workspace = workspace_of(lake_copy, "index.backends=[faiss, annoy]", "engine.workers=1", "gate.max_row_drop=1")
+    reindex(workspace)
+    live = workspace.publications.live() or {}
+    checks = {check["name"]: check for check in json.loads(live["verdict"])["checks"]}
+    assert checks["annoy_rows"]["passed"]
+    assert checks["annoy_recall_at_10"]["value"] >= 0.95
+    forest = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])[1]
+    assert (forest.kind, forest.search["all"]["search_k"] > 0) == ("annoy", True)
+    by_faiss, by_annoy = open_live(workspace, backend="faiss"), open_live(workspace, backend="annoy")
+    queries, _ = by_faiss.model.encode(_query(workspace), "fused")
+    one = by_faiss.searcher.search(queries, 10)
+    other = by_annoy.searcher.search(queries, 10, settings={"search_k": 10**6})
+    assert np.allclose(one.scores, other.scores, atol=1e-5)
+    assert set(one.keys[0]) == set(other.keys[0])
+    assert reindex(workspace)["unchanged"]
+
+    corpus = lake_copy.parent / "corpus"
+    write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
+    reindex(workspace)
+    after = workspace.publications.live() or {}
+    kept = read_manifests(workspace.storage, workspace.lake, after["manifest"], after["manifest_digest"])[1]
+    assert kept.params == forest.params  # a night keeps the trees, so that it builds only what changed
+    assert gc(workspace, delete=True)["files"] >= 0
+    rollback(workspace)
+    assert verify(workspace)["publications"] == 3
+    assert open_live(workspace, backend="annoy").searcher.search(queries, 1).keys[0, 0] is not None

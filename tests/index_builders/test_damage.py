@@ -1,0 +1,102 @@
+"""Flipped bits and cut files of every kind of index are refused before the library that would load them sees a byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import faiss
+import pyarrow.parquet as pq
+import pytest
+
+from index_builders.faiss_search import open_searcher
+from index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from index_builders.manifest import read_manifest
+from index_builders.milvus import import_batches
+from infra.digest import generator
+from infra.errors import StorageError
+from tests.index_builders.backends import annoy_manifest, milvus_manifest
+from tests.index_builders.corpus import SPACE, STORAGE, build, damaged, matrix, tables
+from tests.index_builders.test_faiss_kinds import PLANS, D
+
+FLIPS, CUTS = 60, 10  # of each kind
+
+
+@pytest.fixture
+def seen(monkeypatch) -> list[str]:
+    """What was loaded by FAISS, Annoy or Parquet."""
+    calls: list[str] = []
+
+    def watched(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args, **kwargs):
+            calls.append(name)
+            return real(*args, **kwargs)
+
+        return call
+
+    for module, name in ((faiss, "read_index"), (pq, "read_table"), (pq, "ParquetFile")):
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    return calls
+
+
+@pytest.mark.parametrize("kind", [*PLANS, "annoy"])
+def test_every_flipped_bit_and_every_truncation_is_refused_before_anything_sees_a_byte(
+    tmp_path, monkeypatch, seen, kind
+):
+    lake, shards = str(tmp_path), tables(4, 80, D)
+    groups = [sorted(shards)[:2], sorted(shards)[2:]]
+    if kind == "annoy":
+        pytest.importorskip("annoy", reason="built where there is a C++ compiler")
+        from index_builders import annoy
+
+        real = annoy._read
+        monkeypatch.setattr(annoy, "_read", lambda *given: (seen.append("annoy"), real(*given))[1])
+        manifest = annoy_manifest(lake, shards, groups)
+        opener: Callable[..., object] = annoy.open_annoy
+    else:
+        manifest, opener = build(lake, shards, groups, plan=PLANS[kind]), open_searcher
+    files = [manifest.path] + [path for s in manifest.shards for path in (s.index.path, s.keys.path)]
+    random = generator("damage", kind)
+    seen.clear()
+    for number in range(FLIPS + CUTS):
+        path = tmp_path / files[number % len(files)]
+        sound = path.read_bytes()
+        path.write_bytes(damaged(sound, random, flip=number < FLIPS))
+        with pytest.raises(StorageError, match=r"damaged|another version"):
+            opener(STORAGE, lake, read_manifest(STORAGE, lake, manifest.path, manifest.digest), SPACE)
+        path.write_bytes(sound)
+    assert seen == []
+    opener(STORAGE, lake, read_manifest(STORAGE, lake, manifest.path), SPACE)
+    assert len(seen) == 4
+
+
+def test_damaged_codes_make_no_shard(tmp_path):
+    plan, lake, shards = PLANS["ivf_rabitq"], str(tmp_path), tables(2, 150, D)
+    quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7)
+    builder = FaissBuilder(plan=plan, dimension=D, fingerprint=SPACE, views=("fused",), quantiser=quantiser)
+    inputs, random = sorted(shards), generator("damage", "codes")
+    blocks = {address: builder.encode(STORAGE, lake, address, shards[address]) for address in inputs}
+    for number in range(FLIPS + CUTS):
+        path = tmp_path / blocks[inputs[number % 2]].path
+        sound = path.read_bytes()
+        path.write_bytes(damaged(sound, random, flip=number < FLIPS))
+        with pytest.raises(StorageError, match="damaged"):
+            builder.build(STORAGE, lake, inputs, (shards[a].select(builder.columns) for a in inputs), blocks)
+        path.write_bytes(sound)
+
+
+def test_damaged_import_files_reach_no_server(tmp_path, seen):
+    from index_builders.files import opened
+
+    shards = tables(2, 80, D)
+    manifest = milvus_manifest(str(tmp_path), shards, [[address] for address in sorted(shards)])
+    random = generator("damage", "import")
+    seen.clear()
+    for number in range(FLIPS + CUTS):
+        shard = manifest.shards[number % 2]
+        path = tmp_path / shard.index.path
+        sound = path.read_bytes()
+        path.write_bytes(damaged(sound, random, flip=number < FLIPS))
+        with pytest.raises(StorageError, match="damaged"), opened(STORAGE, str(tmp_path), shard.index) as file:
+            list(import_batches(file, 10))
+        path.write_bytes(sound)
+    assert seen == []
