@@ -24,7 +24,7 @@ from index_builders.exact import exact_topk
 from index_builders.files import FileRef, opened, put_hashed, write_receipt
 from index_builders.keys import KEYS, check_keys, count_keys, parse_keys, splits_among, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
-from index_builders.tune import Settings, Tuned, least
+from index_builders.tune import ALL, Settings, Tuned, least
 from index_builders.vectors import vector_matrix
 from infra import digest
 from infra.errors import StorageError
@@ -32,7 +32,6 @@ from infra.lake.storage import Storage
 
 KIND, ENDING = "annoy", "annoy"
 VERSION = 1  # raise it whenever the same vectors would give other bytes
-ALL = "all"
 TREES = (8, 16, 32, 64, 128)
 GAIN = 0.75  # twice the trees are worth it if they leave so much of the candidates to be looked at
 SEARCH_KS = tuple(2**power for power in range(5, 24))

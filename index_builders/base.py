@@ -6,7 +6,7 @@ Shape letters: N queries, D dimension, K neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index_builders.manifest import IndexManifest, IndexShard
+from index_builders.tune import Settings, Tuned
 from infra.errors import FingerprintMismatch
 from infra.lake.storage import Storage
 
@@ -120,7 +121,15 @@ class Searcher(Protocol):
     views: tuple[str, ...]
     exact_scores: bool  # whether scores are true inner products, not those of a code
 
-    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True, view: str | None = None) -> Hits:
+    def search(
+        self,
+        queries_ND: np.ndarray,
+        k: int,
+        *,
+        collapse: bool = True,
+        view: str | None = None,
+        settings: Mapping[str, int] | None = None,
+    ) -> Hits:
         """The k nearest rows of every L2-normalised query.
 
         Args:
@@ -128,10 +137,15 @@ class Searcher(Protocol):
             k: neighbours wanted.
             collapse: a record that is indexed in several views stands once, in its best view.
             view: search the rows of this view alone.
+            settings: search parameters in place of those that the manifest holds for the view.
 
         Raises:
             ValueError: the queries have another shape or are not finite and of unit length, or no such view is indexed.
         """
+        ...
+
+    def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
+        """The cheapest search parameters whose recall, as `measure` finds it, reaches the target."""
         ...
 
     def splits_of(self, keys: Iterable[str]) -> dict[str, str]:

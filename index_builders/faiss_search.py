@@ -17,10 +17,9 @@ from index_builders.faiss_read import plan_of, read_shard_index
 from index_builders.files import opened
 from index_builders.keys import parse_keys, splits_among
 from index_builders.manifest import IndexManifest
-from index_builders.tune import Settings, Tuned, tune
+from index_builders.tune import ALL, Settings, Tuned, tune
 from infra.lake.storage import Storage
 
-ALL = "all"
 START = {"nprobe": 1, "ef_search": 64, "depth": 8}  # until a build has measured what is needed
 FEW_QUERIES = 4  # so few are spread over shards, more over the threads inside FAISS
 OVER_FETCH = 1.5

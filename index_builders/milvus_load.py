@@ -62,6 +62,8 @@ class Loader:
             ServiceError: the server fails, or holds something else than it was given, twice.
         """
         if self._stands():
+            if self._state.held != self._target:  # the same rows by another manifest: its search was tuned
+                self._note(replace(self._state, held=self._target))
             return False
         for attempt in range(1, ATTEMPTS + 1):
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,11 @@ from index_builders.base import Hits, check_queries
 from index_builders.manifest import IndexManifest
 from index_builders.milvus import collection_of, exact_scores, row_id
 from index_builders.milvus_client import Connection, MilvusPlace, quoted
+from index_builders.tune import ALL, Settings, Tuned, least
 from infra.errors import FingerprintMismatch, StorageError
 
+START = {"ef": 128, "search_list": 100, "nprobe": 64}  # until a build has measured what is needed
+EFFORTS = (16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
 MAX_K = 16_384  # of one search of the server
 QUERIES_A_TIME = 256
 LABELS = ("key", "view", "source")
@@ -43,6 +46,7 @@ class MilvusSearcher:
         self.collection = collection_of(manifest)
         self.exact_scores = exact_scores(manifest.params["index_type"])
         self._type, self._given = manifest.params["index_type"], dict(place.config.search_params)
+        self._tuned = {view: dict(found) for view, found in manifest.search.items()}
         connection = Connection(place)
         self._milvus = connection.milvus
         self.close = weakref.finalize(self, connection.close)
@@ -60,8 +64,16 @@ class MilvusSearcher:
                 f"{(self.dimension, self.rows)}. Run `trichord reindex`: it loads it again."
             )
 
-    def search(self, queries_ND: np.ndarray, k: int, *, collapse: bool = True, view: str | None = None) -> Hits:
-        """The k nearest rows of every query: see `Searcher`.
+    def search(
+        self,
+        queries_ND: np.ndarray,
+        k: int,
+        *,
+        collapse: bool = True,
+        view: str | None = None,
+        settings: Mapping[str, int] | None = None,
+    ) -> Hits:
+        """The k nearest rows of every query: see `Searcher`. `settings` stand in place of what was tuned.
 
         Raises:
             ValueError: k is below 1 or above what the server gives, the view is not indexed, or the queries are not
@@ -74,6 +86,7 @@ class MilvusSearcher:
             raise ValueError(f"k is {k}; Milvus gives 1 to {MAX_K} rows, here {width}")
         if view is not None and view not in self.views:
             raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
+        params = self._params(width, self._tuned.get(view or ALL, {}) if settings is None else settings)
         where = "" if view is None else f"view == {quoted(view)}"
         if not self.rows or not len(queries):
             return Hits.none(len(queries)) if not len(queries) else Hits.merge([Hits.none(len(queries))], k)
@@ -82,10 +95,15 @@ class MilvusSearcher:
         for start in range(0, len(queries), QUERIES_A_TIME):
             found += self._milvus.search(
                 self.collection, queries[start : start + QUERIES_A_TIME], width, where=where,
-                params=self._params(width), fields=LABELS,
+                params=params, fields=LABELS,
             )  # fmt: skip
         hits = Hits.merge([_hits(found, width)], max(k, width) if collapse else k)
         return hits.best_per_key(k) if collapse else hits
+
+    def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
+        """The least effort whose measured recall reaches the target; none where the index type has no such setting."""
+        name = effort_of(self._type)
+        return least(name, EFFORTS, {}, measure, target) if name else Tuned(settings={}, recall=measure({}))
 
     def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
         """The split of each of these keys that is in the index."""
@@ -95,12 +113,21 @@ class MilvusSearcher:
             for row in self._milvus.fetch(self.collection, ids, ["key", "split"], "Bounded").values()
         }
 
-    def _params(self, width: int) -> dict[str, Any]:
-        if self._type.startswith("HNSW"):
-            return {"ef": max(width, 128)} | self._given
-        if self._type == "DISKANN":
-            return {"search_list": max(width, 100)} | self._given
-        return ({"nprobe": 64} | self._given) if "IVF" in self._type else self._given
+    def _params(self, width: int, tuned: Mapping[str, int]) -> dict[str, Any]:
+        name = effort_of(self._type)
+        if name is None:
+            return self._given
+        effort = tuned.get(name, START[name])
+        return {name: effort if name == "nprobe" else max(width, effort)} | self._given
+
+
+def effort_of(index_type: str) -> str | None:
+    """The setting that makes a search of an index type find more; None where there is none."""
+    if index_type.startswith("HNSW"):
+        return "ef"
+    if index_type == "DISKANN":
+        return "search_list"
+    return "nprobe" if "IVF" in index_type else None
 
 
 def _hits(found: list[list[dict[str, Any]]], width: int) -> Hits:

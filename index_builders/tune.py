@@ -10,6 +10,7 @@ from index_builders.kinds import IndexPlan
 DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 EF_SEARCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 Settings = dict[str, int]
+ALL = "all"  # what a manifest calls the settings for rows of any view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

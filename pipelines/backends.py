@@ -18,10 +18,10 @@ from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
 from pipelines.build import build
 from pipelines.forest import build_annoy
-from pipelines.indexing import Built, make_shards
+from pipelines.indexing import Built, TuneSearch, VectorTables, make_shards
 from pipelines.opening import ANNOY, MILVUS, needed, place_of
 from pipelines.train import TrainedModel
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, run_alone
 
 if TYPE_CHECKING:
     from index_builders.milvus import MilvusBuilder
@@ -65,6 +65,7 @@ def build_milvus(
     """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
     from index_builders.milvus import MilvusBuilder
     from index_builders.milvus_load import index_params
+    from index_builders.milvus_search import effort_of
 
     config = workspace.project.milvus
     builder = MilvusBuilder(
@@ -79,6 +80,13 @@ def build_milvus(
     manifest = _renewed(workspace, builder, builder.manifest(shards), live)
     write_manifest(workspace.storage, workspace.lake, manifest)
     load(workspace, manifest)
+    place = place_of(workspace)
+    if manifest.rows and not manifest.search and effort_of(config.index_type) and not config.search_params:
+        target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
+        tuning = TuneSearch(tables=VectorTables.of(workspace, vectors), target=target, place=place)
+        manifest = replace(manifest, search=run_alone(engine, tuning, manifest))
+        write_manifest(workspace.storage, workspace.lake, manifest)
+        load(workspace, manifest)  # notes the manifest that is published
     log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)
     return Built(manifest=manifest, plan=None, made=made, reused=reused)
 

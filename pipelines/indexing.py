@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from index_builders.base import IndexBuilder
 from index_builders.choose import group_shards
 from index_builders.exact import recall_at_k
-from index_builders.faiss_search import ALL
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, read_manifest
-from index_builders.tune import Settings
+from index_builders.tune import ALL, Settings
 from infra import log
 from infra.engines.base import Done, Engine
 from infra.errors import PartialRun, StorageError, told
@@ -23,6 +22,9 @@ from infra.lake.storage import Storage
 from pipelines.opening import open_backend
 from pipelines.truth import K, exact_probes
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from index_builders.milvus_client import MilvusPlace
 
 TUNING_QUERIES = 200
 FAILED = "An index shard could not be built"
@@ -104,10 +106,11 @@ class TuneSearch:
     tables: VectorTables
     target: float
     nprobe: int | None = None
+    place: MilvusPlace | None = None
 
     def __call__(self, manifest: IndexManifest) -> dict[str, Settings]:
         storage, lake = self.tables.storage, self.tables.lake
-        searcher: Any = open_backend(storage, lake, None, manifest, manifest.fingerprint)
+        searcher = open_backend(storage, lake, self.place, manifest, manifest.fingerprint)
         fixed = {"nprobe": self.nprobe} if self.nprobe else {}
         found: dict[str, Settings] = {}
         for view in (None, *(manifest.views if len(manifest.views) > 1 else ())):
