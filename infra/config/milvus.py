@@ -38,7 +38,7 @@ class MilvusConfig(Strict):
         "HNSW", pattern=r"^[A-Z][A-Z0-9_]*$", description="FLAT, IVF_FLAT, IVF_SQ8, HNSW, DISKANN, GPU_CAGRA ..."
     )
     index_params: dict[str, int | float | str] = Field(
-        {}, description="Parameters of the index, for example `M: 32`; those that reach index.recall if empty."
+        {}, description="Parameters of the index, for example `M: 32`; customary ones if empty."
     )
     search_params: dict[str, int | float | str] = Field(
         {}, description="Parameters of a search, for example `ef: 200`; those that reach index.recall if empty."

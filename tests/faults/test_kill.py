@@ -6,7 +6,7 @@ from tests.faults.kill import measure
 
 
 def test_killed_drivers_and_workers_leave_old_or_new_and_a_rerun_converges():
-    found = measure(driver=4, worker=2, records=80)
+    found = measure(driver=3, worker=2, records=60)
     assert found["driver"]["converged"] == found["driver"]["kills"]
     assert found["driver"]["wrong"] == {}
     assert found["driver"]["reads"] > 0
