@@ -60,11 +60,13 @@ class Crew:
 
 @contextmanager
 def join(seat: Seat) -> Iterator[Crew]:
-    """Take a seat in a gang; on the way out it is given up."""
+    """Take a seat in a gang; on the way out it is given up.
+
+    After an error it is kept until this process is ended: the others would otherwise meet a closed connection and could
+    tell of it before this one has told its error.
+    """
     if seat.rendezvous is not None:
         dist.init_process_group("gloo", init_method=seat.rendezvous, rank=seat.rank, world_size=seat.size)
-    try:
-        yield Crew(rank=seat.rank, size=seat.size)
-    finally:
-        if seat.rendezvous is not None:
-            dist.destroy_process_group()
+    yield Crew(rank=seat.rank, size=seat.size)
+    if seat.rendezvous is not None:
+        dist.destroy_process_group()

@@ -28,14 +28,20 @@ def add_up(folder: str, seat: Seat) -> None:
 
 
 def fail_at_one(folder: str, seat: Seat) -> None:
-    """One process refuses while the others wait for it."""
+    """One process refuses while the others wait for it, and is slow to say so."""
+    import time
+
     from encoders.crew import join
 
-    with join(seat) as crew:
-        if crew.rank == 1:
-            raise ConfigError("this one will not")
-        crew.first_says(b"")
-        crew.first_says(b"")
+    try:
+        with join(seat) as crew:
+            if crew.rank == 1:
+                raise ConfigError("this one will not")
+            crew.first_says(b"")
+            crew.first_says(b"")
+    except ConfigError:
+        time.sleep(0.5)
+        raise
 
 
 def die_at_one(folder: str, seat: Seat) -> None:
