@@ -206,6 +206,12 @@ def check_space(manifest: IndexManifest, fingerprint: str) -> None:
         )
 
 
+def check_ascending(inputs: Sequence[str]) -> None:
+    """Refuse vector shards in another order than that of their addresses, which an index's bytes follow: ValueError."""
+    if list(inputs) != sorted(inputs):
+        raise ValueError("the vector shards of an index shard are read in ascending order of their addresses")
+
+
 def wanted_rows(labels: pa.Table, view: str | None, source: str | None) -> np.ndarray | None:
     """Which rows are of a view and a source, bool; None where neither is asked for."""
     masks = [

@@ -43,6 +43,10 @@ READ_NS = 12.0  # to read, check and hash a value of a vector shard
 ROW_NS = 2_500.0  # to name a row: keys, Parquet, checks
 WRITE_NS = 1.5  # to write and hash a byte of the index
 FLOP_NS = {"cpu": 1 / 40, "cuda": 1 / 1_000}  # matrix products inside k-means and assignment: one core, one H100
+TRAIN_CODE_NS = 2_400.0  # a code of a sampled row, to train a product quantiser of 4 bits
+START_S = 2.0  # workers import FAISS, and are handed three tasks one after another
+TRUTH_NS = 16.0  # a value of a vector, to look at for all tuning queries
+TUNING_SEARCHES = 8 * 200  # queries that tuning asks the index
 REFINE_NS = 1.0  # a value of a candidate that is ranked again, with the fetch of its row
 REFINED_ROWS = {1: 40, 2: 320, 4: 5_000}  # candidates that hold 99% of the nearest ten, by values a code of 4 bits
 HNSW_LINK_NS = 330_000.0  # to link one row of 256 values at 300,000 rows
@@ -93,13 +97,15 @@ def predict(
     codes = (plan.parts or dimension) if plan.code in ("pq", "pq_fast") else dimension
     cost = COSTS.get(plan.code, COSTS["flat"])
     encode_ns = rows * codes * cost.encode_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
-    train_ns, scan_ns = 0.0, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
+    train_ns, scan_ns = 1e9 * START_S, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
     if plan.nlist:
         flop_ns = FLOP_NS[plan.device]
         train_ns = ITERATIONS * plan.sample_rows * plan.nlist * dimension * 2 * flop_ns
         looked_at = min(plan.nlist, 64 * HNSW_LINKS) if plan.device == "cpu" else plan.nlist
         encode_ns += values * looked_at * 2 * flop_ns
         scan_ns += plan.nlist * dimension * COSTS["flat"].scan_ns
+    if plan.code == "pq_fast":
+        train_ns += min(rows, plan.sample_rows) * codes * TRAIN_CODE_NS
     if plan.code == "pq":
         train_ns += plan.sample_rows * dimension * 40_000
     if plan.code == "hnsw":
@@ -108,12 +114,13 @@ def predict(
     if plan.refine:
         coarse = -(-dimension // (plan.parts or dimension)) if plan.code != "rabitq" else _coarseness(plan.bits or 1)
         scan_ns += REFINED_ROWS.get(coarse, 5_000) * max(1, rows / rows_per_shard) ** 0.5 * dimension * REFINE_NS
+    tune_ns = values * (TRUTH_NS + 2 * READ_NS) + TUNING_SEARCHES * scan_ns if plan.tuned else 0.0
     shard = min(rows, rows_per_shard)
     working = shard * (2 * size + 4 * dimension + 400)
     return Prediction(
         index_bytes=rows * size,
         build_memory_bytes=int(cores * (PROCESS_BYTES + working) + 4 * dimension * plan.sample_rows),
-        build_s=round((train_ns + encode_ns / cores) / 1e9, 2),
+        build_s=round((train_ns + (encode_ns + tune_ns) / cores) / 1e9, 2),
         query_ms=round(scan_ns / cores / 1e6, 4),
         recall=round(min(reached, 1.0), 4),
     )

@@ -13,6 +13,7 @@ import pyarrow as pa
 from index_builders.base import Hits, check_queries
 from index_builders.vectors import vector_matrix
 
+MIX = np.float32(0.3)
 SCORES_A_TIME = 2**20  # 4 MiB of float32 scores at once, and twice that of places
 ROWS_A_TIME = 8_192
 
@@ -35,6 +36,12 @@ def top_k(scores_NB: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     scores = np.take_along_axis(scores_NB, places, axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(places, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def near_queries(rows_ND: np.ndarray) -> np.ndarray:
+    """Queries near rows, each mixed with another: asked for itself, a row is found by any index. float32 (N, D)."""
+    mixed = rows_ND + MIX * np.roll(rows_ND, 1, axis=0)
+    return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
 
 
 def exact_topk(queries_ND: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,6 +124,12 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
+
+
+def shared(found_NK: Iterable[Iterable[int]], truth_NK: np.ndarray) -> float:
+    """Share of the true row numbers that were found, ties not looked at; 1.0 where there is no truth to find."""
+    hits = sum(len(set(a) & set(b)) for a, b in zip(found_NK, truth_NK.tolist(), strict=True))
+    return hits / truth_NK.size if truth_NK.size else 1.0
 
 
 def recall_at_k(found: Hits, truth: Hits, tolerance: float = 1e-5, *, exact_scores: bool = True) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from index_builders import faiss_kinds
+from index_builders.base import check_ascending
 from index_builders.faiss_read import read_template
 from index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
 from index_builders.keys import KEYS, check_keys, count_keys, write_keys
@@ -83,11 +85,11 @@ class FaissBuilder:
 
         Raises:
             StorageError: a vector is not sound.
-        ConfigError: the plan wants a GPU and there is none.
+            ConfigError: the plan wants a GPU and there is none.
             FingerprintMismatch: a vector is of another space.
         """
-        index = self._blank(storage, lake_uri)
-        codes_NB = faiss_kinds.encode(index, self._matrix(table), self._cells(index))
+        index, cells = _encoder(storage, lake_uri, self)
+        codes_NB = faiss_kinds.encode(index, self._matrix(table), cells)
         address = self.block_address(vectors)
         file = put_hashed(storage, lake_uri, address, "codes", lambda write: write(codes_NB.tobytes()))
         made = {"address": address, "path": file.path, "bytes": file.bytes, "sha256": file.sha256}
@@ -106,9 +108,8 @@ class FaissBuilder:
 
         `blocks` are the codes of the vector shards, as far as they stand; the others are made here and not kept.
         """
-        if list(inputs) != sorted(inputs):
-            raise ValueError("the vector shards of an index shard are read in ascending order of their addresses")
-        address, index, named = self.address(inputs), self._blank(storage, lake_uri), list[pa.Table]()
+        check_ascending(inputs)
+        address, index, named = self.address(inputs), self.blank(storage, lake_uri), list[pa.Table]()
         for number, table in enumerate(tables):
             named.append(table.select(KEYS.names).cast(KEYS))
             block = (blocks or {}).get(inputs[number]) if number < len(inputs) else None
@@ -121,7 +122,7 @@ class FaissBuilder:
                     raise StorageError(f"{block.path} does not hold codes of {table.num_rows} rows. Run `trichord gc`.")
                 codes = raw.reshape(table.num_rows, -1)
             elif self.plan.cached and matrix is not None:
-                codes = faiss_kinds.encode(index, matrix, self._cells(index))
+                codes = faiss_kinds.encode(index, matrix, _cells(self.plan, index))
             if table.num_rows:
                 faiss_kinds.append(index, codes, matrix)
         keys = pa.concat_tables(named) if named else KEYS.empty_table()
@@ -157,13 +158,21 @@ class FaissBuilder:
     def _matrix(self, table: pa.Table) -> np.ndarray:
         return vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
 
-    def _cells(self, index: Any) -> Any | None:
-        return faiss_kinds.cells_on_gpu(index) if self.plan.device == "cuda" else None
-
-    def _blank(self, storage: Storage, lake_uri: str) -> Any:
+    def blank(self, storage: Storage, lake_uri: str) -> Any:
+        """The index that every shard starts from: trained, without rows."""
         if self.quantiser is None:
             return faiss_kinds.blank(self.plan, self.dimension)
         return read_template(storage, lake_uri, self.quantiser, self.plan, self.dimension)
+
+
+@lru_cache(maxsize=1)  # a worker encodes many vector shards from one template, on a GPU with one upload of its cells
+def _encoder(storage: Storage, lake_uri: str, builder: FaissBuilder) -> tuple[Any, Any | None]:
+    index = builder.blank(storage, lake_uri)
+    return index, _cells(builder.plan, index)
+
+
+def _cells(plan: IndexPlan, index: Any) -> Any | None:
+    return faiss_kinds.cells_on_gpu(index) if plan.device == "cuda" else None
 
 
 def put_quantiser(storage: Storage, lake_uri: str, sample_ND: np.ndarray, plan: IndexPlan, seed: int) -> Quantiser:

@@ -90,6 +90,11 @@ class IndexPlan:
         return max(SAMPLE_PER_CELL * (self.nlist or 0), SAMPLE_ROWS) if self.trained else 0
 
     @property
+    def tuned(self) -> bool:
+        """Whether a search can be made to look harder, so that a build measures how hard it must."""
+        return bool(self.nlist or self.refine or self.kind == "hnsw")
+
+    @property
     def exact_scores(self) -> bool:
         """Whether hits carry true inner products, and not those of codes."""
         return self.refine == "flat" or self.code in ("flat", "hnsw")

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index_builders.base import check_ascending
 from index_builders.files import put_hashed, write_receipt
 from index_builders.keys import KEYS, count_keys, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
@@ -88,8 +89,7 @@ class MilvusBuilder:
                 longer than Milvus takes.
             FingerprintMismatch: a vector is of another space.
         """
-        if list(inputs) != sorted(inputs):
-            raise ValueError("the vector shards of an import file are read in ascending order of their addresses")
+        check_ascending(inputs)
         address = self.address(inputs)
         rows = self.rows(tables)
         group = max(1, ROW_GROUP_BYTES // (4 * self.dimension))

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import Hits, check_queries
+from index_builders.base import LABELS, Hits, check_queries, check_space
 from index_builders.manifest import IndexManifest
 from index_builders.milvus import collection_of, exact_scores, row_id
 from index_builders.milvus_client import Connection, MilvusPlace, quoted
 from index_builders.tune import ALL, Settings, Tuned, least
-from infra.errors import FingerprintMismatch, StorageError
+from infra.errors import StorageError
 
 START = {"ef": 128, "search_list": 100, "nprobe": 64}  # until a build has measured what is needed
 EFFORTS = (16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
 MAX_K = 16_384  # of one search of the server
 QUERIES_A_TIME = 256
-LABELS = ("key", "view", "source")
 
 
 class MilvusSearcher:
@@ -36,11 +35,7 @@ class MilvusSearcher:
             StorageError: the collection is gone, or holds other rows than the manifest says.
             ServiceError: the server fails.
         """
-        if manifest.fingerprint != fingerprint:
-            raise FingerprintMismatch(
-                f"The collection holds vectors of space {manifest.fingerprint}; these queries are of {fingerprint}. "
-                "Search with the model it was built with (`trichord status` names it), or `trichord reindex`."
-            )
+        check_space(manifest, fingerprint)
         self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
         self.rows, self.views = manifest.rows, manifest.views
         self.collection = collection_of(manifest)

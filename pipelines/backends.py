@@ -18,10 +18,11 @@ from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
 from pipelines.build import build
 from pipelines.forest import build_annoy
-from pipelines.indexing import Built, TuneSearch, VectorTables, make_shards
+from pipelines.indexing import Built, make_shards, tuned
 from pipelines.opening import ANNOY, MILVUS, needed, place_of
 from pipelines.train import TrainedModel
-from pipelines.workspace import Workspace, run_alone
+from pipelines.vectors import VectorTables
+from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from index_builders.milvus import MilvusBuilder
@@ -83,8 +84,8 @@ def build_milvus(
     place = place_of(workspace)
     if manifest.rows and not manifest.search and effort_of(config.index_type) and not config.search_params:
         target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
-        tuning = TuneSearch(tables=VectorTables.of(workspace, vectors), target=target, place=place)
-        manifest = replace(manifest, search=run_alone(engine, tuning, manifest))
+        tables = VectorTables.of(workspace, vectors)
+        manifest = replace(manifest, search=tuned(workspace, engine, tables, manifest, target, place=place))
         write_manifest(workspace.storage, workspace.lake, manifest)
         load(workspace, manifest)  # notes the manifest that is published
     log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)

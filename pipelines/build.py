@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from index_builders.choose import choose, group_shards
+from index_builders.choose import choose
 from index_builders.faiss_sharded import FaissBuilder, measured_error, put_quantiser
 from index_builders.files import FileRef, stands
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
-from index_builders.vectors import stratified_sample
 from infra import log
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
-from pipelines.indexing import FAILED, Built, TuneSearch, VectorTables, live_manifest, made_by
+from pipelines.indexing import FAILED, Built, live_manifest, standing, tuned
+from pipelines.opening import FAISS
 from pipelines.train import TrainedModel
-from pipelines.workspace import Workspace, run_alone
+from pipelines.vectors import VectorTables
+from pipelines.workspace import Workspace, run_all, run_alone
 
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
 RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
@@ -61,18 +60,8 @@ class TrainQuantiser:
     seed: int
 
     def __call__(self, plan: IndexPlan) -> Quantiser:
-        sample = self.sample(sorted(self.tables.paths), self.rows, plan.sample_rows)
+        sample = self.tables.sample(sorted(self.tables.paths), self.rows, plan.sample_rows, self.model)
         return put_quantiser(self.tables.storage, self.tables.lake, sample, plan, self.seed)
-
-    def sample(self, addresses: Sequence[str], rows: int, wanted: int) -> np.ndarray:
-        """Float32 (N, D) of these vector shards."""
-        return stratified_sample(
-            self.tables(addresses),
-            rows=rows,
-            wanted=wanted,
-            dimension=self.model.dimension,
-            fingerprint=self.model.fingerprint,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +75,7 @@ class Drifted:
     def __call__(self, item: tuple[IndexPlan, Quantiser]) -> bool:
         plan, live = item
         looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
-        sample = self.train.sample(list(looked), sum(looked.values()), DRIFT_ROWS)
+        sample = self.train.tables.sample(list(looked), sum(looked.values()), DRIFT_ROWS, self.train.model)
         error = measured_error(self.train.tables.storage, self.train.tables.lake, live, plan, sample)
         share = sum(self.new.values()) / self.train.rows
         return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
@@ -115,7 +104,7 @@ def build(
     config, storage, lake = workspace.project.index, workspace.storage, workspace.lake
     rows = sum(ref.rows for ref in vectors.values())
     target = max(config.recall, workspace.project.gate.min_ann_recall)
-    before = live_manifest(workspace, live)
+    before = live_manifest(workspace, live, FAISS)
     plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
     log.event("index_planned", **plan.to_json())
     tables = VectorTables.of(workspace, vectors)
@@ -132,7 +121,7 @@ def build(
             else:
                 log.event("codes_drifted", address=before.quantiser.address)
         if quantiser is None and plan.device == "cuda":
-            [quantiser] = made_by(engine, train, [plan], "The index could not be trained", accelerator=True)
+            [quantiser] = run_all(engine, train, [plan], "The index could not be trained", accelerator=True)
         quantiser = quantiser or run_alone(engine, train, plan)
     builder = FaissBuilder(
         plan=plan,
@@ -141,27 +130,25 @@ def build(
         views=tuple(sorted(config.views)),
         quantiser=quantiser,
     )
-    groups = group_shards(((split, ref.rows, ref.address) for split, ref in vectors.items()), config.rows_per_shard)
-    wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
-    shards = builder.finished(storage, lake, wanted)
+    shards, todo = standing(workspace, builder, vectors, config.rows_per_shard)
     reused = tuple(sorted(shards))
-    todo = [inputs for address, inputs in wanted.items() if address not in shards]
     touched = sorted({address for inputs in todo for address in inputs})
     blocks = builder.blocks(storage, lake, touched)
     missing = [address for address in touched if plan.cached and address not in blocks]
     encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
-    blocks |= dict(made_by(engine, encode, missing, FAILED, accelerator=plan.device == "cuda"))
+    blocks |= dict(run_all(engine, encode, missing, FAILED, accelerator=plan.device == "cuda"))
     jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
-    for shard in made_by(engine, merge, jobs, FAILED):
+    for shard in run_all(engine, merge, jobs, FAILED):
         shards[shard.address] = shard
         log.event("index_shard_built", address=shard.address, rows=shard.rows)
     manifest = builder.manifest(shards.values())
     steady = fits and before is not None and before.quantiser == quantiser and _recall_of(live) >= target
     if steady and before is not None and sum(new.values()) <= RETUNED_SHARE * rows:
         manifest = builder.manifest(shards.values(), search=before.search)
-    elif rows and (plan.nlist or plan.refine or plan.kind == "hnsw"):
-        tuning = TuneSearch(tables=tables, target=target, nprobe=config.nprobe if plan.nlist else None)
-        manifest = builder.manifest(shards.values(), search=run_alone(engine, tuning, manifest))
+    elif rows and plan.tuned:
+        nprobe = config.nprobe if plan.nlist else None
+        search = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
+        manifest = builder.manifest(shards.values(), search=search)
     write_manifest(storage, lake, manifest)
     log.event("index_built", rows=manifest.rows, made=len(todo), reused=len(reused), encoded=len(missing))
     return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)

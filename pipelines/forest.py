@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from index_builders.manifest import IndexManifest, read_manifests, write_manifest
-from index_builders.vectors import stratified_sample
+from index_builders.manifest import write_manifest
 from infra import log
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
-from pipelines.indexing import Built, TuneSearch, VectorTables, make_shards
+from pipelines.indexing import Built, live_manifest, make_shards, tuned
 from pipelines.opening import ANNOY, forests
 from pipelines.train import TrainedModel
+from pipelines.vectors import VectorTables
 from pipelines.workspace import Workspace, run_alone
 
 SAMPLE_ROWS = 10_000
@@ -28,13 +28,7 @@ class ChooseTrees:
     rows: int
 
     def __call__(self, target: float) -> int:
-        sample = stratified_sample(
-            self.tables(sorted(self.tables.paths)),
-            rows=self.rows,
-            wanted=SAMPLE_ROWS,
-            dimension=self.model.dimension,
-            fingerprint=self.model.fingerprint,
-        )
+        sample = self.tables.sample(sorted(self.tables.paths), self.rows, SAMPLE_ROWS, self.model)
         return int(forests().choose_trees(sample, target))
 
 
@@ -57,8 +51,8 @@ def build_annoy(
     rows = sum(ref.rows for ref in vectors.values())
     target = max(config.recall, workspace.project.gate.min_ann_recall)
     tables = VectorTables.of(workspace, vectors)
-    held = _live_forests(workspace, live, model)
-    trees = config.trees or (held and held.params["trees"])
+    held = live_manifest(workspace, live, ANNOY)
+    trees = config.trees or (held and held.fingerprint == model.fingerprint and held.params["trees"])
     if not trees:
         trees = run_alone(engine, ChooseTrees(tables=tables, model=model, rows=rows), target) if rows else 1
         log.event("trees_chosen", trees=trees)
@@ -67,18 +61,10 @@ def build_annoy(
     )
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_shard)
     manifest = builder.manifest(shards)
-    if held is not None and (held.shards, held.params) == (manifest.shards, manifest.params):
+    if held is not None and held.shards == manifest.shards:
         manifest = replace(manifest, search=held.search)
     elif rows:
-        found = run_alone(engine, TuneSearch(tables=tables, target=target), manifest)
-        manifest = builder.manifest(shards, search=found)
+        manifest = builder.manifest(shards, search=tuned(workspace, engine, tables, manifest, target))
     write_manifest(workspace.storage, workspace.lake, manifest)
     log.event("forests_built", rows=manifest.rows, trees=trees, made=len(made), reused=len(reused))
     return Built(manifest=manifest, plan=None, made=made, reused=reused)
-
-
-def _live_forests(workspace: Workspace, live: dict[str, Any] | None, model: TrainedModel) -> IndexManifest | None:
-    if live is None:
-        return None
-    held = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
-    return next((one for one in held if one.kind == ANNOY and one.fingerprint == model.fingerprint), None)

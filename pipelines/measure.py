@@ -20,13 +20,13 @@ from infra.engines.base import Engine
 from infra.lake.shard import read_shard
 from infra.lake.storage import Storage
 from pipelines.opening import backend_of, open_backend, place_of
-from pipelines.truth import K, Tables, exact_probes, vector_shards
-from pipelines.workspace import Workspace, run_alone
+from pipelines.truth import FAILED, QUERIES, K, Probes, exact_probes, parts_of, vector_shards, vectors_of
+from pipelines.vectors import VectorTables
+from pipelines.workspace import Workspace, run_all, run_alone
 
 if TYPE_CHECKING:
     from index_builders.milvus_client import MilvusPlace
 
-QUERIES = 200
 ROWS_PER_BUCKET = 2_000_000
 
 
@@ -47,7 +47,7 @@ class Measured:
     recall_of: Mapping[str, float]  # of the queries of each view
 
 
-def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: Tables) -> Measured:
+def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: VectorTables) -> Measured:
     """Measure a candidate index against the vectors it was built from.
 
     Args:
@@ -64,8 +64,13 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
     buckets = max(1, -(-manifest.rows // ROWS_PER_BUCKET))
     emit = EmitKeys(workspace.storage, workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
-    task = MeasureRecall(workspace.storage, workspace.lake, (manifest, *others), tables, place_of(workspace))
-    bad, (recall, *also), queries, by_view = run_alone(engine, task, QUERIES)
+    bad = sum(run_all(engine, CountUnsound(tables, manifest.dimension), parts_of(vector_shards(manifest)), FAILED))
+    (recall, *also), queries, by_view = (0.0 if bad else 1.0,) * (1 + len(others)), 0, dict[str, float]()
+    if manifest.rows and not bad:
+        probes = exact_probes(workspace, engine, tables, manifest, QUERIES)
+        task = MeasureRecall(workspace.storage, workspace.lake, probes, place_of(workspace))
+        (recall, *also), by_view = run_alone(engine, task, (manifest, *others))
+        queries = len(probes.queries_ND)
     return Measured(
         records=sum(records for records, _ in counted),
         repeated_keys=sum(repeated for _, repeated in counted),
@@ -98,29 +103,34 @@ def count_keys(rows: pa.Table) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class CountUnsound:
+    """How many vectors of some vectors shards are not finite or not of unit length."""
+
+    tables: VectorTables
+    dimension: int
+
+    def __call__(self, part: tuple[str, ...]) -> int:
+        return sum(int(unsound(vectors_of(table, self.dimension)).sum()) for table in self.tables(part, ["vector"]))
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureRecall:
-    """Reads every indexed vector in blocks: is it sound, and does each backend find what exact search finds?"""
+    """Does each backend find what exact search finds? Recall@10 of each, and of the first by the queries' view."""
 
     storage: Storage
     lake: str
-    manifests: tuple[IndexManifest, ...]
-    tables: Tables
+    probes: Probes
     place: MilvusPlace | None = None
 
-    def __call__(self, queries: int) -> tuple[int, tuple[float, ...], int, dict[str, float]]:
-        first = self.manifests[0]
-        bad = sum(int(unsound(_matrix(table, first.dimension)).sum()) for table in self.tables(vector_shards(first)))
-        if bad or not first.rows:
-            return bad, (0.0 if bad else 1.0,) * len(self.manifests), 0, {}
-        probes = exact_probes(self.storage, self.lake, self.tables, first, queries)
-        whole = np.arange(len(probes.queries_ND))
-        found = [self._asked(manifest, probes.queries_ND) for manifest in self.manifests]
+    def __call__(self, manifests: tuple[IndexManifest, ...]) -> tuple[tuple[float, ...], dict[str, float]]:
+        probes, whole = self.probes, np.arange(len(self.probes.queries_ND))
+        found = [self._asked(manifest, probes.queries_ND) for manifest in manifests]
         by_view = {}
-        for view in first.views:
+        for view in manifests[0].views:
             asked = np.flatnonzero(probes.views_N == view)
             if len(asked):
                 by_view[view] = _recall(*found[0], probes.truth, asked)
-        return bad, tuple(_recall(*each, probes.truth, whole) for each in found), len(whole), by_view
+        return tuple(_recall(*each, probes.truth, whole) for each in found), by_view
 
     def _asked(self, manifest: IndexManifest, queries_ND: np.ndarray) -> tuple[Hits, bool]:
         """What a backend finds, and whether its scores are true inner products."""
@@ -130,10 +140,6 @@ class MeasureRecall:
 
 def _recall(found: Hits, exact_scores: bool, truth: Hits, rows: np.ndarray) -> float:
     return recall_at_k(found.take(rows), truth.take(rows), exact_scores=exact_scores)
-
-
-def _matrix(table: pa.Table, dimension: int) -> np.ndarray:
-    return np.asarray(table["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(-1, dimension)
 
 
 def reject_counts(workspace: Workspace, version: int) -> Counter[str]:

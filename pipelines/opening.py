@@ -14,7 +14,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from index_builders.milvus_client import MilvusPlace
 
-MILVUS, ANNOY = "milvus", "annoy"
+FAISS, MILVUS, ANNOY = "faiss", "milvus", "annoy"
 
 
 def place_of(workspace: Workspace) -> MilvusPlace | None:
@@ -55,7 +55,7 @@ def open_backend(
 
 def backend_of(manifest: IndexManifest) -> str:
     """Name of what holds an index."""
-    return manifest.kind if manifest.kind in (MILVUS, ANNOY) else "faiss"
+    return manifest.kind if manifest.kind in (MILVUS, ANNOY) else FAISS
 
 
 def forests() -> ModuleType:

@@ -17,7 +17,8 @@ from pipelines.evaluate import evaluate_publication
 from pipelines.gates import chance_checks, content_check, figure_checks, index_checks, live_checks, reject_checks
 from pipelines.maintain import missing_files
 from pipelines.measure import measure_index, reject_counts
-from pipelines.truth import Tables, vector_shards
+from pipelines.truth import vector_shards
+from pipelines.vectors import VectorTables
 from pipelines.workspace import Workspace
 
 
@@ -36,7 +37,7 @@ class Candidate:
 
 
 def gate(
-    workspace: Workspace, engine: Engine, candidate: Candidate, live: dict[str, Any] | None, tables: Tables
+    workspace: Workspace, engine: Engine, candidate: Candidate, live: dict[str, Any] | None, tables: VectorTables
 ) -> dict[str, Any]:
     """Measure a candidate against the gate's thresholds and the live publication.
 

@@ -55,12 +55,12 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     from pipelines.backends import build_backends
     from pipelines.dedup import dropped_rows
     from pipelines.encode import encode, featurise
-    from pipelines.indexing import VectorTables
     from pipelines.preparation import prepare_lake
     from pipelines.publish import Candidate, gate, publish, refuse_rolled_back
     from pipelines.splits import write_splits
     from pipelines.timings import Timings
     from pipelines.train import live_model, train
+    from pipelines.vectors import VectorTables
 
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +13,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index_builders.base import LABELS, Hits
-from index_builders.exact import exact_hits
+from index_builders.exact import exact_hits, near_queries
 from index_builders.manifest import IndexManifest
 from infra import digest
-from infra.lake.storage import Storage
+from infra.engines.base import Engine
+from pipelines.vectors import VectorTables
+from pipelines.workspace import Workspace, run_all
 
 K = 10
-VERSION = 1
-MIX = np.float32(0.3)
+QUERIES = 200
+VERSION = 2
+PARTS = 256
+DIGITS = 8  # of a row's digest, that rank it
 MAX_BYTES = 256 * 2**20
-Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
+FAILED = "Vectors could not be searched"
+PICKED = pa.schema(
+    [("rank", pa.string()), ("key", pa.string()), ("view", pa.string()), ("vector", pa.list_(pa.float32()))]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +42,38 @@ class Probes:
 
 
 def exact_probes(
-    storage: Storage, lake_uri: str, tables: Tables, manifest: IndexManifest, queries: int, view: str | None = None
+    workspace: Workspace,
+    engine: Engine,
+    tables: VectorTables,
+    manifest: IndexManifest,
+    queries: int,
+    view: str | None = None,
 ) -> Probes:
-    """Sample queries and their ten exact neighbours, found in the lake if the same vectors were asked before.
+    """Queries near indexed vectors and their ten exact neighbours, found in the lake if they were asked for before.
 
-    Every n-th vector is mixed with another: asked for itself, a vector is found by any index.
+    They are a uniform sample of the rows, those of the lowest digests, each mixed with the next. The engine's workers
+    find them and look at all vectors once.
 
     Args:
-        storage: where the lake is reached.
-        lake_uri: the lake.
+        workspace: the project on its lake.
+        engine: where the vectors are read.
         tables: vectors shards by address.
         manifest: the index; only its vectors and views shape the answer.
         queries: how many.
         view: queries from this view, neighbours among its rows alone; all views if None.
+
+    Raises:
+        PartialRun: a worker failed.
     """
     inputs = vector_shards(manifest)
     corpus = digest.address("corpus", manifest.fingerprint, manifest.dimension, manifest.views, inputs)
-    uri = storage.join(lake_uri, "_truth", f"{digest.address('truth', VERSION, corpus, queries, K, view)}.parquet")
+    name = digest.address("truth", VERSION, corpus, queries, K, view)
+    uri = workspace.path("_truth", f"{name}.parquet")
     try:
-        return _parsed(storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
+        return _parsed(workspace.storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
     except (FileNotFoundError, pa.ArrowInvalid, KeyError, ValueError):
-        made = _made(tables, manifest, inputs, queries, view)
-    storage.write(uri, _written(made))
+        made = _made(engine, tables, manifest, parts_of(inputs), queries, view)
+    workspace.storage.write(uri, _written(made))
     return made
 
 
@@ -64,29 +82,82 @@ def vector_shards(manifest: IndexManifest) -> list[str]:
     return sorted(address for shard in manifest.shards for address in shard.inputs)
 
 
-def _made(tables: Tables, manifest: IndexManifest, inputs: list[str], queries: int, view: str | None) -> Probes:
-    names = (f"view:{view}",) if view else tuple(f"view:{name}" for name in manifest.views)
-    rows = sum(manifest.counts.get(name, 0) for name in names)
-    step, seen, chosen, views = max(1, rows // queries), 0, [], []
-    for table in tables(inputs):
-        part = table if view is None else table.filter(pc.equal(table["view"], view))
-        part, seen = part.slice(min((-seen) % step, part.num_rows)), seen + part.num_rows
-        picked = part.take(pa.array(np.arange(0, part.num_rows, step)))
-        values = picked["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        chosen.append(np.asarray(values, dtype=np.float32).reshape(-1, manifest.dimension))
-        views.append(picked["view"].to_numpy(zero_copy_only=False).astype(object))
-    probes = np.concatenate(chosen)[:queries]
-    mixed = probes + MIX * np.roll(probes, 1, axis=0)
-    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+def parts_of(addresses: Sequence[str]) -> list[tuple[str, ...]]:
+    """Vectors shards in at most `PARTS` runs of their order: what one task reads, however many workers there are."""
+    step = max(1, -(-len(addresses) // PARTS))
+    return [tuple(addresses[start : start + step]) for start in range(0, len(addresses), step)]
 
-    def asked() -> Iterator[pa.Table]:
-        for table in tables(inputs):
-            yield table if view is None else table.filter(pc.equal(table["view"], view))
 
-    truth = exact_hits(
-        mixed, asked(), K, dimension=manifest.dimension, fingerprint=manifest.fingerprint, collapse=False
-    )
-    return Probes(queries_ND=mixed, views_N=np.concatenate(views)[:queries], truth=truth)
+def _made(
+    engine: Engine,
+    tables: VectorTables,
+    manifest: IndexManifest,
+    parts: Sequence[tuple[str, ...]],
+    queries: int,
+    view: str | None,
+) -> Probes:
+    views = (view,) if view else manifest.views
+    rows = sum(manifest.counts.get(f"view:{name}", 0) for name in views)
+    share = (queries + 6 * math.sqrt(queries)) / max(1, rows)  # so many that fewer than asked for is no accident
+    pick = PickRows(tables=tables, views=views, below=min(1.0, share), dimension=manifest.dimension)
+    picked = pa.concat_tables(run_all(engine, pick, parts, FAILED))
+    picked = picked.sort_by([(name, "ascending") for name in ("rank", "key", "view")]).slice(0, queries)
+    queries_ND = near_queries(vectors_of(picked, manifest.dimension))
+    find = FindNearest(tables=tables, queries_ND=queries_ND, view=view, fingerprint=manifest.fingerprint)
+    found = dict(run_all(engine, find, parts, FAILED))
+    truth = Hits.merge([Hits.none(len(queries_ND)), *(found[part] for part in parts)], K)
+    views_N = picked["view"].to_numpy(zero_copy_only=False).astype(object)
+    return Probes(queries_ND=queries_ND, views_N=views_N, truth=truth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickRows:
+    """The rows of some vectors shards whose rank, a uniform number in [0, 1) of row and view, is below a bound."""
+
+    tables: VectorTables
+    views: tuple[str, ...]
+    below: float
+    dimension: int
+
+    def __call__(self, part: tuple[str, ...]) -> pa.Table:
+        bound = f"{min(int(self.below * 16**DIGITS), 16**DIGITS - 1):0{DIGITS}x}"
+        chosen = [PICKED.empty_table()]
+        for address in part:
+            [names] = self.tables([address], ["key", "view", "row_digest"])
+            rank = np.full(names.num_rows, "g" * DIGITS, dtype=object)  # above every digest
+            for place, view in enumerate(self.views):  # other digits for each view: other records
+                own = pc.utf8_slice_codeunits(names["row_digest"], DIGITS * (place % 4), DIGITS * (place % 4 + 1))
+                rank = np.where(pc.equal(names["view"], view), own, rank)
+            picked = np.flatnonzero(rank <= bound)
+            if len(picked):
+                [vectors] = self.tables([address], ["vector"])
+                rows = names.append_column("vector", vectors["vector"]).append_column("rank", pa.array(rank))
+                chosen.append(rows.take(picked).select(PICKED.names).cast(PICKED))
+        return pa.concat_tables(chosen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindNearest:
+    """The exact neighbours of queries among the rows of some vectors shards."""
+
+    tables: VectorTables
+    queries_ND: np.ndarray
+    view: str | None
+    fingerprint: str
+
+    def __call__(self, part: tuple[str, ...]) -> tuple[tuple[str, ...], Hits]:
+        queries_ND, asked = self.queries_ND, self._asked(part)
+        dimension = queries_ND.shape[1]
+        return part, exact_hits(queries_ND, asked, K, dimension=dimension, fingerprint=self.fingerprint, collapse=False)
+
+    def _asked(self, part: tuple[str, ...]) -> Iterator[pa.Table]:
+        for table in self.tables(part):
+            yield table if self.view is None else table.filter(pc.equal(table["view"], self.view))
+
+
+def vectors_of(table: pa.Table, dimension: int) -> np.ndarray:
+    """The column `vector` of a table of vectors, unchecked. float32 (N, D)."""
+    return np.asarray(table["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(-1, dimension)
 
 
 def _written(probes: Probes) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic
 
 from infra import digest
 from infra.config import Project
@@ -62,3 +63,33 @@ def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:
         return outcome.result
     failed = f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}"
     raise told(outcome.detail, PartialRun(f"{failed}\nRun it again: it resumes."))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready(Generic[I, R]):
+    """The factory of an actor that needs no making."""
+
+    task: Callable[[I], R]
+
+    def __call__(self) -> Callable[[I], R]:
+        return self.task
+
+
+def run_all(
+    engine: Engine, task: Callable[[I], R], items: Sequence[I], failed: str, *, accelerator: bool = False
+) -> Iterator[R]:
+    """What workers, on a GPU if `accelerator`, make of the items, as it comes.
+
+    Raises:
+        TrichordError: the error of ours that a worker met; PartialRun, which begins with `failed`, for any other.
+    """
+    if not items:
+        return
+    for outcome in engine.map_actors(_Ready(task), items, accelerator=True) if accelerator else engine.map(task, items):
+        if not isinstance(outcome, Done):
+            partial = PartialRun(
+                f"{failed} ({outcome.kind}): {outcome.detail}\n"
+                "Mend the cause and run `trichord reindex` again: it resumes."
+            )
+            raise told(outcome.detail, partial)
+        yield outcome.result

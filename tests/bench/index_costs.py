@@ -22,7 +22,7 @@ import numpy as np
 from index_builders import faiss_kinds
 from index_builders.choose import choose
 from index_builders.costs import predict
-from index_builders.exact import exact_topk
+from index_builders.exact import exact_topk, shared
 from index_builders.kinds import IndexPlan
 from infra.config import EngineConfig, IndexConfig
 from infra.engines import open_engine
@@ -74,7 +74,6 @@ def kind_costs(rows: int) -> list[dict[str, Any]]:
         done, _alive = faiss_kinds.finished(plan, index)
         params, _kept = faiss_kinds.search_params(plan, {"depth": 32}, None)
         scan_s, (_, found) = cpu(lambda done=done, params=params: done.search(asked, 10, params=params))  # type: ignore[misc]
-        hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth_NK.tolist(), strict=True))
         values = rows * (plan.parts or D)
         lines.append(
             {
@@ -83,7 +82,7 @@ def kind_costs(rows: int) -> list[dict[str, Any]]:
                 "train_s": round(train_s, 2),
                 "encode_ns": round((encode_s + append_s) / values * 1e9, 2),
                 "scan_ns": round(scan_s / QUERIES / values * 1e9, 4),
-                "recall": round(hits / truth_NK.size, 4),
+                "recall": round(shared(found.tolist(), truth_NK), 4),
             }
         )
     return lines
@@ -110,6 +109,7 @@ def extrapolated(sizes: list[int], dimension: int, workers: int) -> list[dict[st
                     "rows": rows,
                     "build_s": round(seconds, 2),
                     "predicted_s": predicted.build_s,
+                    "factor": round(seconds / predicted.build_s, 2),
                     "us_a_row": round(seconds / rows * 1e6, 2),
                     "bytes": size,
                     "predicted_bytes": predicted.index_bytes,

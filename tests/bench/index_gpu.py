@@ -19,7 +19,7 @@ import faiss
 import numpy as np
 
 from index_builders import faiss_kinds
-from index_builders.exact import exact_topk
+from index_builders.exact import exact_topk, shared
 from index_builders.kinds import IndexPlan
 from tests.bench.vectors_lake import queries, splits
 
@@ -54,11 +54,10 @@ def measure(rows: int, dimension: int, nlist: int, seed: int) -> dict[str, Any]:
         faiss_kinds.append(index, codes, None)
         params, _alive = faiss_kinds.search_params(plan, {"nprobe": max(1, nlist // 16)}, None)
         _, found = index.search(asked, 10, params=params)
-        hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist(), strict=True))
         result[plan.device] = {
             "train_s": round(train_s, 2),
             "encode_s": round(encode_s, 2),
-            "recall_at_10": round(hits / truth.size, 4),
+            "recall_at_10": round(shared(found.tolist(), truth), 4),
         }
     clustering = faiss.Clustering(dimension, nlist)
     clustering.niter, clustering.seed, clustering.spherical = faiss_kinds.ITERATIONS, seed, True

@@ -26,9 +26,8 @@ from index_builders.manifest import IndexManifest, read_manifest
 from infra.config import EngineConfig
 from infra.engines import open_engine
 from pipelines.backends import build_backends
-from pipelines.indexing import VectorTables
 from pipelines.opening import open_backend, place_of
-from pipelines.workspace import Workspace
+from pipelines.vectors import VectorTables
 from tests.bench.vectors_lake import SPACE, model_of, queries, workspace_at, write_corpus
 from tests.milvus_server import MilvusServer
 
@@ -76,7 +75,7 @@ def measure(rows: int, dimension: int, asked: int, server: MilvusServer | None, 
     }
     uri, bulk = (server.uri, server.bulk_folder) if server else (None, None)
     for name, (index, milvus) in candidates(uri, bulk).items():
-        workspace = _workspace(folder, index, milvus)
+        workspace = workspace_at(folder, index, workers=1, milvus=milvus)
         started = time.perf_counter()
         with open_engine(EngineConfig(workers=1)) as engine:
             built = build_backends(workspace, engine, vectors, model_of(dimension), None)
@@ -108,14 +107,6 @@ def _compared(
         "index_bytes": sum(shard.index.bytes for shard in manifest.shards),
         "search": {view: dict(found) for view, found in manifest.search.items()},
     }
-
-
-def _workspace(folder: Path, index: dict[str, Any], milvus: dict[str, Any]) -> Workspace:
-    plain = workspace_at(folder, index, workers=1)
-    project = plain.project.model_copy(
-        update={"milvus": type(plain.project.milvus).model_validate(milvus)} if milvus else {}
-    )
-    return Workspace(project)
 
 
 def main() -> None:

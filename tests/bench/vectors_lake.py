@@ -48,12 +48,15 @@ def queries(rows: int, dimension: int, count: int) -> np.ndarray:
     return split_vectors(0, count, dimension, max(1, rows // ROWS_PER_CLUSTER), "queries")
 
 
-def workspace_at(lake: Path, index: dict[str, Any], workers: int = 2) -> Workspace:
-    """A project with this section `index` on a lake."""
+def workspace_at(
+    lake: Path, index: dict[str, Any], workers: int = 2, milvus: dict[str, Any] | None = None
+) -> Workspace:
+    """A project with these sections `index` and `milvus` on a lake."""
     settings = {
         "lake": str(lake),
         "sources": [{"name": "bench", "kind": "folder", "path": str(lake)}],
         "index": index,
+        "milvus": milvus or {},
         "engine": {"workers": workers},
         "gate": {"min_ann_recall": 0.0},
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from index_builders import faiss_kinds
-from index_builders.exact import exact_topk
+from index_builders.exact import exact_topk, shared
 from index_builders.kinds import IndexPlan
 from tests.bench.vectors_lake import queries, splits
 
@@ -35,7 +35,7 @@ def recall(plan: IndexPlan, vectors: np.ndarray, asked: np.ndarray) -> float:
     params, _kept = faiss_kinds.search_params(plan, {"nprobe": 16, "depth": 8}, None)
     _, found = done.search(asked, 10, params=params)
     truth, _ = exact_topk(asked, [vectors], 10)
-    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), truth.tolist(), strict=True)]))
+    return shared(found.tolist(), truth)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.kind)

@@ -119,6 +119,9 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     assert np.allclose(one.scores, other.scores, atol=1e-5)
     assert set(one.keys[0]) == set(other.keys[0])
     assert reindex(workspace)["unchanged"]
+    for path in (live["manifest"], forest.path):
+        (lake_copy.parent / "lake" / path).unlink()
+    assert reindex(workspace)["manifest_digest"] == live["manifest_digest"]  # made again as they were
 
     corpus = lake_copy.parent / "corpus"
     write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
