@@ -27,12 +27,13 @@ COSTS = {
     "fp16": Cost(encode_ns=1.0, scan_ns=0.2),
     "sq8": Cost(encode_ns=4.0, scan_ns=0.2),
     "sq4": Cost(encode_ns=4.0, scan_ns=0.4),
-    "rabitq": Cost(encode_ns=180.0, scan_ns=0.11),
+    "rabitq": Cost(encode_ns=180.0, scan_ns=0.3),  # encoding: of 4 bits, see below
     "pq_fast": Cost(encode_ns=60.0, scan_ns=0.026),
     "pq": Cost(encode_ns=400.0, scan_ns=0.6),
 }
 RECALL = {"flat": 1.0, "flat_fp16": 0.999, "fp16": 0.999, "sq8": 0.985, "sq4": 0.88}
 RABITQ_RECALL = {1: 0.37, 2: 0.6, 3: 0.8, 4: 0.89, 5: 0.94, 6: 0.97, 7: 0.984, 8: 0.991, 9: 0.995}
+RABITQ_ENCODE_NS = {1: 29.0, 2: 105.0, 3: 170.0, 4: 180.0, 5: 250.0, 6: 300.0, 7: 420.0, 8: 690.0, 9: 1_100.0}
 PQ_RECALL = {1: 0.89, 2: 0.75, 4: 0.5}  # by values a code of 4 bits
 PQ8_RECALL = 0.42
 REFINED = 0.999  # of what the refining code itself reaches: candidates that the first code leaves out
@@ -96,7 +97,8 @@ def predict(
         reached *= needed
     codes = (plan.parts or dimension) if plan.code in ("pq", "pq_fast") else dimension
     cost = COSTS.get(plan.code, COSTS["flat"])
-    encode_ns = rows * codes * cost.encode_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
+    code_ns = RABITQ_ENCODE_NS[plan.bits or 1] if plan.code == "rabitq" else cost.encode_ns
+    encode_ns = rows * codes * code_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
     train_ns, scan_ns = 1e9 * START_S, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
     if plan.nlist:
         flop_ns = FLOP_NS[plan.device]

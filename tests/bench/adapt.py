@@ -55,9 +55,9 @@ def bert(folder: Path, words: list[str]) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def vit(folder: Path, words: list[str]) -> None:
+def vit(folder: Path, words: list[str], seed: int = 0) -> None:
     """A small ViT at 64 px."""
-    _drawn(hf.ViTModel, hf.ViTConfig(**SIZE, image_size=64, patch_size=8), folder)
+    _drawn(hf.ViTModel, hf.ViTConfig(**SIZE, image_size=64, patch_size=8), folder, seed)
     hf.ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
@@ -67,9 +67,9 @@ def wav2vec2(folder: Path, words: list[str]) -> None:
     hf.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder)
 
 
-def _drawn(model: Callable[[Any], Any], config: Any, folder: Path) -> None:
+def _drawn(model: Callable[[Any], Any], config: Any, folder: Path, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model(config).save_pretrained(folder)
 
 

@@ -29,7 +29,7 @@ from infra.engines import open_engine
 from pipelines.build import build
 from tests.bench.vectors_lake import model_of, queries, splits, workspace_at, write_corpus
 
-D, QUERIES = 256, 100
+D, QUERIES = 256, 1_000
 PLANS = (
     IndexPlan(kind="flat"),
     IndexPlan(kind="flat_fp16"),
