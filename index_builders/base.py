@@ -144,12 +144,16 @@ class Searcher(Protocol):
         """
         ...
 
-    def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
-        """The cheapest search parameters whose recall, as `measure` finds it, reaches the target."""
-        ...
-
     def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
         """The split of each of these keys that is in the index."""
+        ...
+
+
+class TunedSearcher(Searcher, Protocol):
+    """A searcher whose search parameters a build finds."""
+
+    def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
+        """The cheapest search parameters whose recall, as `measure` finds it, reaches the target."""
         ...
 
 

@@ -18,7 +18,9 @@ from index_builders.kinds import IndexPlan
 from index_builders.vectors import unsound
 from infra.errors import ConfigError
 
-QUERY_BITS = 8  # of a value of a query that meets RaBitQ codes: 0, whole floats, finds no more and takes 13 to 28 times as long
+QUERY_BITS = (
+    8  # of a value of a query that meets RaBitQ codes: 0, whole floats, finds no more and takes 13 to 28 times as long
+)
 ITERATIONS = 20
 OPQ_ITERATIONS, OPQ_PQ_ITERATIONS = 8, 4  # FAISS: 50, which takes minutes and gains little
 EF_CONSTRUCTION = 128

@@ -85,7 +85,8 @@ def build_milvus(
     if manifest.rows and not manifest.search and effort_of(config.index_type) and not config.search_params:
         target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
         tables = VectorTables.of(workspace, vectors)
-        manifest = replace(manifest, search=tuned(workspace, engine, tables, manifest, target, place=place))
+        found = tuned(workspace, engine, tables, manifest, target, place=place)
+        manifest = replace(manifest, search={view: each.settings for view, each in found.items()})
         write_manifest(workspace.storage, workspace.lake, manifest)
         load(workspace, manifest)  # notes the manifest that is published
     log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)

@@ -12,6 +12,7 @@ from index_builders.faiss_sharded import FaissBuilder, measured_error, put_quant
 from index_builders.files import FileRef, stands
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
+from index_builders.tune import ALL
 from infra import log
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
@@ -22,6 +23,7 @@ from pipelines.vectors import VectorTables
 from pipelines.workspace import Workspace, run_all, run_alone
 
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
+RECALL_DROP = 0.005  # below what is wanted, and below what was measured before, from which an index is trained anew
 RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
 
 
@@ -101,62 +103,100 @@ def build(
         ConfigError: no index keeps the targets of section `index`.
         PartialRun: some shard could not be built; a rerun resumes.
     """
-    config, storage, lake = workspace.project.index, workspace.storage, workspace.lake
+    config = workspace.project.index
     rows = sum(ref.rows for ref in vectors.values())
     target = max(config.recall, workspace.project.gate.min_ann_recall)
     before = live_manifest(workspace, live, FAISS)
     plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
     log.event("index_planned", **plan.to_json())
     tables = VectorTables.of(workspace, vectors)
-    fits = _fits(workspace, before, plan, model)
+    fits = before if before is not None and _fits(workspace, before, plan, model) else None
     known = {address for shard in before.shards for address in shard.inputs} if before else set()
     new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
-    quantiser = None
-    if plan.trained and rows:
-        train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
-        if fits and before is not None and before.quantiser is not None:
-            drifted = Drifted(train=train, new=new, max_error_growth=config.max_error_growth)
-            if not new or not run_alone(engine, drifted, (plan, before.quantiser)):
-                quantiser = before.quantiser
-            else:
-                log.event("codes_drifted", address=before.quantiser.address)
-        if quantiser is None and plan.device == "cuda":
-            [quantiser] = run_all(engine, train, [plan], "The index could not be trained", accelerator=True)
-        quantiser = quantiser or run_alone(engine, train, plan)
-    builder = FaissBuilder(
-        plan=plan,
-        dimension=model.dimension,
-        fingerprint=model.fingerprint,
-        views=tuple(sorted(config.views)),
-        quantiser=quantiser,
-    )
-    shards, todo = standing(workspace, builder, vectors, config.rows_per_shard)
+    nprobe = config.nprobe if plan.nlist else None
+    train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
+    kept = _kept(engine, train, plan, fits, new, config.max_error_growth) if rows else None
+    while True:
+        quantiser = kept
+        if plan.trained and rows and kept is None:
+            quantiser = _trained(engine, train, plan)
+        builder = FaissBuilder(
+            plan=plan,
+            dimension=model.dimension,
+            fingerprint=model.fingerprint,
+            views=tuple(sorted(config.views)),
+            quantiser=quantiser,
+        )
+        shards, reused = _merged(workspace, engine, builder, vectors)
+        manifest = builder.manifest(shards)
+        was = _recall_of(live)
+        if fits and fits.quantiser == quantiser and was >= target and sum(new.values()) <= RETUNED_SHARE * rows:
+            manifest = builder.manifest(shards, search=fits.search)
+        elif rows and plan.tuned:
+            found = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
+            if kept is not None and found[ALL].recall < min(target, was) - RECALL_DROP:
+                log.event("recall_dropped", address=kept.address, recall=round(found[ALL].recall, 4), before=was)
+                kept = None
+                continue
+            manifest = builder.manifest(shards, search={view: each.settings for view, each in found.items()})
+        break
+    write_manifest(workspace.storage, workspace.lake, manifest)
+    made = tuple(sorted({shard.address for shard in shards} - set(reused)))
+    log.event("index_built", rows=manifest.rows, made=len(made), reused=len(reused))
+    return Built(manifest=manifest, plan=plan, made=made, reused=reused)
+
+
+def _kept(
+    engine: Engine,
+    train: TrainQuantiser,
+    plan: IndexPlan,
+    live: IndexManifest | None,
+    new: Mapping[str, int],
+    max_error_growth: float,
+) -> Quantiser | None:
+    """What the live index was trained with, while the vectors of today fit it."""
+    if live is None or live.quantiser is None:
+        return None
+    drifted = Drifted(train=train, new=new, max_error_growth=max_error_growth)
+    worn: bool = run_alone(engine, drifted, (plan, live.quantiser)) if new else False
+    if worn:
+        log.event("codes_drifted", address=live.quantiser.address)
+        return None
+    return live.quantiser
+
+
+def _trained(engine: Engine, train: TrainQuantiser, plan: IndexPlan) -> Quantiser:
+    if plan.device == "cuda":
+        [quantiser] = run_all(engine, train, [plan], "The index could not be trained", accelerator=True)
+        return quantiser
+    return run_alone(engine, train, plan)
+
+
+def _merged(
+    workspace: Workspace, engine: Engine, builder: FaissBuilder, vectors: Mapping[str, ShardRef]
+) -> tuple[list[IndexShard], tuple[str, ...]]:
+    """(All index shards, addresses of those that stood): codes are made of what changed, and merged where it lies."""
+    storage, lake, plan = workspace.storage, workspace.lake, builder.plan
+    tables = VectorTables.of(workspace, vectors)
+    shards, todo = standing(workspace, builder, vectors, workspace.project.index.rows_per_shard)
     reused = tuple(sorted(shards))
     touched = sorted({address for inputs in todo for address in inputs})
     blocks = builder.blocks(storage, lake, touched)
     missing = [address for address in touched if plan.cached and address not in blocks]
     encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
     blocks |= dict(run_all(engine, encode, missing, FAILED, accelerator=plan.device == "cuda"))
+    if missing:
+        log.event("codes_made", vector_shards=len(missing))
     jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
     for shard in run_all(engine, merge, jobs, FAILED):
         shards[shard.address] = shard
         log.event("index_shard_built", address=shard.address, rows=shard.rows)
-    manifest = builder.manifest(shards.values())
-    steady = fits and before is not None and before.quantiser == quantiser and _recall_of(live) >= target
-    if steady and before is not None and sum(new.values()) <= RETUNED_SHARE * rows:
-        manifest = builder.manifest(shards.values(), search=before.search)
-    elif rows and plan.tuned:
-        nprobe = config.nprobe if plan.nlist else None
-        search = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
-        manifest = builder.manifest(shards.values(), search=search)
-    write_manifest(storage, lake, manifest)
-    log.event("index_built", rows=manifest.rows, made=len(todo), reused=len(reused), encoded=len(missing))
-    return Built(manifest=manifest, plan=plan, made=tuple(sorted(set(shards) - set(reused))), reused=reused)
+    return list(shards.values()), reused
 
 
-def _fits(workspace: Workspace, manifest: IndexManifest | None, plan: IndexPlan, model: TrainedModel) -> bool:
+def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model: TrainedModel) -> bool:
     """Whether the live index is of the kind and space that this one will be, and what it was trained with stands."""
-    if manifest is None or manifest.fingerprint != model.fingerprint:
+    if manifest.fingerprint != model.fingerprint:
         return False
     if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
         return False

@@ -64,7 +64,8 @@ def build_annoy(
     if held is not None and held.shards == manifest.shards:
         manifest = replace(manifest, search=held.search)
     elif rows:
-        manifest = builder.manifest(shards, search=tuned(workspace, engine, tables, manifest, target))
+        found = tuned(workspace, engine, tables, manifest, target)
+        manifest = builder.manifest(shards, search={view: each.settings for view, each in found.items()})
     write_manifest(workspace.storage, workspace.lake, manifest)
     log.event("forests_built", rows=manifest.rows, trees=trees, made=len(made), reused=len(reused))
     return Built(manifest=manifest, plan=None, made=made, reused=reused)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from index_builders.base import IndexBuilder
@@ -11,7 +11,7 @@ from index_builders.choose import group_shards
 from index_builders.exact import recall_at_k
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, read_manifests
-from index_builders.tune import ALL, Settings
+from index_builders.tune import ALL, Settings, Tuned
 from infra import log
 from infra.engines.base import Engine
 from infra.errors import StorageError
@@ -94,7 +94,7 @@ def tuned(
     *,
     nprobe: int | None = None,
     place: MilvusPlace | None = None,
-) -> dict[str, Settings]:
+) -> dict[str, Tuned]:
     """The search parameters of each view, and of `all`, that reach the recall wanted: see `TuneSearch`."""
     views = (None, *(manifest.views if len(manifest.views) > 1 else ()))
     probes = {
@@ -119,10 +119,10 @@ class TuneSearch:
     nprobe: int | None = None
     place: MilvusPlace | None = None
 
-    def __call__(self, manifest: IndexManifest) -> dict[str, Settings]:
+    def __call__(self, manifest: IndexManifest) -> dict[str, Tuned]:
         searcher = open_backend(self.storage, self.lake, self.place, manifest, manifest.fingerprint)
         fixed = {"nprobe": self.nprobe} if self.nprobe else {}
-        found: dict[str, Settings] = {}
+        found: dict[str, Tuned] = {}
         for view, probes in self.probes.items():
 
             def measure(settings: Settings, view: str | None = view, probes: Probes = probes) -> float:
@@ -130,8 +130,8 @@ class TuneSearch:
                 return recall_at_k(hits, probes.truth, exact_scores=searcher.exact_scores)
 
             best = searcher.tune(measure, min(1.0, self.target + SPARE))
-            found[view or ALL] = best.settings | fixed
-            log.event("search_tuned", view=view or ALL, recall=round(best.recall, 4), **found[view or ALL])
+            found[view or ALL] = replace(best, settings=best.settings | fixed)
+            log.event("search_tuned", view=view or ALL, recall=round(best.recall, 4), **found[view or ALL].settings)
         return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from index_builders.base import Searcher
+from index_builders.base import TunedSearcher
 from index_builders.manifest import IndexManifest
 from infra.errors import ConfigError, StorageError
 from infra.lake.storage import Storage
@@ -33,7 +33,7 @@ def place_of(workspace: Workspace) -> MilvusPlace | None:
 
 def open_backend(
     storage: Storage, lake_uri: str, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str
-) -> Searcher:
+) -> TunedSearcher:
     """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
     if manifest.kind == MILVUS:
         from index_builders.milvus import collection_of, content_of

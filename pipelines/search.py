@@ -19,8 +19,9 @@ from index_builders.manifest import read_manifests
 from infra.config import PrepareConfig, QueryConfig
 from infra.errors import ConfigError
 from infra.lake.shard import read_shard
+from pipelines.fanout import FanOutSearcher
 from pipelines.levers import FUSION_DEPTH, Hit, by_quota, by_score, listed, rank_fusion, rescored, score_fusion
-from pipelines.opening import chosen, open_backend, place_of
+from pipelines.opening import MILVUS, chosen, open_backend, place_of
 from pipelines.splits import read_splits
 from pipelines.train import load_model
 from pipelines.workspace import Workspace
@@ -49,7 +50,7 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
         backend: what answers: faiss, milvus or annoy; the first of those that hold it if None.
 
     Raises:
-        ConfigError: nothing is published, or that backend does not hold it.
+        ConfigError: nothing is published, that backend does not hold it, or the engine has no actors to fan out to.
         FingerprintMismatch: `model` is of another space than the index.
         StorageError: a file is missing or damaged.
     """
@@ -63,9 +64,12 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
         )
     else:
         loaded = FusionModel.load(str(model), workspace.project.model)
-    searcher = open_backend(
-        workspace.storage, workspace.lake, place_of(workspace), chosen(manifests, backend), loaded.fingerprint
-    )
+    manifest, actors = chosen(manifests, backend), workspace.project.query.fan_out
+    if actors and manifest.kind != MILVUS:
+        searcher: Searcher = FanOutSearcher(workspace, manifest, loaded.fingerprint, actors)
+    else:
+        place = place_of(workspace)
+        searcher = open_backend(workspace.storage, workspace.lake, place, manifest, loaded.fingerprint)
     return LiveIndex(publication=live["publication"], manifest=live["manifest"], model=loaded, searcher=searcher)
 
 

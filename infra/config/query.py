@@ -33,6 +33,13 @@ class QueryConfig(Strict):
     weights: dict[str, float] = Field(
         {}, description="Weight of a part of the query where each asks by itself, for example `text: 2`; 1 if unset."
     )
+    fan_out: int = Field(
+        0,
+        ge=0,
+        le=4_096,
+        description="Ray actors that hold a part of the index each and answer together (engine.kind ray); 0: the "
+        "asking process searches. Milvus divides a collection itself.",
+    )
     rank_constant: int = Field(60, ge=1, description="k of reciprocal rank fusion.")
 
     @field_validator("quotas", "weights")

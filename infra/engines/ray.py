@@ -254,7 +254,7 @@ def _outcome(ref: ray.ObjectRef[Answer], started_s: float, limit_s: float) -> Ou
     return Outcome(kind, pickle.loads(value) if kind == "ok" else value)
 
 
-def _answer(run: Callable[[], object], limits: Limits) -> Answer:
+def answered(run: Callable[[], object], limits: Limits) -> Answer:
     """Run under an alarm whose default action ends the process, whatever native code it is in."""
     limit_memory(limits[1])
     signal.setitimer(signal.ITIMER_REAL, limits[0])
@@ -270,7 +270,7 @@ def _answer(run: Callable[[], object], limits: Limits) -> Answer:
 
 @ray.remote(max_retries=0)
 def _run(task: bytes, item: bytes, limits: Limits) -> Answer:
-    return _answer(lambda: pickle.loads(task)(pickle.loads(item)), limits)
+    return answered(lambda: pickle.loads(task)(pickle.loads(item)), limits)
 
 
 @ray.remote(max_retries=0)
@@ -281,13 +281,13 @@ def _emit(emit: bytes, item: bytes, buckets: int, limits: Limits) -> tuple[Any, 
         parts.update(partition(pickle.loads(emit)(pickle.loads(item)), buckets))
         return sorted(parts)
 
-    answer = _answer(run, limits)
+    answer = answered(run, limits)
     return (answer, *[parts.get(bucket) for bucket in range(buckets)])
 
 
 @ray.remote(max_retries=0)
 def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]], limits: Limits) -> Answer:
-    return _answer(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))), limits)
+    return answered(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))), limits)
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
@@ -297,10 +297,10 @@ class _Actor:
             os.environ.update(environment)  # before the factory's modules are imported
             self._task = pickle.loads(factory)()
 
-        return _answer(run, limits)
+        return answered(run, limits)
 
     def run(self, item: bytes, limits: Limits) -> Answer:
-        return _answer(lambda: self._task(pickle.loads(item)), limits)
+        return answered(lambda: self._task(pickle.loads(item)), limits)
 
 
 def _report(data: dict[str, Any], ignore_prefix: bool) -> None:

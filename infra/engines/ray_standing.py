@@ -1,0 +1,66 @@
+"""Actors that stay: each keeps what its factory made, and all of them answer a question together.
+
+For what is opened once and asked often, as an index is; the engines' verbs run work to its end.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any, Generic
+
+import ray
+import ray.exceptions
+
+from infra.config import EngineConfig
+from infra.engines.base import I, R, packed
+from infra.engines.ray import Answer, Limits, RayEngine, answered
+from infra.errors import PartialRun, told
+
+
+class StandingActors(Generic[I, R]):
+    """One actor a factory, on a Ray cluster or a private one. One that dies is started again and asked again."""
+
+    def __init__(self, config: EngineConfig, factories: Sequence[Callable[[], Callable[[I], R]]]) -> None:
+        self._engine, self._limits = RayEngine(config), (config.task_timeout_s, config.worker_memory_bytes)
+        self._engine.start()
+        self._actors: list[Any] = [_Standing.remote(packed(factory)) for factory in factories]  # type: ignore[attr-defined]
+
+    def ask(self, question: I) -> list[R]:
+        """The answer of every actor, in the order of the factories; an actor's first question runs its factory.
+
+        Raises:
+            TrichordError: the error of ours that an actor met; PartialRun for any other failure, or one that died
+                whenever it was asked.
+        """
+        asked = packed(question)
+        try:
+            answers = ray.get([actor.answer.remote(asked, self._limits) for actor in self._actors])
+        except ray.exceptions.RayError as error:
+            raise PartialRun(f"An actor that holds a part died again and again: {error}\nRun it again.") from error
+        for kind, value in answers:
+            if kind == "error":
+                raise told(value, PartialRun(f"An actor that holds a part failed: {value}\nRun it again."))
+        return [pickle.loads(value) for _, value in answers]
+
+    def close(self) -> None:
+        """End the actors, and the cluster if it was started for them."""
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+        self._engine.close()
+
+
+@ray.remote(max_restarts=-1, max_task_retries=2)
+class _Standing:
+    def __init__(self, factory: bytes) -> None:
+        self._factory = factory
+        self._made: Callable[[object], object] | None = None
+
+    def answer(self, question: bytes, limits: Limits) -> Answer:
+        def run() -> object:
+            if self._made is None:
+                self._made = pickle.loads(self._factory)()
+            return self._made(pickle.loads(question))
+
+        return answered(run, limits)

@@ -1,0 +1,77 @@
+"""What an index was trained with is kept while it fits, and made anew where codes or recall got worse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.config import EngineConfig
+from infra.engines import open_engine
+from infra.lake.shard import ShardRef
+from pipelines.build import build
+from pipelines.indexing import Built
+from pipelines.workspace import Workspace
+from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
+
+D, ROWS, RECALL = 32, 300, 0.7
+FOUND = {"verdict": json.dumps({"checks": [{"name": "ann_recall_at_10", "value": 1.0}]})}
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with open_engine(EngineConfig(workers=1)) as opened:
+        yield opened
+
+
+def vectors(number: int, first: int, last: int) -> np.ndarray:
+    """float32 (ROWS, D), L2-normalised, that differ in these dimensions alone."""
+    made = np.full((ROWS, D), 0.01, np.float32)
+    made[:, first:last] = np.random.default_rng(number).standard_normal((ROWS, last - first))
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def corpus(workspace: Workspace, folder: Path, shifted: int) -> dict[str, ShardRef]:
+    """Six splits, the last `shifted` of which lie in other dimensions than the rest."""
+    return {
+        f"source{n}": write_vectors(
+            workspace.storage, folder, n, vectors(n, *((16, 32) if n >= 6 - shifted else (0, 16))), f"-{shifted}"
+        )
+        if n >= 6 - shifted
+        else write_vectors(workspace.storage, folder, n, vectors(n, 0, 16))
+        for n in range(6)
+    }
+
+
+def nights(engine, folder: Path, growth: float, shifted: int, *, whole: bool = False) -> tuple[Built, Built]:
+    """A first index of vectors of one sort (of all, if `whole`), and the next night's with some of another."""
+    index = {"kind": "ivf_pq_fast", "nlist": 4, "parts": 32, "refine": "none"}  # recall is what the codes allow
+    index |= {"recall": RECALL, "max_error_growth": growth}
+    workspace = workspace_at(folder, index, workers=1)
+    first = build(workspace, engine, corpus(workspace, folder, shifted if whole else 0), model_of(D), None)
+    live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
+    return first, build(workspace, engine, corpus(workspace, folder, shifted), model_of(D), live)
+
+
+def test_what_fits_is_kept(engine, tmp_path):
+    first, second = nights(engine, tmp_path, 0.2, 0)
+    assert second.manifest == first.manifest
+    assert (len(second.made), second.reused) == (0, first.made)
+
+
+def test_codes_that_got_worse_are_trained_anew(engine, tmp_path, capsys):
+    first, second = nights(engine, tmp_path, 0.2, 3)
+    assert second.manifest.quantiser != first.manifest.quantiser
+    assert "codes_drifted" in capsys.readouterr().err
+
+
+def test_recall_that_fell_is_cause_to_train_anew(engine, tmp_path, capsys):
+    first, second = nights(engine, tmp_path, 1e9, 3)
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    [dropped] = [event for event in told if event["event"] == "recall_dropped"]
+    assert dropped["recall"] < RECALL
+    assert second.manifest.quantiser != first.manifest.quantiser
+    alone = nights(engine, tmp_path / "alone", 1e9, 3, whole=True)[0]
+    assert alone.manifest == second.manifest  # as if it were the first night
