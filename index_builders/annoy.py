@@ -23,7 +23,7 @@ from annoy import AnnoyIndex
 from index_builders.base import check_ascending
 from index_builders.exact import exact_topk, near_queries, shared
 from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import KEYS, check_keys, count_keys, write_keys
+from index_builders.keys import KEYS, check_keys, count_keys, labelled, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
 from index_builders.sharded import ShardSearcher, open_shards
 from index_builders.tune import Settings, Tuned, least
@@ -33,7 +33,7 @@ from infra.errors import StorageError
 from infra.lake.storage import Storage
 
 KIND, ENDING = "annoy", "annoy"
-VERSION = 1  # raise it whenever the same vectors would give other bytes
+VERSION = 2  # raise it whenever the same vectors would give other bytes
 TREES = (8, 16, 32, 64, 128)
 GAIN = 0.75  # twice the trees are worth it if they leave so much of the candidates to be looked at
 SEARCH_KS = tuple(2**power for power in range(5, 24))
@@ -49,10 +49,11 @@ class AnnoyBuilder:
     dimension: int
     fingerprint: str
     views: tuple[str, ...]
+    metadata: tuple[str, ...] = ()  # fields of `meta` that rows can be chosen by
 
     def address(self, inputs: Sequence[str]) -> str:
         """Address of the shard made of these vector shards."""
-        recipe = (VERSION, self.trees, self.dimension, self.fingerprint, sorted(self.views))
+        recipe = (VERSION, self.trees, self.dimension, self.fingerprint, sorted(self.views), list(self.metadata))
         return digest.address("annoy-shard", *recipe, sorted(inputs))
 
     def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
@@ -66,7 +67,7 @@ class AnnoyBuilder:
         forest = _forest(self.dimension)
         rows = 0
         for table in tables:
-            named.append(table.select(KEYS.names).cast(KEYS))
+            named.append(labelled(table, self.metadata))
             for vector in vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint):
                 forest.add_item(rows, vector)
                 rows += 1
@@ -94,6 +95,7 @@ class AnnoyBuilder:
             dimension=self.dimension,
             fingerprint=self.fingerprint,
             views=self.views,
+            metadata=self.metadata,
             shards=tuple(shards),
             search=search or {},
         )

@@ -6,6 +6,7 @@ Shape letters: N queries, D dimension, K neighbours.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from infra.errors import FingerprintMismatch
 from infra.lake.storage import Storage
 
 LABELS = ("key", "view", "source")
+Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ class Searcher(Protocol):
     dimension: int
     rows: int
     views: tuple[str, ...]
+    metadata: tuple[str, ...]  # fields that `where` may name
     exact_scores: bool  # whether scores are true inner products, not those of a code
 
     def search(
@@ -128,6 +131,8 @@ class Searcher(Protocol):
         *,
         collapse: bool = True,
         view: str | None = None,
+        source: str | None = None,
+        where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
         """The k nearest rows of every L2-normalised query.
@@ -137,10 +142,13 @@ class Searcher(Protocol):
             k: neighbours wanted.
             collapse: a record that is indexed in several views stands once, in its best view.
             view: search the rows of this view alone.
+            source: search the rows of this source alone.
+            where: search the rows alone whose metadata have these values (fields of `index.metadata`).
             settings: search parameters in place of those that the manifest holds for the view.
 
         Raises:
-            ValueError: the queries have another shape or are not finite and of unit length, or no such view is indexed.
+            ValueError: the queries have another shape or are not finite and of unit length, or no such view or field is
+                indexed.
         """
         ...
 
@@ -216,14 +224,37 @@ def check_ascending(inputs: Sequence[str]) -> None:
         raise ValueError("the vector shards of an index shard are read in ascending order of their addresses")
 
 
-def wanted_rows(labels: pa.Table, view: str | None, source: str | None) -> np.ndarray | None:
-    """Which rows are of a view and a source, bool; None where neither is asked for."""
+def check_fields(manifest_fields: Sequence[str], where: Mapping[str, Scalar] | None) -> None:
+    """Refuse a condition on metadata that the index does not hold. Raises ValueError."""
+    if unknown := sorted(set(where or ()) - set(manifest_fields)):
+        held = f"the fields {', '.join(manifest_fields)}" if manifest_fields else "no metadata"
+        raise ValueError(
+            f"the index holds {held}, not {unknown[0]!r}: add it to index.metadata and run `trichord reindex`"
+        )
+
+
+def wanted_rows(
+    labels: pa.Table, view: str | None, source: str | None, where: Mapping[str, Scalar] | None
+) -> np.ndarray | None:
+    """Which rows are of a view, a source and have these metadata, bool; None where nothing is asked for."""
     masks = [
         pc.equal(labels.column(name), value).to_numpy(zero_copy_only=False)
         for name, value in (("view", view), ("source", source))
         if value is not None
     ]
+    if where:
+        coded = labels.column("meta").combine_chunks()  # of few different values, as `parse_keys` reads it
+        fit = [_has(json.loads(text), where) for text in coded.dictionary.to_pylist()]
+        masks.append(np.array(fit, dtype=np.bool_)[coded.indices.to_numpy(zero_copy_only=False)])
     return np.logical_and.reduce(masks) if masks else None
+
+
+def _has(meta: Mapping[str, Scalar], where: Mapping[str, Scalar]) -> bool:
+    """JSON tells yes from 1, and Python does not."""
+    return all(
+        name in meta and meta[name] == value and isinstance(meta[name], bool) == isinstance(value, bool)
+        for name, value in where.items()
+    )
 
 
 def _padded(array_NK: np.ndarray, width: int, fill: float | None) -> np.ndarray:

@@ -20,7 +20,7 @@ from index_builders import faiss_kinds
 from index_builders.base import check_ascending
 from index_builders.faiss_read import read_template
 from index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
-from index_builders.keys import KEYS, check_keys, count_keys, write_keys
+from index_builders.keys import KEYS, check_keys, count_keys, labelled, write_keys
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
 from index_builders.vectors import vector_matrix
@@ -28,7 +28,7 @@ from infra import digest
 from infra.errors import StorageError
 from infra.lake.storage import Storage
 
-VERSION = 2  # raise it whenever the same vectors would give other bytes
+VERSION = 3  # raise it whenever the same vectors would give other bytes
 ERROR_ROWS = 1_000
 
 
@@ -41,6 +41,7 @@ class FaissBuilder:
     fingerprint: str
     views: tuple[str, ...]
     quantiser: Quantiser | None = None
+    metadata: tuple[str, ...] = ()  # fields of `meta` that rows can be chosen by
 
     def __post_init__(self) -> None:
         if self.plan.trained != (self.quantiser is not None):
@@ -54,7 +55,7 @@ class FaissBuilder:
 
     def address(self, inputs: Sequence[str]) -> str:
         """Address of the shard made of these vector shards."""
-        return digest.address("index-shard", *self._recipe, sorted(self.views), sorted(inputs))
+        return digest.address("index-shard", *self._recipe, sorted(self.views), list(self.metadata), sorted(inputs))
 
     def block_address(self, vectors: str) -> str:
         """Address of the codes of one vector shard."""
@@ -111,7 +112,7 @@ class FaissBuilder:
         check_ascending(inputs)
         address, index, named = self.address(inputs), self.blank(storage, lake_uri), list[pa.Table]()
         for number, table in enumerate(tables):
-            named.append(table.select(KEYS.names).cast(KEYS))
+            named.append(labelled(table, self.metadata))
             block = (blocks or {}).get(inputs[number]) if number < len(inputs) else None
             matrix = self._matrix(table) if "vector" in table.column_names else None
             codes = None
@@ -150,6 +151,7 @@ class FaissBuilder:
             dimension=self.dimension,
             fingerprint=self.fingerprint,
             views=self.views,
+            metadata=self.metadata,
             shards=tuple(shards),
             quantiser=self.quantiser,
             search=search or {},

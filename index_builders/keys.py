@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
@@ -11,12 +12,27 @@ import pyarrow.parquet as pq
 
 from index_builders.files import MEND, FileRef, opened, put_hashed
 from index_builders.manifest import IndexShard
+from infra import digest
 from infra.errors import StorageError
 from infra.lake.storage import Storage
 
 KEYS = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split")]
+    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split", "meta")]
 )
+
+
+def labelled(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
+    """The keys of a table of vectors (schema `KEYS`); of `meta` the fields with words, numbers, yes or no."""
+    coded = vectors["meta"].combine_chunks().dictionary_encode()
+    chosen = pa.array([_only(text, fields) for text in coded.dictionary.to_pylist()], pa.string())
+    columns = {name: vectors[name] for name in KEYS.names} | {"meta": chosen.take(coded.indices)}
+    return pa.table(columns).cast(KEYS)
+
+
+def _only(meta: str, fields: Sequence[str]) -> str:
+    given = json.loads(meta) if fields else {}
+    kept = {name: given[name] for name in fields if isinstance(given.get(name), str | int | float)}
+    return digest.canonical_json(kept).decode()
 
 
 def write_keys(storage: Storage, lake_uri: str, address: str, keys: pa.Table) -> FileRef:
@@ -38,7 +54,7 @@ def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
 
 def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
     """Read an opened keys file. Raises StorageError if it holds another number of rows than the shard."""
-    table = pq.read_table(file, page_checksum_verification=True)
+    table = pq.read_table(file, page_checksum_verification=True, read_dictionary=["meta"])
     if table.num_rows != shard.rows:
         raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {MEND}")
     return table

@@ -109,6 +109,7 @@ class IndexManifest:
     shards: tuple[IndexShard, ...]
     quantiser: Quantiser | None = None
     search: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by view, and `all` for any view
+    metadata: tuple[str, ...] = ()  # fields of the records' metadata that rows can be chosen by
     metric: str = "ip"
     also: tuple[str, ...] = ()  # lake-relative paths of the manifests of the publication's other backends
 
@@ -148,6 +149,7 @@ class IndexManifest:
                 "search": {view: dict(settings) for view, settings in self.search.items()},
                 "rows": self.rows,
                 "counts": self.counts,
+                **({"metadata": list(self.metadata)} if self.metadata else {}),
                 **({"also": list(self.also)} if self.also else {}),
             }
         )
@@ -225,5 +227,6 @@ def _parsed(value: Mapping[str, Any]) -> IndexManifest:
         shards=tuple(IndexShard.from_json(shard) for shard in value["shards"]),
         quantiser=Quantiser.from_json(value["quantiser"]) if value["quantiser"] else None,
         search={view: dict(settings) for view, settings in value["search"].items()},
+        metadata=tuple(value.get("metadata", ())),
         also=tuple(value.get("also", ())),
     )

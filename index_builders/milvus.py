@@ -9,6 +9,7 @@ It can be made anew from the manifest's files at any time.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from index_builders.base import check_ascending
 from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import KEYS, count_keys, write_keys
+from index_builders.keys import KEYS, count_keys, labelled, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
 from index_builders.vectors import vector_matrix
 from infra import digest
@@ -27,7 +28,7 @@ from infra.errors import StorageError
 from infra.lake.storage import Storage
 
 KIND = "milvus"
-VERSION = 1  # raise it whenever the same vectors would give another import file
+VERSION = 2  # raise it whenever the same vectors would give another import file
 ENDING = "import.parquet"
 MAX_DIMENSION = 32_768
 MAX_FILE_BYTES = 16 * 2**30  # common.importMaxFileSize of the server
@@ -38,9 +39,10 @@ SIZES = {
     "split": 1_024,
     "row_digest": 64,
 }  # bytes: Milvus counts no characters
+META_BYTES = 65_535  # of a JSON value
 IMPORTED = pa.schema(
     [
-        *(pa.field(name, pa.string(), nullable=False) for name in ("id", *SIZES)),
+        *(pa.field(name, pa.string(), nullable=False) for name in ("id", *SIZES, "meta")),
         pa.field("vector", pa.list_(pa.field("element", pa.float32(), nullable=False)), nullable=False),
     ]
 )
@@ -68,6 +70,7 @@ class MilvusBuilder:
     index_type: str
     index_params: Mapping[str, Any]
     prefix: str
+    metadata: tuple[str, ...] = ()  # fields of `meta` that rows can be chosen by
 
     def __post_init__(self) -> None:
         if not 1 <= self.dimension <= MAX_DIMENSION:
@@ -75,7 +78,9 @@ class MilvusBuilder:
 
     def address(self, inputs: Sequence[str]) -> str:
         """Address of the import file made of these vector shards."""
-        return digest.address("milvus-import", VERSION, self.dimension, self.fingerprint, sorted(inputs))
+        return digest.address(
+            "milvus-import", VERSION, self.dimension, self.fingerprint, list(self.metadata), sorted(inputs)
+        )
 
     def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Wanted files (address -> inputs) whose receipt and files stand."""
@@ -121,14 +126,15 @@ class MilvusBuilder:
         seen: set[str] = set()
         for table in tables:
             matrix = vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
-            labels = {name: table.column(name).to_pylist() for name in SIZES}
+            keys = labelled(table, self.metadata)
+            labels = {name: keys.column(name).to_pylist() for name in (*SIZES, "meta")}
             ids = [row_id(view, key) for view, key in zip(labels["view"], labels["key"], strict=True)]
             for row, (ident, view) in enumerate(zip(ids, labels["view"], strict=True)):
                 if ident in seen or view not in self.views:
                     fault = "stands in the vectors twice" if ident in seen else f"is of none of the views {self.views}"
                     raise StorageError(f"Key {labels['key'][row]!r}, view {view!r} {fault}. Run `trichord reindex`.")
                 seen.add(ident)
-            for name, size in SIZES.items():
+            for name, size in (*SIZES.items(), ("meta", META_BYTES)):
                 if long := next((value for value in labels[name] if len(value.encode()) > size), None):
                     raise StorageError(
                         f"The {name} {long[:60]!r}… has {len(long.encode())} bytes; Milvus takes {size} here.\n"
@@ -153,6 +159,7 @@ class MilvusBuilder:
             dimension=self.dimension,
             fingerprint=self.fingerprint,
             views=self.views,
+            metadata=self.metadata,
             shards=shards,
         )
 
@@ -194,5 +201,7 @@ def import_batches(file: BinaryIO, rows: int) -> Iterator[pa.RecordBatch]:
 def entities(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """Rows of an import file in the form that the client takes."""
     vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
-    labels = batch.select(["id", *SIZES]).to_pylist()
-    return [{**row, "vector": vector} for row, vector in zip(labels, vectors, strict=True)]
+    labels = batch.select(["id", *SIZES, "meta"]).to_pylist()
+    return [
+        {**row, "meta": json.loads(row["meta"]), "vector": vector} for row, vector in zip(labels, vectors, strict=True)
+    ]

@@ -117,6 +117,7 @@ class Milvus:
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
         for field, size in FIELDS.items():
             schema.add_field(field, DataType.VARCHAR, is_primary=field == "id", max_length=size)
+        schema.add_field("meta", DataType.JSON)
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dimension)
         self._call("create_collection", lambda: self._client.create_collection(
             name, schema=schema, num_shards=1, consistency_level="Strong", timeout=self._timeout_s))  # fmt: skip

@@ -7,6 +7,7 @@ its own go (law 4 does not hold for them); a new collection for every publicatio
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -102,5 +103,5 @@ def _put(milvus: Milvus, collection: str, rows: list[dict[str, Any]]) -> int:
 
 
 def _signature(row: dict[str, Any]) -> bytes:
-    labels = "\x1f".join(row[name] for name in ("source", "split", "row_digest"))
+    labels = "\x1f".join([*(row[name] for name in ("source", "split", "row_digest")), json.dumps(row["meta"])])
     return hashlib.blake2b(labels.encode("utf-8", "surrogatepass") + row["vector"].tobytes(), digest_size=16).digest()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from index_builders.base import LABELS, Hits, check_queries, check_space
+from index_builders.base import LABELS, Hits, Scalar, check_fields, check_queries, check_space
 from index_builders.manifest import IndexManifest
 from index_builders.milvus import collection_of, exact_scores, row_id
 from index_builders.milvus_client import Connection, MilvusPlace, quoted
@@ -37,7 +38,7 @@ class MilvusSearcher:
         """
         check_space(manifest, fingerprint)
         self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
-        self.rows, self.views = manifest.rows, manifest.views
+        self.rows, self.views, self.metadata = manifest.rows, manifest.views, manifest.metadata
         self.collection = collection_of(manifest)
         self.exact_scores = exact_scores(manifest.params["index_type"])
         self._type, self._given = manifest.params["index_type"], dict(place.config.search_params)
@@ -66,6 +67,8 @@ class MilvusSearcher:
         *,
         collapse: bool = True,
         view: str | None = None,
+        source: str | None = None,
+        where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
         """The k nearest rows of every query: see `Searcher`. `settings` stand in place of what was tuned.
@@ -82,14 +85,16 @@ class MilvusSearcher:
         if view is not None and view not in self.views:
             raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
         params = self._params(width, self._tuned.get(view or ALL, {}) if settings is None else settings)
-        where = "" if view is None else f"view == {quoted(view)}"
+        check_fields(self.metadata, where)
+        conditions = [f"{name} == {quoted(value)}" for name, value in (("view", view), ("source", source)) if value]
+        conditions += [f"meta[{quoted(name)}] == {_literal(value)}" for name, value in (where or {}).items()]
         if not self.rows or not len(queries):
             return Hits.none(len(queries)) if not len(queries) else Hits.merge([Hits.none(len(queries))], k)
         width = min(width, self.rows)
         found: list[list[dict[str, Any]]] = []
         for start in range(0, len(queries), QUERIES_A_TIME):
             found += self._milvus.search(
-                self.collection, queries[start : start + QUERIES_A_TIME], width, where=where,
+                self.collection, queries[start : start + QUERIES_A_TIME], width, where=" and ".join(conditions),
                 params=params, fields=LABELS,
             )  # fmt: skip
         hits = Hits.merge([_hits(found, width)], max(k, width) if collapse else k)
@@ -123,6 +128,10 @@ def effort_of(index_type: str) -> str | None:
     if index_type == "DISKANN":
         return "search_list"
     return "nprobe" if "IVF" in index_type else None
+
+
+def _literal(value: Scalar) -> str:
+    return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _hits(found: list[list[dict[str, Any]]], width: int) -> Hits:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from index_builders.base import Hits, check_queries, check_space, wanted_rows
+from index_builders.base import Hits, Scalar, check_fields, check_queries, check_space, wanted_rows
 from index_builders.files import opened
 from index_builders.keys import parse_keys, splits_among
 from index_builders.manifest import IndexManifest, IndexShard
@@ -36,6 +36,7 @@ class ShardSearcher(ABC):
         self.dimension = manifest.dimension
         self.rows = manifest.rows
         self.views = manifest.views
+        self.metadata = manifest.metadata
         self.settings = {view: dict(found) for view, found in manifest.search.items()}
         self._shards = [(index, labels) for index, labels in shards if labels.num_rows]
 
@@ -47,6 +48,7 @@ class ShardSearcher(ABC):
         collapse: bool = True,
         view: str | None = None,
         source: str | None = None,
+        where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
         """The k nearest rows of every query over all shards.
@@ -57,24 +59,26 @@ class ShardSearcher(ABC):
             collapse: a record that is indexed in several views stands once, in its best view.
             view: search the rows of this view alone, with the search parameters that were measured for it.
             source: search the rows of this source alone.
+            where: search the rows alone whose metadata have these values (fields of `index.metadata`).
             settings: search parameters instead of the manifest's.
 
         Raises:
-            ValueError: k or a setting is below 1, the view is not indexed, or the queries are not (N, D) of unit
-                length.
+            ValueError: k or a setting is below 1, the view or a field is not indexed, or the queries are not (N, D) of
+                unit length.
         """
         queries = check_queries(queries_ND, self.dimension)
         if k < 1 or any(value < 1 for value in (settings or {}).values()):
             raise ValueError(f"k is {k}, settings {dict(settings or {})}")
         if view is not None and view not in self.views:
             raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
+        check_fields(self.metadata, where)
         # a record has a row a view, so k records are among these
         width = k * len(self.views) if collapse and view is None else k
         chosen = {**self.start} | self.settings.get(view or ALL, {}) | dict(settings or {})
 
         def one(shard: Shard) -> Hits:
             index, labels = shard
-            wanted = wanted_rows(labels, view, source)
+            wanted = wanted_rows(labels, view, source, where)
             if wanted is not None and not wanted.any():
                 return Hits.none(len(queries))
             return Hits.of(labels, *self.nearest(index, queries, min(width, labels.num_rows), chosen, wanted))

@@ -76,6 +76,7 @@ def build_milvus(
         index_type=config.index_type,
         index_params=index_params(config.index_type, dict(config.index_params)),
         prefix=config.prefix,
+        metadata=tuple(sorted(workspace.project.index.metadata)),
     )
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_file)
     manifest = _renewed(workspace, builder, builder.manifest(shards), live)

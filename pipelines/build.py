@@ -126,6 +126,7 @@ def build(
             fingerprint=model.fingerprint,
             views=tuple(sorted(config.views)),
             quantiser=quantiser,
+            metadata=tuple(sorted(config.metadata)),
         )
         shards, reused = _merged(workspace, engine, builder, vectors)
         manifest = builder.manifest(shards)

@@ -18,6 +18,7 @@ from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, 
 from pipelines.cli_options import open_project as _open
 from pipelines.cli_options import print_result as _print
 from pipelines.cli_rag import rag_app
+from pipelines.cli_search import search
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
@@ -194,33 +195,7 @@ def reindex(
     _print(summary, as_json, show.reindex)
 
 
-@app.command()
-def search(
-    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture file to search by.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Sound file to search by.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
-    levers: Annotated[
-        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota; query.levers by default.")
-    ] = None,
-    project: ProjectFile = DEFAULT_PROJECT,
-    set_: Overrides = None,
-    engine: EngineName = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
-    ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="faiss, milvus or annoy: which of index.backends answers; the first by default.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Search the published index by text, picture, sound, or any combination."""
-    from pipelines.search import search as job
-
-    changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
-    workspace = _open(project, changes, as_json, engine)
-    hits = job(workspace, text=text, image=image, audio=audio, k=k, model=model, backend=backend)
-    _print(hits, as_json, show.hits)
+app.command()(search)
 
 
 @app.command()

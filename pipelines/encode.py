@@ -40,7 +40,8 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from encoders.model import FusionModel
 
-ENCODE_FORMAT = 3
+ENCODE_FORMAT = 4
+LABELS = ("key", "source", "split", "row_digest", "meta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ class VectorActor:
     def _table(self, rows: pa.Table, vectors_VND: np.ndarray, seen_VN: np.ndarray, table_schema: pa.Schema) -> pa.Table:
         """One row a view, record after record: an order that does not depend on how the records came in blocks."""
         record_R, view_R = np.nonzero(seen_VN.T)
-        columns = {name: rows[name].take(pa.array(record_R)) for name in ("key", "source", "split", "row_digest")}
+        columns = {name: rows[name].take(pa.array(record_R)) for name in LABELS}
         columns["view"] = pa.array(self.views, pa.string()).take(pa.array(view_R))
         columns["fingerprint"] = pa.array([self.model.fingerprint] * len(record_R), pa.string())
         columns["vector"] = lists_of(vectors_VND[view_R, record_R].astype(self.dtype, copy=False))

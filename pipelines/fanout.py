@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import Hits
+from index_builders.base import Hits, Scalar, check_fields
 from index_builders.manifest import IndexManifest
 from infra.errors import ConfigError, TrichordError
 from infra.lake.storage import Storage
@@ -64,6 +64,7 @@ class FanOutSearcher:
 
         self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
         self.rows, self.views = manifest.rows, manifest.views
+        self.metadata = manifest.metadata
         parts = [
             OpenPart(storage=workspace.storage, lake=workspace.lake, manifest=part, fingerprint=fingerprint)
             for part in divided(manifest, actors)
@@ -83,12 +84,15 @@ class FanOutSearcher:
         *,
         collapse: bool = True,
         view: str | None = None,
+        source: str | None = None,
+        where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
         """See `Searcher`. Raises PartialRun where an actor cannot be brought back."""
         width = k * len(self.views) if collapse and view is None else k
-        given = {"queries_ND": queries_ND, "k": width, "collapse": False, "view": view, "settings": settings}
-        merged = Hits.merge(self._actors.ask(("search", given)), width)
+        given = {"k": width, "collapse": False, "view": view, "source": source, "where": where, "settings": settings}
+        check_fields(self.metadata, where)
+        merged = Hits.merge(self._actors.ask(("search", given | {"queries_ND": queries_ND})), width)
         return merged.best_per_key(k) if collapse else merged
 
     def splits_of(self, keys: Iterable[str]) -> dict[str, str]:

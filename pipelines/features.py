@@ -19,8 +19,8 @@ from pipelines.ahead import BLOCKS, Blocks, decoded_blocks, every_row
 from pipelines.timings import Stopwatch
 
 FEATURES = "_features"  # a cache in the lake, not a table
-FEATURES_FORMAT = 2
-LABELS = ("key", "source", "split", "group", "subset", "row_digest", "text")
+FEATURES_FORMAT = 3
+LABELS = ("key", "source", "split", "group", "subset", "row_digest", "meta", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 FEATURES_SCHEMA = pa.schema(
     [pa.field(name, pa.string()) for name in LABELS]

@@ -57,7 +57,11 @@ def build_annoy(
         trees = run_alone(engine, ChooseTrees(tables=tables, model=model, rows=rows), target) if rows else 1
         log.event("trees_chosen", trees=trees)
     builder = forests().AnnoyBuilder(
-        trees=trees, dimension=model.dimension, fingerprint=model.fingerprint, views=tuple(sorted(config.views))
+        trees=trees,
+        dimension=model.dimension,
+        fingerprint=model.fingerprint,
+        views=tuple(sorted(config.views)),
+        metadata=tuple(sorted(config.metadata)),
     )
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_shard)
     manifest = builder.manifest(shards)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from encoders.base import AUDIO_RATE_HZ
 from encoders.model import FusionModel
 from encoders.views import MODALITIES
-from index_builders.base import Searcher
+from index_builders.base import Hits, Scalar, Searcher, check_fields
 from index_builders.manifest import read_manifests
 from infra.config import PrepareConfig, QueryConfig
 from infra.errors import ConfigError
@@ -82,24 +82,50 @@ def search(
     k: int,
     model: Path | None = None,
     backend: str | None = None,
+    source: str | None = None,
+    where: Mapping[str, Scalar] | None = None,
 ) -> dict[str, Any]:
     """Find the k records nearest to a query of one part or several, by the levers of the project's section `query`.
+
+    `source` and `where` (fields of `index.metadata`) choose the records that are looked among.
 
     Returns:
         JSON-ready: `publication`, `fingerprint`, `levers` and `hits`, each with `key`, `score` (cosine), `view`,
         `source`, `text`, and with some levers what it was ranked by: `calibrated`, or `rank_score`.
 
     Raises:
-        ConfigError: there is no query, a part of it cannot be read, or the levers do not fit the index.
+        ConfigError: there is no query, a part of it cannot be read, the levers do not fit the index, or it does not
+            hold a field of `where`.
     """
     if text is None and image is None and audio is None:
         raise ConfigError("A query needs --text, --image or --audio (or several of them).")
     query = read_query(workspace.project.prepare, text, read_media(image), read_media(audio))
     index, levers = open_live(workspace, model, backend), workspace.project.query.levers
+    if source is not None or where:
+        index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
     found = nearest(index, query, workspace.project.query, k)
     texts = record_texts(workspace, index, [hit.key for hit in found])
     hits = [_told(hit, levers) | {"text": words} for hit, words in zip(found, texts, strict=True)]
     return {"publication": index.publication, "fingerprint": index.model.fingerprint, "levers": levers, "hits": hits}
+
+
+class Chosen:
+    """A searcher among the records of a source, or of certain metadata."""
+
+    def __init__(self, searcher: Searcher, source: str | None, where: Mapping[str, Scalar]) -> None:
+        """Raises ConfigError where the index does not hold a field of `where`."""
+        try:
+            check_fields(searcher.metadata, where)
+        except ValueError as unknown:
+            raise ConfigError(str(unknown)[0].upper() + str(unknown)[1:] + ".") from unknown
+        self._searcher, self._source, self._where = searcher, source, where
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._searcher, name)
+
+    def search(self, queries_ND: np.ndarray, k: int, **given: Any) -> Hits:
+        """See `Searcher`."""
+        return self._searcher.search(queries_ND, k, source=self._source, where=self._where, **given)
 
 
 def nearest(index: LiveIndex, query: Batch, config: QueryConfig, k: int) -> list[Hit]:

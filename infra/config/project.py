@@ -56,6 +56,12 @@ class IndexConfig(Strict):
         min_length=1,
         description="Where the index is held; all switch together, and queries are answered by the first.",
     )
+    metadata: tuple[str, ...] = Field(
+        (),
+        max_length=64,
+        description="Fields of the records' metadata that a search can choose rows by, for example `license`; values "
+        "that are no words, numbers, true or false are left out.",
+    )
     kind: Literal["auto", IndexKind] = Field(
         "auto", description="auto: by size, targets and measured costs (docs/indexing.md)."
     )

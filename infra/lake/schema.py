@@ -180,6 +180,7 @@ def vectors_schema(dimension: int, dtype: VectorDtype = "float32") -> pa.Schema:
         ("source", _S),
         ("split", _S),
         ("row_digest", _S),
+        ("meta", _S),  # the record's
         ("fingerprint", _S),
         ("vector", pa.list_(pa.field("element", _VECTOR_TYPES[dtype], nullable=False))),
     )

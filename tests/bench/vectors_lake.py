@@ -79,6 +79,7 @@ def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndar
         "source": [source] * rows,
         "split": [f"{source}/{number:05d}"] * rows,
         "row_digest": [address(key) for key in keys],
+        "meta": ["{}"] * rows,
         "fingerprint": [SPACE] * rows,
         "vector": pa.ListArray.from_arrays(
             np.arange(0, rows * dimension + 1, dimension, dtype=np.int32), pa.array(vectors_ND.ravel())

@@ -16,7 +16,7 @@ from index_builders.milvus_client import MilvusPlace, connected
 from index_builders.milvus_load import Loader
 from index_builders.milvus_search import MilvusSearcher
 from infra.config import MilvusConfig
-from tests.index_builders.corpus import SPACE, STORAGE
+from tests.index_builders.corpus import FIELDS, SPACE, STORAGE
 from tests.index_builders.corpus import build as build_faiss
 
 
@@ -58,7 +58,9 @@ def annoy_manifest(
     """Forests of these groups of vector shards, searched so hard that they are exact."""
     from index_builders.annoy import AnnoyBuilder
 
-    builder = AnnoyBuilder(trees=8, dimension=_dimension(shards), fingerprint=SPACE, views=tuple(views))
+    builder = AnnoyBuilder(
+        trees=8, dimension=_dimension(shards), fingerprint=SPACE, views=tuple(views), metadata=FIELDS
+    )
     made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made, search={"all": {"search_k": 100_000}})
     write_manifest(STORAGE, lake, manifest)
@@ -84,7 +86,13 @@ def milvus_manifest(
 def milvus_builder(dimension: int, *, views: Sequence[str] = ("fused",), prefix: str = "test") -> MilvusBuilder:
     """A builder of exact collections."""
     return MilvusBuilder(
-        dimension=dimension, fingerprint=SPACE, views=tuple(views), index_type="FLAT", index_params={}, prefix=prefix
+        dimension=dimension,
+        fingerprint=SPACE,
+        views=tuple(views),
+        index_type="FLAT",
+        index_params={},
+        prefix=prefix,
+        metadata=FIELDS,
     )
 
 

@@ -12,11 +12,12 @@ from index_builders.faiss_sharded import FaissBuilder, put_quantiser
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, write_manifest
 from infra.config import StorageConfig
-from infra.digest import address, generator
+from infra.digest import address, canonical_json, generator
 from infra.lake.schema import vectors_schema
 from infra.lake.storage import Storage
 
 SPACE = "space-a"
+FIELDS = ("licence", "new", "page")  # of the metadata, that rows can be chosen by
 STORAGE = Storage(StorageConfig())
 
 
@@ -38,10 +39,17 @@ def vector_table(vectors_ND: np.ndarray, name: str, *, views: Sequence[str] = ("
         "source": [name.split("/")[0]] * rows,
         "split": [name] * rows,
         "row_digest": [address(key) for key in keys],
+        "meta": [_meta(row // len(views)) for row in range(rows)],
         "fingerprint": [SPACE] * rows,
         "vector": list(vectors_ND),
     }
     return pa.table(columns, schema=vectors_schema(dimension))
+
+
+def _meta(record: int) -> str:
+    """Words, a number, yes or no, and what cannot be asked for: a list."""
+    given = {"licence": ("CC0", 'CC "BY"')[record % 2], "page": record % 5, "new": record % 3 == 0, "tags": ["a"]}
+    return canonical_json(given).decode()
 
 
 def tables(count: int, rows: int, dimension: int, *, views: Sequence[str] = ("fused",)) -> dict[str, pa.Table]:
@@ -66,7 +74,9 @@ def build(
     dimension = len(next(iter(shards.values())).column("vector")[0])
     plan = plan or (IndexPlan(kind="ivf_flat", nlist=nlist) if nlist else IndexPlan(kind="flat"))
     quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7) if plan.trained else None
-    builder = FaissBuilder(plan=plan, dimension=dimension, fingerprint=SPACE, views=tuple(views), quantiser=quantiser)
+    builder = FaissBuilder(
+        plan=plan, dimension=dimension, fingerprint=SPACE, views=tuple(views), quantiser=quantiser, metadata=FIELDS
+    )
     made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made)
     write_manifest(STORAGE, lake, manifest)

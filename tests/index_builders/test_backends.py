@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from index_builders.exact import exact_hits
 from infra.digest import address
 from infra.errors import FingerprintMismatch, StorageError
 from tests.index_builders.backends import Backend, place
-from tests.index_builders.corpus import SPACE, tables, unit, vector_table
+from tests.index_builders.corpus import FIELDS, SPACE, tables, unit, vector_table
 
 K = 5
 
@@ -73,6 +75,38 @@ def test_exact_hits_collapse_views_labels_and_one_space(backend):
         searcher.search(queries * 2, K)
 
 
+@pytest.mark.parametrize(
+    "where",
+    [{"licence": "CC0"}, {"licence": 'CC "BY"', "page": 1}, {"new": True}, {"page": 3}, {"page": 99}, {"licence": "1"}],
+)
+def test_rows_are_chosen_by_source_and_metadata(backend, where):
+    shards = tables(4, 60, 16)
+    names = sorted(shards)
+    searcher = backend.open(backend.build(shards, [names[:2], names[2:]]))
+    assert searcher.metadata == FIELDS
+    queries = unit(6, 16, "queries")
+    for source in (None, "source1"):
+        found = searcher.search(queries, K, source=source, where=where)
+        truth = exact(queries, {name: chosen(table, source, where) for name, table in shards.items()})
+        assert [pairs(found, n) for n in range(6)] == [pairs(truth, n) for n in range(6)]
+        assert np.allclose(found.scores, truth.scores, atol=1e-5)
+    with pytest.raises(ValueError, match=r"not 'tags': add it to index\.metadata"):
+        searcher.search(queries, K, where={"tags": "a"})
+
+
+def chosen(table, source, where):
+    """The rows of a source and of these metadata, by the plainest means."""
+    rows = [
+        {"licence": None, **json.loads(text)} | {"source": name}
+        for text, name in zip(table["meta"].to_pylist(), table["source"].to_pylist(), strict=True)
+    ]
+    kept = [
+        (source is None or row["source"] == source) and all(row[name] == value for name, value in where.items())
+        for row in rows
+    ]
+    return table.filter(pa.array(kept))
+
+
 def test_a_client_of_another_space_is_refused(backend):
     shards = tables(1, 20, 8)
     manifest = backend.build(shards, [list(shards)])
@@ -87,7 +121,7 @@ def test_nothing_unsound_gets_in(backend, fault):
         vectors[3] = np.nan if fault == "nan" else 0
     table = vector_table(vectors, "source0/0")
     if fault == "foreign":
-        table = table.set_column(5, "fingerprint", pa.array(["space-b"] * 10))
+        table = table.set_column(table.column_names.index("fingerprint"), "fingerprint", pa.array(["space-b"] * 10))
     shards = {address("a"): table}
     if fault == "twice":
         shards[address("b")] = table

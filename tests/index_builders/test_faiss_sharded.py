@@ -25,7 +25,7 @@ from index_builders.manifest import read_manifest
 from index_builders.tune import tune
 from infra.digest import generator
 from infra.errors import FingerprintMismatch, StorageError
-from tests.index_builders.corpus import SPACE, STORAGE, build, damaged, matrix, tables, unit, vector_table
+from tests.index_builders.corpus import FIELDS, SPACE, STORAGE, build, damaged, matrix, tables, unit, vector_table
 
 PLAN = IndexPlan(kind="ivf_flat", nlist=8)
 
@@ -144,6 +144,7 @@ def test_a_rebuilt_shard_has_the_same_bytes_from_a_pickled_builder_and_is_found_
         fingerprint=SPACE,
         views=("fused",),
         quantiser=quantiser,
+        metadata=FIELDS,
     )
     inputs = sorted(shards)
     wanted = {builder.address(inputs): inputs, builder.address(inputs[:2]): inputs[:2]}
@@ -194,6 +195,7 @@ def test_a_damaged_quantiser_is_refused_and_a_missing_one_is_trained_again(tmp_p
         fingerprint=SPACE,
         views=("fused",),
         quantiser=quantiser,
+        metadata=FIELDS,
     )
     for number in range(30):
         path.write_bytes(damaged(sound, random, flip=number < 20))
@@ -262,5 +264,5 @@ def test_the_keys_file_names_each_row_of_the_index(tmp_path):
     manifest = build(lake, shards, [list(shards)])
     keys = read_keys(STORAGE, lake, manifest.shards[0])
     expected = pa.concat_tables([shards[name] for name in sorted(shards)])
-    assert keys.column_names == ["key", "view", "source", "row_digest", "split"]
+    assert keys.column_names == ["key", "view", "source", "row_digest", "split", "meta"]
     assert keys.equals(expected.select(keys.column_names))

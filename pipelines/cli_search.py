@@ -1,0 +1,71 @@
+"""The verb `search`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.errors import ConfigError
+from pipelines import show
+from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile, open_project, print_result
+
+
+def search(
+    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture file to search by.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Sound file to search by.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
+    levers: Annotated[
+        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota; query.levers by default.")
+    ] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="faiss, milvus or annoy: which of index.backends answers; the first by default.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Only records of this source.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE", help="Only records of this metadata (index.metadata names fields); repeatable."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the published index by text, picture, sound, or any combination."""
+    from pipelines.search import search as job
+
+    changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
+    workspace = open_project(project, changes, as_json, engine)
+    chosen = conditions(where or [])
+    hits = job(
+        workspace, text=text, image=image, audio=audio, k=k, model=model, backend=backend, source=source, where=chosen
+    )
+    print_result(hits, as_json, show.hits)
+
+
+def conditions(given: Sequence[str]) -> dict[str, str | int | float | bool]:
+    """Conditions `field=value`: a number, true or false where the value is one in JSON, else words.
+
+    Raises:
+        ConfigError: one has no `=`.
+    """
+    found: dict[str, str | int | float | bool] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals):
+            raise ConfigError(f"--where {one!r} is not of the form field=value.")
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        found[name] = parsed if isinstance(parsed, str | int | float) else value
+    return found
