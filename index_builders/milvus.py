@@ -70,6 +70,7 @@ class MilvusBuilder:
     index_type: str
     index_params: Mapping[str, Any]
     prefix: str
+    partitions: int = 0  # by source
     metadata: tuple[str, ...] = ()  # fields of `meta` that rows can be chosen by
 
     def __post_init__(self) -> None:
@@ -154,6 +155,7 @@ class MilvusBuilder:
                 "collection": in_place_of or self._collection(shards),
                 "index_type": self.index_type,
                 "index_params": dict(self.index_params),
+                **({"partitions": self.partitions} if self.partitions else {}),
                 **({"in_place": True} if in_place_of else {}),
             },
             dimension=self.dimension,
@@ -164,9 +166,8 @@ class MilvusBuilder:
         )
 
     def _collection(self, shards: Sequence[IndexShard]) -> str:
-        files = sorted(shard.index.sha256 for shard in shards)
-        params = dict(self.index_params)
-        return f"{self.prefix}_{digest.address('collection', self.fingerprint, self.index_type, params, files)}"
+        recipe = (self.fingerprint, self.index_type, dict(self.index_params), self.partitions)
+        return f"{self.prefix}_{_content(*recipe, shards)}"
 
 
 def collection_of(manifest: IndexManifest) -> str:
@@ -179,13 +180,19 @@ def collection_of(manifest: IndexManifest) -> str:
     if manifest.kind != KIND or not isinstance(name, str):
         raise StorageError(f"{manifest.path} is of a {manifest.kind} index, not of a Milvus collection.")
     if "in_place" not in params:
-        files = sorted(shard.index.sha256 for shard in manifest.shards)
-        content = digest.address(
-            "collection", manifest.fingerprint, params["index_type"], params["index_params"], files
-        )
+        recipe = (manifest.fingerprint, params["index_type"], params["index_params"], params.get("partitions", 0))
+        content = _content(*recipe, manifest.shards)
         if name.rsplit("_", 1)[-1] != content:
             raise StorageError(f"{manifest.path} names {name}, but its content is {content}. Run `trichord reindex`.")
     return name
+
+
+def _content(
+    fingerprint: str, index_type: str, index_params: Mapping[str, Any], partitions: int, shards: Sequence[IndexShard]
+) -> str:
+    divided = [partitions] if partitions else []
+    files = sorted(shard.index.sha256 for shard in shards)
+    return digest.address("collection", fingerprint, index_type, dict(index_params), *divided, files)
 
 
 def content_of(manifest: IndexManifest) -> str:

@@ -112,15 +112,17 @@ class Milvus:
         )
         return told
 
-    def create(self, name: str, dimension: int, description: str) -> None:
-        """Create an empty collection of our schema."""
+    def create(self, name: str, dimension: int, description: str, partitions: int = 0) -> None:
+        """Create an empty collection of our schema, with so many partitions by source."""
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
         for field, size in FIELDS.items():
-            schema.add_field(field, DataType.VARCHAR, is_primary=field == "id", max_length=size)
+            keyed = {"is_partition_key": True} if partitions and field == "source" else {}
+            schema.add_field(field, DataType.VARCHAR, is_primary=field == "id", max_length=size, **keyed)
         schema.add_field("meta", DataType.JSON)
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dimension)
         self._call("create_collection", lambda: self._client.create_collection(
-            name, schema=schema, num_shards=1, consistency_level="Strong", timeout=self._timeout_s))  # fmt: skip
+            name, schema=schema, num_shards=1, consistency_level="Strong", timeout=self._timeout_s,
+            **({"num_partitions": partitions} if partitions else {})))  # fmt: skip
 
     def drop(self, name: str) -> None:
         """Drop a collection; nothing happens where there is none."""

@@ -177,7 +177,9 @@ class Loader:
         self._note(LoadState(collection=self._name, attempt=self._state.attempt + 1))
         self._milvus.drop(self._name)
         told = {"fingerprint": self._manifest.fingerprint, "content": self._content}
-        self._milvus.create(self._name, self._manifest.dimension, digest.canonical_json(told).decode())
+        self._milvus.create(self._name, self._manifest.dimension, digest.canonical_json(told).decode(),
+            self._manifest.params.get("partitions", 0),
+        )  # fmt: skip
 
     def _discard(self) -> None:
         self._milvus.drop(self._name)

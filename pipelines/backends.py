@@ -74,6 +74,7 @@ def build_milvus(
         fingerprint=model.fingerprint,
         views=tuple(sorted(workspace.project.index.views)),
         index_type=config.index_type,
+        partitions=config.partitions,
         index_params=index_params(config.index_type, dict(config.index_params)),
         prefix=config.prefix,
         metadata=tuple(sorted(workspace.project.index.metadata)),
@@ -94,6 +95,12 @@ def build_milvus(
     return Built(manifest=manifest, plan=None, made=made, reused=reused)
 
 
+def _recipe(manifest: IndexManifest) -> tuple[Any, ...]:
+    """What all rows of a collection have in common."""
+    params = {name: manifest.params.get(name) for name in ("index_type", "index_params", "partitions")}
+    return manifest.fingerprint, params, manifest.metadata
+
+
 def _renewed(
     workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: dict[str, Any] | None
 ) -> IndexManifest:
@@ -104,8 +111,7 @@ def _renewed(
     config = workspace.project.milvus
     held = _milvus_manifests(workspace, live) if config.refresh != "new" and live is not None else []
     for standing in held:
-        same = (standing.fingerprint, standing.params["index_type"], standing.params["index_params"])
-        if same != (manifest.fingerprint, manifest.params["index_type"], manifest.params["index_params"]):
+        if _recipe(standing) != _recipe(manifest):
             continue  # rows of another space or another index never share a collection
         if standing.shards == manifest.shards:
             return standing

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from infra.config.base import Strict
 
@@ -39,6 +39,13 @@ class MilvusConfig(Strict):
     )
     index_params: dict[str, int | float | str] = Field(
         {}, description="Parameters of the index, for example `M: 32`; customary ones if empty."
+    )
+    partitions: int = Field(
+        0,
+        ge=0,
+        le=4_096,
+        description="Partitions by the hash of the source, so that a search of one source reads few others; 0: none. "
+        "Milvus Lite has none.",
     )
     search_params: dict[str, int | float | str] = Field(
         {}, description="Parameters of a search, for example `ef: 200`; those that reach index.recall if empty."
@@ -82,3 +89,9 @@ class MilvusConfig(Strict):
     @classmethod
     def _bare(cls, uri: str) -> str:
         return uri.rstrip("/")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.lite and self.partitions:
+            raise ValueError("partitions: Milvus Lite has none; name a server as uri, or set it to 0")
+        return self

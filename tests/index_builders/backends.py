@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -74,9 +74,10 @@ def milvus_manifest(
     *,
     views: Sequence[str] = ("fused",),
     prefix: str = "test",
+    partitions: int = 0,
 ) -> IndexManifest:
     """Import files of these groups of vector shards, and their manifest; no server is asked."""
-    builder = milvus_builder(_dimension(shards), views=views, prefix=prefix)
+    builder = replace(milvus_builder(_dimension(shards), views=views, prefix=prefix), partitions=partitions)
     made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made)
     write_manifest(STORAGE, lake, manifest)

@@ -9,10 +9,13 @@ import pyarrow as pa
 import pytest
 
 from index_builders.exact import exact_hits
+from index_builders.milvus_client import connected
+from index_builders.milvus_load import Loader
+from index_builders.milvus_search import MilvusSearcher
 from infra.digest import address
 from infra.errors import FingerprintMismatch, StorageError
-from tests.index_builders.backends import Backend, place
-from tests.index_builders.corpus import FIELDS, SPACE, tables, unit, vector_table
+from tests.index_builders.backends import Backend, milvus_manifest, place
+from tests.index_builders.corpus import FIELDS, SPACE, STORAGE, tables, unit, vector_table
 
 K = 5
 
@@ -92,6 +95,23 @@ def test_rows_are_chosen_by_source_and_metadata(backend, where):
         assert np.allclose(found.scores, truth.scores, atol=1e-5)
     with pytest.raises(ValueError, match=r"not 'tags': add it to index\.metadata"):
         searcher.search(queries, K, where={"tags": "a"})
+
+
+@pytest.mark.server
+@pytest.mark.xdist_group("milvus")
+def test_partitions_by_source_hold_the_same_rows(milvus_server, tmp_path):
+    shards, queries = tables(4, 60, 16), unit(6, 16, "queries")
+    where = place(milvus_server.uri, prefix="parts", bulk_folder=milvus_server.bulk_folder)
+    answers = []
+    for partitions in (0, 8):
+        lake = str(tmp_path / str(partitions))
+        manifest = milvus_manifest(lake, shards, [sorted(shards)], prefix="parts", partitions=partitions)
+        with connected(where) as milvus:
+            Loader(STORAGE, lake, milvus, manifest).ensure()
+        searcher = MilvusSearcher(where, manifest, SPACE)
+        answers.append([searcher.search(queries, K, source=source) for source in (None, "source1")])
+    for one, other in zip(*answers, strict=True):
+        assert [pairs(one, n) for n in range(6)] == [pairs(other, n) for n in range(6)]
 
 
 def chosen(table, source, where):
