@@ -79,6 +79,7 @@ ALLOWED = {
     "infra.engines.beam": "apache_beam",
     "infra.engines.ray": "ray",
     "infra.engines.ray_train": "ray",
+    "infra.engines.ray_standing": "ray",
     "transforms.align.ctc": "torch, torchaudio",
     "transforms.augment.audio": "torch, torchaudio",
     "transforms.clean.voice": "safetensors",
