@@ -23,7 +23,7 @@ from annoy import AnnoyIndex
 from index_builders.base import check_ascending
 from index_builders.exact import exact_topk, near_queries, shared
 from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import KEYS, check_keys, count_keys, labelled, write_keys
+from index_builders.keys import check_keys, count_keys, keys_schema, labelled, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
 from index_builders.sharded import ShardSearcher, open_shards
 from index_builders.tune import Settings, Tuned, least
@@ -63,7 +63,7 @@ class AnnoyBuilder:
     def build(self, storage: Storage, lake_uri: str, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Make one shard. Raises as `IndexBuilder.build`."""
         check_ascending(inputs)
-        address, named = self.address(inputs), [KEYS.empty_table()]
+        address, named = self.address(inputs), [keys_schema(self.metadata).empty_table()]
         forest = _forest(self.dimension)
         rows = 0
         for table in tables:

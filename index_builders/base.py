@@ -6,7 +6,6 @@ Shape letters: N queries, D dimension, K neighbours.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,11 +16,23 @@ import pyarrow.compute as pc
 
 from index_builders.manifest import IndexManifest, IndexShard
 from index_builders.tune import Settings, Tuned
+from infra import digest
 from infra.errors import FingerprintMismatch
 from infra.lake.storage import Storage
 
 LABELS = ("key", "view", "source")
 Scalar = str | int | float | bool
+
+
+def meta_column(field: str) -> str:
+    """The column of the keys that holds a field of the metadata, each value as `scalar_text`."""
+    return f"meta.{field}"
+
+
+def scalar_text(value: Scalar) -> str:
+    """A value as canonical JSON: equal where JSON has one value, so true is not 1, and 3.0 is 3."""
+    whole = isinstance(value, float) and value.is_integer()
+    return digest.canonical_json(int(value) if whole else value).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,13 +235,31 @@ def check_ascending(inputs: Sequence[str]) -> None:
         raise ValueError("the vector shards of an index shard are read in ascending order of their addresses")
 
 
-def check_fields(manifest_fields: Sequence[str], where: Mapping[str, Scalar] | None) -> None:
+def check_fields(fields: Sequence[str], where: Mapping[str, Scalar] | None) -> None:
     """Refuse a condition on metadata that the index does not hold. Raises ValueError."""
-    if unknown := sorted(set(where or ()) - set(manifest_fields)):
-        held = f"the fields {', '.join(manifest_fields)}" if manifest_fields else "no metadata"
+    if unknown := sorted(set(where or ()) - set(fields)):
+        held = f"the fields {', '.join(fields)}" if fields else "no metadata"
         raise ValueError(
             f"the index holds {held}, not {unknown[0]!r}: add it to index.metadata and run `trichord reindex`"
         )
+
+
+def check_asked(
+    searcher: Searcher,
+    queries_ND: np.ndarray,
+    k: int,
+    view: str | None,
+    where: Mapping[str, Scalar] | None,
+    settings: Mapping[str, int] | None,
+) -> np.ndarray:
+    """The queries as contiguous float32 (N, D). Raises ValueError where a search could not be of this index."""
+    queries = check_queries(queries_ND, searcher.dimension)
+    if k < 1 or any(value < 1 for value in (settings or {}).values()):
+        raise ValueError(f"k is {k}, settings {dict(settings or {})}")
+    if view is not None and view not in searcher.views:
+        raise ValueError(f"the index holds the views {', '.join(searcher.views)}, not {view!r}")
+    check_fields(searcher.metadata, where)
+    return queries
 
 
 def wanted_rows(
@@ -242,19 +271,11 @@ def wanted_rows(
         for name, value in (("view", view), ("source", source))
         if value is not None
     ]
-    if where:
-        coded = labels.column("meta").combine_chunks()  # of few different values, as `parse_keys` reads it
-        fit = [_has(json.loads(text), where) for text in coded.dictionary.to_pylist()]
-        masks.append(np.array(fit, dtype=np.bool_)[coded.indices.to_numpy(zero_copy_only=False)])
+    masks += [
+        pc.equal(labels.column(meta_column(name)), scalar_text(value)).fill_null(False).to_numpy(zero_copy_only=False)
+        for name, value in (where or {}).items()
+    ]
     return np.logical_and.reduce(masks) if masks else None
-
-
-def _has(meta: Mapping[str, Scalar], where: Mapping[str, Scalar]) -> bool:
-    """JSON tells yes from 1, and Python does not."""
-    return all(
-        name in meta and meta[name] == value and isinstance(meta[name], bool) == isinstance(value, bool)
-        for name, value in where.items()
-    )
 
 
 def _padded(array_NK: np.ndarray, width: int, fill: float | None) -> np.ndarray:

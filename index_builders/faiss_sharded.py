@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -20,7 +19,7 @@ from index_builders import faiss_kinds
 from index_builders.base import check_ascending
 from index_builders.faiss_read import read_template
 from index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
-from index_builders.keys import KEYS, check_keys, count_keys, labelled, write_keys
+from index_builders.keys import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
 from index_builders.vectors import vector_matrix
@@ -30,6 +29,7 @@ from infra.lake.storage import Storage
 
 VERSION = 3  # raise it whenever the same vectors would give other bytes
 ERROR_ROWS = 1_000
+Encoder = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class FaissBuilder:
     def columns(self) -> list[str]:
         """Columns of the vector shards that a merge reads; with cached codes, mostly not the vectors."""
         vectors = not self.plan.cached or self.plan.refine == "flat"
-        return [*KEYS.names, "fingerprint", *(["vector"] if vectors else [])]
+        return [*KEYS.names, "meta", "fingerprint", *(["vector"] if vectors else [])]
 
     def address(self, inputs: Sequence[str]) -> str:
         """Address of the shard made of these vector shards."""
@@ -81,15 +81,23 @@ class FaissBuilder:
         }
         return {address: file for address, file in found.items() if stands(storage, lake_uri, file)}
 
-    def encode(self, storage: Storage, lake_uri: str, vectors: str, table: pa.Table) -> FileRef:
+    def encoder(self, storage: Storage, lake_uri: str) -> Encoder:
+        """What `encode` works with: the trained index, and its cells on a GPU where the plan wants one.
+
+        Raises:
+            ConfigError: the plan wants a GPU and there is none.
+        """
+        index = self.blank(storage, lake_uri)
+        return index, _cells(self.plan, index)
+
+    def encode(self, storage: Storage, lake_uri: str, vectors: str, table: pa.Table, encoder: Encoder) -> FileRef:
         """Make and keep the codes of one vector shard.
 
         Raises:
             StorageError: a vector is not sound.
-            ConfigError: the plan wants a GPU and there is none.
             FingerprintMismatch: a vector is of another space.
         """
-        index, cells = _encoder(storage, lake_uri, self)
+        index, cells = encoder
         codes_NB = faiss_kinds.encode(index, self._matrix(table), cells)
         address = self.block_address(vectors)
         file = put_hashed(storage, lake_uri, address, "codes", lambda write: write(codes_NB.tobytes()))
@@ -126,7 +134,7 @@ class FaissBuilder:
                 codes = faiss_kinds.encode(index, matrix, _cells(self.plan, index))
             if table.num_rows:
                 faiss_kinds.append(index, codes, matrix)
-        keys = pa.concat_tables(named) if named else KEYS.empty_table()
+        keys = pa.concat_tables(named) if named else keys_schema(self.metadata).empty_table()
         check_keys(keys, self.views)
         done, _alive = faiss_kinds.finished(self.plan, index)
         shard = IndexShard(
@@ -165,12 +173,6 @@ class FaissBuilder:
         if self.quantiser is None:
             return faiss_kinds.blank(self.plan, self.dimension)
         return read_template(storage, lake_uri, self.quantiser, self.plan, self.dimension)
-
-
-@lru_cache(maxsize=1)  # a worker encodes many vector shards from one template, on a GPU with one upload of its cells
-def _encoder(storage: Storage, lake_uri: str, builder: FaissBuilder) -> tuple[Any, Any | None]:
-    index = builder.blank(storage, lake_uri)
-    return index, _cells(builder.plan, index)
 
 
 def _cells(plan: IndexPlan, index: Any) -> Any | None:

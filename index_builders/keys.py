@@ -10,40 +10,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from index_builders.base import Scalar, meta_column, scalar_text
 from index_builders.files import MEND, FileRef, opened, put_hashed
 from index_builders.manifest import IndexShard
-from infra import digest
 from infra.errors import StorageError
 from infra.lake.storage import Storage
 
 KEYS = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split", "meta")]
+    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split")]
 )
 
 
+def keys_schema(fields: Sequence[str]) -> pa.Schema:
+    """`KEYS`, and a column for each of these fields of the metadata (`base.meta_column`), null where there is none."""
+    return pa.schema([*KEYS, *(pa.field(meta_column(name), pa.string()) for name in fields)])
+
+
 def labelled(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
-    """The keys of a table of vectors (schema `KEYS`); of `meta` the fields with words, numbers, yes or no."""
-    coded = vectors["meta"].combine_chunks().dictionary_encode()
-    chosen = pa.array([_only(text, fields) for text in coded.dictionary.to_pylist()], pa.string())
-    columns = {name: vectors[name] for name in KEYS.names} | {"meta": chosen.take(coded.indices)}
-    return pa.table(columns).cast(KEYS)
+    """The keys of a table of vectors (`keys_schema`)."""
+    columns = {name: vectors[name] for name in KEYS.names}
+    if fields:
+        coded = vectors["meta"].combine_chunks().dictionary_encode()
+        given = [scalars(text, fields) for text in coded.dictionary.to_pylist()]
+        for name in fields:
+            texts = [scalar_text(values[name]) if name in values else None for values in given]
+            columns[meta_column(name)] = pa.array(texts, pa.string()).take(coded.indices)
+    return pa.table(columns).cast(keys_schema(fields))
 
 
-def _only(meta: str, fields: Sequence[str]) -> str:
-    given = json.loads(meta) if fields else {}
-    kept = {name: given[name] for name in fields if isinstance(given.get(name), str | int | float)}
-    return digest.canonical_json(kept).decode()
+def scalars(meta: str, fields: Sequence[str]) -> dict[str, Scalar]:
+    """Those of the fields of a record's metadata (JSON) that are words, numbers, true or false."""
+    given = json.loads(meta)
+    return {name: given[name] for name in fields if isinstance(given.get(name), str | int | float)}
 
 
 def write_keys(storage: Storage, lake_uri: str, address: str, keys: pa.Table) -> FileRef:
-    """Write a keys table (schema `KEYS`, in row order) under its content address."""
+    """Write a keys table (`keys_schema`, in row order) under its content address."""
     sink = pa.BufferOutputStream()
-    pq.write_table(keys.cast(KEYS), sink, compression="zstd", write_page_checksum=True, row_group_size=65_536)
+    pq.write_table(keys, sink, compression="zstd", write_page_checksum=True, row_group_size=65_536)
     return put_hashed(storage, lake_uri, address, "keys.parquet", lambda write: write(sink.getvalue().to_pybytes()))
 
 
 def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
-    """A shard's verified keys table: row number -> key, view, source, row_digest, split.
+    """A shard's verified keys table: row number -> key, view, source, row_digest, split, and fields of the metadata.
 
     Raises:
         StorageError: the file is missing or damaged, or holds another number of rows than the shard.
@@ -54,7 +63,7 @@ def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
 
 def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
     """Read an opened keys file. Raises StorageError if it holds another number of rows than the shard."""
-    table = pq.read_table(file, page_checksum_verification=True, read_dictionary=["meta"])
+    table = pq.read_table(file, page_checksum_verification=True)
     if table.num_rows != shard.rows:
         raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {MEND}")
     return table

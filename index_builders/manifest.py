@@ -14,7 +14,7 @@ from infra import digest
 from infra.errors import StorageError
 from infra.lake.storage import Storage
 
-FORMAT = 2
+FORMAT = 3
 MAX_MANIFEST_BYTES = 256 * 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

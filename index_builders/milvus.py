@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from index_builders.base import check_ascending
 from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import KEYS, count_keys, labelled, write_keys
+from index_builders.keys import KEYS, count_keys, scalars, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
 from index_builders.vectors import vector_matrix
 from infra import digest
@@ -127,8 +127,9 @@ class MilvusBuilder:
         seen: set[str] = set()
         for table in tables:
             matrix = vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
-            keys = labelled(table, self.metadata)
-            labels = {name: keys.column(name).to_pylist() for name in (*SIZES, "meta")}
+            labels = {name: table.column(name).to_pylist() for name in SIZES}
+            held = [scalars(text, self.metadata) for text in table.column("meta").to_pylist()]
+            labels["meta"] = [digest.canonical_json(values).decode() for values in held]
             ids = [row_id(view, key) for view, key in zip(labels["view"], labels["key"], strict=True)]
             for row, (ident, view) in enumerate(zip(ids, labels["view"], strict=True)):
                 if ident in seen or view not in self.views:

@@ -33,6 +33,7 @@ ALL = "all"  # the one job of the REST way
 UNDER_WAY = 4  # imports that wait at the server at once: 2.3.5 runs one after another
 POLL_S = 0.1
 CANARY_FILES, CANARY_ROWS = 8, 4
+READ_BACK = ("key", "row_digest", "meta")
 SETTLE_S = 20.0
 ALIAS_S = 90.0  # under 64 clients on two cores a switch took 11 s in the median, and once more than 20
 
@@ -300,12 +301,12 @@ class Loader:
         coarse = not exact_scores(self._manifest.params["index_type"])
         for batch in self._canaries():
             rows = entities(batch)
-            kept = self._milvus.fetch(name, [row["id"] for row in rows], ["key", "row_digest", "vector"], "Bounded")
+            kept = self._milvus.fetch(name, [row["id"] for row in rows], [*READ_BACK, "vector"], "Bounded")
             queries = np.stack([row["vector"] for row in rows])
             found = self._milvus.search(name, queries, 10, where="", params={}, fields=["key"])
             for row, hits in zip(rows, found, strict=True):
                 stored = kept.get(row["id"])
-                same = stored is not None and (stored["key"], stored["row_digest"]) == (row["key"], row["row_digest"])
+                same = stored is not None and all(stored[name] == row[name] for name in READ_BACK)
                 if not same or not np.array_equal(np.asarray(stored["vector"], np.float32), row["vector"]):  # type: ignore[index]
                     raise Wrong(f"Key {row['key']!r} of {name} is not what was loaded.")
                 best = max((hit["distance"] for hit in hits), default=-1.0)

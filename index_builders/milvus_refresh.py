@@ -94,10 +94,11 @@ def refresh(milvus: Milvus, collection: str, change: Change) -> int:
 def _put(milvus: Milvus, collection: str, rows: list[dict[str, Any]]) -> int:
     if rows:
         milvus.upsert(collection, rows)
-        stored = milvus.fetch(collection, [row["id"] for row in rows], ["row_digest", "vector"])
+        stored = milvus.fetch(collection, [row["id"] for row in rows], ["meta", "vector"])
         for row in rows:
             found = stored.get(row["id"])
-            if found is None or not np.array_equal(np.asarray(found["vector"], np.float32), row["vector"]):
+            vector = None if found is None or found["meta"] != row["meta"] else np.asarray(found["vector"], np.float32)
+            if vector is None or not np.array_equal(vector, row["vector"]):
                 raise Wrong(f"Key {row['key']!r} of {collection} does not read back as it was written.")
     return len(rows)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from index_builders.base import LABELS, Hits, Scalar, check_fields, check_queries, check_space
+from index_builders.base import LABELS, Hits, Scalar, check_asked, check_space, scalar_text
 from index_builders.manifest import IndexManifest
 from index_builders.milvus import collection_of, exact_scores, row_id
 from index_builders.milvus_client import Connection, MilvusPlace, quoted
@@ -78,15 +77,14 @@ class MilvusSearcher:
                 (N, D) of unit length.
             ServiceError: the server fails.
         """
-        queries = check_queries(queries_ND, self.dimension)
+        queries = check_asked(self, queries_ND, k, view, where, settings)
         width = k * len(self.views) if collapse and view is None else k
-        if k < 1 or width > MAX_K:
+        if width > MAX_K:
             raise ValueError(f"k is {k}; Milvus gives 1 to {MAX_K} rows, here {width}")
-        if view is not None and view not in self.views:
-            raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
         params = self._params(width, self._tuned.get(view or ALL, {}) if settings is None else settings)
-        check_fields(self.metadata, where)
-        conditions = [f"{name} == {quoted(value)}" for name, value in (("view", view), ("source", source)) if value]
+        conditions = [
+            f"{name} == {quoted(value)}" for name, value in (("view", view), ("source", source)) if value is not None
+        ]
         conditions += [f"meta[{quoted(name)}] == {_literal(value)}" for name, value in (where or {}).items()]
         if not self.rows or not len(queries):
             return Hits.none(len(queries)) if not len(queries) else Hits.merge([Hits.none(len(queries))], k)
@@ -131,7 +129,7 @@ def effort_of(index_type: str) -> str | None:
 
 
 def _literal(value: Scalar) -> str:
-    return quoted(value) if isinstance(value, str) else json.dumps(value)
+    return quoted(value) if isinstance(value, str) else scalar_text(value)
 
 
 def _hits(found: list[list[dict[str, Any]]], width: int) -> Hits:

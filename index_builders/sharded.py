@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from index_builders.base import Hits, Scalar, check_fields, check_queries, check_space, wanted_rows
+from index_builders.base import Hits, Scalar, check_asked, check_space, wanted_rows
 from index_builders.files import opened
 from index_builders.keys import parse_keys, splits_among
 from index_builders.manifest import IndexManifest, IndexShard
@@ -24,12 +24,13 @@ Shard = tuple[Any, pa.Table]  # an index of the backend's own type, and what its
 
 
 class ShardSearcher(ABC):
-    """A `Searcher` over the shards of one manifest, filtered by view and source; how one is searched, a subclass says.
+    """A `Searcher` over the shards of one manifest, among all rows or some; how a shard is searched, a subclass says.
 
     `start` are the search parameters until a build has measured what is needed.
     """
 
     start: Mapping[str, int]
+    exact_scores: bool
 
     def __init__(self, manifest: IndexManifest, shards: Iterable[Shard]) -> None:
         self.fingerprint = manifest.fingerprint
@@ -66,12 +67,7 @@ class ShardSearcher(ABC):
             ValueError: k or a setting is below 1, the view or a field is not indexed, or the queries are not (N, D) of
                 unit length.
         """
-        queries = check_queries(queries_ND, self.dimension)
-        if k < 1 or any(value < 1 for value in (settings or {}).values()):
-            raise ValueError(f"k is {k}, settings {dict(settings or {})}")
-        if view is not None and view not in self.views:
-            raise ValueError(f"the index holds the views {', '.join(self.views)}, not {view!r}")
-        check_fields(self.metadata, where)
+        queries = check_asked(self, queries_ND, k, view, where, settings)
         # a record has a row a view, so k records are among these
         width = k * len(self.views) if collapse and view is None else k
         chosen = {**self.start} | self.settings.get(view or ALL, {}) | dict(settings or {})

@@ -69,7 +69,8 @@ def recipe(project: Project) -> dict[str, Any]:
     """
     settings = project.model_dump(mode="json", include=_SHAPING)
     if "milvus" in project.index.backends:  # what shapes a collection; where it is does not
-        settings["milvus"] = project.milvus.model_dump(mode="json", include={"prefix", "index_type", "index_params"})
+        shaping = {"prefix", "index_type", "index_params", "partitions"}
+        settings["milvus"] = project.milvus.model_dump(mode="json", include=shaping)
     for source in settings["sources"]:
         del source["path"]
         source.pop("media_root", None)

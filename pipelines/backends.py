@@ -18,7 +18,7 @@ from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
 from pipelines.build import build
 from pipelines.forest import build_annoy
-from pipelines.indexing import Built, make_shards, tuned
+from pipelines.indexing import Built, live_recall, make_shards, tuned
 from pipelines.opening import ANNOY, MILVUS, needed, place_of
 from pipelines.train import TrainedModel
 from pipelines.vectors import VectorTables
@@ -84,8 +84,9 @@ def build_milvus(
     write_manifest(workspace.storage, workspace.lake, manifest)
     load(workspace, manifest)
     place = place_of(workspace)
-    if manifest.rows and not manifest.search and effort_of(config.index_type) and not config.search_params:
-        target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
+    target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
+    known = manifest.search and live_recall(live, MILVUS) >= target
+    if manifest.rows and not known and effort_of(config.index_type) and not config.search_params:
         tables = VectorTables.of(workspace, vectors)
         found = tuned(workspace, engine, tables, manifest, target, place=place)
         manifest = replace(manifest, search={view: each.settings for view, each in found.items()})

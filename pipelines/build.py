@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from index_builders.choose import choose
-from index_builders.faiss_sharded import FaissBuilder, measured_error, put_quantiser
+from index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
 from index_builders.files import FileRef, stands
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
@@ -16,7 +16,7 @@ from index_builders.tune import ALL
 from infra import log
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
-from pipelines.indexing import FAILED, Built, live_manifest, standing, tuned
+from pipelines.indexing import FAILED, Built, live_manifest, live_recall, standing, tuned
 from pipelines.opening import FAISS
 from pipelines.train import TrainedModel
 from pipelines.vectors import VectorTables
@@ -27,16 +27,21 @@ RECALL_DROP = 0.005  # below what is wanted, and below what was measured before,
 RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EncodeTask:
-    """Makes the codes of one vector shard."""
+    """Makes the codes of one vector shard. An actor of it reads what was trained once, and puts it on a GPU once."""
 
     tables: VectorTables
     builder: FaissBuilder
 
+    @cached_property
+    def encoder(self) -> Encoder:
+        """See `FaissBuilder.encoder`."""
+        return self.builder.encoder(self.tables.storage, self.tables.lake)
+
     def __call__(self, vectors: str) -> tuple[str, FileRef]:
         [table] = self.tables([vectors])
-        return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table)
+        return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table, self.encoder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +121,7 @@ def build(
     nprobe = config.nprobe if plan.nlist else None
     train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
     kept = _kept(engine, train, plan, fits, new, config.max_error_growth) if rows else None
+    reused: tuple[str, ...] | None = None  # what stood before this build
     while True:
         quantiser = kept
         if plan.trained and rows and kept is None:
@@ -128,14 +134,16 @@ def build(
             quantiser=quantiser,
             metadata=tuple(sorted(config.metadata)),
         )
-        shards, reused = _merged(workspace, engine, builder, vectors)
+        shards, found_now = _merged(workspace, engine, builder, vectors)
+        reused = found_now if reused is None else tuple(address for address in found_now if address in reused)
         manifest = builder.manifest(shards)
-        was = _recall_of(live)
-        if fits and fits.quantiser == quantiser and was >= target and sum(new.values()) <= RETUNED_SHARE * rows:
+        was = live_recall(live, FAISS)
+        steady = fits is not None and fits.quantiser == quantiser and sum(new.values()) <= RETUNED_SHARE * rows
+        if fits and steady and was >= target and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
             manifest = builder.manifest(shards, search=fits.search)
         elif rows and plan.tuned:
             found = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
-            if kept is not None and found[ALL].recall < min(target, was) - RECALL_DROP:
+            if kept is not None and nprobe is None and found[ALL].recall < min(target, was) - RECALL_DROP:
                 log.event("recall_dropped", address=kept.address, recall=round(found[ALL].recall, 4), before=was)
                 kept = None
                 continue
@@ -168,7 +176,7 @@ def _kept(
 
 def _trained(engine: Engine, train: TrainQuantiser, plan: IndexPlan) -> Quantiser:
     if plan.device == "cuda":
-        [quantiser] = run_all(engine, train, [plan], "The index could not be trained", accelerator=True)
+        [quantiser] = run_all(engine, train, [plan], "The index could not be trained", actors=True, accelerator=True)
         return quantiser
     return run_alone(engine, train, plan)
 
@@ -185,7 +193,7 @@ def _merged(
     blocks = builder.blocks(storage, lake, touched)
     missing = [address for address in touched if plan.cached and address not in blocks]
     encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
-    blocks |= dict(run_all(engine, encode, missing, FAILED, accelerator=plan.device == "cuda"))
+    blocks |= dict(run_all(engine, encode, missing, FAILED, actors=True, accelerator=plan.device == "cuda"))
     if missing:
         log.event("codes_made", vector_shards=len(missing))
     jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
@@ -202,9 +210,3 @@ def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model:
     if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
         return False
     return manifest.quantiser is None or stands(workspace.storage, workspace.lake, manifest.quantiser.file)
-
-
-def _recall_of(live: dict[str, Any] | None) -> float:
-    """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
-    checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
-    return next((check["value"] for check in checks if check["name"] == "ann_recall_at_10"), 1.0)

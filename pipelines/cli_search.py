@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -56,16 +57,19 @@ def conditions(given: Sequence[str]) -> dict[str, str | int | float | bool]:
     """Conditions `field=value`: a number, true or false where the value is one in JSON, else words.
 
     Raises:
-        ConfigError: one has no `=`.
+        ConfigError: one has no `=`, or a field is named twice.
     """
     found: dict[str, str | int | float | bool] = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not (name and equals):
             raise ConfigError(f"--where {one!r} is not of the form field=value.")
+        if name in found:
+            raise ConfigError(f"--where names {name} twice; every condition must hold, so one value is asked for.")
         try:
-            parsed = json.loads(value)
+            parsed = json.loads(value, parse_constant=str)
         except ValueError:
             parsed = value
-        found[name] = parsed if isinstance(parsed, str | int | float) else value
+        scalar = isinstance(parsed, str | int | float) and parsed not in (math.inf, -math.inf)
+        found[name] = parsed if scalar else value
     return found

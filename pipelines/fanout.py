@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import Hits, Scalar, check_fields
+from index_builders.base import Hits, Scalar, check_asked
 from index_builders.manifest import IndexManifest
 from infra.errors import ConfigError, TrichordError
 from infra.lake.storage import Storage
@@ -91,7 +91,7 @@ class FanOutSearcher:
         """See `Searcher`. Raises PartialRun where an actor cannot be brought back."""
         width = k * len(self.views) if collapse and view is None else k
         given = {"k": width, "collapse": False, "view": view, "source": source, "where": where, "settings": settings}
-        check_fields(self.metadata, where)
+        check_asked(self, queries_ND, k, view, where, settings)
         merged = Hits.merge(self._actors.ask(("search", given | {"queries_ND": queries_ND})), width)
         return merged.best_per_key(k) if collapse else merged
 

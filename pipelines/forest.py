@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from index_builders.manifest import write_manifest
@@ -65,9 +65,7 @@ def build_annoy(
     )
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_shard)
     manifest = builder.manifest(shards)
-    if held is not None and held.shards == manifest.shards:
-        manifest = replace(manifest, search=held.search)
-    elif rows:
+    if rows:
         found = tuned(workspace, engine, tables, manifest, target)
         manifest = builder.manifest(shards, search={view: each.settings for view, each in found.items()})
     write_manifest(workspace.storage, workspace.lake, manifest)

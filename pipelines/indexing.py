@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,13 @@ class TuneSearch:
             found[view or ALL] = replace(best, settings=best.settings | fixed)
             log.event("search_tuned", view=view or ALL, recall=round(best.recall, 4), **found[view or ALL].settings)
         return found
+
+
+def live_recall(live: dict[str, Any] | None, backend: str) -> float:
+    """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
+    checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
+    found = {check["name"]: check["value"] for check in checks}
+    return float(found.get(f"{backend}_recall_at_10", found.get("ann_recall_at_10", 1.0)))
 
 
 def live_manifest(workspace: Workspace, live: dict[str, Any] | None, backend: str) -> IndexManifest | None:

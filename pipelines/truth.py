@@ -71,7 +71,7 @@ def exact_probes(
     uri = workspace.path("_truth", f"{name}.parquet")
     try:
         return _parsed(workspace.storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError, ValueError):
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
         made = _made(engine, tables, manifest, parts_of(inputs), queries, view)
     workspace.storage.write(uri, _written(made))
     return made
@@ -99,7 +99,7 @@ def _made(
     views = (view,) if view else manifest.views
     rows = sum(manifest.counts.get(f"view:{name}", 0) for name in views)
     share = (queries + 6 * math.sqrt(queries)) / max(1, rows)  # so many that fewer than asked for is no accident
-    pick = PickRows(tables=tables, views=views, below=min(1.0, share), dimension=manifest.dimension)
+    pick = PickRows(tables=tables, views=views, below=min(1.0, share))
     picked = pa.concat_tables(run_all(engine, pick, parts, FAILED))
     picked = picked.sort_by([(name, "ascending") for name in ("rank", "key", "view")]).slice(0, queries)
     queries_ND = near_queries(vectors_of(picked, manifest.dimension))
@@ -117,7 +117,6 @@ class PickRows:
     tables: VectorTables
     views: tuple[str, ...]
     below: float
-    dimension: int
 
     def __call__(self, part: tuple[str, ...]) -> pa.Table:
         bound = f"{min(int(self.below * 16**DIGITS), 16**DIGITS - 1):0{DIGITS}x}"

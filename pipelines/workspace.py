@@ -76,16 +76,24 @@ class _Ready(Generic[I, R]):
 
 
 def run_all(
-    engine: Engine, task: Callable[[I], R], items: Sequence[I], failed: str, *, accelerator: bool = False
+    engine: Engine,
+    task: Callable[[I], R],
+    items: Sequence[I],
+    failed: str,
+    *,
+    actors: bool = False,
+    accelerator: bool = False,
 ) -> Iterator[R]:
-    """What workers, on a GPU if `accelerator`, make of the items, as it comes.
+    """What workers make of the items, as it comes; as `actors` each keeps its task, and may have a GPU (`accelerator`).
 
     Raises:
         TrichordError: the error of ours that a worker met; PartialRun, which begins with `failed`, for any other.
     """
     if not items:
         return
-    for outcome in engine.map_actors(_Ready(task), items, accelerator=True) if accelerator else engine.map(task, items):
+    for outcome in (
+        engine.map_actors(_Ready(task), items, accelerator=accelerator) if actors else engine.map(task, items)
+    ):
         if not isinstance(outcome, Done):
             partial = PartialRun(
                 f"{failed} ({outcome.kind}): {outcome.detail}\n"

@@ -13,7 +13,7 @@ import ray
 import ray.exceptions
 
 from infra.config import EngineConfig
-from infra.engines.base import I, R, packed
+from infra.engines.base import LONG_S, I, R, packed
 from infra.engines.ray import Answer, Limits, RayEngine, answered
 from infra.errors import PartialRun, told
 
@@ -22,8 +22,8 @@ class StandingActors(Generic[I, R]):
     """One actor a factory, on a Ray cluster or a private one. One that dies is started again and asked again."""
 
     def __init__(self, config: EngineConfig, factories: Sequence[Callable[[], Callable[[I], R]]]) -> None:
-        self._engine, self._limits = RayEngine(config), (config.task_timeout_s, config.worker_memory_bytes)
-        self._engine.start()
+        self._limits = (config.task_timeout_s, config.worker_memory_bytes)
+        RayEngine(config).start()
         self._actors: list[Any] = [_Standing.remote(packed(factory)) for factory in factories]  # type: ignore[attr-defined]
 
     def ask(self, question: I) -> list[R]:
@@ -44,23 +44,24 @@ class StandingActors(Generic[I, R]):
         return [pickle.loads(value) for _, value in answers]
 
     def close(self) -> None:
-        """End the actors, and the cluster if it was started for them."""
+        """End the actors. A cluster that was started for them stays for others, until this process ends."""
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
-        self._engine.close()
 
 
-@ray.remote(max_restarts=-1, max_task_retries=2)
+@ray.remote(max_restarts=-1, max_task_retries=2, scheduling_strategy="SPREAD")
 class _Standing:
     def __init__(self, factory: bytes) -> None:
         self._factory = factory
         self._made: Callable[[object], object] | None = None
 
     def answer(self, question: bytes, limits: Limits) -> Answer:
-        def run() -> object:
-            if self._made is None:
-                self._made = pickle.loads(self._factory)()
-            return self._made(pickle.loads(question))
+        if self._made is None:
+            opened = answered(self._open, (LONG_S, limits[1]))  # of another length than a question's
+            if opened[0] == "error":
+                return opened
+        return answered(lambda: self._made(pickle.loads(question)), limits)  # type: ignore[misc]
 
-        return answered(run, limits)
+    def _open(self) -> None:
+        self._made = pickle.loads(self._factory)()

@@ -74,7 +74,10 @@ def test_damaged_codes_make_no_shard(tmp_path):
     quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7)
     builder = FaissBuilder(plan=plan, dimension=D, fingerprint=SPACE, views=("fused",), quantiser=quantiser)
     inputs, random = sorted(shards), generator("damage", "codes")
-    blocks = {address: builder.encode(STORAGE, lake, address, shards[address]) for address in inputs}
+    blocks = {
+        address: builder.encode(STORAGE, lake, address, shards[address], builder.encoder(STORAGE, lake))
+        for address in inputs
+    }
     for number in range(FLIPS + CUTS):
         path = tmp_path / blocks[inputs[number % 2]].path
         sound = path.read_bytes()

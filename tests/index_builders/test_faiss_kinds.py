@@ -76,7 +76,7 @@ def test_shards_merged_from_cached_codes_have_the_bytes_of_shards_made_whole(tmp
     inputs = sorted(shards)
     whole = builder.build(STORAGE, lake, inputs, (shards[a] for a in inputs))
     for address in reversed(inputs):
-        builder.encode(STORAGE, lake, address, shards[address])
+        builder.encode(STORAGE, lake, address, shards[address], builder.encoder(STORAGE, lake))
     blocks = builder.blocks(STORAGE, lake, inputs)
     assert sorted(blocks) == inputs
     merged = builder.build(STORAGE, lake, inputs, (shards[a].select(builder.columns) for a in inputs), blocks)
@@ -91,7 +91,7 @@ def test_what_was_deleted_stands_in_no_file_that_the_new_index_names(tmp_path):
         quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7) if plan.trained else None
         builder = FaissBuilder(plan=plan, dimension=D, fingerprint=SPACE, views=("fused",), quantiser=quantiser)
         for address in sorted(shards) if plan.cached else ():
-            builder.encode(STORAGE, lake, address, shards[address])
+            builder.encode(STORAGE, lake, address, shards[address], builder.encoder(STORAGE, lake))
         inputs = [address for address in sorted(shards) if address != gone]
         shard = builder.build(STORAGE, lake, inputs, (shards[a] for a in inputs), builder.blocks(STORAGE, lake, inputs))
         files = [shard.index, shard.keys, *shard.blocks]

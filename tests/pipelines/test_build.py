@@ -17,6 +17,8 @@ from pipelines.workspace import Workspace
 from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
 
 D, ROWS, RECALL = 32, 300, 0.7
+# recall is what the codes allow
+INDEX = {"kind": "ivf_pq_fast", "nlist": 4, "parts": 32, "refine": "none", "recall": RECALL}
 FOUND = {"verdict": json.dumps({"checks": [{"name": "ann_recall_at_10", "value": 1.0}]})}
 
 
@@ -47,9 +49,7 @@ def corpus(workspace: Workspace, folder: Path, shifted: int) -> dict[str, ShardR
 
 def nights(engine, folder: Path, growth: float, shifted: int, *, whole: bool = False) -> tuple[Built, Built]:
     """A first index of vectors of one sort (of all, if `whole`), and the next night's with some of another."""
-    index = {"kind": "ivf_pq_fast", "nlist": 4, "parts": 32, "refine": "none"}  # recall is what the codes allow
-    index |= {"recall": RECALL, "max_error_growth": growth}
-    workspace = workspace_at(folder, index, workers=1)
+    workspace = workspace_at(folder, INDEX | {"max_error_growth": growth}, workers=1)
     first = build(workspace, engine, corpus(workspace, folder, shifted if whole else 0), model_of(D), None)
     live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
     return first, build(workspace, engine, corpus(workspace, folder, shifted), model_of(D), live)
@@ -75,3 +75,27 @@ def test_recall_that_fell_is_cause_to_train_anew(engine, tmp_path, capsys):
     assert second.manifest.quantiser != first.manifest.quantiser
     alone = nights(engine, tmp_path / "alone", 1e9, 3, whole=True)[0]
     assert alone.manifest == second.manifest  # as if it were the first night
+
+
+def test_cells_that_are_named_are_searched_from_then_on(engine, tmp_path):
+    workspace = workspace_at(tmp_path, INDEX, workers=1)
+    vectors = corpus(workspace, tmp_path, 0)
+    first = build(workspace, engine, vectors, model_of(D), None)
+    live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
+    for nprobe in (3, 4):
+        named = workspace_at(tmp_path, INDEX | {"nprobe": nprobe}, workers=1)
+        second = build(named, engine, vectors, model_of(D), live)
+        assert second.manifest.search["all"]["nprobe"] == nprobe
+        assert second.manifest.shards == first.manifest.shards
+
+
+def test_truth_that_is_damaged_is_found_again(engine, tmp_path):
+    workspace = workspace_at(tmp_path, INDEX, workers=1)
+    vectors = corpus(workspace, tmp_path, 0)
+    first = build(workspace, engine, vectors, model_of(D), None)
+    [kept] = (tmp_path / "_truth").iterdir()
+    data = bytearray(kept.read_bytes())
+    for place in range(4, len(data), 97):
+        data[place] ^= 1
+    kept.write_bytes(data)
+    assert build(workspace, engine, vectors, model_of(D), None).manifest == first.manifest

@@ -68,8 +68,13 @@ def test_actors_answer_as_one_process_and_those_that_die_come_back(project, ray_
 
     assert kill_actors() >= 2
     assert searcher.search(queries, 12).rows(0) == alone.search(queries, 12).rows(0)
+    for wrong in ({"view": "audio"}, {"where": {"page": 1}}, {"settings": {"nprobe": 0}}):
+        with pytest.raises(ValueError, match=r"index|settings"):
+            searcher.search(queries, 12, **wrong)
+    second = open_live(workspace).searcher
     searcher.close()
-    assert ray.is_initialized()  # a cluster that was there before stays
+    assert ray.is_initialized()  # the cluster stays for others
+    assert second.search(queries, 12).rows(0) == alone.search(queries, 12).rows(0)
 
 
 def test_what_cannot_be_vouched_for_is_not_opened(project, ray_cluster):

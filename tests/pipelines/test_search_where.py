@@ -71,9 +71,12 @@ def test_other_fields_encode_nothing(project):
 
 
 def test_values_are_numbers_yes_or_no_or_words():
-    given = ["page=3", "new=true", "licence=CC BY=4", 'code="3"', "tags=[1]", "none=null"]
+    given = ["page=3", "new=true", "licence=CC BY=4", 'code="3"', "tags=[1]", "none=null", "far=1e999", "no=NaN"]
     assert conditions(given) == {
         "page": 3, "new": True, "licence": "CC BY=4", "code": "3", "tags": "[1]", "none": "null",
+        "far": "1e999", "no": "NaN",
     }  # fmt: skip
     with pytest.raises(ConfigError, match="field=value"):
         conditions(["=3"])
+    with pytest.raises(ConfigError, match="twice"):
+        conditions(["page=3", "page=4"])
