@@ -7,13 +7,24 @@ longer than `SESSION_S` ends the server by its own design, so that is longer tha
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 SESSION_S = 60
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 class MilvusServer:
@@ -51,6 +62,9 @@ class MilvusServer:
         if not (self.folder / "bin").exists():
             (self.folder / "bin").symlink_to(unpacked)
         ports: dict[str, Any] = {"proxy_port": self.port} if self.port else {}
+        until = time.monotonic() + 120
+        while self.port and not _free(self.port) and time.monotonic() < until:
+            time.sleep(1)  # connections of a killed server are remembered for a minute
         self._server = Embedded(MilvusServerConfig(data_dir=str(self.folder), **ports))
         for name, value in self._settings.items():
             self._server.config.set(name, value)
