@@ -203,7 +203,7 @@ def test_only_the_columns_that_encoders_need_are_read(storage, lake, monkeypatch
     monkeypatch.setattr(ahead, "iter_shard", noting)
     list(featurised(storage, lake, records, load_encoders(SMALL).featurise))
     assert len(asked) == 1
-    assert asked[0].isdisjoint({"scores", "labels", "changes", "segments", "meta", "content_digest"})
+    assert asked[0].isdisjoint({"scores", "labels", "changes", "segments", "content_digest"})
 
 
 def test_a_medium_that_cannot_be_decoded_is_named(storage, lake):
