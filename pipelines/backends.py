@@ -88,8 +88,8 @@ def build_milvus(
     known = manifest.search and live_recall(live, MILVUS) >= target
     if manifest.rows and not known and effort_of(config.index_type) and not config.search_params:
         tables = VectorTables.of(workspace, vectors)
-        found = tuned(workspace, engine, tables, manifest, target, place=place)
-        manifest = replace(manifest, search={view: each.settings for view, each in found.items()})
+        search, _ = tuned(workspace, engine, tables, manifest, target, place=place)
+        manifest = replace(manifest, search=search)
         write_manifest(workspace.storage, workspace.lake, manifest)
         load(workspace, manifest)  # notes the manifest that is published
     log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)

@@ -134,20 +134,20 @@ def build(
             quantiser=quantiser,
             metadata=tuple(sorted(config.metadata)),
         )
-        shards, found_now = _merged(workspace, engine, builder, vectors)
-        reused = found_now if reused is None else tuple(address for address in found_now if address in reused)
+        shards, stood = _merged(workspace, engine, builder, vectors)
+        reused = stood if reused is None else tuple(address for address in stood if address in reused)
         manifest = builder.manifest(shards)
         was = live_recall(live, FAISS)
         steady = fits is not None and fits.quantiser == quantiser and sum(new.values()) <= RETUNED_SHARE * rows
         if fits and steady and was >= target and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
             manifest = builder.manifest(shards, search=fits.search)
         elif rows and plan.tuned:
-            found = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
-            if kept is not None and nprobe is None and found[ALL].recall < min(target, was) - RECALL_DROP:
-                log.event("recall_dropped", address=kept.address, recall=round(found[ALL].recall, 4), before=was)
+            search, recall = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
+            if kept is not None and nprobe is None and recall < min(target, was) - RECALL_DROP:
+                log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=was)
                 kept = None
                 continue
-            manifest = builder.manifest(shards, search={view: each.settings for view, each in found.items()})
+            manifest = builder.manifest(shards, search=search)
         break
     write_manifest(workspace.storage, workspace.lake, manifest)
     made = tuple(sorted({shard.address for shard in shards} - set(reused)))

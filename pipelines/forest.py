@@ -66,8 +66,8 @@ def build_annoy(
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_shard)
     manifest = builder.manifest(shards)
     if rows:
-        found = tuned(workspace, engine, tables, manifest, target)
-        manifest = builder.manifest(shards, search={view: each.settings for view, each in found.items()})
+        search, _ = tuned(workspace, engine, tables, manifest, target)
+        manifest = builder.manifest(shards, search=search)
     write_manifest(workspace.storage, workspace.lake, manifest)
     log.event("forests_built", rows=manifest.rows, trees=trees, made=len(made), reused=len(reused))
     return Built(manifest=manifest, plan=None, made=made, reused=reused)

@@ -95,8 +95,8 @@ def tuned(
     *,
     nprobe: int | None = None,
     place: MilvusPlace | None = None,
-) -> dict[str, Tuned]:
-    """The search parameters of each view, and of `all`, that reach the recall wanted: see `TuneSearch`."""
+) -> tuple[dict[str, Settings], float]:
+    """Search parameters of each view, and of `all`, that reach the recall wanted (`TuneSearch`); the recall of all."""
     views = (None, *(manifest.views if len(manifest.views) > 1 else ()))
     probes = {
         view: exact_probes(workspace, engine, tables, manifest, QUERIES, view)
@@ -106,7 +106,8 @@ def tuned(
     tuning = TuneSearch(
         storage=workspace.storage, lake=workspace.lake, probes=probes, target=target, nprobe=nprobe, place=place
     )
-    return run_alone(engine, tuning, manifest)
+    found = run_alone(engine, tuning, manifest)
+    return {view: each.settings for view, each in found.items()}, found[ALL].recall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
