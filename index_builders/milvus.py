@@ -55,6 +55,11 @@ def exact_scores(index_type: str) -> bool:
     return not any(part in index_type for part in COARSE)
 
 
+def lists(index_type: str) -> bool:
+    """Whether an index type has inverted lists, of which `nlist` are made and `nprobe` searched."""
+    return "IVF" in index_type or index_type == "SCANN"
+
+
 def row_id(view: str, key: str) -> str:
     """The primary key of a row: 32 hex characters of a hash of its view and key."""
     return hashlib.blake2b(f"{view}\x1f{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

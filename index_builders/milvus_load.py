@@ -17,7 +17,7 @@ import numpy as np
 
 from index_builders.files import opened
 from index_builders.manifest import IndexManifest, IndexShard, read_manifest
-from index_builders.milvus import collection_of, content_of, entities, exact_scores, import_batches
+from index_builders.milvus import collection_of, content_of, entities, exact_scores, import_batches, lists
 from index_builders.milvus_client import FAILED, Consistency, Milvus, quoted
 from index_builders.milvus_refresh import Change, refresh
 from index_builders.milvus_rest import RestImports, finish, keys_known, stuck
@@ -42,7 +42,7 @@ def index_params(index_type: str, given: dict[str, Any]) -> dict[str, Any]:
     """Build parameters of an index type: those given, else customary ones."""
     if index_type.startswith("HNSW"):
         return {"M": 16, "efConstruction": 200} | given
-    return ({"nlist": 1024} | given) if "IVF" in index_type else given
+    return ({"nlist": 1024} | given) if lists(index_type) else given
 
 
 class Loader:

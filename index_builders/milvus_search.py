@@ -10,13 +10,14 @@ import numpy as np
 
 from index_builders.base import LABELS, Hits, Scalar, check_asked, check_space, scalar_text
 from index_builders.manifest import IndexManifest
-from index_builders.milvus import collection_of, exact_scores, row_id
+from index_builders.milvus import collection_of, exact_scores, lists, row_id
 from index_builders.milvus_client import Connection, MilvusPlace, quoted
 from index_builders.tune import ALL, Settings, Tuned, least
 from infra.errors import StorageError
 
 START = {"ef": 128, "search_list": 100, "nprobe": 64}  # until a build has measured what is needed
 EFFORTS = (16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
+REORDERED = 20  # of SCANN's codes, so many times k are compared in full
 MAX_K = 16_384  # of one search of the server
 QUERIES_A_TIME = 256
 
@@ -116,7 +117,10 @@ class MilvusSearcher:
         if name is None:
             return self._given
         effort = tuned.get(name, START[name])
-        return {name: effort if name == "nprobe" else max(width, effort)} | self._given
+        params = {name: effort if name == "nprobe" else max(width, effort)}
+        if self._type == "SCANN":
+            params["reorder_k"] = REORDERED * width
+        return params | self._given
 
 
 def effort_of(index_type: str) -> str | None:
@@ -125,7 +129,7 @@ def effort_of(index_type: str) -> str | None:
         return "ef"
     if index_type == "DISKANN":
         return "search_list"
-    return "nprobe" if "IVF" in index_type else None
+    return "nprobe" if lists(index_type) else None
 
 
 def _literal(value: Scalar) -> str:

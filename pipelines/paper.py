@@ -9,6 +9,8 @@ from index_builders.choose import choose
 from index_builders.costs import KEYS_BYTES, code_bytes
 from infra.config import Project
 
+MANY_SHARDS = 20_000  # each is a file, a task and a search of its own, which the prediction does not count
+
 
 def plan_on_paper(
     project: Project, rows: int, *, dimension: int | None = None, cores: int | None = None
@@ -24,7 +26,8 @@ def plan_on_paper(
     Returns:
         JSON-ready: `rows`, `dimension`, `cores`, `index` (kind, parameters, reason, prediction), `shards`,
         `index_bytes`, `keys_bytes`, `scanned_bytes` (what a search reads of every row, so what should stay in memory;
-        the rest is mapped), `build_memory_bytes` (all workers), `build_hours`, `core_hours`, `query_ms`, `gpus`.
+        the rest is mapped), `build_memory_bytes` (all workers), `build_hours`, `core_hours`, `query_ms`, `gpus`,
+        `advice` (what to change first, or empty).
 
     Raises:
         ConfigError: no index keeps the targets of section `index`.
@@ -34,7 +37,14 @@ def plan_on_paper(
     target = max(project.index.recall, project.gate.min_ann_recall)
     plan = choose(rows, dimension, project.index, cores=cores, recall=target)
     made = plan.predicted
-    shards = max(1, math.ceil(rows / project.index.rows_per_shard))
+    a_shard = project.index.rows_per_shard
+    shards = max(1, math.ceil(rows / a_shard))
+    advice = ""
+    if shards > MANY_SHARDS:
+        advice = (
+            f"index.rows_per_shard is {a_shard}: {shards:,} shards, whose opening and searching is not in these "
+            f"figures. Set it to {math.ceil(rows / MANY_SHARDS):,} or more."
+        )
     refine = {None: 0, "flat": 4 * dimension, "fp16": 2 * dimension, "sq8": dimension}[plan.refine]
     return {
         "rows": rows,
@@ -50,4 +60,5 @@ def plan_on_paper(
         "core_hours": round(made.build_s * cores / 3600, 3) if made else 0.0,
         "query_ms": made.query_ms if made else 0.0,
         "gpus": 1 if plan.device == "cuda" else 0,  # one is enough: its part of the hours is the smallest
+        "advice": advice,
     }

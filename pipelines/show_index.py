@@ -30,6 +30,8 @@ def paper(result: dict[str, Any]) -> None:
         ],
     )
     console.print(f"Why: {index['reason']}. The costs are those of docs/indexing.md; a build measures.")
+    if result["advice"]:
+        console.print(f"Advice: {result['advice']}")
 
 
 def _bytes(size: int) -> str:

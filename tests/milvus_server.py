@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 SESSION_S = 60
+TOKEN_ENV, TOKEN = "TRICHORD_TEST_MILVUS_TOKEN", "root:Milvus"  # the server's own first user
 
 
 def _free(port: int) -> bool:
@@ -28,11 +29,11 @@ def _free(port: int) -> bool:
 
 
 class MilvusServer:
-    """A server on a folder; may be killed and started again on the same folder and port."""
+    """A server that asks for a token, on a folder; may be killed and started again on the same folder and port."""
 
     def __init__(self, folder: Path, *, session_s: int = SESSION_S, settings: Mapping[str, Any] | None = None) -> None:
         self.folder, self.port = folder, 0
-        self._settings = {"common.session.ttl": session_s, **(settings or {})}
+        self._settings = {"common.session.ttl": session_s, "authorization_enabled": True, **(settings or {})}
         self._server: Any = None
 
     @property
@@ -44,6 +45,11 @@ class MilvusServer:
     def bulk_folder(self) -> str:
         """Where its import files lie."""
         return str(self.folder / "data" / "import")
+
+    @property
+    def project(self) -> dict[str, str]:
+        """What a project says of it under `milvus`."""
+        return {"uri": self.uri, "bulk_folder": self.bulk_folder, "token_env": TOKEN_ENV}
 
     @property
     def pid(self) -> int:
@@ -71,6 +77,7 @@ class MilvusServer:
         self._server.start()
         self.port = self._server.listen_port
         os.makedirs(self.bulk_folder, exist_ok=True)
+        os.environ[TOKEN_ENV] = TOKEN
         return self
 
     def kill(self) -> None:

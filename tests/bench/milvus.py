@@ -90,9 +90,9 @@ def insert(where: MilvusPlace, shards: Mapping[str, pa.Table], batch: int) -> di
 
 def _entities(table: pa.Table) -> list[dict[str, Any]]:
     vectors = np.asarray(table["vector"].combine_chunks().flatten(), np.float32).reshape(table.num_rows, -1)
-    labels = table.select(list(SIZES)).to_pylist()
+    labels = table.select([*SIZES, "meta"]).to_pylist()
     return [
-        {"id": row_id(row["view"], row["key"]), **row, "vector": vector}
+        {"id": row_id(row["view"], row["key"]), **row, "meta": json.loads(row["meta"]), "vector": vector}
         for row, vector in zip(labels, vectors, strict=True)
     ]
 
@@ -104,7 +104,7 @@ def measure(rows: int, dimension: int, *, batch: int, per_file: int, rounds: int
         tempfile.TemporaryDirectory(prefix="trichord-milvus-") as folder,
         MilvusServer(Path(folder) / "server") as server,
     ):
-        where = place(server.uri, prefix="bench", bulk_folder=server.bulk_folder)
+        where = place(**server.project, prefix="bench")
         # The first of anything on a server is slow: warm both ways up.
         few = dict(list(shards.items())[:1])
         insert(where, few, batch)

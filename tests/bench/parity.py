@@ -34,7 +34,7 @@ from tests.milvus_server import MilvusServer
 K = 10
 
 
-def candidates(server: str | None, bulk_folder: str | None) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+def candidates(server: MilvusServer | None) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Name -> (section `index`, section `milvus`)."""
     annoy, lite = {"backends": ["annoy"]}, {"index_type": "FLAT"}
     made: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -49,7 +49,7 @@ def candidates(server: str | None, bulk_folder: str | None) -> dict[str, tuple[d
         "Milvus Lite FLAT": ({"backends": ["milvus"]}, lite),
     }
     if server is not None:
-        place = {"uri": server, "bulk_folder": bulk_folder, "prefix": "parity"}
+        place = server.project | {"prefix": "parity"}
         made["Milvus server FLAT"] = ({"backends": ["milvus"]}, place | {"index_type": "FLAT"})
         made["Milvus server HNSW"] = ({"backends": ["milvus"]}, place | {"index_type": "HNSW"})
     return made
@@ -73,8 +73,7 @@ def measure(rows: int, dimension: int, asked: int, server: MilvusServer | None, 
             strict=True,
         )
     }
-    uri, bulk = (server.uri, server.bulk_folder) if server else (None, None)
-    for name, (index, milvus) in candidates(uri, bulk).items():
+    for name, (index, milvus) in candidates(server).items():
         workspace = workspace_at(folder, index, workers=1, milvus=milvus)
         started = time.perf_counter()
         with open_engine(EngineConfig(workers=1)) as engine:

@@ -37,7 +37,7 @@ Answer = tuple[tuple[str, ...], ...]
 
 def two_publications(folder: Path, server: MilvusServer, *, records: int) -> Workspace:
     """A lake with two publications on FAISS and Milvus; the second lacks half of the records."""
-    milvus = {"uri": server.uri, "prefix": "load", "index_type": "FLAT", "bulk_folder": server.bulk_folder}
+    milvus = {**server.project, "prefix": "load", "index_type": "FLAT"}
     settings = SETTINGS | {
         "index": {"backends": ["faiss", "milvus"], "rows_per_shard": 100},
         "milvus": milvus,

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -203,10 +204,13 @@ def flip_bit(path: Path) -> None:
 
 
 class Proxy:
-    """A TCP proxy on a port of its own; after `swallow` it cuts the line at the server's next answer, once."""
+    """A TCP proxy on a port of its own; after `swallow` it cuts the line at the server's next answer, once.
 
-    def __init__(self, target: int) -> None:
-        self._target, self._swallow = target, threading.Event()
+    With a `context` its clients speak TLS, as before a load balancer.
+    """
+
+    def __init__(self, target: int, context: ssl.SSLContext | None = None) -> None:
+        self._target, self._swallow, self._context = target, threading.Event(), context
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.cut = 0
         self.port: int = self._listening.getsockname()[1]
@@ -228,6 +232,12 @@ class Proxy:
                 client, _ = self._listening.accept()
             except OSError:
                 return
+            if self._context is not None:
+                try:
+                    client = self._context.wrap_socket(client, server_side=True)
+                except OSError:  # a client that does not trust us, or that we do not
+                    self.cut += 1
+                    continue
             server = socket.create_connection(("127.0.0.1", self._target))
             threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
             threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
@@ -280,7 +290,7 @@ def measure(*, lite: bool, every: int = 1) -> dict[str, Any]:
         if lite:
             return _measure(Scene.set(folder, place(f"{folder}/milvus.db", prefix="faults")), None, every)
         with MilvusServer(Path(folder) / "server") as server:
-            where = place(server.uri, prefix="faults", bulk_folder=server.bulk_folder, timeout_s=30)
+            where = place(**server.project, prefix="faults", timeout_s=30)
             return _measure(Scene.set(f"{folder}/lake", where), server, every)
 
 

@@ -36,7 +36,7 @@ def test_a_damaged_import_file_is_never_loaded(tmp_path):
 @pytest.mark.server
 @pytest.mark.xdist_group("milvus")
 def test_disturbed_loads_of_a_server_converge(milvus_server, tmp_path):
-    where = place(milvus_server.uri, prefix="faults", bulk_folder=milvus_server.bulk_folder)
+    where = place(**milvus_server.project, prefix="faults")
     scene = Scene.set(str(tmp_path), where)
     steps = steps_of(scene)
     [polling], [asking] = at(steps, "get_bulk_insert_state"), at(steps, "do_bulk_insert")
@@ -55,7 +55,7 @@ def test_disturbed_loads_of_a_server_converge(milvus_server, tmp_path):
 @pytest.mark.xdist_group("milvus")
 def test_a_killed_server_converges(milvus_server, tmp_path):
     # the session's: embedded servers share etcd's fixed port, so a machine runs one at a time
-    where = place(milvus_server.uri, prefix="killed", bulk_folder=milvus_server.bulk_folder)
+    where = place(**milvus_server.project, prefix="killed")
     scene = Scene.set(str(tmp_path), where)
     [step] = at(steps_of(scene), "get_bulk_insert_state")
     seen, after = kill_server(scene, milvus_server, step)

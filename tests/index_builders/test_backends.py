@@ -37,7 +37,7 @@ def backend(request, tmp_path):
     if request.param == "lite":
         return Backend(name="lite", lake=lake, place=place(f"{lake}/milvus.db", prefix="contract"))
     server = request.getfixturevalue("milvus_server")
-    return Backend(name="server", lake=lake, place=place(server.uri, prefix="contract", bulk_folder=server.bulk_folder))
+    return Backend(name="server", lake=lake, place=place(**server.project, prefix="contract"))
 
 
 def exact(queries, shards, **options):
@@ -101,7 +101,7 @@ def test_rows_are_chosen_by_source_and_metadata(backend, where):
 @pytest.mark.xdist_group("milvus")
 def test_partitions_by_source_hold_the_same_rows(milvus_server, tmp_path):
     shards, queries = tables(4, 60, 16), unit(6, 16, "queries")
-    where = place(milvus_server.uri, prefix="parts", bulk_folder=milvus_server.bulk_folder)
+    where = place(**milvus_server.project, prefix="parts")
     answers = []
     for partitions in (0, 8):
         lake = str(tmp_path / str(partitions))
