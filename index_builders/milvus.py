@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index_builders.base import check_ascending
@@ -62,7 +63,11 @@ def lists(index_type: str) -> bool:
 
 def row_id(view: str, key: str) -> str:
     """The primary key of a row: 32 hex characters of a hash of its view and key."""
-    return hashlib.blake2b(f"{view}\x1f{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return _hashed(f"{view}\x1f{key}".encode("utf-8", "surrogatepass"))
+
+
+def _hashed(name: bytes) -> str:
+    return hashlib.blake2b(name, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,28 +134,44 @@ class MilvusBuilder:
     def rows(self, tables: Iterable[pa.Table]) -> pa.Table:
         """All rows as they are imported (schema `IMPORTED`), each checked: the client library checks nothing."""
         parts = [IMPORTED.empty_table()]
-        seen: set[str] = set()
         for table in tables:
             matrix = vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
-            labels = {name: table.column(name).to_pylist() for name in SIZES}
-            held = [scalars(text, self.metadata) for text in table.column("meta").to_pylist()]
-            labels["meta"] = [digest.canonical_json(values).decode() for values in held]
-            ids = [row_id(view, key) for view, key in zip(labels["view"], labels["key"], strict=True)]
-            for row, (ident, view) in enumerate(zip(ids, labels["view"], strict=True)):
-                if ident in seen or view not in self.views:
-                    fault = "stands in the vectors twice" if ident in seen else f"is of none of the views {self.views}"
-                    raise StorageError(f"Key {labels['key'][row]!r}, view {view!r} {fault}. Run `trichord reindex`.")
-                seen.add(ident)
-            for name, size in (*SIZES.items(), ("meta", META_BYTES)):
-                if long := next((value for value in labels[name] if len(value.encode()) > size), None):
-                    raise StorageError(
-                        f"The {name} {long[:60]!r}… has {len(long.encode())} bytes; Milvus takes {size} here.\n"
-                        "Shorten it at the source, or index with faiss alone: index.backends."
-                    )
+            coded = table["meta"].combine_chunks().dictionary_encode()
+            held = [scalars(text, self.metadata) for text in coded.dictionary.to_pylist()]
+            meta = pa.array([digest.canonical_json(values).decode() for values in held], pa.string())
+            labels = {**{name: table[name] for name in SIZES}, "meta": pa.chunked_array([meta.take(coded.indices)])}
+            self._check(labels)
+            named = pc.binary_join_element_wise(table["view"], table["key"], "\x1f").cast(pa.binary())
+            ids = [_hashed(name) for name in named.to_pylist()]
             offsets = pa.array(np.arange(0, matrix.size + 1, self.dimension, dtype=np.int32))
             vectors = pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel()))
             parts.append(pa.table({"id": ids, **labels, "vector": vectors}).cast(IMPORTED))
-        return pa.concat_tables(parts).combine_chunks()
+        rows = pa.concat_tables(parts).combine_chunks()
+        counted = pc.value_counts(rows["id"])
+        if len(counted) != rows.num_rows:
+            twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))[0]
+            self._refuse(rows.filter(pc.equal(rows["id"], twice)), "stands in the vectors twice")
+        return rows
+
+    def _check(self, labels: Mapping[str, pa.ChunkedArray]) -> None:
+        known = pc.is_in(labels["view"], value_set=pa.array(self.views))
+        if not pc.all(known, min_count=0).as_py():
+            foreign = pa.table({name: labels[name] for name in ("key", "view")}).filter(pc.invert(known))
+            self._refuse(foreign, f"is of none of the views {self.views}")
+        for name, size in (*SIZES.items(), ("meta", META_BYTES)):
+            sizes = pc.binary_length(labels[name])
+            if (pc.max(sizes).as_py() or 0) > size:
+                long = labels[name].filter(pc.greater(sizes, size))[0].as_py()
+                raise StorageError(
+                    f"The {name} {long[:60]!r}… has {len(long.encode())} bytes; Milvus takes {size} here.\n"
+                    "Shorten it at the source, or index with faiss alone: index.backends."
+                )
+
+    @staticmethod
+    def _refuse(rows: pa.Table, fault: str) -> None:
+        raise StorageError(
+            f"Key {rows['key'][0].as_py()!r}, view {rows['view'][0].as_py()!r} {fault}. Run `trichord reindex`."
+        )
 
     def manifest(self, shards: Iterable[IndexShard], *, in_place_of: str | None = None) -> IndexManifest:
         """Bind import files into one collection, or into a standing one that is to be changed into them."""

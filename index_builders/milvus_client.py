@@ -129,13 +129,13 @@ class Milvus:
         self._call("drop_collection", lambda: self._client.drop_collection(name, timeout=self._timeout_s))
 
     def index(self, name: str, index_type: str, params: Mapping[str, Any]) -> None:
-        """Create the index of a collection (inner product); nothing happens where it has one."""
+        """Have the index of a collection built (inner product); `load` waits for it. Nothing happens where it has one."""
         if self._call("list_indexes", lambda: self._client.list_indexes(name)):
             return
         wanted = MilvusClient.prepare_index_params()
         wanted.add_index(VECTOR, index_type=index_type, metric_type="IP", params=dict(params))
         limit = self.place.config.import_timeout_s
-        self._call("create_index", lambda: self._client.create_index(name, wanted, timeout=limit))
+        self._call("create_index", lambda: self._client.create_index(name, wanted, timeout=limit, sync=False))
 
     def load(self, name: str) -> None:
         """Make a collection searchable, and wait until it is."""

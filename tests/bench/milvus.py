@@ -2,7 +2,8 @@
 
 Bulk is the product's way: import files written from vector shards, imported, complete, searchable, every count and the
 canary queries right. Insert is what stands in Milvus's own introduction: `MilvusClient.insert` in batches, flush, load,
-counted. Both fill an equal collection on one server, a fresh one each time, in turn; the medians are compared.
+counted. Both fill an equal collection on one server, a fresh one each time, in turn; the medians are compared. Bare is
+the least that a bulk load can take there: a ready file of ids and vectors alone, imported, loaded, nothing checked.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from pymilvus import DataType, MilvusClient
 
 from index_builders.milvus import SIZES, MilvusBuilder, row_id
-from index_builders.milvus_client import MilvusPlace, connected
+from index_builders.milvus_client import FAILED, MilvusPlace, connected
 from index_builders.milvus_load import Loader
 from infra.digest import address
 from infra.errors import ServiceError
@@ -88,6 +91,35 @@ def insert(where: MilvusPlace, shards: Mapping[str, pa.Table], batch: int) -> di
     return {"insert_s": inserted - started, "flush_s": flushed - inserted, "total_s": ended - started}
 
 
+def bare(where: MilvusPlace, folder: Path, rows: int, dimension: int) -> dict[str, float]:
+    """What the server itself takes for as many ids and vectors and nothing else. Returns seconds by part."""
+    name, file = f"{where.config.prefix}_bare", folder / "bare.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    flat = pa.array(unit(rows, dimension, "bare").ravel())
+    vectors = pa.ListArray.from_arrays(np.arange(0, len(flat) + 1, dimension, dtype=np.int32), flat)
+    ids = [f"{number:032x}" for number in range(rows)]
+    pq.write_table(pa.table({"id": ids, "vector": vectors}), file, compression="none", use_dictionary=False)
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
+    client = MilvusClient(where.uri, token=where.token())
+    client.create_collection(name, schema=schema, num_shards=1)
+    with connected(where) as milvus:
+        started = time.perf_counter()
+        milvus.index(name, "FLAT", {})
+        job = milvus.import_file(name, str(file))
+        while (told := milvus.import_of(job)).state != "Completed":
+            if told.state in FAILED:
+                raise ServiceError(told.reason)
+            time.sleep(0.05)
+        imported = time.perf_counter()
+        milvus.load(name)
+        ended = time.perf_counter()
+        milvus.drop(name)
+    client.close()
+    return {"import_s": imported - started, "load_s": ended - imported, "total_s": ended - started}
+
+
 def _entities(table: pa.Table) -> list[dict[str, Any]]:
     vectors = np.asarray(table["vector"].combine_chunks().flatten(), np.float32).reshape(table.num_rows, -1)
     labels = table.select([*SIZES, "meta"]).to_pylist()
@@ -109,18 +141,19 @@ def measure(rows: int, dimension: int, *, batch: int, per_file: int, rounds: int
         few = dict(list(shards.items())[:1])
         insert(where, few, batch)
         bulk(Path(folder) / "warm", where, few, per_file)
-        bulks, inserts = [], []
+        bulks, inserts, bares = [], [], []
         for number in range(rounds):
             bulks.append(bulk(Path(folder) / f"lake{number}", where, shards, per_file))
             inserts.append(insert(where, shards, batch))
+            bares.append(bare(where, Path(server.bulk_folder) / f"bare{number}", rows, dimension))
     by_part = {
         name: {part: round(statistics.median(run[part] for run in runs), 2) for part in runs[0]}
-        for name, runs in (("bulk", bulks), ("insert", inserts))
+        for name, runs in (("bulk", bulks), ("insert", inserts), ("bare", bares))
     }
-    speedup = by_part["insert"]["total_s"] / by_part["bulk"]["total_s"]
+    speedup, most = (by_part["insert"]["total_s"] / by_part[name]["total_s"] for name in ("bulk", "bare"))
     return {
         "rows": rows, "dimension": dimension, "batch": batch, "rows_per_file": per_file, "rounds": rounds, **by_part,
-        "bulk_speedup": round(speedup, 2),
+        "bulk_speedup": round(speedup, 2), "bare_speedup": round(most, 2),
     }  # fmt: skip
 
 
