@@ -129,7 +129,7 @@ class Milvus:
         self._call("drop_collection", lambda: self._client.drop_collection(name, timeout=self._timeout_s))
 
     def index(self, name: str, index_type: str, params: Mapping[str, Any]) -> None:
-        """Have the index of a collection built (inner product); `load` waits for it. Nothing happens where it has one."""
+        """Have a collection's index built (inner product); `load` waits for it. Nothing happens where it has one."""
         if self._call("list_indexes", lambda: self._client.list_indexes(name)):
             return
         wanted = MilvusClient.prepare_index_params()
