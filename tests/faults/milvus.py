@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from index_builders.milvus_client import Milvus, MilvusPlace, connected
 from index_builders.milvus_load import Loader
 from index_builders.milvus_stage import Staged
 from index_builders.milvus_state import LoadState, write_state
-from infra.errors import TrichordError
+from infra.errors import ServiceError, TrichordError
 from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import STORAGE, tables
 from tests.milvus_server import MilvusServer
@@ -144,7 +145,19 @@ def kill_server(scene: Scene, server: MilvusServer, step: int) -> tuple[str, str
     """SIGKILL the server before a step and start it again on what is left: what readers see then, and after a rerun."""
     _disturbed(scene, lambda number, _: server.kill() if number == step else None)
     server.start()
+    _reached(scene.place)
     return scene.seen(), scene.rerun()
+
+
+def _reached(where: MilvusPlace, within_s: float = 180.0) -> None:
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            with connected(where):
+                return
+        except ServiceError:  # healthy, and yet it forgets its predecessor's session only when that ends
+            if time.monotonic() > until:
+                raise
 
 
 def lose_reply(scene: Scene, step: int) -> tuple[str, str]:
