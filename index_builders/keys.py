@@ -30,12 +30,17 @@ def labelled(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
     """The keys of a table of vectors (`keys_schema`)."""
     columns = {name: vectors[name] for name in KEYS.names}
     if fields:
-        coded = vectors["meta"].combine_chunks().dictionary_encode()
-        given = [scalars(text, fields) for text in coded.dictionary.to_pylist()]
+        given, which = given_scalars(vectors["meta"], fields)
         for name in fields:
             texts = [scalar_text(values[name]) if name in values else None for values in given]
-            columns[meta_column(name)] = pa.array(texts, pa.string()).take(coded.indices)
+            columns[meta_column(name)] = pa.array(texts, pa.string()).take(which)
     return pa.table(columns).cast(keys_schema(fields))
+
+
+def given_scalars(meta: pa.ChunkedArray, fields: Sequence[str]) -> tuple[list[dict[str, Scalar]], pa.Array]:
+    """`scalars` of every different text of a column `meta`, and which of them each row has."""
+    coded = meta.combine_chunks().dictionary_encode()
+    return [scalars(text, fields) for text in coded.dictionary.to_pylist()], coded.indices
 
 
 def scalars(meta: str, fields: Sequence[str]) -> dict[str, Scalar]:

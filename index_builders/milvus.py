@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from index_builders.base import check_ascending
 from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import KEYS, count_keys, scalars, write_keys
+from index_builders.keys import KEYS, count_keys, given_scalars, write_keys
 from index_builders.manifest import IndexManifest, IndexShard, finished_shards
 from index_builders.vectors import vector_matrix
 from infra import digest
@@ -136,10 +136,9 @@ class MilvusBuilder:
         parts = [IMPORTED.empty_table()]
         for table in tables:
             matrix = vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
-            coded = table["meta"].combine_chunks().dictionary_encode()
-            held = [scalars(text, self.metadata) for text in coded.dictionary.to_pylist()]
-            meta = pa.array([digest.canonical_json(values).decode() for values in held], pa.string())
-            labels = {**{name: table[name] for name in SIZES}, "meta": pa.chunked_array([meta.take(coded.indices)])}
+            given, which = given_scalars(table["meta"], self.metadata)
+            meta = pa.array([digest.canonical_json(values).decode() for values in given], pa.string())
+            labels = {**{name: table[name] for name in SIZES}, "meta": pa.chunked_array([meta.take(which)])}
             self._check(labels)
             named = pc.binary_join_element_wise(table["view"], table["key"], "\x1f").cast(pa.binary())
             ids = [_hashed(name) for name in named.to_pylist()]
@@ -156,8 +155,7 @@ class MilvusBuilder:
     def _check(self, labels: Mapping[str, pa.ChunkedArray]) -> None:
         known = pc.is_in(labels["view"], value_set=pa.array(self.views))
         if not pc.all(known, min_count=0).as_py():
-            foreign = pa.table({name: labels[name] for name in ("key", "view")}).filter(pc.invert(known))
-            self._refuse(foreign, f"is of none of the views {self.views}")
+            self._refuse(pa.table(labels).filter(pc.invert(known)), f"is of none of the views {self.views}")
         for name, size in (*SIZES.items(), ("meta", META_BYTES)):
             sizes = pc.binary_length(labels[name])
             if (pc.max(sizes).as_py() or 0) > size:
