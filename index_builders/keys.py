@@ -68,7 +68,7 @@ def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
 
 def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
     """Read an opened keys file. Raises StorageError if it holds another number of rows than the shard."""
-    table = pq.read_table(file, page_checksum_verification=True)
+    table = pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
     if table.num_rows != shard.rows:
         raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {MEND}")
     return table

@@ -177,7 +177,7 @@ def _written(probes: Probes) -> bytes:
 
 
 def _parsed(data: bytes, dimension: int) -> Probes:
-    table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     columns = {f"{name}s": np.array(table[name].to_pylist(), dtype=object) for name in LABELS}
     queries = table["query"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return Probes(

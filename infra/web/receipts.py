@@ -64,12 +64,14 @@ class Receipts:
 
     @classmethod
     def load(cls, storage: Storage, uri: str) -> Receipts:
-        """The receipts kept at `uri`; none when the file is missing or damaged (all is then asked for again)."""
+        """The receipts kept at `uri`; none when it is missing, damaged or of another form (all is then asked for)."""
         receipts = cls()
         try:
             data = storage.read(uri)
-            table = pq.read_table(pa.BufferReader(data), schema=_SCHEMA, page_checksum_verification=True)
-            found = [Receipt(**row) for row in table.to_pylist()]
+            with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+                if not file.schema_arrow.equals(_SCHEMA):
+                    return receipts
+                found = [Receipt(**row) for row in file.read(use_threads=False).to_pylist()]
         except (FileNotFoundError, pa.ArrowException, OSError):
             return receipts
         receipts._known = {receipt.url: receipt for receipt in found}

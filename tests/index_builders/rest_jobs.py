@@ -80,7 +80,7 @@ class Jobs:
             if (known := self.keys.get((body["collectionName"], key))) is not None:
                 return {"code": 0, "data": {"jobId": known}}
         try:
-            table, reason = pa.concat_tables(pq.read_table(group[0]) for group in body["files"]), ""
+            table, reason = pa.concat_tables(pq.ParquetFile(group[0]).read() for group in body["files"]), ""
         except (OSError, pa.ArrowInvalid) as error:
             table, reason = None, str(error)
         automatic = body["options"].get("auto_commit", "true").lower() != "false" or not self.auto_commit_known

@@ -33,7 +33,7 @@ def seen(monkeypatch) -> list[str]:
 
         return call
 
-    for module, name in ((faiss, "read_index"), (pq, "read_table"), (pq, "ParquetFile")):
+    for module, name in ((faiss, "read_index"), (pq, "ParquetFile")):
         monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
     return calls
 

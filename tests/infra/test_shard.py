@@ -159,7 +159,7 @@ def test_row_groups_stay_small_so_media_is_read_in_bounded_memory(local: Place) 
 
 def test_plain_parquet_readers_read_a_sealed_shard(local: Place) -> None:
     table = records(20)
-    assert pq.read_table(f"{local.uri}/{write(local, table).path}").equals(table)
+    assert pq.ParquetFile(f"{local.uri}/{write(local, table).path}").read().equals(table)
 
 
 def test_any_flipped_bit_is_refused_or_without_effect(local: Place) -> None:
