@@ -103,7 +103,6 @@ class Loader:
         """
         self._milvus.load(name)
         self._settle(name, "Strong")
-        self._compare(name, "rows", "", self._manifest.rows)
         self._settle(name, "Bounded")  # as readers ask; what follows then need not wait for the server's clock
         for label, rows in self._manifest.counts.items():
             field, _, value = label.partition(":")
@@ -135,7 +134,6 @@ class Loader:
         try:
             self._milvus.load(self._name)
             self._settle(self._name, "Strong")
-            self._compare(self._name, "rows", "", self._manifest.rows)
         except Wrong as wrong:
             log.event("collection_wrong", collection=self._name, reason=str(wrong).splitlines()[0])
             self._note(replace(self._state, held=None, toward=None, jobs=()))
@@ -285,16 +283,17 @@ class Loader:
             raise Wrong(f"The collection {name} holds {found} of {wanted} ({label}).\nRun `trichord reindex` again.")
 
     def _settle(self, name: str, consistency: Consistency) -> None:
-        """Wait until all rows are seen: a server may show them a moment after it called an import complete.
+        """Wait until exactly all rows are seen: a server may show them a moment after it called an import complete.
 
         Too many are waited for only where deleted rows may still be seen.
         """
         until, rows = time.monotonic() + SETTLE_S, self._manifest.rows
-        while (found := self._milvus.count(name, consistency=consistency)) < rows or (
-            found > rows and consistency == "Bounded"
-        ):
-            if time.monotonic() > until:
-                raise Wrong(f"Readers of {name} see {found} of {self._manifest.rows} rows after {SETTLE_S:g} s.")
+        while (found := self._milvus.count(name, consistency=consistency)) != rows:
+            if time.monotonic() > until or (found > rows and consistency == "Strong"):
+                raise Wrong(
+                    f"The collection {name} holds {found} of {rows} rows, read with consistency {consistency}.\n"
+                    "Run `trichord reindex` again."
+                )
             time.sleep(POLL_S)
 
     def _ask_canaries(self, name: str) -> None:

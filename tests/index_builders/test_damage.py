@@ -33,7 +33,7 @@ def seen(monkeypatch) -> list[str]:
 
         return call
 
-    for module, name in ((faiss, "read_index"), (pq, "ParquetFile")):
+    for module, name in ((faiss, "read_index"), (pq, "ParquetFile"), (pq, "read_table")):
         monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
     return calls
 

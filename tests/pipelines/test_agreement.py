@@ -17,6 +17,7 @@ from pipelines.reindex import reindex
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from tests.pipelines.lakes import SETTINGS, workspace_of, write_project
 
+pytestmark = pytest.mark.xdist_group("agreement")  # one worker trains for all
 AGREEMENT = {"check": "drop", "folds": 2, "min_pairs": 50, "modalities": ["image"], "false_accept_rate": 0.3}
 
 

@@ -30,6 +30,7 @@ from pipelines.rag.examples import read_examples
 from tests.pipelines.lakes import result_of, trichord
 from tests.pipelines.model_server import model_server
 
+pytestmark = pytest.mark.xdist_group("image_text_rag")  # one worker trains for all
 EXAMPLE = Path(__file__).parents[2] / "examples" / "image_text_rag"
 PHOTOS = 90
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipelines.lakes import result_of, trichord
 
-pytestmark = pytest.mark.sample
+pytestmark = [pytest.mark.sample, pytest.mark.xdist_group("sample")]  # one worker trains for all
 PROJECT = Path(__file__).parents[2] / "examples" / "sample.yaml"
 
 
