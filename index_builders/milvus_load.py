@@ -32,6 +32,7 @@ ASKED = "asked"  # noted for an import before it is asked for
 ALL = "all"  # the one job of the REST way
 UNDER_WAY = 4  # imports that wait at the server at once: 2.3.5 runs one after another
 POLL_S = 0.1
+MOST_POLL_S = 2.0  # as often as 2.3.5 looks itself; a line cut in the midst of a poll ends that server
 CANARY_FILES, CANARY_ROWS = 8, 4
 READ_BACK = ("key", "row_digest", "meta")
 SETTLE_S = 20.0
@@ -223,7 +224,7 @@ class Loader:
     def _wait(self, under_way: dict[str, IndexShard]) -> list[str]:
         """Wait until some imports are complete: their files."""
         seen: Any = None
-        since = time.monotonic()
+        since = began = time.monotonic()
         while True:
             told = {sha256: self._milvus.import_of(int(self._state.job(sha256)[0])) for sha256 in under_way}  # type: ignore[index]
             for sha256, one in told.items():
@@ -241,7 +242,7 @@ class Loader:
                 log.event("importing", collection=self._name, progress=[one.progress for one in told.values()])
             if time.monotonic() - since > self._config.import_timeout_s:
                 raise stuck(self._name, self._config.import_timeout_s)
-            time.sleep(POLL_S)
+            time.sleep(min(max(POLL_S, (time.monotonic() - began) / 50), MOST_POLL_S))
 
     def _import_rest(self) -> None:
         rest = RestImports(self._milvus.place)

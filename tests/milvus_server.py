@@ -69,6 +69,11 @@ class MilvusServer:
         pid: int = self._server.server_proc.pid
         return pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._server.server_proc.poll() is None
+
     def start(self) -> Self:
         """Start it, and wait until it is healthy (9 s on an idle machine)."""
         from milvus import MilvusServer as Embedded

@@ -168,11 +168,18 @@ def _reached(where: MilvusPlace, within_s: float = 180.0) -> None:
         time.sleep(1)
 
 
-def lose_reply(scene: Scene, step: int) -> tuple[str, str]:
-    """Let the server do what a step asks, and cut the line before it answers."""
+def lose_reply(scene: Scene, step: int, server: MilvusServer | None = None) -> tuple[str, str]:
+    """Let the server do what a step asks, and cut the line before it answers.
+
+    Where that ends the server (2.3.5 while it tells of an import), `server` is started again.
+    """
     with Proxy(int(scene.place.uri.rsplit(":", 1)[1])) as proxy:
         through = replace(scene, place=place(f"http://127.0.0.1:{proxy.port}", **_settings(scene.place)))
         _disturbed(through, lambda number, name: proxy.swallow() if number == step and name != "note" else None)
+    if server is not None and not server.alive:
+        server.kill()
+        server.start()
+        _reached(scene.place)
     return scene.seen(), scene.rerun()
 
 
@@ -321,7 +328,7 @@ def _measure(scene: Scene, server: MilvusServer | None, every: int) -> dict[str,
     kinds: dict[str, Callable[[int], tuple[str, str]]] = {"killed_client": lambda step: kill_client(scene, step)}
     if server is not None:
         kinds["killed_server"] = lambda step: kill_server(scene, server, step)
-        kinds["lost_reply"] = lambda step: lose_reply(scene, step)
+        kinds["lost_reply"] = lambda step: lose_reply(scene, step, server)
     found: dict[str, Any] = {"steps": steps}
     tried = distinct(steps)[::every]
     sys.stderr.write(f"{len(tried)} of {len(steps)} steps\n")
