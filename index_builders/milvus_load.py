@@ -30,7 +30,7 @@ from infra.lake.storage import Storage
 ATTEMPTS = 2
 ASKED = "asked"  # noted for an import before it is asked for
 ALL = "all"  # the one job of the REST way
-UNDER_WAY = 4  # imports that wait at the server at once: 2.3.5 runs one after another
+UNDER_WAY = 4  # imports asked for at once; the oldest is waited for, as 2.3.5 runs them in order
 POLL_S = 0.1
 MOST_POLL_S = 2.0  # as often as 2.3.5 looks itself; a line cut in the midst of a poll ends that server
 CANARY_FILES, CANARY_ROWS = 8, 4
@@ -198,9 +198,9 @@ class Loader:
     def _import_files(self) -> None:
         staged = Staged.of(self._storage, self._config, self._name, self._state.attempt)
         known = {one.file: one for one in self._milvus.imports(self._name)} if self._state.jobs else {}
-        todo, under_way = list(self._shards()), dict[str, IndexShard]()
-        while todo or under_way:
-            while todo and len(under_way) < UNDER_WAY:
+        todo, waiting = list(self._shards()), list[IndexShard]()
+        while todo or waiting:
+            while todo and len(waiting) < UNDER_WAY:
                 shard = todo.pop(0)
                 sha256, noted = shard.index.sha256, self._state.job(shard.index.sha256)
                 if noted is not None and noted[1]:
@@ -211,38 +211,35 @@ class Loader:
                     # An answer may have been lost, or this process killed before noting it: the file tells its import.
                     job = known[path].job if path in known else self._milvus.import_file(self._name, path)
                     self._note(self._state.with_job(sha256, str(job), done=False))
-                under_way[sha256] = shard
-            for sha256 in self._wait(under_way):
-                staged.verify(sha256)
-                shard = under_way.pop(sha256)
-                ended = self._state.job(sha256)
-                assert ended is not None
-                self._note(self._state.with_job(sha256, ended[0], done=True))
-                staged.remove(sha256)
-                log.event("file_imported", collection=self._name, rows=shard.rows, left=len(todo) + len(under_way))
+                waiting.append(shard)
+            if waiting:
+                shard = waiting.pop(0)
+                self._await(staged, shard)
+                log.event("file_imported", collection=self._name, rows=shard.rows, left=len(todo) + len(waiting))
 
-    def _wait(self, under_way: dict[str, IndexShard]) -> list[str]:
-        """Wait until some imports are complete: their files."""
+    def _await(self, staged: Staged, shard: IndexShard) -> None:
+        """Wait until the import of a file is complete, and was of the bytes it was given."""
+        sha256 = shard.index.sha256
+        noted = self._state.job(sha256)
+        assert noted is not None
+        job, _ = noted
         seen: Any = None
         since = began = time.monotonic()
-        while True:
-            told = {sha256: self._milvus.import_of(int(self._state.job(sha256)[0])) for sha256 in under_way}  # type: ignore[index]
-            for sha256, one in told.items():
-                if one.state in FAILED:
-                    raise Wrong(f"Milvus could not import {under_way[sha256].index.path}: {one.reason[:300]}")
-            complete = [sha256 for sha256, one in told.items() if one.state == "Completed"]
-            for sha256 in complete:
-                if told[sha256].rows != under_way[sha256].rows:
-                    raise Wrong(f"Milvus imported {told[sha256].rows} of {under_way[sha256].rows} rows.")
-            if complete or not under_way:
-                return complete
-            now = sorted((one.job, one.state, one.rows, one.progress) for one in told.values())
+        while (one := self._milvus.import_of(int(job))).state != "Completed":
+            if one.state in FAILED:
+                raise Wrong(f"Milvus could not import {shard.index.path}: {one.reason[:300]}")
+            now = (one.state, one.rows, one.progress)
             if now != seen:
                 seen, since = now, time.monotonic()
-                log.event("importing", collection=self._name, progress=[one.progress for one in told.values()])
+                log.event("importing", collection=self._name, progress=one.progress)
             if time.monotonic() - since > self._config.import_timeout_s:
                 raise stuck(self._name, self._config.import_timeout_s)
             time.sleep(min(max(POLL_S, (time.monotonic() - began) / 50), MOST_POLL_S))
+        if one.rows != shard.rows:
+            raise Wrong(f"Milvus imported {one.rows} of {shard.rows} rows.")
+        staged.verify(sha256)
+        self._note(self._state.with_job(sha256, job, done=True))
+        staged.remove(sha256)
 
     def _import_rest(self) -> None:
         rest = RestImports(self._milvus.place)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -29,13 +28,12 @@ def nightly_settings() -> dict[str, str]:
     return {f"queryCoord.{name}": str(value) for name, value in yaml.safe_load(block).items()}
 
 
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+def _bound(_: Any, port: int) -> socket.socket | None:
+    """The package's probe of a port, but as a server binds it: connections of a killed server are no obstacle."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except (OSError, OverflowError):
+        return None
 
 
 class MilvusServer:
@@ -85,11 +83,9 @@ class MilvusServer:
         if not (self.folder / "bin").exists():
             (self.folder / "bin").symlink_to(unpacked)
         ports: dict[str, Any] = {"proxy_port": self.port} if self.port else {}
-        until = time.monotonic() + 120
-        while self.port and not _free(self.port) and time.monotonic() < until:
-            time.sleep(1)  # connections of a killed server are remembered for a minute
         self._server = Embedded(MilvusServerConfig(data_dir=str(self.folder), **ports))
-        with mock.patch.dict(os.environ, self._settings):
+        probing = mock.patch.object(MilvusServerConfig, "try_bind_port", _bound)
+        with mock.patch.dict(os.environ, self._settings), probing:
             self._server.start()
         self.port = self._server.listen_port
         os.makedirs(self.bulk_folder, exist_ok=True)
