@@ -101,7 +101,7 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
         base.cp.max_points_per_centroid = max(256, -(-len(sample) // plan.nlist))  # the sample is used whole
     if plan.code in ("pq", "pq_fast"):
         base.pq.cp.seed, base.pq.cp.min_points_per_centroid = seed, 1
-        base.pq.cp.max_points_per_centroid = max(1, min(len(sample), 65_536) // base.pq.ksub)
+        base.pq.cp.max_points_per_centroid = max(1, min(len(sample), plan.code_rows) // base.pq.ksub)
     rotation = None if before is None else faiss.downcast_VectorTransform(before.chain.at(0))
     if isinstance(rotation, faiss.OPQMatrix):
         codes = faiss.ProductQuantizer(rotation.d_in, plan.parts or 1, 8)

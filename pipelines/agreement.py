@@ -27,7 +27,8 @@ from infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from infra.lake.storage import Storage
 from pipelines.features import read_features
 from pipelines.missing import make_missing
-from pipelines.train import Fold, TrainedModel, load_model, train
+from pipelines.train import Fold, load_model, train
+from pipelines.trained import TrainedModel
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pipelines.build import build
 from pipelines.forest import build_annoy
 from pipelines.indexing import Built, live_recall, make_shards, tuned
 from pipelines.opening import ANNOY, MILVUS, needed, place_of
-from pipelines.train import TrainedModel
+from pipelines.trained import TrainedModel
 from pipelines.vectors import VectorTables
 from pipelines.workspace import Workspace
 

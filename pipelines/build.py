@@ -8,17 +8,18 @@ from functools import cached_property
 from typing import Any
 
 from index_builders.choose import choose
+from index_builders.costs import SPREAD
 from index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
 from index_builders.files import FileRef, stands
 from index_builders.kinds import IndexPlan
 from index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
 from index_builders.tune import ALL
-from infra import log
+from infra import digest, log
 from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
 from pipelines.indexing import FAILED, Built, live_manifest, live_recall, standing, tuned
 from pipelines.opening import FAISS
-from pipelines.train import TrainedModel
+from pipelines.trained import TrainedModel
 from pipelines.vectors import VectorTables
 from pipelines.workspace import Workspace, run_all, run_alone
 
@@ -59,15 +60,19 @@ class BuildTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainQuantiser:
-    """Trains what all shards start from, on a sample over source and view."""
+    """Trains what all shards start from, on a sample over source and view.
+
+    `sampled` are vectors shards and their rows: of each source as many as `spread` takes.
+    """
 
     tables: VectorTables
     model: TrainedModel
-    rows: int
+    sampled: Mapping[str, int]
     seed: int
 
     def __call__(self, plan: IndexPlan) -> Quantiser:
-        sample = self.tables.sample(sorted(self.tables.paths), self.rows, plan.sample_rows, self.model)
+        rows = sum(self.sampled.values())
+        sample = self.tables.sample(sorted(self.sampled), rows, plan.sample_rows, self.model)
         return put_quantiser(self.tables.storage, self.tables.lake, sample, plan, self.seed)
 
 
@@ -76,6 +81,7 @@ class Drifted:
     """Whether new vectors fit what the live index was trained with: reads a few of their shards, not the corpus."""
 
     train: TrainQuantiser
+    rows: int
     new: Mapping[str, int]  # rows of the vector shards that the live index does not hold
     max_error_growth: float
 
@@ -84,7 +90,7 @@ class Drifted:
         looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
         sample = self.train.tables.sample(list(looked), sum(looked.values()), DRIFT_ROWS, self.train.model)
         error = measured_error(self.train.tables.storage, self.train.tables.lake, live, plan, sample)
-        share = sum(self.new.values()) / self.train.rows
+        share = sum(self.new.values()) / self.rows
         return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
 
 
@@ -119,8 +125,10 @@ def build(
     known = {address for shard in before.shards for address in shard.inputs} if before else set()
     new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
     nprobe = config.nprobe if plan.nlist else None
-    train = TrainQuantiser(tables=tables, model=model, rows=rows, seed=workspace.project.train.seed)
-    kept = _kept(engine, train, plan, fits, new, config.max_error_growth) if rows else None
+    sampled = spread(vectors, SPREAD * plan.sample_rows)
+    train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
+    drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
+    kept = _kept(engine, drifted, plan, fits) if rows else None
     reused: tuple[str, ...] | None = None  # what stood before this build
     while True:
         quantiser = kept
@@ -155,19 +163,30 @@ def build(
     return Built(manifest=manifest, plan=plan, made=made, reused=reused)
 
 
-def _kept(
-    engine: Engine,
-    train: TrainQuantiser,
-    plan: IndexPlan,
-    live: IndexManifest | None,
-    new: Mapping[str, int],
-    max_error_growth: float,
-) -> Quantiser | None:
+def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
+    """Vectors shards to sample from, address -> rows: of each source its share of so many rows, in whole shards.
+
+    A split holds rows by the hash of their keys, so a few are as good as all, and a billion rows need not be read by
+    the one worker that trains. They are taken by the hash of their names: a night changes few of them.
+    """
+    rows, by_source = sum(ref.rows for ref in vectors.values()), dict[str, list[str]]()
+    for split in sorted(vectors, key=lambda split: digest.hash64(f"spread\x1f{split}")):
+        by_source.setdefault(split.partition("/")[0], []).append(split)
+    taken: dict[str, int] = {}
+    for splits in by_source.values():
+        left = wanted * sum(vectors[split].rows for split in splits) / max(1, rows)
+        for split in splits:
+            if left > 0:
+                taken[vectors[split].address] = vectors[split].rows
+                left -= vectors[split].rows
+    return taken
+
+
+def _kept(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest | None) -> Quantiser | None:
     """What the live index was trained with, while the vectors of today fit it."""
     if live is None or live.quantiser is None:
         return None
-    drifted = Drifted(train=train, new=new, max_error_growth=max_error_growth)
-    worn: bool = run_alone(engine, drifted, (plan, live.quantiser)) if new else False
+    worn: bool = run_alone(engine, drifted, (plan, live.quantiser)) if drifted.new else False
     if worn:
         log.event("codes_drifted", address=live.quantiser.address)
         return None

@@ -27,7 +27,8 @@ from pipelines.encode import featurise
 from pipelines.evaluation.held_out import MODALITIES
 from pipelines.plan import make_plan
 from pipelines.preparation import prepare_lake
-from pipelines.train import TrainedModel, TrainItem, TrainTask, finished, train_item
+from pipelines.train import TrainItem, TrainTask, finished, train_item
+from pipelines.trained import TrainedModel
 from pipelines.workspace import Workspace
 
 VIEWS = (*MODALITIES, "fused", "mixed", "all_views")

@@ -34,7 +34,8 @@ from pipelines.features import (
 from pipelines.missing import make_missing
 from pipelines.prepare import Prepared
 from pipelines.timings import Stopwatch, Timed, Timings
-from pipelines.train import TrainedModel, load_model
+from pipelines.train import load_model
+from pipelines.trained import TrainedModel
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from infra.engines.base import Engine
 from infra.lake.shard import ShardRef
 from pipelines.indexing import Built, live_manifest, make_shards, tuned
 from pipelines.opening import ANNOY, forests
-from pipelines.train import TrainedModel
+from pipelines.trained import TrainedModel
 from pipelines.vectors import VectorTables
 from pipelines.workspace import Workspace, run_alone
 

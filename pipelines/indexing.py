@@ -131,7 +131,8 @@ class TuneSearch:
                 hits = searcher.search(probes.queries_ND, K, collapse=False, view=view, settings=settings | fixed)
                 return recall_at_k(hits, probes.truth, exact_scores=searcher.exact_scores)
 
-            best = searcher.tune(measure, min(1.0, self.target + SPARE))
+            aim = min(self.target + SPARE, (1 + self.target) / 2)  # 1.0 itself is reached by none but the last resort
+            best = searcher.tune(measure, aim)
             found[view or ALL] = replace(best, settings=best.settings | fixed)
             log.event("search_tuned", view=view or ALL, recall=round(best.recall, 4), **found[view or ALL].settings)
         return found

@@ -34,6 +34,7 @@ from pipelines.evaluation.levers import evaluate_levers
 from pipelines.evaluation.retrieval import evaluate, mixed_score
 from pipelines.features import read_features
 from pipelines.heldout import HeldOutRows, K, held_out_mask
+from pipelines.trained import TrainedModel
 from pipelines.workspace import Workspace, run_alone
 from transforms.augment.variants import record_key
 
@@ -43,15 +44,6 @@ if TYPE_CHECKING:
 
 TRAIN_FORMAT = 5
 MODEL_FILES = ("training.json", "model.safetensors", "model.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedModel:
-    """A model in the lake: lake-relative folder, fingerprint, values of a vector."""
-
-    path: str
-    fingerprint: str
-    dimension: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

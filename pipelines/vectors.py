@@ -11,7 +11,7 @@ import pyarrow as pa
 from index_builders.vectors import stratified_sample
 from infra.lake.shard import ShardRef, read_shard
 from infra.lake.storage import Storage
-from pipelines.train import TrainedModel
+from pipelines.trained import TrainedModel
 from pipelines.workspace import Workspace
 
 

@@ -14,7 +14,7 @@ from infra.digest import address, generator
 from infra.lake.schema import vectors_schema
 from infra.lake.shard import ShardRef, ShardWriter
 from infra.lake.storage import Storage
-from pipelines.train import TrainedModel
+from pipelines.trained import TrainedModel
 from pipelines.workspace import Workspace
 
 SPACE = "bench-space"

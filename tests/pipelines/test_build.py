@@ -11,7 +11,7 @@ import pytest
 from infra.config import EngineConfig
 from infra.engines import open_engine
 from infra.lake.shard import ShardRef
-from pipelines.build import build
+from pipelines.build import build, spread
 from pipelines.indexing import Built
 from pipelines.workspace import Workspace
 from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
@@ -99,3 +99,25 @@ def test_truth_that_is_damaged_is_found_again(engine, tmp_path):
         data[place] ^= 1
     kept.write_bytes(data)
     assert build(workspace, engine, vectors, model_of(D), None).manifest == first.manifest
+
+
+def test_a_sample_is_taken_from_few_shards_of_every_source():
+    def ref(name: str, rows: int) -> ShardRef:
+        return ShardRef(address=name, table="vectors", path=name, rows=rows, bytes=0, sha256="")
+
+    small = {f"small/{n}": ref(f"small/{n}", 10) for n in range(4)}
+    large = {f"large/{n:03d}": ref(f"large/{n:03d}", 1_000) for n in range(500)}
+    found = spread(small | large, 20_000)
+    assert {name.partition("/")[0] for name in found} == {"small", "large"}
+    assert 20_000 <= sum(found.values()) < 22_000
+    assert spread(small | large, 10**9) == {name: each.rows for name, each in (small | large).items()}
+
+    grown = spread(small | large | {"large/new": ref("large/new", 1_000)}, 20_000)
+    assert len(found.keys() ^ grown.keys()) <= 2  # a night's news do not choose other shards
+
+
+def test_an_index_of_exact_recall_is_not_what_tuning_looks_for(engine, tmp_path):
+    wanted = {"kind": "pq_fast", "parts": 16, "refine": "flat", "recall": 0.99}
+    workspace = workspace_at(tmp_path, wanted, workers=1)
+    found = build(workspace, engine, corpus(workspace, tmp_path, 0), model_of(D), None).manifest.search["all"]["depth"]
+    assert 1 < found < 128
