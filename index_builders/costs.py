@@ -54,7 +54,6 @@ HNSW_LINK_NS = 330_000.0  # to link one row of 256 values at 300,000 rows
 HNSW_HOP_NS = 6_200.0  # of efSearch
 EF_SEARCH = 256
 ITERATIONS = 20
-SPREAD = 8  # times the training sample: rows of the vector shards that it is taken from
 OPEN_NS = 1.0  # a byte of the index, to hash and map it before it is searched
 NAMES_NS = 700.0  # a row of the keys, to open them
 KEYS_BYTES = 60  # of a row in the keys file
@@ -103,7 +102,7 @@ def predict(
     code_ns = RABITQ_ENCODE_NS[plan.bits or 1] if plan.code == "rabitq" else cost.encode_ns
     encode_ns = rows * codes * code_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
     alone_ns, scan_ns = 1e9 * START_S, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
-    alone_ns += min(rows, SPREAD * plan.sample_rows) * dimension * READ_NS
+    alone_ns += min(rows, plan.read_rows) * dimension * READ_NS
     if plan.nlist:
         flop_ns = FLOP_NS[plan.device]
         alone_ns += ITERATIONS * plan.sample_rows * plan.nlist * dimension * 2 * flop_ns

@@ -27,6 +27,7 @@ REFINES = {"flat": "Flat", "fp16": "SQfp16", "sq8": "SQ8"}
 HNSW_LINKS = 32
 HNSW_COARSE_CELLS = 8_192  # from so many cells on, the cell of a row is found through a graph
 SAMPLE_PER_CELL = 128
+SPREAD = 8  # times the sample: rows of the vector shards that it is taken from
 SAMPLE_ROWS = 16_384  # what scalar and product quantisers are trained on at least
 
 
@@ -88,6 +89,11 @@ class IndexPlan:
     def sample_rows(self) -> int:
         """Training rows wanted; 0 where nothing is trained."""
         return max(SAMPLE_PER_CELL * (self.nlist or 0), SAMPLE_ROWS) if self.trained else 0
+
+    @property
+    def read_rows(self) -> int:
+        """Rows that are read, in whole vector shards, to take the training rows from."""
+        return SPREAD * self.sample_rows
 
     @property
     def code_rows(self) -> int:

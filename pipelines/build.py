@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from index_builders.choose import choose
-from index_builders.costs import SPREAD
 from index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
 from index_builders.files import FileRef, stands
 from index_builders.kinds import IndexPlan
@@ -125,7 +124,7 @@ def build(
     known = {address for shard in before.shards for address in shard.inputs} if before else set()
     new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
     nprobe = config.nprobe if plan.nlist else None
-    sampled = spread(vectors, SPREAD * plan.sample_rows)
+    sampled = spread(vectors, plan.read_rows)
     train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
     drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
     kept = _kept(engine, drifted, plan, fits) if rows else None
@@ -166,8 +165,9 @@ def build(
 def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
     """Vectors shards to sample from, address -> rows: of each source its share of so many rows, in whole shards.
 
-    A split holds rows by the hash of their keys, so a few are as good as all, and a billion rows need not be read by
-    the one worker that trains. They are taken by the hash of their names: a night changes few of them.
+    So a billion rows need not be read by the one worker that trains. Most splits hold rows by the hash of their keys,
+    and a few are as good as all; parts of data files may be alike, and are spread by being taken by the hash of their
+    names, which a night changes little.
     """
     rows, by_source = sum(ref.rows for ref in vectors.values()), dict[str, list[str]]()
     for split in sorted(vectors, key=lambda split: digest.hash64(f"spread\x1f{split}")):
