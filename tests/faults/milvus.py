@@ -151,12 +151,12 @@ def kill_client(scene: Scene, step: int) -> tuple[str, str]:
 def kill_server(scene: Scene, server: MilvusServer, step: int) -> tuple[str, str]:
     """SIGKILL the server before a step and start it again on what is left: what readers see then, and after a rerun."""
     _disturbed(scene, lambda number, _: server.kill() if number == step else None)
-    server.start()
-    _reached(scene.place)
+    _start(server, scene.place)
     return scene.seen(), scene.rerun()
 
 
-def _reached(where: MilvusPlace, within_s: float = 180.0) -> None:
+def _start(server: MilvusServer, where: MilvusPlace, within_s: float = 180.0) -> None:
+    server.start()
     until = time.monotonic() + within_s
     while True:
         try:
@@ -178,8 +178,7 @@ def lose_reply(scene: Scene, step: int, server: MilvusServer | None = None) -> t
         _disturbed(through, lambda number, name: proxy.swallow() if number == step and name != "note" else None)
     if server is not None and not server.alive:
         server.kill()
-        server.start()
-        _reached(scene.place)
+        _start(server, scene.place)
     return scene.seen(), scene.rerun()
 
 
