@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
-ROOMS := pipelines transforms encoders index_builders infra tests setup.py
+ROOMS := __init__.py pipelines transforms encoders index_builders infra tests setup.py
 # The real-data tests run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
 MARKS := not gpu and not server$(if $(TRICHORD_SAMPLE),, and not sample)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
@@ -40,6 +40,7 @@ $(STAMP): requirements.lock requirements-annoy.lock setup.py
 	    $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --require-hashes --requirement requirements-annoy.lock; \
 	else echo "There is no C++ compiler (c++): without Annoy, whose tests are left out."; fi
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@mkdir -p .venv/src && ln -sfn ../.. .venv/src/trichord  # the package under its own name, for mypy and the contracts
 	@touch $@
 
 demo: $(STAMP) ## Clean, train, index and search the synthetic corpus
@@ -64,7 +65,7 @@ format: $(STAMP) ## Put the code into one form
 	$(BIN)/ruff format $(ROOMS)
 
 docs: $(STAMP) ## Write docs/configuration.md from the types
-	$(BIN)/python -m infra.reference > .venv/configuration.md
+	$(BIN)/python -m trichord.infra.reference > .venv/configuration.md
 	mv .venv/configuration.md docs/configuration.md
 
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions

@@ -1,4 +1,4 @@
-"""Packaging of Trichord: the distribution and the command are both named `trichord`; the tests are not packaged."""
+"""Packaging of Trichord: distribution, package and command are all named `trichord`; the tests are not packaged."""
 
 from __future__ import annotations
 
@@ -94,12 +94,16 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    package_dir={"trichord": "."},
+    packages=[
+        "trichord",
+        *(f"trichord.{name}" for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])),
+    ],
     include_package_data=False,
-    package_data={"pipelines.report": ["*.j2", "*.css"]},
+    package_data={"trichord": ["py.typed"], "trichord.pipelines.report": ["*.j2", "*.css"]},
     install_requires=list(BASE),
     extras_require={name: list(wanted) for name, wanted in EXTRAS.items()},
-    entry_points={"console_scripts": ["trichord = pipelines.cli:main"]},
+    entry_points={"console_scripts": ["trichord = trichord.pipelines.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

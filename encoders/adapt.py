@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders.base import Modality
-from encoders.device import compute_device, torch_threads
-from encoders.huggingface import HuggingFaceEncoder
-from encoders.losses import infonce
-from encoders.pretrained import SHAPING_FILES, load_partly
-from infra import digest
-from infra.config import AdaptConfig
-from infra.errors import ConfigError
+from trichord.encoders.base import Modality
+from trichord.encoders.device import compute_device, torch_threads
+from trichord.encoders.huggingface import HuggingFaceEncoder
+from trichord.encoders.losses import infonce
+from trichord.encoders.pretrained import SHAPING_FILES, load_partly
+from trichord.infra import digest
+from trichord.infra.config import AdaptConfig
+from trichord.infra.errors import ConfigError
 
 SHARED_WIDTH = 128  # values of the space in which a record's modalities are compared
 WARM_UP = 0.1  # share of the steps

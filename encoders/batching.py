@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from infra.errors import ConfigError
+from trichord.infra.errors import ConfigError
 
 Size = tuple[int, ...]
 Found = TypeVar("Found")

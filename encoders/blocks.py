@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from encoders.base import Modality
+from trichord.encoders.base import Modality
 
 
 def blocks(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infra import digest
+from trichord.infra import digest
 
 PAIRS = 20_000  # drawn for each line
 LEAST_PAIRS = 100  # different ones there must be: five beyond the quantile

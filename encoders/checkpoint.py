@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from infra import digest
+from trichord.infra import digest
 
 NAME = "state.safetensors"
 

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from infra.engines.seat import Seat
+from trichord.infra.engines.seat import Seat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

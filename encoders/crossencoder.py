@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.device import torch_threads
-from encoders.pretrained import find_model, load_partly, load_processor
-from infra.errors import ConfigError
+from trichord.encoders.device import torch_threads
+from trichord.encoders.pretrained import find_model, load_partly, load_processor
+from trichord.infra.errors import ConfigError
 
 _SETTING = "rag.cross_encoder"
 _ROWS = 16  # pairs of one forward pass

@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from encoders.device import torch_threads
-from encoders.pretrained import find_model, load_model, load_processor, model_digests
-from infra import digest
-from infra.errors import ConfigError
-from transforms.batch import Waveform
-from transforms.media import resample
+from trichord.encoders.device import torch_threads
+from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
+from trichord.infra import digest
+from trichord.infra.errors import ConfigError
+from trichord.transforms.batch import Waveform
+from trichord.transforms.media import resample
 
 _SETTING = "align.ctc_model"
 
 
 class HuggingFaceCtc:
-    """Letter probabilities of a sound, by a model in the layout of `save_pretrained`; for `transforms.align.ctc`.
+    """Letter probabilities of a sound, by a model laid out by `save_pretrained`; for `trichord.transforms.align.ctc`.
 
     Args:
         path: folder or Hub name. It is not part of the fingerprint; the files' bytes are.

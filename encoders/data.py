@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.base import Modality
-from encoders.heads import FeatureStats
-from encoders.rowfile import RowFile
-from encoders.views import MODALITIES, Features, can_pair
+from trichord.encoders.base import Modality
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.rowfile import RowFile
+from trichord.encoders.views import MODALITIES, Features, can_pair
 
 # Of each record: its first wording and how many there are, its picture and sound (-1: none), its first content id and
 # how many there are, and its group (0: none).

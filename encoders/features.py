@@ -29,9 +29,9 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from encoders.base import AUDIO_RATE_HZ, Modality
-from encoders.spectrum import by_part, log_mel
-from infra import digest
+from trichord.encoders.base import AUDIO_RATE_HZ, Modality
+from trichord.encoders.spectrum import by_part, log_mel
+from trichord.infra import digest
 
 _WORD = re.compile(r"\w+")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from encoders.base import Modality
-from encoders.pretrained import quiet_transformers
+from trichord.encoders.base import Modality
+from trichord.encoders.pretrained import quiet_transformers
 
 _TOWERS: dict[Modality, str] = {"text": "text_model", "image": "vision_model", "audio": "audio_model"}
 _POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe")

@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from encoders.base import AUDIO_RATE_HZ, Encoder, Modality
-from encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
-from encoders.plugin import load_plugin
-from encoders.views import MODALITIES, Features
-from infra import digest
-from infra.config import EncoderConfig, ModelConfig
-from infra.errors import ConfigError
-from transforms.batch import Batch
-from transforms.media import resample
+from trichord.encoders.base import AUDIO_RATE_HZ, Encoder, Modality
+from trichord.encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
+from trichord.encoders.plugin import load_plugin
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import EncoderConfig, ModelConfig
+from trichord.infra.errors import ConfigError
+from trichord.transforms.batch import Batch
+from trichord.transforms.media import resample
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def load_encoder(modality: Modality, config: EncoderConfig, numerics: Literal["s
 
 def _huggingface(modality: Modality, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> Encoder:
     # here and not above: torch and transformers take seconds to import
-    from encoders.huggingface_audio import HuggingFaceAudio
-    from encoders.huggingface_image import HuggingFaceImage
-    from encoders.huggingface_text import HuggingFaceText
+    from trichord.encoders.huggingface_audio import HuggingFaceAudio
+    from trichord.encoders.huggingface_image import HuggingFaceImage
+    from trichord.encoders.huggingface_text import HuggingFaceText
 
     adapters: dict[Modality, Callable[..., Encoder]] = {
         "text": HuggingFaceText,

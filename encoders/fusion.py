@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders.base import Modality
-from encoders.heads import FeatureStats, Head
-from encoders.transformer import CrossModalTransformer
-from encoders.views import MODALITIES
-from infra.config import ModelConfig
+from trichord.encoders.base import Modality
+from trichord.encoders.heads import FeatureStats, Head
+from trichord.encoders.transformer import CrossModalTransformer
+from trichord.encoders.views import MODALITIES
+from trichord.infra.config import ModelConfig
 
 GATE_WIDTH = 64
 

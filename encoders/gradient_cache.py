@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from encoders.crew import Crew
+from trichord.encoders.crew import Crew
 
 
 def backward(

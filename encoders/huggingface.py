@@ -17,15 +17,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from encoders.base import Modality
-from encoders.batching import Pass, Planner, run_passes
-from encoders.device import compute_device, exact_numerics
-from encoders.form import Form, form_of, tower
-from encoders.pooling import Pooling, sentence_bert_pooling
-from encoders.pretrained import find_model, load_model, load_processor, model_digests
-from infra import digest
-from infra.config import EncoderConfig
-from infra.errors import ConfigError
+from trichord.encoders.base import Modality
+from trichord.encoders.batching import Pass, Planner, run_passes
+from trichord.encoders.device import compute_device, exact_numerics
+from trichord.encoders.form import Form, form_of, tower
+from trichord.encoders.pooling import Pooling, sentence_bert_pooling
+from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
+from trichord.infra import digest
+from trichord.infra.config import EncoderConfig
+from trichord.infra.errors import ConfigError
 
 _GPU_BATCH = 16  # passes on a GPU are so many times as large as on a CPU
 

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from encoders.base import AUDIO_RATE_HZ, Modality
-from encoders.huggingface import HuggingFaceEncoder, Window
-from encoders.pooling import part_weights
-from transforms.batch import Waveform
-from transforms.media import resample
+from trichord.encoders.base import AUDIO_RATE_HZ, Modality
+from trichord.encoders.huggingface import HuggingFaceEncoder, Window
+from trichord.encoders.pooling import part_weights
+from trichord.transforms.batch import Waveform
+from trichord.transforms.media import resample
 
 
 class HuggingFaceAudio(HuggingFaceEncoder):

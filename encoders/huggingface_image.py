@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from encoders.base import Modality
-from encoders.huggingface import HuggingFaceEncoder, Window
-from encoders.pooling import grid_weights
+from trichord.encoders.base import Modality
+from trichord.encoders.huggingface import HuggingFaceEncoder, Window
+from trichord.encoders.pooling import grid_weights
 
 
 class HuggingFaceImage(HuggingFaceEncoder):

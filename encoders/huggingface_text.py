@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from encoders.base import Modality
-from encoders.huggingface import HuggingFaceEncoder, Window
-from encoders.pooling import part_weights
+from trichord.encoders.base import Modality
+from trichord.encoders.huggingface import HuggingFaceEncoder, Window
+from trichord.encoders.pooling import part_weights
 
 
 class HuggingFaceText(HuggingFaceEncoder):

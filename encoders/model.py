@@ -15,18 +15,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from encoders.base import Encoder, Modality
-from encoders.blocks import blocks
-from encoders.calibration import Calibration
-from encoders.device import torch_threads
-from encoders.frozen import Encoders, load_encoder, load_encoders
-from encoders.fusion import AttentionMaps, FusionNetwork
-from encoders.heads import FeatureStats
-from encoders.views import MODALITIES, Features, View, view_modalities
-from infra import digest
-from infra.config import EncoderConfig, ModelConfig
-from infra.errors import ConfigError, FingerprintMismatch, StorageError
-from transforms.batch import Batch
+from trichord.encoders.base import Encoder, Modality
+from trichord.encoders.blocks import blocks
+from trichord.encoders.calibration import Calibration
+from trichord.encoders.device import torch_threads
+from trichord.encoders.frozen import Encoders, load_encoder, load_encoders
+from trichord.encoders.fusion import AttentionMaps, FusionNetwork
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.views import MODALITIES, Features, View, view_modalities
+from trichord.infra import digest
+from trichord.infra.config import EncoderConfig, ModelConfig
+from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
+from trichord.transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
 

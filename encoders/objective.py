@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.data import Rows
-from encoders.fusion import FusionNetwork
-from encoders.losses import contrastive, infonce, mixed_gallery_infonce, sigmoid, supcon, triplet
-from encoders.step import StepPlan, draw_kept
-from encoders.views import MODALITIES, draw_views
-from infra.config import TrainConfig
+from trichord.encoders.data import Rows
+from trichord.encoders.fusion import FusionNetwork
+from trichord.encoders.losses import contrastive, infonce, mixed_gallery_infonce, sigmoid, supcon, triplet
+from trichord.encoders.step import StepPlan, draw_kept
+from trichord.encoders.views import MODALITIES, draw_views
+from trichord.infra.config import TrainConfig
 
 MAX_SCALE = 100.0  # of CLIP: a temperature below 0.01 overfits to the hardest negative
 MARGIN = 0.25  # cosine by which a negative of the query's own kind must stay behind

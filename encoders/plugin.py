@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.base import Encoder, Modality
-from infra.config import EncoderConfig
-from infra.errors import ConfigError
+from trichord.encoders.base import Encoder, Modality
+from trichord.infra.config import EncoderConfig
+from trichord.infra.errors import ConfigError
 
 
 class CheckedEncoder:

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from infra.errors import ConfigError
+from trichord.infra.errors import ConfigError
 
 Kind = Literal["cls", "max", "mean", "pooler"]
 _SENTENCE_BERT: tuple[Kind, ...] = ("cls", "max", "mean")  # in the order in which Sentence-BERT lays them end to end

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from infra import digest
-from infra.errors import ConfigError
+from trichord.infra import digest
+from trichord.infra.errors import ConfigError
 
 # Every file beside the weights that can change a vector: settings, tokenizers, processors, Sentence-BERT's pooling.
 SHAPING_FILES = (

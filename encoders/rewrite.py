@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.device import torch_threads
-from encoders.pretrained import file_sha256, find_model, load_model, load_processor
-from infra import digest
+from trichord.encoders.device import torch_threads
+from trichord.encoders.pretrained import file_sha256, find_model, load_model, load_processor
+from trichord.infra import digest
 
 _SHAPING = {".json", ".txt", ".model", ".safetensors"}  # files that can change an answer
 

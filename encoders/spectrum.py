@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from encoders.base import AUDIO_RATE_HZ
+from trichord.encoders.base import AUDIO_RATE_HZ
 
 BAND_HZ = (60.0, 7_800.0)  # from the lowest filter's lower edge to the highest one's upper edge
 

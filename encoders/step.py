@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.base import Modality
-from encoders.data import Rows, TrainingData
-from encoders.fusion import FusionNetwork
-from encoders.views import MODALITIES, Drawn
+from trichord.encoders.base import Modality
+from trichord.encoders.data import Rows, TrainingData
+from trichord.encoders.fusion import FusionNetwork
+from trichord.encoders.views import MODALITIES, Drawn
 
 _FINE = 1 << 16  # steps in which a share is drawn
 

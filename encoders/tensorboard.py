@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from infra.errors import ConfigError
+from trichord.infra.errors import ConfigError
 
 
 @contextmanager

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders import gradient_cache
-from encoders.checkpoint import Checkpoint, stored
-from encoders.crew import Crew
-from encoders.data import TrainingData
-from encoders.device import torch_threads
-from encoders.frozen import Encoders
-from encoders.fusion import FusionNetwork
-from encoders.model import FusionModel
-from encoders.objective import Objective
-from encoders.step import StepPlan, represent
-from infra import digest
-from infra.config import ModelConfig, TrainConfig
+from trichord.encoders import gradient_cache
+from trichord.encoders.checkpoint import Checkpoint, stored
+from trichord.encoders.crew import Crew
+from trichord.encoders.data import TrainingData
+from trichord.encoders.device import torch_threads
+from trichord.encoders.frozen import Encoders
+from trichord.encoders.fusion import FusionNetwork
+from trichord.encoders.model import FusionModel
+from trichord.encoders.objective import Objective
+from trichord.encoders.step import StepPlan, represent
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig, TrainConfig
 
 __all__ = ["TrainingData", "train"]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders.base import Modality
-from encoders.views import MODALITIES
+from trichord.encoders.base import Modality
+from trichord.encoders.views import MODALITIES
 
 WIDENING = 4  # of the perceptron in a layer (Vaswani et al., arXiv 1706.03762)
 EMBEDDING_SPREAD = 0.02

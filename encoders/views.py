@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.base import Modality
+from trichord.encoders.base import Modality
 
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
 VIEWS = ("fused", *MODALITIES)  # what an index may hold

@@ -20,17 +20,17 @@ import numpy as np
 import pyarrow as pa
 from annoy import AnnoyIndex
 
-from index_builders.base import check_ascending
-from index_builders.exact import exact_topk, near_queries, shared
-from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import check_keys, count_keys, keys_schema, labelled, write_keys
-from index_builders.manifest import IndexManifest, IndexShard, finished_shards
-from index_builders.sharded import ShardSearcher, open_shards
-from index_builders.tune import Settings, Tuned, least
-from index_builders.vectors import vector_matrix
-from infra import digest
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders.base import check_ascending
+from trichord.index_builders.exact import exact_topk, near_queries, shared
+from trichord.index_builders.files import put_hashed, write_receipt
+from trichord.index_builders.keys import check_keys, count_keys, keys_schema, labelled, write_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, finished_shards
+from trichord.index_builders.sharded import ShardSearcher, open_shards
+from trichord.index_builders.tune import Settings, Tuned, least
+from trichord.index_builders.vectors import vector_matrix
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 KIND, ENDING = "annoy", "annoy"
 VERSION = 2  # raise it whenever the same vectors would give other bytes

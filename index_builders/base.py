@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_builders.manifest import IndexManifest, IndexShard
-from index_builders.tune import Settings, Tuned
-from infra import digest
-from infra.errors import FingerprintMismatch
-from infra.lake.storage import Storage
+from trichord.index_builders.manifest import IndexManifest, IndexShard
+from trichord.index_builders.tune import Settings, Tuned
+from trichord.infra import digest
+from trichord.infra.errors import FingerprintMismatch
+from trichord.infra.lake.storage import Storage
 
 LABELS = ("key", "view", "source")
 Scalar = str | int | float | bool

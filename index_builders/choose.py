@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from index_builders.costs import predict
-from index_builders.kinds import KINDS, IndexPlan
-from infra.config import IndexConfig, IndexKind, Refine
-from infra.digest import hash64
-from infra.errors import ConfigError
+from trichord.index_builders.costs import predict
+from trichord.index_builders.kinds import KINDS, IndexPlan
+from trichord.infra.config import IndexConfig, IndexKind, Refine
+from trichord.infra.digest import hash64
+from trichord.infra.errors import ConfigError
 
 POINTS_PER_CELL = 39  # FAISS warns about k-means with fewer training points a centroid
 MAX_DEPTH = 64

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from index_builders.kinds import HNSW_LINKS, IndexPlan, Prediction
+from trichord.index_builders.kinds import HNSW_LINKS, IndexPlan, Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

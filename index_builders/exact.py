@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from index_builders.base import Hits, check_queries
-from index_builders.vectors import vector_matrix
+from trichord.index_builders.base import Hits, check_queries
+from trichord.index_builders.vectors import vector_matrix
 
 MIX = np.float32(0.3)
 SCORES_A_TIME = 2**20  # 4 MiB of float32 scores at once, and twice that of places

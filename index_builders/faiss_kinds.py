@@ -14,9 +14,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index_builders.kinds import IndexPlan
-from index_builders.vectors import unsound
-from infra.errors import ConfigError
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.vectors import unsound
+from trichord.infra.errors import ConfigError
 
 QUERY_BITS = (
     8  # of a value of a query that meets RaBitQ codes: 0, whole floats, finds no more and takes 13 to 28 times as long

@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 import faiss
 import numpy as np
 
-from index_builders.faiss_kinds import blank, described, expected
-from index_builders.files import FileRef, opened
-from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, Quantiser
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders.faiss_kinds import blank, described, expected
+from trichord.index_builders.files import FileRef, opened
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, Quantiser
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 
 def read_template(storage: Storage, lake_uri: str, quantiser: Quantiser, plan: IndexPlan, dimension: int) -> Any:

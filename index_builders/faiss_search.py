@@ -10,13 +10,13 @@ from typing import Any, BinaryIO
 import faiss
 import numpy as np
 
-from index_builders.base import Hits
-from index_builders.faiss_kinds import search_params
-from index_builders.faiss_read import plan_of, read_shard_index
-from index_builders.manifest import IndexManifest, IndexShard
-from index_builders.sharded import Shard, ShardSearcher, open_shards
-from index_builders.tune import Settings, Tuned, tune
-from infra.lake.storage import Storage
+from trichord.index_builders.base import Hits
+from trichord.index_builders.faiss_kinds import search_params
+from trichord.index_builders.faiss_read import plan_of, read_shard_index
+from trichord.index_builders.manifest import IndexManifest, IndexShard
+from trichord.index_builders.sharded import Shard, ShardSearcher, open_shards
+from trichord.index_builders.tune import Settings, Tuned, tune
+from trichord.infra.lake.storage import Storage
 
 FEW_QUERIES = 4  # so few are spread over shards, more over the threads inside FAISS
 OVER_FETCH = 1.5

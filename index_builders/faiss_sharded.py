@@ -15,17 +15,17 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from index_builders import faiss_kinds
-from index_builders.base import check_ascending
-from index_builders.faiss_read import read_template
-from index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
-from index_builders.keys import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
-from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
-from index_builders.vectors import vector_matrix
-from infra import digest
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders import faiss_kinds
+from trichord.index_builders.base import check_ascending
+from trichord.index_builders.faiss_read import read_template
+from trichord.index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
+from trichord.index_builders.keys import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
+from trichord.index_builders.vectors import vector_matrix
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 VERSION = 4  # raise it whenever the same vectors would give other bytes
 ERROR_ROWS = 1_000

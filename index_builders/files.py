@@ -26,9 +26,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from infra import digest
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 FOLDER = "index"
 MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."

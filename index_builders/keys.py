@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index_builders.base import Scalar, meta_column, scalar_text
-from index_builders.files import MEND, FileRef, opened, put_hashed
-from index_builders.manifest import IndexShard
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders.base import Scalar, meta_column, scalar_text
+from trichord.index_builders.files import MEND, FileRef, opened, put_hashed
+from trichord.index_builders.manifest import IndexShard
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 KEYS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split")]

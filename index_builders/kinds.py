@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from infra.config import IndexKind, Refine
+from trichord.infra.config import IndexKind, Refine
 
 KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 CODES = {"flat": "Flat", "flat_fp16": "SQfp16", "fp16": "SQfp16", "sq8": "SQ8", "sq4": "SQ4"}

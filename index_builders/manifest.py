@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from index_builders.files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
-from infra import digest
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders.files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 FORMAT = 3
 MAX_MANIFEST_BYTES = 256 * 2**20

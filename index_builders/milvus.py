@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index_builders.base import check_ascending
-from index_builders.files import put_hashed, write_receipt
-from index_builders.keys import KEYS, count_keys, given_scalars, write_keys
-from index_builders.manifest import IndexManifest, IndexShard, finished_shards
-from index_builders.vectors import vector_matrix
-from infra import digest
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders.base import check_ascending
+from trichord.index_builders.files import put_hashed, write_receipt
+from trichord.index_builders.keys import KEYS, count_keys, given_scalars, write_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, finished_shards
+from trichord.index_builders.vectors import vector_matrix
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 KIND = "milvus"
 VERSION = 2  # raise it whenever the same vectors would give another import file

@@ -21,8 +21,8 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from infra.config import MilvusConfig, Project
-from infra.errors import ConfigError, ServiceError
+from trichord.infra.config import MilvusConfig, Project
+from trichord.infra.errors import ConfigError, ServiceError
 
 FIELDS = {"id": 64, "key": 1_024, "view": 16, "source": 256, "split": 1_024, "row_digest": 64}  # bytes at most
 VECTOR = "vector"

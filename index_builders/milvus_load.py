@@ -15,17 +15,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from index_builders.files import opened
-from index_builders.manifest import IndexManifest, IndexShard, read_manifest
-from index_builders.milvus import collection_of, content_of, entities, exact_scores, import_batches, lists
-from index_builders.milvus_client import FAILED, Consistency, Milvus, quoted
-from index_builders.milvus_refresh import Change, refresh
-from index_builders.milvus_rest import RestImports, finish, keys_known, stuck
-from index_builders.milvus_stage import Staged, Wrong
-from index_builders.milvus_state import Held, LoadState, read_state, write_state
-from infra import digest, log
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.index_builders.files import opened
+from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifest
+from trichord.index_builders.milvus import collection_of, content_of, entities, exact_scores, import_batches, lists
+from trichord.index_builders.milvus_client import FAILED, Consistency, Milvus, quoted
+from trichord.index_builders.milvus_refresh import Change, refresh
+from trichord.index_builders.milvus_rest import RestImports, finish, keys_known, stuck
+from trichord.index_builders.milvus_stage import Staged, Wrong
+from trichord.index_builders.milvus_state import Held, LoadState, read_state, write_state
+from trichord.infra import digest, log
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 ATTEMPTS = 2
 ASKED = "asked"  # noted for an import before it is asked for

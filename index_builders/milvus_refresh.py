@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from index_builders.manifest import IndexManifest, IndexShard
-from index_builders.milvus import entities, import_batches
-from index_builders.milvus_client import Milvus
-from index_builders.milvus_stage import Wrong
+from trichord.index_builders.manifest import IndexManifest, IndexShard
+from trichord.index_builders.milvus import entities, import_batches
+from trichord.index_builders.milvus_client import Milvus
+from trichord.index_builders.milvus_stage import Wrong
 
 Opener = Callable[[IndexShard], AbstractContextManager[BinaryIO]]
 BATCH = 1_000

@@ -16,10 +16,10 @@ from typing import Any
 
 import urllib3
 
-from index_builders.milvus_client import MilvusPlace
-from index_builders.milvus_stage import Wrong
-from infra import log
-from infra.errors import PartialRun, ServiceError
+from trichord.index_builders.milvus_client import MilvusPlace
+from trichord.index_builders.milvus_stage import Wrong
+from trichord.infra import log
+from trichord.infra.errors import PartialRun, ServiceError
 
 TRIES = 3
 POLL_S = 0.2

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import LABELS, Hits, Scalar, check_asked, check_space, scalar_text
-from index_builders.manifest import IndexManifest
-from index_builders.milvus import collection_of, exact_scores, lists, row_id
-from index_builders.milvus_client import Connection, MilvusPlace, quoted
-from index_builders.tune import ALL, Settings, Tuned, least
-from infra.errors import StorageError
+from trichord.index_builders.base import LABELS, Hits, Scalar, check_asked, check_space, scalar_text
+from trichord.index_builders.manifest import IndexManifest
+from trichord.index_builders.milvus import collection_of, exact_scores, lists, row_id
+from trichord.index_builders.milvus_client import Connection, MilvusPlace, quoted
+from trichord.index_builders.tune import ALL, Settings, Tuned, least
+from trichord.infra.errors import StorageError
 
 START = {"ef": 128, "search_list": 100, "nprobe": 64}  # until a build has measured what is needed
 EFFORTS = (16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)

@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Self
 
-from infra import digest
-from infra.config import MilvusConfig
-from infra.errors import ConfigError, ServiceError
-from infra.lake.storage import Storage, is_remote
+from trichord.infra import digest
+from trichord.infra.config import MilvusConfig
+from trichord.infra.errors import ConfigError, ServiceError
+from trichord.infra.lake.storage import Storage, is_remote
 
 CHUNK_BYTES = 1 << 22
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from index_builders.files import FOLDER
-from infra import digest
-from infra.lake.storage import Storage
+from trichord.index_builders.files import FOLDER
+from trichord.infra import digest
+from trichord.infra.lake.storage import Storage
 
 STATES = f"{FOLDER}/collections"
 

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from index_builders.base import Hits, Scalar, check_asked, check_space, wanted_rows
-from index_builders.files import opened
-from index_builders.keys import parse_keys, splits_among
-from index_builders.manifest import IndexManifest, IndexShard
-from index_builders.tune import ALL
-from infra.lake.storage import Storage
+from trichord.index_builders.base import Hits, Scalar, check_asked, check_space, wanted_rows
+from trichord.index_builders.files import opened
+from trichord.index_builders.keys import parse_keys, splits_among
+from trichord.index_builders.manifest import IndexManifest, IndexShard
+from trichord.index_builders.tune import ALL
+from trichord.infra.lake.storage import Storage
 
 Shard = tuple[Any, pa.Table]  # an index of the backend's own type, and what its row numbers mean
 

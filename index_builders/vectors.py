@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.digest import hash64
-from infra.errors import FingerprintMismatch, StorageError
+from trichord.infra.digest import hash64
+from trichord.infra.errors import FingerprintMismatch, StorageError
 
 UNIT_TOLERANCE = 1e-3  # half precision keeps a length to 2**-11, about 0.0005
 

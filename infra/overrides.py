@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from infra.strict_yaml import Path, Problem, parse
+from trichord.infra.strict_yaml import Path, Problem, parse
 
 _MAX_POSITION_DIGITS = 6
 

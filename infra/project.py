@@ -7,13 +7,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from infra import digest, strict_yaml
-from infra.config import AudioConfig, EndpointConfig, Project, TextConfig
-from infra.errors import ConfigError
-from infra.overrides import apply_overrides
-from infra.reference import commented_example, json_schema, reference_markdown
-from infra.strict_yaml import Path, Problem
-from infra.validation import validate
+from trichord.infra import digest, strict_yaml
+from trichord.infra.config import AudioConfig, EndpointConfig, Project, TextConfig
+from trichord.infra.errors import ConfigError
+from trichord.infra.overrides import apply_overrides
+from trichord.infra.reference import commented_example, json_schema, reference_markdown
+from trichord.infra.strict_yaml import Path, Problem
+from trichord.infra.validation import validate
 
 __all__ = [
     "commented_example",

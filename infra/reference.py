@@ -1,6 +1,6 @@
 """The project file described from its types: JSON Schema, a commented example and the reference page.
 
-`python -m infra.reference` prints the reference page; `make docs` writes it to docs/configuration.md.
+`python -m trichord.infra.reference` prints the reference page; `make docs` writes it to docs/configuration.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from infra.config import Project
+from trichord.infra.config import Project
 
 Node = Mapping[str, Any]  # one node of a JSON Schema
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from infra.config import Project
-from infra.reference import Node, describe, is_section, json_schema, resolve, variants
-from infra.strict_yaml import Path, Problem
+from trichord.infra.config import Project
+from trichord.infra.reference import Node, describe, is_section, json_schema, resolve, variants
+from trichord.infra.strict_yaml import Path, Problem
 
 _SHOWN_CHARS = 60
 

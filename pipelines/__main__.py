@@ -1,8 +1,8 @@
-"""`python -m pipelines` is `trichord`."""
+"""`python -m trichord.pipelines` is `trichord`."""
 
 from __future__ import annotations
 
-from pipelines.cli import main
+from trichord.pipelines.cli import main
 
 if __name__ == "__main__":
     main()

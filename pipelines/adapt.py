@@ -16,25 +16,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.adapt import Sample
-from encoders.base import AUDIO_RATE_HZ, Modality
-from encoders.frozen import Encoders, load_encoders
-from encoders.views import MODALITIES
-from infra import digest
-from infra.config import AdaptConfig, AugmentConfig, Project
-from infra.engines import open_engine
-from infra.errors import ConfigError
-from infra.lake.shard import ShardRef, iter_shard
-from infra.lake.storage import Storage
-from pipelines.dedup import dropped_rows
-from pipelines.heldout import held_out_mask
-from pipelines.variants import open_chain
-from pipelines.workspace import Workspace, run_alone
-from transforms.augment.variants import copy_of
-from transforms.batch import Batch, Waveform
-from transforms.media import resample
-from transforms.op import run_chain
-from transforms.record import batch_of
+from trichord.encoders.adapt import Sample
+from trichord.encoders.base import AUDIO_RATE_HZ, Modality
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.views import MODALITIES
+from trichord.infra import digest
+from trichord.infra.config import AdaptConfig, AugmentConfig, Project
+from trichord.infra.engines import open_engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.dedup import dropped_rows
+from trichord.pipelines.heldout import held_out_mask
+from trichord.pipelines.variants import open_chain
+from trichord.pipelines.workspace import Workspace, run_alone
+from trichord.transforms.augment.variants import copy_of
+from trichord.transforms.batch import Batch, Waveform
+from trichord.transforms.media import resample
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import batch_of
 
 HELD_OUT = 1_024  # held-out records measured at most
 ROWS = 256  # rows decoded at a time
@@ -60,7 +60,7 @@ class LakeSamples:
 
     @property
     def steps(self) -> int:
-        """See `encoders.adapt.Samples`; counted without decoding anything."""
+        """See `trichord.encoders.adapt.Samples`; counted without decoding anything."""
         columns = ("group", "subset", "row_digest", *self._looked_at)
         rows = 0
         for ref in self.records:
@@ -70,13 +70,13 @@ class LakeSamples:
         return whole + (rest > 1)
 
     def epoch(self, number: int) -> Iterator[Sequence[Sample]]:
-        """See `encoders.adapt.Samples`; shards come in an order of their own each epoch."""
+        """See `trichord.encoders.adapt.Samples`; shards come in an order of their own each epoch."""
         rng = digest.generator(self.config.seed, "adapt", self.modality, number)
         order = [self.records[i] for i in rng.permutation(len(self.records))]
         yield from self._batches(order, rng, False, self.config.max_records)
 
     def held_out(self) -> Iterator[Sequence[Sample]]:
-        """See `encoders.adapt.Samples`."""
+        """See `trichord.encoders.adapt.Samples`."""
         rng = digest.generator(self.config.seed, "adapt", self.modality, "held out")
         yield from self._batches(self.records, rng, True, HELD_OUT)
 
@@ -195,8 +195,8 @@ class AdaptTask:
     folder: str
 
     def __call__(self, modality: Modality) -> dict[str, Any]:
-        from encoders.adapt import adapt as fit
-        from encoders.huggingface import HuggingFaceEncoder
+        from trichord.encoders.adapt import adapt as fit
+        from trichord.encoders.huggingface import HuggingFaceEncoder
 
         if not os.path.isdir(self.folder):
             raise ConfigError(

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import Modality
-from encoders.views import MODALITIES, Features
-from infra import digest
-from infra.config import ModelConfig
-from infra.engines.base import Engine
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
-from infra.lake.storage import Storage
-from pipelines.features import read_features
-from pipelines.missing import make_missing
-from pipelines.train import Fold, load_model, train
-from pipelines.trained import TrainedModel
-from pipelines.workspace import Workspace
+from trichord.encoders.base import Modality
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.features import read_features
+from trichord.pipelines.missing import make_missing
+from trichord.pipelines.train import Fold, load_model, train
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from encoders.model import FusionModel
+    from trichord.encoders.model import FusionModel
 
 AGREEMENT_FORMAT = 3
 ROW = ("key", "source", "split", "row_digest")

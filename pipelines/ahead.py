@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import AUDIO_RATE_HZ
-from infra.lake.shard import ShardRef, iter_shard
-from infra.lake.storage import Storage
-from pipelines.timings import Stopwatch
-from transforms.batch import Batch, join
-from transforms.record import batch_of
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.timings import Stopwatch
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.record import batch_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from infra.config import AlignConfig
-from transforms.align.words import Aligner
+from trichord.infra.config import AlignConfig
+from trichord.transforms.align.words import Aligner
 
 
 def open_aligner(config: AlignConfig) -> Aligner | None:
     """The CTC model of the project; None where speech is aligned by the embedded aligner, or not at all."""
     if config.speech != "ctc" or config.ctc_model is None:
         return None
-    from encoders.ctc import HuggingFaceCtc  # torch
-    from transforms.align.ctc import CtcAligner
+    from trichord.encoders.ctc import HuggingFaceCtc  # torch
+    from trichord.transforms.align.ctc import CtcAligner
 
     return CtcAligner(emit=HuggingFaceCtc(config.ctc_model))

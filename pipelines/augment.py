@@ -9,23 +9,23 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from infra import digest, log
-from infra.config import Project
-from infra.engines.base import Engine
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, iter_shard
-from infra.lake.storage import Storage
-from pipelines.heldout import held_out_mask
-from pipelines.missing import make_missing
-from pipelines.prepare import Prepared
-from pipelines.variants import open_chain, wanted_variants
-from pipelines.workspace import Workspace
-from transforms.augment.variants import applied, copy_of
-from transforms.batch import Batch, Segment
-from transforms.dedup.signatures import content_digest, row_digest
-from transforms.media import encode_audio, encode_image
-from transforms.op import Op, run_chain
-from transforms.record import batch_of
+from trichord.infra import digest, log
+from trichord.infra.config import Project
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.heldout import held_out_mask
+from trichord.pipelines.missing import make_missing
+from trichord.pipelines.prepare import Prepared
+from trichord.pipelines.variants import open_chain, wanted_variants
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.augment.variants import applied, copy_of
+from trichord.transforms.batch import Batch, Segment
+from trichord.transforms.dedup.signatures import content_digest, row_digest
+from trichord.transforms.media import encode_audio, encode_image
+from trichord.transforms.op import Op, run_chain
+from trichord.transforms.record import batch_of
 
 ROWS = 8  # records in memory at a time, each with all its variants
 

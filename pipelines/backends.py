@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from index_builders.manifest import IndexManifest, read_manifests, write_manifest
-from infra import log
-from infra.engines.base import Engine
-from infra.lake.shard import ShardRef
-from pipelines.build import build
-from pipelines.forest import build_annoy
-from pipelines.indexing import Built, live_recall, make_shards, tuned
-from pipelines.opening import ANNOY, MILVUS, needed, place_of
-from pipelines.trained import TrainedModel
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace
+from trichord.index_builders.manifest import IndexManifest, read_manifests, write_manifest
+from trichord.infra import log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.build import build
+from trichord.pipelines.forest import build_annoy
+from trichord.pipelines.indexing import Built, live_recall, make_shards, tuned
+from trichord.pipelines.opening import ANNOY, MILVUS, needed, place_of
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from index_builders.milvus import MilvusBuilder
+    from trichord.index_builders.milvus import MilvusBuilder
 
 
 def build_backends(
@@ -64,9 +64,9 @@ def build_milvus(
     live: dict[str, Any] | None,
 ) -> Built:
     """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
-    from index_builders.milvus import MilvusBuilder
-    from index_builders.milvus_load import index_params
-    from index_builders.milvus_search import effort_of
+    from trichord.index_builders.milvus import MilvusBuilder
+    from trichord.index_builders.milvus_load import index_params
+    from trichord.index_builders.milvus_search import effort_of
 
     config = workspace.project.milvus
     builder = MilvusBuilder(
@@ -106,8 +106,8 @@ def _renewed(
     workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: dict[str, Any] | None
 ) -> IndexManifest:
     """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
-    from index_builders.files import opened
-    from index_builders.milvus_refresh import changed_rows
+    from trichord.index_builders.files import opened
+    from trichord.index_builders.milvus_refresh import changed_rows
 
     config = workspace.project.milvus
     held = _milvus_manifests(workspace, live) if config.refresh != "new" and live is not None else []
@@ -124,8 +124,8 @@ def _renewed(
 
 def load(workspace: Workspace, manifest: IndexManifest) -> bool:
     """Make the collection of a manifest hold its rows alone; whether anything was to do. Raises as `Loader.ensure`."""
-    from index_builders.milvus_client import connected
-    from index_builders.milvus_load import Loader
+    from trichord.index_builders.milvus_client import connected
+    from trichord.index_builders.milvus_load import Loader
 
     with connected(needed(place_of(workspace))) as milvus:
         return Loader(workspace.storage, workspace.lake, milvus, manifest).ensure()
@@ -148,9 +148,9 @@ def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
     place = place_of(workspace)
     if place is None or row is None:
         return
-    from index_builders.milvus import collection_of
-    from index_builders.milvus_client import connected
-    from index_builders.milvus_load import Loader
+    from trichord.index_builders.milvus import collection_of
+    from trichord.index_builders.milvus_client import connected
+    from trichord.index_builders.milvus_load import Loader
 
     manifests = _milvus_manifests(workspace, row)
     with connected(place) as milvus:

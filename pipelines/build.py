@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from index_builders.choose import choose
-from index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
-from index_builders.files import FileRef, stands
-from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
-from index_builders.tune import ALL
-from infra import digest, log
-from infra.engines.base import Engine
-from infra.lake.shard import ShardRef
-from pipelines.indexing import FAILED, Built, live_manifest, live_recall, standing, tuned
-from pipelines.opening import FAISS
-from pipelines.trained import TrainedModel
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace, run_all, run_alone
+from trichord.index_builders.choose import choose
+from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
+from trichord.index_builders.files import FileRef, stands
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
+from trichord.index_builders.tune import ALL
+from trichord.infra import digest, log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.indexing import FAILED, Built, live_manifest, live_recall, standing, tuned
+from trichord.pipelines.opening import FAISS
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace, run_all, run_alone
 
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
 RECALL_DROP = 0.005  # below what is wanted, and below what was measured before, from which an index is trained anew

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.calibration import Calibration, Labelled, fit
-from infra import digest
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.retrieval import forms_of, stack
+from trichord.encoders.calibration import Calibration, Labelled, fit
+from trichord.infra import digest
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.retrieval import forms_of, stack
 
 
 def is_fitted_on(key: str) -> bool:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra import log
-from infra.errors import ConfigError, GateFailed, StorageError, TrichordError
-from pipelines import show, show_index
-from pipelines.cli_adapt import adapt
-from pipelines.cli_compare import compare
-from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
-from pipelines.cli_options import open_project as _open
-from pipelines.cli_options import print_result as _print
-from pipelines.cli_rag import rag_app
-from pipelines.cli_search import search
+from trichord.infra import log
+from trichord.infra.errors import ConfigError, GateFailed, StorageError, TrichordError
+from trichord.pipelines import show, show_index
+from trichord.pipelines.cli_adapt import adapt
+from trichord.pipelines.cli_compare import compare
+from trichord.pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
+from trichord.pipelines.cli_options import open_project as _open
+from trichord.pipelines.cli_options import print_result as _print
+from trichord.pipelines.cli_rag import rag_app
+from trichord.pipelines.cli_search import search
 
 if TYPE_CHECKING:
-    from pipelines.workspace import Workspace
+    from trichord.pipelines.workspace import Workspace
 
 app = typer.Typer(
     name="trichord",
@@ -68,7 +68,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a commented project file to start from."""
-    from infra.project import commented_example
+    from trichord.infra.project import commented_example
 
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already. Choose another name or add --force.")
@@ -79,7 +79,7 @@ def init(
 @app.command()
 def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of the project file, for editor completion."""
-    from infra.project import json_schema
+    from trichord.infra.project import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=None if as_json else 2))
 
@@ -100,7 +100,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
-    from pipelines.demo.run import run_demo
+    from trichord.pipelines.demo.run import run_demo
 
     log.configure(as_json=as_json)
     result = run_demo(
@@ -128,12 +128,12 @@ def plan(
     """Show what a reindex would make, keep and remove, without doing it; or with --rows what an index would take."""
     workspace = _open(project, set_, as_json, engine)
     if rows is not None:
-        from pipelines.paper import plan_on_paper
+        from trichord.pipelines.paper import plan_on_paper
 
         found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, show_index.paper)
         return
-    from pipelines.plan import preview
+    from trichord.pipelines.plan import preview
 
     _print(preview(workspace), as_json, show.plan)
 
@@ -149,7 +149,7 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
-    from pipelines.preparation import prepare_only
+    from trichord.pipelines.preparation import prepare_only
 
     workspace = _open(project, set_, as_json, engine)
     try:
@@ -164,8 +164,8 @@ def prepare(
 
 def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
     if report is not None:
-        from pipelines.report.dataset_card import write_card
-        from pipelines.report.preparation import write_preparation_page
+        from trichord.pipelines.report.dataset_card import write_card
+        from trichord.pipelines.report.preparation import write_preparation_page
 
         write_preparation_page(workspace, report, title=f"Trichord: {name}")
         write_card(workspace, report.with_name("dataset_card.md"))
@@ -181,13 +181,13 @@ def reindex(
     as_json: Json = False,
 ) -> None:
     """Reconcile lake and index with what the sources hold now, measure, and publish."""
-    from pipelines import reindex as job
+    from trichord.pipelines import reindex as job
 
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
         summary = job.reindex(workspace, publishing=publishing)
     if report is not None and summary["publication"]:
-        from pipelines.report.page import write_page
+        from trichord.pipelines.report.page import write_page
 
         write_page(workspace, report, title=f"Trichord: {project.stem}")
     else:
@@ -203,7 +203,7 @@ def evaluate(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Measure the live publication: the query→gallery recall matrix and the mixed galleries."""
-    from pipelines.evaluate import evaluate_live
+    from trichord.pipelines.evaluate import evaluate_live
 
     _print(evaluate_live(_open(project, set_, as_json, engine)), as_json, show.evaluation)
 
@@ -213,7 +213,7 @@ def publish(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
-    from pipelines.publish import publish_candidate
+    from trichord.pipelines.publish import publish_candidate
 
     _print(publish_candidate(_open(project, set_, as_json, engine)), as_json, show.publication)
 
@@ -229,7 +229,7 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Make an earlier publication live again, by one commit."""
-    from pipelines.publish import rollback as job
+    from trichord.pipelines.publish import rollback as job
 
     _print(job(_open(project, set_, as_json, engine), to), as_json, show.publication)
 
@@ -239,7 +239,7 @@ def status(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Show what is live, what the lake holds, and the last gate verdict."""
-    from pipelines.status import status as job
+    from trichord.pipelines.status import status as job
 
     _print(job(_open(project, set_, as_json, engine)), as_json, show.status)
 
@@ -253,7 +253,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell a record's whole journey from source bytes to index row, or the op that rejected it."""
-    from pipelines.explain import explain as job
+    from trichord.pipelines.explain import explain as job
 
     _print(job(_open(project, set_, as_json, engine), key), as_json, show.explanation)
 
@@ -270,7 +270,7 @@ def rejects_ls(
     as_json: Json = False,
 ) -> None:
     """List rejects: counts by op and reason, then rows."""
-    from pipelines.rejects import list_rejects
+    from trichord.pipelines.rejects import list_rejects
 
     workspace = _open(project, set_, as_json, engine)
     _print(list_rejects(workspace, reason=reason, op=op, source=source, limit=limit), as_json, show.rejects)
@@ -285,7 +285,7 @@ def rejects_show(
     as_json: Json = False,
 ) -> None:
     """Show everything known about one rejected row."""
-    from pipelines.rejects import show_reject
+    from trichord.pipelines.rejects import show_reject
 
     _print(show_reject(_open(project, set_, as_json, engine), key), as_json, show.reject)
 
@@ -303,8 +303,8 @@ def rejects_export(
     as_json: Json = False,
 ) -> None:
     """Write rejects to a file that serves as a manifest source, so that they can be mended."""
-    from pipelines.export import export_rejects
-    from pipelines.rejects import Choice
+    from trichord.pipelines.export import export_rejects
+    from trichord.pipelines.rejects import Choice
 
     workspace, choice = _open(project, set_, as_json, engine), Choice(reason=reason, op=op, source=source)
     _print(export_rejects(workspace, choice, out=out, media=media), as_json, show.exported)
@@ -321,8 +321,8 @@ def rejects_replay(
     as_json: Json = False,
 ) -> None:
     """After a fix, run only the rows that it concerns, and reach the state of a whole prepare."""
-    from pipelines.rejects import Choice
-    from pipelines.replay import replay
+    from trichord.pipelines.rejects import Choice
+    from trichord.pipelines.replay import replay
 
     workspace, choice = _open(project, set_, as_json, engine), Choice(reason=reason, op=op, source=source)
     with log.progress("replay"):
@@ -335,7 +335,7 @@ def verify(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Re-hash every file the kept publications name, and check every count."""
-    from pipelines.maintain import verify as job
+    from trichord.pipelines.maintain import verify as job
 
     _print(job(_open(project, set_, as_json, engine)), as_json, show.verified)
 
@@ -351,7 +351,7 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Find (and with --delete remove) files that no kept publication names."""
-    from pipelines.maintain import gc as job
+    from trichord.pipelines.maintain import gc as job
 
     _print(job(_open(project, set_, as_json, engine), delete=delete), as_json, show.collected)
 
@@ -366,7 +366,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check the installation, and a project's sources, lake and live index."""
-    from pipelines.doctor import doctor as job
+    from trichord.pipelines.doctor import doctor as job
 
     log.configure(as_json=as_json)
     result = job(_open(project, set_, as_json, engine) if project is not None else None)

@@ -8,9 +8,17 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from infra import log
-from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile, open_project, print_result
-from pipelines.show import console
+from trichord.infra import log
+from trichord.pipelines.cli_options import (
+    DEFAULT_PROJECT,
+    EngineName,
+    Json,
+    Overrides,
+    ProjectFile,
+    open_project,
+    print_result,
+)
+from trichord.pipelines.show import console
 
 
 def adapt(
@@ -22,7 +30,7 @@ def adapt(
     as_json: Json = False,
 ) -> None:
     """Adapt an encoder to the lake's records, by model.MODALITY.adapt, and save it for the project file to name."""
-    from pipelines.adapt import adapt as job
+    from trichord.pipelines.adapt import adapt as job
 
     workspace = open_project(project, set_, as_json, engine)
     with log.progress("adapt"):

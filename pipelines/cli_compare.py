@@ -7,11 +7,19 @@ from typing import Annotated, get_args
 
 import typer
 
-from infra import log
-from infra.config import Loss, ModelConfig
-from infra.errors import ConfigError
-from pipelines import show_compare
-from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile, open_project, print_result
+from trichord.infra import log
+from trichord.infra.config import Loss, ModelConfig
+from trichord.infra.errors import ConfigError
+from trichord.pipelines import show_compare
+from trichord.pipelines.cli_options import (
+    DEFAULT_PROJECT,
+    EngineName,
+    Json,
+    Overrides,
+    ProjectFile,
+    open_project,
+    print_result,
+)
 
 LOSSES: tuple[str, ...] = get_args(Loss)
 FUSIONS: tuple[str, ...] = get_args(ModelConfig.model_fields["fusion"].annotation)
@@ -32,8 +40,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train fusions × losses on one split and several seeds, and tell what helps on this data; publishes nothing."""
-    from pipelines.compare import Grid
-    from pipelines.compare import compare as job
+    from trichord.pipelines.compare import Grid
+    from trichord.pipelines.compare import compare as job
 
     grid = Grid(
         fusions=_chosen("--fusion", fusion, FUSIONS),

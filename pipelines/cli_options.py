@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra import log
+from trichord.infra import log
 
 if TYPE_CHECKING:
-    from pipelines.workspace import Workspace
+    from trichord.pipelines.workspace import Workspace
 
 ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
 Overrides = Annotated[
@@ -26,8 +26,8 @@ DEFAULT_PROJECT = Path("trichord.yaml")
 
 def open_project(project: Path, overrides: list[str] | None, as_json: bool, engine: str | None = None) -> Workspace:
     """The project on its lake, with its overrides; from here on log events have the form that was asked for."""
-    from infra.project import load_project
-    from pipelines.workspace import Workspace
+    from trichord.infra.project import load_project
+    from trichord.pipelines.workspace import Workspace
 
     log.configure(as_json=as_json)
     changes = list(overrides or []) + ([f"engine.kind={engine}"] if engine else [])

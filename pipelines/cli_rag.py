@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from infra import log
-from pipelines.cli_options import DEFAULT_PROJECT, Json, Overrides, ProjectFile, open_project, print_result
+from trichord.infra import log
+from trichord.pipelines.cli_options import DEFAULT_PROJECT, Json, Overrides, ProjectFile, open_project, print_result
 
 rag_app = typer.Typer()
 
@@ -23,8 +23,8 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question from the published index, with its sources cited."""
-    from pipelines.rag import show
-    from pipelines.rag.answer import ask as job
+    from trichord.pipelines.rag import show
+    from trichord.pipelines.rag.answer import ask as job
 
     workspace = open_project(project, set_, as_json)
     print_result(job(workspace, question, image=image, audio=audio), as_json, show.answer)
@@ -40,8 +40,8 @@ def feedback(
     as_json: Json = False,
 ) -> None:
     """Say what an answer was worth; `rag-eval` joins it in."""
-    from pipelines.rag import show
-    from pipelines.rag.feedback import give_feedback
+    from trichord.pipelines.rag import show
+    from trichord.pipelines.rag.feedback import give_feedback
 
     row = give_feedback(open_project(project, set_, as_json), answer, rating, comment)
     print_result(row, as_json, show.feedback)
@@ -55,8 +55,8 @@ def rag_eval(
     as_json: Json = False,
 ) -> None:
     """Measure retrieval and answers on questions with known answers, and join in what users said."""
-    from pipelines.rag import show
-    from pipelines.rag.evaluate import evaluate_rag, refuse_below
+    from trichord.pipelines.rag import show
+    from trichord.pipelines.rag.evaluate import evaluate_rag, refuse_below
 
     workspace = open_project(project, set_, as_json)
     with log.progress("rag-eval"):

@@ -10,9 +10,17 @@ from typing import Annotated
 
 import typer
 
-from infra.errors import ConfigError
-from pipelines import show
-from pipelines.cli_options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile, open_project, print_result
+from trichord.infra.errors import ConfigError
+from trichord.pipelines import show
+from trichord.pipelines.cli_options import (
+    DEFAULT_PROJECT,
+    EngineName,
+    Json,
+    Overrides,
+    ProjectFile,
+    open_project,
+    print_result,
+)
 
 
 def search(
@@ -42,7 +50,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search the published index by text, picture, sound, or any combination."""
-    from pipelines.search import search as job
+    from trichord.pipelines.search import search as job
 
     changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
     workspace = open_project(project, changes, as_json, engine)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from index_builders.manifest import IndexManifest, read_manifests
-from infra.errors import ServiceError, StorageError
-from pipelines.opening import MILVUS, place_of
-from pipelines.workspace import Workspace
+from trichord.index_builders.manifest import IndexManifest, read_manifests
+from trichord.infra.errors import ServiceError, StorageError
+from trichord.pipelines.opening import MILVUS, place_of
+from trichord.pipelines.workspace import Workspace
 
 NOTES = "index/collections/"
 
@@ -24,7 +24,7 @@ def collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> dict
     place = place_of(workspace)
     if place is None:
         return None
-    from index_builders.milvus_client import connected
+    from trichord.index_builders.milvus_client import connected
 
     told: dict[str, Any] = {"uri": place.uri, "alias": place.alias}
     try:
@@ -56,9 +56,9 @@ def verify_collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) 
     place = place_of(workspace)
     if place is None:
         return
-    from index_builders.milvus_client import connected
-    from index_builders.milvus_load import Loader
-    from pipelines.backends import follow
+    from trichord.index_builders.milvus_client import connected
+    from trichord.index_builders.milvus_load import Loader
+    from trichord.pipelines.backends import follow
 
     with connected(place) as milvus:
         for row, name, manifest in _held(workspace, kept):
@@ -80,8 +80,8 @@ def drop_unneeded(
     place = place_of(workspace)
     if place is None:
         return []
-    from index_builders.milvus_client import connected
-    from index_builders.milvus_state import forget, noted_collections
+    from trichord.index_builders.milvus_client import connected
+    from trichord.index_builders.milvus_state import forget, noted_collections
 
     needed: list[str] = []
     for _, name, _ in _held(workspace, kept):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from infra import digest, log
-from infra.lake.shard import ShardRef
-from pipelines.workspace import Workspace
+from trichord.infra import digest, log
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,21 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from infra import log
-from infra.config import Project
-from infra.engines import open_engine
-from infra.engines.base import LONG_S, Done
-from infra.errors import partly_failed
-from infra.lake.storage import Storage
-from pipelines.claims import check_claims
-from pipelines.dedup import dropped_rows
-from pipelines.encode import featurise
-from pipelines.evaluation.held_out import MODALITIES
-from pipelines.plan import make_plan
-from pipelines.preparation import prepare_lake
-from pipelines.train import TrainItem, TrainTask, finished, train_item
-from pipelines.trained import TrainedModel
-from pipelines.workspace import Workspace
+from trichord.infra import log
+from trichord.infra.config import Project
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import LONG_S, Done
+from trichord.infra.errors import partly_failed
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.claims import check_claims
+from trichord.pipelines.dedup import dropped_rows
+from trichord.pipelines.encode import featurise
+from trichord.pipelines.evaluation.held_out import MODALITIES
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.preparation import prepare_lake
+from trichord.pipelines.train import TrainItem, TrainTask, finished, train_item
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.workspace import Workspace
 
 VIEWS = (*MODALITIES, "fused", "mixed", "all_views")
 MEASURES = ("recall_at_10", "ndcg_at_10", "retention")

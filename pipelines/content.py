@@ -16,22 +16,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.base import AUDIO_RATE_HZ
-from encoders.views import MODALITIES, Features
-from infra import digest
-from infra.config import ModelConfig
-from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, told
-from infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
-from infra.lake.storage import Storage
-from pipelines.features import FEATURES, features_address, read_features
-from pipelines.splits import read_splits
-from pipelines.train import load_model
-from pipelines.workspace import Workspace
-from transforms.record import batch_of
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import PartialRun, told
+from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.features import FEATURES, features_address, read_features
+from trichord.pipelines.splits import read_splits
+from trichord.pipelines.train import load_model
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.record import batch_of
 
 if TYPE_CHECKING:
-    from encoders.model import FusionModel
+    from trichord.encoders.model import FusionModel
 
 MOST_RECORDS = 300  # encoded again in all
 LEAST_COSINE = {"strict": 0.99999, "fast": 0.999}  # strict is bit-equal on equal hardware; another machine rounds

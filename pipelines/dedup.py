@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra import digest, log
-from infra.engines.base import Engine
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
-from infra.lake.storage import Storage
-from pipelines.near import NEAR_FORMAT, NearFound, find_near, survivors
-from pipelines.prepare import Prepared
-from pipelines.workspace import Workspace
+from trichord.infra import digest, log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.near import NEAR_FORMAT, NearFound, find_near, survivors
+from trichord.pipelines.prepare import Prepared
+from trichord.pipelines.workspace import Workspace
 
 ROWS_PER_BUCKET = 1_000_000
 DEDUP_FORMAT = 1

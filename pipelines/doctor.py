@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from infra.errors import TrichordError
-from pipelines.workspace import Workspace
+from trichord.infra.errors import TrichordError
+from trichord.pipelines.workspace import Workspace
 
 NEEDED = ("numpy", "pyarrow", "pillow", "torch", "torchaudio", "transformers", "deltalake", "soundfile")
 OPTIONAL = {"ray": "ray", "apache-beam": "beam", "pymilvus": "milvus", "annoy": "annoy"}
@@ -70,7 +70,7 @@ def _installed(name: str) -> bool:
 
 
 def _device() -> str:
-    from encoders.device import describe_device
+    from trichord.encoders.device import describe_device
 
     return describe_device()
 
@@ -83,17 +83,17 @@ def _lake(workspace: Workspace) -> str:
 
 
 def _sources(workspace: Workspace) -> str:
-    from pipelines.plan import make_plan
+    from trichord.pipelines.plan import make_plan
 
     plan = make_plan(workspace)
     return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} splits"
 
 
 def _milvus(workspace: Workspace) -> str:
-    from pipelines.opening import needed, place_of
+    from trichord.pipelines.opening import needed, place_of
 
     place = needed(place_of(workspace))
-    from index_builders.milvus_client import connected
+    from trichord.index_builders.milvus_client import connected
 
     with connected(place) as milvus:
         version, names = milvus.version(), milvus.collections()
@@ -103,7 +103,7 @@ def _milvus(workspace: Workspace) -> str:
 
 
 def _live(workspace: Workspace) -> str:
-    from pipelines.search import open_live
+    from trichord.pipelines.search import open_live
 
     live = workspace.publications.live()
     if live is None:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from encoders.frozen import Encoders, load_encoders
-from encoders.views import Features
-from infra import digest
-from infra.config import ModelConfig
-from infra.engines.base import Engine
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter
-from infra.lake.storage import Storage
-from pipelines.ahead import BLOCKS, Blocks
-from pipelines.features import (
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.views import Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.ahead import BLOCKS, Blocks
+from trichord.pipelines.features import (
     FEATURES,
     FEATURES_SCHEMA,
     features_address,
@@ -31,15 +31,15 @@ from pipelines.features import (
     lists_of,
     read_features,
 )
-from pipelines.missing import make_missing
-from pipelines.prepare import Prepared
-from pipelines.timings import Stopwatch, Timed, Timings
-from pipelines.train import load_model
-from pipelines.trained import TrainedModel
-from pipelines.workspace import Workspace
+from trichord.pipelines.missing import make_missing
+from trichord.pipelines.prepare import Prepared
+from trichord.pipelines.timings import Stopwatch, Timed, Timings
+from trichord.pipelines.train import load_model
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from encoders.model import FusionModel
+    from trichord.encoders.model import FusionModel
 
 ENCODE_FORMAT = 4
 LABELS = ("key", "source", "split", "row_digest", "meta")

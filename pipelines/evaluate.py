@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from encoders.views import Features
-from infra import digest
-from infra.config import Project
-from infra.engines import open_engine
-from infra.engines.base import Engine
-from infra.errors import ConfigError
-from infra.lake.shard import ShardRef, find_finished
-from infra.lake.storage import Storage
-from pipelines.agreement import pinned_disagreements, with_rows
-from pipelines.dedup import dropped_rows
-from pipelines.evaluation.whole import measure
-from pipelines.features import FEATURES, features_address, featurised, read_features
-from pipelines.heldout import HeldOutRows, K, held_out_mask
-from pipelines.splits import read_splits
-from pipelines.train import load_model
-from pipelines.workspace import Workspace, run_alone
+from trichord.encoders.views import Features
+from trichord.infra import digest
+from trichord.infra.config import Project
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.agreement import pinned_disagreements, with_rows
+from trichord.pipelines.dedup import dropped_rows
+from trichord.pipelines.evaluation.whole import measure
+from trichord.pipelines.features import FEATURES, features_address, featurised, read_features
+from trichord.pipelines.heldout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.splits import read_splits
+from trichord.pipelines.train import load_model
+from trichord.pipelines.workspace import Workspace, run_alone
 
 if TYPE_CHECKING:
-    from encoders.model import FusionModel
+    from trichord.encoders.model import FusionModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from infra.errors import ConfigError
-from infra.lake.shard import ShardRef, read_shard
-from pipelines.workspace import Workspace
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.pipelines.workspace import Workspace
 
 
 def explain(workspace: Workspace, key: str) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
 
 
 def _index_rows(workspace: Workspace, live: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
-    from index_builders.keys import read_keys
-    from index_builders.manifest import read_manifest
+    from trichord.index_builders.keys import read_keys
+    from trichord.index_builders.manifest import read_manifest
 
     manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
     for shard in manifest.shards:

@@ -18,14 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra import digest
-from infra.errors import ConfigError
-from pipelines.plan import WantedShard, make_plan
-from pipelines.rejects import Choice, reject_tables
-from pipelines.workspace import Workspace
-from transforms.collect import media_root, read_split
-from transforms.collect.read import SplitReader, marked_repeats
-from transforms.collect.splits import PlannedRow, planned_rows
+from trichord.infra import digest
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.plan import WantedShard, make_plan
+from trichord.pipelines.rejects import Choice, reject_tables
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.collect import media_root, read_split
+from trichord.transforms.collect.read import SplitReader, marked_repeats
+from trichord.transforms.collect.splits import PlannedRow, planned_rows
 
 EXPORT = pa.schema(
     [(name, pa.string()) for name in ("id", "source", "op", "reason", "detail", "payload", "text", "image", "audio")]

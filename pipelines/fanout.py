@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import Hits, Scalar, check_asked
-from index_builders.manifest import IndexManifest
-from infra.errors import ConfigError, TrichordError
-from infra.lake.storage import Storage
-from pipelines.opening import open_backend
-from pipelines.workspace import Workspace
+from trichord.index_builders.base import Hits, Scalar, check_asked
+from trichord.index_builders.manifest import IndexManifest
+from trichord.infra.errors import ConfigError, TrichordError
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.opening import open_backend
+from trichord.pipelines.workspace import Workspace
 
 Question = tuple[str, dict[str, Any]]  # name of a method of the searcher, its arguments; or `exact_scores`, none
 
@@ -60,7 +60,7 @@ class FanOutSearcher:
         """
         if workspace.project.engine.kind != "ray":
             raise ConfigError("query.fan_out needs actors.\nSet engine.kind to ray, or query.fan_out to 0.")
-        from infra.engines.ray_standing import StandingActors  # importing Ray takes seconds
+        from trichord.infra.engines.ray_standing import StandingActors  # importing Ray takes seconds
 
         self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
         self.rows, self.views = manifest.rows, manifest.views

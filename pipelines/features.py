@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import Modality
-from encoders.views import MODALITIES, Features
-from infra import digest
-from infra.lake.shard import ShardRef, iter_shard
-from infra.lake.storage import Storage
-from pipelines.ahead import BLOCKS, Blocks, decoded_blocks, every_row
-from pipelines.timings import Stopwatch
+from trichord.encoders.base import Modality
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.ahead import BLOCKS, Blocks, decoded_blocks, every_row
+from trichord.pipelines.timings import Stopwatch
 
 FEATURES = "_features"  # a cache in the lake, not a table
 FEATURES_FORMAT = 3

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from index_builders.manifest import write_manifest
-from infra import log
-from infra.engines.base import Engine
-from infra.lake.shard import ShardRef
-from pipelines.indexing import Built, live_manifest, make_shards, tuned
-from pipelines.opening import ANNOY, forests
-from pipelines.trained import TrainedModel
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace, run_alone
+from trichord.index_builders.manifest import write_manifest
+from trichord.infra import log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.indexing import Built, live_manifest, make_shards, tuned
+from trichord.pipelines.opening import ANNOY, forests
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace, run_alone
 
 SAMPLE_ROWS = 10_000
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.config import GateConfig
-from pipelines.content import Content
-from pipelines.evaluation.figures import PLACES, figures
-from pipelines.evaluation.whole import require_figures
-from pipelines.heldout import K
-from pipelines.measure import Measured
+from trichord.infra.config import GateConfig
+from trichord.pipelines.content import Content
+from trichord.pipelines.evaluation.figures import PLACES, figures
+from trichord.pipelines.evaluation.whole import require_figures
+from trichord.pipelines.heldout import K
+from trichord.pipelines.measure import Measured
 
 FEW = 20  # records below which nothing need be held out
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from encoders.views import Features
-from infra import digest
-from infra.config import TrainConfig
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.encoders.views import Features
+from trichord.infra import digest
+from trichord.infra.config import TrainConfig
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
 
 if TYPE_CHECKING:
-    from encoders.model import FusionModel
+    from trichord.encoders.model import FusionModel
 
 K = 10  # depth of every measure, in the names of the figures too
 

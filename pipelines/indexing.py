@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from index_builders.base import IndexBuilder
-from index_builders.choose import group_shards
-from index_builders.exact import recall_at_k
-from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, IndexShard, read_manifests
-from index_builders.tune import ALL, Settings, Tuned
-from infra import log
-from infra.engines.base import Engine
-from infra.errors import StorageError
-from infra.lake.shard import ShardRef
-from infra.lake.storage import Storage
-from pipelines.opening import backend_of, open_backend
-from pipelines.truth import QUERIES, K, Probes, exact_probes
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace, run_all, run_alone
+from trichord.index_builders.base import IndexBuilder
+from trichord.index_builders.choose import group_shards
+from trichord.index_builders.exact import recall_at_k
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifests
+from trichord.index_builders.tune import ALL, Settings, Tuned
+from trichord.infra import log
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.shard import ShardRef
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.opening import backend_of, open_backend
+from trichord.pipelines.truth import QUERIES, K, Probes, exact_probes
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace, run_all, run_alone
 
 if TYPE_CHECKING:
-    from index_builders.milvus_client import MilvusPlace
+    from trichord.index_builders.milvus_client import MilvusPlace
 
 FAILED = "An index shard could not be built"
 SPARE = 0.01  # what tuning aims at above the target: a night keeps the settings while rows change

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.calibration import Line
-from index_builders.base import Hits
+from trichord.encoders.calibration import Line
+from trichord.index_builders.base import Hits
 
 FUSION_DEPTH = 100  # hits of each list that rank fusion looks at, at least: further ranks add next to nothing
 

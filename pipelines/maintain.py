@@ -6,16 +6,16 @@ import json
 import time
 from typing import Any
 
-from index_builders.files import opened
-from index_builders.manifest import read_manifests
-from infra.errors import StorageError, TrichordError
-from infra.lake.schema import TABLES
-from infra.lake.shard import verify_shard
-from pipelines.collections import NOTES, drop_unneeded, verify_collections
-from pipelines.splits import read_splits, splits_path
-from pipelines.train import MODEL_FILES
-from pipelines.workspace import Workspace
-from transforms.collect.read import needed_downloads
+from trichord.index_builders.files import opened
+from trichord.index_builders.manifest import read_manifests
+from trichord.infra.errors import StorageError, TrichordError
+from trichord.infra.lake.schema import TABLES
+from trichord.infra.lake.shard import verify_shard
+from trichord.pipelines.collections import NOTES, drop_unneeded, verify_collections
+from trichord.pipelines.splits import read_splits, splits_path
+from trichord.pipelines.train import MODEL_FILES
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.collect.read import needed_downloads
 
 CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth")
 
@@ -84,7 +84,7 @@ def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, 
 
 
 def _verify_model(workspace: Workspace, row: dict[str, Any]) -> None:
-    from pipelines.train import load_model
+    from trichord.pipelines.train import load_model
 
     load_model(workspace.storage, workspace.path(row["model"]), row["fingerprint"], workspace.project.model)
 

@@ -11,21 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_builders.base import Hits
-from index_builders.exact import recall_at_k
-from index_builders.keys import read_keys
-from index_builders.manifest import IndexManifest, IndexShard, read_manifests
-from index_builders.vectors import unsound
-from infra.engines.base import Engine
-from infra.lake.shard import read_shard
-from infra.lake.storage import Storage
-from pipelines.opening import backend_of, open_backend, place_of
-from pipelines.truth import FAILED, QUERIES, K, Probes, exact_probes, parts_of, vector_shards, vectors_of
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace, run_all, run_alone
+from trichord.index_builders.base import Hits
+from trichord.index_builders.exact import recall_at_k
+from trichord.index_builders.keys import read_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifests
+from trichord.index_builders.vectors import unsound
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.opening import backend_of, open_backend, place_of
+from trichord.pipelines.truth import FAILED, QUERIES, K, Probes, exact_probes, parts_of, vector_shards, vectors_of
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace, run_all, run_alone
 
 if TYPE_CHECKING:
-    from index_builders.milvus_client import MilvusPlace
+    from trichord.index_builders.milvus_client import MilvusPlace
 
 ROWS_PER_BUCKET = 2_000_000
 

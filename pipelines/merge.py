@@ -14,18 +14,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from infra import digest
-from infra.errors import StorageError, TrichordError
-from infra.lake import schema
-from infra.lake.shard import iter_shard, read_shard
-from infra.lake.storage import Storage
-from pipelines.plan import WantedShard
-from pipelines.prepare import Made, Prepared, PrepareTask, op_counts, write_split
-from transforms.batch import Batch
-from transforms.collect import media_root, read_split
-from transforms.collect.read import SplitReader, chunks, marked_repeats
-from transforms.collect.splits import PlannedRow, Split, planned_rows
-from transforms.op import OpCounts, run_chain
+from trichord.infra import digest
+from trichord.infra.errors import StorageError, TrichordError
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import iter_shard, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.plan import WantedShard
+from trichord.pipelines.prepare import Made, Prepared, PrepareTask, op_counts, write_split
+from trichord.transforms.batch import Batch
+from trichord.transforms.collect import media_root, read_split
+from trichord.transforms.collect.read import SplitReader, chunks, marked_repeats
+from trichord.transforms.collect.splits import PlannedRow, Split, planned_rows
+from trichord.transforms.op import OpCounts, run_chain
 
 _PART = re.compile(r"([a-z])\d{4,}")
 _CUT_BY = {"t": "cut_time", "p": "cut_time", "r": "cut_regions"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, cast
 
-from infra import log
-from infra.engines.base import Done, Engine
-from infra.errors import partly_failed
-from infra.lake.shard import ShardRef, find_finished
-from pipelines.timings import Timed, Timings
-from pipelines.workspace import Workspace
+from trichord.infra import log
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import partly_failed
+from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.pipelines.timings import Timed, Timings
+from trichord.pipelines.workspace import Workspace
 
 
 class Wanted(Protocol):

@@ -13,16 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra import digest
-from infra.config import DedupConfig
-from infra.engines.base import Engine
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, read_shard
-from infra.lake.storage import Storage
-from pipelines.workspace import Workspace, run_alone
-from transforms.dedup.clusters import Members, matches, same_records
-from transforms.dedup.near import LEADS, Ints, Modality, band_keys, bucket_edges, chunk_keys, text_chars
-from transforms.dedup.shingles import BANDS
+from trichord.infra import digest
+from trichord.infra.config import DedupConfig
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.workspace import Workspace, run_alone
+from trichord.transforms.dedup.clusters import Members, matches, same_records
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, band_keys, bucket_edges, chunk_keys, text_chars
+from trichord.transforms.dedup.shingles import BANDS
 
 KEYS_PER_BUCKET = 500_000  # rows times their keys: some 400 MB in the worker that reduces them
 SIGNATURE: Mapping[Modality, str] = {"image": "image_hash", "audio": "audio_hash", "text": "text_sketch"}

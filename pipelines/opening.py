@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from index_builders.base import TunedSearcher
-from index_builders.manifest import IndexManifest
-from infra.errors import ConfigError, StorageError
-from infra.lake.storage import Storage
-from pipelines.workspace import Workspace
+from trichord.index_builders.base import TunedSearcher
+from trichord.index_builders.manifest import IndexManifest
+from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from index_builders.milvus_client import MilvusPlace
+    from trichord.index_builders.milvus_client import MilvusPlace
 
 FAISS, MILVUS, ANNOY = "faiss", "milvus", "annoy"
 
@@ -22,7 +22,7 @@ def place_of(workspace: Workspace) -> MilvusPlace | None:
     if MILVUS not in workspace.project.index.backends:
         return None
     try:
-        from index_builders.milvus_client import MilvusPlace
+        from trichord.index_builders.milvus_client import MilvusPlace
     except ImportError as missing:
         raise ConfigError(
             f"index.backends names milvus, and its client is not installed ({missing}).\n"
@@ -36,9 +36,9 @@ def open_backend(
 ) -> TunedSearcher:
     """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
     if manifest.kind == MILVUS:
-        from index_builders.milvus import collection_of, content_of
-        from index_builders.milvus_search import MilvusSearcher
-        from index_builders.milvus_state import read_state
+        from trichord.index_builders.milvus import collection_of, content_of
+        from trichord.index_builders.milvus_search import MilvusSearcher
+        from trichord.index_builders.milvus_state import read_state
 
         if not read_state(storage, lake_uri, collection_of(manifest)).serves(content_of(manifest)):
             raise StorageError(
@@ -48,7 +48,7 @@ def open_backend(
         return MilvusSearcher(needed(place), manifest, fingerprint)
     if manifest.kind == ANNOY:
         return forests().open_annoy(storage, lake_uri, manifest, fingerprint)
-    from index_builders.faiss_search import open_searcher
+    from trichord.index_builders.faiss_search import open_searcher
 
     return open_searcher(storage, lake_uri, manifest, fingerprint)
 
@@ -61,7 +61,7 @@ def backend_of(manifest: IndexManifest) -> str:
 def forests() -> ModuleType:
     """The module of Annoy. Raises ConfigError where Annoy is not installed."""
     try:
-        from index_builders import annoy
+        from trichord.index_builders import annoy
     except ImportError as missing:
         raise ConfigError(
             f"The index is held by Annoy too, which is not installed ({missing}).\nNext: pip install 'trichord[annoy]'"

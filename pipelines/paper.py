@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from index_builders.choose import choose
-from index_builders.costs import KEYS_BYTES, code_bytes
-from infra.config import Project
+from trichord.index_builders.choose import choose
+from trichord.index_builders.costs import KEYS_BYTES, code_bytes
+from trichord.infra.config import Project
 
 MANY_SHARDS = 20_000  # each is a file, a task and a search of its own, which the prediction does not count
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from encoders.frozen import load_encoders
-from infra import digest
-from infra.config import Project, Source
-from infra.errors import ConfigError, SourceError
-from infra.lake.storage import VersionCache, is_remote
-from infra.web import Fetcher
-from pipelines.aligner import open_aligner
-from pipelines.recipes import current_recipe, shard_address
-from pipelines.variants import wanted_variants
-from pipelines.workspace import Workspace
-from transforms.align.words import Aligner
-from transforms.chain import prepare_chain
-from transforms.clean.language import known_languages
-from transforms.collect import plan_source
-from transforms.collect.splits import Split
+from trichord.encoders.frozen import load_encoders
+from trichord.infra import digest
+from trichord.infra.config import Project, Source
+from trichord.infra.errors import ConfigError, SourceError
+from trichord.infra.lake.storage import VersionCache, is_remote
+from trichord.infra.web import Fetcher
+from trichord.pipelines.aligner import open_aligner
+from trichord.pipelines.recipes import current_recipe, shard_address
+from trichord.pipelines.variants import wanted_variants
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.clean.language import known_languages
+from trichord.transforms.collect import plan_source
+from trichord.transforms.collect.splits import Split
 
 LINE_FORMAT = 2  # raised with any format or version behind the records: a live index is then made anew
 

@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from infra import digest
-from infra.engines import open_engine
-from infra.engines.base import Engine
-from infra.errors import GateFailed
-from infra.lake import schema
-from infra.lake.shard import ShardRef
-from pipelines.aligner import open_aligner
-from pipelines.commits import Commits
-from pipelines.dedup import deduplicate
-from pipelines.measure import reject_counts
-from pipelines.plan import Plan, make_plan
-from pipelines.prepare import Prepared, prepare
-from pipelines.workspace import Workspace
-from transforms.chain import prepare_chain
+from trichord.infra import digest
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import GateFailed
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.aligner import open_aligner
+from trichord.pipelines.commits import Commits
+from trichord.pipelines.dedup import deduplicate
+from trichord.pipelines.measure import reject_counts
+from trichord.pipelines.plan import Plan, make_plan
+from trichord.pipelines.prepare import Prepared, prepare
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.chain import prepare_chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

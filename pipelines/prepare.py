@@ -12,24 +12,24 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from infra import log
-from infra.config import PrepareConfig, Source
-from infra.engines.base import Done, Engine
-from infra.errors import PartialRun, partly_failed
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished
-from infra.lake.storage import Storage
-from pipelines.aligner import open_aligner
-from pipelines.plan import WantedShard
-from pipelines.recipes import remember_recipes
-from pipelines.workspace import Workspace
-from transforms.align.words import Aligner
-from transforms.batch import Batch
-from transforms.chain import prepare_chain
-from transforms.collect import read_split
-from transforms.dedup.signatures import signatures_table
-from transforms.op import Op, OpCounts, run_chain
-from transforms.record import finish, rejects_table
+from trichord.infra import log
+from trichord.infra.config import PrepareConfig, Source
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import PartialRun, partly_failed
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.aligner import open_aligner
+from trichord.pipelines.plan import WantedShard
+from trichord.pipelines.recipes import remember_recipes
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.batch import Batch
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect import read_split
+from trichord.transforms.dedup.signatures import signatures_table
+from trichord.transforms.op import Op, OpCounts, run_chain
+from trichord.transforms.record import finish, rejects_table
 
 KILLED = "its worker ended while it was at this row"  # how it ended differs between engines and days; bytes must not
 

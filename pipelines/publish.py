@@ -7,19 +7,26 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from index_builders.manifest import read_manifest
-from infra import digest, log
-from infra.engines.base import Engine
-from infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
-from pipelines.backends import follow, make_ready
-from pipelines.content import check_content
-from pipelines.evaluate import evaluate_publication
-from pipelines.gates import chance_checks, content_check, figure_checks, index_checks, live_checks, reject_checks
-from pipelines.maintain import missing_files
-from pipelines.measure import measure_index, reject_counts
-from pipelines.truth import vector_shards
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace
+from trichord.index_builders.manifest import read_manifest
+from trichord.infra import digest, log
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
+from trichord.pipelines.backends import follow, make_ready
+from trichord.pipelines.content import check_content
+from trichord.pipelines.evaluate import evaluate_publication
+from trichord.pipelines.gates import (
+    chance_checks,
+    content_check,
+    figure_checks,
+    index_checks,
+    live_checks,
+    reject_checks,
+)
+from trichord.pipelines.maintain import missing_files
+from trichord.pipelines.measure import measure_index, reject_counts
+from trichord.pipelines.truth import vector_shards
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra import digest
-from infra.config import Source
-from pipelines.workspace import Workspace
-from transforms.align.words import Aligner
-from transforms.collect.splits import Split
-from transforms.record import record_recipe
+from trichord.infra import digest
+from trichord.infra.config import Source
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.collect.splits import Split
+from trichord.transforms.record import record_recipe
 
 RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
 RECIPES = "_recipes"

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from infra import log
-from infra.engines import open_engine
-from infra.lake import schema
-from infra.lake.shard import ShardRef
-from pipelines.commits import Touched
-from pipelines.evaluation.whole import require_figures
-from pipelines.heldout import K
-from pipelines.maintain import missing_files
-from pipelines.plan import inputs_digest, make_plan
-from pipelines.workspace import Workspace
+from trichord.infra import log
+from trichord.infra.engines import open_engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.commits import Touched
+from trichord.pipelines.evaluation.whole import require_figures
+from trichord.pipelines.heldout import K
+from trichord.pipelines.maintain import missing_files
+from trichord.pipelines.plan import inputs_digest, make_plan
+from trichord.pipelines.workspace import Workspace
 
 
 def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
@@ -44,23 +44,23 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live["publication"])
         if "milvus" in workspace.project.index.backends:
-            from pipelines.backends import follow, make_ready
+            from trichord.pipelines.backends import follow, make_ready
 
             make_ready(workspace, live)
             follow(workspace, live)
         return _unchanged(workspace, live, time.monotonic() - started)
     # what an unchanged lake never pays for: torch, faiss, the engine
-    from pipelines.agreement import Disagreement, judge, with_rows
-    from pipelines.augment import augment
-    from pipelines.backends import build_backends
-    from pipelines.dedup import dropped_rows
-    from pipelines.encode import encode, featurise
-    from pipelines.preparation import prepare_lake
-    from pipelines.publish import Candidate, gate, publish, refuse_rolled_back
-    from pipelines.splits import write_splits
-    from pipelines.timings import Timings
-    from pipelines.train import live_model, train
-    from pipelines.vectors import VectorTables
+    from trichord.pipelines.agreement import Disagreement, judge, with_rows
+    from trichord.pipelines.augment import augment
+    from trichord.pipelines.backends import build_backends
+    from trichord.pipelines.dedup import dropped_rows
+    from trichord.pipelines.encode import encode, featurise
+    from trichord.pipelines.preparation import prepare_lake
+    from trichord.pipelines.publish import Candidate, gate, publish, refuse_rolled_back
+    from trichord.pipelines.splits import write_splits
+    from trichord.pipelines.timings import Timings
+    from trichord.pipelines.train import live_model, train
+    from trichord.pipelines.vectors import VectorTables
 
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)

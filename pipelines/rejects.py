@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.errors import ConfigError
-from infra.lake.shard import read_shard
-from pipelines.workspace import Workspace
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

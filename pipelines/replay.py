@@ -16,20 +16,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from infra import log
-from infra.engines import open_engine
-from infra.engines.base import Done, Engine
-from infra.errors import ConfigError
-from infra.lake.shard import read_shard
-from infra.web import Fetcher
-from pipelines.merge import Merged, MergeItem, MergeTask, old_split
-from pipelines.plan import Plan, WantedShard, make_plan
-from pipelines.preparation import Preparation, prepare_lake
-from pipelines.prepare import Prepared, PrepareItem, PrepareTask, finished, prepare_task
-from pipelines.recipes import current_recipe, known_recipes, loosened, shard_address
-from pipelines.rejects import Choice, chosen_rejects
-from pipelines.workspace import Workspace
-from transforms.collect.splits import Split
+from trichord.infra import log
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import read_shard
+from trichord.infra.web import Fetcher
+from trichord.pipelines.merge import Merged, MergeItem, MergeTask, old_split
+from trichord.pipelines.plan import Plan, WantedShard, make_plan
+from trichord.pipelines.preparation import Preparation, prepare_lake
+from trichord.pipelines.prepare import Prepared, PrepareItem, PrepareTask, finished, prepare_task
+from trichord.pipelines.recipes import current_recipe, known_recipes, loosened, shard_address
+from trichord.pipelines.rejects import Choice, chosen_rejects
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.collect.splits import Split
 
 _OLD_PLANS = 4  # plan files, newest first, in which a changed split is looked for
 _SHOWN = 20

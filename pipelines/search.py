@@ -11,24 +11,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.base import AUDIO_RATE_HZ
-from encoders.model import FusionModel
-from encoders.views import MODALITIES
-from index_builders.base import Hits, Scalar, Searcher, check_fields
-from index_builders.manifest import read_manifests
-from infra.config import PrepareConfig, QueryConfig
-from infra.errors import ConfigError
-from infra.lake.shard import read_shard
-from pipelines.fanout import FanOutSearcher
-from pipelines.levers import FUSION_DEPTH, Hit, by_quota, by_score, listed, rank_fusion, rescored, score_fusion
-from pipelines.opening import MILVUS, chosen, open_backend, place_of
-from pipelines.splits import read_splits
-from pipelines.train import load_model
-from pipelines.workspace import Workspace
-from transforms.batch import Batch, Row
-from transforms.chain import prepare_chain
-from transforms.op import Threshold, run_chain
-from transforms.record import batch_of, finish
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.encoders.model import FusionModel
+from trichord.encoders.views import MODALITIES
+from trichord.index_builders.base import Hits, Scalar, Searcher, check_fields
+from trichord.index_builders.manifest import read_manifests
+from trichord.infra.config import PrepareConfig, QueryConfig
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.fanout import FanOutSearcher
+from trichord.pipelines.levers import FUSION_DEPTH, Hit, by_quota, by_score, listed, rank_fusion, rescored, score_fusion
+from trichord.pipelines.opening import MILVUS, chosen, open_backend, place_of
+from trichord.pipelines.splits import read_splits
+from trichord.pipelines.train import load_model
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.op import Threshold, run_chain
+from trichord.transforms.record import batch_of, finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.show import console, table
+from trichord.pipelines.show import console, table
 
 COLUMNS = ("recall_at_10", "ndcg_at_10", "retention")
 

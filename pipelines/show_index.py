@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.show import console, table
+from trichord.pipelines.show import console, table
 
 
 def paper(result: dict[str, Any]) -> None:

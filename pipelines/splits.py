@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from index_builders.manifest import IndexManifest
-from infra import digest
-from infra.errors import StorageError
-from pipelines.prepare import Prepared
-from pipelines.workspace import Workspace
+from trichord.index_builders.manifest import IndexManifest
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.pipelines.prepare import Prepared
+from trichord.pipelines.workspace import Workspace
 
 
 def write_splits(workspace: Workspace, manifest: IndexManifest, prepared: Sequence[Prepared]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from infra.lake.schema import TABLES
-from pipelines.collections import collections
-from pipelines.maintain import kept_publications
-from pipelines.workspace import Workspace
+from trichord.infra.lake.schema import TABLES
+from trichord.pipelines.collections import collections
+from trichord.pipelines.maintain import kept_publications
+from trichord.pipelines.workspace import Workspace
 
 PARSED = ("table_versions", "counts", "recipe", "verdict")
 

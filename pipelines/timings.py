@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from threading import Lock
 from typing import Any, Literal
 
-from infra.lake.shard import ShardRef
+from trichord.infra.lake.shard import ShardRef
 
 Step = Literal["read", "decode", "forward", "write"]
 

@@ -18,29 +18,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import Modality
-from encoders.frozen import load_encoders
-from encoders.views import Features
-from infra import digest, log
-from infra.config import ModelConfig, Project
-from infra.engines.base import Engine
-from infra.engines.gang import run_gang
-from infra.engines.seat import Seat
-from infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
-from infra.lake.shard import ShardRef
-from infra.lake.storage import Storage
-from pipelines.calibrate import calibrate
-from pipelines.evaluation.levers import evaluate_levers
-from pipelines.evaluation.retrieval import evaluate, mixed_score
-from pipelines.features import read_features
-from pipelines.heldout import HeldOutRows, K, held_out_mask
-from pipelines.trained import TrainedModel
-from pipelines.workspace import Workspace, run_alone
-from transforms.augment.variants import record_key
+from trichord.encoders.base import Modality
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.views import Features
+from trichord.infra import digest, log
+from trichord.infra.config import ModelConfig, Project
+from trichord.infra.engines.base import Engine
+from trichord.infra.engines.gang import run_gang
+from trichord.infra.engines.seat import Seat
+from trichord.infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
+from trichord.infra.lake.shard import ShardRef
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.calibrate import calibrate
+from trichord.pipelines.evaluation.levers import evaluate_levers
+from trichord.pipelines.evaluation.retrieval import evaluate, mixed_score
+from trichord.pipelines.features import read_features
+from trichord.pipelines.heldout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.workspace import Workspace, run_alone
+from trichord.transforms.augment.variants import record_key
 
 if TYPE_CHECKING:
-    from encoders.crew import Crew
-    from encoders.model import FusionModel
+    from trichord.encoders.crew import Crew
+    from trichord.encoders.model import FusionModel
 
 TRAIN_FORMAT = 5
 MODEL_FILES = ("training.json", "model.safetensors", "model.json")
@@ -78,16 +78,16 @@ class TrainTask:
 
     def together(self, item: TrainItem, seat: Seat) -> None:
         """The same in one of several processes; the model is in the lake when all of them are done."""
-        from encoders.crew import join
+        from trichord.encoders.crew import join
 
         with join(seat) as crew:
             self._run(item, crew)
 
     def _run(self, item: TrainItem, crew: Crew | None) -> TrainedModel | None:
-        from encoders.data import Part, TrainingData
-        from encoders.device import torch_threads
-        from encoders.model import FusionModel
-        from encoders.train import train as fit
+        from trichord.encoders.data import Part, TrainingData
+        from trichord.encoders.device import torch_threads
+        from trichord.encoders.model import FusionModel
+        from trichord.encoders.train import train as fit
 
         project = self.project
         encoders = load_encoders(project.model)
@@ -268,7 +268,7 @@ def load_model(storage: Storage, folder_uri: str, fingerprint: str, places: Mode
         FingerprintMismatch: it is another model than `fingerprint` says.
         StorageError: it is missing.
     """
-    from encoders.model import FusionModel  # torch: only where a model is really used
+    from trichord.encoders.model import FusionModel  # torch: only where a model is really used
 
     with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
         for stat in storage.list(folder_uri):
@@ -299,7 +299,7 @@ def _epoch_log(project: Project, item: TrainItem) -> Iterator[Callable[[Mapping[
     with ExitStack() as stack:
         boards = []
         if project.train.tensorboard is not None:
-            from encoders.tensorboard import tensorboard_log
+            from trichord.encoders.tensorboard import tensorboard_log
 
             boards.append(stack.enter_context(tensorboard_log(project.train.tensorboard, item.address)))
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index_builders.base import LABELS, Hits
-from index_builders.exact import exact_hits, near_queries
-from index_builders.manifest import IndexManifest
-from infra import digest
-from infra.engines.base import Engine
-from pipelines.vectors import VectorTables
-from pipelines.workspace import Workspace, run_all
+from trichord.index_builders.base import LABELS, Hits
+from trichord.index_builders.exact import exact_hits, near_queries
+from trichord.index_builders.manifest import IndexManifest
+from trichord.infra import digest
+from trichord.infra.engines.base import Engine
+from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.workspace import Workspace, run_all
 
 K = 10
 QUERIES = 200

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from infra.config import AugmentConfig, Project
-from transforms.augment.chain import augment_chain
-from transforms.media import AUDIO_LIBRARIES, IMAGE_LIBRARIES
-from transforms.op import Op, recipe_of
+from trichord.infra.config import AugmentConfig, Project
+from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.media import AUDIO_LIBRARIES, IMAGE_LIBRARIES
+from trichord.transforms.op import Op, recipe_of
 
 AUGMENT_FORMAT = 1
 
@@ -22,11 +22,11 @@ def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
     fill = rewrite = None
     contextual, rewriting = config.text.contextual, config.text.rewrite
     if contextual.path is not None and contextual.p > 0:
-        from encoders.rewrite import MaskedWords
+        from trichord.encoders.rewrite import MaskedWords
 
         fill = MaskedWords(contextual.path, contextual.top)
     if rewriting.path is not None and rewriting.p > 0:
-        from encoders.rewrite import SequenceRewriter
+        from trichord.encoders.rewrite import SequenceRewriter
 
         rewrite = SequenceRewriter(rewriting.path, rewriting.prefix, rewriting.beams, rewriting.max_tokens)
     return augment_chain(config, fill, rewrite)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from index_builders.vectors import stratified_sample
-from infra.lake.shard import ShardRef, read_shard
-from infra.lake.storage import Storage
-from pipelines.trained import TrainedModel
-from pipelines.workspace import Workspace
+from trichord.index_builders.vectors import stratified_sample
+from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from infra import digest
-from infra.config import Project
-from infra.engines.base import LONG_S, Done, Engine, I, R
-from infra.errors import PartialRun, told
-from infra.lake.storage import Storage
-from infra.lake.table import LakeTable, Publications
-from infra.project import recipe
+from trichord.infra import digest
+from trichord.infra.config import Project
+from trichord.infra.engines.base import LONG_S, Done, Engine, I, R
+from trichord.infra.errors import PartialRun, told
+from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.table import LakeTable, Publications
+from trichord.infra.project import recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import EngineConfig, StorageConfig
-from infra.engines import Engine, open_engine
-from infra.lake.storage import Storage
 from tests.milvus_server import MilvusServer
+from trichord.infra.config import EngineConfig, StorageConfig
+from trichord.infra.engines import Engine, open_engine
+from trichord.infra.lake.storage import Storage
 
 EngineMaker = Callable[..., Engine]
 
@@ -62,7 +62,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One private Ray cluster for all tests of a session: starting one takes 5 to 20 s."""
-    from infra.engines.ray import RayEngine
+    from trichord.infra.engines.ray import RayEngine
 
     with RayEngine(EngineConfig(kind="ray", workers=2)) as engine:
         engine.start()

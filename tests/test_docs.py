@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.reference import reference_markdown
+from trichord.infra.reference import reference_markdown
 
 REPOSITORY = Path(__file__).parents[1]
 

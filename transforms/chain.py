@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from infra.config import PrepareConfig, Source
-from transforms.align.keys import modality_ops
-from transforms.align.regions import region_ops
-from transforms.align.speech import speech_ops
-from transforms.align.time import time_ops
-from transforms.align.words import Aligner
-from transforms.clean.audio import audio_ops
-from transforms.clean.image import image_ops
-from transforms.clean.text import text_ops
-from transforms.op import Op
+from trichord.infra.config import PrepareConfig, Source
+from trichord.transforms.align.keys import modality_ops
+from trichord.transforms.align.regions import region_ops
+from trichord.transforms.align.speech import speech_ops
+from trichord.transforms.align.time import time_ops
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.clean.audio import audio_ops
+from trichord.transforms.clean.image import image_ops
+from trichord.transforms.clean.text import text_ops
+from trichord.transforms.op import Op
 
 
 def prepare_chain(

@@ -39,8 +39,8 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from PIL.Image import DecompressionBombError
 
-from transforms import containers
-from transforms.batch import Image, Samples, Waveform
+from trichord.transforms import containers
+from trichord.transforms.batch import Image, Samples, Waveform
 
 cv2.setNumThreads(1)  # workers take the cores; threads inside them would only fight over these
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its last words on a damaged file are in the MediaError

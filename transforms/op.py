@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
-from infra.errors import TrichordError
-from transforms.batch import Batch, Row, join
+from trichord.infra.errors import TrichordError
+from trichord.transforms.batch import Batch, Row, join
 
 
 class ConservationError(TrichordError):

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from infra.config import PrepareConfig, Source
-from infra.errors import StorageError
-from infra.lake import schema
-from transforms.align.words import Aligner
-from transforms.batch import Batch, Image, Row, Waveform
-from transforms.chain import prepare_chain
-from transforms.dedup.signatures import content_digest, row_digest, signature_recipe
-from transforms.media import (
+from trichord.infra.config import PrepareConfig, Source
+from trichord.infra.errors import StorageError
+from trichord.infra.lake import schema
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.batch import Batch, Image, Row, Waveform
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.dedup.signatures import content_digest, row_digest, signature_recipe
+from trichord.transforms.media import (
     AUDIO_LIBRARIES,
     IMAGE_LIBRARIES,
     MediaError,
@@ -26,7 +26,7 @@ from transforms.media import (
     encode_image,
     resample,
 )
-from transforms.op import recipe_of
+from trichord.transforms.op import recipe_of
 
 # What every op may compute with, the tables of characters included.
 NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")} | {

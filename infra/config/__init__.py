@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from infra.config.agreement import AgreementConfig
-from infra.config.align import AlignConfig
-from infra.config.audio import AudioConfig
-from infra.config.augment import AugmentConfig
-from infra.config.base import Strict, View
-from infra.config.dedup import DedupConfig
-from infra.config.evaluate import EvaluateConfig, GateConfig
-from infra.config.image import ImageConfig
-from infra.config.milvus import MilvusConfig
-from infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
-from infra.config.prepare import PrepareConfig
-from infra.config.project import EngineConfig, IndexConfig, IndexKind, Project, Refine, StorageConfig
-from infra.config.query import QueryConfig
-from infra.config.rag import EndpointConfig, RagConfig
-from infra.config.sources import (
+from trichord.infra.config.agreement import AgreementConfig
+from trichord.infra.config.align import AlignConfig
+from trichord.infra.config.audio import AudioConfig
+from trichord.infra.config.augment import AugmentConfig
+from trichord.infra.config.base import Strict, View
+from trichord.infra.config.dedup import DedupConfig
+from trichord.infra.config.evaluate import EvaluateConfig, GateConfig
+from trichord.infra.config.image import ImageConfig
+from trichord.infra.config.milvus import MilvusConfig
+from trichord.infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
+from trichord.infra.config.prepare import PrepareConfig
+from trichord.infra.config.project import EngineConfig, IndexConfig, IndexKind, Project, Refine, StorageConfig
+from trichord.infra.config.query import QueryConfig
+from trichord.infra.config.rag import EndpointConfig, RagConfig
+from trichord.infra.config.sources import (
     CaptionsSource,
     DeltaSource,
     FieldMap,
@@ -30,9 +30,9 @@ from infra.config.sources import (
     VersionBy,
     WebDatasetSource,
 )
-from infra.config.text import TextConfig
-from infra.config.train import Loss, TrainConfig
-from infra.config.web import WebConfig
+from trichord.infra.config.text import TextConfig
+from trichord.infra.config.train import Loss, TrainConfig
+from trichord.infra.config.web import WebConfig
 
 __all__ = [
     "AdaptConfig",

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from infra.config.base import Strict
-from infra.config.sources import Modality
+from trichord.infra.config.base import Strict
+from trichord.infra.config.sources import Modality
 
 
 class AgreementConfig(Strict):

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 
 class AudioConfig(Strict):

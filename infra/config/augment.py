@@ -6,7 +6,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 S = TypeVar("S", bound=Strict)
 

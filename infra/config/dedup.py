@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 
 class DedupConfig(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 
 class GateConfig(Strict):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from infra.config.align import AlignConfig
-from infra.config.audio import AudioConfig
-from infra.config.base import Strict
-from infra.config.dedup import DedupConfig
-from infra.config.image import ImageConfig
-from infra.config.text import TextConfig
+from trichord.infra.config.align import AlignConfig
+from trichord.infra.config.audio import AudioConfig
+from trichord.infra.config.base import Strict
+from trichord.infra.config.dedup import DedupConfig
+from trichord.infra.config.image import ImageConfig
+from trichord.infra.config.text import TextConfig
 
 
 class PrepareConfig(Strict):

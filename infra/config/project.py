@@ -6,18 +6,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from infra.config.agreement import AgreementConfig
-from infra.config.augment import AugmentConfig
-from infra.config.base import Strict, View
-from infra.config.evaluate import EvaluateConfig, GateConfig
-from infra.config.milvus import MilvusConfig
-from infra.config.model import ModelConfig
-from infra.config.prepare import PrepareConfig
-from infra.config.query import QueryConfig
-from infra.config.rag import RagConfig
-from infra.config.sources import Source
-from infra.config.train import TrainConfig
-from infra.config.web import WebConfig
+from trichord.infra.config.agreement import AgreementConfig
+from trichord.infra.config.augment import AugmentConfig
+from trichord.infra.config.base import Strict, View
+from trichord.infra.config.evaluate import EvaluateConfig, GateConfig
+from trichord.infra.config.milvus import MilvusConfig
+from trichord.infra.config.model import ModelConfig
+from trichord.infra.config.prepare import PrepareConfig
+from trichord.infra.config.query import QueryConfig
+from trichord.infra.config.rag import RagConfig
+from trichord.infra.config.sources import Source
+from trichord.infra.config.train import TrainConfig
+from trichord.infra.config.web import WebConfig
 
 
 class StorageConfig(Strict):

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from infra.config.base import Strict, View
+from trichord.infra.config.base import Strict, View
 
 _PARTS = ("text", "image", "audio")
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from infra.config.base import Strict, View
+from trichord.infra.config.base import Strict, View
 
 _INSTRUCTIONS = (
     "Answer the question from the numbered sources alone, in one or two sentences, and cite the source of every "

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 Modality = Literal["text", "image", "audio"]
 VersionBy = Literal["auto", "etag", "mtime_size", "sha256"]

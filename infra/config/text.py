@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 Language = Annotated[str, Field(pattern="^[a-z]{2,3}$")]
 

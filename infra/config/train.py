@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 Loss = Literal["mixed_gallery_infonce", "infonce", "contrastive", "triplet", "supcon", "sigmoid"]
 

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from pydantic import Field, field_validator
 
-from infra.config.base import Strict
+from trichord.infra.config.base import Strict
 
 
 class WebConfig(Strict):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from infra.config import EngineConfig
-from infra.engines.base import Done, Engine, Failed
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import Done, Engine, Failed
 
 __all__ = ["Done", "Engine", "Failed", "open_engine"]
 
@@ -13,16 +13,16 @@ __all__ = ["Done", "Engine", "Failed", "open_engine"]
 def open_engine(config: EngineConfig) -> Engine:
     """The engine a project asks for; a context manager that starts nothing before its first item."""
     if config.kind == "ray":
-        from infra.engines.ray import RayEngine  # importing Ray takes seconds
+        from trichord.infra.engines.ray import RayEngine  # importing Ray takes seconds
 
         return RayEngine(config)
     if config.kind == "beam":
         logging.disable(logging.WARNING)  # Beam warns of every cloud library that is not installed
         try:
-            from infra.engines.beam import BeamEngine  # as does importing Beam
+            from trichord.infra.engines.beam import BeamEngine  # as does importing Beam
         finally:
             logging.disable(logging.NOTSET)
         return BeamEngine(config)
-    from infra.engines.local import LocalEngine
+    from trichord.infra.engines.local import LocalEngine
 
     return LocalEngine(config)

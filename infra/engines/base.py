@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar
 
-from infra.errors import PartialRun
+from trichord.infra.errors import PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa

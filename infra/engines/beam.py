@@ -24,12 +24,12 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from infra.config import EngineConfig
-from infra.engines.base import Done, Failed, I, R, packed
-from infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets
-from infra.engines.local import LocalEngine
-from infra.engines.worker import KEPT, TASK
-from infra.errors import ConfigError, PartialRun
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import Done, Failed, I, R, packed
+from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets
+from trichord.infra.engines.local import LocalEngine
+from trichord.infra.engines.worker import KEPT, TASK
+from trichord.infra.errors import ConfigError, PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa

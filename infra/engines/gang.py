@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic
 
-from infra.config import EngineConfig
-from infra.engines.base import LONG_S, Done, I
-from infra.engines.seat import Seat, failed
-from infra.errors import ConfigError
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import LONG_S, Done, I
+from trichord.infra.engines.seat import Seat, failed
+from trichord.infra.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ def run_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, s
             f"train.workers is {size}, but engine.workers is {config.workers}.\nRaise it, or train with fewer."
         )
     if config.kind == "ray":
-        from infra.engines.ray_train import run_ray_gang  # importing Ray takes seconds
+        from trichord.infra.engines.ray_train import run_ray_gang  # importing Ray takes seconds
 
         run_ray_gang(config, task, item, size)
         return
-    from infra.engines.local import LocalEngine
+    from trichord.infra.engines.local import LocalEngine
 
     with (
         tempfile.TemporaryDirectory(prefix="trichord-gang-") as folder,

@@ -10,8 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
-from infra.config import EngineConfig
-from infra.errors import ConfigError
+from trichord.infra.config import EngineConfig
+from trichord.infra.errors import ConfigError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _DEVICE_FILE = re.compile(r"nvidia\d+")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
-from infra.digest import hash64
-from infra.engines.base import Done, Failed, I, R
-from infra.errors import PartialRun
+from trichord.infra.digest import hash64
+from trichord.infra.engines.base import Done, Failed, I, R
+from trichord.infra.errors import PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa

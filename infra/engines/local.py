@@ -19,16 +19,19 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
-from infra.config import EngineConfig
-from infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
-from infra.engines.gpus import chosen_gpus, least_taken, machine_gpus, worker_environment
-from infra.engines.grouping import merge, partition, require_buckets, results_in_order
-from infra.engines.worker import FACTORY, ITEM, TASK
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from trichord.infra.engines.gpus import chosen_gpus, least_taken, machine_gpus, worker_environment
+from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
+from trichord.infra.engines.worker import FACTORY, ITEM, TASK
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from infra.engines.worker import main; main({}, {})"
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from trichord.infra.engines.worker import main; main({}, {})"
+)
 
 
 class LocalEngine:

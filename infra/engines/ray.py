@@ -22,13 +22,13 @@ import ray
 import ray.exceptions
 from ray._private import worker as ray_driver
 
-from infra import log
-from infra.config import EngineConfig
-from infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
-from infra.engines.gpus import cluster_share, worker_environment
-from infra.engines.grouping import merge, partition, require_buckets, results_in_order
-from infra.engines.worker import OUT_OF_MEMORY, described, limit_memory
-from infra.errors import PartialRun
+from trichord.infra import log
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from trichord.infra.engines.gpus import cluster_share, worker_environment
+from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
+from trichord.infra.engines.worker import OUT_OF_MEMORY, described, limit_memory
+from trichord.infra.errors import PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa

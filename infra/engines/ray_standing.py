@@ -12,10 +12,10 @@ from typing import Any, Generic
 import ray
 import ray.exceptions
 
-from infra.config import EngineConfig
-from infra.engines.base import LONG_S, I, R, packed
-from infra.engines.ray import Answer, Limits, RayEngine, answered
-from infra.errors import PartialRun, told
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import LONG_S, I, R, packed
+from trichord.infra.engines.ray import Answer, Limits, RayEngine, answered
+from trichord.infra.errors import PartialRun, told
 
 
 class StandingActors(Generic[I, R]):

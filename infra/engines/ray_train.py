@@ -11,11 +11,11 @@ import ray.train
 from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from infra.config import EngineConfig
-from infra.engines.base import I, packed
-from infra.engines.ray import RayEngine
-from infra.engines.seat import Seat, failed
-from infra.errors import TrichordError
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines.base import I, packed
+from trichord.infra.engines.ray import RayEngine
+from trichord.infra.engines.seat import Seat, failed
+from trichord.infra.errors import TrichordError
 
 
 def run_ray_gang(config: EngineConfig, task: Callable[[I, Seat], object], item: I, size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.errors import PartialRun, TrichordError, told
+from trichord.infra.errors import PartialRun, TrichordError, told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from infra.errors import TrichordError
+from trichord.infra.errors import TrichordError
 
 TASK, FACTORY, KEPT, ITEM = b"t", b"f", b"k", b"i"
 OUT_OF_MEMORY = 137  # exit status of a worker that could not allocate: it dies like one that the kernel ends

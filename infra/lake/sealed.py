@@ -17,8 +17,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.errors import StorageError
-from infra.lake.storage import Storage, is_remote
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage, is_remote
 
 REMEDY = "Run `trichord verify`; remove the file and run `trichord reindex` to make it again"
 

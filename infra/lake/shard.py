@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from infra.digest import canonical_json, sha256_hex
-from infra.errors import StorageError
-from infra.lake.sealed import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
-from infra.lake.storage import Storage, is_remote
-from infra.lake.stores import temporary_name
+from trichord.infra.digest import canonical_json, sha256_hex
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.sealed import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
+from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.lake.stores import temporary_name
 
 ROW_GROUP_BYTES = 16 << 20
 MEDIA_GROUP_ROWS, PLAIN_GROUP_ROWS = 256, 16_384

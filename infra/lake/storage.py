@@ -17,11 +17,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
-from infra.config import StorageConfig, VersionBy
-from infra.digest import address, sha256_hex
-from infra.errors import ConfigError, StorageError
-from infra.lake.stores import CHUNK_BYTES, LocalStore, RangeFile, S3Store, Stat, TooLarge, refuse_larger, temporary_name
-from infra.lake.versions import VersionCache
+from trichord.infra.config import StorageConfig, VersionBy
+from trichord.infra.digest import address, sha256_hex
+from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake.stores import (
+    CHUNK_BYTES,
+    LocalStore,
+    RangeFile,
+    S3Store,
+    Stat,
+    TooLarge,
+    refuse_larger,
+    temporary_name,
+)
+from trichord.infra.lake.versions import VersionCache
 
 __all__ = ["LineTooLong", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
 

@@ -1,4 +1,4 @@
-"""The two kinds of store beneath `infra.lake.storage`: local files and S3-compatible buckets.
+"""The two kinds of store beneath `trichord.infra.lake.storage`: local files and S3-compatible buckets.
 
 Both speak plain `OSError`, `FileNotFoundError` and obstore's errors; `Storage` translates. Both write so that a reader
 sees the whole object or none: a local file is written under a temporary name, synced, renamed, and its folder synced.
@@ -19,8 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from infra.config import StorageConfig
-from infra.errors import StorageError
+from trichord.infra.config import StorageConfig
+from trichord.infra.errors import StorageError
 
 if TYPE_CHECKING:
     import obstore.store

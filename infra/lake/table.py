@@ -2,7 +2,7 @@
 
 A commit is accepted only if nobody else committed since the table was read (deltalake's own retries are off: they would
 merge two reconciliations into a state that neither wanted). Old versions stay readable: logs are never cleaned up here.
-Rows are read from the shards by `infra.lake.shard`; deltalake's pyarrow readers can abort the interpreter (FACTS).
+Rows are read from the shards by `trichord.infra.lake.shard`; deltalake's pyarrow readers can abort the interpreter.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ from deltalake.transaction import (
     create_table_with_add_actions,
 )
 
-from infra.digest import address, canonical_json
-from infra.errors import CommitConflict, StorageError
-from infra.lake.schema import PUBLICATIONS
-from infra.lake.shard import ShardRef, ShardWriter, parse_shard_path, read_shard, require_same_bytes, shard_path
-from infra.lake.storage import Storage
+from trichord.infra.digest import address, canonical_json
+from trichord.infra.errors import CommitConflict, StorageError
+from trichord.infra.lake.schema import PUBLICATIONS
+from trichord.infra.lake.shard import (
+    ShardRef,
+    ShardWriter,
+    parse_shard_path,
+    read_shard,
+    require_same_bytes,
+    shard_path,
+)
+from trichord.infra.lake.storage import Storage
 
 # Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
 _CONFIGURATION: Mapping[str, str | None] = {

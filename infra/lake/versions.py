@@ -10,7 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.lake.stores import Stat
+from trichord.infra.lake.stores import Stat
 
 # A file written again within the clock's grain keeps its time and size (git's "racy" entries): such young files
 # are hashed again next time.

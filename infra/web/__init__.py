@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infra.web.errors import DownloadError
-from infra.web.fetch import Content, Fetcher
-from infra.web.receipts import DOWNLOADS, RECEIPTS, content_path, is_web, receipt_contents
+from trichord.infra.web.errors import DownloadError
+from trichord.infra.web.fetch import Content, Fetcher
+from trichord.infra.web.receipts import DOWNLOADS, RECEIPTS, content_path, is_web, receipt_contents
 
 __all__ = [
     "DOWNLOADS",

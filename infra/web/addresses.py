@@ -18,7 +18,7 @@ from urllib.parse import quote, urljoin
 
 import idna
 
-from infra.web.errors import DownloadError, refused
+from trichord.infra.web.errors import DownloadError, refused
 
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from infra.web.errors import DownloadError, refused
+from trichord.infra.web.errors import DownloadError, refused
 
 if TYPE_CHECKING:
-    from infra.web.transport import Answer
+    from trichord.infra.web.transport import Answer
 
 AGAIN = frozenset({408, 425, 429, *range(500, 600)})
 _GONE = (404, 410)

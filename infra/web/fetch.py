@@ -15,18 +15,26 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from infra import digest
-from infra.config import WebConfig
-from infra.errors import ConfigError
-from infra.lake.storage import Storage
-from infra.web import answers
-from infra.web.addresses import Resolve, Target, checked_addresses, networks, parse, redirected, system_addresses
-from infra.web.errors import DownloadError, refused, too_large, unreachable
-from infra.web.hosts import Clock, Hosts
-from infra.web.receipts import RECEIPTS, Receipt, Receipts, content_path
+from trichord.infra import digest
+from trichord.infra.config import WebConfig
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.storage import Storage
+from trichord.infra.web import answers
+from trichord.infra.web.addresses import (
+    Resolve,
+    Target,
+    checked_addresses,
+    networks,
+    parse,
+    redirected,
+    system_addresses,
+)
+from trichord.infra.web.errors import DownloadError, refused, too_large, unreachable
+from trichord.infra.web.hosts import Clock, Hosts
+from trichord.infra.web.receipts import RECEIPTS, Receipt, Receipts, content_path
 
 if TYPE_CHECKING:
-    from infra.web.transport import Answer
+    from trichord.infra.web.transport import Answer
 
 _CHUNK_BYTES = 1 << 16
 _SAVE_EVERY_S = 60.0  # so that a killed run loses little of what it downloaded
@@ -69,7 +77,7 @@ class Fetcher:
         resolve: Resolve = system_addresses,
         clock: Clock | None = None,
     ) -> None:
-        from infra.web.transport import Transport  # workers read what was fetched: they need no HTTP client
+        from trichord.infra.web.transport import Transport  # workers read what was fetched: they need no HTTP client
 
         self._config, self._storage, self._lake = config, storage, lake_uri
         self._resolve, self._clock = resolve, clock or Clock()
@@ -105,7 +113,7 @@ class Fetcher:
         """The content of a URL, which then lies in the lake. The same URL twice at a time is fetched once.
 
         Raises:
-            DownloadError: it cannot be had; see `infra.web.errors`.
+            DownloadError: it cannot be had; see `trichord.infra.web.errors`.
             StorageError: the lake cannot be written.
         """
         target = parse(url, self._config.ports)

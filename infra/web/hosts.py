@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from infra.config import WebConfig
+from trichord.infra.config import WebConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import astuple, dataclass, fields, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 DOWNLOADS = "_downloads"
 RECEIPTS = f"{DOWNLOADS}/receipts.parquet"

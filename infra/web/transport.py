@@ -15,9 +15,9 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.connection import is_connection_dropped
 
-from infra.config import WebConfig
-from infra.web.addresses import Target
-from infra.web.errors import DownloadError, unreachable
+from trichord.infra.config import WebConfig
+from trichord.infra.web.addresses import Target
+from trichord.infra.web.errors import DownloadError, unreachable
 
 # What urllib3, http.client and the socket below them raise of a server that misbehaves.
 _FAILURES = (HTTPError, http.client.HTTPException, OSError, ValueError)

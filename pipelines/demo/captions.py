@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipelines.demo.scenes import Group, Scene
+from trichord.pipelines.demo.scenes import Group, Scene
 
 CAPTIONS = 5
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipelines.demo.defects import DEFAULT_RATE, DEFECTS, rates_of
-from pipelines.demo.records import Recipe, Record
+from trichord.pipelines.demo.defects import DEFAULT_RATE, DEFECTS, rates_of
+from trichord.pipelines.demo.records import Recipe, Record
 
 MANIFEST, LABELS = "manifest.jsonl", "labels.jsonl"
 

@@ -44,8 +44,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.demo.spoil_media import AUDIO_DEFECTS, IMAGE_DEFECTS
-from pipelines.demo.spoil_text import TEXT_DEFECTS
+from trichord.pipelines.demo.spoil_media import AUDIO_DEFECTS, IMAGE_DEFECTS
+from trichord.pipelines.demo.spoil_text import TEXT_DEFECTS
 
 TWIN_DEFECTS = ("swapped_pair", "exact_duplicate", "near_duplicate")
 DEFECTS = (*TEXT_DEFECTS, *IMAGE_DEFECTS, *AUDIO_DEFECTS, *TWIN_DEFECTS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.demo.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene
+from trichord.pipelines.demo.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

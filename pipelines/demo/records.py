@@ -10,14 +10,14 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from infra.digest import generator
-from pipelines.demo.captions import write_captions
-from pipelines.demo.defects import DEFECTS
-from pipelines.demo.render import PictureFormat, encode_picture, render
-from pipelines.demo.scenes import Scene, draw_scene
-from pipelines.demo.sonify import AudioFormat, encode_sound, sonify
-from pipelines.demo.spoil_media import AUDIO_DEFECTS, IMAGE_DEFECTS, spoil_file, spoil_picture, spoil_sound
-from pipelines.demo.spoil_text import TEXT_DEFECTS, spoil_text
+from trichord.infra.digest import generator
+from trichord.pipelines.demo.captions import write_captions
+from trichord.pipelines.demo.defects import DEFECTS
+from trichord.pipelines.demo.render import PictureFormat, encode_picture, render
+from trichord.pipelines.demo.scenes import Scene, draw_scene
+from trichord.pipelines.demo.sonify import AudioFormat, encode_sound, sonify
+from trichord.pipelines.demo.spoil_media import AUDIO_DEFECTS, IMAGE_DEFECTS, spoil_file, spoil_picture, spoil_sound
+from trichord.pipelines.demo.spoil_text import TEXT_DEFECTS, spoil_text
 
 K = TypeVar("K")
 

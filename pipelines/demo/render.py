@@ -9,8 +9,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from infra.digest import generator
-from pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, RGB, Group, Scene
+from trichord.infra.digest import generator
+from trichord.pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, RGB, Group, Scene
 
 PictureFormat = Literal["jpg", "png", "webp"]
 

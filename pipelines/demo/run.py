@@ -13,16 +13,16 @@ from typing import Any
 import pyarrow.compute as pc
 import yaml
 
-from infra import log
-from infra.lake.shard import read_shard
-from infra.project import load_project
-from pipelines.demo.corpus import read_labels, write_corpus
-from pipelines.demo.defects import DEFECTS, expected
-from pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
-from pipelines.reindex import reindex
-from pipelines.report.page import write_page
-from pipelines.search import LiveIndex, open_live, read_query, record_texts
-from pipelines.workspace import Workspace
+from trichord.infra import log
+from trichord.infra.lake.shard import read_shard
+from trichord.infra.project import load_project
+from trichord.pipelines.demo.corpus import read_labels, write_corpus
+from trichord.pipelines.demo.defects import DEFECTS, expected
+from trichord.pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.report.page import write_page
+from trichord.pipelines.search import LiveIndex, open_live, read_query, record_texts
+from trichord.pipelines.workspace import Workspace
 
 
 def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Sequence[str] = ()) -> dict[str, Any]:

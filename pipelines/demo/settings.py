@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.demo.defects import REJECT_REASONS
+from trichord.pipelines.demo.defects import REJECT_REASONS
 
 PREPARE: Mapping[str, Any] = {
     "text": {"languages": ["en"], "spelling": True, "pii": "mask"},

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from infra.digest import generator
-from pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, MAX_COUNT, SHAPES, Group, Scene
+from trichord.infra.digest import generator
+from trichord.pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, MAX_COUNT, SHAPES, Group, Scene
 
 AudioFormat = Literal["wav", "flac", "ogg"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.demo.foreign import write_foreign
-from pipelines.demo.scenes import Scene
+from trichord.pipelines.demo.foreign import write_foreign
+from trichord.pipelines.demo.scenes import Scene
 
 TEXT_DEFECTS = (
     "typos",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluation.figures import mean, ratio
-from pipelines.evaluation.held_out import MODALITIES, HeldOut
-from pipelines.evaluation.intervals import Bootstrap
-from pipelines.evaluation.ranking import rank
+from trichord.pipelines.evaluation.figures import mean, ratio
+from trichord.pipelines.evaluation.held_out import MODALITIES, HeldOut
+from trichord.pipelines.evaluation.intervals import Bootstrap
+from trichord.pipelines.evaluation.ranking import rank
 
 
 def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None = None) -> dict[str, Any] | None:

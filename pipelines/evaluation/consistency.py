@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluation.figures import PLACES
-from pipelines.evaluation.held_out import MODALITIES, HeldOut
-from pipelines.evaluation.hubness import hubness_of
-from pipelines.evaluation.similarity import similarity
+from trichord.pipelines.evaluation.figures import PLACES
+from trichord.pipelines.evaluation.held_out import MODALITIES, HeldOut
+from trichord.pipelines.evaluation.hubness import hubness_of
+from trichord.pipelines.evaluation.similarity import similarity
 
 ROWS_A_TIME = 512
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from infra.errors import ConfigError
-from transforms.augment.wordnet import WordNetSynonyms, open_wordnet
+from trichord.infra.errors import ConfigError
+from trichord.transforms.augment.wordnet import WordNetSynonyms, open_wordnet
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
 _WORD = re.compile(r"[^\W_]+")

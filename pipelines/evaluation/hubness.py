@@ -9,9 +9,9 @@ from itertools import permutations
 
 import numpy as np
 
-from index_builders.exact import exact_topk
-from pipelines.evaluation.figures import PLACES
-from pipelines.evaluation.held_out import MODALITIES, HeldOut
+from trichord.index_builders.exact import exact_topk
+from trichord.pipelines.evaluation.figures import PLACES
+from trichord.pipelines.evaluation.held_out import MODALITIES, HeldOut
 
 FIGURES = ("skewness", "never_found", "never_found_by_chance", "top_hub")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infra.digest import generator
+from trichord.infra.digest import generator
 
 RESAMPLES_A_TIME = 64
 

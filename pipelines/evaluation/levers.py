@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from encoders.calibration import Calibration
-from index_builders.exact import top_k
-from pipelines.calibrate import judges
-from pipelines.evaluation.all_views import hidden_items, single_items
-from pipelines.evaluation.figures import mean, ratio
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.ranking import Ranked
-from pipelines.evaluation.retrieval import MixedGallery, drawn_forms, draws, mixed_gallery, stack
-from pipelines.levers import Hit, by_quota, by_score, rank_fusion, rescored
+from trichord.encoders.calibration import Calibration
+from trichord.index_builders.exact import top_k
+from trichord.pipelines.calibrate import judges
+from trichord.pipelines.evaluation.all_views import hidden_items, single_items
+from trichord.pipelines.evaluation.figures import mean, ratio
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.ranking import Ranked
+from trichord.pipelines.evaluation.retrieval import MixedGallery, drawn_forms, draws, mixed_gallery, stack
+from trichord.pipelines.levers import Hit, by_quota, by_score, rank_fusion, rescored
 
 LEVERS = ("plain", "calibrated", "rank_fusion", "quota")
 Lists = Mapping[str, Sequence[Hit]]  # a query's hits by form

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from index_builders.exact import exact_topk, top_k
+from trichord.index_builders.exact import exact_topk, top_k
 
 QUERIES_A_TIME = 256
 

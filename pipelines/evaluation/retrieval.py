@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from infra.digest import generator
-from pipelines.evaluation.all_views import all_views
-from pipelines.evaluation.figures import mean, ratio
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.intervals import Bootstrap, Interval, Sums, means
-from pipelines.evaluation.ranking import Ranked, names, rank
+from trichord.infra.digest import generator
+from trichord.pipelines.evaluation.all_views import all_views
+from trichord.pipelines.evaluation.figures import mean, ratio
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.intervals import Bootstrap, Interval, Sums, means
+from trichord.pipelines.evaluation.ranking import Ranked, names, rank
 
 GALLERIES = (*MODALITIES, "fused")
 

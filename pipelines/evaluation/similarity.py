@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from infra.digest import generator
-from pipelines.evaluation.figures import PLACES
-from pipelines.evaluation.held_out import HeldOut
+from trichord.infra.digest import generator
+from trichord.pipelines.evaluation.figures import PLACES
+from trichord.pipelines.evaluation.held_out import HeldOut
 
 SHUFFLED_PAIRS = 100_000  # about so many at most
 BINS = 32

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from encoders.calibration import Calibration
-from infra.config import EvaluateConfig, GateConfig
-from infra.digest import generator
-from infra.errors import ConfigError
-from pipelines.calibrate import calibrate
-from pipelines.evaluation.consistency import consistency
-from pipelines.evaluation.figures import figures, near_misses
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.intervals import Bootstrap
-from pipelines.evaluation.levers import evaluate_levers
-from pipelines.evaluation.retrieval import evaluate
+from trichord.encoders.calibration import Calibration
+from trichord.infra.config import EvaluateConfig, GateConfig
+from trichord.infra.digest import generator
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.calibrate import calibrate
+from trichord.pipelines.evaluation.consistency import consistency
+from trichord.pipelines.evaluation.figures import figures, near_misses
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.intervals import Bootstrap
+from trichord.pipelines.evaluation.levers import evaluate_levers
+from trichord.pipelines.evaluation.retrieval import evaluate
 
 
 def measure(

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import digest, log
-from infra.errors import ConfigError
-from pipelines.rag.citations import citations
-from pipelines.rag.endpoint import Endpoint
-from pipelines.rag.examples import Example, read_examples
-from pipelines.rag.prompt import build_prompt
-from pipelines.rag.rerank import Reranked, Reranker, open_reranker
-from pipelines.rag.retrieve import Passage, pictures_of, retrieve
-from pipelines.search import LiveIndex, open_live, read_media, read_query
-from pipelines.workspace import Workspace
+from trichord.infra import digest, log
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.rag.citations import citations
+from trichord.pipelines.rag.endpoint import Endpoint
+from trichord.pipelines.rag.examples import Example, read_examples
+from trichord.pipelines.rag.prompt import build_prompt
+from trichord.pipelines.rag.rerank import Reranked, Reranker, open_reranker
+from trichord.pipelines.rag.retrieve import Passage, pictures_of, retrieve
+from trichord.pipelines.search import LiveIndex, open_live, read_media, read_query
+from trichord.pipelines.workspace import Workspace
 
 ANSWERS = "answers"  # folder of the lake
 _ID = re.compile(r"[0-9a-f]{32}")

@@ -18,9 +18,9 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from infra import log
-from infra.config import EndpointConfig
-from infra.errors import ConfigError, ServiceError
+from trichord.infra import log
+from trichord.infra.config import EndpointConfig
+from trichord.infra.errors import ConfigError, ServiceError
 
 RETRIED = (429, 500, 502, 503, 504)
 _PART_BYTES = 1 << 16

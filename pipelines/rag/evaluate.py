@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import log
-from infra.errors import ConfigError, GateFailed, ServiceError
-from pipelines.evaluation.generation import generation_figures
-from pipelines.rag.answer import Question, Rag, open_rag
-from pipelines.rag.citations import without_citations
-from pipelines.rag.feedback import feedback_rows, ratings_by_question, satisfaction
-from pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
-from pipelines.rag.retrieve import Passage
-from pipelines.search import read_media
-from pipelines.workspace import Workspace
+from trichord.infra import log
+from trichord.infra.errors import ConfigError, GateFailed, ServiceError
+from trichord.pipelines.evaluation.generation import generation_figures
+from trichord.pipelines.rag.answer import Question, Rag, open_rag
+from trichord.pipelines.rag.citations import without_citations
+from trichord.pipelines.rag.feedback import feedback_rows, ratings_by_question, satisfaction
+from trichord.pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
+from trichord.pipelines.rag.retrieve import Passage
+from trichord.pipelines.search import read_media
+from trichord.pipelines.workspace import Workspace
 
 _FIELDS = ("id", "question", "image", "audio", "relevant", "references")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.errors import ConfigError
-from infra.lake.storage import Storage
-from pipelines.rag.citations import citations
-from pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.rag.citations import citations
+from trichord.pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

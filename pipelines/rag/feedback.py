@@ -13,12 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from infra import digest
-from infra.errors import CommitConflict
-from infra.lake.schema import FEEDBACK
-from infra.lake.shard import ShardWriter, read_shard
-from pipelines.rag.answer import kept_answer
-from pipelines.workspace import Workspace
+from trichord.infra import digest
+from trichord.infra.errors import CommitConflict
+from trichord.infra.lake.schema import FEEDBACK
+from trichord.infra.lake.shard import ShardWriter, read_shard
+from trichord.pipelines.rag.answer import kept_answer
+from trichord.pipelines.workspace import Workspace
 
 RATINGS = (-1, 0, 1)
 _TRIES = 10  # of the commit, while others give feedback at the same moment

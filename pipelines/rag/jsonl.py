@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from infra.errors import ConfigError
-from infra.lake.storage import LineTooLong, Storage
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.storage import LineTooLong, Storage
 
 
 def read_objects(storage: Storage, path: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.config import RagConfig
-from infra.errors import ConfigError
-from pipelines.rag.citations import CITATION
-from pipelines.rag.endpoint import Message
-from pipelines.rag.examples import Example
-from pipelines.rag.retrieve import Passage
+from trichord.infra.config import RagConfig
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.rag.citations import CITATION
+from trichord.pipelines.rag.endpoint import Message
+from trichord.pipelines.rag.examples import Example
+from trichord.pipelines.rag.retrieve import Passage
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 

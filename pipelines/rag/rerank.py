@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from encoders.crossencoder import CrossEncoder
-from infra import log
-from infra.config import RagConfig
-from pipelines.rag.endpoint import Endpoint, Message
-from pipelines.rag.prompt import source_block
-from pipelines.rag.retrieve import Passage
+from trichord.encoders.crossencoder import CrossEncoder
+from trichord.infra import log
+from trichord.infra.config import RagConfig
+from trichord.pipelines.rag.endpoint import Endpoint, Message
+from trichord.pipelines.rag.prompt import source_block
+from trichord.pipelines.rag.retrieve import Passage
 
 BEST = 10
 _INSTRUCTIONS = (

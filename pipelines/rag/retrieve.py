@@ -15,14 +15,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.config import View
-from infra.errors import ConfigError
-from infra.lake.shard import read_shard, take_rows
-from pipelines.levers import Hit, by_score, listed
-from pipelines.search import LiveIndex, nearest
-from pipelines.splits import read_splits
-from pipelines.workspace import Workspace
-from transforms.batch import Batch
+from trichord.infra.config import View
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import read_shard, take_rows
+from trichord.pipelines.levers import Hit, by_score, listed
+from trichord.pipelines.search import LiveIndex, nearest
+from trichord.pipelines.splits import read_splits
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.batch import Batch
 
 Metric = Literal["cosine", "l2", "inner_product"]
 

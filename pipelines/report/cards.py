@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipelines.report import plots
-from transforms.batch import Waveform
-from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, shrink_image
+from trichord.pipelines.report import plots
+from trichord.transforms.batch import Waveform
+from trichord.transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, shrink_image
 
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY, CLIP_S, CLIPS = 96, 80, 4.0, 8
 MAX_FILE_BYTES, MAX_PIXELS, MAX_S = 50_000_000, 50_000_000, 600.0

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipelines.evaluation.held_out import MODALITIES
-from pipelines.report import plots
+from trichord.pipelines.evaluation.held_out import MODALITIES
+from trichord.pipelines.report import plots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,13 @@ import json
 import re
 from pathlib import Path
 
-from infra.lake.schema import RECORDS
-from pipelines.report import flow
-from pipelines.report.markdown import code, literal, table, yaml_text
-from pipelines.report.prepared import PREPARED_TABLES, PreparedLake, open_prepared
-from pipelines.report.render import count, percent, size, write_file
-from pipelines.report.tally import Tally, tally
-from pipelines.workspace import Workspace
+from trichord.infra.lake.schema import RECORDS
+from trichord.pipelines.report import flow
+from trichord.pipelines.report.markdown import code, literal, table, yaml_text
+from trichord.pipelines.report.prepared import PREPARED_TABLES, PreparedLake, open_prepared
+from trichord.pipelines.report.render import count, percent, size, write_file
+from trichord.pipelines.report.tally import Tally, tally
+from trichord.pipelines.workspace import Workspace
 
 ROWS, LICENCES, LANGUAGES, SETTINGS_CHARS = 60, 8, 40, 600
 MIN_LANGUAGE_SHARE = 0.005  # rarer ones are more likely misjudged short texts than languages of the corpus

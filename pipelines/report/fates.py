@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.lake.shard import iter_shard
-from pipelines.report.cards import Card, Printer
-from pipelines.report.prepared import PreparedLake, kind_of
-from pipelines.report.smallest import Smallest
-from pipelines.report.tally import Place, Tally
+from trichord.infra.lake.shard import iter_shard
+from trichord.pipelines.report.cards import Card, Printer
+from trichord.pipelines.report.prepared import PreparedLake, kind_of
+from trichord.pipelines.report.smallest import Smallest
+from trichord.pipelines.report.tally import Place, Tally
 
 ROWS_A_FATE, PAIRS, PAIRS_A_KIND, PLACES_A_KEY = 4, 12, 4, 8
 FATES = {

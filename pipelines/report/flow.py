@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.report.prepared import Chain, PreparedLake
+from trichord.pipelines.report.prepared import Chain, PreparedLake
 
 READ, WORKER = "read", "worker"  # what rejects a row before the first op of the chain
 

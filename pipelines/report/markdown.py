@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from pipelines.report.render import shown
+from trichord.pipelines.report.render import shown
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:@/&^=\"'])")
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from markupsafe import Markup
 
-from transforms.batch import Waveform
+from trichord.transforms.batch import Waveform
 
 CURVE_SIZE = (470, 190)
 HISTOGRAM_SIZE = (300, 132)

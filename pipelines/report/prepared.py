@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from infra import digest
-from infra.config import Project, Source
-from infra.errors import TrichordError
-from infra.lake.shard import ShardRef, find_finished, iter_shard, read_shard
-from pipelines.aligner import open_aligner
-from pipelines.recipes import RECORD_FORMAT
-from pipelines.report.smallest import Smallest
-from pipelines.workspace import Workspace
-from transforms.chain import prepare_chain
-from transforms.op import Op, recipe_of
-from transforms.record import record_recipe
+from trichord.infra import digest
+from trichord.infra.config import Project, Source
+from trichord.infra.errors import TrichordError
+from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard, read_shard
+from trichord.pipelines.aligner import open_aligner
+from trichord.pipelines.recipes import RECORD_FORMAT
+from trichord.pipelines.report.smallest import Smallest
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.op import Op, recipe_of
+from trichord.transforms.record import record_recipe
 
 PREPARED_TABLES = ("records", "rejects", "signatures", "duplicates", "matches")
 VALUES_A_SCORE = 500  # of rejected rows

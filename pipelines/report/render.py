@@ -17,9 +17,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from infra.errors import StorageError
-from pipelines.report import plots
-from pipelines.workspace import Workspace
+from trichord.infra.errors import StorageError
+from trichord.pipelines.report import plots
+from trichord.pipelines.workspace import Workspace
 
 MAX_BYTES = 6_000_000
 DIRECTIONS = frozenset(("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"))

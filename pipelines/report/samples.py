@@ -12,16 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_builders.keys import read_keys
-from infra.errors import StorageError
-from infra.lake.shard import iter_shard
-from infra.lake.storage import TooLarge
-from pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
-from pipelines.report.prepared import Tables
-from pipelines.report.snapshot import Snapshot
-from pipelines.splits import read_splits
-from transforms.collect import media_root
-from transforms.media import MediaError
+from trichord.index_builders.keys import read_keys
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.shard import iter_shard
+from trichord.infra.lake.storage import TooLarge
+from trichord.pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
+from trichord.pipelines.report.prepared import Tables
+from trichord.pipelines.report.snapshot import Snapshot
+from trichord.pipelines.splits import read_splits
+from trichord.transforms.collect import media_root
+from trichord.transforms.media import MediaError
 
 REJECTS, REJECTS_A_REASON, QUERIES, HITS = 24, 3, 12, 10
 

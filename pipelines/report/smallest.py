@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import Generic, TypeVar
 
-from infra.digest import hash64
+from trichord.infra.digest import hash64
 
 T = TypeVar("T")
 

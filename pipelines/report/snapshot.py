@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from index_builders.manifest import IndexManifest, read_manifest
-from infra.errors import ConfigError
-from infra.lake.schema import TABLES
-from infra.lake.shard import ShardRef, read_shard
-from pipelines.report.prepared import kind_of, read_rows
-from pipelines.workspace import Workspace
-from transforms.chain import prepare_chain
+from trichord.index_builders.manifest import IndexManifest, read_manifest
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.schema import TABLES
+from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.pipelines.report.prepared import kind_of, read_rows
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.chain import prepare_chain
 
 _JSON_FIELDS = ("table_versions", "counts", "verdict", "recipe")
 

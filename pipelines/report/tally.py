@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.lake.shard import ShardRef, iter_shard
-from pipelines.report.prepared import PreparedLake
-from pipelines.report.smallest import Smallest
-from transforms.clean.language import LABEL as LANGUAGE
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.pipelines.report.prepared import PreparedLake
+from trichord.pipelines.report.smallest import Smallest
+from trichord.transforms.clean.language import LABEL as LANGUAGE
 
 LOOKED_SHARDS = 200  # a larger lake is judged by so many of its shards, evenly spaced in order of address
 SCORED, FATES, CHANGED, KINDS = 2_000, 12, 3, 64

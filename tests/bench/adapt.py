@@ -21,17 +21,17 @@ from typing import Any
 import torch
 import transformers as hf
 
-from encoders.base import Modality
-from encoders.views import MODALITIES
-from infra.engines import open_engine
-from infra.project import load_project
-from pipelines.adapt import adapt
-from pipelines.compare import Grid, compare
-from pipelines.demo.corpus import write_corpus
-from pipelines.plan import make_plan
-from pipelines.preparation import prepare_lake
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import write_project
+from trichord.encoders.base import Modality
+from trichord.encoders.views import MODALITIES
+from trichord.infra.engines import open_engine
+from trichord.infra.project import load_project
+from trichord.pipelines.adapt import adapt
+from trichord.pipelines.compare import Grid, compare
+from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.preparation import prepare_lake
+from trichord.pipelines.workspace import Workspace
 
 SIZE: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 SPEECH: dict[str, Any] = {

@@ -21,19 +21,19 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from encoders.base import AUDIO_RATE_HZ
-from encoders.frozen import load_encoders
-from infra.config import ModelConfig
-from infra.engines import open_engine
-from infra.lake.shard import iter_shard
-from infra.project import load_project
-from pipelines.adapt import adapt
-from pipelines.heldout import held_out_mask
-from pipelines.plan import make_plan
-from pipelines.preparation import prepare_lake
-from pipelines.workspace import Workspace
 from tests.bench.adapt import vit
-from transforms.record import batch_of
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.encoders.frozen import load_encoders
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines import open_engine
+from trichord.infra.lake.shard import iter_shard
+from trichord.infra.project import load_project
+from trichord.pipelines.adapt import adapt
+from trichord.pipelines.heldout import held_out_mask
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.preparation import prepare_lake
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.record import batch_of
 
 CROPS = {"crop": {"p": 1.0, "min_keep": 0.2}, "colour": {"p": 0.0}, "rotate": {"p": 0.0}, "compression": {"p": 0.0}}
 BOOK = "asp_"  # what the keys of pages begin with

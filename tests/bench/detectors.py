@@ -22,17 +22,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from infra.engines import open_engine
-from infra.lake.shard import ShardRef, read_shard
-from infra.project import load_project
-from pipelines.agreement import judge as judge_agreement
-from pipelines.dedup import deduplicate, dropped_rows
-from pipelines.demo.corpus import read_labels, write_corpus
-from pipelines.demo.run import write_project
-from pipelines.encode import featurise
-from pipelines.plan import make_plan
-from pipelines.prepare import Prepared, prepare
-from pipelines.workspace import Workspace
+from trichord.infra.engines import open_engine
+from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.project import load_project
+from trichord.pipelines.agreement import judge as judge_agreement
+from trichord.pipelines.dedup import deduplicate, dropped_rows
+from trichord.pipelines.demo.corpus import read_labels, write_corpus
+from trichord.pipelines.demo.run import write_project
+from trichord.pipelines.encode import featurise
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare import Prepared, prepare
+from trichord.pipelines.workspace import Workspace
 
 PRECISION, RECALL = 0.95, 0.90
 NOT_RUN = "not run"

@@ -32,24 +32,24 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from encoders.base import AUDIO_RATE_HZ, Modality
-from encoders.device import exact_numerics
-from encoders.heads import FeatureStats
-from encoders.model import FusionModel, load_encoders
-from encoders.views import MODALITIES
-from infra.config import EncoderConfig, EngineConfig, ModelConfig
-from infra.digest import address
-from infra.engines import Done, open_engine
-from infra.lake.shard import read_shard
-from pipelines.demo.corpus import write_corpus
-from pipelines.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
-from pipelines.plan import make_plan
-from pipelines.prepare import Prepared, prepare
-from pipelines.timings import Spent
-from pipelines.workspace import Workspace
 from tests import built_models
 from tests.pipelines.lakes import workspace_of, write_project
-from transforms.record import batch_of
+from trichord.encoders.base import AUDIO_RATE_HZ, Modality
+from trichord.encoders.device import exact_numerics
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.model import FusionModel, load_encoders
+from trichord.encoders.views import MODALITIES
+from trichord.infra.config import EncoderConfig, EngineConfig, ModelConfig
+from trichord.infra.digest import address
+from trichord.infra.engines import Done, open_engine
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare import Prepared, prepare
+from trichord.pipelines.timings import Spent
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.record import batch_of
 
 
 @dataclass(frozen=True, slots=True)

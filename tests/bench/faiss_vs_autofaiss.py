@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import Hits
-from index_builders.choose import choose
-from index_builders.exact import exact_topk
-from index_builders.faiss_search import FaissSearcher, open_searcher
-from index_builders.tune import DEPTHS
-from infra.config import EngineConfig, IndexConfig
-from infra.engines import open_engine
-from pipelines.build import build
-from pipelines.indexing import Built
 from tests.bench.vectors_lake import SPACE, model_of, queries, splits, workspace_at, write_corpus
+from trichord.index_builders.base import Hits
+from trichord.index_builders.choose import choose
+from trichord.index_builders.exact import exact_topk
+from trichord.index_builders.faiss_search import FaissSearcher, open_searcher
+from trichord.index_builders.tune import DEPTHS
+from trichord.infra.config import EngineConfig, IndexConfig
+from trichord.infra.engines import open_engine
+from trichord.pipelines.build import build
+from trichord.pipelines.indexing import Built
 
 VERSION = "2.18.0"
 HOME = Path(__file__).parents[2] / ".bench" / "autofaiss"

@@ -19,15 +19,15 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index_builders import faiss_kinds
-from index_builders.choose import choose
-from index_builders.costs import predict
-from index_builders.exact import exact_topk, shared
-from index_builders.kinds import IndexPlan
-from infra.config import EngineConfig, IndexConfig
-from infra.engines import open_engine
-from pipelines.build import build
 from tests.bench.vectors_lake import model_of, queries, splits, workspace_at, write_corpus
+from trichord.index_builders import faiss_kinds
+from trichord.index_builders.choose import choose
+from trichord.index_builders.costs import predict
+from trichord.index_builders.exact import exact_topk, shared
+from trichord.index_builders.kinds import IndexPlan
+from trichord.infra.config import EngineConfig, IndexConfig
+from trichord.infra.engines import open_engine
+from trichord.pipelines.build import build
 
 D, QUERIES = 256, 1_000
 PLANS = (

@@ -18,10 +18,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index_builders import faiss_kinds
-from index_builders.exact import exact_topk, shared
-from index_builders.kinds import IndexPlan
 from tests.bench.vectors_lake import queries, splits
+from trichord.index_builders import faiss_kinds
+from trichord.index_builders.exact import exact_topk, shared
+from trichord.index_builders.kinds import IndexPlan
 
 
 def clocked(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -17,15 +17,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from index_builders.manifest import IndexManifest
-from infra.config import EngineConfig
-from infra.engines import open_engine
-from infra.engines.base import Engine
-from infra.lake.shard import ShardRef
-from pipelines.build import build
-from pipelines.indexing import Built
-from pipelines.workspace import Workspace
 from tests.bench.vectors_lake import SPLIT_ROWS, model_of, split_vectors, workspace_at, write_corpus, write_vectors
+from trichord.index_builders.manifest import IndexManifest
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.build import build
+from trichord.pipelines.indexing import Built
+from trichord.pipelines.workspace import Workspace
 
 INDEX: dict[str, Any] = {"kind": "rabitq", "bits": 4, "refine": "none"}
 

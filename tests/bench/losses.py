@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.compare import Grid, compare
-from pipelines.demo.corpus import write_corpus
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import workspace_of, write_project
+from trichord.pipelines.compare import Grid, compare
+from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.workspace import Workspace
 
 PLAIN, MIXED = LOSSES = ("infonce", "mixed_gallery_infonce")
 MODALITIES = ("text", "image", "audio")

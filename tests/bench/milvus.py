@@ -24,14 +24,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pymilvus import DataType, MilvusClient
 
-from index_builders.milvus import SIZES, MilvusBuilder, row_id
-from index_builders.milvus_client import FAILED, MilvusPlace, connected
-from index_builders.milvus_load import Loader
-from infra.digest import address
-from infra.errors import ServiceError
 from tests.index_builders.backends import place
 from tests.index_builders.corpus import SPACE, STORAGE, unit, vector_table
 from tests.milvus_server import MilvusServer, nightly_settings
+from trichord.index_builders.milvus import SIZES, MilvusBuilder, row_id
+from trichord.index_builders.milvus_client import FAILED, MilvusPlace, connected
+from trichord.index_builders.milvus_load import Loader
+from trichord.infra.digest import address
+from trichord.infra.errors import ServiceError
 
 SHARD_ROWS = 10_000
 

@@ -22,27 +22,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from infra import digest
-from infra.config import PrepareConfig
-from infra.engines import open_engine
-from infra.engines.base import Done
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, read_shard
-from infra.lake.storage import Storage
-from infra.project import load_project
-from pipelines.dedup import deduplicate
-from pipelines.demo.defects import rates_of
-from pipelines.demo.records import Recipe
-from pipelines.prepare import Prepared
-from pipelines.workspace import Workspace
 from tests.bench.variants import VARIANTS, batch_of_record, changed
-from transforms.batch import Batch, join
-from transforms.chain import prepare_chain
-from transforms.dedup.shingles import band_keys, text_sketch
-from transforms.dedup.signatures import signatures_table
-from transforms.dedup.spectrum import audio_hash, image_hash
-from transforms.op import run_chain
-from transforms.record import finish
+from trichord.infra import digest
+from trichord.infra.config import PrepareConfig
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Done
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.infra.project import load_project
+from trichord.pipelines.dedup import deduplicate
+from trichord.pipelines.demo.defects import rates_of
+from trichord.pipelines.demo.records import Recipe
+from trichord.pipelines.prepare import Prepared
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.dedup.shingles import band_keys, text_sketch
+from trichord.transforms.dedup.signatures import signatures_table
+from trichord.transforms.dedup.spectrum import audio_hash, image_hash
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import finish
 
 SEED, DIFFICULTY, PER_TASK = 11, 0.5, 64
 DEMO = "demo_near_duplicate"

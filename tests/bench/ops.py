@@ -15,15 +15,15 @@ from pathlib import Path
 
 import cv2
 
-from infra.config import ManifestSource, PrepareConfig, StorageConfig
-from infra.lake.storage import Storage
-from pipelines.demo.corpus import write_corpus
-from pipelines.demo.settings import PREPARE
-from transforms.batch import Batch
-from transforms.chain import prepare_chain
-from transforms.collect import plan_source, read_split
-from transforms.dedup.signatures import signatures_table
-from transforms.record import finish
+from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.demo.settings import PREPARE
+from trichord.transforms.batch import Batch
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect import plan_source, read_split
+from trichord.transforms.dedup.signatures import signatures_table
+from trichord.transforms.record import finish
 
 WARM = 8  # batches that count for nothing: models are loaded in them
 

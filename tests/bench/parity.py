@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.base import Hits, Searcher
-from index_builders.exact import exact_hits, recall_at_k
-from index_builders.manifest import IndexManifest, read_manifest
-from infra.config import EngineConfig
-from infra.engines import open_engine
-from pipelines.backends import build_backends
-from pipelines.opening import open_backend, place_of
-from pipelines.vectors import VectorTables
 from tests.bench.vectors_lake import SPACE, model_of, queries, workspace_at, write_corpus
 from tests.milvus_server import MilvusServer
+from trichord.index_builders.base import Hits, Searcher
+from trichord.index_builders.exact import exact_hits, recall_at_k
+from trichord.index_builders.manifest import IndexManifest, read_manifest
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import open_engine
+from trichord.pipelines.backends import build_backends
+from trichord.pipelines.opening import open_backend, place_of
+from trichord.pipelines.vectors import VectorTables
 
 K = 10
 

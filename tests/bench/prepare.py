@@ -27,12 +27,12 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from infra.config import EngineConfig, PrepareConfig
-from infra.engines import open_engine
-from pipelines.demo.corpus import write_corpus
-from pipelines.plan import make_plan
-from pipelines.prepare import prepare
 from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_rows
+from trichord.infra.config import EngineConfig, PrepareConfig
+from trichord.infra.engines import open_engine
+from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare import prepare
 
 CONFIG = PrepareConfig()
 

@@ -25,15 +25,15 @@ from typing import Any
 import cv2
 import yaml
 
-from infra.config import EngineConfig
-from infra.digest import generator
-from infra.engines import open_engine
-from pipelines.demo.captions import write_captions
-from pipelines.demo.render import encode_picture, render
-from pipelines.demo.scenes import draw_scene
-from pipelines.plan import Plan, make_plan
-from pipelines.preparation import prepare_lake
 from tests.pipelines.lakes import result_of, trichord, workspace_of
+from trichord.infra.config import EngineConfig
+from trichord.infra.digest import generator
+from trichord.infra.engines import open_engine
+from trichord.pipelines.demo.captions import write_captions
+from trichord.pipelines.demo.render import encode_picture, render
+from trichord.pipelines.demo.scenes import draw_scene
+from trichord.pipelines.plan import Plan, make_plan
+from trichord.pipelines.preparation import prepare_lake
 
 VERSION = "1.6.1"
 # what its image ops import besides its own requirements

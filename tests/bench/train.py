@@ -20,19 +20,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from encoders.base import Modality
-from encoders.data import Part, TrainingData
-from encoders.device import torch_threads
-from encoders.frozen import Encoders
-from encoders.fusion import FusionNetwork
-from encoders.model import FusionModel
-from encoders.train import train
-from encoders.views import MODALITIES, Features
-from infra import digest
-from infra.config import ModelConfig, TrainConfig
-from pipelines.evaluation.retrieval import mixed_score
-from pipelines.heldout import HeldOutRows, K
 from tests.encoders.planted import Planted
+from trichord.encoders.base import Modality
+from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.device import torch_threads
+from trichord.encoders.frozen import Encoders
+from trichord.encoders.fusion import FusionNetwork
+from trichord.encoders.model import FusionModel
+from trichord.encoders.train import train
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig, TrainConfig
+from trichord.pipelines.evaluation.retrieval import mixed_score
+from trichord.pipelines.heldout import HeldOutRows, K
 
 WIDTHS: dict[Modality, int] = {"text": 384, "image": 1_024, "audio": 16}
 SHOWN: tuple[Modality, Modality] = ("text", "image")

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import soundfile
 
-from infra.digest import generator
-from pipelines.demo.records import Record
-from transforms.batch import Batch, Row
+from trichord.infra.digest import generator
+from trichord.pipelines.demo.records import Record
+from trichord.transforms.batch import Batch, Row
 
 Pixels = Callable[[np.ndarray], np.ndarray]
 Sound = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from infra.config import Project
-from infra.digest import address, generator
-from infra.lake.schema import vectors_schema
-from infra.lake.shard import ShardRef, ShardWriter
-from infra.lake.storage import Storage
-from pipelines.trained import TrainedModel
-from pipelines.workspace import Workspace
+from trichord.infra.config import Project
+from trichord.infra.digest import address, generator
+from trichord.infra.lake.schema import vectors_schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.trained import TrainedModel
+from trichord.pipelines.workspace import Workspace
 
 SPACE = "bench-space"
 ROWS_PER_CLUSTER = 10

@@ -15,10 +15,10 @@ import torch
 import transformers as hf
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from encoders.frozen import load_encoders
-from encoders.huggingface import HuggingFaceEncoder
-from infra.config import ModelConfig
-from infra.digest import generator
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.huggingface import HuggingFaceEncoder
+from trichord.infra.config import ModelConfig
+from trichord.infra.digest import generator
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TEXTS = (

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.base import Modality
-from encoders.frozen import Encoders
-from encoders.views import MODALITIES, Features
-from infra import digest
-from infra.config import ModelConfig
+from trichord.encoders.base import Modality
+from trichord.encoders.frozen import Encoders
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
 
 DIMENSION = 24
 MODEL = ModelConfig(dimension=16, hidden=32)

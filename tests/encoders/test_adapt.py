@@ -14,14 +14,14 @@ import torch
 import transformers as hf
 from safetensors.numpy import load_file
 
-from encoders.adapt import Sample, adapt, open_objective
-from encoders.base import Modality
-from encoders.frozen import load_encoders
-from encoders.huggingface import HuggingFaceEncoder
-from infra import digest
-from infra.config import AdaptConfig, EncoderConfig, ModelConfig
-from infra.errors import ConfigError
 from tests.encoders import models
+from trichord.encoders.adapt import Sample, adapt, open_objective
+from trichord.encoders.base import Modality
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.huggingface import HuggingFaceEncoder
+from trichord.infra import digest
+from trichord.infra.config import AdaptConfig, EncoderConfig, ModelConfig
+from trichord.infra.errors import ConfigError
 
 WIDTH = 6  # of the other modality's features
 
@@ -182,7 +182,7 @@ def test_all_that_an_objective_computes_with_lies_where_encoders_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, modality: Modality, objective: str
 ) -> None:
     """Shown by torch's device without storage; tests/gpu trains on a real one."""
-    for module in ("encoders.huggingface", "encoders.adapt"):
+    for module in ("trichord.encoders.huggingface", "trichord.encoders.adapt"):
         monkeypatch.setattr(f"{module}.compute_device", lambda: torch.device("meta"))
     save(tmp_path)
     config = AdaptConfig.model_validate({"objective": objective})

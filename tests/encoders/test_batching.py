@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.batching import Pass, Planner, run_passes
-from infra.errors import ConfigError
+from trichord.encoders.batching import Pass, Planner, run_passes
+from trichord.infra.errors import ConfigError
 
 lengths = st.lists(st.integers(1, 300).map(lambda length: (length,)), max_size=60)
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.calibration import LEAST_PAIRS, Calibration, Labelled, Line, fit, wrong_cosines
-from encoders.heads import FeatureStats
-from encoders.model import FusionModel, load_encoders
-from infra.config import ModelConfig
-from infra.digest import generator
-from infra.errors import FingerprintMismatch, StorageError
+from trichord.encoders.calibration import LEAST_PAIRS, Calibration, Labelled, Line, fit, wrong_cosines
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.model import FusionModel, load_encoders
+from trichord.infra.config import ModelConfig
+from trichord.infra.digest import generator
+from trichord.infra.errors import FingerprintMismatch, StorageError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LINES = st.builds(Line, scale=FINITE.filter(lambda value: value > 0), offset=FINITE)

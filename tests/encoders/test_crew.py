@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.crew import Crew, join
-from encoders.data import Part, TrainingData
-from encoders.train import train
-from infra.config import EngineConfig, Loss, ModelConfig, TrainConfig
-from infra.engines.gang import run_gang
-from infra.engines.seat import Seat
-from infra.errors import ConfigError
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
+from trichord.encoders.crew import Crew, join
+from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.train import train
+from trichord.infra.config import EngineConfig, Loss, ModelConfig, TrainConfig
+from trichord.infra.engines.gang import run_gang
+from trichord.infra.engines.seat import Seat
+from trichord.infra.errors import ConfigError
 
 TOLERANCE = 2e-4  # of any weight, after three epochs
 

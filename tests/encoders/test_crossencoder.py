@@ -17,8 +17,8 @@ from transformers import (
     BertTokenizer,
 )
 
-from encoders.crossencoder import CrossEncoder
-from infra.errors import ConfigError
+from trichord.encoders.crossencoder import CrossEncoder
+from trichord.infra.errors import ConfigError
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a red blue bus dog runs on the street grass".split()  # noqa: SIM905
 TEXTS = ["a red bus on the street", "a dog runs", "the blue dog on the grass " * 4, "red"]

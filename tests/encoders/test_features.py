@@ -9,19 +9,19 @@ import sys
 import numpy as np
 import pytest
 
-from encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
-from encoders.frozen import load_encoders
-from encoders.spectrum import log_mel
-from infra.config import ModelConfig
-from infra.digest import generator
-from transforms.batch import Batch, Waveform
+from trichord.encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.spectrum import log_mel
+from trichord.infra.config import ModelConfig
+from trichord.infra.digest import generator
+from trichord.transforms.batch import Batch, Waveform
 
 RATE = 16_000
 DIGEST = """
 import hashlib, sys
 import cv2
-from encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
-from infra.digest import generator
+from trichord.encoders.features import HashedNgrams, ImageStatistics, LogMelStatistics
+from trichord.infra.digest import generator
 cv2.setNumThreads(int(sys.argv[1]))
 rng = generator("features")
 pictures = [rng.integers(0, 256, (90, 140, 3), dtype="uint8") for _ in range(3)]

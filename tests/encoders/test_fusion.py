@@ -11,15 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import gelu, normalize
 
-from encoders.frozen import Encoders
-from encoders.fusion import FusionNetwork
-from encoders.heads import FeatureStats, Head
-from encoders.model import FusionModel
-from encoders.transformer import CrossModalTransformer, Layer
-from encoders.views import MODALITIES
-from infra.config import ModelConfig
-from infra.digest import generator
 from tests.encoders.planted import DIMENSION, ENCODERS, MODEL, Planted, planted, without
+from trichord.encoders.frozen import Encoders
+from trichord.encoders.fusion import FusionNetwork
+from trichord.encoders.heads import FeatureStats, Head
+from trichord.encoders.model import FusionModel
+from trichord.encoders.transformer import CrossModalTransformer, Layer
+from trichord.encoders.views import MODALITIES
+from trichord.infra.config import ModelConfig
+from trichord.infra.digest import generator
 
 FUSIONS = ("gated_attention", "concatenation", "transformer")
 TOKENS = {"text": 3, "image": 4, "audio": 1}

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders import gradient_cache
-from encoders.crew import Crew
-from encoders.data import Part, TrainingData
-from encoders.fusion import FusionNetwork
-from encoders.model import FusionModel
-from encoders.objective import Objective
-from encoders.step import StepPlan, represent
-from encoders.views import Features
-from infra.config import TrainConfig
-from infra.digest import generator
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
+from trichord.encoders import gradient_cache
+from trichord.encoders.crew import Crew
+from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.fusion import FusionNetwork
+from trichord.encoders.model import FusionModel
+from trichord.encoders.objective import Objective
+from trichord.encoders.step import StepPlan, represent
+from trichord.encoders.views import Features
+from trichord.infra.config import TrainConfig
+from trichord.infra.digest import generator
 
 LOSSES = ("mixed_gallery_infonce", "infonce", "contrastive", "triplet", "supcon", "sigmoid")
 assert_equal = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-12)

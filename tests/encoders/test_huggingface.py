@@ -15,8 +15,8 @@ import torch
 import transformers as hf
 from PIL import Image
 
-from encoders.device import torch_threads
 from tests.encoders.models import BUILDERS, TEXTS, clips, loaded, modality, pictures
+from trichord.encoders.device import torch_threads
 
 Folder = Callable[[str], Path]
 # The plain classes of the library, which the adapters never name.
@@ -211,5 +211,5 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(folder, name, monkeypatch):
     inputs = short_inputs(name)
     found = loaded(folder(name), name)
     assert found.module.device.type == "cuda"
-    monkeypatch.setattr("encoders.huggingface.compute_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("trichord.encoders.huggingface.compute_device", lambda: torch.device("cpu"))
     np.testing.assert_allclose(found.encode(inputs), loaded(folder(name), name).encode(inputs), atol=1e-4)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from encoders.losses import contrastive, infonce, mixed_gallery_infonce, sigmoid, supcon, triplet
+from trichord.encoders.losses import contrastive, infonce, mixed_gallery_infonce, sigmoid, supcon, triplet
 
 CASES = [(seed, records) for seed, records in enumerate((1, 2, 3, 5, 6, 8))]
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.heads import FeatureStats
-from encoders.model import FusionModel, load_encoders
-from encoders.views import MODALITIES, Features
-from infra.config import EncoderConfig, ModelConfig
-from infra.digest import generator
-from infra.errors import ConfigError, FingerprintMismatch, StorageError
 from tests.encoders import models
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from tests.pipelines.planted_shard import fusion_model
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.model import FusionModel, load_encoders
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra.config import EncoderConfig, ModelConfig
+from trichord.infra.digest import generator
+from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
 
 STATS = {name: FeatureStats(np.zeros(24, np.float32), np.ones(24, np.float32)) for name in MODALITIES}
 

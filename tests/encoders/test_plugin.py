@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.base import Encoder
-from encoders.frozen import load_encoders
-from infra.config import ModelConfig
-from infra.errors import ConfigError
-from transforms.batch import Batch
-from transforms.media import decode_audio, decode_image, resample
+from trichord.encoders.base import Encoder
+from trichord.encoders.frozen import load_encoders
+from trichord.infra.config import ModelConfig
+from trichord.infra.errors import ConfigError
+from trichord.transforms.batch import Batch
+from trichord.transforms.media import decode_audio, decode_image, resample
 
 TFLITE = importlib.import_module("examples.encoders.tflite")  # as a plug-in is
 

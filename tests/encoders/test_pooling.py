@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer, BertModel, BertTokenizer
 
-from encoders.huggingface_image import HuggingFaceImage
-from encoders.huggingface_text import HuggingFaceText
-from encoders.pooling import Pooling, grid_weights, part_weights
-from infra.config import EncoderConfig
-from infra.digest import generator
-from infra.errors import ConfigError
 from tests.encoders.models import TEXTS, bert, pictures, resnet, sentence_bert, vit
+from trichord.encoders.huggingface_image import HuggingFaceImage
+from trichord.encoders.huggingface_text import HuggingFaceText
+from trichord.encoders.pooling import Pooling, grid_weights, part_weights
+from trichord.infra.config import EncoderConfig
+from trichord.infra.digest import generator
+from trichord.infra.errors import ConfigError
 
 
 def text_encoder(path: Path | str, **settings: object) -> HuggingFaceText:

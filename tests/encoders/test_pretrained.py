@@ -9,10 +9,10 @@ import pytest
 import torch
 import transformers as hf
 
-from encoders.frozen import load_encoders
-from infra.config import EncoderConfig, ModelConfig
-from infra.errors import ConfigError
 from tests.encoders.models import BUILDERS, TEXTS, loaded, modality, pictures
+from trichord.encoders.frozen import load_encoders
+from trichord.infra.config import EncoderConfig, ModelConfig
+from trichord.infra.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", ["bert", "vit", "wav2vec2"])

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.checkpoint import NAME
-from encoders.data import Part, TrainingData
-from encoders.model import FusionModel
-from encoders.rowfile import RowFile
-from encoders.train import train
-from encoders.views import Features
-from infra.config import TrainConfig
-from infra.digest import generator
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
+from trichord.encoders.checkpoint import NAME
+from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.model import FusionModel
+from trichord.encoders.rowfile import RowFile
+from trichord.encoders.train import train
+from trichord.encoders.views import Features
+from trichord.infra.config import TrainConfig
+from trichord.infra.digest import generator
 
 CONFIG = TrainConfig(epochs=6, batch_size=64, learning_rate=5e-3, threads=1)
 KILLED = """

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.data import Part, TrainingData
-from encoders.losses import infonce
-from encoders.model import FusionModel
-from encoders.objective import PAIR_NAMES, Objective
-from encoders.step import represent
-from encoders.train import train
-from encoders.views import MODALITIES
-from infra.config import TrainConfig
-from infra.digest import generator
 from tests.encoders.planted import ENCODERS, MODEL, planted
 from tests.encoders.test_fusion import FUSIONS
 from tests.encoders.test_gradient_cache import LOSSES
 from tests.encoders.test_train import KilledError, recall_at_1
+from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.losses import infonce
+from trichord.encoders.model import FusionModel
+from trichord.encoders.objective import PAIR_NAMES, Objective
+from trichord.encoders.step import represent
+from trichord.encoders.train import train
+from trichord.encoders.views import MODALITIES
+from trichord.infra.config import TrainConfig
+from trichord.infra.digest import generator
 
 CONFIG = TrainConfig(epochs=12, batch_size=64, learning_rate=5e-3, threads=1)
 GROUPS = np.arange(100, dtype=np.uint64) // 2 + 1  # pairs

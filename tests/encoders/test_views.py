@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.views import MODALITIES, Features, can_pair, draw_views, view_modalities
-from infra.digest import generator
 from tests.encoders.planted import planted
+from trichord.encoders.views import MODALITIES, Features, can_pair, draw_views, view_modalities
+from trichord.infra.digest import generator
 
 records = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.booleans()), min_size=1, max_size=30)
 

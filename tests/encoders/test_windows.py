@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModel
 
-from encoders.huggingface_audio import HuggingFaceAudio
-from encoders.huggingface_text import HuggingFaceText
-from infra.config import EncoderConfig
 from tests.encoders.models import BUILDERS, bert, clips, roberta
+from trichord.encoders.huggingface_audio import HuggingFaceAudio
+from trichord.encoders.huggingface_text import HuggingFaceText
+from trichord.infra.config import EncoderConfig
 
 SPEECH = ("wav2vec2", "wav2vec2_layer", "hubert", "hubert_layer")
 

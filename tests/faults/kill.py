@@ -21,9 +21,6 @@ from typing import Any
 
 import psutil
 
-from index_builders.faiss_search import open_searcher
-from index_builders.manifest import read_manifest
-from infra.digest import generator
 from tests.pipelines.lakes import (
     SETTINGS,
     copy_of,
@@ -34,6 +31,9 @@ from tests.pipelines.lakes import (
     write_project,
     write_rows,
 )
+from trichord.index_builders.faiss_search import open_searcher
+from trichord.index_builders.manifest import read_manifest
+from trichord.infra.digest import generator
 
 CHANGED = 12  # one row in so many is taken away before the second run
 

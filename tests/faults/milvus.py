@@ -27,17 +27,17 @@ from typing import Any
 
 import pytest
 
-from index_builders import milvus_load
-from index_builders.manifest import IndexManifest, read_manifest
-from index_builders.milvus import collection_of
-from index_builders.milvus_client import Milvus, MilvusPlace, connected
-from index_builders.milvus_load import Loader
-from index_builders.milvus_stage import Staged
-from index_builders.milvus_state import LoadState, write_state
-from infra.errors import ServiceError, TrichordError
 from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import STORAGE, tables
 from tests.milvus_server import MilvusServer, nightly_settings
+from trichord.index_builders import milvus_load
+from trichord.index_builders.manifest import IndexManifest, read_manifest
+from trichord.index_builders.milvus import collection_of
+from trichord.index_builders.milvus_client import Milvus, MilvusPlace, connected
+from trichord.index_builders.milvus_load import Loader
+from trichord.index_builders.milvus_stage import Staged
+from trichord.index_builders.milvus_state import LoadState, write_state
+from trichord.infra.errors import ServiceError, TrichordError
 
 ROWS = 40
 POLL = "get_bulk_insert_state"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from encoders.base import Modality
 from tests.encoders import models
 from tests.encoders.test_adapt import adapted, encoder_of
+from trichord.encoders.base import Modality
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.frozen import Encoders, load_encoders
-from encoders.huggingface import HuggingFaceEncoder
-from encoders.views import MODALITIES
-from infra.config import EncoderConfig, EngineConfig, ModelConfig
-from infra.engines import Done, open_engine
-from infra.errors import ConfigError
-from infra.lake.storage import Storage
-from pipelines.ahead import Blocks
-from pipelines.encode import EncodeItem, FeatureActor
-from pipelines.features import read_features
 from tests import built_models
 from tests.pipelines.planted_shard import records_shard
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.huggingface import HuggingFaceEncoder
+from trichord.encoders.views import MODALITIES
+from trichord.infra.config import EncoderConfig, EngineConfig, ModelConfig
+from trichord.infra.engines import Done, open_engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.ahead import Blocks
+from trichord.pipelines.encode import EncodeItem, FeatureActor
+from trichord.pipelines.features import read_features
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,10 +8,10 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builders import faiss_kinds
-from index_builders.exact import exact_topk, shared
-from index_builders.kinds import IndexPlan
 from tests.bench.vectors_lake import queries, splits
+from trichord.index_builders import faiss_kinds
+from trichord.index_builders.exact import exact_topk, shared
+from trichord.index_builders.kinds import IndexPlan
 
 pytestmark = [
     pytest.mark.gpu,

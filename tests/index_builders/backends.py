@@ -8,16 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from index_builders.base import Searcher
-from index_builders.faiss_search import open_searcher
-from index_builders.manifest import IndexManifest, write_manifest
-from index_builders.milvus import MilvusBuilder
-from index_builders.milvus_client import MilvusPlace, connected
-from index_builders.milvus_load import Loader
-from index_builders.milvus_search import MilvusSearcher
-from infra.config import MilvusConfig
 from tests.index_builders.corpus import FIELDS, SPACE, STORAGE
 from tests.index_builders.corpus import build as build_faiss
+from trichord.index_builders.base import Searcher
+from trichord.index_builders.faiss_search import open_searcher
+from trichord.index_builders.manifest import IndexManifest, write_manifest
+from trichord.index_builders.milvus import MilvusBuilder
+from trichord.index_builders.milvus_client import MilvusPlace, connected
+from trichord.index_builders.milvus_load import Loader
+from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.infra.config import MilvusConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Backend:
     def open(self, manifest: IndexManifest, fingerprint: str = SPACE) -> Searcher:
         """Open it for a client of a space."""
         if self.name == "annoy":
-            from index_builders.annoy import open_annoy
+            from trichord.index_builders.annoy import open_annoy
 
             return open_annoy(STORAGE, self.lake, manifest, fingerprint)
         if self.place is None:
@@ -56,7 +56,7 @@ def annoy_manifest(
     lake: str, shards: Mapping[str, pa.Table], groups: Sequence[Sequence[str]], *, views: Sequence[str] = ("fused",)
 ) -> IndexManifest:
     """Forests of these groups of vector shards, searched so hard that they are exact."""
-    from index_builders.annoy import AnnoyBuilder
+    from trichord.index_builders.annoy import AnnoyBuilder
 
     builder = AnnoyBuilder(
         trees=8, dimension=_dimension(shards), fingerprint=SPACE, views=tuple(views), metadata=FIELDS

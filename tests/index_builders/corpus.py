@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from index_builders.kinds import IndexPlan
-from index_builders.manifest import IndexManifest, write_manifest
-from infra.config import StorageConfig
-from infra.digest import address, canonical_json, generator
-from infra.lake.schema import vectors_schema
-from infra.lake.storage import Storage
+from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, write_manifest
+from trichord.infra.config import StorageConfig
+from trichord.infra.digest import address, canonical_json, generator
+from trichord.infra.lake.schema import vectors_schema
+from trichord.infra.lake.storage import Storage
 
 SPACE = "space-a"
 FIELDS = ("licence", "new", "page")  # of the metadata, that rows can be chosen by

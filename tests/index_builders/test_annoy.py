@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("annoy", reason="built where there is a C++ compiler")
 
-from index_builders.annoy import SEARCH_KS, TREES, AnnoyBuilder, choose_trees, open_annoy
-from index_builders.exact import exact_hits, recall_at_k
-from infra.errors import StorageError
 from tests.index_builders.backends import annoy_manifest
 from tests.index_builders.corpus import SPACE, STORAGE, tables, unit
+from trichord.index_builders.annoy import SEARCH_KS, TREES, AnnoyBuilder, choose_trees, open_annoy
+from trichord.index_builders.exact import exact_hits, recall_at_k
+from trichord.infra.errors import StorageError
 
 D = 24
 

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from index_builders.exact import exact_hits
-from index_builders.milvus_client import connected
-from index_builders.milvus_load import Loader
-from index_builders.milvus_search import MilvusSearcher
-from infra.digest import address
-from infra.errors import FingerprintMismatch, StorageError
 from tests.index_builders.backends import Backend, milvus_manifest, place
 from tests.index_builders.corpus import FIELDS, SPACE, STORAGE, tables, unit, vector_table
+from trichord.index_builders.exact import exact_hits
+from trichord.index_builders.milvus_client import connected
+from trichord.index_builders.milvus_load import Loader
+from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.infra.digest import address
+from trichord.infra.errors import FingerprintMismatch, StorageError
 
 K = 5
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_builders.choose import choose, group_shards
-from index_builders.costs import code_bytes
-from index_builders.kinds import KINDS, IndexPlan
-from index_builders.tune import tune
-from infra.config import IndexConfig
-from infra.errors import ConfigError
+from trichord.index_builders.choose import choose, group_shards
+from trichord.index_builders.costs import code_bytes
+from trichord.index_builders.kinds import KINDS, IndexPlan
+from trichord.index_builders.tune import tune
+from trichord.infra.config import IndexConfig
+from trichord.infra.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import faiss
 import pyarrow.parquet as pq
 import pytest
 
-from index_builders.faiss_search import open_searcher
-from index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from index_builders.manifest import read_manifest
-from index_builders.milvus import import_batches
-from infra.digest import generator
-from infra.errors import StorageError
 from tests.index_builders.backends import annoy_manifest, milvus_manifest
 from tests.index_builders.corpus import SPACE, STORAGE, build, damaged, matrix, tables
 from tests.index_builders.test_faiss_kinds import PLANS, D
+from trichord.index_builders.faiss_search import open_searcher
+from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from trichord.index_builders.manifest import read_manifest
+from trichord.index_builders.milvus import import_batches
+from trichord.infra.digest import generator
+from trichord.infra.errors import StorageError
 
 FLIPS, CUTS = 60, 10  # of each kind
 
@@ -46,7 +46,7 @@ def test_every_flipped_bit_and_every_truncation_is_refused_before_anything_sees_
     groups = [sorted(shards)[:2], sorted(shards)[2:]]
     if kind == "annoy":
         pytest.importorskip("annoy", reason="built where there is a C++ compiler")
-        from index_builders import annoy
+        from trichord.index_builders import annoy
 
         real = annoy._read
         monkeypatch.setattr(annoy, "_read", lambda *given: (seen.append("annoy"), real(*given))[1])
@@ -88,7 +88,7 @@ def test_damaged_codes_make_no_shard(tmp_path):
 
 
 def test_damaged_import_files_reach_no_server(tmp_path, seen):
-    from index_builders.files import opened
+    from trichord.index_builders.files import opened
 
     shards = tables(2, 80, D)
     manifest = milvus_manifest(str(tmp_path), shards, [[address] for address in sorted(shards)])

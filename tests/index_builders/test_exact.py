@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builders import exact
-from index_builders.base import Hits
-from index_builders.exact import exact_hits, exact_topk, recall_at_k, top_k
 from tests.index_builders.corpus import SPACE, matrix, tables, unit
+from trichord.index_builders import exact
+from trichord.index_builders.base import Hits
+from trichord.index_builders.exact import exact_hits, exact_topk, recall_at_k, top_k
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 12), st.lists(st.integers(0, 20), max_size=8))

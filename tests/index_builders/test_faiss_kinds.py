@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from index_builders import faiss_kinds
-from index_builders.exact import exact_hits, recall_at_k
-from index_builders.faiss_search import open_searcher
-from index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from index_builders.kinds import KINDS, IndexPlan
-from infra.errors import ConfigError
 from tests.index_builders.corpus import SPACE, STORAGE, build, matrix, tables, unit
+from trichord.index_builders import faiss_kinds
+from trichord.index_builders.exact import exact_hits, recall_at_k
+from trichord.index_builders.faiss_search import open_searcher
+from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from trichord.index_builders.kinds import KINDS, IndexPlan
+from trichord.infra.errors import ConfigError
 
 D = 32
 PLANS = {

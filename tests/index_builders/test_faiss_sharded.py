@@ -14,18 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from index_builders.exact import exact_hits, recall_at_k
-from index_builders.faiss_kinds import train
-from index_builders.faiss_search import open_searcher
-from index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from index_builders.files import receipt_path
-from index_builders.keys import read_keys
-from index_builders.kinds import IndexPlan
-from index_builders.manifest import read_manifest
-from index_builders.tune import tune
-from infra.digest import generator
-from infra.errors import FingerprintMismatch, StorageError
 from tests.index_builders.corpus import FIELDS, SPACE, STORAGE, build, damaged, matrix, tables, unit, vector_table
+from trichord.index_builders.exact import exact_hits, recall_at_k
+from trichord.index_builders.faiss_kinds import train
+from trichord.index_builders.faiss_search import open_searcher
+from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
+from trichord.index_builders.files import receipt_path
+from trichord.index_builders.keys import read_keys
+from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.manifest import read_manifest
+from trichord.index_builders.tune import tune
+from trichord.infra.digest import generator
+from trichord.infra.errors import FingerprintMismatch, StorageError
 
 PLAN = IndexPlan(kind="ivf_flat", nlist=8)
 
@@ -113,8 +113,8 @@ def test_the_manifest_is_the_same_on_another_lake_and_for_any_order_of_shards(tm
 TRAINING = """
 import sys, hashlib, faiss
 from tests.index_builders.corpus import unit
-from index_builders.faiss_kinds import train
-from index_builders.kinds import IndexPlan
+from trichord.index_builders.faiss_kinds import train
+from trichord.index_builders.kinds import IndexPlan
 plan = IndexPlan(kind="ivf_flat", nlist=64)
 faiss.omp_set_num_threads(int(sys.argv[1]))
 print(hashlib.sha256(train(plan, unit(6000, 64, "sample"), 3)).hexdigest(), faiss.omp_get_max_threads())

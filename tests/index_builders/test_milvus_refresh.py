@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from index_builders.files import opened
-from index_builders.manifest import write_manifest
-from index_builders.milvus import collection_of, content_of
-from index_builders.milvus_client import Milvus, connected
-from index_builders.milvus_load import Loader
-from index_builders.milvus_refresh import changed_rows
-from index_builders.milvus_search import MilvusSearcher
-from index_builders.milvus_state import read_state
-from infra.digest import address
 from tests.index_builders.backends import milvus_builder, place
 from tests.index_builders.corpus import SPACE, STORAGE, unit, vector_table
+from trichord.index_builders.files import opened
+from trichord.index_builders.manifest import write_manifest
+from trichord.index_builders.milvus import collection_of, content_of
+from trichord.index_builders.milvus_client import Milvus, connected
+from trichord.index_builders.milvus_load import Loader
+from trichord.index_builders.milvus_refresh import changed_rows
+from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.index_builders.milvus_state import read_state
+from trichord.infra.digest import address
 
 
 class Killed(BaseException):

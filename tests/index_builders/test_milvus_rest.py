@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from index_builders import milvus_rest
-from index_builders.milvus_rest import RestImports, finish, keys_known
-from index_builders.milvus_stage import Wrong
-from infra.errors import PartialRun, ServiceError
 from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import tables
 from tests.index_builders.rest_jobs import TOKEN, Jobs, RestServer
+from trichord.index_builders import milvus_rest
+from trichord.index_builders.milvus_rest import RestImports, finish, keys_known
+from trichord.index_builders.milvus_stage import Wrong
+from trichord.infra.errors import PartialRun, ServiceError
 
 ROWS = 60
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index_builders.exact import exact_hits
-from index_builders.manifest import IndexManifest, write_manifest
-from index_builders.milvus_client import MilvusPlace, connected
-from index_builders.milvus_load import Loader, index_params
-from index_builders.milvus_search import MilvusSearcher
-from infra.errors import ServiceError
 from tests.faults.milvus import Proxy
 from tests.index_builders.backends import milvus_builder, place
 from tests.index_builders.corpus import SPACE, STORAGE, tables, unit
 from tests.infra.web_server import certificate
 from tests.milvus_server import MilvusServer
+from trichord.index_builders.exact import exact_hits
+from trichord.index_builders.manifest import IndexManifest, write_manifest
+from trichord.index_builders.milvus_client import MilvusPlace, connected
+from trichord.index_builders.milvus_load import Loader, index_params
+from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.infra.errors import ServiceError
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("milvus")]
 K, D = 10, 32

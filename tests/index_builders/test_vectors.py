@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from index_builders.vectors import stratified_sample, vector_matrix
-from infra.digest import generator
-from infra.errors import FingerprintMismatch, StorageError
 from tests.index_builders.corpus import SPACE, tables, unit, vector_table
+from trichord.index_builders.vectors import stratified_sample, vector_matrix
+from trichord.infra.digest import generator
+from trichord.infra.errors import FingerprintMismatch, StorageError
 
 
 def _with(table: pa.Table, column: str, row: int, value: object) -> pa.Table:

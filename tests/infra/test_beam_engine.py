@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from infra.config import EngineConfig
-from infra.engines import Done, open_engine
-from infra.engines.beam import _Sink
-from infra.errors import ConfigError, PartialRun
 from tests.infra import engine_tasks as tasks
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import Done, open_engine
+from trichord.infra.engines.beam import _Sink
+from trichord.infra.errors import ConfigError, PartialRun
 
 
 def test_the_runner_s_own_processes_may_do_the_work() -> None:

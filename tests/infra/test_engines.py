@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.digest import hash64
-from infra.engines import Done, Failed
-from infra.errors import PartialRun
 from tests.conftest import EngineMaker
 from tests.infra import engine_tasks as tasks
+from trichord.infra.digest import hash64
+from trichord.infra.engines import Done, Failed
+from trichord.infra.errors import PartialRun
 
 DOCUMENTS = [
     ("a", "der Hund und die Katze und der Ball"),
@@ -117,9 +117,9 @@ def test_a_failing_source_of_items_is_the_callers_error(make_engine: EngineMaker
 def test_without_items_nothing_is_started(make_engine: EngineMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine(workers=2)
     started = {
-        "local": "infra.engines.local._Worker",
-        "ray": "infra.engines.ray.RayEngine.start",
-        "beam": "infra.engines.beam.beam.Pipeline",
+        "local": "trichord.infra.engines.local._Worker",
+        "ray": "trichord.infra.engines.ray.RayEngine.start",
+        "beam": "trichord.infra.engines.beam.beam.Pipeline",
     }[engine.name]
     monkeypatch.setattr(started, lambda *_: pytest.fail("a worker was started"))
     assert list(engine.map(tasks.square, [])) == []

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import EngineConfig
-from infra.engines import Done
-from infra.engines.gpus import chosen_gpus, cluster_share, least_taken, local_gpus, worker_environment
-from infra.engines.local import LocalEngine
-from infra.errors import ConfigError
 from tests.infra import engine_tasks as tasks
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import Done
+from trichord.infra.engines.gpus import chosen_gpus, cluster_share, least_taken, local_gpus, worker_environment
+from trichord.infra.engines.local import LocalEngine
+from trichord.infra.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,8 +108,8 @@ def test_on_the_cpu_no_local_worker_sees_a_gpu(monkeypatch):
 CLUSTER = """
 import json, sys
 import ray
-from infra.config import EngineConfig
-from infra.engines import open_engine
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import open_engine
 from tests.infra import engine_tasks as tasks
 ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
 seen = {}

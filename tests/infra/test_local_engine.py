@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import EngineConfig
-from infra.engines import Done
-from infra.engines.local import LocalEngine
-from infra.errors import PartialRun
 from tests.infra import engine_tasks as tasks
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import Done
+from trichord.infra.engines.local import LocalEngine
+from trichord.infra.errors import PartialRun
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 import sys
-from infra.config import EngineConfig
-from infra.engines import open_engine
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import open_engine
 from tests.infra import engine_tasks as tasks
 with open_engine(EngineConfig(workers=2)) as engine:
     for outcome in engine.map({task}, range({items})):

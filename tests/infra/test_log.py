@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import log
+from trichord.infra import log
 
 
 def test_an_event_is_one_json_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from infra.config import FolderSource, ManifestSource
-from infra.errors import ConfigError
-from infra.project import load_project, project_digest, recipe
-from infra.reference import commented_example, json_schema
+from trichord.infra.config import FolderSource, ManifestSource
+from trichord.infra.errors import ConfigError
+from trichord.infra.project import load_project, project_digest, recipe
+from trichord.infra.reference import commented_example, json_schema
 
 KINDS = (
     "auto, flat, flat_fp16, sq8, sq4, rabitq, pq_fast, hnsw, ivf_flat, ivf_fp16, ivf_sq8, ivf_sq4, ivf_rabitq, "

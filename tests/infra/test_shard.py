@@ -17,13 +17,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.config import StorageConfig
-from infra.errors import StorageError
-from infra.lake import shard
-from infra.lake.schema import RECORDS, vectors_schema
-from infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard, read_shard, take_rows, verify_shard
-from infra.lake.storage import Storage
 from tests.conftest import Place
+from trichord.infra.config import StorageConfig
+from trichord.infra.errors import StorageError
+from trichord.infra.lake import shard
+from trichord.infra.lake.schema import RECORDS, vectors_schema
+from trichord.infra.lake.shard import (
+    ShardRef,
+    ShardWriter,
+    find_finished,
+    iter_shard,
+    read_shard,
+    take_rows,
+    verify_shard,
+)
+from trichord.infra.lake.storage import Storage
 
 ADDRESS = "0123456789abcdef" * 2
 OTHER = "fedcba9876543210" * 2

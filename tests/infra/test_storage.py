@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.config import StorageConfig
-from infra.errors import ConfigError, StorageError
-from infra.lake import storage as storage_module
-from infra.lake import stores
-from infra.lake.storage import LineTooLong, Stat, Storage, TooLarge, VersionCache
 from tests.conftest import Place
+from trichord.infra.config import StorageConfig
+from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake import storage as storage_module
+from trichord.infra.lake import stores
+from trichord.infra.lake.storage import LineTooLong, Stat, Storage, TooLarge, VersionCache
 
 NAMES = ["plain.txt", "with space & #1%20?.jpg", "\u00e4\u732b.wav", "deep/er/.hidden", "deep-er/x"]
 
@@ -155,7 +155,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_content(storage: Storage, 
     storage.write(uri, b"old")
     script = (
         "import os\n"
-        "from infra.config import StorageConfig\nfrom infra.lake.storage import Storage\n"
+        "from trichord.infra.config import StorageConfig\nfrom trichord.infra.lake.storage import Storage\n"
         f"{call} = lambda *_: os.kill(os.getpid(), 9)\n"
         f"Storage(StorageConfig()).write({uri!r}, b'new')\n"
     )

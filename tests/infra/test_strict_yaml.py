@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.strict_yaml import MAX_BYTES, parse
+from trichord.infra.strict_yaml import MAX_BYTES, parse
 
 JSON_VALUES = st.recursive(
     st.none()

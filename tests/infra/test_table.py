@@ -11,14 +11,14 @@ import deltalake
 import pyarrow as pa
 import pytest
 
-from infra.config import StorageConfig
-from infra.digest import address
-from infra.errors import CommitConflict, StorageError
-from infra.lake.schema import PUBLICATIONS, SIGNATURES
-from infra.lake.shard import ShardRef, ShardWriter, read_shard
-from infra.lake.storage import Storage
-from infra.lake.table import LakeTable, Publications
 from tests.conftest import Place
+from trichord.infra.config import StorageConfig
+from trichord.infra.digest import address
+from trichord.infra.errors import CommitConflict, StorageError
+from trichord.infra.lake.schema import PUBLICATIONS, SIGNATURES
+from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.table import LakeTable, Publications
 
 
 def make_shard(place: Place, number: int, rows: int = 2, content: str = "") -> ShardRef:

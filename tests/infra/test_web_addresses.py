@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.web.addresses import checked_addresses, networks, parse, redirected, refusal
-from infra.web.errors import DownloadError
+from trichord.infra.web.addresses import checked_addresses, networks, parse, redirected, refusal
+from trichord.infra.web.errors import DownloadError
 
 PORTS = (80, 443)
 

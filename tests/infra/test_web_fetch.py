@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from infra.config import WebConfig
-from infra.digest import sha256_hex
-from infra.errors import ConfigError
-from infra.web import RECEIPTS, DownloadError, Fetcher, content_path, receipt_contents
 from tests.infra.web_server import LIMIT, STORAGE, FakeClock, Web, file_answer, redirect, serving
+from trichord.infra.config import WebConfig
+from trichord.infra.digest import sha256_hex
+from trichord.infra.errors import ConfigError
+from trichord.infra.web import RECEIPTS, DownloadError, Fetcher, content_path, receipt_contents
 
 
 @pytest.fixture

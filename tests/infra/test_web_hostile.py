@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from infra.web import DownloadError
 from tests.infra.test_web_addresses import ODD
 from tests.infra.web_server import LIMIT, FakeClock, Web, certificate, dripping, listening, redirect, serving
+from trichord.infra.web import DownloadError
 
 QUICK: dict[str, Any] = {"retries": 0, "total_timeout_s": 0.15, "read_timeout_s": 5, "connect_timeout_s": 5}
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from infra.lake.schema import TABLES
-from infra.project import load_project
-from pipelines.demo.corpus import write_corpus
-from pipelines.workspace import Workspace
+from trichord.infra.lake.schema import TABLES
+from trichord.infra.project import load_project
+from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.workspace import Workspace
 
 RECORDS = 160
 SETTINGS: dict[str, Any] = {

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from encoders.base import AUDIO_RATE_HZ
-from encoders.frozen import Encoders, load_encoders
-from encoders.heads import FeatureStats
-from encoders.model import FusionModel
-from infra import digest
-from infra.config import ModelConfig, PrepareConfig
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter
-from infra.lake.storage import Storage
-from transforms.batch import Batch, Row, Waveform
-from transforms.record import finish
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.model import FusionModel
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig, PrepareConfig
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.batch import Batch, Row, Waveform
+from trichord.transforms.record import finish
 
 WORDS = ("red", "green", "blue", "circle", "square", "bell", "hum", "of", "a", "the", "over", "under")
 

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from index_builders.files import put_hashed
-from index_builders.keys import KEYS, write_keys
-from index_builders.manifest import IndexManifest, IndexShard, write_manifest
-from infra import digest
-from infra.config import EvaluateConfig, ManifestSource, Project
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter
-from pipelines.evaluate import nothing_held_out
-from pipelines.evaluation.whole import measure
-from pipelines.splits import splits_path
-from pipelines.workspace import Workspace
 from tests.conftest import Place
 from tests.pipelines.test_retrieval import held_out_of
-from transforms.batch import Waveform
-from transforms.media import encode_audio, encode_image
+from trichord.index_builders.files import put_hashed
+from trichord.index_builders.keys import KEYS, write_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, write_manifest
+from trichord.infra import digest
+from trichord.infra.config import EvaluateConfig, ManifestSource, Project
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.pipelines.evaluate import nothing_held_out
+from trichord.pipelines.evaluation.whole import measure
+from trichord.pipelines.splits import splits_path
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.batch import Waveform
+from trichord.transforms.media import encode_audio, encode_image
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><style>*{}</style>\u202etxt\x00{{ 7*7 }}"
 

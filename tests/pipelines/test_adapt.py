@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from encoders.base import Modality
-from infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
-from infra.errors import ConfigError
-from infra.lake.storage import Storage
-from pipelines import adapt as adapting
-from pipelines.adapt import AdaptTask, LakeSamples, adapt
 from tests.encoders import models
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.planted_shard import records_shard
+from trichord.encoders.base import Modality
+from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines import adapt as adapting
+from trichord.pipelines.adapt import AdaptTask, LakeSamples, adapt
 
 
 @pytest.mark.parametrize(("modality", "objective"), [("text", "paired"), ("image", "views")])

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoders.heads import FeatureStats
-from encoders.model import FusionModel
-from encoders.views import MODALITIES, Features
-from infra.lake.shard import ShardRef
-from pipelines.agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fused, symmetric_norm
-from pipelines.demo.corpus import read_labels
-from pipelines.explain import explain
-from pipelines.maintain import verify
-from pipelines.reindex import reindex
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from tests.pipelines.lakes import SETTINGS, workspace_of, write_project
+from trichord.encoders.heads import FeatureStats
+from trichord.encoders.model import FusionModel
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fused, symmetric_norm
+from trichord.pipelines.demo.corpus import read_labels
+from trichord.pipelines.explain import explain
+from trichord.pipelines.maintain import verify
+from trichord.pipelines.reindex import reindex
 
 pytestmark = pytest.mark.xdist_group("agreement")  # one worker trains for all
 AGREEMENT = {"check": "drop", "folds": 2, "min_pairs": 50, "modalities": ["image"], "false_accept_rate": 0.3}

@@ -12,21 +12,21 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from infra.config import EngineConfig
-from infra.engines import Engine, open_engine
-from infra.errors import ConfigError
-from infra.lake import schema
-from infra.lake.shard import ShardRef, read_shard, verify_shard
-from pipelines.augment import augment
-from pipelines.commits import Commits
-from pipelines.heldout import is_held_out
-from pipelines.plan import make_plan
-from pipelines.prepare import Prepared, prepare
-from pipelines.variants import augment_recipe, open_chain
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import workspace_of, write_project
-from transforms.media import decode_audio, decode_image
-from transforms.record import batch_of
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import Engine, open_engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, read_shard, verify_shard
+from trichord.pipelines.augment import augment
+from trichord.pipelines.commits import Commits
+from trichord.pipelines.heldout import is_held_out
+from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare import Prepared, prepare
+from trichord.pipelines.variants import augment_recipe, open_chain
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.media import decode_audio, decode_image
+from trichord.transforms.record import batch_of
 
 COPIES = 2
 

@@ -7,21 +7,21 @@ import json
 import numpy as np
 import pytest
 
-from index_builders.manifest import read_manifests
-from index_builders.milvus import collection_of
-from index_builders.milvus_client import connected
-from index_builders.milvus_search import MilvusSearcher
-from infra.errors import GateFailed, ServiceError
-from pipelines import publish as publishing
-from pipelines.doctor import doctor
-from pipelines.maintain import gc, verify
-from pipelines.opening import needed, place_of
-from pipelines.publish import rollback
-from pipelines.reindex import reindex
-from pipelines.search import open_live, record_texts
-from pipelines.status import status
 from tests.bench.rollback_load import measure, two_publications
 from tests.pipelines.lakes import rows_of, workspace_of, write_rows
+from trichord.index_builders.manifest import read_manifests
+from trichord.index_builders.milvus import collection_of
+from trichord.index_builders.milvus_client import connected
+from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.infra.errors import GateFailed, ServiceError
+from trichord.pipelines import publish as publishing
+from trichord.pipelines.doctor import doctor
+from trichord.pipelines.maintain import gc, verify
+from trichord.pipelines.opening import needed, place_of
+from trichord.pipelines.publish import rollback
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.search import open_live, record_texts
+from trichord.pipelines.status import status
 
 BOTH = ("index.backends=[faiss, milvus]", "milvus.index_type=FLAT", "engine.workers=1", "gate.max_row_drop=1")
 
@@ -97,7 +97,7 @@ def test_switches_under_searching_clients_give_whole_answers(milvus_server, tmp_
 
 
 def _query(workspace):
-    from pipelines.search import read_query
+    from trichord.pipelines.search import read_query
 
     return read_query(workspace.project.prepare, "two blue squares", None, None)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.config import EngineConfig
-from infra.engines import open_engine
-from infra.lake.shard import ShardRef
-from pipelines.build import build, spread
-from pipelines.indexing import Built
-from pipelines.workspace import Workspace
 from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import open_engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.build import build, spread
+from trichord.pipelines.indexing import Built
+from trichord.pipelines.workspace import Workspace
 
 D, ROWS, RECALL = 32, 300, 0.7
 # recall is what the codes allow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.config import Project, TrainConfig
-from pipelines.compare import MEASURES, VIEWS, Cell, Grid, compare
 from tests.pipelines.lakes import workspace_of
+from trichord.infra.config import Project, TrainConfig
+from trichord.pipelines.compare import MEASURES, VIEWS, Cell, Grid, compare
 
 LOSSES = ("infonce", "mixed_gallery_infonce")
 

@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.base import Encoder, Modality
-from encoders.features import ImageStatistics, LogMelStatistics
-from encoders.frozen import Encoders, load_encoders
-from encoders.model import FusionModel
-from infra.lake import schema
-from infra.lake.shard import ShardRef, ShardWriter, read_shard
-from pipelines.content import ContentActor
-from pipelines.encode import EncodeItem, FeatureActor
-from pipelines.features import features_address, lists_of
-from pipelines.splits import read_splits
-from pipelines.train import load_model
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import copy_of, result_of, trichord, workspace_of
+from trichord.encoders.base import Encoder, Modality
+from trichord.encoders.features import ImageStatistics, LogMelStatistics
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.model import FusionModel
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.pipelines.content import ContentActor
+from trichord.pipelines.encode import EncodeItem, FeatureActor
+from trichord.pipelines.features import features_address, lists_of
+from trichord.pipelines.splits import read_splits
+from trichord.pipelines.train import load_model
+from trichord.pipelines.workspace import Workspace
 
 
 class MirroredImages(ImageStatistics):

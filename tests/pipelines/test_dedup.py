@@ -9,18 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from infra import digest
-from infra.config import EngineConfig
-from infra.digest import generator
-from infra.engines import Engine, open_engine
-from infra.lake import schema
-from infra.lake.shard import ShardWriter, read_shard
-from infra.project import load_project
-from pipelines.dedup import Deduplicated, deduplicate, dropped_rows
-from pipelines.explain import explain
-from pipelines.prepare import Prepared
-from pipelines.workspace import Workspace
-from transforms.dedup.shingles import band_keys, text_sketch
+from trichord.infra import digest
+from trichord.infra.config import EngineConfig
+from trichord.infra.digest import generator
+from trichord.infra.engines import Engine, open_engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardWriter, read_shard
+from trichord.infra.project import load_project
+from trichord.pipelines.dedup import Deduplicated, deduplicate, dropped_rows
+from trichord.pipelines.explain import explain
+from trichord.pipelines.prepare import Prepared
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.dedup.shingles import band_keys, text_sketch
 
 
 def words(content: str) -> str:

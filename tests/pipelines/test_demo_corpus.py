@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from infra.config import PrepareConfig
-from pipelines.demo.corpus import CorpusSummary, read_labels, write_corpus
-from pipelines.demo.defects import DEFECTS, TWIN_DEFECTS, Expected, expected, rates_of
-from pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
-from pipelines.demo.spoil_media import IMAGE_DEFECTS
-from transforms.batch import Batch, Row
-from transforms.chain import prepare_chain
-from transforms.clean.exposure import grey_of
-from transforms.clean.sharpness import edge_map
-from transforms.op import run_chain
-from transforms.record import finish
+from trichord.infra.config import PrepareConfig
+from trichord.pipelines.demo.corpus import CorpusSummary, read_labels, write_corpus
+from trichord.pipelines.demo.defects import DEFECTS, TWIN_DEFECTS, Expected, expected, rates_of
+from trichord.pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
+from trichord.pipelines.demo.spoil_media import IMAGE_DEFECTS
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.clean.exposure import grey_of
+from trichord.transforms.clean.sharpness import edge_map
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import finish
 
 RECORDS, SEED, RATE = 600, 7, 0.024
 

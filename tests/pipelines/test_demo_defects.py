@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from infra.digest import generator
-from pipelines.demo.captions import write_captions
-from pipelines.demo.foreign import LANGUAGES, write_foreign
-from pipelines.demo.render import render
-from pipelines.demo.scenes import Scene, draw_scene
-from pipelines.demo.sonify import sonify
-from pipelines.demo.spoil_media import spoil_picture, spoil_sound
-from pipelines.demo.spoil_text import TEXT_DEFECTS, spoil_text
+from trichord.infra.digest import generator
+from trichord.pipelines.demo.captions import write_captions
+from trichord.pipelines.demo.foreign import LANGUAGES, write_foreign
+from trichord.pipelines.demo.render import render
+from trichord.pipelines.demo.scenes import Scene, draw_scene
+from trichord.pipelines.demo.sonify import sonify
+from trichord.pipelines.demo.spoil_media import spoil_picture, spoil_sound
+from trichord.pipelines.demo.spoil_text import TEXT_DEFECTS, spoil_text
 
 CASES = range(40)
 

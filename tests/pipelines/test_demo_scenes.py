@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.digest import generator, hash64
-from pipelines.demo.captions import CAPTIONS, write_captions
-from pipelines.demo.render import SIDES, render
-from pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, SHAPES, SIZES, Scene, draw_scene
-from pipelines.demo.sonify import DURATION_S, PEAK, RATES_HZ, sonify
+from trichord.infra.digest import generator, hash64
+from trichord.pipelines.demo.captions import CAPTIONS, write_captions
+from trichord.pipelines.demo.render import SIDES, render
+from trichord.pipelines.demo.scenes import BACKGROUNDS, COLOURS, GRID, SHAPES, SIZES, Scene, draw_scene
+from trichord.pipelines.demo.sonify import DURATION_S, PEAK, RATES_HZ, sonify
 
 PROBED = 0.25  # difficulty of the scenes that the linear probes read
 LEAST_SHARP = 80.0  # four times ImageConfig.min_sharpness

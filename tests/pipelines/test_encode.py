@@ -11,23 +11,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoders.frozen import load_encoders
-from encoders.views import MODALITIES, Features
-from index_builders.exact import exact_hits
-from index_builders.vectors import unsound, vector_matrix
-from infra.config import EncoderConfig, ModelConfig
-from infra.errors import StorageError
-from infra.lake.shard import ShardWriter, iter_shard, read_shard
-from pipelines import ahead, encode
-from pipelines.ahead import BLOCKS, Blocks
-from pipelines.encode import EncodeItem, FeatureActor, VectorActor
-from pipelines.features import featurised
-from pipelines.reindex import reindex
-from pipelines.search import search
-from pipelines.timings import Spent, Stopwatch, Timed, Timings
 from tests import built_models
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.planted_shard import fusion_model, records_shard
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.views import MODALITIES, Features
+from trichord.index_builders.exact import exact_hits
+from trichord.index_builders.vectors import unsound, vector_matrix
+from trichord.infra.config import EncoderConfig, ModelConfig
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.shard import ShardWriter, iter_shard, read_shard
+from trichord.pipelines import ahead, encode
+from trichord.pipelines.ahead import BLOCKS, Blocks
+from trichord.pipelines.encode import EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.features import featurised
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.search import search
+from trichord.pipelines.timings import Spent, Stopwatch, Timed, Timings
 
 ROWS = 100
 SMALL = ModelConfig(dimension=32, hidden=32)

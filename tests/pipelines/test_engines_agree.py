@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from infra.digest import generator
-from pipelines.reindex import reindex
 from tests.pipelines.lakes import addresses, copy_of, rows_of, workspace_of, write_rows
+from trichord.infra.digest import generator
+from trichord.pipelines.reindex import reindex
 
 
 @pytest.mark.parametrize(

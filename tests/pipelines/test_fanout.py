@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import ray
 
-from index_builders.manifest import read_manifests
-from infra.errors import ConfigError, FingerprintMismatch, StorageError
-from pipelines.fanout import FanOutSearcher, divided
-from pipelines.opening import open_backend
-from pipelines.search import open_live
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import SETTINGS, result_of, trichord, workspace_of, write_project
+from trichord.index_builders.manifest import read_manifests
+from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
+from trichord.pipelines.fanout import FanOutSearcher, divided
+from trichord.pipelines.opening import open_backend
+from trichord.pipelines.search import open_live
+from trichord.pipelines.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("ray")
 INDEX = {"views": ["fused", "text", "image"], "rows_per_shard": 40}

@@ -7,9 +7,9 @@ import math
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from infra.errors import ConfigError
-from pipelines.evaluation.generation import ROUGE, generation_figures
 from tests.transforms.test_augment_text import write_wordnet
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.evaluation.generation import ROUGE, generation_figures
 
 CAT = "the cat sat on the mat"
 

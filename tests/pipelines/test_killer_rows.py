@@ -10,14 +10,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-import pipelines.prepare as job
-from infra.config import EngineConfig, Source
-from infra.engines import open_engine
-from infra.lake.shard import read_shard
-from pipelines.plan import make_plan
+import trichord.pipelines.prepare as job
 from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project
-from transforms.batch import Batch
-from transforms.op import Op
+from trichord.infra.config import EngineConfig, Source
+from trichord.infra.engines import open_engine
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.plan import make_plan
+from trichord.transforms.batch import Batch
+from trichord.transforms.op import Op
 
 KILLER = "scene-000011"
 

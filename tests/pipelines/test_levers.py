@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.calibration import Line
-from infra.digest import generator
-from pipelines.levers import Hit, by_quota, by_score, rank_fusion, rescored, score_fusion
+from trichord.encoders.calibration import Line
+from trichord.infra.digest import generator
+from trichord.pipelines.levers import Hit, by_quota, by_score, rank_fusion, rescored, score_fusion
 
 VIEWS = ("text", "image", "audio")
 COSINES = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75])  # few values, so that there are ties

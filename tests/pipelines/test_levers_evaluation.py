@@ -8,13 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from encoders.calibration import Calibration, Line
-from infra.digest import generator
-from pipelines.calibrate import calibrate, is_fitted_on, judges
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.levers import LEVERS, evaluate_levers
-from pipelines.evaluation.retrieval import evaluate
 from tests.pipelines.test_retrieval import held_out_of
+from trichord.encoders.calibration import Calibration, Line
+from trichord.infra.digest import generator
+from trichord.pipelines.calibrate import calibrate, is_fitted_on, judges
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.levers import LEVERS, evaluate_levers
+from trichord.pipelines.evaluation.retrieval import evaluate
 
 
 def gap(rows: int = 400, *, noise: float = 0.6) -> HeldOut:

@@ -10,21 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from infra.errors import ConfigError, ServiceError
-from infra.lake.shard import read_shard
-from pipelines.maintain import gc
-from pipelines.rag import show
-from pipelines.rag.answer import Question, ask, open_rag
-from pipelines.rag.evaluate import evaluate_rag, ranks_at_k, refuse_below
-from pipelines.rag.feedback import feedback_rows, give_feedback, satisfaction
-from pipelines.rag.retrieve import pictures_of, retrieve
-from pipelines.search import open_live, read_query, search
-from pipelines.status import status
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import SETTINGS, copy_of, result_of, trichord, workspace_of, write_project
 from tests.pipelines.model_server import SOURCE, model_server, words
 from tests.pipelines.test_rag_prompt import passage as made
-from transforms.batch import Batch
+from trichord.infra.errors import ConfigError, ServiceError
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.maintain import gc
+from trichord.pipelines.rag import show
+from trichord.pipelines.rag.answer import Question, ask, open_rag
+from trichord.pipelines.rag.evaluate import evaluate_rag, ranks_at_k, refuse_below
+from trichord.pipelines.rag.feedback import feedback_rows, give_feedback, satisfaction
+from trichord.pipelines.rag.retrieve import pictures_of, retrieve
+from trichord.pipelines.search import open_live, read_query, search
+from trichord.pipelines.status import status
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.batch import Batch
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
 VIEWS = ["fused", "text", "image"]

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from infra.config import EndpointConfig
-from infra.errors import ConfigError, ServiceError
-from pipelines.rag.endpoint import Endpoint
 from tests.pipelines.model_server import model_server
+from trichord.infra.config import EndpointConfig
+from trichord.infra.errors import ConfigError, ServiceError
+from trichord.pipelines.rag.endpoint import Endpoint
 
 KEY = "sk-secret-0123456789"
 ASKED = [{"role": "user", "content": '<source id="1">\na red bus\n</source>\n\nQuestion: What is red?'}]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.config import RagConfig
-from infra.errors import ConfigError
-from pipelines.rag.citations import citations, without_citations
-from pipelines.rag.examples import Example, read_examples
-from pipelines.rag.prompt import build_prompt, source_block
-from pipelines.rag.retrieve import Passage
 from tests.pipelines.model_server import read_prompt
+from trichord.infra.config import RagConfig
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.rag.citations import citations, without_citations
+from trichord.pipelines.rag.examples import Example, read_examples
+from trichord.pipelines.rag.prompt import build_prompt, source_block
+from trichord.pipelines.rag.retrieve import Passage
 
 
 def passage(key: str, words: str) -> Passage:

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from infra.config import EndpointConfig, RagConfig
-from infra.errors import ConfigError, ServiceError
-from pipelines.rag.rerank import Reranked, open_reranker, parse_scores
-from pipelines.rag.retrieve import Passage
 from tests.encoders.test_crossencoder import build
 from tests.pipelines.model_server import model_server
 from tests.pipelines.test_rag_prompt import passage
+from trichord.infra.config import EndpointConfig, RagConfig
+from trichord.infra.errors import ConfigError, ServiceError
+from trichord.pipelines.rag.rerank import Reranked, open_reranker, parse_scores
+from trichord.pipelines.rag.retrieve import Passage
 
 PASSAGES = [passage("a", "a dog runs"), passage("b", ""), passage("c", "a red bus on the street"), passage("d", "red")]
 

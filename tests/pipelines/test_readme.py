@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from infra.project import load_project
 from tests.pipelines.lakes import rows_of, trichord
+from trichord.infra.project import load_project
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

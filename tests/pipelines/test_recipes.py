@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.demo.corpus import write_corpus
 from tests.pipelines.lakes import result_of, rows_of, trichord
+from trichord.pipelines.demo.corpus import write_corpus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECORDS = 24

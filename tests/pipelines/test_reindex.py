@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from infra.lake.shard import read_shard
-from pipelines.demo.corpus import read_labels
-from pipelines.demo.defects import expected
-from pipelines.plan import make_plan
 from tests.pipelines.lakes import addresses, result_of, rows_of, trichord, workspace_of, write_rows
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.demo.corpus import read_labels
+from trichord.pipelines.demo.defects import expected
+from trichord.pipelines.plan import make_plan
 
 
 def _reindex(project: Path, *more: str) -> dict:
@@ -55,8 +55,8 @@ def test_an_unchanged_lake_starts_no_engine_and_no_model(lake_copy, indexed):
         "import sys, json\n"
         "from pathlib import Path\n"
         "from tests.pipelines.lakes import workspace_of\n"
-        "from pipelines.reindex import reindex\n"
-        "import infra.engines, pipelines.reindex as job\n"
+        "from trichord.pipelines.reindex import reindex\n"
+        "import trichord.infra.engines, trichord.pipelines.reindex as job\n"
         "def refuse(config): raise AssertionError('an engine was opened')\n"
         "job.open_engine = refuse\n"
         "summary = reindex(workspace_of(Path(sys.argv[1])))\n"

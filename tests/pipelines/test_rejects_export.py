@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from infra.errors import ConfigError
-from infra.lake.shard import read_shard
-from pipelines.export import export_rejects
-from pipelines.preparation import prepare_only
-from pipelines.rejects import Choice
-from pipelines.workspace import Workspace
 from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_project, write_rows
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.export import export_rejects
+from trichord.pipelines.preparation import prepare_only
+from trichord.pipelines.rejects import Choice
+from trichord.pipelines.workspace import Workspace
 
 LONG = " ".join(
     f"The {thing} of the {place} were seen by {who} in the {when} of that year."

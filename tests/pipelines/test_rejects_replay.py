@@ -14,23 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import pipelines.preparation as preparation
-import pipelines.replay as job
-from infra.config import EngineConfig
-from infra.engines import Engine, open_engine
-from infra.errors import ConfigError
-from infra.lake.shard import find_finished, read_shard
-from pipelines.merge import MergeTask, Unmergeable
-from pipelines.plan import WantedShard, make_plan
-from pipelines.preparation import prepare_only
-from pipelines.prepare import prepare_task
-from pipelines.recipes import current_recipe, loosened, shard_address
-from pipelines.rejects import Choice, list_rejects
-from pipelines.replay import find_bases, replay
-from pipelines.workspace import Workspace
+import trichord.pipelines.preparation as preparation
+import trichord.pipelines.replay as job
 from tests.infra.web_server import serving
 from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_rows
-from transforms.collect.splits import planned_rows
+from trichord.infra.config import EngineConfig
+from trichord.infra.engines import Engine, open_engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import find_finished, read_shard
+from trichord.pipelines.merge import MergeTask, Unmergeable
+from trichord.pipelines.plan import WantedShard, make_plan
+from trichord.pipelines.preparation import prepare_only
+from trichord.pipelines.prepare import prepare_task
+from trichord.pipelines.recipes import current_recipe, loosened, shard_address
+from trichord.pipelines.rejects import Choice, list_rejects
+from trichord.pipelines.replay import find_bases, replay
+from trichord.pipelines.workspace import Workspace
+from trichord.transforms.collect.splits import planned_rows
 
 TABLES = ("records", "rejects", "signatures", "duplicates")
 STRICT = {"prepare.image.min_side": 240, "prepare.image.max_noise": 10.5}  # many of the demo's pictures have less

@@ -8,13 +8,13 @@ import shutil
 import pytest
 import yaml
 
-from infra.errors import GateFailed, SourceError, StorageError
-from pipelines.maintain import gc, verify
-from pipelines.plan import inputs_digest, make_plan
-from pipelines.publish import publish_candidate
-from pipelines.reindex import reindex
-from pipelines.search import search
 from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project, write_rows
+from trichord.infra.errors import GateFailed, SourceError, StorageError
+from trichord.pipelines.maintain import gc, verify
+from trichord.pipelines.plan import inputs_digest, make_plan
+from trichord.pipelines.publish import publish_candidate
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.search import search
 
 
 @pytest.mark.parametrize("lost", ["records/*/*.parquet", "vectors/*/*.parquet", "index/*/*.faiss", "index/manifests/*"])

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pipelines.report.dataset_card import write_card
-from pipelines.report.markdown import code, literal, table, yaml_text
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.report_lake import HOSTILE, SmallLake, duplicate, hostile, record, reject
+from trichord.pipelines.report.dataset_card import write_card
+from trichord.pipelines.report.markdown import code, literal, table, yaml_text
 
 WORDS = "[click](javascript:alert(1)) ![x](http://evil/x.png) <b>x</b> http://evil.example\n---\nlicense: mit | `x` *y*"
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 
-from infra.errors import ConfigError
-from pipelines.report import cards
-from pipelines.report.page import write_page
-from pipelines.report.render import MAX_BYTES, shown
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.report_lake import SmallLake, full, picture, record, reject, sound
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.report import cards
+from trichord.pipelines.report.page import write_page
+from trichord.pipelines.report.render import MAX_BYTES, shown
 
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "header", "nav", "footer", "section", "h1", "h2", "h3",

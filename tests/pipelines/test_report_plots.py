@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from pipelines.evaluation.held_out import FORMS
-from pipelines.evaluation.retrieval import evaluate
-from pipelines.report import measures, plots
 from tests.pipelines.test_retrieval import held_out_of
-from transforms.batch import Waveform
+from trichord.pipelines.evaluation.held_out import FORMS
+from trichord.pipelines.evaluation.retrieval import evaluate
+from trichord.pipelines.report import measures, plots
+from trichord.transforms.batch import Waveform
 
 values = st.floats(-1e6, 1e6).filter(lambda value: value == 0 or abs(value) > 1e-6)
 

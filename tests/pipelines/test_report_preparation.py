@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.lake import schema
-from pipelines.report import cards, plots, tally
-from pipelines.report.fates import difference
-from pipelines.report.flow import all_ops, source_flows
-from pipelines.report.preparation import write_preparation_page
-from pipelines.report.prepared import open_prepared
-from pipelines.report.render import MAX_BYTES, spaced
-from pipelines.report.smallest import Smallest
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.report_lake import HOSTILE, SmallLake, duplicate, hostile, match, picture, record, reject, sound
 from tests.pipelines.test_report_page import TAGS, Parsed
+from trichord.infra.lake import schema
+from trichord.pipelines.report import cards, plots, tally
+from trichord.pipelines.report.fates import difference
+from trichord.pipelines.report.flow import all_ops, source_flows
+from trichord.pipelines.report.preparation import write_preparation_page
+from trichord.pipelines.report.prepared import open_prepared
+from trichord.pipelines.report.render import MAX_BYTES, spaced
+from trichord.pipelines.report.smallest import Smallest
 
 SECTIONS = ["Op by op", "Sources", "Rejects", "Duplicates", "Alike in one modality", "What the records hold", "Changes",
             "Records of each fate", "Measured scores"]  # fmt: skip

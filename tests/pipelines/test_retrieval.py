@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.digest import generator
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.ranking import rank
-from pipelines.evaluation.retrieval import evaluate, mixed_score
+from trichord.infra.digest import generator
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.ranking import rank
+from trichord.pipelines.evaluation.retrieval import evaluate, mixed_score
 
 K = 3
 

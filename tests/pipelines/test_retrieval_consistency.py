@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infra.digest import generator
-from pipelines.evaluation import consistency as module
-from pipelines.evaluation.consistency import alignment, consistency, modality_gap, uniformity
-from pipelines.evaluation.figures import figures
-from pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from pipelines.evaluation.hubness import hubness
-from pipelines.evaluation.similarity import auc
 from tests.pipelines.test_retrieval import held_out_of
+from trichord.infra.digest import generator
+from trichord.pipelines.evaluation import consistency as module
+from trichord.pipelines.evaluation.consistency import alignment, consistency, modality_gap, uniformity
+from trichord.pipelines.evaluation.figures import figures
+from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.hubness import hubness
+from trichord.pipelines.evaluation.similarity import auc
 
 
 def test_gap_alignment_and_uniformity_equal_their_plain_definitions(monkeypatch):

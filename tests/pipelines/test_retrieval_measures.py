@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from ir_measures import AP, RR, P, R, nDCG
 
-from infra.digest import generator
-from pipelines.evaluation.figures import figures
-from pipelines.evaluation.held_out import MODALITIES
-from pipelines.evaluation.intervals import Bootstrap, means
-from pipelines.evaluation.ranking import names, rank
-from pipelines.evaluation.retrieval import evaluate
 from tests.pipelines.test_retrieval import held_out_of
+from trichord.infra.digest import generator
+from trichord.pipelines.evaluation.figures import figures
+from trichord.pipelines.evaluation.held_out import MODALITIES
+from trichord.pipelines.evaluation.intervals import Bootstrap, means
+from trichord.pipelines.evaluation.ranking import names, rank
+from trichord.pipelines.evaluation.retrieval import evaluate
 
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=3)
 

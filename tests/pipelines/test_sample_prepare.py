@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.lake.shard import read_shard
-from pipelines.preparation import prepare_only
 from tests.pipelines.lakes import addresses, workspace_of
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.preparation import prepare_only
 
 pytestmark = pytest.mark.sample
 ROWS = 48  # of the storybooks, and as many of the rest

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from infra.errors import ConfigError
-from pipelines.demo.corpus import read_labels
-from pipelines.demo.defects import expected
-from pipelines.explain import explain
-from pipelines.rejects import list_rejects, show_reject
-from pipelines.search import search
 from tests.pipelines.lakes import rows_of, workspace_of
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.demo.corpus import read_labels
+from trichord.pipelines.demo.defects import expected
+from trichord.pipelines.explain import explain
+from trichord.pipelines.rejects import list_rejects, show_reject
+from trichord.pipelines.search import search
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.model import FusionModel
-from infra.errors import ConfigError
-from pipelines.search import nearest, open_live, read_query, search
 from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of, write_project
+from trichord.encoders.model import FusionModel
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.search import nearest, open_live, read_query, search
 
 VIEWS = ["text", "image", "audio"]
 LEVERS = ("plain", "calibrated", "rank_fusion", "quota")

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from infra.errors import ConfigError
-from pipelines.cli_search import conditions
-from pipelines.reindex import reindex
-from pipelines.search import search
 from tests.pipelines.lakes import (
     SETTINGS,
     addresses,
@@ -18,6 +14,10 @@ from tests.pipelines.lakes import (
     write_project,
     write_rows,
 )
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.cli_search import conditions
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.search import search
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import yaml
 from deltalake import write_deltalake
 
-from infra.lake.shard import read_shard
-from pipelines.demo.corpus import write_corpus
 from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.demo.corpus import write_corpus
 
 RECORDS = 208
 

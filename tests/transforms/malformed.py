@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 from PIL import Image as Pillow
 
-from infra import digest
 from tests.transforms.samples import AUDIO_FORMATS, flipped, patched, picture, png, quiet_flac, saved, sound, tone
+from trichord.infra import digest
 
 
 def _zip(name: str, content: bytes) -> bytes:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image as Pillow
 
-from infra import digest
-from transforms.batch import Image, Samples
+from trichord.infra import digest
+from trichord.transforms.batch import Image, Samples
 
 AUDIO_FORMATS = {
     "wav": ("WAV", "PCM_16"),

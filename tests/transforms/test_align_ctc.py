@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.ctc import HuggingFaceCtc
-from infra.config import AlignConfig
-from infra.errors import ConfigError
-from transforms.align.ctc import CtcAligner, Floats, align_labels
-from transforms.align.speech import speech_ops
-from transforms.align.transcript import tokens_of
-from transforms.batch import Batch, Row, Waveform
-from transforms.op import recipe_of, run_chain
+from trichord.encoders.ctc import HuggingFaceCtc
+from trichord.infra.config import AlignConfig
+from trichord.infra.errors import ConfigError
+from trichord.transforms.align.ctc import CtcAligner, Floats, align_labels
+from trichord.transforms.align.speech import speech_ops
+from trichord.transforms.align.transcript import tokens_of
+from trichord.transforms.batch import Batch, Row, Waveform
+from trichord.transforms.op import recipe_of, run_chain
 
 LABELS = ["-", "|", "a", "c", "d", "g", "o", "t"]  # label 0 is the blank
 FRAME_S = 0.02

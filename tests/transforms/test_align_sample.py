@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra import digest
-from infra.config import AlignConfig
-from transforms.align.speech import speech_ops
-from transforms.batch import Batch, Row, Segment, Waveform
-from transforms.media import decode_audio, resample
-from transforms.op import run_chain
+from trichord.infra import digest
+from trichord.infra.config import AlignConfig
+from trichord.transforms.align.speech import speech_ops
+from trichord.transforms.batch import Batch, Row, Segment, Waveform
+from trichord.transforms.media import decode_audio, resample
+from trichord.transforms.op import run_chain
 
 SAMPLE = Path(os.environ.get("TRICHORD_SAMPLE", ""))
 RATE_HZ = 16_000

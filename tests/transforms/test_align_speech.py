@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra.config import AlignConfig
-from transforms.align.phones import by_letters, pronunciations
-from transforms.align.speech import speech_ops
-from transforms.align.sphinx import SphinxAligner
-from transforms.align.transcript import Token, number_words, tokens_of
-from transforms.align.words import Alignment, Word, mean_score
-from transforms.batch import Batch, Row, Segment, Waveform
-from transforms.op import run_chain
+from trichord.infra.config import AlignConfig
+from trichord.transforms.align.phones import by_letters, pronunciations
+from trichord.transforms.align.speech import speech_ops
+from trichord.transforms.align.sphinx import SphinxAligner
+from trichord.transforms.align.transcript import Token, number_words, tokens_of
+from trichord.transforms.align.words import Alignment, Word, mean_score
+from trichord.transforms.batch import Batch, Row, Segment, Waveform
+from trichord.transforms.op import run_chain
 
 SPEECH = {"audio_speech_s": 4.0, "audio_speech_share": 0.8}
 

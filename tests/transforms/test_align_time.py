@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.config import ManifestSource, PrepareConfig
-from transforms.align.parts import MAX_PARTS
-from transforms.align.regions import CutRegions, region_ops
-from transforms.align.subtitles import SegmentsError, parse_segments
-from transforms.align.time import CutTime, time_ops
-from transforms.batch import Batch, Row, Waveform
-from transforms.chain import prepare_chain
-from transforms.media import encode_audio, encode_image
-from transforms.op import recipe_of, run_chain
+from trichord.infra.config import ManifestSource, PrepareConfig
+from trichord.transforms.align.parts import MAX_PARTS
+from trichord.transforms.align.regions import CutRegions, region_ops
+from trichord.transforms.align.subtitles import SegmentsError, parse_segments
+from trichord.transforms.align.time import CutTime, time_ops
+from trichord.transforms.batch import Batch, Row, Waveform
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.media import encode_audio, encode_image
+from trichord.transforms.op import recipe_of, run_chain
 
 SOUND, PICTURE = b"a sound", b"a picture"
 SRT = b"1\n00:00:01,500 --> 00:00:02,250\n<i>Hello</i>\nthere\n\n2\n00:01:00,000 --> 00:01:02,000\nYou --> me\n"

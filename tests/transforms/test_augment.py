@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from infra import digest
-from infra.config import AugmentConfig
 from tests.transforms.samples import picture, tone
-from transforms.augment.chain import augment_chain
-from transforms.augment.image import Flip
-from transforms.augment.variants import applied, copy_of, record_key
-from transforms.augment.words import says_side, swap_sides
-from transforms.batch import Batch, Row, Segment, Waveform, join
-from transforms.op import recipe_of, run_chain
+from trichord.infra import digest
+from trichord.infra.config import AugmentConfig
+from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.augment.image import Flip
+from trichord.transforms.augment.variants import applied, copy_of, record_key
+from trichord.transforms.augment.words import says_side, swap_sides
+from trichord.transforms.batch import Batch, Row, Segment, Waveform, join
+from trichord.transforms.op import recipe_of, run_chain
 
 TEXT = "A small dog sleeps beside the old wooden bench, and 2 birds are not far from it."
 ALWAYS: dict[str, dict[str, Any]] = {

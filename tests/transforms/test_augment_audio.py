@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from infra import digest
 from tests.transforms.test_augment import config_of, variants
-from transforms.augment.audio import Gain, Noise, Pitch, Speed
-from transforms.augment.variants import applied
-from transforms.batch import Batch, Row, Samples, Segment, Waveform
+from trichord.infra import digest
+from trichord.transforms.augment.audio import Gain, Noise, Pitch, Speed
+from trichord.transforms.augment.variants import applied
+from trichord.transforms.batch import Batch, Row, Samples, Segment, Waveform
 
 RATE_HZ = 16_000
 

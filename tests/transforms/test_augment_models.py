@@ -17,17 +17,17 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from encoders.rewrite import MaskedWords, SequenceRewriter
-from infra import digest
-from infra.config import AugmentConfig
-from infra.errors import ConfigError
 from tests.transforms.test_augment import NEVER
-from transforms.augment.chain import augment_chain
-from transforms.augment.text import Filler, Rewriter
-from transforms.augment.variants import applied, copy_of
-from transforms.augment.words import protected_words
-from transforms.batch import Batch, Row
-from transforms.op import recipe_of, run_chain
+from trichord.encoders.rewrite import MaskedWords, SequenceRewriter
+from trichord.infra import digest
+from trichord.infra.config import AugmentConfig
+from trichord.infra.errors import ConfigError
+from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.augment.text import Filler, Rewriter
+from trichord.transforms.augment.variants import applied, copy_of
+from trichord.transforms.augment.words import protected_words
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.op import recipe_of, run_chain
 
 WORDS = ["a", "the", "dog", "cat", "sleeps", "runs", "beside", "old", "bench", "tree", "not", "left", "two", "small"]
 TEXT = "A small dog sleeps beside the old bench, not left of two trees."

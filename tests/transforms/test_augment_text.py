@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.errors import ConfigError
 from tests.transforms.test_augment import TEXT, config_of, variants
-from transforms.augment.chain import augment_chain
-from transforms.augment.variants import applied
-from transforms.augment.wordnet import WordNetSynonyms
-from transforms.augment.words import protected_words, tokens
-from transforms.batch import Batch, Row
-from transforms.clean.language import LABEL as LANGUAGE_LABEL
-from transforms.op import recipe_of
+from trichord.infra.errors import ConfigError
+from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.augment.variants import applied
+from trichord.transforms.augment.wordnet import WordNetSynonyms
+from trichord.transforms.augment.words import protected_words, tokens
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.clean.language import LABEL as LANGUAGE_LABEL
+from trichord.transforms.op import recipe_of
 
 STEPS = ("swap", "delete", "spelling", "keyboard", "ocr")
 WORDNET = Path("/usr/share/wordnet")  # where Debian's wordnet-base puts the dictionaries

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from infra.config import PrepareConfig
 from tests.transforms.samples import sound, tone
-from transforms.batch import Batch, Reject, Row
-from transforms.chain import prepare_chain
-from transforms.clean.audio import clipping
-from transforms.op import run_chain
+from trichord.infra.config import PrepareConfig
+from trichord.transforms.batch import Batch, Reject, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.clean.audio import clipping
+from trichord.transforms.op import run_chain
 
 CHAIN = prepare_chain(PrepareConfig())
 

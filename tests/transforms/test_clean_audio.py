@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from infra import digest
-from infra.config import AudioConfig
 from tests.transforms.samples import sound, tone
-from transforms.batch import Batch, Row, Samples, Segment, Waveform
-from transforms.clean.audio import audio_ops
-from transforms.clean.denoise import gated
-from transforms.clean.level import AudioLevel, frame_levels
-from transforms.clean.loudness import AudioLoudness, loudness
-from transforms.clean.noise import flatness, hum
-from transforms.clean.trim import AudioTrim
-from transforms.media import decode_audio
-from transforms.op import recipe_of, run_chain
+from trichord.infra import digest
+from trichord.infra.config import AudioConfig
+from trichord.transforms.batch import Batch, Row, Samples, Segment, Waveform
+from trichord.transforms.clean.audio import audio_ops
+from trichord.transforms.clean.denoise import gated
+from trichord.transforms.clean.level import AudioLevel, frame_levels
+from trichord.transforms.clean.loudness import AudioLoudness, loudness
+from trichord.transforms.clean.noise import flatness, hum
+from trichord.transforms.clean.trim import AudioTrim
+from trichord.transforms.media import decode_audio
+from trichord.transforms.op import recipe_of, run_chain
 
 RATE = 16_000
 EVERYTHING = AudioConfig(
@@ -109,7 +109,7 @@ def test_one_bytes_object_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> No
         calls.append(len(data))
         return decode_audio(data, **bounds)
 
-    monkeypatch.setattr("transforms.clean.audio.decode_audio", counted)
+    monkeypatch.setattr("trichord.transforms.clean.audio.decode_audio", counted)
     cut((0.0, 1.0), (1.0, 2.0), (2.0, 3.0), raw=sound(tone(3.0, RATE), "wav", RATE))
     assert len(calls) == 1
     broken = cut((0.0, 1.0), (1.0, 2.0), raw=sound(tone(3.0, RATE), "wav", RATE)[:5_000])
@@ -261,7 +261,7 @@ def test_the_gate_gains_three_decibels_on_noisy_and_loses_less_than_one_on_clean
 def test_the_gate_gives_the_same_samples_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     wave = Waveform(syllables(2.0) + noise(2, 0.02), RATE)
     whole = gated(wave, 15)
-    monkeypatch.setattr("transforms.clean.denoise._BLOCK", 64)
+    monkeypatch.setattr("trichord.transforms.clean.denoise._BLOCK", 64)
     np.testing.assert_allclose(gated(wave, 15), whole, atol=1e-6)
 
 
@@ -328,11 +328,11 @@ def test_a_sound_does_not_depend_on_its_neighbours() -> None:
 
 SCRIPT = """
 import hashlib, json, sys
-from infra.config import AudioConfig
+from trichord.infra.config import AudioConfig
 from tests.transforms.samples import sound, tone
-from transforms.batch import Batch, Row
-from transforms.clean.audio import audio_ops
-from transforms.op import recipe_of, run_chain
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.clean.audio import audio_ops
+from trichord.transforms.op import recipe_of, run_chain
 heavy = lambda: sorted({"torch", "scipy", "safetensors", "pyloudnorm"} & set(sys.modules))
 none = run_chain(Batch(rows=(Row(key="k", text="x"),)), audio_ops(AudioConfig()))[0]
 before = heavy()

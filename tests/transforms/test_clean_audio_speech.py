@@ -13,19 +13,19 @@ import numpy.typing as npt
 import pytest
 from scipy import special, stats
 
-from infra import digest
-from infra.config import AudioConfig
 from tests.transforms.test_clean_audio import RATE, noise, prepared, sine, syllables
-from transforms.batch import Batch, Row, Samples, Waveform
-from transforms.clean import voice
-from transforms.clean.audio import audio_ops
-from transforms.clean.denoise import gated
-from transforms.clean.snr import _STATISTIC, LEAST_DB, MOST_DB, SHAPE, wada
-from transforms.clean.speech import AudioVoice, spans_of, with_spans
-from transforms.clean.trim import AudioTrim
-from transforms.clean.voice import speech_probabilities, speech_spans
-from transforms.media import decode_audio, resample
-from transforms.op import run_chain
+from trichord.infra import digest
+from trichord.infra.config import AudioConfig
+from trichord.transforms.batch import Batch, Row, Samples, Waveform
+from trichord.transforms.clean import voice
+from trichord.transforms.clean.audio import audio_ops
+from trichord.transforms.clean.denoise import gated
+from trichord.transforms.clean.snr import _STATISTIC, LEAST_DB, MOST_DB, SHAPE, wada
+from trichord.transforms.clean.speech import AudioVoice, spans_of, with_spans
+from trichord.transforms.clean.trim import AudioTrim
+from trichord.transforms.clean.voice import speech_probabilities, speech_spans
+from trichord.transforms.media import decode_audio, resample
+from trichord.transforms.op import run_chain
 
 SAMPLE = Path(os.environ.get("TRICHORD_SAMPLE", ""))
 SNRS_DB = (0, 5, 10, 15, 20)

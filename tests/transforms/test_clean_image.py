@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from infra import digest
-from infra.config import ImageConfig
-from pipelines.demo.render import render
-from pipelines.demo.scenes import draw_scene
 from tests.transforms.samples import picture, saved
-from transforms.batch import Batch, Image, Row
-from transforms.clean import exposure, image
-from transforms.clean.image import image_ops
-from transforms.clean.sharpness import edge_map, largest_rectangle
-from transforms.media import decode_image, encode_image, shrink_image
-from transforms.op import Threshold, run_chain
+from trichord.infra import digest
+from trichord.infra.config import ImageConfig
+from trichord.pipelines.demo.render import render
+from trichord.pipelines.demo.scenes import draw_scene
+from trichord.transforms.batch import Batch, Image, Row
+from trichord.transforms.clean import exposure, image
+from trichord.transforms.clean.image import image_ops
+from trichord.transforms.clean.sharpness import edge_map, largest_rectangle
+from trichord.transforms.media import decode_image, encode_image, shrink_image
+from trichord.transforms.op import Threshold, run_chain
 
 LEAST = ImageConfig().min_sharpness or 0.0
 BLUR = 0.022  # σ over the longer side

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import digest
-from infra.config import TextConfig
-from pipelines.demo.captions import write_captions
-from pipelines.demo.scenes import draw_scene
-from transforms.batch import Batch, Change, Row
-from transforms.clean import notes
-from transforms.clean.language import language_of
-from transforms.clean.markup import strip_markup
-from transforms.clean.pii import TextPii
-from transforms.clean.spelling import mistake
-from transforms.clean.text import TextNormalize, mend_encoding, normalize, repetition, symbol_ratio, text_ops
-from transforms.op import Threshold, run_chain
+from trichord.infra import digest
+from trichord.infra.config import TextConfig
+from trichord.pipelines.demo.captions import write_captions
+from trichord.pipelines.demo.scenes import draw_scene
+from trichord.transforms.batch import Batch, Change, Row
+from trichord.transforms.clean import notes
+from trichord.transforms.clean.language import language_of
+from trichord.transforms.clean.markup import strip_markup
+from trichord.transforms.clean.pii import TextPii
+from trichord.transforms.clean.spelling import mistake
+from trichord.transforms.clean.text import TextNormalize, mend_encoding, normalize, repetition, symbol_ratio, text_ops
+from trichord.transforms.op import Threshold, run_chain
 
 
 def cleaned(text: str | None, *captions: str, **settings: Any) -> tuple[Row | None, dict[str, float], str | None]:
@@ -299,7 +299,7 @@ def _captions(number: int) -> list[tuple[str, ...]]:
 
 
 def test_clean_texts_stay_and_planted_typos_are_found() -> None:
-    from pipelines.demo.spoil_text import spoil_text
+    from trichord.pipelines.demo.spoil_text import spoil_text
 
     clean = _captions(300)
     ops = text_ops(TextConfig(spelling=True))

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from infra import digest
-from infra.config import FieldMap, FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
-from infra.errors import SourceError, StorageError
-from infra.lake.storage import Storage
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms.batch import Batch, join
-from transforms.collect import Plan, plan_source, read_split
-from transforms.collect.read import ROWS_PER_BATCH
+from trichord.infra import digest
+from trichord.infra.config import FieldMap, FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
+from trichord.infra.errors import SourceError, StorageError
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.collect.read import ROWS_PER_BATCH
 
 STORAGE = Storage(StorageConfig())
 IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from infra import digest
-from infra.config import CaptionsSource, FieldMap, ManifestSource, MediaFolderSource, Source, StorageConfig
-from infra.errors import SourceError
-from infra.lake.storage import Storage
 from tests.conftest import Place
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms.batch import Batch, join
-from transforms.collect import Plan, plan_source, read_split
+from trichord.infra import digest
+from trichord.infra.config import CaptionsSource, FieldMap, ManifestSource, MediaFolderSource, Source, StorageConfig
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.collect import Plan, plan_source, read_split
 
 STORAGE = Storage(StorageConfig())
 IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))

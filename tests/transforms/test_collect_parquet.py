@@ -17,14 +17,22 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.config import DeltaSource, FieldMap, ImageConfig, ParquetSource, PrepareConfig, Source, StorageConfig
-from infra.errors import SourceError
-from infra.lake.storage import Storage
 from tests.conftest import Place
 from tests.transforms.samples import flipped, patched, picture, saved, sound, tone
-from transforms.batch import Batch, join
-from transforms.collect import Plan, plan_source, read_split
-from transforms.collect.read import ROWS_PER_BATCH
+from trichord.infra.config import (
+    DeltaSource,
+    FieldMap,
+    ImageConfig,
+    ParquetSource,
+    PrepareConfig,
+    Source,
+    StorageConfig,
+)
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.collect.read import ROWS_PER_BATCH
 
 STORAGE = Storage(StorageConfig())
 IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))

@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from infra.config import ManifestSource, PrepareConfig, StorageConfig, WebConfig
-from infra.digest import sha256_hex
-from infra.errors import StorageError
-from infra.lake.storage import Storage
-from infra.web import RECEIPTS, Fetcher, content_path
-from infra.web.hosts import Clock
 from tests.infra.web_server import FakeClock, Server, file_answer, serving
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms.batch import Batch, join
-from transforms.clean.image import image_ops
-from transforms.collect.drafts import Draft, Lookup
-from transforms.collect.manifest import read_manifest
-from transforms.collect.read import SplitReader, batches, needed_downloads
-from transforms.collect.roots import MediaRoot
-from transforms.collect.splits import Medium, Split, planned_rows, write_plan
-from transforms.op import run_chain
+from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig, WebConfig
+from trichord.infra.digest import sha256_hex
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
+from trichord.infra.web import RECEIPTS, Fetcher, content_path
+from trichord.infra.web.hosts import Clock
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.clean.image import image_ops
+from trichord.transforms.collect.drafts import Draft, Lookup
+from trichord.transforms.collect.manifest import read_manifest
+from trichord.transforms.collect.read import SplitReader, batches, needed_downloads
+from trichord.transforms.collect.roots import MediaRoot
+from trichord.transforms.collect.splits import Medium, Split, planned_rows, write_plan
+from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
 AUDIO = sound(tone(0.2))

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra import digest
-from infra.config import ImageConfig, PrepareConfig, StorageConfig, WebDatasetSource
-from infra.errors import SourceError
-from infra.lake.storage import Storage
 from tests.conftest import Place
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms.batch import Batch, join
-from transforms.chain import prepare_chain
-from transforms.collect import Plan, plan_source, read_split
-from transforms.op import run_chain
+from trichord.infra import digest
+from trichord.infra.config import ImageConfig, PrepareConfig, StorageConfig, WebDatasetSource
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
 CONFIG = PrepareConfig()
@@ -232,7 +232,7 @@ def test_an_archive_seen_before_is_not_indexed_again(tmp_path: Path, monkeypatch
     (tmp_path / "t.tar").write_bytes(tar(MEMBERS))
     source = source_of(tmp_path / "t.tar")
     first = plan(source, tmp_path / "lake")
-    monkeypatch.setattr("transforms.collect.webdataset._indexed", None)
+    monkeypatch.setattr("trichord.transforms.collect.webdataset._indexed", None)
     assert plan(source, tmp_path / "lake") == first
 
 
@@ -355,7 +355,7 @@ def test_compressed_archives_are_bounded(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_too_many_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.collect.webdataset.MAX_MEMBERS", 10)
+    monkeypatch.setattr("trichord.transforms.collect.webdataset.MAX_MEMBERS", 10)
     (tmp_path / "t.tar").write_bytes(tar(MEMBERS))
     with pytest.raises(SourceError, match="more than 10 members"):
         plan(source_of(tmp_path / "t.tar"), tmp_path / "lake")

@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.config import DedupConfig
-from infra.digest import generator
-from transforms.dedup.clusters import Members, matches, same_records
-from transforms.dedup.near import LEADS, Ints, Modality, bucket_edges, connected
-from transforms.dedup.shingles import text_sketch
+from trichord.infra.config import DedupConfig
+from trichord.infra.digest import generator
+from trichord.transforms.dedup.clusters import Members, matches, same_records
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, bucket_edges, connected
+from trichord.transforms.dedup.shingles import text_sketch
 
 CONFIG = DedupConfig()
 LONG = "the quick brown fox jumps over the lazy dog while seven wizards watch from the gate of the old town"

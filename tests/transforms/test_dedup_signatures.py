@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from infra.config import DedupConfig
-from infra.digest import generator
-from pipelines.demo.defects import rates_of
-from pipelines.demo.records import Recipe
 from tests.bench.variants import IMAGES, SOUNDS, VARIANTS, batch_of_record, changed
-from transforms.batch import Batch, Waveform
-from transforms.dedup.near import band_keys as keys_of_bands
-from transforms.dedup.near import chunk_keys, pack
-from transforms.dedup.shingles import SKETCH, band_keys, normal_form, text_sketch
-from transforms.dedup.signatures import signature_recipe
-from transforms.dedup.spectrum import COARSE_BYTES, HASH_BYTES, audio_hash, image_hash
-from transforms.media import decode_audio, decode_image, resample, shrink_image
+from trichord.infra.config import DedupConfig
+from trichord.infra.digest import generator
+from trichord.pipelines.demo.defects import rates_of
+from trichord.pipelines.demo.records import Recipe
+from trichord.transforms.batch import Batch, Waveform
+from trichord.transforms.dedup.near import band_keys as keys_of_bands
+from trichord.transforms.dedup.near import chunk_keys, pack
+from trichord.transforms.dedup.shingles import SKETCH, band_keys, normal_form, text_sketch
+from trichord.transforms.dedup.signatures import signature_recipe
+from trichord.transforms.dedup.spectrum import COARSE_BYTES, HASH_BYTES, audio_hash, image_hash
+from trichord.transforms.media import decode_audio, decode_image, resample, shrink_image
 
 CONFIG = DedupConfig()
 RECORDS = 6

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import ManifestSource, PrepareConfig, StorageConfig
-from infra.lake.storage import Storage
 from tests.transforms import malformed
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms import media
-from transforms.batch import Batch, Reject, Row
-from transforms.chain import prepare_chain
-from transforms.collect import plan_source, read_split
-from transforms.op import run_chain
-from transforms.record import finish, rejects_table
+from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
+from trichord.infra.lake.storage import Storage
+from trichord.transforms import media
+from trichord.transforms.batch import Batch, Reject, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect import plan_source, read_split
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import finish, rejects_table
 
 CONFIG = PrepareConfig()
 CHAIN = prepare_chain(CONFIG)

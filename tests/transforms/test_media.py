@@ -16,11 +16,19 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from infra import digest
 from tests.transforms.samples import AUDIO_FORMATS, picture, saved, sound, tone
-from transforms import containers, media
-from transforms.batch import Image, Waveform
-from transforms.media import MediaError, decode_audio, decode_image, encode_audio, encode_image, resample, shrink_image
+from trichord.infra import digest
+from trichord.transforms import containers, media
+from trichord.transforms.batch import Image, Waveform
+from trichord.transforms.media import (
+    MediaError,
+    decode_audio,
+    decode_image,
+    encode_audio,
+    encode_image,
+    resample,
+    shrink_image,
+)
 
 MAX = 1 << 28
 
@@ -250,12 +258,12 @@ def test_resampling_in_blocks_gives_what_one_block_gives(monkeypatch: pytest.Mon
 
 _GREEDY = """
 import json
-from infra.config import PrepareConfig
+from trichord.infra.config import PrepareConfig
 from tests.transforms.samples import png, quiet_flac
-from transforms.batch import Batch, Row
-from transforms.chain import prepare_chain
-from transforms.op import run_chain
-from transforms.record import finish
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import finish
 
 config = PrepareConfig.model_validate({"audio": {"max_silence": None}})
 bombs = [png(7_000, 7_000, 6, 8), png(20_000, 20_000, 0, 1)] * 2 + [None] * 4

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra import digest
-from infra.config import PrepareConfig
 from tests.transforms.malformed import audios, images
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms.batch import Batch, Row, Waveform, join
-from transforms.chain import prepare_chain
-from transforms.op import ConservationError, Op, Threshold, recipe_of, run_chain
-from transforms.record import record_recipe
+from trichord.infra import digest
+from trichord.infra.config import PrepareConfig
+from trichord.transforms.batch import Batch, Row, Waveform, join
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.op import ConservationError, Op, Threshold, recipe_of, run_chain
+from trichord.transforms.record import record_recipe
 
 CHAIN = prepare_chain(PrepareConfig())
 IMAGES = [None, saved(picture(), "PNG"), saved(picture(20, 20), "PNG"), saved(picture(400, 40), "JPEG")] + [

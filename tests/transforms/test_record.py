@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from infra.config import PrepareConfig
-from infra.errors import StorageError
-from infra.lake import schema
 from tests.transforms.samples import picture, saved, sound, tone
-from transforms.batch import Batch, Row
-from transforms.chain import prepare_chain
-from transforms.dedup.signatures import signatures_table
-from transforms.media import pcm16
-from transforms.op import run_chain
-from transforms.record import batch_of, finish, rejects_table
+from trichord.infra.config import PrepareConfig
+from trichord.infra.errors import StorageError
+from trichord.infra.lake import schema
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.dedup.signatures import signatures_table
+from trichord.transforms.media import pcm16
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import batch_of, finish, rejects_table
 
 CONFIG = PrepareConfig()
 ROW = Row(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import ManifestSource, PrepareConfig, StorageConfig
-from infra.lake.storage import Storage
-from transforms.batch import Batch, Row
-from transforms.chain import prepare_chain
-from transforms.collect import plan_source, read_split
-from transforms.media import decode_audio, decode_image
-from transforms.op import run_chain
+from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect import plan_source, read_split
+from trichord.transforms.media import decode_audio, decode_image
+from trichord.transforms.op import run_chain
 
 SAMPLE = Path(os.environ.get("TRICHORD_SAMPLE", ""))
 pytestmark = pytest.mark.sample

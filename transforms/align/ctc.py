@@ -1,7 +1,7 @@
 """Forced alignment by connectionist temporal classification (CTC): models that give each frame letter probabilities.
 
-The model is a callable that is handed in; see `encoders.ctc`. The path is torchaudio's (Viterbi over labels and blanks;
-Kürzinger et al., arXiv 2007.09127, describe the use).
+The model is a callable that is handed in; see `trichord.encoders.ctc`. The path is torchaudio's (Viterbi over labels
+and blanks; Kürzinger et al., arXiv 2007.09127, describe the use).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from transforms.align.transcript import Token
-from transforms.align.words import Alignment, Word, mean_score
-from transforms.batch import Waveform
-from transforms.media import AUDIO_LIBRARIES
+from trichord.transforms.align.transcript import Token
+from trichord.transforms.align.words import Alignment, Word, mean_score
+from trichord.transforms.batch import Waveform
+from trichord.transforms.media import AUDIO_LIBRARIES
 
 Floats = npt.NDArray[np.float32]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from infra.config import SourceBase
-from transforms.batch import Batch
-from transforms.op import Op
+from trichord.infra.config import SourceBase
+from trichord.transforms.batch import Batch
+from trichord.transforms.op import Op
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from transforms.batch import Batch, Image, Reject, Row, Waveform, reject_of
+from trichord.transforms.batch import Batch, Image, Reject, Row, Waveform, reject_of
 
 MAX_PARTS = 5_000  # of one row
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from infra.config import SourceBase
-from transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
-from transforms.batch import Batch
-from transforms.op import Op
+from trichord.infra.config import SourceBase
+from trichord.transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
+from trichord.transforms.batch import Batch
+from trichord.transforms.op import Op
 
 _MAX_SIDE = 1e6  # pixels; no picture that is decoded is larger
 

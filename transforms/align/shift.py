@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from transforms.align.words import GOOD, Word
-from transforms.batch import Segment
+from trichord.transforms.align.words import GOOD, Word
+from trichord.transforms.batch import Segment
 
 _LEAST_S = 0.25  # smaller offsets are within the habits of subtitling
 _SPREAD_S = 0.35  # median distance from the offset above which it is not constant

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from infra.config import AlignConfig
-from infra.errors import ConfigError
-from transforms.align.shift import constant_shift, shifted
-from transforms.align.sphinx import SphinxAligner
-from transforms.align.transcript import Token, tokens_of
-from transforms.align.words import Aligner, Alignment
-from transforms.batch import Batch, Row, Segment, Waveform
-from transforms.clean.notes import change, labelled
-from transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
-from transforms.media import resample
-from transforms.op import Op, Threshold
+from trichord.infra.config import AlignConfig
+from trichord.infra.errors import ConfigError
+from trichord.transforms.align.shift import constant_shift, shifted
+from trichord.transforms.align.sphinx import SphinxAligner
+from trichord.transforms.align.transcript import Token, tokens_of
+from trichord.transforms.align.words import Aligner, Alignment
+from trichord.transforms.batch import Batch, Row, Segment, Waveform
+from trichord.transforms.clean.notes import change, labelled
+from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
+from trichord.transforms.media import resample
+from trichord.transforms.op import Op, Threshold
 
 _SURE = 0.8  # a probability of the text's language that is believed; short English texts get less for others
 
@@ -136,8 +136,8 @@ def speech_ops(config: AlignConfig, aligner: Aligner | None = None) -> tuple[Op,
 
     Args:
         config: with `speech: ctc`, an aligner must be given.
-        aligner: takes the place of the embedded one; for CTC `transforms.align.ctc.CtcAligner`, whose model `pipelines`
-            loads.
+        aligner: takes the place of the embedded one; for CTC `trichord.transforms.align.ctc.CtcAligner`,
+            whose model `pipelines` loads.
 
     Raises:
         ConfigError: CTC without an aligner.

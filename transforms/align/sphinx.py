@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transforms.align.phones import dictionary, pronunciations
-from transforms.align.transcript import Token
-from transforms.align.words import Alignment, Word
-from transforms.batch import Waveform
-from transforms.media import pcm16, resample
+from trichord.transforms.align.phones import dictionary, pronunciations
+from trichord.transforms.align.transcript import Token
+from trichord.transforms.align.words import Alignment, Word
+from trichord.transforms.batch import Waveform
+from trichord.transforms.media import pcm16, resample
 
 RATE_HZ = 16_000
 SPHINX_LIBRARIES = {"pocketsphinx": version("pocketsphinx")}

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from infra.config import SourceBase
-from transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
-from transforms.align.subtitles import (
+from trichord.infra.config import SourceBase
+from trichord.transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
+from trichord.transforms.align.subtitles import (
     SUBTITLE_LIBRARIES,
     Cue,
     SegmentsError,
@@ -18,8 +18,8 @@ from transforms.align.subtitles import (
     number,
     parse_segments,
 )
-from transforms.batch import Batch, Row, Segment
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Row, Segment
+from trichord.transforms.op import Op
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-from transforms.align.transcript import Token
-from transforms.batch import Waveform
+from trichord.transforms.align.transcript import Token
+from trichord.transforms.batch import Waveform
 
 GOOD = 0.5  # a word with this score or more is found in the sound
 _PAUSE_S = 0.3  # shorter gaps between words are part of the speech

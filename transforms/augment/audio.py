@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from infra.config.augment import AudioAugment
-from transforms.augment.variants import Draft, Step, uniform
-from transforms.batch import Samples, Segment, Waveform
+from trichord.infra.config.augment import AudioAugment
+from trichord.transforms.augment.variants import Draft, Step, uniform
+from trichord.transforms.batch import Samples, Segment, Waveform
 
 _FFT, _HOP = 512, 128  # of the short-time spectrum whose bands are masked
 _PITCH_RATE_HZ = 1_000  # nominal: only the ratio of rates counts, and small numbers keep the resampling kernel small

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from infra.config import AugmentConfig
-from transforms.augment.audio import audio_steps
-from transforms.augment.image import image_steps
-from transforms.augment.text import Filler, Rewriter, text_steps
-from transforms.augment.variants import Variants
-from transforms.op import Op
+from trichord.infra.config import AugmentConfig
+from trichord.transforms.augment.audio import audio_steps
+from trichord.transforms.augment.image import image_steps
+from trichord.transforms.augment.text import Filler, Rewriter, text_steps
+from trichord.transforms.augment.variants import Variants
+from trichord.transforms.op import Op
 
 
 def augment_chain(config: AugmentConfig, fill: Filler | None = None, rewrite: Rewriter | None = None) -> tuple[Op, ...]:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from infra.config.augment import ImageAugment
-from transforms.augment.variants import Draft, Step, drawn_before, uniform
-from transforms.augment.words import names_colour, says_foreign_side, says_side, swap_sides, words_of
-from transforms.batch import Image, Row
+from trichord.infra.config.augment import ImageAugment
+from trichord.transforms.augment.variants import Draft, Step, drawn_before, uniform
+from trichord.transforms.augment.words import names_colour, says_foreign_side, says_side, swap_sides, words_of
+from trichord.transforms.batch import Image, Row
 
 _REFLECT_101 = 4  # cv2.BORDER_REFLECT_101
 _LINEAR = 1  # cv2.INTER_LINEAR

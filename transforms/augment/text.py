@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from infra.config.augment import TextAugment
-from transforms.augment.variants import Draft, Step
-from transforms.augment.wordnet import WordNetSynonyms, open_wordnet
-from transforms.augment.words import PROTECTED, TOKEN, is_protected, protected_words, tokens
-from transforms.batch import Row
-from transforms.clean.language import LABEL as LANGUAGE_LABEL
+from trichord.infra.config.augment import TextAugment
+from trichord.transforms.augment.variants import Draft, Step
+from trichord.transforms.augment.wordnet import WordNetSynonyms, open_wordnet
+from trichord.transforms.augment.words import PROTECTED, TOKEN, is_protected, protected_words, tokens
+from trichord.transforms.batch import Row
+from trichord.transforms.clean.language import LABEL as LANGUAGE_LABEL
 
 
 class Filler(Protocol):

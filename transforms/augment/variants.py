@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from infra import digest
-from transforms.batch import Batch, Change, Image, Row, Waveform, join
-from transforms.op import Op
+from trichord.infra import digest
+from trichord.transforms.batch import Batch, Change, Image, Row, Waveform, join
+from trichord.transforms.op import Op
 
 _MARK = re.compile(r"#aug([1-9][0-9]*)\Z")
 

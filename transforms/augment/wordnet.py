@@ -10,9 +10,9 @@ import re
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
-from infra import digest
-from infra.errors import ConfigError
-from transforms.augment.words import is_protected, names_colour
+from trichord.infra import digest
+from trichord.infra.errors import ConfigError
+from trichord.transforms.augment.words import is_protected, names_colour
 
 _FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 _TAGS = {"n": "NN", "v": "VB", "a": "JJ", "r": "RB"}  # Penn tags that nlpaug maps to these letters

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from transforms.batch import Row
+from trichord.transforms.batch import Row
 
 # English sides that a mirrored picture exchanges; longer words are built on these two.
 _SIDE = re.compile(

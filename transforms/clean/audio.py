@@ -2,7 +2,7 @@
 
 | op | scores | may reject with | may change |
 |---|---|---|---|
-| audio_decode | audio_duration_s, audio_peak_db, audio_clipping | span_outside, what `transforms.media` lists | span |
+| audio_decode | audio_duration_s, audio_peak_db, audio_clipping | span_outside, what `media` lists | span |
 | audio_level | audio_dc, audio_silence, audio_padding_s | audio_silent, audio_dc | |
 | audio_dc_removal | | | samples |
 | audio_spectrum | audio_hum_db, audio_flatness | audio_hum, audio_noise | |
@@ -21,16 +21,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from infra.config import AudioConfig
-from transforms.batch import Batch, Row, Samples, Waveform
-from transforms.clean.denoise import HumRemoval, NoiseReduction
-from transforms.clean.level import AudioLevel, DcRemoval
-from transforms.clean.loudness import AudioLoudness
-from transforms.clean.noise import AudioSpectrum
-from transforms.clean.speech import AudioVoice
-from transforms.clean.trim import AudioTrim
-from transforms.media import AUDIO_LIBRARIES, MediaError, decode_audio, resample
-from transforms.op import Op, Threshold
+from trichord.infra.config import AudioConfig
+from trichord.transforms.batch import Batch, Row, Samples, Waveform
+from trichord.transforms.clean.denoise import HumRemoval, NoiseReduction
+from trichord.transforms.clean.level import AudioLevel, DcRemoval
+from trichord.transforms.clean.loudness import AudioLoudness
+from trichord.transforms.clean.noise import AudioSpectrum
+from trichord.transforms.clean.speech import AudioVoice
+from trichord.transforms.clean.trim import AudioTrim
+from trichord.transforms.media import AUDIO_LIBRARIES, MediaError, decode_audio, resample
+from trichord.transforms.op import Op, Threshold
 
 FULL_SCALE = 0.999
 MIN_RUN = 3  # one sample at full scale is a peak, three in a row are a plateau

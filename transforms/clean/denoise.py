@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from transforms.batch import Batch, Change, Samples, Waveform
-from transforms.clean.noise import hann, hum, standing_db
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Change, Samples, Waveform
+from trichord.transforms.clean.noise import hann, hum, standing_db
+from trichord.transforms.op import Op
 
 _HARMONICS, _NOTCH_HZ, _STANDS_OUT_DB = 10, 1.0, 10.0
 _WINDOW_S, _OVERLAP = 0.032, 4

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from infra.config import ImageConfig
-from transforms.batch import Batch, Image, Row
-from transforms.clean import exposure, notes
-from transforms.clean.sharpness import EdgeMap, edge_map
-from transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
-from transforms.op import Op, Threshold
+from trichord.infra.config import ImageConfig
+from trichord.transforms.batch import Batch, Image, Row
+from trichord.transforms.clean import exposure, notes
+from trichord.transforms.clean.sharpness import EdgeMap, edge_map
+from trichord.transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
+from trichord.transforms.op import Op, Threshold
 
 _MIN_CROPPED_SIDE = 16  # pixels of canonical size: a crop never leaves less
 

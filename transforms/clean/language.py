@@ -7,9 +7,9 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from transforms.batch import Batch
-from transforms.clean import notes
-from transforms.op import Op
+from trichord.transforms.batch import Batch
+from trichord.transforms.clean import notes
+from trichord.transforms.op import Op
 
 LABEL = "text_language"
 _READ_CHARS = 2_000  # of a text; more changes nothing

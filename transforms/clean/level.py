@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from transforms.batch import Batch, Change, Samples, Waveform
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Change, Samples, Waveform
+from trichord.transforms.op import Op
 
 FRAME_S = 0.02
 FLOOR_DB = -120.0

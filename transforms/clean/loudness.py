@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transforms.batch import Batch, Change, Waveform
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Change, Waveform
+from trichord.transforms.op import Op
 
 FLOOR_LUFS = -70.0  # the standard's absolute gate: what is quieter has no loudness
 LOUDNESS_LIBRARIES = {"pyloudnorm": version("pyloudnorm"), "scipy": version("scipy")}

@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from transforms.batch import Batch, Samples, Waveform
-from transforms.clean.level import frame_levels, offset
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Samples, Waveform
+from trichord.transforms.clean.level import frame_levels, offset
+from trichord.transforms.op import Op
 
 MAINS_HZ = (50.0, 60.0)
 

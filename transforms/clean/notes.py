@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from transforms.batch import Change, Row
+from trichord.transforms.batch import Change, Row
 
 _KEPT_CHARS = 500  # of each value of a change
 

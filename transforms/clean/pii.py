@@ -13,9 +13,9 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from transforms.batch import Batch, Change
-from transforms.clean import notes
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Change
+from trichord.transforms.clean import notes
+from trichord.transforms.op import Op
 
 _READ_CHARS = 100_000  # of a text; what is longer is masked so far
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[a-zA-Z0-9-]{1,63}\.){1,8}[a-zA-Z]{2,24}(?![\w@-])")

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from transforms.clean.exposure import GreyImage
+from trichord.transforms.clean.exposure import GreyImage
 
 MEASURED_SIDE = 128  # the longer side, in pixels, of the picture that is measured
 _REBLUR = 1.0  # σ₀, in its pixels

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.batch import Samples
+from trichord.transforms.batch import Samples
 
 SHAPE = 0.55
 LEAST_DB, MOST_DB = -20, 40

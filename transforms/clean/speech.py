@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transforms.batch import Batch, Row, Samples, Waveform
-from transforms.clean.snr import wada
-from transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, Span, speech_spans
-from transforms.media import resample
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Row, Samples, Waveform
+from trichord.transforms.clean.snr import wada
+from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, Span, speech_spans
+from trichord.transforms.media import resample
+from trichord.transforms.op import Op
 
 SPEECH_LABEL = "audio_speech"
 LEAST_VOICED_S = 1.0  # of less speech the statistics of its samples say little
@@ -40,7 +40,7 @@ def with_spans(row: Row, spans: Sequence[Span]) -> Row:
 class AudioVoice(Op):
     """Finds speech: scores `audio_speech_s`, `audio_speech_share` and `audio_snr_db`, label `audio_speech` (where).
 
-    The SNR is WADA's (see `transforms.clean.snr`) on the speech alone. There is no such score with less than a second
+    The SNR is WADA's (see `snr`) on the speech alone. There is no such score with less than a second
     of speech, and none of a clipped sound, where it would mean nothing.
     """
 

@@ -12,10 +12,10 @@ from importlib import resources
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from transforms.batch import Batch, Change, Row
-from transforms.clean import notes
-from transforms.clean.language import LABEL, language_of
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Change, Row
+from trichord.transforms.clean import notes
+from trichord.transforms.clean.language import LABEL, language_of
+from trichord.transforms.op import Op
 
 _READ_CHARS = 20_000  # longer texts are left alone
 _MIN_WORD, _LONG_WORD = 4, 9  # letters; in long words two mistakes are corrected

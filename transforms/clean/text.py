@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 import ftfy
 
-from infra.config import TextConfig
-from transforms.batch import Batch, Change, Row
-from transforms.clean import notes
-from transforms.clean.language import TextLanguage
-from transforms.clean.markup import strip_markup
-from transforms.clean.pii import TextPii
-from transforms.clean.spelling import TextSpelling
-from transforms.op import Op, Threshold
+from trichord.infra.config import TextConfig
+from trichord.transforms.batch import Batch, Change, Row
+from trichord.transforms.clean import notes
+from trichord.transforms.clean.language import TextLanguage
+from trichord.transforms.clean.markup import strip_markup
+from trichord.transforms.clean.pii import TextPii
+from trichord.transforms.clean.spelling import TextSpelling
+from trichord.transforms.op import Op, Threshold
 
 # Invisible characters without a use inside a sentence: controls (but white space), soft hyphen, zero-width space, word
 # joiner, byte-order mark, marks, overrides and isolates of direction, lone surrogates. Joiners (U+200C, U+200D) shape

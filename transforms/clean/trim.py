@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from transforms.batch import Batch, Change, Row, Waveform
-from transforms.clean.level import FRAME_S, frame_levels
-from transforms.clean.speech import spans_of, with_spans
-from transforms.op import Op
+from trichord.transforms.batch import Batch, Change, Row, Waveform
+from trichord.transforms.clean.level import FRAME_S, frame_levels
+from trichord.transforms.clean.speech import spans_of, with_spans
+from trichord.transforms.op import Op
 
 SPEECH_SHARE = 0.5  # of what is not silent, from which a sound is a recording of speech
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.batch import Samples
+from trichord.transforms.batch import Samples
 
 RATE_HZ = 16_000
 FRAME = 512  # samples the model judges at a time: 32 ms

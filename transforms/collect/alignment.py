@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from transforms.collect.drafts import InvalidRow
+from trichord.transforms.collect.drafts import InvalidRow
 
 SEGMENT_FORMATS = {".srt": "srt", ".vtt": "vtt", ".json": "json"}
 MAX_PICTURES = 1_000  # of one row: each is a file to look up
@@ -17,7 +17,7 @@ MAX_PICTURES = 1_000  # of one row: each is a file to look up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aligned:
-    """A row's `alignment` (see `transforms.batch.Row`), and the files it names: "segments", "image:0", "image:1" ..."""
+    """A row's `alignment` (see `batch.Row`), and the files it names: "segments", "image:0", "image:1" ..."""
 
     alignment: Mapping[str, Any] = field(default_factory=dict)
     media: Mapping[str, str] = field(default_factory=dict)

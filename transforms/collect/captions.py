@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from infra.config import CaptionsSource
-from infra.errors import SourceError
-from infra.lake.storage import Storage, TooLarge
-from transforms.collect.drafts import Draft, InvalidRow
-from transforms.collect.fields import bad_row, draft, text_of
-from transforms.collect.folder import MODALITY_OF_ENDING
+from trichord.infra.config import CaptionsSource
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Storage, TooLarge
+from trichord.transforms.collect.drafts import Draft, InvalidRow
+from trichord.transforms.collect.fields import bad_row, draft, text_of
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 
 _TOKEN = re.compile(r"(?P<file>.+)#(?P<number>\d{1,9})\t(?P<caption>.*)")
 _Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
@@ -97,7 +97,7 @@ def _id(value: Any, name: str) -> str:
 
 def _record(key: str, media: dict[str, str], told: list[str], meta: dict[str, Any]) -> Draft:
     """Raises InvalidRow or ValueError as `draft` does."""
-    from transforms.collect.alignment import Aligned
+    from trichord.transforms.collect.alignment import Aligned
 
     line = {"text": told[0] if told else None, "captions": told[1:], "group": key, "subset": "", "meta": meta}
     return draft(key, line, media, Aligned(), "no key")

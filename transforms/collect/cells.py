@@ -12,9 +12,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.types as pt
 
-from infra import digest
-from infra.config import FieldMap
-from infra.errors import SourceError
+from trichord.infra import digest
+from trichord.infra.config import FieldMap
+from trichord.infra.errors import SourceError
 
 MediaKind = Literal["bytes", "paths", "none"]
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from infra.config import DeltaSource
-from infra.errors import SourceError
-from infra.lake.storage import Storage
-from transforms.collect.cells import media_kind, plain
-from transforms.collect.drafts import Draft
-from transforms.collect.parquet import drafts_of, open_parquet, split_of
-from transforms.collect.splits import Part, Split
+from trichord.infra.config import DeltaSource
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.collect.cells import media_kind, plain
+from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.collect.parquet import drafts_of, open_parquet, split_of
+from trichord.transforms.collect.splits import Part, Split
 
 _ALL = 1 << 31  # row groups
 # Reader features that change nothing in how the rows of a data file are read.

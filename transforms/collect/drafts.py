@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.config import PrepareConfig, VersionBy
-from infra.lake.storage import Stat, Storage, VersionCache
-from infra.web import DownloadError, Fetcher, is_web
-from transforms.collect.roots import MediaRoot
-from transforms.collect.splits import Medium, PlannedRow
-from transforms.media import MediaError
+from trichord.infra.config import PrepareConfig, VersionBy
+from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.web import DownloadError, Fetcher, is_web
+from trichord.transforms.collect.roots import MediaRoot
+from trichord.transforms.collect.splits import Medium, PlannedRow
+from trichord.transforms.media import MediaError
 
 MAX_TEXT_BYTES = 4 << 20
 

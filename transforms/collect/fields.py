@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra import digest
-from infra.config import FieldMap
-from transforms.collect.alignment import Aligned, aligned
-from transforms.collect.drafts import Draft, InvalidRow
+from trichord.infra import digest
+from trichord.infra.config import FieldMap
+from trichord.transforms.collect.alignment import Aligned, aligned
+from trichord.transforms.collect.drafts import Draft, InvalidRow
 
 MAX_KEY_CHARS = 1_024
 _SHOWN_CHARS = 500  # of a line that is no row

@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-from infra.config import FolderSource
-from infra.errors import SourceError
-from infra.lake.storage import Stat, Storage
-from transforms.collect.drafts import Draft
+from trichord.infra.config import FolderSource
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Stat, Storage
+from trichord.transforms.collect.drafts import Draft
 
 _LINE: dict[str, Any] = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # all is in the files
 

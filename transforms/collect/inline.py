@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra import digest
-from infra.config import PrepareConfig
-from transforms.batch import Batch, Row, reject_of
-from transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
-from transforms.collect.read import batched
-from transforms.collect.splits import Split
+from trichord.infra import digest
+from trichord.infra.config import PrepareConfig
+from trichord.transforms.batch import Batch, Row, reject_of
+from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
+from trichord.transforms.collect.read import batched
+from trichord.transforms.collect.splits import Split
 
 _SHOWN_CHARS = 500
 

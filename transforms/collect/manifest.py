@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from infra.config import FieldMap, ManifestSource
-from infra.errors import SourceError
-from infra.lake.storage import LineTooLong, Storage
-from transforms.collect.drafts import Draft
-from transforms.collect.fields import bad_row, mapped
+from trichord.infra.config import FieldMap, ManifestSource
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import LineTooLong, Storage
+from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.collect.fields import bad_row, mapped
 
 MAX_CELL_CHARS = 1 << 20
 _FORMATS: dict[str, Literal["jsonl", "csv"]] = {"jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "csv": "csv"}

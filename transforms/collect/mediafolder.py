@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from infra.config import FieldMap, ManifestSource, MediaFolderSource
-from infra.errors import SourceError
-from infra.lake.storage import Stat, Storage
-from transforms.collect.drafts import Draft
-from transforms.collect.fields import bad_row, mapped
-from transforms.collect.folder import MODALITY_OF_ENDING
-from transforms.collect.manifest import manifest_records
+from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Stat, Storage
+from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.collect.fields import bad_row, mapped
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING
+from trichord.transforms.collect.manifest import manifest_records
 
 FORMATS: dict[str, Literal["jsonl", "csv"]] = {"metadata.jsonl": "jsonl", "metadata.csv": "csv"}
 SUBSETS = {name: name for name in ("train", "validation", "test")} | {"val": "validation", "valid": "validation"}

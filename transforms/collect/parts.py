@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from infra.config import SourceBase, VersionBy
-from infra.errors import SourceError
-from infra.lake.storage import Stat, Storage, VersionCache
-from transforms.collect.splits import Part
+from trichord.infra.config import SourceBase, VersionBy
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.transforms.collect.splits import Part
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 PARQUET_ENDINGS = (".parquet", ".pq", ".parq")

@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra import digest
-from infra.config import PrepareConfig, Source
-from infra.errors import SourceError, StorageError
-from infra.lake.storage import Storage, TooLarge, is_remote
-from infra.web import content_path, is_web, receipt_contents
-from transforms.batch import Batch, Reject, Row, join, reject_of
-from transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
-from transforms.collect.drafts import media_limits
-from transforms.collect.roots import MediaRoot
-from transforms.collect.splits import PLAN, Medium, PlannedRow, Split, planned_rows
-from transforms.media import MediaError
+from trichord.infra import digest
+from trichord.infra.config import PrepareConfig, Source
+from trichord.infra.errors import SourceError, StorageError
+from trichord.infra.lake.storage import Storage, TooLarge, is_remote
+from trichord.infra.web import content_path, is_web, receipt_contents
+from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
+from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
+from trichord.transforms.collect.drafts import media_limits
+from trichord.transforms.collect.roots import MediaRoot
+from trichord.transforms.collect.splits import PLAN, Medium, PlannedRow, Split, planned_rows
+from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32
 # A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.

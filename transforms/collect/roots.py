@@ -8,8 +8,8 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from infra.lake.storage import is_remote
-from transforms.media import MediaError
+from trichord.infra.lake.storage import is_remote
+from trichord.transforms.media import MediaError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(data):")
 

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra import digest
-from infra.errors import StorageError
-from infra.lake.storage import Storage
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.storage import Storage
 
 PLAN_FORMAT = 1
 PLAN = pa.schema([(name, pa.string()) for name in ("key", "line", "media", "reason", "detail")])

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
-from infra.errors import SourceError
-from infra.lake.storage import Storage, is_remote
-from infra.lake.stores import CHUNK_BYTES
+from trichord.infra.errors import SourceError
+from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.lake.stores import CHUNK_BYTES
 
 MAX_HEADER_BYTES = 1 << 20  # of one extended header
 MAX_EMPTY_READS = 8

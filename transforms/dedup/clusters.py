@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from infra.config import DedupConfig
-from transforms.dedup import spectrum
-from transforms.dedup.near import LEADS, Ints, Modality, Signatures, connected, pack
+from trichord.infra.config import DedupConfig
+from trichord.transforms.dedup import spectrum
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, connected, pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from infra.config import DedupConfig
-from transforms.dedup import shingles, spectrum
+from trichord.infra.config import DedupConfig
+from trichord.transforms.dedup import shingles, spectrum
 
 Modality: TypeAlias = Literal["image", "audio", "text"]
 LEADS: tuple[Modality, ...] = ("image", "audio", "text")  # the first that a record has leads

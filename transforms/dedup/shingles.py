@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from infra.digest import generator
+from trichord.infra.digest import generator
 
 VERSION = 1  # raised whenever the same text would give another signature
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import scipy
 
-from infra import digest
-from infra.config import DedupConfig
-from infra.lake import schema
-from transforms.batch import Batch, Row
-from transforms.dedup import shingles, spectrum
+from trichord.infra import digest
+from trichord.infra.config import DedupConfig
+from trichord.infra.lake import schema
+from trichord.transforms.batch import Batch, Row
+from trichord.transforms.dedup import shingles, spectrum
 
 _OF_RECORDS = ("key", "source", "split", "row_digest", "content_digest")
 

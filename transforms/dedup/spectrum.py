@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft  # four times as fast as numpy's on many short frames, and keeps float32
 
-from transforms.batch import Image, Samples, Waveform
+from trichord.transforms.batch import Image, Samples, Waveform
 
 VERSION = 2  # raised whenever the same medium would give another hash
 
