@@ -103,7 +103,7 @@ setup(
     package_data={"trichord": ["py.typed"], "trichord.pipelines.report": ["*.j2", "*.css"]},
     install_requires=list(BASE),
     extras_require={name: list(wanted) for name, wanted in EXTRAS.items()},
-    entry_points={"console_scripts": ["trichord = trichord.pipelines.cli:main"]},
+    entry_points={"console_scripts": ["trichord = trichord.pipelines.cli.app:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from trichord.encoders.base import Modality
+from trichord.encoders.disk_matrix import RowFile
 from trichord.encoders.heads import FeatureStats
-from trichord.encoders.rowfile import RowFile
 from trichord.encoders.views import MODALITIES, Features, can_pair
 
 # Of each record: its first wording and how many there are, its picture and sound (-1: none), its first content id and

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trichord.encoders.crew import Crew
+from trichord.encoders.distributed import Crew
 
 
 def backward(

@@ -20,9 +20,9 @@ import torch
 from trichord.encoders.base import Modality
 from trichord.encoders.batching import Pass, Planner, run_passes
 from trichord.encoders.device import compute_device, exact_numerics
-from trichord.encoders.form import Form, form_of, tower
 from trichord.encoders.pooling import Pooling, sentence_bert_pooling
 from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
+from trichord.encoders.probe import Form, form_of, tower
 from trichord.infra import digest
 from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from trichord.encoders import gradient_cache
 from trichord.encoders.checkpoint import Checkpoint, stored
-from trichord.encoders.crew import Crew
 from trichord.encoders.data import TrainingData
 from trichord.encoders.device import torch_threads
+from trichord.encoders.distributed import Crew
 from trichord.encoders.frozen import Encoders
 from trichord.encoders.fusion import FusionNetwork
 from trichord.encoders.model import FusionModel

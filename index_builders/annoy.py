@@ -22,9 +22,9 @@ from annoy import AnnoyIndex
 
 from trichord.index_builders.base import check_ascending
 from trichord.index_builders.exact import exact_topk, near_queries, shared
-from trichord.index_builders.files import put_hashed, write_receipt
-from trichord.index_builders.keys import check_keys, count_keys, keys_schema, labelled, write_keys
+from trichord.index_builders.hashed_files import put_hashed, write_receipt
 from trichord.index_builders.manifest import IndexManifest, IndexShard, finished_shards
+from trichord.index_builders.row_labels import check_keys, count_keys, keys_schema, labelled, write_keys
 from trichord.index_builders.sharded import ShardSearcher, open_shards
 from trichord.index_builders.tune import Settings, Tuned, least
 from trichord.index_builders.vectors import vector_matrix

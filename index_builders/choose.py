@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from trichord.index_builders.costs import predict
-from trichord.index_builders.kinds import KINDS, IndexPlan
+from trichord.index_builders.index_kinds import KINDS, IndexPlan
 from trichord.infra.config import IndexConfig, IndexKind, Refine
 from trichord.infra.digest import hash64
 from trichord.infra.errors import ConfigError

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trichord.index_builders.kinds import HNSW_LINKS, IndexPlan, Prediction
+from trichord.index_builders.index_kinds import HNSW_LINKS, IndexPlan, Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.vectors import unsound
 from trichord.infra.errors import ConfigError
 

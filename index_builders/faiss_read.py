@@ -9,8 +9,8 @@ import faiss
 import numpy as np
 
 from trichord.index_builders.faiss_kinds import blank, described, expected
-from trichord.index_builders.files import FileRef, opened
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.hashed_files import FileRef, opened
+from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, Quantiser
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.storage import Storage

@@ -18,10 +18,10 @@ import pyarrow as pa
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.base import check_ascending
 from trichord.index_builders.faiss_read import read_template
-from trichord.index_builders.files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
-from trichord.index_builders.keys import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.hashed_files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
+from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
+from trichord.index_builders.row_labels import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
 from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trichord.index_builders.files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
+from trichord.index_builders.hashed_files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.storage import Storage

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from trichord.index_builders.base import Hits, Scalar, check_asked, check_space, wanted_rows
-from trichord.index_builders.files import opened
-from trichord.index_builders.keys import parse_keys, splits_among
+from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import IndexManifest, IndexShard
+from trichord.index_builders.row_labels import parse_keys, splits_among
 from trichord.index_builders.tune import ALL
 from trichord.infra.lake.storage import Storage
 

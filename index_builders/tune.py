@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.index_kinds import IndexPlan
 
 DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 EF_SEARCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)

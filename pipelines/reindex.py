@@ -12,12 +12,12 @@ from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.commits import Touched
+from trichord.pipelines.core.commits import Touched
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
-from trichord.pipelines.heldout import K
-from trichord.pipelines.maintain import missing_files
-from trichord.pipelines.plan import inputs_digest, make_plan
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.prepare.plan import inputs_digest, make_plan
+from trichord.pipelines.publish.verify import missing_files
 
 
 def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
@@ -44,23 +44,23 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live["publication"])
         if "milvus" in workspace.project.index.backends:
-            from trichord.pipelines.backends import follow, make_ready
+            from trichord.pipelines.index.build import follow, make_ready
 
             make_ready(workspace, live)
             follow(workspace, live)
         return _unchanged(workspace, live, time.monotonic() - started)
     # what an unchanged lake never pays for: torch, faiss, the engine
-    from trichord.pipelines.agreement import Disagreement, judge, with_rows
-    from trichord.pipelines.augment import augment
-    from trichord.pipelines.backends import build_backends
-    from trichord.pipelines.dedup import dropped_rows
-    from trichord.pipelines.encode import encode, featurise
-    from trichord.pipelines.preparation import prepare_lake
-    from trichord.pipelines.publish import Candidate, gate, publish, refuse_rolled_back
-    from trichord.pipelines.splits import write_splits
-    from trichord.pipelines.timings import Timings
-    from trichord.pipelines.train import live_model, train
-    from trichord.pipelines.vectors import VectorTables
+    from trichord.pipelines.core.timings import Timings
+    from trichord.pipelines.index.build import build_backends
+    from trichord.pipelines.index.partition_map import write_splits
+    from trichord.pipelines.index.vector_tables import VectorTables
+    from trichord.pipelines.model.augment import augment
+    from trichord.pipelines.model.encode import encode, featurise
+    from trichord.pipelines.model.pair_agreement import Disagreement, judge, with_rows
+    from trichord.pipelines.model.train import live_model, train
+    from trichord.pipelines.prepare.exact_duplicates import dropped_rows
+    from trichord.pipelines.prepare.job import prepare_lake
+    from trichord.pipelines.publish.publish import Candidate, gate, publish, refuse_rolled_back
 
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)

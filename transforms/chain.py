@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trichord.infra.config import PrepareConfig, Source
-from trichord.transforms.align.keys import modality_ops
+from trichord.transforms.align.modality_policy import modality_ops
 from trichord.transforms.align.regions import region_ops
 from trichord.transforms.align.speech import speech_ops
 from trichord.transforms.align.time import time_ops

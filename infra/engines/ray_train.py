@@ -13,8 +13,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import I, packed
+from trichord.infra.engines.rank import Seat, failed
 from trichord.infra.engines.ray import RayEngine
-from trichord.infra.engines.seat import Seat, failed
 from trichord.infra.errors import TrichordError
 
 

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra.digest import canonical_json, sha256_hex
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.sealed import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
+from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
 from trichord.infra.lake.storage import Storage, is_remote
 from trichord.infra.lake.stores import temporary_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trichord.infra.web.errors import DownloadError
 from trichord.infra.web.fetch import Content, Fetcher
-from trichord.infra.web.receipts import DOWNLOADS, RECEIPTS, content_path, is_web, receipt_contents
+from trichord.infra.web.http_cache import DOWNLOADS, RECEIPTS, content_path, is_web, receipt_contents
 
 __all__ = [
     "DOWNLOADS",

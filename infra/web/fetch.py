@@ -19,7 +19,7 @@ from trichord.infra import digest
 from trichord.infra.config import WebConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.storage import Storage
-from trichord.infra.web import answers
+from trichord.infra.web import responses
 from trichord.infra.web.addresses import (
     Resolve,
     Target,
@@ -30,8 +30,8 @@ from trichord.infra.web.addresses import (
     system_addresses,
 )
 from trichord.infra.web.errors import DownloadError, refused, too_large, unreachable
-from trichord.infra.web.hosts import Clock, Hosts
-from trichord.infra.web.receipts import RECEIPTS, Receipt, Receipts, content_path
+from trichord.infra.web.http_cache import RECEIPTS, Receipt, Receipts, content_path
+from trichord.infra.web.throttle import Clock, Hosts
 
 if TYPE_CHECKING:
     from trichord.infra.web.transport import Answer
@@ -257,17 +257,17 @@ class Fetcher:
         """
         if answer.header_bytes > self._config.max_header_bytes:
             raise DownloadError("download_failed", "headers over max_header_bytes", permanent=True)
-        if self._config.honour_noai and answers.says_noai(answer):
+        if self._config.honour_noai and responses.says_noai(answer):
             raise DownloadError("download_noai", "the server says X-Robots-Tag: noai", permanent=True)
-        if answer.status in answers.AGAIN:
-            wait_s = answers.retry_after_s(answer, self._clock.now())
+        if answer.status in responses.AGAIN:
+            wait_s = responses.retry_after_s(answer, self._clock.now())
             if wait_s > self._config.retry_after_cap_s:
                 raise DownloadError("download_failed", f"HTTP {answer.status}, retry much later", permanent=False)
             self._hosts.pause(target.host, wait_s)
-        return answers.location(answer)
+        return responses.location(answer)
 
     def _taken(self, url: str, target: Target, receipt: Receipt, answer: Answer, max_bytes: int) -> Receipt:
-        noai = answers.says_noai(answer)
+        noai = responses.says_noai(answer)
         now = self._clock.now()
         if answer.status == 304:
             if not receipt.sha256 or receipt.final_url != target.url:
@@ -275,13 +275,13 @@ class Fetcher:
             answer.read(1)  # ends the answer: the connection can be used again
             return replace(receipt, fetched_at=now, noai=receipt.noai or noai, reason="", detail="", permanent=False)
         sha256, size = self._stored(answer, max_bytes)
-        return Receipt(url=url, final_url=target.url, etag=answers.etag(answer),
-                       last_modified=answers.trusted_time(answer), sha256=sha256, size=size, fetched_at=now,
+        return Receipt(url=url, final_url=target.url, etag=responses.etag(answer),
+                       last_modified=responses.trusted_time(answer), sha256=sha256, size=size, fetched_at=now,
                        noai=noai)  # fmt: skip
 
     def _stored(self, answer: Answer, max_bytes: int) -> tuple[str, int]:
         """Write the body into the lake under its SHA-256. Memory holds one chunk of it."""
-        answers.check_plain(answer)
+        responses.check_plain(answer)
         if answer.declared is not None and answer.declared > max_bytes:
             raise too_large(max_bytes)
         state, size = hashlib.sha256(), 0

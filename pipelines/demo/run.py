@@ -16,13 +16,13 @@ import yaml
 from trichord.infra import log
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.project import load_project
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, expected
 from trichord.pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.report.page import write_page
-from trichord.pipelines.search import LiveIndex, open_live, read_query, record_texts
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.search.search import LiveIndex, open_live, read_query, record_texts
 
 
 def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Sequence[str] = ()) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trichord.pipelines.evaluation.figures import mean, ratio
-from trichord.pipelines.evaluation.held_out import MODALITIES, HeldOut
+from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap
 from trichord.pipelines.evaluation.ranking import rank
 

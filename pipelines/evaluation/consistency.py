@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trichord.pipelines.evaluation.figures import PLACES
-from trichord.pipelines.evaluation.held_out import MODALITIES, HeldOut
+from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
 from trichord.pipelines.evaluation.hubness import hubness_of
 from trichord.pipelines.evaluation.similarity import similarity
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trichord.index_builders.exact import exact_topk
 from trichord.pipelines.evaluation.figures import PLACES
-from trichord.pipelines.evaluation.held_out import MODALITIES, HeldOut
+from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
 
 FIGURES = ("skewness", "never_found", "never_found_by_chance", "top_hub")
 

@@ -17,7 +17,7 @@ import numpy as np
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.all_views import all_views
 from trichord.pipelines.evaluation.figures import mean, ratio
-from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap, Interval, Sums, means
 from trichord.pipelines.evaluation.ranking import Ranked, names, rank
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.figures import PLACES
-from trichord.pipelines.evaluation.held_out import HeldOut
+from trichord.pipelines.evaluation.galleries import HeldOut
 
 SHUFFLED_PAIRS = 100_000  # about so many at most
 BINS = 32

@@ -12,12 +12,12 @@ from trichord.encoders.calibration import Calibration
 from trichord.infra.config import EvaluateConfig, GateConfig
 from trichord.infra.digest import generator
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.calibrate import calibrate
+from trichord.pipelines.evaluation.calibrate import calibrate
 from trichord.pipelines.evaluation.consistency import consistency
 from trichord.pipelines.evaluation.figures import figures, near_misses
-from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap
-from trichord.pipelines.evaluation.levers import evaluate_levers
+from trichord.pipelines.evaluation.query_ranking import evaluate_levers
 from trichord.pipelines.evaluation.retrieval import evaluate
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from trichord.infra import digest, log
 from trichord.infra.errors import ConfigError
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.rag.citations import citations
 from trichord.pipelines.rag.endpoint import Endpoint
 from trichord.pipelines.rag.examples import Example, read_examples
 from trichord.pipelines.rag.prompt import build_prompt
 from trichord.pipelines.rag.rerank import Reranked, Reranker, open_reranker
 from trichord.pipelines.rag.retrieve import Passage, pictures_of, retrieve
-from trichord.pipelines.search import LiveIndex, open_live, read_media, read_query
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.search.search import LiveIndex, open_live, read_media, read_query
 
 ANSWERS = "answers"  # folder of the lake
 _ID = re.compile(r"[0-9a-f]{32}")

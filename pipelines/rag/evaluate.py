@@ -10,14 +10,14 @@ from typing import Any
 
 from trichord.infra import log
 from trichord.infra.errors import ConfigError, GateFailed, ServiceError
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.generation import generation_figures
 from trichord.pipelines.rag.answer import Question, Rag, open_rag
 from trichord.pipelines.rag.citations import without_citations
 from trichord.pipelines.rag.feedback import feedback_rows, ratings_by_question, satisfaction
 from trichord.pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
 from trichord.pipelines.rag.retrieve import Passage
-from trichord.pipelines.search import read_media
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.search.search import read_media
 
 _FIELDS = ("id", "question", "image", "audio", "relevant", "references")
 

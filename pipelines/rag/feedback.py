@@ -17,8 +17,8 @@ from trichord.infra import digest
 from trichord.infra.errors import CommitConflict
 from trichord.infra.lake.schema import FEEDBACK
 from trichord.infra.lake.shard import ShardWriter, read_shard
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.rag.answer import kept_answer
-from trichord.pipelines.workspace import Workspace
 
 RATINGS = (-1, 0, 1)
 _TRIES = 10  # of the commit, while others give feedback at the same moment

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 from trichord.infra.config import View
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard, take_rows
-from trichord.pipelines.levers import Hit, by_score, listed
-from trichord.pipelines.search import LiveIndex, nearest
-from trichord.pipelines.splits import read_splits
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.search.fusion import Hit, by_score, listed
+from trichord.pipelines.search.search import LiveIndex, nearest
 from trichord.transforms.batch import Batch
 
 Metric = Literal["cosine", "l2", "inner_product"]

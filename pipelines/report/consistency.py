@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from trichord.pipelines.evaluation.held_out import MODALITIES
+from trichord.pipelines.evaluation.galleries import MODALITIES
 from trichord.pipelines.report import plots
 
 

@@ -11,12 +11,12 @@ import re
 from pathlib import Path
 
 from trichord.infra.lake.schema import RECORDS
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report import flow
 from trichord.pipelines.report.markdown import code, literal, table, yaml_text
 from trichord.pipelines.report.prepared import PREPARED_TABLES, PreparedLake, open_prepared
 from trichord.pipelines.report.render import count, percent, size, write_file
 from trichord.pipelines.report.tally import Tally, tally
-from trichord.pipelines.workspace import Workspace
 
 ROWS, LICENCES, LANGUAGES, SETTINGS_CHARS = 60, 8, 40, 600
 MIN_LANGUAGE_SHARE = 0.005  # rarer ones are more likely misjudged short texts than languages of the corpus

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES
+from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES
 
 HEAT_LEVELS = 10
 _ORDER = {name: place for place, name in enumerate((*MODALITIES, "fused"))}  # stored JSON is sorted by name

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report import fates, measures, plots, preparation, samples
 from trichord.pipelines.report.cards import Printer
 from trichord.pipelines.report.consistency import agreement
 from trichord.pipelines.report.prepared import open_prepared
 from trichord.pipelines.report.render import ROWS, write_html
 from trichord.pipelines.report.snapshot import Snapshot, funnel, open_snapshot, touched, training_story
-from trichord.pipelines.workspace import Workspace
 
 LOSS, SCORE = "loss", "score"  # names in the training history
 

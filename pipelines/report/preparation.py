@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report import fates, flow, plots
 from trichord.pipelines.report.cards import Printer
 from trichord.pipelines.report.prepared import PreparedLake, open_prepared
 from trichord.pipelines.report.render import ROWS, write_html
 from trichord.pipelines.report.samples import reject_samples
 from trichord.pipelines.report.tally import SCORED, Tally, tally
-from trichord.pipelines.workspace import Workspace
 from trichord.transforms.op import Threshold
 
 HISTOGRAMS, BARS, SOURCES_A_SCORE = 40, 12, 5

@@ -14,10 +14,10 @@ from trichord.infra import digest
 from trichord.infra.config import Project, Source
 from trichord.infra.errors import TrichordError
 from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard, read_shard
-from trichord.pipelines.aligner import open_aligner
-from trichord.pipelines.recipes import RECORD_FORMAT
+from trichord.pipelines.core.recipes import RECORD_FORMAT
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.report.smallest import Smallest
-from trichord.pipelines.workspace import Workspace
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.op import Op, recipe_of
 from trichord.transforms.record import record_recipe

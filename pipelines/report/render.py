@@ -18,8 +18,8 @@ import jinja2
 from markupsafe import Markup
 
 from trichord.infra.errors import StorageError
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report import plots
-from trichord.pipelines.workspace import Workspace
 
 MAX_BYTES = 6_000_000
 DIRECTIONS = frozenset(("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"))

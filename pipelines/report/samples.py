@@ -12,14 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trichord.index_builders.keys import read_keys
+from trichord.index_builders.row_labels import read_keys
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.shard import iter_shard
 from trichord.infra.lake.storage import TooLarge
+from trichord.pipelines.index.partition_map import read_splits
 from trichord.pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
 from trichord.pipelines.report.prepared import Tables
 from trichord.pipelines.report.snapshot import Snapshot
-from trichord.pipelines.splits import read_splits
 from trichord.transforms.collect import media_root
 from trichord.transforms.media import MediaError
 

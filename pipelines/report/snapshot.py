@@ -12,8 +12,8 @@ from trichord.index_builders.manifest import IndexManifest, read_manifest
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report.prepared import kind_of, read_rows
-from trichord.pipelines.workspace import Workspace
 from trichord.transforms.chain import prepare_chain
 
 _JSON_FIELDS = ("table_versions", "counts", "verdict", "recipe")

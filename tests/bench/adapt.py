@@ -26,12 +26,12 @@ from trichord.encoders.base import Modality
 from trichord.encoders.views import MODALITIES
 from trichord.infra.engines import open_engine
 from trichord.infra.project import load_project
-from trichord.pipelines.adapt import adapt
-from trichord.pipelines.compare import Grid, compare
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.preparation import prepare_lake
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.model.compare import Grid, compare
+from trichord.pipelines.model.finetune import adapt
+from trichord.pipelines.prepare.job import prepare_lake
+from trichord.pipelines.prepare.plan import make_plan
 
 SIZE: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 SPEECH: dict[str, Any] = {

@@ -28,11 +28,11 @@ from trichord.infra.config import ModelConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.shard import iter_shard
 from trichord.infra.project import load_project
-from trichord.pipelines.adapt import adapt
-from trichord.pipelines.heldout import held_out_mask
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.preparation import prepare_lake
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.holdout import held_out_mask
+from trichord.pipelines.model.finetune import adapt
+from trichord.pipelines.prepare.job import prepare_lake
+from trichord.pipelines.prepare.plan import make_plan
 from trichord.transforms.record import batch_of
 
 CROPS = {"crop": {"p": 1.0, "min_keep": 0.2}, "colour": {"p": 0.0}, "rotate": {"p": 0.0}, "compression": {"p": 0.0}}

@@ -25,14 +25,14 @@ from typing import Any
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.infra.project import load_project
-from trichord.pipelines.agreement import judge as judge_agreement
-from trichord.pipelines.dedup import deduplicate, dropped_rows
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.run import write_project
-from trichord.pipelines.encode import featurise
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.prepare import Prepared, prepare
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.model.encode import featurise
+from trichord.pipelines.model.pair_agreement import judge as judge_agreement
+from trichord.pipelines.prepare.exact_duplicates import deduplicate, dropped_rows
+from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.records import Prepared, prepare
 
 PRECISION, RECALL = 0.95, 0.90
 NOT_RUN = "not run"

@@ -43,12 +43,12 @@ from trichord.infra.config import EncoderConfig, EngineConfig, ModelConfig
 from trichord.infra.digest import address
 from trichord.infra.engines import Done, open_engine
 from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.core.timings import Spent
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.prepare import Prepared, prepare
-from trichord.pipelines.timings import Spent
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.model.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.records import Prepared, prepare
 from trichord.transforms.record import batch_of
 
 

@@ -32,8 +32,8 @@ from trichord.index_builders.faiss_search import FaissSearcher, open_searcher
 from trichord.index_builders.tune import DEPTHS
 from trichord.infra.config import EngineConfig, IndexConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.build import build
-from trichord.pipelines.indexing import Built
+from trichord.pipelines.index.build_faiss import build
+from trichord.pipelines.index.shards import Built
 
 VERSION = "2.18.0"
 HOME = Path(__file__).parents[2] / ".bench" / "autofaiss"

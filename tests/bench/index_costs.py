@@ -24,10 +24,10 @@ from trichord.index_builders import faiss_kinds
 from trichord.index_builders.choose import choose
 from trichord.index_builders.costs import predict
 from trichord.index_builders.exact import exact_topk, shared
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.index_kinds import IndexPlan
 from trichord.infra.config import EngineConfig, IndexConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.build import build
+from trichord.pipelines.index.build_faiss import build
 
 D, QUERIES = 256, 1_000
 PLANS = (

@@ -23,9 +23,9 @@ from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.build import build
-from trichord.pipelines.indexing import Built
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.build_faiss import build
+from trichord.pipelines.index.shards import Built
 
 INDEX: dict[str, Any] = {"kind": "rabitq", "bits": 4, "refine": "none"}
 

@@ -22,7 +22,7 @@ import psutil
 from tests.bench.vectors_lake import model_of, workspace_at, write_corpus
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.build import build
+from trichord.pipelines.index.build_faiss import build
 
 INDEX: dict[str, Any] = {"kind": "auto", "recall": 0.95}
 WATCH_S = 0.05

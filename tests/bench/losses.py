@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.pipelines.lakes import workspace_of, write_project
-from trichord.pipelines.compare import Grid, compare
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.model.compare import Grid, compare
 
 PLAIN, MIXED = LOSSES = ("infonce", "mixed_gallery_infonce")
 MODALITIES = ("text", "image", "audio")

@@ -27,9 +27,9 @@ from pymilvus import DataType, MilvusClient
 from tests.index_builders.backends import place
 from tests.index_builders.corpus import SPACE, STORAGE, unit, vector_table
 from tests.milvus_server import MilvusServer, nightly_settings
-from trichord.index_builders.milvus import SIZES, MilvusBuilder, row_id
-from trichord.index_builders.milvus_client import FAILED, MilvusPlace, connected
-from trichord.index_builders.milvus_load import Loader
+from trichord.index_builders.milvus.builder import SIZES, MilvusBuilder, row_id
+from trichord.index_builders.milvus.client import FAILED, MilvusPlace, connected
+from trichord.index_builders.milvus.load import Loader
 from trichord.infra.digest import address
 from trichord.infra.errors import ServiceError
 

@@ -31,11 +31,11 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.infra.lake.storage import Storage
 from trichord.infra.project import load_project
-from trichord.pipelines.dedup import deduplicate
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.defects import rates_of
 from trichord.pipelines.demo.records import Recipe
-from trichord.pipelines.prepare import Prepared
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.prepare.exact_duplicates import deduplicate
+from trichord.pipelines.prepare.records import Prepared
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch

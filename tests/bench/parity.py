@@ -27,9 +27,9 @@ from trichord.index_builders.exact import exact_hits, recall_at_k
 from trichord.index_builders.manifest import IndexManifest, read_manifest
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.backends import build_backends
-from trichord.pipelines.opening import open_backend, place_of
-from trichord.pipelines.vectors import VectorTables
+from trichord.pipelines.index.build import build_backends
+from trichord.pipelines.index.open import open_backend, place_of
+from trichord.pipelines.index.vector_tables import VectorTables
 
 K = 10
 

@@ -31,8 +31,8 @@ from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_ro
 from trichord.infra.config import EngineConfig, PrepareConfig
 from trichord.infra.engines import open_engine
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.prepare import prepare
+from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.records import prepare
 
 CONFIG = PrepareConfig()
 

@@ -32,8 +32,8 @@ from trichord.infra.engines import open_engine
 from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.render import encode_picture, render
 from trichord.pipelines.demo.scenes import draw_scene
-from trichord.pipelines.plan import Plan, make_plan
-from trichord.pipelines.preparation import prepare_lake
+from trichord.pipelines.prepare.job import prepare_lake
+from trichord.pipelines.prepare.plan import Plan, make_plan
 
 VERSION = "1.6.1"
 # what its image ops import besides its own requirements

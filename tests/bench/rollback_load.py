@@ -24,12 +24,12 @@ from tests.milvus_server import MilvusServer
 from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project, write_rows
 from trichord.index_builders.base import Searcher
 from trichord.index_builders.manifest import read_manifests
-from trichord.index_builders.milvus_client import MilvusPlace, connected
+from trichord.index_builders.milvus.client import MilvusPlace, connected
 from trichord.infra.digest import generator
-from trichord.pipelines.opening import backend_of, open_backend, place_of
-from trichord.pipelines.publish import rollback
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.open import backend_of, open_backend, place_of
+from trichord.pipelines.publish.publish import rollback
 from trichord.pipelines.reindex import reindex
-from trichord.pipelines.workspace import Workspace
 
 K = 10
 Answer = tuple[tuple[str, ...], ...]

@@ -31,18 +31,18 @@ from trichord.encoders.model import FusionModel
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
 from trichord.infra.project import load_project
-from trichord.pipelines.calibrate import judges
-from trichord.pipelines.compare import Grid, compare
-from trichord.pipelines.encode import featurise
-from trichord.pipelines.evaluation.held_out import HeldOut
-from trichord.pipelines.evaluation.levers import evaluate_levers
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.calibrate import judges
+from trichord.pipelines.evaluation.galleries import HeldOut
+from trichord.pipelines.evaluation.holdout import HeldOutRows, K
+from trichord.pipelines.evaluation.query_ranking import evaluate_levers
 from trichord.pipelines.evaluation.retrieval import evaluate
-from trichord.pipelines.features import read_features
-from trichord.pipelines.heldout import HeldOutRows, K
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.prepare import prepare
-from trichord.pipelines.train import load_model
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.model.compare import Grid, compare
+from trichord.pipelines.model.encode import featurise
+from trichord.pipelines.model.feature_cache import read_features
+from trichord.pipelines.model.train import load_model
+from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.records import prepare
 
 LOSSES = ("infonce", "mixed_gallery_infonce")
 PERMUTATIONS = 10_000

@@ -31,8 +31,8 @@ from trichord.encoders.train import train
 from trichord.encoders.views import MODALITIES, Features
 from trichord.infra import digest
 from trichord.infra.config import ModelConfig, TrainConfig
+from trichord.pipelines.evaluation.holdout import HeldOutRows, K
 from trichord.pipelines.evaluation.retrieval import mixed_score
-from trichord.pipelines.heldout import HeldOutRows, K
 
 WIDTHS: dict[Modality, int] = {"text": 384, "image": 1_024, "audio": 16}
 SHOWN: tuple[Modality, Modality] = ("text", "image")

@@ -14,8 +14,8 @@ from trichord.infra.digest import address, generator
 from trichord.infra.lake.schema import vectors_schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.infra.lake.storage import Storage
-from trichord.pipelines.trained import TrainedModel
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.workspace import Workspace
 
 SPACE = "bench-space"
 ROWS_PER_CLUSTER = 10

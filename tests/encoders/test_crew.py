@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
-from trichord.encoders.crew import Crew, join
 from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.distributed import Crew, join
 from trichord.encoders.train import train
 from trichord.infra.config import EngineConfig, Loss, ModelConfig, TrainConfig
-from trichord.infra.engines.gang import run_gang
-from trichord.infra.engines.seat import Seat
+from trichord.infra.engines.process_group import run_gang
+from trichord.infra.engines.rank import Seat
 from trichord.infra.errors import ConfigError
 
 TOLERANCE = 2e-4  # of any weight, after three epochs

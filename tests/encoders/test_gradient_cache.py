@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from trichord.encoders import gradient_cache
-from trichord.encoders.crew import Crew
 from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.distributed import Crew
 from trichord.encoders.fusion import FusionNetwork
 from trichord.encoders.model import FusionModel
 from trichord.encoders.objective import Objective

@@ -16,8 +16,8 @@ import pytest
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from trichord.encoders.checkpoint import NAME
 from trichord.encoders.data import Part, TrainingData
+from trichord.encoders.disk_matrix import RowFile
 from trichord.encoders.model import FusionModel
-from trichord.encoders.rowfile import RowFile
 from trichord.encoders.train import train
 from trichord.encoders.views import Features
 from trichord.infra.config import TrainConfig

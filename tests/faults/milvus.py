@@ -30,13 +30,13 @@ import pytest
 from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import STORAGE, tables
 from tests.milvus_server import MilvusServer, nightly_settings
-from trichord.index_builders import milvus_load
 from trichord.index_builders.manifest import IndexManifest, read_manifest
-from trichord.index_builders.milvus import collection_of
-from trichord.index_builders.milvus_client import Milvus, MilvusPlace, connected
-from trichord.index_builders.milvus_load import Loader
-from trichord.index_builders.milvus_stage import Staged
-from trichord.index_builders.milvus_state import LoadState, write_state
+from trichord.index_builders.milvus import load
+from trichord.index_builders.milvus.builder import collection_of
+from trichord.index_builders.milvus.client import Milvus, MilvusPlace, connected
+from trichord.index_builders.milvus.load import Loader
+from trichord.index_builders.milvus.stage import Staged
+from trichord.index_builders.milvus.state import LoadState, write_state
 from trichord.infra.errors import ServiceError, TrichordError
 
 ROWS = 40
@@ -125,7 +125,7 @@ def stepping(at_step: Callable[[int, str], None]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Milvus, "_call", stepped_call)
-        patched.setattr(milvus_load, "write_state", stepped_note)
+        patched.setattr(load, "write_state", stepped_note)
         yield
 
 

@@ -18,9 +18,9 @@ from trichord.infra.config import EncoderConfig, EngineConfig, ModelConfig
 from trichord.infra.engines import Done, open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.storage import Storage
-from trichord.pipelines.ahead import Blocks
-from trichord.pipelines.encode import EncodeItem, FeatureActor
-from trichord.pipelines.features import read_features
+from trichord.pipelines.model.encode import EncodeItem, FeatureActor
+from trichord.pipelines.model.feature_cache import read_features
+from trichord.pipelines.model.prefetch import Blocks
 
 pytestmark = [
     pytest.mark.gpu,

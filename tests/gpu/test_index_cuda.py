@@ -11,7 +11,7 @@ import pytest
 from tests.bench.vectors_lake import queries, splits
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.exact import exact_topk, shared
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.index_kinds import IndexPlan
 
 pytestmark = [
     pytest.mark.gpu,

@@ -13,10 +13,10 @@ from tests.index_builders.corpus import build as build_faiss
 from trichord.index_builders.base import Searcher
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.manifest import IndexManifest, write_manifest
-from trichord.index_builders.milvus import MilvusBuilder
-from trichord.index_builders.milvus_client import MilvusPlace, connected
-from trichord.index_builders.milvus_load import Loader
-from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.index_builders.milvus.builder import MilvusBuilder
+from trichord.index_builders.milvus.client import MilvusPlace, connected
+from trichord.index_builders.milvus.load import Loader
+from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.config import MilvusConfig
 
 

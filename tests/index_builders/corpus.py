@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, write_manifest
 from trichord.infra.config import StorageConfig
 from trichord.infra.digest import address, canonical_json, generator

@@ -11,9 +11,9 @@ import pytest
 from tests.index_builders.backends import Backend, milvus_manifest, place
 from tests.index_builders.corpus import FIELDS, SPACE, STORAGE, tables, unit, vector_table
 from trichord.index_builders.exact import exact_hits
-from trichord.index_builders.milvus_client import connected
-from trichord.index_builders.milvus_load import Loader
-from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.index_builders.milvus.client import connected
+from trichord.index_builders.milvus.load import Loader
+from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.digest import address
 from trichord.infra.errors import FingerprintMismatch, StorageError
 

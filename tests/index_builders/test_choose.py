@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trichord.index_builders.choose import choose, group_shards
 from trichord.index_builders.costs import code_bytes
-from trichord.index_builders.kinds import KINDS, IndexPlan
+from trichord.index_builders.index_kinds import KINDS, IndexPlan
 from trichord.index_builders.tune import tune
 from trichord.infra.config import IndexConfig
 from trichord.infra.errors import ConfigError

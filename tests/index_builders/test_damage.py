@@ -14,7 +14,7 @@ from tests.index_builders.test_faiss_kinds import PLANS, D
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
 from trichord.index_builders.manifest import read_manifest
-from trichord.index_builders.milvus import import_batches
+from trichord.index_builders.milvus.builder import import_batches
 from trichord.infra.digest import generator
 from trichord.infra.errors import StorageError
 
@@ -88,7 +88,7 @@ def test_damaged_codes_make_no_shard(tmp_path):
 
 
 def test_damaged_import_files_reach_no_server(tmp_path, seen):
-    from trichord.index_builders.files import opened
+    from trichord.index_builders.hashed_files import opened
 
     shards = tables(2, 80, D)
     manifest = milvus_manifest(str(tmp_path), shards, [[address] for address in sorted(shards)])

@@ -13,7 +13,7 @@ from trichord.index_builders import faiss_kinds
 from trichord.index_builders.exact import exact_hits, recall_at_k
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from trichord.index_builders.kinds import KINDS, IndexPlan
+from trichord.index_builders.index_kinds import KINDS, IndexPlan
 from trichord.infra.errors import ConfigError
 
 D = 32

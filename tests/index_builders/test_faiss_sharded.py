@@ -19,10 +19,10 @@ from trichord.index_builders.exact import exact_hits, recall_at_k
 from trichord.index_builders.faiss_kinds import train
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from trichord.index_builders.files import receipt_path
-from trichord.index_builders.keys import read_keys
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.hashed_files import receipt_path
+from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import read_manifest
+from trichord.index_builders.row_labels import read_keys
 from trichord.index_builders.tune import tune
 from trichord.infra.digest import generator
 from trichord.infra.errors import FingerprintMismatch, StorageError

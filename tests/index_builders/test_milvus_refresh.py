@@ -7,14 +7,14 @@ import pytest
 
 from tests.index_builders.backends import milvus_builder, place
 from tests.index_builders.corpus import SPACE, STORAGE, unit, vector_table
-from trichord.index_builders.files import opened
+from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import write_manifest
-from trichord.index_builders.milvus import collection_of, content_of
-from trichord.index_builders.milvus_client import Milvus, connected
-from trichord.index_builders.milvus_load import Loader
-from trichord.index_builders.milvus_refresh import changed_rows
-from trichord.index_builders.milvus_search import MilvusSearcher
-from trichord.index_builders.milvus_state import read_state
+from trichord.index_builders.milvus.builder import collection_of, content_of
+from trichord.index_builders.milvus.client import Milvus, connected
+from trichord.index_builders.milvus.load import Loader
+from trichord.index_builders.milvus.refresh import changed_rows
+from trichord.index_builders.milvus.search import MilvusSearcher
+from trichord.index_builders.milvus.state import read_state
 from trichord.infra.digest import address
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import tables
 from tests.index_builders.rest_jobs import TOKEN, Jobs, RestServer
-from trichord.index_builders import milvus_rest
-from trichord.index_builders.milvus_rest import RestImports, finish, keys_known
-from trichord.index_builders.milvus_stage import Wrong
+from trichord.index_builders.milvus import rest as rest_module
+from trichord.index_builders.milvus.rest import RestImports, finish, keys_known
+from trichord.index_builders.milvus.stage import Wrong
 from trichord.infra.errors import PartialRun, ServiceError
 
 ROWS = 60
@@ -20,7 +20,7 @@ ROWS = 60
 @pytest.fixture
 def jobs(monkeypatch):
     monkeypatch.setenv("MILVUS_TOKEN", TOKEN)
-    monkeypatch.setattr(milvus_rest, "POLL_S", 0.001)
+    monkeypatch.setattr(rest_module, "POLL_S", 0.001)
     return Jobs()
 
 

@@ -18,9 +18,9 @@ from tests.infra.web_server import certificate
 from tests.milvus_server import MilvusServer
 from trichord.index_builders.exact import exact_hits
 from trichord.index_builders.manifest import IndexManifest, write_manifest
-from trichord.index_builders.milvus_client import MilvusPlace, connected
-from trichord.index_builders.milvus_load import Loader, index_params
-from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.index_builders.milvus.client import MilvusPlace, connected
+from trichord.index_builders.milvus.load import Loader, index_params
+from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.errors import ServiceError
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("milvus")]

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.gang import run_gang
-from trichord.infra.engines.seat import Seat
+from trichord.infra.engines.process_group import run_gang
+from trichord.infra.engines.rank import Seat
 from trichord.infra.errors import ConfigError, PartialRun
 
 
@@ -18,7 +18,7 @@ def add_up(folder: str, seat: Seat) -> None:
     import torch
     import torch.distributed as dist
 
-    from trichord.encoders.crew import join
+    from trichord.encoders.distributed import join
 
     with join(seat) as crew:
         total = torch.tensor(float(crew.rank))
@@ -31,7 +31,7 @@ def fail_at_one(folder: str, seat: Seat) -> None:
     """One process refuses while the others wait for it, and is slow to say so."""
     import time
 
-    from trichord.encoders.crew import join
+    from trichord.encoders.distributed import join
 
     try:
         with join(seat) as crew:
@@ -48,7 +48,7 @@ def die_at_one(folder: str, seat: Seat) -> None:
     """One process dies while the others wait for it."""
     import os
 
-    from trichord.encoders.crew import join
+    from trichord.encoders.distributed import join
 
     with join(seat) as crew:
         if crew.rank == 1:

@@ -22,7 +22,7 @@ from trichord.infra.config import StorageConfig, WebConfig
 from trichord.infra.digest import sha256_hex
 from trichord.infra.lake.storage import Storage
 from trichord.infra.web import DownloadError, Fetcher, content_path
-from trichord.infra.web.hosts import Clock
+from trichord.infra.web.throttle import Clock
 
 STORAGE = Storage(StorageConfig())
 LIMIT = 100_000  # bytes of a download

@@ -15,8 +15,8 @@ import yaml
 
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.project import load_project
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.workspace import Workspace
 
 RECORDS = 160
 SETTINGS: dict[str, Any] = {

@@ -13,17 +13,17 @@ import pyarrow as pa
 
 from tests.conftest import Place
 from tests.pipelines.test_retrieval import held_out_of
-from trichord.index_builders.files import put_hashed
-from trichord.index_builders.keys import KEYS, write_keys
+from trichord.index_builders.hashed_files import put_hashed
 from trichord.index_builders.manifest import IndexManifest, IndexShard, write_manifest
+from trichord.index_builders.row_labels import KEYS, write_keys
 from trichord.infra import digest
 from trichord.infra.config import EvaluateConfig, ManifestSource, Project
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter
-from trichord.pipelines.evaluate import nothing_held_out
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.whole import measure
-from trichord.pipelines.splits import splits_path
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.index.partition_map import splits_path
+from trichord.pipelines.publish.evaluate import nothing_held_out
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import encode_audio, encode_image
 

@@ -14,8 +14,8 @@ from trichord.encoders.base import Modality
 from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.storage import Storage
-from trichord.pipelines import adapt as adapting
-from trichord.pipelines.adapt import AdaptTask, LakeSamples, adapt
+from trichord.pipelines.model import finetune as adapting
+from trichord.pipelines.model.finetune import AdaptTask, LakeSamples, adapt
 
 
 @pytest.mark.parametrize(("modality", "objective"), [("text", "paired"), ("image", "views")])

@@ -11,10 +11,10 @@ from trichord.encoders.heads import FeatureStats
 from trichord.encoders.model import FusionModel
 from trichord.encoders.views import MODALITIES, Features
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fused, symmetric_norm
 from trichord.pipelines.demo.corpus import read_labels
-from trichord.pipelines.explain import explain
-from trichord.pipelines.maintain import verify
+from trichord.pipelines.model.pair_agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fused, symmetric_norm
+from trichord.pipelines.publish.explain import explain
+from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.reindex import reindex
 
 pytestmark = pytest.mark.xdist_group("agreement")  # one worker trains for all

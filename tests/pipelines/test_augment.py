@@ -18,13 +18,13 @@ from trichord.infra.engines import Engine, open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, read_shard, verify_shard
-from trichord.pipelines.augment import augment
-from trichord.pipelines.commits import Commits
-from trichord.pipelines.heldout import is_held_out
-from trichord.pipelines.plan import make_plan
-from trichord.pipelines.prepare import Prepared, prepare
-from trichord.pipelines.variants import augment_recipe, open_chain
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.holdout import is_held_out
+from trichord.pipelines.model.augment import augment
+from trichord.pipelines.model.augment_chain import augment_recipe, open_chain
+from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.records import Prepared, prepare
 from trichord.transforms.media import decode_audio, decode_image
 from trichord.transforms.record import batch_of
 

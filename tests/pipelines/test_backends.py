@@ -10,18 +10,18 @@ import pytest
 from tests.bench.rollback_load import measure, two_publications
 from tests.pipelines.lakes import rows_of, workspace_of, write_rows
 from trichord.index_builders.manifest import read_manifests
-from trichord.index_builders.milvus import collection_of
-from trichord.index_builders.milvus_client import connected
-from trichord.index_builders.milvus_search import MilvusSearcher
+from trichord.index_builders.milvus.builder import collection_of
+from trichord.index_builders.milvus.client import connected
+from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.errors import GateFailed, ServiceError
-from trichord.pipelines import publish as publishing
-from trichord.pipelines.doctor import doctor
-from trichord.pipelines.maintain import gc, verify
-from trichord.pipelines.opening import needed, place_of
-from trichord.pipelines.publish import rollback
+from trichord.pipelines.index.open import needed, place_of
+from trichord.pipelines.ops.doctor import doctor
+from trichord.pipelines.publish import publish as publishing
+from trichord.pipelines.publish.publish import rollback
+from trichord.pipelines.publish.status import status
+from trichord.pipelines.publish.verify import gc, verify
 from trichord.pipelines.reindex import reindex
-from trichord.pipelines.search import open_live, record_texts
-from trichord.pipelines.status import status
+from trichord.pipelines.search.search import open_live, record_texts
 
 BOTH = ("index.backends=[faiss, milvus]", "milvus.index_type=FLAT", "engine.workers=1", "gate.max_row_drop=1")
 
@@ -97,7 +97,7 @@ def test_switches_under_searching_clients_give_whole_answers(milvus_server, tmp_
 
 
 def _query(workspace):
-    from trichord.pipelines.search import read_query
+    from trichord.pipelines.search.search import read_query
 
     return read_query(workspace.project.prepare, "two blue squares", None, None)
 

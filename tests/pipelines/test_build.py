@@ -12,9 +12,9 @@ from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.build import build, spread
-from trichord.pipelines.indexing import Built
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.build_faiss import build, spread
+from trichord.pipelines.index.shards import Built
 
 D, ROWS, RECALL = 32, 300, 0.7
 # recall is what the codes allow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.pipelines.lakes import workspace_of
 from trichord.infra.config import Project, TrainConfig
-from trichord.pipelines.compare import MEASURES, VIEWS, Cell, Grid, compare
+from trichord.pipelines.model.compare import MEASURES, VIEWS, Cell, Grid, compare
 
 LOSSES = ("infonce", "mixed_gallery_infonce")
 

@@ -17,12 +17,12 @@ from trichord.encoders.frozen import Encoders, load_encoders
 from trichord.encoders.model import FusionModel
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
-from trichord.pipelines.content import ContentActor
-from trichord.pipelines.encode import EncodeItem, FeatureActor
-from trichord.pipelines.features import features_address, lists_of
-from trichord.pipelines.splits import read_splits
-from trichord.pipelines.train import load_model
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.model.encode import EncodeItem, FeatureActor
+from trichord.pipelines.model.feature_cache import features_address, lists_of
+from trichord.pipelines.model.train import load_model
+from trichord.pipelines.publish.vector_audit import ContentActor
 
 
 class MirroredImages(ImageStatistics):

@@ -16,10 +16,10 @@ from trichord.infra.engines import Engine, open_engine
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardWriter, read_shard
 from trichord.infra.project import load_project
-from trichord.pipelines.dedup import Deduplicated, deduplicate, dropped_rows
-from trichord.pipelines.explain import explain
-from trichord.pipelines.prepare import Prepared
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.exact_duplicates import Deduplicated, deduplicate, dropped_rows
+from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.publish.explain import explain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch
 
 

@@ -21,13 +21,13 @@ from trichord.index_builders.vectors import unsound, vector_matrix
 from trichord.infra.config import EncoderConfig, ModelConfig
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.shard import ShardWriter, iter_shard, read_shard
-from trichord.pipelines import ahead, encode
-from trichord.pipelines.ahead import BLOCKS, Blocks
-from trichord.pipelines.encode import EncodeItem, FeatureActor, VectorActor
-from trichord.pipelines.features import featurised
+from trichord.pipelines.core.timings import Spent, Stopwatch, Timed, Timings
+from trichord.pipelines.model import encode, prefetch
+from trichord.pipelines.model.encode import EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.model.feature_cache import featurised
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks
 from trichord.pipelines.reindex import reindex
-from trichord.pipelines.search import search
-from trichord.pipelines.timings import Spent, Stopwatch, Timed, Timings
+from trichord.pipelines.search.search import search
 
 ROWS = 100
 SMALL = ModelConfig(dimension=32, hidden=32)
@@ -180,7 +180,7 @@ def test_a_block_is_no_larger_than_its_bytes_allow(storage, lake):
     records = records_shard(storage, lake, 40, side=100)
     cut = Blocks(rows=1_000, first_rows=1_000, bytes=200_000, part_rows=1)
     blocks = list(
-        ahead.decoded_blocks(storage, lake, records, ["key"], keep=ahead.every_row, watch=Stopwatch(), blocks=cut)
+        prefetch.decoded_blocks(storage, lake, records, ["key"], keep=prefetch.every_row, watch=Stopwatch(), blocks=cut)
     )
     assert sum(rows.num_rows for rows, _ in blocks) == 40
     one = max(
@@ -200,7 +200,7 @@ def test_only_the_columns_that_encoders_need_are_read(storage, lake, monkeypatch
         asked.append(set(arguments[3]))
         return iter_shard(*arguments, **options)
 
-    monkeypatch.setattr(ahead, "iter_shard", noting)
+    monkeypatch.setattr(prefetch, "iter_shard", noting)
     list(featurised(storage, lake, records, load_encoders(SMALL).featurise))
     assert len(asked) == 1
     assert asked[0].isdisjoint({"scores", "labels", "changes", "segments", "content_digest"})

@@ -13,10 +13,10 @@ import ray
 from tests.pipelines.lakes import SETTINGS, result_of, trichord, workspace_of, write_project
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
-from trichord.pipelines.fanout import FanOutSearcher, divided
-from trichord.pipelines.opening import open_backend
-from trichord.pipelines.search import open_live
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.open import open_backend
+from trichord.pipelines.search.fanout import FanOutSearcher, divided
+from trichord.pipelines.search.search import open_live
 
 pytestmark = pytest.mark.xdist_group("ray")
 INDEX = {"views": ["fused", "text", "image"], "rows_per_shard": 40}

@@ -10,11 +10,11 @@ from tests.pipelines.lakes import result_of, trichord, workspace_of
 from tests.pipelines.test_retrieval import held_out_of
 from trichord.infra.config import EvaluateConfig, GateConfig
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.content import Content
-from trichord.pipelines.evaluate import nothing_held_out
 from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.evaluation.whole import known_paths, measure, require_figures
-from trichord.pipelines.gates import content_check, figure_checks
+from trichord.pipelines.publish.checks import content_check, figure_checks
+from trichord.pipelines.publish.evaluate import nothing_held_out
+from trichord.pipelines.publish.vector_audit import Content
 
 EVALUATION = measure(held_out_of(2, 60, captions=30), 10, 0, EvaluateConfig())
 PATHS = ("mixed.ndcg_at_10", "consistency.gap.text-image", "mixed.retention.text+image", "recall_at_10.text.image",

@@ -10,12 +10,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-import trichord.pipelines.prepare as job
+import trichord.pipelines.prepare.records as job
 from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project
 from trichord.infra.config import EngineConfig, Source
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.shard import read_shard
-from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare.plan import make_plan
 from trichord.transforms.batch import Batch
 from trichord.transforms.op import Op
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trichord.encoders.calibration import Line
 from trichord.infra.digest import generator
-from trichord.pipelines.levers import Hit, by_quota, by_score, rank_fusion, rescored, score_fusion
+from trichord.pipelines.search.fusion import Hit, by_quota, by_score, rank_fusion, rescored, score_fusion
 
 VIEWS = ("text", "image", "audio")
 COSINES = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75])  # few values, so that there are ties

@@ -11,9 +11,9 @@ import pytest
 from tests.pipelines.test_retrieval import held_out_of
 from trichord.encoders.calibration import Calibration, Line
 from trichord.infra.digest import generator
-from trichord.pipelines.calibrate import calibrate, is_fitted_on, judges
-from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.levers import LEVERS, evaluate_levers
+from trichord.pipelines.evaluation.calibrate import calibrate, is_fitted_on, judges
+from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.query_ranking import LEVERS, evaluate_levers
 from trichord.pipelines.evaluation.retrieval import evaluate
 
 

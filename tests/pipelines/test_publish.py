@@ -9,9 +9,9 @@ import pytest
 from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_rows
 from trichord.infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
 from trichord.infra.lake.table import Publications
-from trichord.pipelines.maintain import gc, verify
-from trichord.pipelines.publish import Candidate, publish, rollback
-from trichord.pipelines.search import open_live
+from trichord.pipelines.publish.publish import Candidate, publish, rollback
+from trichord.pipelines.publish.verify import gc, verify
+from trichord.pipelines.search.search import open_live
 
 
 def _live(workspace) -> dict:
@@ -71,7 +71,7 @@ def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
 
 
 def _query(workspace):
-    from trichord.pipelines.search import read_query
+    from trichord.pipelines.search.search import read_query
 
     return read_query(workspace.project.prepare, "two blue squares", None, None)
 

@@ -15,15 +15,15 @@ from tests.pipelines.model_server import SOURCE, model_server, words
 from tests.pipelines.test_rag_prompt import passage as made
 from trichord.infra.errors import ConfigError, ServiceError
 from trichord.infra.lake.shard import read_shard
-from trichord.pipelines.maintain import gc
-from trichord.pipelines.rag import show
+from trichord.pipelines.cli import render_rag
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.publish.status import status
+from trichord.pipelines.publish.verify import gc
 from trichord.pipelines.rag.answer import Question, ask, open_rag
 from trichord.pipelines.rag.evaluate import evaluate_rag, ranks_at_k, refuse_below
 from trichord.pipelines.rag.feedback import feedback_rows, give_feedback, satisfaction
 from trichord.pipelines.rag.retrieve import pictures_of, retrieve
-from trichord.pipelines.search import open_live, read_query, search
-from trichord.pipelines.status import status
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.search.search import open_live, read_query, search
 from trichord.transforms.batch import Batch
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
@@ -162,7 +162,7 @@ def test_ask_answers_from_its_sources_and_cites_them(project, server, capsys):
     }  # fmt: skip
     again = ask(workspace_of(project, *to(server)), "Where is the red circle?")
     assert again == result, "the same question has the same answer, and the same id"
-    show.answer(again)
+    render_rag.answer(again)
     told = capsys.readouterr().out
     assert result["id"] in told
     assert "Sources in" in told

@@ -13,7 +13,7 @@ from tests.pipelines.lakes import addresses, result_of, rows_of, trichord, works
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.demo.corpus import read_labels
 from trichord.pipelines.demo.defects import expected
-from trichord.pipelines.plan import make_plan
+from trichord.pipelines.prepare.plan import make_plan
 
 
 def _reindex(project: Path, *more: str) -> dict:

@@ -14,10 +14,10 @@ import yaml
 from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_project, write_rows
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
-from trichord.pipelines.export import export_rejects
-from trichord.pipelines.preparation import prepare_only
-from trichord.pipelines.rejects import Choice
-from trichord.pipelines.workspace import Workspace
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.job import prepare_only
+from trichord.pipelines.rejects.export import export_rejects
+from trichord.pipelines.rejects.query import Choice
 
 LONG = " ".join(
     f"The {thing} of the {place} were seen by {who} in the {when} of that year."

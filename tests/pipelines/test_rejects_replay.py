@@ -14,23 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import trichord.pipelines.preparation as preparation
-import trichord.pipelines.replay as job
+import trichord.pipelines.prepare.job as preparation
+import trichord.pipelines.rejects.replay as job
 from tests.infra.web_server import serving
 from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_rows
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import Engine, open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import find_finished, read_shard
-from trichord.pipelines.merge import MergeTask, Unmergeable
-from trichord.pipelines.plan import WantedShard, make_plan
-from trichord.pipelines.preparation import prepare_only
-from trichord.pipelines.prepare import prepare_task
-from trichord.pipelines.recipes import current_recipe, loosened, shard_address
-from trichord.pipelines.rejects import Choice, list_rejects
-from trichord.pipelines.replay import find_bases, replay
-from trichord.pipelines.workspace import Workspace
-from trichord.transforms.collect.splits import planned_rows
+from trichord.pipelines.core.recipes import current_recipe, loosened, shard_address
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.job import prepare_only
+from trichord.pipelines.prepare.plan import WantedShard, make_plan
+from trichord.pipelines.prepare.records import prepare_task
+from trichord.pipelines.rejects.merge_partition import MergeTask, Unmergeable
+from trichord.pipelines.rejects.query import Choice, list_rejects
+from trichord.pipelines.rejects.replay import find_bases, replay
+from trichord.transforms.collect.partitions import planned_rows
 
 TABLES = ("records", "rejects", "signatures", "duplicates")
 STRICT = {"prepare.image.min_side": 240, "prepare.image.max_noise": 10.5}  # many of the demo's pictures have less

@@ -13,7 +13,7 @@ from trichord.infra.digest import generator
 from trichord.pipelines.evaluation import consistency as module
 from trichord.pipelines.evaluation.consistency import alignment, consistency, modality_gap, uniformity
 from trichord.pipelines.evaluation.figures import figures
-from trichord.pipelines.evaluation.held_out import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.hubness import hubness
 from trichord.pipelines.evaluation.similarity import auc
 

@@ -10,7 +10,7 @@ from ir_measures import AP, RR, P, R, nDCG
 from tests.pipelines.test_retrieval import held_out_of
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.figures import figures
-from trichord.pipelines.evaluation.held_out import MODALITIES
+from trichord.pipelines.evaluation.galleries import MODALITIES
 from trichord.pipelines.evaluation.intervals import Bootstrap, means
 from trichord.pipelines.evaluation.ranking import names, rank
 from trichord.pipelines.evaluation.retrieval import evaluate

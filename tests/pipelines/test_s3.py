@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.pipelines.lakes import workspace_of, write_project
 from trichord.pipelines.reindex import reindex
-from trichord.pipelines.search import search
+from trichord.pipelines.search.search import search
 
 
 def test_a_lake_on_s3_holds_the_same_index_as_a_local_one(s3_config, tmp_path: Path):

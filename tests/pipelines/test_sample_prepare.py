@@ -11,7 +11,7 @@ import yaml
 
 from tests.pipelines.lakes import addresses, workspace_of
 from trichord.infra.lake.shard import read_shard
-from trichord.pipelines.preparation import prepare_only
+from trichord.pipelines.prepare.job import prepare_only
 
 pytestmark = pytest.mark.sample
 ROWS = 48  # of the storybooks, and as many of the rest

@@ -8,9 +8,9 @@ from tests.pipelines.lakes import rows_of, workspace_of
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.demo.corpus import read_labels
 from trichord.pipelines.demo.defects import expected
-from trichord.pipelines.explain import explain
-from trichord.pipelines.rejects import list_rejects, show_reject
-from trichord.pipelines.search import search
+from trichord.pipelines.publish.explain import explain
+from trichord.pipelines.rejects.query import list_rejects, show_reject
+from trichord.pipelines.search.search import search
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of, write_project
 from trichord.encoders.model import FusionModel
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.search import nearest, open_live, read_query, search
+from trichord.pipelines.search.search import nearest, open_live, read_query, search
 
 VIEWS = ["text", "image", "audio"]
 LEVERS = ("plain", "calibrated", "rank_fusion", "quota")

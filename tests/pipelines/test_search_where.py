@@ -15,9 +15,9 @@ from tests.pipelines.lakes import (
     write_rows,
 )
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.cli_search import conditions
+from trichord.pipelines.cli.search import conditions
 from trichord.pipelines.reindex import reindex
-from trichord.pipelines.search import search
+from trichord.pipelines.search.search import search
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from tests.transforms.test_augment import NEVER
-from trichord.encoders.rewrite import MaskedWords, SequenceRewriter
+from trichord.encoders.text_generators import MaskedWords, SequenceRewriter
 from trichord.infra import digest
 from trichord.infra.config import AugmentConfig
 from trichord.infra.errors import ConfigError

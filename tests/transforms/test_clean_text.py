@@ -15,7 +15,7 @@ from trichord.infra.config import TextConfig
 from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.scenes import draw_scene
 from trichord.transforms.batch import Batch, Change, Row
-from trichord.transforms.clean import notes
+from trichord.transforms.clean import annotate
 from trichord.transforms.clean.language import language_of
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.clean.pii import TextPii
@@ -141,9 +141,9 @@ def test_each_repair_is_recorded_with_what_it_was() -> None:
 
 
 def test_a_change_shows_the_place_where_long_values_differ() -> None:
-    made = notes.change("op", "text", "a" * 2_000 + "b", "a" * 2_000 + "c")
+    made = annotate.change("op", "text", "a" * 2_000 + "b", "a" * 2_000 + "c")
     assert (made.before, made.after) == ("a" * 40 + "b", "a" * 40 + "c")
-    assert len(notes.change("op", "text", "a" * 900, "b" * 900).before) == 500
+    assert len(annotate.change("op", "text", "a" * 900, "b" * 900).before) == 500
 
 
 def test_text_length_is_judged_after_normalising() -> None:

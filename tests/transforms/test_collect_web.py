@@ -16,14 +16,14 @@ from trichord.infra.digest import sha256_hex
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.storage import Storage
 from trichord.infra.web import RECEIPTS, Fetcher, content_path
-from trichord.infra.web.hosts import Clock
+from trichord.infra.web.throttle import Clock
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.clean.image import image_ops
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.manifest import read_manifest
+from trichord.transforms.collect.media_root import MediaRoot
+from trichord.transforms.collect.partitions import Medium, Split, planned_rows, write_plan
 from trichord.transforms.collect.read import SplitReader, batches, needed_downloads
-from trichord.transforms.collect.roots import MediaRoot
-from trichord.transforms.collect.splits import Medium, Split, planned_rows, write_plan
 from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())

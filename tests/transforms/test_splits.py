@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trichord.infra import digest
-from trichord.transforms.collect.splits import trie
+from trichord.transforms.collect.partitions import trie
 
 HASHES = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.just(2**64 - 1), max_size=60)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from trichord.infra.config import SourceBase
-from trichord.transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
+from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
 from trichord.transforms.batch import Batch
 from trichord.transforms.op import Op
 

@@ -13,7 +13,7 @@ from trichord.transforms.align.sphinx import SphinxAligner
 from trichord.transforms.align.transcript import Token, tokens_of
 from trichord.transforms.align.words import Aligner, Alignment
 from trichord.transforms.batch import Batch, Row, Segment, Waveform
-from trichord.transforms.clean.notes import change, labelled
+from trichord.transforms.clean.annotate import change, labelled
 from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
 from trichord.transforms.media import resample
 from trichord.transforms.op import Op, Threshold

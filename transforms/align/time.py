@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from trichord.infra.config import SourceBase
-from trichord.transforms.align.parts import MAX_PARTS, Parts, alignment_of, clash, part_of
+from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
 from trichord.transforms.align.subtitles import (
     SUBTITLE_LIBRARIES,
     Cue,

@@ -11,7 +11,7 @@ import numpy as np
 
 from trichord.infra.config import ImageConfig
 from trichord.transforms.batch import Batch, Image, Row
-from trichord.transforms.clean import exposure, notes
+from trichord.transforms.clean import annotate, exposure
 from trichord.transforms.clean.sharpness import EdgeMap, edge_map
 from trichord.transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
 from trichord.transforms.op import Op, Threshold
@@ -105,7 +105,7 @@ def _noted(row: Row, cut: tuple[int, int, int, int]) -> Row:
     if max(abs(left - x), abs(top - y), abs(right - x - w), abs(bottom - y - h)) < 1:
         return row
     before, after = f"{x:g},{y:g},{w:g},{h:g}", f"{left},{top},{right - left},{bottom - top}"
-    return notes.with_changes(row, [notes.change("image_decode", "box", before, after)])
+    return annotate.with_changes(row, [annotate.change("image_decode", "box", before, after)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,13 +212,13 @@ def _cropped(row: Row, op: str, rgb: Image, inside: tuple[int, int, int, int]) -
     """The row, with the crop noted as x, y, width, height in pixels of canonical size."""
     top, left, bottom, right = inside
     before, after = f"0,0,{rgb.shape[1]},{rgb.shape[0]}", f"{left},{top},{right - left},{bottom - top}"
-    return notes.with_changes(row, [notes.change(op, "image", before, after)])
+    return annotate.with_changes(row, [annotate.change(op, "image", before, after)])
 
 
 def _mapped(row: Row, edges: EdgeMap, least: float, share: float) -> Row:
     """The row, labelled with its blur map where a tile is blurred."""
     text = edges.text(least) if share else None
-    return row if text is None and not row.labels else notes.labelled(row, "image_blur_map", text)
+    return row if text is None and not row.labels else annotate.labelled(row, "image_blur_map", text)
 
 
 def image_ops(config: ImageConfig) -> tuple[Op, ...]:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 from trichord.transforms.batch import Batch
-from trichord.transforms.clean import notes
+from trichord.transforms.clean import annotate
 from trichord.transforms.op import Op
 
 LABEL = "text_language"
@@ -61,7 +61,7 @@ class TextLanguage(Op):
             if row.text is None:
                 continue
             language, score = language_of(row.text)
-            rows[i] = notes.labelled(row, LABEL, language)
+            rows[i] = annotate.labelled(row, LABEL, language)
             measured[i] = {"text_language_score": score}
             if self.allowed:
                 measured[i]["text_language_foreign"] = 0.0 if language in self.allowed else score

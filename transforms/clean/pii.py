@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 from trichord.transforms.batch import Batch, Change
-from trichord.transforms.clean import notes
+from trichord.transforms.clean import annotate
 from trichord.transforms.op import Op
 
 _READ_CHARS = 100_000  # of a text; what is longer is masked so far
@@ -107,11 +107,11 @@ class TextPii(Op):
             changes: list[Change] = []
             for at, (_, kinds) in enumerate(masked):
                 field = "text" if at == 0 else f"captions[{at - 1}]"
-                changes += [notes.change(self.name, field, kind, f"<{kind}>") for kind in kinds]
+                changes += [annotate.change(self.name, field, kind, f"<{kind}>") for kind in kinds]
             text, *captions = (wording for wording, _ in masked)
             earlier = tuple(map(_silenced, row.changes))
             row = replace(row, text=text, captions=tuple(captions), changes=earlier)
-            rows[i] = notes.with_changes(row, changes)
+            rows[i] = annotate.with_changes(row, changes)
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def masked(self, text: str) -> tuple[str, list[str]]:

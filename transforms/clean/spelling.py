@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 from trichord.transforms.batch import Batch, Change, Row
-from trichord.transforms.clean import notes
+from trichord.transforms.clean import annotate
 from trichord.transforms.clean.language import LABEL, language_of
 from trichord.transforms.op import Op
 
@@ -143,14 +143,14 @@ class TextSpelling(Op):
         for i, text in enumerate(wordings):
             field = "text" if i == 0 else f"captions[{i - 1}]"
             made = list(corrections(text, words)) if len(text) <= _READ_CHARS else []
-            changes += [notes.change(self.name, field, text[a:b], word) for a, b, word in made]
+            changes += [annotate.change(self.name, field, text[a:b], word) for a, b, word in made]
             for start, stop, word in reversed(made):
                 text = text[:start] + word + text[stop:]
             corrected.append(text)
         if not changes:
             return row, 0
         row = replace(row, text=corrected[0], captions=tuple(corrected[1:]))
-        return notes.with_changes(row, changes), len(changes)
+        return annotate.with_changes(row, changes), len(changes)
 
 
 def corrections(text: str, words: Counter[str]) -> Iterator[tuple[int, int, str]]:

@@ -14,7 +14,7 @@ import ftfy
 
 from trichord.infra.config import TextConfig
 from trichord.transforms.batch import Batch, Change, Row
-from trichord.transforms.clean import notes
+from trichord.transforms.clean import annotate
 from trichord.transforms.clean.language import TextLanguage
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.clean.pii import TextPii
@@ -136,14 +136,14 @@ def _rewritten(row: Row, op: str, mend: Callable[[str], str]) -> Row:
     if before == after:
         return row
     row = replace(row, text=after[0] or None, captions=after[1:])
-    return notes.with_changes(row, _changes(op, before, after))
+    return annotate.with_changes(row, _changes(op, before, after))
 
 
 def _changes(op: str, before: Sequence[str], after: Sequence[str]) -> list[Change]:
     """What changed in the text and the captions."""
     fields = ("text", *(f"captions[{i}]" for i in range(len(before) - 1)))
     triples = zip(fields, before, after, strict=True)
-    return [notes.change(op, field, old, new) for field, old, new in triples if old != new]
+    return [annotate.change(op, field, old, new) for field, old, new in triples if old != new]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def _normalized(row: Row, op: str) -> Row:
     captions = tuple(other for other in others if other)
     if text == row.text and captions == row.captions:
         return row
-    return notes.with_changes(replace(row, text=text, captions=captions), _changes(op, before, wordings))
+    return annotate.with_changes(replace(row, text=text, captions=captions), _changes(op, before, wordings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,16 +25,16 @@ from trichord.infra.lake.storage import Storage, VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.captions import captions_root, read_captions
+from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, root_of
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader
 from trichord.transforms.collect.manifest import read_manifest
+from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
-from trichord.transforms.collect.parts import PARQUET_ENDINGS, TAR_ENDINGS, root_of
+from trichord.transforms.collect.partitions import PlannedRow, Split, write_plan
 from trichord.transforms.collect.read import SplitReader, batches
-from trichord.transforms.collect.roots import MediaRoot
-from trichord.transforms.collect.splits import PlannedRow, Split, write_plan
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
 __all__ = ["Plan", "Split", "media_root", "plan_source", "read_split"]

@@ -14,7 +14,7 @@ from trichord.infra.config import CaptionsSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage, TooLarge
 from trichord.transforms.collect.drafts import Draft, InvalidRow
-from trichord.transforms.collect.fields import bad_row, draft, text_of
+from trichord.transforms.collect.field_map import bad_row, draft, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 
 _TOKEN = re.compile(r"(?P<file>.+)#(?P<number>\d{1,9})\t(?P<caption>.*)")

@@ -15,10 +15,10 @@ from deltalake.exceptions import DeltaError
 from trichord.infra.config import DeltaSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
-from trichord.transforms.collect.cells import media_kind, plain
+from trichord.transforms.collect.arrow_rows import media_kind, plain
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.parquet import drafts_of, open_parquet, split_of
-from trichord.transforms.collect.splits import Part, Split
+from trichord.transforms.collect.partitions import Part, Split
 
 _ALL = 1 << 31  # row groups
 # Reader features that change nothing in how the rows of a data file are read.

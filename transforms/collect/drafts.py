@@ -10,8 +10,8 @@ from typing import Any
 from trichord.infra.config import PrepareConfig, VersionBy
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.web import DownloadError, Fetcher, is_web
-from trichord.transforms.collect.roots import MediaRoot
-from trichord.transforms.collect.splits import Medium, PlannedRow
+from trichord.transforms.collect.media_root import MediaRoot
+from trichord.transforms.collect.partitions import Medium, PlannedRow
 from trichord.transforms.media import MediaError
 
 MAX_TEXT_BYTES = 4 << 20

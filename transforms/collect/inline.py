@@ -10,8 +10,8 @@ from trichord.infra import digest
 from trichord.infra.config import PrepareConfig
 from trichord.transforms.batch import Batch, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
+from trichord.transforms.collect.partitions import Split
 from trichord.transforms.collect.read import batched
-from trichord.transforms.collect.splits import Split
 
 _SHOWN_CHARS = 500
 

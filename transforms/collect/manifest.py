@@ -11,7 +11,7 @@ from trichord.infra.config import FieldMap, ManifestSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import LineTooLong, Storage
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.fields import bad_row, mapped
+from trichord.transforms.collect.field_map import bad_row, mapped
 
 MAX_CELL_CHARS = 1 << 20
 _FORMATS: dict[str, Literal["jsonl", "csv"]] = {"jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "csv": "csv"}

@@ -15,7 +15,7 @@ from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.fields import bad_row, mapped
+from trichord.transforms.collect.field_map import bad_row, mapped
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.manifest import manifest_records
 

@@ -16,12 +16,12 @@ from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareC
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
-from trichord.transforms.collect.cells import MediaKind, Unreadable, media_kind, medium_of, plain, records
+from trichord.transforms.collect.arrow_rows import MediaKind, Unreadable, media_kind, medium_of, plain, records
+from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, root_of, unchanged
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.fields import bad_row, get, mapped
+from trichord.transforms.collect.field_map import bad_row, get, mapped
 from trichord.transforms.collect.inline import Found, batches, limit_of
-from trichord.transforms.collect.parts import PARQUET_ENDINGS, data_files, root_of, unchanged
-from trichord.transforms.collect.splits import Part, Split
+from trichord.transforms.collect.partitions import Part, Split
 
 READER_FORMAT = 1  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row besides its media, as of a manifest's line

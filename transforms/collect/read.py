@@ -20,8 +20,8 @@ from trichord.infra.web import content_path, is_web, receipt_contents
 from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
-from trichord.transforms.collect.roots import MediaRoot
-from trichord.transforms.collect.splits import PLAN, Medium, PlannedRow, Split, planned_rows
+from trichord.transforms.collect.media_root import MediaRoot
+from trichord.transforms.collect.partitions import PLAN, Medium, PlannedRow, Split, planned_rows
 from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32

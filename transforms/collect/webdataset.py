@@ -22,12 +22,20 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, aligned
+from trichord.transforms.collect.data_files import TAR_ENDINGS, changed, data_files, root_of, unchanged
 from trichord.transforms.collect.drafts import Draft, InvalidRow
-from trichord.transforms.collect.fields import MAX_KEY_CHARS, captions_of, draft, name_of, text_of
+from trichord.transforms.collect.field_map import MAX_KEY_CHARS, captions_of, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.inline import Found, batches, limit_of
-from trichord.transforms.collect.parts import TAR_ENDINGS, changed, data_files, root_of, unchanged
-from trichord.transforms.collect.splits import PLAN_FORMAT, Medium, Part, PlannedRow, Split, planned_rows, write_groups
+from trichord.transforms.collect.partitions import (
+    PLAN_FORMAT,
+    Medium,
+    Part,
+    PlannedRow,
+    Split,
+    planned_rows,
+    write_groups,
+)
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
 INDEX_FORMAT = 1  # raised when the same tar would give other rows

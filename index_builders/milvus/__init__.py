@@ -1,0 +1,1 @@
+"""The Milvus backend; `client` alone imports pymilvus."""

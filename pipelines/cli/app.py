@@ -1,0 +1,375 @@
+"""The command `trichord`: every verb parses, calls one job, and prints. Heavy imports happen inside the verbs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trichord.infra import log
+from trichord.infra.errors import ConfigError, GateFailed, StorageError, TrichordError
+from trichord.pipelines.cli import render, render_index
+from trichord.pipelines.cli.compare import compare
+from trichord.pipelines.cli.finetune import adapt
+from trichord.pipelines.cli.options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
+from trichord.pipelines.cli.options import open_project as _open
+from trichord.pipelines.cli.options import print_result as _print
+from trichord.pipelines.cli.rag import rag_app
+from trichord.pipelines.cli.search import search
+
+if TYPE_CHECKING:
+    from trichord.pipelines.core.workspace import Workspace
+
+app = typer.Typer(
+    name="trichord",
+    help="One vector space over text, images and audio, and an index that follows the data lake.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 2 configuration, 3 gate failed, 4 commit conflict, 5 partial run, 6 storage, 7 source, "
+    "8 service.",
+)
+rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", no_args_is_help=True)
+app.add_typer(rejects_app, name="rejects")
+app.add_typer(rag_app)
+app.command()(compare)
+app.command()(adapt)
+
+Reason = Annotated[str | None, typer.Option(help="Only rejects with this reason code.")]
+OpName = Annotated[str | None, typer.Option("--op", help="Only rejects of this op.")]
+SourceName = Annotated[str | None, typer.Option("--source", help="Only rejects of this source.")]
+
+
+def main() -> None:
+    """Console entry point: errors become a message and their exit code."""
+    try:
+        try:
+            app(standalone_mode=True)
+        except OSError as error:
+            raise StorageError(
+                f"{error}\nRun `trichord doctor`; if a file of the lake is gone, `trichord verify`."
+            ) from error
+    except TrichordError as error:
+        if log.as_json():
+            log.event("error", kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+        else:
+            render.error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_PROJECT,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a commented project file to start from."""
+    from trichord.infra.project import commented_example
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists already. Choose another name or add --force.")
+    path.write_text(commented_example(), encoding="utf-8")
+    _print({"path": str(path)}, as_json, render.initialised)
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of the project file, for editor completion."""
+    from trichord.infra.project import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=None if as_json else 2))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the corpus, the lake and the page.")] = Path(
+        "demo-out"
+    ),
+    records: Annotated[int, typer.Option(min=200, help="Records of the synthetic corpus.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")
+    ] = True,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="milvus: hold the index in Milvus Lite too, beside FAISS.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
+    from trichord.pipelines.demo.run import run_demo
+
+    log.configure(as_json=as_json)
+    result = run_demo(
+        folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty(), also=backend or ()
+    )
+    _print(result, as_json, render.demo)
+
+
+@app.command()
+def plan(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    rows: Annotated[
+        float | None, typer.Option(min=1, help="Plan an index of so many vectors on paper (1e9) and read no source.")
+    ] = None,
+    dimension: Annotated[
+        int | None, typer.Option(min=1, help="With --rows: values of a vector; the model's if left out.")
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="With --rows: cores that build and search; engine.workers if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a reindex would make, keep and remove, without doing it; or with --rows what an index would take."""
+    workspace = _open(project, set_, as_json, engine)
+    if rows is not None:
+        from trichord.pipelines.index.estimate import plan_on_paper
+
+        found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
+        _print(found, as_json, render_index.paper)
+        return
+    from trichord.pipelines.prepare.plan import preview
+
+    _print(preview(workspace), as_json, render.plan)
+
+
+@app.command()
+def prepare(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the page of this run here, and dataset_card.md beside it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
+    from trichord.pipelines.prepare.job import prepare_only
+
+    workspace = _open(project, set_, as_json, engine)
+    try:
+        with log.progress("prepare"):
+            summary = prepare_only(workspace)
+    except GateFailed:
+        _write_preparation(workspace, report, project.stem)  # when it is wanted most
+        raise
+    _write_preparation(workspace, report, project.stem)
+    _print(summary, as_json, render.prepare)
+
+
+def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
+    if report is not None:
+        from trichord.pipelines.report.dataset_card import write_card
+        from trichord.pipelines.report.preparation import write_preparation_page
+
+        write_preparation_page(workspace, report, title=f"Trichord: {name}")
+        write_card(workspace, report.with_name("dataset_card.md"))
+
+
+@app.command()
+def reindex(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish when the gate passes.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Also write the published index's HTML page here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Reconcile lake and index with what the sources hold now, measure, and publish."""
+    from trichord.pipelines import reindex as job
+
+    workspace = _open(project, set_, as_json, engine)
+    with log.progress("reindex"):
+        summary = job.reindex(workspace, publishing=publishing)
+    if report is not None and summary["publication"]:
+        from trichord.pipelines.report.page import write_page
+
+        write_page(workspace, report, title=f"Trichord: {project.stem}")
+    else:
+        _write_preparation(workspace, report, project.stem)
+    _print(summary, as_json, render.reindex)
+
+
+app.command()(search)
+
+
+@app.command()
+def evaluate(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
+    """Measure the live publication: the query→gallery recall matrix and the mixed galleries."""
+    from trichord.pipelines.publish.evaluate import evaluate_live
+
+    _print(evaluate_live(_open(project, set_, as_json, engine)), as_json, render.evaluation)
+
+
+@app.command()
+def publish(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
+    """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
+    from trichord.pipelines.publish.publish import publish_candidate
+
+    _print(publish_candidate(_open(project, set_, as_json, engine)), as_json, render.publication)
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        str | None, typer.Argument(metavar="[PUBLICATION]", help="Id; the one before the live one if left out.")
+    ] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Make an earlier publication live again, by one commit."""
+    from trichord.pipelines.publish.publish import rollback as job
+
+    _print(job(_open(project, set_, as_json, engine), to), as_json, render.publication)
+
+
+@app.command()
+def status(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
+    """Show what is live, what the lake holds, and the last gate verdict."""
+    from trichord.pipelines.publish.status import status as job
+
+    _print(job(_open(project, set_, as_json, engine)), as_json, render.status)
+
+
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(help="The record's key.")],
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Tell a record's whole journey from source bytes to index row, or the op that rejected it."""
+    from trichord.pipelines.publish.explain import explain as job
+
+    _print(job(_open(project, set_, as_json, engine), key), as_json, render.explanation)
+
+
+@rejects_app.command("ls")
+def rejects_ls(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    reason: Reason = None,
+    op: OpName = None,
+    source: SourceName = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows shown at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List rejects: counts by op and reason, then rows."""
+    from trichord.pipelines.rejects.query import list_rejects
+
+    workspace = _open(project, set_, as_json, engine)
+    _print(list_rejects(workspace, reason=reason, op=op, source=source, limit=limit), as_json, render.rejects)
+
+
+@rejects_app.command("show")
+def rejects_show(
+    key: Annotated[str, typer.Argument(help="The rejected record's key.")],
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Show everything known about one rejected row."""
+    from trichord.pipelines.rejects.query import show_reject
+
+    _print(show_reject(_open(project, set_, as_json, engine), key), as_json, render.reject)
+
+
+@rejects_app.command("export")
+def rejects_export(
+    out: Annotated[Path, typer.Option("--out", help="File to write: .jsonl or .parquet.")],
+    media: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the rows' raw media here.")] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    reason: Reason = None,
+    op: OpName = None,
+    source: SourceName = None,
+    as_json: Json = False,
+) -> None:
+    """Write rejects to a file that serves as a manifest source, so that they can be mended."""
+    from trichord.pipelines.rejects.export import export_rejects
+    from trichord.pipelines.rejects.query import Choice
+
+    workspace, choice = _open(project, set_, as_json, engine), Choice(reason=reason, op=op, source=source)
+    _print(export_rejects(workspace, choice, out=out, media=media), as_json, render.exported)
+
+
+@rejects_app.command("replay")
+def rejects_replay(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    reason: Reason = None,
+    op: OpName = None,
+    source: SourceName = None,
+    as_json: Json = False,
+) -> None:
+    """After a fix, run only the rows that it concerns, and reach the state of a whole prepare."""
+    from trichord.pipelines.rejects.query import Choice
+    from trichord.pipelines.rejects.replay import replay
+
+    workspace, choice = _open(project, set_, as_json, engine), Choice(reason=reason, op=op, source=source)
+    with log.progress("replay"):
+        summary = replay(workspace, choice)
+    _print(summary, as_json, render.replayed)
+
+
+@app.command()
+def verify(
+    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+) -> None:
+    """Re-hash every file the kept publications name, and check every count."""
+    from trichord.pipelines.publish.verify import verify as job
+
+    _print(job(_open(project, set_, as_json, engine)), as_json, render.verified)
+
+
+@app.command()
+def gc(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Really remove; without it, only say what would be.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find (and with --delete remove) files that no kept publication names."""
+    from trichord.pipelines.publish.verify import gc as job
+
+    _print(job(_open(project, set_, as_json, engine), delete=delete), as_json, render.collected)
+
+
+@app.command()
+def doctor(
+    project: Annotated[
+        Path | None, typer.Option("--project", "-p", help="Also check this project's sources and lake.")
+    ] = None,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Check the installation, and a project's sources, lake and live index."""
+    from trichord.pipelines.ops.doctor import doctor as job
+
+    log.configure(as_json=as_json)
+    result = job(_open(project, set_, as_json, engine) if project is not None else None)
+    _print(result, as_json, render.doctor)
+    if not result["ok"]:
+        raise typer.Exit(1)

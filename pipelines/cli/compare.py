@@ -1,0 +1,63 @@
+"""The verb `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from trichord.infra import log
+from trichord.infra.config import Loss, ModelConfig
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.cli import render_compare
+from trichord.pipelines.cli.options import (
+    DEFAULT_PROJECT,
+    EngineName,
+    Json,
+    Overrides,
+    ProjectFile,
+    open_project,
+    print_result,
+)
+
+LOSSES: tuple[str, ...] = get_args(Loss)
+FUSIONS: tuple[str, ...] = get_args(ModelConfig.model_fields["fusion"].annotation)
+
+
+def compare(
+    fusion: Annotated[list[str] | None, typer.Option(help=f"Repeatable; all by default: {', '.join(FUSIONS)}.")] = None,
+    loss: Annotated[list[str] | None, typer.Option(help=f"Repeatable; all by default: {', '.join(LOSSES)}.")] = None,
+    share: Annotated[
+        list[float] | None,
+        typer.Option(min=0.01, max=1, help="Share of the training groups, 1 by default; repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Training runs of each setting.")] = 3,
+    report: Annotated[Path | None, typer.Option(help="Also write the table and the claims as Markdown here.")] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Train fusions × losses on one split and several seeds, and tell what helps on this data; publishes nothing."""
+    from trichord.pipelines.model.compare import Grid
+    from trichord.pipelines.model.compare import compare as job
+
+    grid = Grid(
+        fusions=_chosen("--fusion", fusion, FUSIONS),
+        losses=_chosen("--loss", loss, LOSSES),
+        shares=tuple(dict.fromkeys(share or [1.0])),
+        seeds=seeds,
+    )
+    workspace = open_project(project, set_, as_json, engine)
+    with log.progress("compare"):
+        result = job(workspace, grid)
+    if report is not None:
+        report.write_text(render_compare.markdown(result), encoding="utf-8")
+    print_result(result, as_json, render_compare.comparison)
+
+
+def _chosen(option: str, given: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := [name for name in given or [] if name not in known]:
+        raise ConfigError(f"{option} {unknown[0]}: there is none of that name. Known: {', '.join(known)}.")
+    return tuple(dict.fromkeys(given or known))

@@ -1,0 +1,42 @@
+"""What every verb of the command line shares: its options, opening the project, and printing the result."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trichord.infra import log
+
+if TYPE_CHECKING:
+    from trichord.pipelines.core.workspace import Workspace
+
+ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+]
+EngineName = Annotated[str | None, typer.Option("--engine", help="local, ray or beam; the project file's by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
+DEFAULT_PROJECT = Path("trichord.yaml")
+
+
+def open_project(project: Path, overrides: list[str] | None, as_json: bool, engine: str | None = None) -> Workspace:
+    """The project on its lake, with its overrides; from here on log events have the form that was asked for."""
+    from trichord.infra.project import load_project
+    from trichord.pipelines.core.workspace import Workspace
+
+    log.configure(as_json=as_json)
+    changes = list(overrides or []) + ([f"engine.kind={engine}"] if engine else [])
+    return Workspace(load_project(project, changes))
+
+
+def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
+    """The result as one JSON line on stdout, or by `human` for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")
+    else:
+        human(result)

@@ -1,0 +1,55 @@
+"""Commits: shards made into the state of a table, and what that changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from trichord.infra import digest, log
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.core.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a run changed of one table, or of the index: addresses of shards."""
+
+    table: str
+    version: int | None
+    made: tuple[str, ...]
+    reused: int
+    removed: tuple[str, ...]
+
+
+class Commits:
+    """Commits shards table by table and remembers what that changed."""
+
+    def __init__(self, workspace: Workspace, recipe: str) -> None:
+        self._workspace, self._recipe = workspace, recipe
+        self._run = digest.address("run", recipe, time.time_ns())  # names the run in Delta's log, shapes nothing
+        self.touched: list[Touched] = []
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Delta version of every table committed so far."""
+        return {item.table: item.version for item in self.touched if item.version is not None}
+
+    def __call__(self, name: str, refs: Sequence[ShardRef], table_schema: pa.Schema) -> None:
+        """Make a table hold exactly these shards, in one commit (none where it does already)."""
+        table = self._workspace.table(name)
+        before = set(table.shards()) if table.version() is not None else set()
+        now = {ref.address for ref in refs}
+        version = table.reconcile(list(refs), schema=table_schema, run=self._run, recipe=self._recipe)
+        self.touched.append(
+            Touched(
+                table=name,
+                version=version,
+                made=tuple(sorted(now - before)),
+                reused=len(now & before),
+                removed=tuple(sorted(before - now)),
+            )
+        )
+        log.event("committed", table=name, version=version, added=len(now - before), removed=len(before - now))

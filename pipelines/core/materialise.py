@@ -1,0 +1,74 @@
+"""Shards that do not stand yet are made, the others found: what encode, augment and agreement have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
+
+from trichord.infra import log
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import partly_failed
+from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.pipelines.core.timings import Timed, Timings
+from trichord.pipelines.core.workspace import Workspace
+
+
+class Wanted(Protocol):
+    """A shard that should exist."""
+
+    @property
+    def address(self) -> str:
+        """The address it must have."""
+
+    @property
+    def split(self) -> str:
+        """The split it is of."""
+
+
+W = TypeVar("W", bound=Wanted)
+
+
+def make_missing(
+    workspace: Workspace,
+    engine: Engine,
+    table: str,
+    items: Sequence[W],
+    factory: Callable[[], Callable[[W], ShardRef | Timed]],
+    otherwise: str,
+    *,
+    timings: Timings | None = None,
+    accelerator: bool = False,
+) -> dict[str, ShardRef]:
+    """Run actors over the items whose shards do not stand yet; all items' shards by address.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where the actors run.
+        table: of the shards.
+        items: the shards that should exist.
+        factory: makes an actor in its worker.
+        otherwise: what was not done where an actor fails.
+        timings: where the seconds of actors that tell them are added.
+        accelerator: whether an actor wants a GPU.
+
+    Raises:
+        PartialRun: some failed (`otherwise` says what was not done); what was finished is kept and a rerun resumes.
+    """
+    made = find_finished(workspace.storage, workspace.lake, table, {item.address for item in items})
+    todo = [item for item in items if item.address not in made]
+    reused, failures = len(items) - len(todo), list[tuple[str, str]]()
+    for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():
+        if isinstance(outcome, Done):
+            timed = outcome.result if isinstance(outcome.result, Timed) else None
+            ref = timed.ref if timed else cast(ShardRef, outcome.result)
+            made[ref.address] = ref
+            seconds = timed.spent.rounded() if timed else {}
+            log.event("encoded", table=table, split=outcome.item.split, rows=ref.rows, **seconds)
+            if timed and timings is not None:
+                timings.add(table, timed)
+        else:
+            failures.append((outcome.item.split, outcome.detail))
+    if failures:
+        raise partly_failed(failures, len(items), len(todo), otherwise)
+    log.event("encode_done", table=table, made=len(todo), reused=reused)
+    return made

@@ -1,0 +1,91 @@
+"""Recipes kept in the lake: what shards were made by, so that a later run can tell what has changed since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trichord.infra import digest
+from trichord.infra.config import Source
+from trichord.pipelines.core.workspace import Workspace
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.collect.partitions import Split
+from trichord.transforms.record import record_recipe
+
+RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
+RECIPES = "_recipes"
+Recipe = Sequence[Mapping[str, Any]]
+
+_LIMITS = {"score", "reason", "least", "most"}
+
+
+def current_recipe(workspace: Workspace, source: Source, aligner: Aligner | None) -> tuple[str, Recipe]:
+    """Digest and steps of what a source's records are made by now."""
+    recipe = record_recipe(workspace.project.prepare, source, aligner)
+    return digest.address("recipe", RECORD_FORMAT, recipe), json.loads(digest.canonical_json(recipe))  # as it is kept
+
+
+def shard_address(split: Split, recipe: str) -> str:
+    """Address of a split's shards under the recipe of this digest, as `make_plan` gives it."""
+    return digest.address("records", split.id, split.version, recipe)
+
+
+def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
+    """Keep the recipes of all sources in the lake, each once, under its digest."""
+    for source in workspace.project.sources:
+        name, recipe = current_recipe(workspace, source, aligner)
+        uri = workspace.path(RECIPES, f"{name}.json")
+        if not workspace.storage.exists(uri):
+            workspace.storage.write(uri, digest.canonical_json(recipe))
+
+
+def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
+    """Recipes that the lake remembers, by digest. Damaged ones and those of another record format are left out."""
+    known: dict[str, Recipe] = {}
+    for stat in workspace.storage.list(workspace.path(RECIPES)):
+        name = stat.uri.rsplit("/", 1)[-1].removesuffix(".json")
+        try:
+            recipe = json.loads(workspace.storage.read(stat.uri))
+        except (FileNotFoundError, ValueError):
+            continue
+        if digest.address("recipe", RECORD_FORMAT, recipe) == name:
+            known[name] = recipe
+    return dict(sorted(known.items()))
+
+
+def loosened(old: Recipe, new: Recipe) -> frozenset[str] | None:
+    """Names of the thresholds that let more through in `new` than in `old`, where nothing else differs; else None.
+
+    A row that `old` kept is then kept by `new`, with the same bytes: it goes through the same ops.
+    """
+    wider: set[str] = set()
+    left = list(new)
+    for step in old:
+        after = left[0] if left and left[0]["op"] == step["op"] else None
+        if after is not None:
+            left.pop(0)
+            if after == step:
+                continue
+            if not _is_wider(step, after):
+                return None
+        elif not _is_threshold(step):
+            return None
+        wider.add(step["op"])
+    return None if left else frozenset(wider)
+
+
+def _is_threshold(step: Mapping[str, Any]) -> bool:
+    return step["op"].startswith("threshold:") and set(step["settings"]) == _LIMITS
+
+
+def _is_wider(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    if not (_is_threshold(old) and _is_threshold(new)) or old["version"] != new["version"]:
+        return False
+    before, after = old["settings"], new["settings"]
+    return bool(
+        before["score"] == after["score"]
+        and before["reason"] == after["reason"]
+        and (after["least"] is None or (before["least"] is not None and after["least"] <= before["least"]))
+        and (after["most"] is None or (before["most"] is not None and after["most"] >= before["most"]))
+    )

@@ -1,0 +1,216 @@
+"""What the levers on the query's side are worth: the mixed galleries of DESIGN section 7 under each of them.
+
+`plain` is the order by cosine. Every lever sees the same records: those that the calibration was not fitted on.
+Shape letters: N queries, D dimension, G gallery items, K places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trichord.encoders.calibration import Calibration
+from trichord.index_builders.exact import top_k
+from trichord.pipelines.evaluation.all_views import hidden_items, single_items
+from trichord.pipelines.evaluation.calibrate import judges
+from trichord.pipelines.evaluation.figures import mean, ratio
+from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.ranking import Ranked
+from trichord.pipelines.evaluation.retrieval import MixedGallery, drawn_forms, draws, mixed_gallery, stack
+from trichord.pipelines.search.fusion import Hit, by_quota, by_score, rank_fusion, rescored
+
+LEVERS = ("plain", "calibrated", "rank_fusion", "quota")
+Lists = Mapping[str, Sequence[Hit]]  # a query's hits by form
+
+
+def evaluate_levers(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> dict[str, Any]:
+    """Measure every lever on both galleries.
+
+    Returns:
+        JSON-ready, floats rounded, None where there is nothing to measure. By lever (`calibrated` only with a
+        calibration that covers every pair; quotas are equal shares of all forms):
+
+        - `mixed` and `all_views`, as `evaluate` makes them: `recall_at_<k>`, `ndcg_at_<k>`, `retention` by form
+          (recall among all over recall in a gallery of the form alone), `retention_overall`;
+        - `all_views.by_query`: query modality -> target modality -> `recall_at_<k>`.
+
+        And `records`, the number of them.
+    """
+    judged = judges(held_out)
+    report: dict[str, Any] = {"records": len(judged.keys)}
+    drawn = draws(judged, seed)
+    mixed = [part for query in MODALITIES if (part := _mixed(judged, query, k, drawn)) is not None]
+    singly = [alone for query in MODALITIES if (alone := _all_views(judged, query, k)) is not None]
+    asked = [*(part.asked for part in mixed), *(part.asked for part in singly)]
+    for lever in LEVERS:
+        if lever == "calibrated" and not all(part.covered(calibration) for part in asked):
+            continue
+        report[lever] = {
+            "mixed": _mixed_report(mixed, lever, calibration, k),
+            "all_views": _all_views_report(singly, lever, calibration, k),
+        }
+    return report
+
+
+class Asked:
+    """One query modality against one gallery, and each query's first k hits of every form by cosine."""
+
+    def __init__(
+        self,
+        query: str,
+        queries_ND: np.ndarray,
+        labels_N: np.ndarray,
+        items_GD: np.ndarray,
+        item_labels_G: np.ndarray,
+        forms_G: np.ndarray,
+        k: int,
+        hidden_N: np.ndarray | None = None,
+    ) -> None:
+        """`forms_G` are places in `FORMS`; `hidden_N` is the item that a query does not see, -1 for none."""
+        self.query, self.labels_N, self.item_labels_G, self.forms_G = query, labels_N, item_labels_G, forms_G
+        self.relevant_NG = labels_N[:, None] == item_labels_G
+        scores_NG = queries_ND @ items_GD.T
+        if hidden_N is not None:
+            rows = np.flatnonzero(hidden_N >= 0)
+            scores_NG[rows, hidden_N[rows]] = -np.inf
+            self.relevant_NG[rows, hidden_N[rows]] = False
+        self.forms = [FORMS[form] for form in np.unique(forms_G)]
+        self.lists: list[dict[str, list[Hit]]] = [{} for _ in labels_N]
+        for form in self.forms:
+            of_form = np.flatnonzero(forms_G == FORMS.index(form))
+            places_NK, cosines_NK = top_k(scores_NG[:, of_form], k)
+            for lists, items, cosines in zip(self.lists, of_form[places_NK].tolist(), cosines_NK.tolist(), strict=True):
+                lists[form] = [
+                    Hit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
+                    for item, cosine in zip(items, cosines, strict=True)
+                    if cosine != -np.inf
+                ]
+
+    def covered(self, calibration: Calibration | None) -> bool:
+        """Whether the calibration has a line for every form."""
+        return calibration is not None and all((self.query, form) in calibration.lines for form in self.forms)
+
+    def ranked(self, lever: str, calibration: Calibration | None, k: int) -> Ranked:
+        """The first k items under a lever."""
+        items_NK = np.full((len(self.lists), k), -1)
+        for row, lists in enumerate(self.lists):
+            hits = self._joined(lists, lever, calibration, k)
+            items_NK[row, : len(hits)] = [int(hit.key) for hit in hits]
+        relevant_NK = (items_NK >= 0) & np.take_along_axis(self.relevant_NG, items_NK, axis=1)
+        return Ranked(items_NK=items_NK, relevant_NK=relevant_NK, total_N=self.relevant_NG.sum(axis=1), k=k)
+
+    def _joined(self, lists: Lists, lever: str, calibration: Calibration | None, k: int) -> list[Hit]:
+        if lever == "rank_fusion":
+            return rank_fusion(list(lists.values()), k, constant=1)  # of no effect: no item stands in two lists
+        if lever == "quota":
+            return by_quota(lists, k, dict.fromkeys(lists, 1 / len(lists)))
+        if lever == "calibrated":
+            assert calibration is not None
+            lines = {form: calibration.lines[self.query, form] for form in lists}
+            lists = {form: rescored(hits, lines[form].scale, lines[form].offset) for form, hits in lists.items()}
+        return by_score(list(lists.values()), k)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mixed:
+    asked: Asked
+    plain: MixedGallery  # knows each query's own form, and its recall in a gallery of that form alone
+
+
+def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray) -> _Mixed | None:
+    plain = mixed_gallery(held_out, query, k, drawn_N3)
+    if plain is None:
+        return None
+    labels, forms = held_out.labels(), drawn_forms(held_out, query, drawn_N3[:, MODALITIES.index(query)])
+    asking, items = held_out.has(query) & (forms >= 0), np.flatnonzero(forms >= 0)
+    vectors = stack(held_out, items, forms)
+    asked = Asked(query, held_out.queries[query][asking], labels[asking], vectors, labels[items], forms[items], k)
+    return _Mixed(asked=asked, plain=plain)
+
+
+def _mixed_report(parts: Sequence[_Mixed], lever: str, calibration: Calibration | None, k: int) -> dict[str, Any]:
+    if not parts:
+        return _nothing(k)
+    ranked = [part.asked.ranked(lever, calibration, k) for part in parts]
+    recall = np.concatenate([part.recall() for part in ranked])
+    alone = np.concatenate([part.plain.alone_N for part in parts])
+    own = np.concatenate([part.plain.own_forms_N for part in parts])
+    return {
+        f"recall_at_{k}": mean(recall),
+        f"ndcg_at_{k}": mean(np.concatenate([part.ndcg() for part in ranked])),
+        "retention": {
+            FORMS[form]: ratio(recall[own == form].sum(), alone[own == form].sum()) for form in np.unique(own)
+        },
+        "retention_overall": ratio(recall.sum(), alone.sum()),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Singly:
+    asked: Asked
+    able: dict[str, np.ndarray]  # which queries can find their record in the target modality, bool (N,)
+
+
+def _all_views(held_out: HeldOut, query: str, k: int) -> _Singly | None:
+    asking = np.flatnonzero(held_out.has(query) & held_out.disjoint(query).any(axis=1))
+    if not len(asking):
+        return None
+    labels = held_out.labels()
+    vectors, rows, kinds = (np.concatenate(part) for part in zip(*single_items(held_out), strict=True))
+    hidden = hidden_items(held_out, query, asking)
+    queries = held_out.queries[query][asking]
+    return _Singly(
+        asked=Asked(query, queries, labels[asking], vectors, labels[rows], kinds, k, hidden),
+        able={target: held_out.answers(query, target)[asking] for target in MODALITIES},
+    )
+
+
+def _all_views_report(parts: Sequence[_Singly], lever: str, calibration: Calibration | None, k: int) -> dict[str, Any]:
+    if not parts:
+        return _nothing(k)
+    cells: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
+    ndcg = []
+    for part in parts:
+        ranked = part.asked.ranked(lever, calibration, k)
+        ndcg.append(ranked.ndcg())
+        for target, found, among in _recall_by_target(part, ranked, k):
+            cells[part.asked.query, target] = found, among
+    recall = np.concatenate([found for found, _ in cells.values()])
+    alone = np.concatenate([among for _, among in cells.values()])
+    targets = [target for target in MODALITIES if any(target == kind for _, kind in cells)]
+    sums = {target: [sum(c[i].sum() for (_, kind), c in cells.items() if kind == target) for i in (0, 1)]
+            for target in targets}  # fmt: skip
+    return {
+        f"recall_at_{k}": mean(recall),
+        f"ndcg_at_{k}": mean(np.concatenate(ndcg)),
+        "retention": {target: ratio(found, among) for target, (found, among) in sums.items()},
+        "retention_overall": ratio(recall.sum(), alone.sum()),
+        "by_query": {
+            part.asked.query: {
+                f"recall_at_{k}": {
+                    kind: mean(found) for (query, kind), (found, _) in cells.items() if query == part.asked.query
+                }
+            }
+            for part in parts
+        },
+    }
+
+
+def _recall_by_target(part: _Singly, ranked: Ranked, k: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """For each target: recall of its items among all, and in a gallery of the target alone, of the able queries."""
+    for target, able in part.able.items():
+        if not able.any():
+            continue
+        of_kind_G = part.asked.forms_G == FORMS.index(target)
+        total = (part.asked.relevant_NG & of_kind_G).sum(axis=1)[able]
+        found = (ranked.relevant_NK & of_kind_G[ranked.items_NK]).sum(axis=1)[able]
+        rows = [[int(hit.key) for hit in lists.get(target, ())[:k]] for lists in part.asked.lists]
+        among = np.array([part.asked.relevant_NG[n, items].sum() for n, items in enumerate(rows)])[able]
+        yield target, found / total, among / total
+
+
+def _nothing(k: int) -> dict[str, Any]:
+    return dict.fromkeys((f"recall_at_{k}", f"ndcg_at_{k}", "retention_overall")) | {"retention": {}}

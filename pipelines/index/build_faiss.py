@@ -1,0 +1,231 @@
+"""build: vectors → codes → index shards and the manifest that binds them. Only what changed is encoded and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from trichord.index_builders.choose import choose
+from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
+from trichord.index_builders.hashed_files import FileRef, stands
+from trichord.index_builders.index_kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
+from trichord.index_builders.tune import ALL
+from trichord.infra import digest, log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
+from trichord.pipelines.index.open import FAISS
+from trichord.pipelines.index.shards import FAILED, Built, live_manifest, live_recall, standing, tuned
+from trichord.pipelines.index.vector_tables import VectorTables
+
+DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
+RECALL_DROP = 0.005  # below what is wanted, and below what was measured before, from which an index is trained anew
+RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeTask:
+    """Makes the codes of one vector shard. An actor of it reads what was trained once, and puts it on a GPU once."""
+
+    tables: VectorTables
+    builder: FaissBuilder
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """See `FaissBuilder.encoder`."""
+        return self.builder.encoder(self.tables.storage, self.tables.lake)
+
+    def __call__(self, vectors: str) -> tuple[str, FileRef]:
+        [table] = self.tables([vectors])
+        return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table, self.encoder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildTask:
+    """Merges one index shard."""
+
+    tables: VectorTables
+    builder: FaissBuilder
+
+    def __call__(self, item: tuple[tuple[str, ...], dict[str, FileRef]]) -> IndexShard:
+        inputs, blocks = item
+        tables = self.tables(inputs, self.builder.columns)
+        return self.builder.build(self.tables.storage, self.tables.lake, inputs, tables, blocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainQuantiser:
+    """Trains what all shards start from, on a sample over source and view.
+
+    `sampled` are vectors shards and their rows: of each source as many as `spread` takes.
+    """
+
+    tables: VectorTables
+    model: TrainedModel
+    sampled: Mapping[str, int]
+    seed: int
+
+    def __call__(self, plan: IndexPlan) -> Quantiser:
+        rows = sum(self.sampled.values())
+        sample = self.tables.sample(sorted(self.sampled), rows, plan.sample_rows, self.model)
+        return put_quantiser(self.tables.storage, self.tables.lake, sample, plan, self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drifted:
+    """Whether new vectors fit what the live index was trained with: reads a few of their shards, not the corpus."""
+
+    train: TrainQuantiser
+    rows: int
+    new: Mapping[str, int]  # rows of the vector shards that the live index does not hold
+    max_error_growth: float
+
+    def __call__(self, item: tuple[IndexPlan, Quantiser]) -> bool:
+        plan, live = item
+        looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
+        sample = self.train.tables.sample(list(looked), sum(looked.values()), DRIFT_ROWS, self.train.model)
+        error = measured_error(self.train.tables.storage, self.train.tables.lake, live, plan, sample)
+        share = sum(self.new.values()) / self.rows
+        return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
+
+
+def build(
+    workspace: Workspace,
+    engine: Engine,
+    vectors: Mapping[str, ShardRef],
+    model: TrainedModel,
+    live: dict[str, Any] | None,
+) -> Built:
+    """Build the index shards that do not stand yet and bind all of them into a manifest.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where shards are built.
+        vectors: vectors shards by split.
+        model: the space.
+        live: the live publication; what it was trained with is kept while it fits, so that a night touches few shards.
+
+    Raises:
+        ConfigError: no index keeps the targets of section `index`.
+        PartialRun: some shard could not be built; a rerun resumes.
+    """
+    config = workspace.project.index
+    rows = sum(ref.rows for ref in vectors.values())
+    target = max(config.recall, workspace.project.gate.min_ann_recall)
+    before = live_manifest(workspace, live, FAISS)
+    plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
+    log.event("index_planned", **plan.to_json())
+    tables = VectorTables.of(workspace, vectors)
+    fits = before if before is not None and _fits(workspace, before, plan, model) else None
+    known = {address for shard in before.shards for address in shard.inputs} if before else set()
+    new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
+    nprobe = config.nprobe if plan.nlist else None
+    sampled = spread(vectors, plan.read_rows)
+    train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
+    drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
+    kept = _kept(engine, drifted, plan, fits) if rows else None
+    reused: tuple[str, ...] | None = None  # what stood before this build
+    while True:
+        quantiser = kept
+        if plan.trained and rows and kept is None:
+            quantiser = _trained(engine, train, plan)
+        builder = FaissBuilder(
+            plan=plan,
+            dimension=model.dimension,
+            fingerprint=model.fingerprint,
+            views=tuple(sorted(config.views)),
+            quantiser=quantiser,
+            metadata=tuple(sorted(config.metadata)),
+        )
+        shards, stood = _merged(workspace, engine, builder, vectors)
+        reused = stood if reused is None else tuple(address for address in stood if address in reused)
+        manifest = builder.manifest(shards)
+        was = live_recall(live, FAISS)
+        steady = fits is not None and fits.quantiser == quantiser and sum(new.values()) <= RETUNED_SHARE * rows
+        if fits and steady and was >= target and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
+            manifest = builder.manifest(shards, search=fits.search)
+        elif rows and plan.tuned:
+            search, recall = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
+            if kept is not None and nprobe is None and recall < min(target, was) - RECALL_DROP:
+                log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=was)
+                kept = None
+                continue
+            manifest = builder.manifest(shards, search=search)
+        break
+    write_manifest(workspace.storage, workspace.lake, manifest)
+    made = tuple(sorted({shard.address for shard in shards} - set(reused)))
+    log.event("index_built", rows=manifest.rows, made=len(made), reused=len(reused))
+    return Built(manifest=manifest, plan=plan, made=made, reused=reused)
+
+
+def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
+    """Vectors shards to sample from, address -> rows: of each source its share of so many rows, in whole shards.
+
+    So a billion rows need not be read by the one worker that trains. Most splits hold rows by the hash of their keys,
+    and a few are as good as all; parts of data files may be alike, and are spread by being taken by the hash of their
+    names, which a night changes little.
+    """
+    rows, by_source = sum(ref.rows for ref in vectors.values()), dict[str, list[str]]()
+    for split in sorted(vectors, key=lambda split: digest.hash64(f"spread\x1f{split}")):
+        by_source.setdefault(split.partition("/")[0], []).append(split)
+    taken: dict[str, int] = {}
+    for splits in by_source.values():
+        left = wanted * sum(vectors[split].rows for split in splits) / max(1, rows)
+        for split in splits:
+            if left > 0:
+                taken[vectors[split].address] = vectors[split].rows
+                left -= vectors[split].rows
+    return taken
+
+
+def _kept(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest | None) -> Quantiser | None:
+    """What the live index was trained with, while the vectors of today fit it."""
+    if live is None or live.quantiser is None:
+        return None
+    worn: bool = run_alone(engine, drifted, (plan, live.quantiser)) if drifted.new else False
+    if worn:
+        log.event("codes_drifted", address=live.quantiser.address)
+        return None
+    return live.quantiser
+
+
+def _trained(engine: Engine, train: TrainQuantiser, plan: IndexPlan) -> Quantiser:
+    if plan.device == "cuda":
+        [quantiser] = run_all(engine, train, [plan], "The index could not be trained", actors=True, accelerator=True)
+        return quantiser
+    return run_alone(engine, train, plan)
+
+
+def _merged(
+    workspace: Workspace, engine: Engine, builder: FaissBuilder, vectors: Mapping[str, ShardRef]
+) -> tuple[list[IndexShard], tuple[str, ...]]:
+    """(All index shards, addresses of those that stood): codes are made of what changed, and merged where it lies."""
+    storage, lake, plan = workspace.storage, workspace.lake, builder.plan
+    tables = VectorTables.of(workspace, vectors)
+    shards, todo = standing(workspace, builder, vectors, workspace.project.index.rows_per_shard)
+    reused = tuple(sorted(shards))
+    touched = sorted({address for inputs in todo for address in inputs})
+    blocks = builder.blocks(storage, lake, touched)
+    missing = [address for address in touched if plan.cached and address not in blocks]
+    encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
+    blocks |= dict(run_all(engine, encode, missing, FAILED, actors=True, accelerator=plan.device == "cuda"))
+    if missing:
+        log.event("codes_made", vector_shards=len(missing))
+    jobs = [(inputs, {a: blocks[a] for a in inputs if a in blocks}) for inputs in todo]
+    for shard in run_all(engine, merge, jobs, FAILED):
+        shards[shard.address] = shard
+        log.event("index_shard_built", address=shard.address, rows=shard.rows)
+    return list(shards.values()), reused
+
+
+def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model: TrainedModel) -> bool:
+    """Whether the live index is of the kind and space that this one will be, and what it was trained with stands."""
+    if manifest.fingerprint != model.fingerprint:
+        return False
+    if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
+        return False
+    return manifest.quantiser is None or stands(workspace.storage, workspace.lake, manifest.quantiser.file)

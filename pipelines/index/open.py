@@ -1,0 +1,96 @@
+"""Open an index, whatever holds it: the one place that knows the backends by name."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from trichord.index_builders.base import TunedSearcher
+from trichord.index_builders.manifest import IndexManifest
+from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from trichord.index_builders.milvus.client import MilvusPlace
+
+FAISS, MILVUS, ANNOY = "faiss", "milvus", "annoy"
+
+
+def place_of(workspace: Workspace) -> MilvusPlace | None:
+    """Where the project's collections are; None where its index has none."""
+    if MILVUS not in workspace.project.index.backends:
+        return None
+    try:
+        from trichord.index_builders.milvus.client import MilvusPlace
+    except ImportError as missing:
+        raise ConfigError(
+            f"index.backends names milvus, and its client is not installed ({missing}).\n"
+            "Next: pip install 'trichord[milvus]'"
+        ) from missing
+    return MilvusPlace.of(workspace.project)
+
+
+def open_backend(
+    storage: Storage, lake_uri: str, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str
+) -> TunedSearcher:
+    """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
+    if manifest.kind == MILVUS:
+        from trichord.index_builders.milvus.builder import collection_of, content_of
+        from trichord.index_builders.milvus.search import MilvusSearcher
+        from trichord.index_builders.milvus.state import read_state
+
+        if not read_state(storage, lake_uri, collection_of(manifest)).serves(content_of(manifest)):
+            raise StorageError(
+                f"{collection_of(manifest)} was refreshed in place: it holds the rows of another publication.\n"
+                "Open the live publication, or go back to this one: `trichord rollback` fills it again."
+            )
+        return MilvusSearcher(needed(place), manifest, fingerprint)
+    if manifest.kind == ANNOY:
+        return forests().open_annoy(storage, lake_uri, manifest, fingerprint)
+    from trichord.index_builders.faiss_search import open_searcher
+
+    return open_searcher(storage, lake_uri, manifest, fingerprint)
+
+
+def backend_of(manifest: IndexManifest) -> str:
+    """Name of what holds an index."""
+    return manifest.kind if manifest.kind in (MILVUS, ANNOY) else FAISS
+
+
+def forests() -> ModuleType:
+    """The module of Annoy. Raises ConfigError where Annoy is not installed."""
+    try:
+        from trichord.index_builders import annoy
+    except ImportError as missing:
+        raise ConfigError(
+            f"The index is held by Annoy too, which is not installed ({missing}).\nNext: pip install 'trichord[annoy]'"
+        ) from missing
+    return annoy
+
+
+def chosen(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexManifest:
+    """The manifest of a backend, the first one where none is asked for.
+
+    Raises:
+        ConfigError: the publication is not held by that backend.
+    """
+    if backend is None:
+        return manifests[0]
+    held = {backend_of(manifest): manifest for manifest in manifests}
+    if backend not in held:
+        raise ConfigError(
+            f"The live publication is held by {' and '.join(held)}, not by {backend}.\n"
+            f"Add it to index.backends and run `trichord reindex`, or search --backend {next(iter(held))}."
+        )
+    return held[backend]
+
+
+def needed(place: MilvusPlace | None) -> MilvusPlace:
+    """The place, where there must be one. Raises ConfigError where the project names none any more."""
+    if place is None:
+        raise ConfigError(
+            "The publication is held by Milvus, and index.backends does not name it any more.\n"
+            "Add it again, or go back to a publication without it: `trichord rollback`."
+        )
+    return place

@@ -1,0 +1,157 @@
+"""What building an index of any backend shares: shards made by workers, and the effort of searches tuned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from trichord.index_builders.base import IndexBuilder
+from trichord.index_builders.choose import group_shards
+from trichord.index_builders.exact import recall_at_k
+from trichord.index_builders.index_kinds import IndexPlan
+from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifests
+from trichord.index_builders.tune import ALL, Settings, Tuned
+from trichord.infra import log
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.shard import ShardRef
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
+from trichord.pipelines.index.ground_truth import QUERIES, K, Probes, exact_probes
+from trichord.pipelines.index.open import backend_of, open_backend
+from trichord.pipelines.index.vector_tables import VectorTables
+
+if TYPE_CHECKING:
+    from trichord.index_builders.milvus.client import MilvusPlace
+
+FAILED = "An index shard could not be built"
+SPARE = 0.01  # what tuning aims at above the target: a night keeps the settings while rows change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A candidate index. `made` and `reused` hold addresses of index shards; a Milvus collection has no plan."""
+
+    manifest: IndexManifest
+    plan: IndexPlan | None
+    made: tuple[str, ...]
+    reused: tuple[str, ...]
+
+    def no_longer(self, workspace: Workspace, live: dict[str, Any] | None) -> tuple[str, ...]:
+        """Addresses of the live index's shards that this one does without."""
+        before = live_manifest(workspace, live, backend_of(self.manifest))
+        gone = {shard.address for shard in before.shards} if before else set()
+        return tuple(sorted(gone - {shard.address for shard in self.manifest.shards}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildShard:
+    """Makes one shard out of whole vector shards."""
+
+    tables: VectorTables
+    builder: IndexBuilder
+
+    def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
+        return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))
+
+
+def standing(
+    workspace: Workspace, builder: IndexBuilder, vectors: Mapping[str, ShardRef], rows_per_shard: int
+) -> tuple[dict[str, IndexShard], list[tuple[str, ...]]]:
+    """(Shards of an index that stand, by address; the vectors shards, ascending, of each of those that do not)."""
+    groups = group_shards(((split, ref.rows, ref.address) for split, ref in vectors.items()), rows_per_shard)
+    wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
+    shards = builder.finished(workspace.storage, workspace.lake, wanted)
+    return shards, [inputs for address, inputs in wanted.items() if address not in shards]
+
+
+def make_shards(
+    workspace: Workspace, engine: Engine, builder: IndexBuilder, vectors: Mapping[str, ShardRef], rows_per_shard: int
+) -> tuple[list[IndexShard], tuple[str, ...], tuple[str, ...]]:
+    """All shards of an index, those that do not stand yet made by workers.
+
+    Returns:
+        (shards, addresses of those made, addresses of those found).
+
+    Raises:
+        PartialRun: some shard could not be built; a rerun resumes.
+    """
+    shards, todo = standing(workspace, builder, vectors, rows_per_shard)
+    reused = tuple(sorted(shards))
+    for shard in run_all(engine, BuildShard(tables=VectorTables.of(workspace, vectors), builder=builder), todo, FAILED):
+        shards[shard.address] = shard
+        log.event("index_shard_built", address=shard.address, rows=shard.rows)
+    return list(shards.values()), tuple(sorted(set(shards) - set(reused))), reused
+
+
+def tuned(
+    workspace: Workspace,
+    engine: Engine,
+    tables: VectorTables,
+    manifest: IndexManifest,
+    target: float,
+    *,
+    nprobe: int | None = None,
+    place: MilvusPlace | None = None,
+) -> tuple[dict[str, Settings], float]:
+    """Search parameters of each view, and of `all`, that reach the recall wanted (`TuneSearch`); the recall of all."""
+    views = (None, *(manifest.views if len(manifest.views) > 1 else ()))
+    probes = {
+        view: exact_probes(workspace, engine, tables, manifest, QUERIES, view)
+        for view in views
+        if view is None or manifest.counts.get(f"view:{view}")
+    }
+    tuning = TuneSearch(
+        storage=workspace.storage, lake=workspace.lake, probes=probes, target=target, nprobe=nprobe, place=place
+    )
+    found = run_alone(engine, tuning, manifest)
+    return {view: each.settings for view, each in found.items()}, found[ALL].recall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSearch:
+    """Finds for each view the least effort that reaches the recall wanted, with a little to spare."""
+
+    storage: Storage
+    lake: str
+    probes: Mapping[str | None, Probes]
+    target: float
+    nprobe: int | None = None
+    place: MilvusPlace | None = None
+
+    def __call__(self, manifest: IndexManifest) -> dict[str, Tuned]:
+        searcher = open_backend(self.storage, self.lake, self.place, manifest, manifest.fingerprint)
+        fixed = {"nprobe": self.nprobe} if self.nprobe else {}
+        found: dict[str, Tuned] = {}
+        for view, probes in self.probes.items():
+
+            def measure(settings: Settings, view: str | None = view, probes: Probes = probes) -> float:
+                hits = searcher.search(probes.queries_ND, K, collapse=False, view=view, settings=settings | fixed)
+                return recall_at_k(hits, probes.truth, exact_scores=searcher.exact_scores)
+
+            aim = min(self.target + SPARE, (1 + self.target) / 2)  # 1.0 itself is reached by none but the last resort
+            best = searcher.tune(measure, aim)
+            found[view or ALL] = replace(best, settings=best.settings | fixed)
+            log.event("search_tuned", view=view or ALL, recall=round(best.recall, 4), **found[view or ALL].settings)
+        return found
+
+
+def live_recall(live: dict[str, Any] | None, backend: str) -> float:
+    """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
+    checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
+    found = {check["name"]: check["value"] for check in checks}
+    return float(found.get(f"{backend}_recall_at_10", found.get("ann_recall_at_10", 1.0)))
+
+
+def live_manifest(workspace: Workspace, live: dict[str, Any] | None, backend: str) -> IndexManifest | None:
+    """The live index's manifest of a backend; None where there is none, or it was lost, which a rebuild mends."""
+    if live is None:
+        return None
+    try:
+        held = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    except StorageError as lost:
+        log.event("live_manifest_lost", detail=str(lost))
+        return None
+    return next((manifest for manifest in held if backend_of(manifest) == backend), None)

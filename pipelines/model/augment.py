@@ -1,0 +1,170 @@
+"""augment: records → training variants, one shard of them a records shard. Duplicates and held-out records get none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from trichord.infra import digest, log
+from trichord.infra.config import Project
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.holdout import held_out_mask
+from trichord.pipelines.model.augment_chain import open_chain, wanted_variants
+from trichord.pipelines.prepare.records import Prepared
+from trichord.transforms.augment.variants import applied, copy_of
+from trichord.transforms.batch import Batch, Segment
+from trichord.transforms.dedup.signatures import content_digest, row_digest
+from trichord.transforms.media import encode_audio, encode_image
+from trichord.transforms.op import Op, run_chain
+from trichord.transforms.record import batch_of
+
+ROWS = 8  # records in memory at a time, each with all its variants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentItem:
+    """A records shard to make variants of. `dropped` holds the row digests that duplicates take out."""
+
+    address: str
+    split: str
+    records: ShardRef
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentActor:
+    """Turns records shards into augmented shards; dictionaries and models are loaded once."""
+
+    storage: Storage
+    lake: str
+    project: Project
+    chain: tuple[Op, ...]
+
+    def __call__(self, item: AugmentItem) -> ShardRef:
+        counts, refused = Counter[str](), set(item.dropped)
+        with ShardWriter(self.storage, self.lake, "augmented", item.address, schema.AUGMENTED) as writer:
+            for part in iter_shard(self.storage, self.lake, item.records, batch_rows=ROWS):
+                rows = pa.Table.from_batches([part])
+                keep = ~held_out_mask(rows, self.project.train)
+                keep &= np.array([row not in refused for row in rows["row_digest"].to_pylist()], dtype=bool)
+                chosen = rows.filter(pa.array(keep))
+                after, by_op = run_chain(records_batch(chosen, self.project.prepare.audio.rate_hz), self.chain)
+                counts.update(
+                    rows_in=chosen.num_rows,
+                    fan_out=sum(op.fan_out for op in by_op.values()),
+                    rows_kept=len(after),
+                    rows_rejected=len(after.rejects),
+                    left_out=rows.num_rows - chosen.num_rows,
+                )
+                counts.update(f"rejected/{reject.op}/{reject.reason}" for reject in after.rejects)
+                for reject in after.rejects[:1]:
+                    log.event("augment_rejected", key=reject.key, op=reject.op, detail=reject.detail)
+                writer.write(augmented_table(after, chosen, self.project.prepare.image.quality))
+            for name in ("rows_in", "fan_out", "rows_kept", "rows_rejected", "left_out"):
+                counts[name] += 0
+            return writer.finish(counts)
+
+
+def records_batch(records: pa.Table, rate_hz: int) -> Batch:
+    """Stored records as a batch with all that their variants inherit: segments, span, box and labels."""
+    batch = batch_of(records, rate_hz)
+    columns = {name: records[name].to_pylist() for name in ("segments", "span", "box", "labels")}
+    rows = []
+    for i, row in enumerate(batch.rows):
+        span, box = columns["span"][i], columns["box"][i]
+        rows.append(
+            replace(
+                row,
+                segments=tuple(Segment(**segment) for segment in columns["segments"][i]),
+                span=None if span is None else tuple(span),
+                box=None if box is None else tuple(box),
+                labels=tuple(columns["labels"][i]),
+            )
+        )
+    return replace(batch, rows=tuple(rows))
+
+
+def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
+    """The variants of a batch as an AUGMENTED table. A medium that no change touched keeps its stored bytes."""
+    keys = {row.key: i for i, row in enumerate(batch.rows)}
+    stored = {
+        key: media
+        for key, *media in zip(*(records[name].to_pylist() for name in ("key", "image", "audio")), strict=True)
+    }
+    variants = sorted(
+        (keys[row.parent], copy, i) for i, row in enumerate(batch.rows) if (copy := copy_of(row)) is not None
+    )
+    rows = []
+    for at, copy, i in variants:
+        row, image, wave = batch.rows[i], batch.images[i], batch.waves[i]
+        old_image, old_audio = stored[row.parent]
+        same_image, same_wave = batch.images[at] is image, batch.waves[at] is wave
+        new_image = old_image if image is None or same_image else encode_image(image, quality)
+        new_audio = old_audio if wave is None or same_wave else encode_audio(wave)
+        content, ops = content_digest(row.text, new_image, new_audio), applied(row)
+        rows.append(
+            {
+                **{name: getattr(row, name) for name in ("key", "source", "split", "group", "subset", "parent")},
+                "copy": copy,
+                "ops": ops,
+                "content_digest": content,
+                "row_digest": row_digest(row, content),
+                "captions": row.captions,
+                "meta": row.meta,
+                "labels": row.labels,
+                "segments": [asdict(segment) for segment in row.segments],
+                "span": row.span,
+                "box": row.box,
+                "text": row.text,
+                "image": new_image,
+                "audio": new_audio,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=schema.AUGMENTED)
+
+
+def augment(
+    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], dropped: Mapping[str, Sequence[str]]
+) -> list[ShardRef]:
+    """Augmented shards of all records shards, in order of address; those that stand are not made again.
+
+    Returns nothing where no copies are wanted.
+
+    Raises:
+        ConfigError: a model or dictionary that the settings name is missing.
+        PartialRun: some shard failed; what was finished is kept.
+    """
+    project = workspace.project
+    if project.augment.copies == 0:
+        return []
+    recipe = wanted_variants(project)
+    items = []
+    for shard in prepared:
+        gone = tuple(sorted(dropped.get(shard.split, ())))
+        address = digest.address("augmented", shard.address, list(gone), recipe)
+        items.append(AugmentItem(address=address, split=shard.split, records=shard.records, dropped=gone))
+    factory = _Factory(storage=workspace.storage, lake=workspace.lake, project=project)
+    made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
+    return [made[address] for address in sorted(made)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Factory:
+    """Opens the chain inside its worker."""
+
+    storage: Storage
+    lake: str
+    project: Project
+
+    def __call__(self) -> Callable[[AugmentItem], ShardRef]:
+        chain = open_chain(self.project.augment)
+        return AugmentActor(storage=self.storage, lake=self.lake, project=self.project, chain=chain)

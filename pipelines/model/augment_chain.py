@@ -1,0 +1,45 @@
+"""What a project wants of training variants: the chain that makes them, and all that shapes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trichord.infra.config import AugmentConfig, Project
+from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.media import AUDIO_LIBRARIES, IMAGE_LIBRARIES
+from trichord.transforms.op import Op, recipe_of
+
+AUGMENT_FORMAT = 1
+
+
+def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
+    """The chain with the models that the settings name; their weights are loaded where they are first used.
+
+    Raises:
+        ConfigError: a model or dictionary is missing.
+    """
+    fill = rewrite = None
+    contextual, rewriting = config.text.contextual, config.text.rewrite
+    if contextual.path is not None and contextual.p > 0:
+        from trichord.encoders.text_generators import MaskedWords
+
+        fill = MaskedWords(contextual.path, contextual.top)
+    if rewriting.path is not None and rewriting.p > 0:
+        from trichord.encoders.text_generators import SequenceRewriter
+
+        rewrite = SequenceRewriter(rewriting.path, rewriting.prefix, rewriting.beams, rewriting.max_tokens)
+    return augment_chain(config, fill, rewrite)
+
+
+def wanted_variants(project: Project) -> list[Any]:
+    """What a run wants of variants, JSON: equal where nothing about them changed; empty where none are made."""
+    return augment_recipe(project, open_chain(project.augment)) if project.augment.copies else []
+
+
+def augment_recipe(project: Project, chain: Sequence[Op]) -> list[Any]:
+    """All that shapes the variants of a records shard besides the records: a part of their address."""
+    train = project.train
+    held_out = [train.held_out, list(train.held_out_subsets)]
+    media = [project.prepare.audio.rate_hz, project.prepare.image.quality, IMAGE_LIBRARIES | AUDIO_LIBRARIES]
+    return [AUGMENT_FORMAT, recipe_of(chain), held_out, media]

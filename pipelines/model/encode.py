@@ -1,0 +1,239 @@
+"""encode: records → features (once, cached) → vectors of the space, one shard of each a records shard.
+
+Actors load their model once and want a GPU; the next rows are decoded while the present ones run through the encoders;
+blocks are planned from the shard alone (DESIGN section 6). Where the time goes is told beside the shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.views import Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.model.feature_cache import (
+    FEATURES,
+    FEATURES_SCHEMA,
+    features_address,
+    features_table,
+    featurised,
+    lists_of,
+    read_features,
+)
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks
+from trichord.pipelines.model.train import load_model
+from trichord.pipelines.prepare.records import Prepared
+
+if TYPE_CHECKING:
+    from trichord.encoders.model import FusionModel
+
+ENCODE_FORMAT = 4
+LABELS = ("key", "source", "split", "row_digest", "meta")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeItem:
+    """A records shard to encode. `dropped` holds the row digests that duplicates take out."""
+
+    address: str
+    split: str
+    records: ShardRef
+    features: ShardRef | None = None
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureActor:
+    """Turns records shards into features shards; the encoders are loaded when the actor starts."""
+
+    storage: Storage
+    lake: str
+    encoders: Encoders
+    blocks: Blocks = BLOCKS
+
+    def __call__(self, item: EncodeItem) -> Timed:
+        watch = Stopwatch()
+        with ShardWriter(self.storage, self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
+            encoders, written = self.encoders.featurise, 0
+            for rows, features in featurised(
+                self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks
+            ):
+                with watch("write"):
+                    writer.write(features_table(rows, features))
+                written += rows.num_rows
+            with watch("write"):
+                ref = writer.finish({"rows_in": item.records.rows, "rows_kept": written, "rows_rejected": 0})
+        return Timed(ref, watch.spent())
+
+
+@dataclass(frozen=True, slots=True)
+class VectorActor:
+    """Turns records shards (or their cached features) into vectors shards of one space."""
+
+    storage: Storage
+    lake: str
+    model: FusionModel
+    views: tuple[str, ...]
+    dtype: schema.VectorDtype = "float32"
+    blocks: Blocks = BLOCKS
+
+    def __call__(self, item: EncodeItem) -> Timed:
+        watch, dropped = Stopwatch(), set(item.dropped)
+        table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
+        covered = records = left_out = 0
+        with ShardWriter(self.storage, self.lake, "vectors", item.address, table_schema) as writer:
+            for rows, features in self._features(item, watch):
+                keep_N = np.array([row not in dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
+                with watch("forward"):
+                    vectors_VND, present_VN = self._embedded(features)
+                seen_VN = present_VN & keep_N
+                with watch("write"):
+                    writer.write(self._table(rows, vectors_VND, seen_VN, table_schema))
+                records += int(keep_N.sum())
+                left_out += int((~keep_N).sum())
+                covered += int(seen_VN.any(axis=0).sum())
+            with watch("write"):
+                without = records - covered
+                counts = {"rows_in": item.records.rows, "rows_kept": covered, "rows_rejected": left_out + without}
+                ref = writer.finish(counts | {"dropped": left_out, "without_view": without})
+        return Timed(ref, watch.spent())
+
+    def _features(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
+        if item.features is None:
+            encoders = self.model.featurise
+            yield from featurised(self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks)
+            return
+        parts = read_features(self.storage, self.lake, item.features, self.model.input_dimensions)
+        while True:
+            with watch("read"):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+
+    def _embedded(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+        """All views: vectors (V, N, D), and which records have them, bool (V, N)."""
+        found = [self.model.embed(features, view) for view in self.views]
+        return np.stack([vectors for vectors, _ in found]), np.stack([present for _, present in found])
+
+    def _table(self, rows: pa.Table, vectors_VND: np.ndarray, seen_VN: np.ndarray, table_schema: pa.Schema) -> pa.Table:
+        """One row a view, record after record: an order that does not depend on how the records came in blocks."""
+        record_R, view_R = np.nonzero(seen_VN.T)
+        columns = {name: rows[name].take(pa.array(record_R)) for name in LABELS}
+        columns["view"] = pa.array(self.views, pa.string()).take(pa.array(view_R))
+        columns["fingerprint"] = pa.array([self.model.fingerprint] * len(record_R), pa.string())
+        columns["vector"] = lists_of(vectors_VND[view_R, record_R].astype(self.dtype, copy=False))
+        return pa.table({name: columns[name] for name in table_schema.names})
+
+
+def vectors_address(
+    records: str, dropped: Sequence[str], fingerprint: str, views: Sequence[str], dtype: schema.VectorDtype
+) -> str:
+    """Address of the vectors that a model makes of a records shard without the dropped rows."""
+    return digest.address("vectors", ENCODE_FORMAT, records, list(dropped), fingerprint, list(views), dtype)
+
+
+def featurise(
+    workspace: Workspace,
+    engine: Engine,
+    prepared: Sequence[Prepared],
+    variants: Sequence[ShardRef] = (),
+    *,
+    timings: Timings | None = None,
+) -> dict[str, ShardRef]:
+    """Features shards of all records shards, by split, and of variants to train on, by `augmented/<address>`.
+
+    Those that stand in the cache are not made again. Where the time goes is added to `timings`.
+    """
+    config = workspace.project.model
+    fingerprint = load_encoders(config).fingerprint
+    items = [
+        EncodeItem(address=features_address(fingerprint, item.address), split=item.split, records=item.records)
+        for item in prepared
+    ]
+    items += [
+        EncodeItem(address=features_address(fingerprint, ref.address), split=f"augmented/{ref.address}", records=ref)
+        for ref in variants
+    ]
+    factory = ActorFactory(storage=workspace.storage, lake=workspace.lake, config=config)
+    return _by_split(workspace, engine, FEATURES, items, factory, timings)
+
+
+def encode(
+    workspace: Workspace,
+    engine: Engine,
+    prepared: Sequence[Prepared],
+    dropped: Mapping[str, Sequence[str]],
+    features: Mapping[str, ShardRef],
+    model: TrainedModel,
+    *,
+    timings: Timings | None = None,
+) -> dict[str, ShardRef]:
+    """Vectors shards of all records shards, by split. Cached features are used where `features` has them."""
+    index = workspace.project.index
+    views, dtype = tuple(index.views), index.vector_dtype
+    items = []
+    for item in prepared:
+        gone = tuple(dropped.get(item.split, ()))
+        address = vectors_address(item.address, gone, model.fingerprint, views, dtype)
+        items.append(
+            EncodeItem(
+                address=address, split=item.split, records=item.records, features=features.get(item.split), dropped=gone
+            )
+        )
+    factory = ActorFactory(
+        storage=workspace.storage,
+        lake=workspace.lake,
+        config=workspace.project.model,
+        model=model,
+        views=views,
+        dtype=dtype,
+    )
+    return _by_split(workspace, engine, "vectors", items, factory, timings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorFactory:
+    """Makes an actor inside its worker, so that a model is loaded there and once."""
+
+    storage: Storage
+    lake: str
+    config: ModelConfig
+    model: TrainedModel | None = None
+    views: tuple[str, ...] = ()
+    dtype: schema.VectorDtype = "float32"
+
+    def __call__(self) -> Callable[[EncodeItem], Timed]:
+        if self.model is None:
+            return FeatureActor(self.storage, self.lake, load_encoders(self.config))
+        loaded = load_model(
+            self.storage, self.storage.join(self.lake, self.model.path), self.model.fingerprint, self.config
+        )
+        return VectorActor(self.storage, self.lake, loaded, self.views, self.dtype)
+
+
+def _by_split(
+    workspace: Workspace,
+    engine: Engine,
+    table: str,
+    items: Sequence[EncodeItem],
+    factory: ActorFactory,
+    timings: Timings | None,
+) -> dict[str, ShardRef]:
+    otherwise = "shards could not be encoded"
+    made = make_missing(workspace, engine, table, items, factory, otherwise, timings=timings, accelerator=True)
+    return {item.split: made[item.address] for item in items}

@@ -1,0 +1,262 @@
+"""adapt: an encoder learns from the lake's own records and is saved as a model folder, for the project file to name.
+
+It is a step of its own, not of a night: another encoder means another space, and every record encoded again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trichord.encoders.adapt import Sample
+from trichord.encoders.base import AUDIO_RATE_HZ, Modality
+from trichord.encoders.frozen import Encoders, load_encoders
+from trichord.encoders.views import MODALITIES
+from trichord.infra import digest
+from trichord.infra.config import AdaptConfig, AugmentConfig, Project
+from trichord.infra.engines import open_engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace, run_alone
+from trichord.pipelines.evaluation.holdout import held_out_mask
+from trichord.pipelines.model.augment_chain import open_chain
+from trichord.pipelines.prepare.exact_duplicates import dropped_rows
+from trichord.transforms.augment.variants import copy_of
+from trichord.transforms.batch import Batch, Waveform
+from trichord.transforms.media import resample
+from trichord.transforms.op import run_chain
+from trichord.transforms.record import batch_of
+
+HELD_OUT = 1_024  # held-out records measured at most
+ROWS = 256  # rows decoded at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeSamples:
+    """Samples from the lake's records, shard by shard, so that memory does not grow with them."""
+
+    storage: Storage
+    lake: str
+    project: Project
+    modality: Modality
+    records: Sequence[ShardRef]
+    dropped: frozenset[str]  # row digests that duplicates take out
+    others: Encoders | None  # where the record's other modalities are looked at
+
+    @property
+    def config(self) -> AdaptConfig:
+        """What the project file says."""
+        found: AdaptConfig = getattr(self.project.model, self.modality).adapt
+        return found
+
+    @property
+    def steps(self) -> int:
+        """See `trichord.encoders.adapt.Samples`; counted without decoding anything."""
+        columns = ("group", "subset", "row_digest", *self._looked_at)
+        rows = 0
+        for ref in self.records:
+            for part in iter_shard(self.storage, self.lake, ref, columns, ROWS):
+                rows += int(self._usable(pa.Table.from_batches([part]), held_out=False).sum())
+        whole, rest = divmod(min(rows, self.config.max_records), self.config.batch_size)
+        return whole + (rest > 1)
+
+    def epoch(self, number: int) -> Iterator[Sequence[Sample]]:
+        """See `trichord.encoders.adapt.Samples`; shards come in an order of their own each epoch."""
+        rng = digest.generator(self.config.seed, "adapt", self.modality, number)
+        order = [self.records[i] for i in rng.permutation(len(self.records))]
+        yield from self._batches(order, rng, False, self.config.max_records)
+
+    def held_out(self) -> Iterator[Sequence[Sample]]:
+        """See `trichord.encoders.adapt.Samples`."""
+        rng = digest.generator(self.config.seed, "adapt", self.modality, "held out")
+        yield from self._batches(self.records, rng, True, HELD_OUT)
+
+    def _batches(
+        self, records: Sequence[ShardRef], rng: np.random.Generator, held_out: bool, limit: int
+    ) -> Iterator[Sequence[Sample]]:
+        """Full batches, over the borders of shards, and what is left at the end where that is more than one sample."""
+        size, waiting = self.config.batch_size, list[Sample]()
+        for samples in self._samples(records, rng, held_out, limit):
+            waiting += samples
+            while len(waiting) >= size:
+                yield waiting[:size]
+                del waiting[:size]
+        if len(waiting) > 1:
+            yield waiting
+
+    def _samples(
+        self, records: Sequence[ShardRef], rng: np.random.Generator, held_out: bool, limit: int
+    ) -> Iterator[list[Sample]]:
+        """Up to `limit` samples, part by part. What is drawn follows from the records and the epoch alone."""
+        for ref in records:
+            for part in iter_shard(self.storage, self.lake, ref, batch_rows=ROWS):
+                rows = pa.Table.from_batches([part])
+                rows = rows.filter(pa.array(self._usable(rows, held_out=held_out)))
+                if not rows.num_rows:
+                    continue
+                for name in {"image", "audio"}.difference(self._looked_at):  # what nothing looks at is not decoded
+                    at = rows.schema.get_field_index(name)
+                    rows = rows.set_column(
+                        at, rows.schema.field(at), pa.nulls(rows.num_rows, rows.schema.field(at).type)
+                    )
+                batch, seed = batch_of(rows, AUDIO_RATE_HZ), int(rng.integers(1 << 62))
+                first, second = self._views(batch, seed)
+                samples = [
+                    Sample(given=one, view=two, others=found)
+                    for one, two, found in zip(first, second, self._others(batch), strict=True)
+                ]
+                chosen = rng.permutation(len(samples))[:limit]
+                yield [samples[i] for i in chosen]
+                limit -= len(chosen)
+                if not limit:
+                    return
+
+    @property
+    def _looked_at(self) -> Sequence[Modality]:
+        return MODALITIES if self.config.objective == "paired" else (self.modality,)
+
+    def _usable(self, rows: pa.Table, *, held_out: bool) -> np.ndarray:
+        """Which rows can be samples, bool (N,): those that have the modality and, where they are paired, another."""
+        has = {name: np.asarray(_there(rows[name])) for name in self._looked_at}
+        keep = (held_out_mask(rows, self.project.train) == held_out) & has.pop(self.modality)
+        if has:
+            keep &= np.logical_or.reduce(list(has.values()))
+        gone = [row in self.dropped for row in rows["row_digest"].to_pylist()]
+        return np.asarray(keep & ~np.array(gone, dtype=bool))
+
+    def _views(self, batch: Batch, seed: int) -> tuple[list[Any], list[Any]]:
+        if self.modality == "text":  # one of its wordings; dropout makes the second view
+            draws = digest.generator(seed, "wordings").random(len(batch))
+            wordings = [(row.text or "", *filter(None, row.captions)) for row in batch.rows]
+            texts = [several[int(draw * len(several))] for several, draw in zip(wordings, draws, strict=True)]
+            return texts, texts
+        if self.config.objective != "views":
+            plain = [_plain(batch, i, self.modality) for i in range(len(batch))]
+            return plain, plain
+        bare = replace(batch, rows=tuple(replace(row, text=None, captions=()) for row in batch.rows))
+        chain = open_chain(
+            AugmentConfig(copies=2, seed=seed, image=self.project.augment.image, audio=self.project.augment.audio)
+        )
+        made, _ = run_chain(bare, chain)
+        by_copy: dict[int, dict[str, Any]] = {1: {}, 2: {}}
+        for i, row in enumerate(made.rows):
+            if (copy := copy_of(row)) is not None:
+                by_copy[copy][row.parent] = _plain(made, i, self.modality)
+        whole = {row.key: _plain(batch, i, self.modality) for i, row in enumerate(batch.rows)}
+        first, second = ([by_copy[n].get(key, given) for key, given in whole.items()] for n in (1, 2))
+        return first, second
+
+    def _others(self, batch: Batch) -> list[dict[Modality, np.ndarray]]:
+        found: list[dict[Modality, np.ndarray]] = [{} for _ in batch.rows]
+        if self.others is None:
+            return found
+        kept = {name: name != self.modality for name in MODALITIES}
+        absent = (None,) * len(batch)
+        shown = replace(
+            batch,
+            rows=tuple(replace(row, captions=(), text=row.text if kept["text"] else None) for row in batch.rows),
+            images=batch.images if kept["image"] else absent,
+            waves=batch.waves if kept["audio"] else absent,
+        )
+        features = self.others.featurise(shown)
+        for m, name in enumerate(MODALITIES):
+            for i in np.flatnonzero(features.present[:, m]):
+                found[i][name] = features.values[name][i]
+        return found
+
+
+def _there(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which values are neither null nor empty."""
+    return pc.fill_null(pc.greater(pc.binary_length(column), 0), False)
+
+
+def _plain(batch: Batch, i: int, modality: Modality) -> Any:
+    if modality == "image":
+        return batch.images[i]
+    wave = batch.waves[i]
+    assert isinstance(wave, Waveform)
+    return resample(wave, AUDIO_RATE_HZ).samples
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptTask:
+    """Adapts the encoder of one modality in a worker; leaves the model folder."""
+
+    samples: LakeSamples
+    folder: str
+
+    def __call__(self, modality: Modality) -> dict[str, Any]:
+        from trichord.encoders.adapt import adapt as fit
+        from trichord.encoders.huggingface import HuggingFaceEncoder
+
+        if not os.path.isdir(self.folder):
+            raise ConfigError(
+                f"This worker finds no folder {self.folder}: it runs on another machine than the command.\n"
+                "Name an --out that all machines share, or add --engine local."
+            )
+        project = self.samples.project
+        given = getattr(project.model, modality)
+        exact = given.model_copy(update={"precision": "float32"})  # what is trained is kept in full
+        encoders = load_encoders(project.model.model_copy(update={modality: exact}))
+        encoder = encoders.by_modality[modality]
+        assert isinstance(encoder, HuggingFaceEncoder)
+        samples = self.samples
+        if given.adapt.objective == "paired":
+            samples = replace(samples, others=encoders)
+        widths = {name: width for name, width in encoders.dimensions.items() if name != modality}
+        found = fit(encoder, given.adapt, samples, widths, self.folder, project.train.threads)
+        story = {"base": encoder.fingerprint, "settings": given.adapt.model_dump(mode="json"), **found}
+        Path(self.folder, "adapt.json").write_bytes(digest.canonical_json(story))
+        return story
+
+
+def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]:
+    """Adapt one modality's encoder to the records of the lake, by `model.<modality>.adapt`.
+
+    Returns:
+        JSON-ready: `path`, `loss` by epoch, `held_out_before`, `held_out_after`.
+
+    Raises:
+        ConfigError: no objective is named, the folder stands already, nothing was prepared yet, no records can teach
+            the objective, or the worker does not reach the folder.
+        PartialRun: the worker failed; nothing was written.
+    """
+    config = getattr(workspace.project.model, modality)
+    if config.adapt.objective == "none":
+        raise ConfigError(
+            f"model.{modality}.adapt.objective is none: nothing says how to adapt it.\n"
+            "Set it to paired, views or masked_language."
+        )
+    if out.exists():
+        raise ConfigError(f"{out} exists already. Name another folder: a model is never overwritten.")
+    records = workspace.table("records")
+    if records.version() is None:
+        raise ConfigError("The lake holds no records yet. Run `trichord prepare` first.")
+    shards = sorted(records.shards().values(), key=lambda ref: digest.hash64(ref.address))
+    gone = dropped_rows(workspace, list(workspace.table("duplicates").shards().values()))
+    samples = LakeSamples(
+        storage=workspace.storage,
+        lake=workspace.lake,
+        project=workspace.project,
+        modality=modality,
+        records=shards,
+        dropped=frozenset(row for rows in gone.values() for row in rows),
+        others=None,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        made = os.path.join(folder, "model")
+        os.makedirs(made)
+        with open_engine(workspace.project.engine) as engine:
+            story = run_alone(engine, AdaptTask(samples, made), modality)
+        os.rename(made, out)
+    return {"path": str(out), "modality": modality, **story}

@@ -1,0 +1,305 @@
+"""agreement: do the modalities of a record belong together? Judged by the run's model, calibrated by shuffled pairs.
+
+Every modality of a record is compared with the fusion of its others, all wordings of its text included. The cosine is
+normalised as in speaker verification (`symmetric_norm`): a picture that is near every text, or a text that says little,
+proves less by the same cosine. The same is done to all pairs of two groups in the shard, which are wrong pairs; the
+score to reach is the one that only `false_accept_rate` of them reach. A bare cosine means something else in every
+space and for every pair of modalities; a false-accept rate does not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from trichord.encoders.base import Modality
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.model.feature_cache import read_features
+from trichord.pipelines.model.train import Fold, load_model, train
+
+if TYPE_CHECKING:
+    from trichord.encoders.model import FusionModel
+
+AGREEMENT_FORMAT = 3
+ROW = ("key", "source", "split", "row_digest")
+LOWEST, HIGHEST, BINS = -5.0, 15.0, 400  # of the normalised cosine; what lies outside counts at the ends
+COHORT = 20  # records of other groups in the shard: fewer give no mean and spread to speak of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementItem:
+    """A features shard to judge, and the row digests that duplicates drop."""
+
+    address: str
+    split: str
+    features: ShardRef
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementActor:
+    """Features shard → agreement shard; its counts hold the histogram of what wrong pairs reach."""
+
+    storage: Storage
+    lake: str
+    models: tuple[FusionModel, ...]  # one a fold
+
+    def __call__(self, item: AgreementItem) -> ShardRef:
+        counts = Counter[str]()
+        with ShardWriter(self.storage, self.lake, "agreement", item.address, schema.AGREEMENT) as writer:
+            for rows, features in self._rows(item):
+                groups = np.unique(rows["group"].to_pylist(), return_inverse=True)[1]
+                found: list[list[tuple[str, float]]] = [[] for _ in groups]
+                folds = np.zeros(len(groups), np.int64)
+                for number, model in enumerate(self.models):
+                    judged = Fold(number=number, folds=len(self.models)).of(rows)
+                    folds[judged] = number
+                    for measure, places, own, wrong in _scores(model, features, groups, judged):
+                        for place, score in zip(places.tolist(), own.tolist(), strict=True):
+                            found[place].append((measure, score))
+                        pairs = np.bincount(_bin(wrong), minlength=BINS)
+                        counts.update({f"{measure}/{place}": int(pairs[place]) for place in np.flatnonzero(pairs)})
+                kept = [place for place, scores in enumerate(found) if scores]
+                columns = {name: rows[name].take(pa.array(kept, pa.int64())) for name in ROW}
+                columns["fold"] = pa.array(folds[kept])
+                columns["cosines"] = pa.array([found[i] for i in kept], schema.AGREEMENT.field("cosines").type)
+                writer.write(pa.table(columns, schema=schema.AGREEMENT))
+            return writer.finish(dict(counts))
+
+    def _rows(self, item: AgreementItem) -> Iterator[tuple[pa.Table, Features]]:
+        gone = set(item.dropped)
+        widths = self.models[0].input_dimensions
+        for rows, features in read_features(self.storage, self.lake, item.features, widths):
+            keep = np.flatnonzero([row not in gone for row in rows["row_digest"].to_pylist()])
+            yield rows.take(pa.array(keep)), features.take(keep)
+
+
+def _scores(
+    model: FusionModel, features: Features, groups_N: np.ndarray, judged_N: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Every modality against every set of others that occurs: (measure, rows, their scores, scores of wrong pairs).
+
+    The cohort of a row are those with the same modalities, trained on or not; scores are of the rows to be judged.
+    """
+    for m, name in enumerate(MODALITIES):
+        others = [o for o in range(len(MODALITIES)) if o != m]
+        for chosen in ((others[0],), (others[1],), tuple(others)):
+            exactly = features.present[:, others] == [o in chosen for o in others]
+            at = np.flatnonzero(features.present[:, m] & exactly.all(axis=1))
+            wrong_NN = groups_N[at][:, None] != groups_N[at]
+            asked_N = judged_N[at] & (wrong_NN.sum(axis=1) >= COHORT)
+            if asked_N.any():
+                part, rest = features.take(at), [MODALITIES[o] for o in chosen]
+                # no BLAS, whose sums may depend on its threads
+                cosines_NN = np.einsum("nd,md->nm", model.embed(part, [name])[0], fused(model, part, rest))
+                scores_NN = symmetric_norm(cosines_NN, wrong_NN)
+                wrong = scores_NN[wrong_NN & asked_N & asked_N[:, None]]
+                yield f"{name}|{'+'.join(rest)}", at[asked_N], np.diagonal(scores_NN)[asked_N], wrong
+
+
+def fused(model: FusionModel, features: Features, names: Sequence[Modality]) -> np.ndarray:
+    """The fusion of these modalities, float32 (N, D); where text is one of them, the mean over all its wordings.
+
+    One caption in a few leaves out what tells its picture from another; together they seldom do.
+    """
+    vectors = model.embed(features, names)[0]
+    if "text" not in names or not len(features.captions):
+        return vectors
+    owner = np.repeat(np.arange(len(features)), np.diff(features.offsets))
+    worded = Features(
+        values={name: values[owner] for name, values in features.values.items()} | {"text": features.captions},
+        present=features.present[owner],
+        captions=features.captions[:0],
+        offsets=np.zeros(len(owner) + 1, np.int64),
+    )
+    np.add.at(vectors, owner, model.embed(worded, names)[0])
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-9))
+
+
+def symmetric_norm(cosines_NN: np.ndarray, wrong_NN: np.ndarray) -> np.ndarray:
+    """Cosines in standard deviations above those of wrong pairs of the same row, and of the same column; their mean.
+
+    S-norm of speaker verification (Shum et al., Odyssey 2010; its adaptive form: Matejka et al., Interspeech 2017).
+
+    Args:
+        cosines_NN: of row i's one side with row j's other side.
+        wrong_NN: bool, symmetric: the pairs known to be wrong.
+    """
+
+    def by_row(values_NN: np.ndarray) -> np.ndarray:
+        pairs_N1 = np.maximum(wrong_NN.sum(axis=1, keepdims=True), 1)
+        centred_NN = values_NN - (values_NN * wrong_NN).sum(axis=1, keepdims=True) / pairs_N1
+        spread_N1 = np.sqrt((np.square(centred_NN) * wrong_NN).sum(axis=1, keepdims=True) / pairs_N1)
+        return np.asarray(centred_NN / np.maximum(spread_N1, 1e-6))
+
+    exact_NN = cosines_NN.astype(np.float64)
+    return (by_row(exact_NN) + by_row(exact_NN.T).T) / 2
+
+
+def _bin(scores_N: np.ndarray) -> np.ndarray:
+    return np.clip(((scores_N - LOWEST) / (HIGHEST - LOWEST) * BINS).astype(int), 0, BINS - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Factory:
+    storage: Storage
+    lake: str
+    models: tuple[TrainedModel, ...]
+    config: ModelConfig
+
+    def __call__(self) -> Callable[[AgreementItem], ShardRef]:
+        places = ((self.storage.join(self.lake, model.path), model.fingerprint) for model in self.models)
+        loaded = tuple(load_model(self.storage, folder, fingerprint, self.config) for folder, fingerprint in places)
+        return AgreementActor(self.storage, self.lake, loaded)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Of one source: wrong pairs in each bin of the score, by measure (`image|text+audio`)."""
+
+    histograms: Mapping[str, np.ndarray]
+    min_pairs: int
+
+    def false_accept_rate(self, measure: str, score: float) -> float | None:
+        """Share of wrong pairs that reach this score; None where there are too few to tell."""
+        counts = self.histograms.get(measure)
+        if counts is None or counts.sum() < self.min_pairs:
+            return None
+        return float(counts[int(_bin(np.array([score]))[0]) :].sum() / counts.sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """A record one of whose modalities does not belong: too many wrong pairs reach its score."""
+
+    key: str
+    source: str
+    split: str
+    row_digest: str
+    modality: str
+    against: str
+    score: float  # normalised cosine
+    false_accept_rate: float
+
+
+def judge(
+    workspace: Workspace,
+    engine: Engine,
+    features: Mapping[str, ShardRef],
+    dropped: Mapping[str, Sequence[str]],
+    model: TrainedModel | None = None,
+) -> tuple[list[ShardRef], list[Disagreement]]:
+    """Agreement shards of all features shards (those that stand are reused), and the records that disagree.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where shards are judged.
+        features: by split.
+        dropped: row digests of duplicates, by split.
+        model: the run's own, which judges where `agreement.folds` is 0.
+
+    Raises:
+        PartialRun: some shard could not be judged; a rerun resumes.
+    """
+    folds = workspace.project.agreement.folds
+    parts = [Fold(number=number, folds=folds) for number in range(folds)]
+    models = tuple(train(workspace, engine, features, dropped, part) for part in parts)
+    if not models:
+        if model is None:
+            raise ValueError("agreement.folds is 0, and no model was given")
+        models = (model,)
+    items = []
+    for split, ref in sorted(features.items()):
+        if split.startswith("augmented/"):
+            continue  # variants are trained on, not judged
+        gone = tuple(dropped.get(split, ()))
+        judges = [judge.fingerprint for judge in models]
+        address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))
+        items.append(AgreementItem(address=address, split=split, features=ref, dropped=gone))
+    factory = _Factory(storage=workspace.storage, lake=workspace.lake, models=models, config=workspace.project.model)
+    made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
+    refs = [made[item.address] for item in items]
+    return refs, disagreements(workspace, refs)
+
+
+def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagreement]:
+    """The records whose worst modality has a false-accept rate above the project's, in order of key."""
+    settings = workspace.project.agreement
+    by_source: dict[str, list[ShardRef]] = {}
+    for ref in refs:
+        if ref.rows:
+            table = read_shard(workspace.storage, workspace.lake, ref, ["source"])
+            by_source.setdefault(table["source"][0].as_py(), []).append(ref)
+    found: list[Disagreement] = []
+    for source, shards in by_source.items():
+        calibration = calibrate(shards, settings.min_pairs)
+        for ref in shards:
+            for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist():
+                worst = _worst(row, calibration, settings.modalities)
+                if worst is not None and worst[0] > settings.false_accept_rate:
+                    rate, measure, score = worst
+                    modality, _, against = measure.partition("|")
+                    found.append(
+                        Disagreement(
+                            key=row["key"],
+                            source=source,
+                            split=row["split"],
+                            row_digest=row["row_digest"],
+                            modality=modality,
+                            against=against,
+                            score=score,
+                            false_accept_rate=rate,
+                        )
+                    )
+    return sorted(found, key=lambda row: (row.key, row.source))
+
+
+def pinned_disagreements(workspace: Workspace, version: int) -> list[Disagreement]:
+    """The same of one version of the table, by the limits of today."""
+    addresses = set(workspace.table("agreement").shards(version))
+    found = find_finished(workspace.storage, workspace.lake, "agreement", addresses)  # with their counts
+    return disagreements(workspace, list(found.values()))
+
+
+def calibrate(shards: Sequence[ShardRef], min_pairs: int) -> Calibration:
+    """Sum the shards' histograms of wrong pairs."""
+    histograms: dict[str, np.ndarray] = {}
+    for ref in shards:
+        for name, pairs in ref.counts.items():
+            measure, _, place = name.rpartition("/")
+            if measure:
+                histograms.setdefault(measure, np.zeros(BINS, np.int64))[int(place)] += pairs
+    return Calibration(histograms=histograms, min_pairs=min_pairs)
+
+
+def _worst(
+    row: Mapping[str, Any], calibration: Calibration, modalities: Sequence[str]
+) -> tuple[float, str, float] | None:
+    rated = [
+        (calibration.false_accept_rate(measure, score), measure, score)
+        for measure, score in row["cosines"]
+        if measure.partition("|")[0] in modalities
+    ]
+    return max(((rate, measure, score) for rate, measure, score in rated if rate is not None), default=None)
+
+
+def with_rows(dropped: Mapping[str, Sequence[str]], found: Sequence[Disagreement]) -> dict[str, list[str]]:
+    """Row digests by split: those dropped already, and those of the records that disagree."""
+    rows = {split: set(digests) for split, digests in dropped.items()}
+    for row in found:
+        rows.setdefault(row.split, set()).add(row.row_digest)
+    return {split: sorted(digests) for split, digests in rows.items()}

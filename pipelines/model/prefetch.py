@@ -1,0 +1,133 @@
+"""ahead: rows of a records shard as decoded blocks; threads decode the next while the present one is computed on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.timings import Stopwatch
+from trichord.transforms.batch import Batch, join
+from trichord.transforms.record import batch_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """How a shard is cut for the encoders. By its rows alone, so that a rerun meets the same blocks.
+
+    Encoders sort a block by length and fill their passes from it: the larger it is, the less they pad. Decoding runs
+    one block ahead, so a block's bytes bound the memory: two blocks, and a few parts. The first block is small, since
+    nothing runs beside its decoding.
+    """
+
+    rows: int = 512
+    first_rows: int = 64
+    bytes: int = 96 << 20  # of decoded media
+    part_rows: int = 16  # decoded by one thread at a time
+    threads: int = 2
+
+
+BLOCKS = Blocks()
+_MEDIA = ("captions", "image", "audio")
+
+
+def every_row(rows: pa.Table) -> np.ndarray:
+    """Keeps all."""
+    return np.ones(rows.num_rows, dtype=bool)
+
+
+def decoded_blocks(
+    storage: Storage,
+    lake: str,
+    records: ShardRef,
+    labels: Sequence[str],
+    *,
+    keep: Callable[[pa.Table], np.ndarray],
+    watch: Stopwatch,
+    blocks: Blocks,
+) -> Iterator[tuple[pa.Table, Batch]]:
+    """The rows of a records shard that `keep` marks, in their order: the columns `labels`, and rows and media decoded.
+
+    Raises:
+        StorageError: the shard is damaged, or a medium in it cannot be decoded.
+    """
+    with ThreadPoolExecutor(blocks.threads) as decoders, ThreadPoolExecutor(1) as ahead:
+        parts = _wanted(storage, lake, records, labels, keep, watch, blocks)
+        cut = _in_blocks(_decoded(parts, labels, decoders, watch, blocks), blocks)
+        pending = ahead.submit(next, cut, None)
+        while True:
+            with watch("waited"):
+                ready = pending.result()
+            if ready is None:
+                return
+            pending = ahead.submit(next, cut, None)
+            yield ready
+
+
+def _wanted(
+    storage: Storage,
+    lake: str,
+    records: ShardRef,
+    labels: Sequence[str],
+    keep: Callable[[pa.Table], np.ndarray],
+    watch: Stopwatch,
+    blocks: Blocks,
+) -> Iterator[pa.Table]:
+    """The rows that are kept, a part at a time, with the columns that encoders and labels need."""
+    parts = iter_shard(storage, lake, records, (*labels, *_MEDIA), batch_rows=blocks.part_rows)
+    while True:
+        with watch("read"):
+            part = next(parts, None)
+        if part is None:
+            return
+        rows = pa.Table.from_batches([part])
+        yield rows.filter(pa.array(keep(rows)))
+
+
+def _decoded(
+    parts: Iterator[pa.Table], labels: Sequence[str], decoders: ThreadPoolExecutor, watch: Stopwatch, blocks: Blocks
+) -> Iterator[tuple[pa.Table, Batch]]:
+    """The parts in their order, each decoded by one of the threads, a few of them ahead."""
+
+    def decode(part: pa.Table) -> tuple[pa.Table, Batch]:
+        with watch("decode"):
+            return part.select(labels), batch_of(part, AUDIO_RATE_HZ)
+
+    waiting: deque[Future[tuple[pa.Table, Batch]]] = deque()
+    for part in parts:
+        waiting.append(decoders.submit(decode, part))
+        if len(waiting) > 2 * blocks.threads:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _in_blocks(parts: Iterator[tuple[pa.Table, Batch]], blocks: Blocks) -> Iterator[tuple[pa.Table, Batch]]:
+    """Parts joined until there are rows or bytes enough for a block."""
+    held: list[tuple[pa.Table, Batch]] = []
+    rows = size = 0
+    enough = blocks.first_rows
+    for part, batch in parts:
+        held.append((part, batch))
+        rows, size = rows + len(batch), size + _media_bytes(batch)
+        if rows >= enough or size >= blocks.bytes:
+            yield _joined(held)
+            held, rows, size, enough = [], 0, 0, blocks.rows
+    if rows:
+        yield _joined(held)
+
+
+def _joined(parts: Sequence[tuple[pa.Table, Batch]]) -> tuple[pa.Table, Batch]:
+    return pa.concat_tables([part for part, _ in parts]), join([batch for _, batch in parts])
+
+
+def _media_bytes(batch: Batch) -> int:
+    pixels = sum(image.nbytes for image in batch.images if image is not None)
+    return pixels + sum(wave.samples.nbytes for wave in batch.waves if wave is not None)

@@ -1,0 +1,311 @@
+"""train: features → a fusion model whose modalities agree. Runs in a worker, so that the driver stays small.
+
+The model's address is the digest of what made it; a killed run resumes from its last epoch, a finished one is found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from trichord.encoders.base import Modality
+from trichord.encoders.frozen import load_encoders
+from trichord.encoders.views import Features
+from trichord.infra import digest, log
+from trichord.infra.config import ModelConfig, Project
+from trichord.infra.engines.base import Engine
+from trichord.infra.engines.process_group import run_gang
+from trichord.infra.engines.rank import Seat
+from trichord.infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
+from trichord.infra.lake.shard import ShardRef
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.workspace import Workspace, run_alone
+from trichord.pipelines.evaluation.calibrate import calibrate
+from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.evaluation.query_ranking import evaluate_levers
+from trichord.pipelines.evaluation.retrieval import evaluate, mixed_score
+from trichord.pipelines.model.feature_cache import read_features
+from trichord.transforms.augment.variants import record_key
+
+if TYPE_CHECKING:
+    from trichord.encoders.distributed import Crew
+    from trichord.encoders.model import FusionModel
+
+TRAIN_FORMAT = 5
+MODEL_FILES = ("training.json", "model.safetensors", "model.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One of `folds` parts of all groups. A model that never saw a fold can judge it.
+
+    Such a model is trained on all that lies outside its fold, on what is held out from the index's model too, for it
+    is never published; it is measured on what is held out inside.
+    """
+
+    number: int
+    folds: int
+
+    def of(self, rows: pa.Table) -> np.ndarray:
+        """Which rows lie in the fold, bool (N,)."""
+        groups = rows["group"].to_pylist()
+        return np.array([digest.hash64(f"fold/{group}") % self.folds == self.number for group in groups], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTask:
+    """Trains on features shards and leaves the model in the lake under `address`."""
+
+    storage: Storage
+    lake: str
+    project: Project
+
+    def __call__(self, item: TrainItem) -> TrainedModel:
+        model = self._run(item, None)
+        assert model is not None
+        return model
+
+    def together(self, item: TrainItem, seat: Seat) -> None:
+        """The same in one of several processes; the model is in the lake when all of them are done."""
+        from trichord.encoders.distributed import join
+
+        with join(seat) as crew:
+            self._run(item, crew)
+
+    def _run(self, item: TrainItem, crew: Crew | None) -> TrainedModel | None:
+        from trichord.encoders.data import Part, TrainingData
+        from trichord.encoders.device import torch_threads
+        from trichord.encoders.model import FusionModel
+        from trichord.encoders.train import train as fit
+
+        project = self.project
+        encoders = load_encoders(project.model)
+        with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder, _epoch_log(project, item) as log_epoch:
+            held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
+            found = self._parts(item, encoders.dimensions, False)
+            parts = (
+                Part(features=features, records=record_ids(rows), groups=group_ids(rows))
+                for rows, features in found
+                if len(features)
+            )
+            first = next(parts, None)
+            if first is None:
+                raise ConfigError(
+                    "Every record is held out from training. See train.held_out and train.held_out_subsets."
+                )
+            data = TrainingData.write(
+                os.path.join(folder, "data"),
+                itertools.chain([first], parts),
+            )
+
+            def score(model: FusionModel) -> float:
+                assert held is not None
+                with torch_threads(1):  # as embedding wants it: changing back and forth for each view takes its time
+                    return mixed_score(held.views(model), K, project.train.seed)
+
+            checkpoints = self._checkpoints(item.address)
+            model, history = fit(
+                data,
+                encoders,
+                project.model,
+                project.train,
+                score=score if held is not None else None,
+                checkpoint=checkpoints,
+                log=log_epoch,
+                crew=crew,
+            )
+            if crew is not None and crew.rank:
+                return None  # the first one has the same model, and keeps it
+            story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
+            if held is not None:
+                untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
+                story["before"] = evaluate(held.views(untrained), K, project.train.seed)
+                trained = held.views(model)
+                calibration = calibrate(trained)
+                if calibration is not None:
+                    model = model.calibrated(calibration)
+                levers = evaluate_levers(trained, calibration, K, project.train.seed)
+                story["after"] = evaluate(trained, K, project.train.seed) | {"levers": levers}
+            model.save(os.path.join(folder, "model"))
+            path = f"models/{item.address}"
+            self.storage.write(self.storage.join(self.lake, path, "training.json"), digest.canonical_json(story))
+            for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == "model.json"):
+                # model.json last: where it stands, the model is whole
+                with open(os.path.join(folder, "model", name), "rb") as file:
+                    self.storage.write(self.storage.join(self.lake, path, name), file.read())
+            shutil.rmtree(checkpoints, ignore_errors=True)  # the model stands
+            return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
+
+    def _parts(
+        self, item: TrainItem, dimensions: Mapping[Modality, int], held_out: bool
+    ) -> Iterator[tuple[pa.Table, Features]]:
+        for ref in item.features:
+            gone = set(item.dropped.get(ref.address, ()))
+            for rows, features in read_features(self.storage, self.lake, ref, dimensions):
+                held = held_out_mask(rows, self.project.train)
+                keep = held if held_out else ~held
+                if item.without is not None:  # a judge: it learns from all that lies outside its fold
+                    fold = item.without.of(rows)
+                    keep = held & fold if held_out else ~fold
+                keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+                if not held_out:
+                    keep &= _share_mask(rows, item.share)
+                chosen = np.flatnonzero(keep)
+                yield rows.take(pa.array(chosen)), features.take(chosen)
+
+    def _checkpoints(self, address: str) -> str:
+        root = tempfile.gettempdir() if self.lake.startswith("s3://") else self.storage.join(self.lake, "_checkpoints")
+        return os.path.join(root, f"train-{address}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainItem:
+    """What a model is made of. `dropped` holds the row digests that duplicates take out, by features address.
+
+    `share` of the training groups is used: less than all only in comparisons.
+    """
+
+    address: str
+    features: tuple[ShardRef, ...]
+    dropped: Mapping[str, Sequence[str]]
+    without: Fold | None = None
+    share: float = 1.0
+
+
+def train(
+    workspace: Workspace,
+    engine: Engine,
+    features: Mapping[str, ShardRef],
+    dropped: Mapping[str, Sequence[str]],
+    without: Fold | None = None,
+) -> TrainedModel:
+    """Train on the features of all splits (but for one fold), or find the model that an earlier run made of the same.
+
+    Raises:
+        PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
+    """
+    item = train_item(workspace, features, dropped, without)
+    found = finished(workspace, f"models/{item.address}")
+    if found is not None:
+        return found
+    if sum(ref.rows for ref in item.features) == sum(map(len, item.dropped.values())):
+        raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
+    project = workspace.project
+    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=project)
+    if project.train.workers == 1:
+        return run_alone(engine, task, item)
+    run_gang(project.engine, task.together, item, project.train.workers)
+    found = finished(workspace, f"models/{item.address}")
+    assert found is not None
+    return found
+
+
+def train_item(
+    workspace: Workspace,
+    features: Mapping[str, ShardRef],
+    dropped: Mapping[str, Sequence[str]],
+    without: Fold | None = None,
+    share: float = 1.0,
+) -> TrainItem:
+    """What a model of these features, under the workspace's settings, is made of."""
+    refs = tuple(features[split] for split in sorted(features, key=digest.hash64))
+    gone = {features[split].address: tuple(rows) for split, rows in dropped.items() if split in features}
+    made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
+    part: list[Any] = [] if without is None else [["outside", without.number, without.folds]]
+    part += [] if share == 1 else [share]
+    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *part)
+    return TrainItem(address=address, features=refs, dropped=gone, without=without, share=share)
+
+
+def _share_mask(rows: pa.Table, share: float) -> np.ndarray:
+    """The rows of a share of all groups, bool (N,); a larger share holds the smaller ones."""
+    groups = rows["group"].to_pylist()
+    return np.array([digest.hash64(f"share/{group}") < share * 2**64 for group in groups], dtype=bool)
+
+
+def record_ids(rows: pa.Table) -> np.ndarray:
+    """Equal for a record and its variants, uint64 (N,)."""
+    keys = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
+    return np.array([digest.hash64(f"record/{source}/{record_key(key)}") for source, key in keys], dtype=np.uint64)
+
+
+def group_ids(rows: pa.Table) -> np.ndarray:
+    """Equal for rows of one group, uint64 (N,)."""
+    return np.array([digest.hash64(f"group/{group}") for group in rows["group"].to_pylist()], dtype=np.uint64)
+
+
+def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedModel | None:
+    """The live publication's model, if it was made under the settings of today and they say to keep it."""
+    if live is None or workspace.project.train.policy == "always":
+        return None
+    if json.loads(live["recipe"])["model"] != workspace.model_settings():
+        return None
+    found = finished(workspace, live["model"])
+    if found is None:
+        return None
+    stored = json.loads(workspace.storage.read(workspace.path(live["model"], "model.json")))
+    encoders = load_encoders(workspace.project.model).by_modality
+    # features of another encoder (new weights, a newer version of its code) would mean nothing to the live model
+    same = all(stored["encoders"].get(name) == encoder.fingerprint for name, encoder in encoders.items())
+    return found if same else None
+
+
+def load_model(storage: Storage, folder_uri: str, fingerprint: str, places: ModelConfig) -> FusionModel:
+    """Load a model from the lake; `places` are the project's settings, which know where encoders lie today.
+
+    Raises:
+        FingerprintMismatch: it is another model than `fingerprint` says.
+        StorageError: it is missing.
+    """
+    from trichord.encoders.model import FusionModel  # torch: only where a model is really used
+
+    with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
+        for stat in storage.list(folder_uri):
+            with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:
+                file.write(storage.read(stat.uri))
+        if not os.path.exists(os.path.join(folder, "model.json")):
+            raise StorageError(f"No model stands in {folder_uri}.\nRun `trichord verify`, then `trichord rollback`.")
+        model = FusionModel.load(folder, places)
+    if model.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"The model in {folder_uri} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"
+            "Vectors of two models share no space: use the model that the index was built with."
+        )
+    return model
+
+
+def finished(workspace: Workspace, path: str) -> TrainedModel | None:
+    """The model in this folder of the lake, if it is whole."""
+    if not all(workspace.storage.exists(workspace.path(path, name)) for name in MODEL_FILES):
+        return None
+    stored = json.loads(workspace.storage.read(workspace.path(path, "model.json")))
+    return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])
+
+
+@contextmanager
+def _epoch_log(project: Project, item: TrainItem) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where entries of the history go: the log, and TensorBoard if a folder is named for it."""
+    with ExitStack() as stack:
+        boards = []
+        if project.train.tensorboard is not None:
+            from trichord.encoders.tensorboard import tensorboard_log
+
+            boards.append(stack.enter_context(tensorboard_log(project.train.tensorboard, item.address)))
+
+        def log_epoch(entry: Mapping[str, Any]) -> None:
+            log.event("epoch", **entry)
+            for board in boards:
+                board(entry)
+
+        yield log_epoch

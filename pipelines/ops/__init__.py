@@ -1,0 +1,1 @@
+"""Operation: check an installation and a project."""

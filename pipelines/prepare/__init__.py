@@ -1,0 +1,1 @@
+"""From sources to records: the plan, cleaning and alignment, exact and near duplicates."""

@@ -1,0 +1,166 @@
+"""dedup: exact and near duplicates over all splits, and the survivor that stands for them.
+
+The survivor is the row of the earliest source, then the smallest key: it does not depend on order, engine or night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trichord.infra import digest, log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.near_duplicates import NEAR_FORMAT, NearFound, find_near, survivors
+from trichord.pipelines.prepare.records import Prepared
+
+ROWS_PER_BUCKET = 1_000_000
+DEDUP_FORMAT = 1
+REPEATING = ("parquet", "webdataset", "delta")  # kinds of source whose splits may repeat a key
+NOTES = "_dedup"  # folder of notes on what came of which signatures
+NOTE = pa.schema([pa.field("table", pa.string(), nullable=False), pa.field("address", pa.string(), nullable=False)])
+
+_ROW = ("key", "source", "split", "row_digest")
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Signature shard → rows to group by one column."""
+
+    storage: Storage
+    lake: str
+    by: str  # 'key' or 'content_digest'
+    ranks: Mapping[str, int]
+    dropped: tuple[ShardRef, ...] = ()  # duplicates found before: they survive nothing
+
+    def __call__(self, ref: ShardRef) -> pa.Table:
+        columns = [self.by, *(name for name in _ROW if name != self.by)]
+        table = survivors(read_shard(self.storage, self.lake, ref, columns), self.storage, self.lake, self.dropped)
+        ranks = pa.array([self.ranks[source] for source in table["source"].to_pylist()], pa.int64())
+        return pa.table({"group_key": table[self.by], "rank": ranks} | {name: table[name] for name in _ROW})
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Rows sorted by (group_key, rank, key, …) → a duplicates shard, or None where all are unique."""
+
+    storage: Storage
+    lake: str
+    evidence: str
+
+    def __call__(self, rows: pa.Table) -> ShardRef | None:
+        keys = rows["group_key"].combine_chunks()
+        if len(keys) == 0:
+            return None
+        starts = pc.indices_nonzero(pa.concat_arrays([pa.array([True]), pc.not_equal(keys[1:], keys[:-1])]))
+        first = starts.to_numpy().repeat(_lengths(starts, len(keys)))
+        copies = pc.not_equal(pa.array(range(len(keys)), pa.uint64()), pa.array(first, pa.uint64()))
+        dropped, survivors = rows.filter(copies), rows.take(pa.array(first)).filter(copies)
+        if dropped.num_rows == 0:
+            return None
+        table = pa.table(
+            {
+                "key": dropped["key"],
+                "split": dropped["split"],
+                "row_digest": dropped["row_digest"],
+                "source": dropped["source"],
+                "survivor_key": survivors["key"],
+                "survivor_source": survivors["source"],
+                "evidence": pa.array([self.evidence] * dropped.num_rows),
+            }
+        ).cast(schema.DUPLICATES)
+        # addressed by what it found, so that a night that changes no duplicate changes no shard
+        address = digest.address("duplicates", DEDUP_FORMAT, table.to_pylist())
+        with ShardWriter(self.storage, self.lake, "duplicates", address, schema.DUPLICATES) as writer:
+            writer.write(table)
+            return writer.finish({"rows": dropped.num_rows})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduplicated:
+    """Shards of the tables `duplicates` and `matches`, in order of address."""
+
+    duplicates: tuple[ShardRef, ...]
+    matches: tuple[ShardRef, ...]
+
+
+def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]) -> Deduplicated:
+    """Find rows that are the same record as another, over all splits; and what else they have in common.
+
+    Equal keys first (between sources, and where a source's own splits may repeat them), then equal content, then near
+    duplicates. The result is a function of the signatures: where these are as before, it is found, not made.
+    """
+    signatures = sorted((item.signatures for item in prepared), key=lambda ref: ref.address)
+    sources = workspace.project.sources
+    ranks = {source.name: rank for rank, source in enumerate(sources)}
+    config = workspace.project.prepare.dedup
+    passes = [("content_digest", "exact_content")]
+    if len(ranks) > 1 or any(source.kind in REPEATING for source in sources):
+        passes.insert(0, ("key", "same_key"))
+    settings = [DEDUP_FORMAT, NEAR_FORMAT, list(ranks), passes, config.model_dump(mode="json")]
+    address = digest.address("dedup", settings, [[ref.address, ref.sha256] for ref in signatures])
+    known = _recall(workspace, address)
+    if known is not None:
+        log.event("dedup_reused", duplicates=sum(ref.rows for ref in known.duplicates))
+        return known
+    buckets = max(1, -(-sum(ref.rows for ref in signatures) // ROWS_PER_BUCKET))
+    found: list[ShardRef] = []
+    for by, evidence in passes:
+        emit = Emit(workspace.storage, workspace.lake, by, ranks, tuple(found))
+        reduced = engine.group(signatures, emit, Reduce(workspace.storage, workspace.lake, evidence), buckets=buckets)
+        found.extend(ref for ref in reduced if ref is not None)
+    near = find_near(workspace, engine, signatures, ranks, found) if config.near else NearFound()
+    if near.duplicates is not None:
+        found.append(near.duplicates)
+    result = Deduplicated(
+        duplicates=tuple(sorted(found, key=lambda ref: ref.address)),
+        matches=() if near.matches is None else (near.matches,),
+    )
+    _remember(workspace, address, result)
+    return result
+
+
+def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[str, list[str]]:
+    """Row digests that duplicates drop, by split."""
+    dropped: dict[str, list[str]] = {}
+    for ref in duplicates:
+        table = read_shard(workspace.storage, workspace.lake, ref, ["split", "row_digest"])
+        for split, row in zip(table["split"].to_pylist(), table["row_digest"].to_pylist(), strict=True):
+            dropped.setdefault(split, []).append(row)
+    return {split: sorted(rows) for split, rows in dropped.items()}
+
+
+def _lengths(starts: pa.Array, total: int) -> list[int]:
+    ends = [*starts.to_pylist()[1:], total]
+    return [end - start for start, end in zip(starts.to_pylist(), ends, strict=True)]
+
+
+def _remember(workspace: Workspace, address: str, result: Deduplicated) -> None:
+    """Note which shards came of the signatures that `address` stands for."""
+    refs = [*result.duplicates, *result.matches]
+    rows = pa.table({"table": [ref.table for ref in refs], "address": [ref.address for ref in refs]}, schema=NOTE)
+    with ShardWriter(workspace.storage, workspace.lake, NOTES, address, NOTE) as writer:
+        writer.write(rows)
+        writer.finish({"rows": len(refs)})
+
+
+def _recall(workspace: Workspace, address: str) -> Deduplicated | None:
+    """What came of the same signatures before; None where that is unknown or a shard of it is gone."""
+    note = find_finished(workspace.storage, workspace.lake, NOTES, [address]).get(address)
+    if note is None:
+        return None
+    named = read_shard(workspace.storage, workspace.lake, note).to_pylist()
+    found: dict[str, tuple[ShardRef, ...]] = {}
+    for name in ("duplicates", "matches"):
+        wanted = sorted(row["address"] for row in named if row["table"] == name)
+        standing = find_finished(workspace.storage, workspace.lake, name, wanted)
+        if len(standing) < len(wanted):
+            return None
+        found[name] = tuple(standing[one] for one in wanted)
+    return Deduplicated(duplicates=found["duplicates"], matches=found["matches"])

@@ -1,0 +1,130 @@
+"""The first half of the line, for itself: sources → records, rejects, signatures, duplicates and matches, committed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trichord.infra import digest
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import GateFailed
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.aligner import open_aligner
+from trichord.pipelines.prepare.exact_duplicates import deduplicate
+from trichord.pipelines.prepare.plan import Plan, make_plan
+from trichord.pipelines.prepare.records import Prepared, prepare
+from trichord.pipelines.publish.measure_index import reject_counts
+from trichord.transforms.chain import prepare_chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What the sources became, committed."""
+
+    prepared: Sequence[Prepared]
+    duplicates: Sequence[ShardRef]
+    matches: Sequence[ShardRef]
+    commit: Commits
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """rows_in + rows_added = rows_kept + rows_rejected + rows_duplicate."""
+        totals = [item.records.counts for item in self.prepared]
+        duplicate = sum(ref.rows for ref in self.duplicates)
+        return {
+            "rows_in": sum(counts["rows_in"] for counts in totals),
+            "rows_added": sum(counts["fan_out"] for counts in totals),
+            "rows_kept": sum(counts["rows_kept"] for counts in totals) - duplicate,
+            "rows_rejected": sum(counts["rows_rejected"] for counts in totals),
+            "rows_duplicate": duplicate,
+        }
+
+    def funnel(self, workspace: Workspace) -> list[dict[str, Any]]:
+        """Rows that went into every op and rows it rejected, in the order of the chain."""
+        total = Counter[str]()
+        for item in self.prepared:
+            total.update(item.records.counts)
+        config = workspace.project.prepare
+        aligner = open_aligner(config.align)
+        chains = (prepare_chain(config, source, aligner) for source in workspace.project.sources)
+        ops = dict.fromkeys(op.name for chain in chains for op in chain)
+        return [{"op": op, "rows_in": total[f"{op}/in"], "rows_rejected": total[f"{op}/rejected"]} for op in ops]
+
+    @property
+    def digest(self) -> str:
+        """Digest of every shard's address and bytes: equal from every engine."""
+        refs = [ref for item in self.prepared for ref in (item.records, item.signatures, item.rejects) if ref]
+        refs += [*self.duplicates, *self.matches]
+        return digest.address("prepared", sorted([ref.table, ref.address, ref.sha256] for ref in refs))
+
+
+def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparation:
+    """Make and commit what is missing of records, rejects, signatures, duplicates and matches.
+
+    Raises:
+        PartialRun: some splits failed; a rerun resumes.
+        CommitConflict: another run committed meanwhile.
+    """
+    prepared = prepare(workspace, engine, plan.shards)
+    commit = Commits(workspace, plan.recipe)
+    commit("records", [item.records for item in prepared], schema.RECORDS)
+    commit("rejects", [item.rejects for item in prepared if item.rejects], schema.REJECTS)
+    commit("signatures", [item.signatures for item in prepared], schema.SIGNATURES)
+    found = deduplicate(workspace, engine, prepared)
+    commit("duplicates", found.duplicates, schema.DUPLICATES)
+    commit("matches", found.matches, schema.MATCHES)
+    return Preparation(prepared=prepared, duplicates=found.duplicates, matches=found.matches, commit=commit)
+
+
+def prepare_only(workspace: Workspace) -> dict[str, Any]:
+    """Prepare without training, indexing or publishing; nothing changes for a reader.
+
+    Returns:
+        The run's summary, JSON-ready (docs/cli.md).
+
+    Raises:
+        GateFailed: an op rejected more rows than the project file allows; what was made is kept.
+    """
+    started = time.monotonic()
+    plan = make_plan(workspace)
+    with open_engine(workspace.project.engine) as engine:
+        done = prepare_lake(workspace, engine, plan)
+    counts = done.counts
+    rejected = reject_counts(workspace, done.commit.versions["rejects"])
+    over = refused_ratios(workspace, rejected, counts)
+    if counts["rows_in"] and not counts["rows_kept"]:
+        by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
+        raise GateFailed(
+            f"No row was kept: {counts['rows_rejected']} of {counts['rows_in']} were rejected ({by_op}).\n"
+            "Look at them with `trichord rejects ls`; often `media_root` or `require` of a source is wrong."
+        )
+    if over:
+        raise GateFailed(
+            "Too many rows were rejected:\n"
+            + "\n".join(f"  {op}: {ratio:.1%} of the rows, at most {limit:.1%}" for op, ratio, limit in over)
+            + "\nLook at them with `trichord rejects ls`; mend the source, the threshold or `gate.max_reject_ratio`."
+        )
+    return {
+        "manifest_digest": done.digest,
+        **counts,
+        "funnel": done.funnel(workspace),
+        "touched": [asdict(item) for item in done.commit.touched],
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def refused_ratios(
+    workspace: Workspace, rejected: Mapping[str, int], counts: Mapping[str, int]
+) -> list[tuple[str, float, float]]:
+    """Ops that rejected more than they may: (op, share of the rows, limit)."""
+    rows = max(1, counts["rows_in"] + counts.get("rows_added", 0))
+    limits = workspace.project.gate
+    shares = ((op, n / rows, limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)) for op, n in rejected.items())
+    return sorted((op, share, limit) for op, share, limit in shares if share > limit)

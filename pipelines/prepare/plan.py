@@ -1,0 +1,170 @@
+"""plan: what the sources hold now, as the set of record shards that should exist (law 1)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from trichord.encoders.frozen import load_encoders
+from trichord.infra import digest
+from trichord.infra.config import Project, Source
+from trichord.infra.errors import ConfigError, SourceError
+from trichord.infra.lake.storage import VersionCache, is_remote
+from trichord.infra.web import Fetcher
+from trichord.pipelines.core.recipes import current_recipe, shard_address
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.model.augment_chain import wanted_variants
+from trichord.pipelines.prepare.aligner import open_aligner
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.clean.language import known_languages
+from trichord.transforms.collect import plan_source
+from trichord.transforms.collect.partitions import Split
+
+LINE_FORMAT = 2  # raised with any format or version behind the records: a live index is then made anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedShard:
+    """A split and the address its records shard must have."""
+
+    source: Source
+    rank: int  # position of the source in the project file: earlier sources survive as duplicates
+    split: Split
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The wanted record shards of all sources."""
+
+    shards: tuple[WantedShard, ...]
+    rows: int
+    recipe: str
+    ignored: int  # files in folder sources whose ending names no modality
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Addresses of all wanted record shards."""
+        return frozenset(shard.address for shard in self.shards)
+
+
+def make_plan(workspace: Workspace) -> Plan:
+    """Look at every source and address what should be prepared from it.
+
+    Raises:
+        SourceError: a source cannot be read at all.
+    """
+    project = workspace.project
+    aligner = open_aligner(project.prepare.align)
+    _check(project, aligner)
+    recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
+    cache_uri = workspace.path("_plans", "versions.parquet")
+    cache = VersionCache.load(workspace.storage, cache_uri)
+    shards: list[WantedShard] = []
+    ignored = 0
+    with Fetcher(project.web, workspace.storage, workspace.lake) as fetcher:
+        for rank, source in enumerate(project.sources):
+            found = plan_source(
+                source,
+                workspace.storage,
+                workspace.lake,
+                rows_per_split=project.prepare.rows_per_split,
+                cache=cache,
+                fetcher=fetcher,
+                config=project.prepare,
+            )
+            ignored += found.ignored
+            shards.extend(
+                WantedShard(
+                    source=source,
+                    rank=rank,
+                    split=split,
+                    address=shard_address(split, recipes[rank]),
+                )
+                for split in found.splits
+            )
+    cache.save(workspace.storage, cache_uri)
+    rows = sum(shard.split.rows for shard in shards)
+    return Plan(shards=tuple(shards), rows=rows, recipe=digest.address("recipes", recipes), ignored=ignored)
+
+
+def _check(project: Project, aligner: Aligner | None) -> None:
+    """Raise where the project names what is not there.
+
+    Raises:
+        ConfigError: a limit is set for an op that no source has, or a language is none that is recognised.
+        SourceError: a media root is no folder.
+    """
+    for source in project.sources:
+        root = getattr(source, "media_root", None)
+        if root is not None and not is_remote(root) and not os.path.isdir(root):
+            raise SourceError(f"{root}: there is no such folder. Mend `media_root` of source {source.name!r}")
+    unknown = sorted(set(project.prepare.text.languages) - known_languages()) if project.prepare.text.languages else []
+    if unknown:
+        raise ConfigError(
+            f"prepare.text.languages: {', '.join(unknown)} is no language that is recognised.\n"
+            f"Known: {', '.join(sorted(known_languages()))}"
+        )
+    if project.gate.max_reject_ratio_of:
+        chains = (prepare_chain(project.prepare, source, aligner) for source in project.sources)
+        names = {op.name for chain in chains for op in chain} | {"read", "worker"}
+        for name in sorted(project.gate.max_reject_ratio_of):
+            if name in names and f"threshold:{name}" not in names:
+                continue
+            near = get_close_matches(name, names, 1) if f"threshold:{name}" not in names else [f"threshold:{name}"]
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise ConfigError(
+                f"gate.max_reject_ratio_of: no op named {name!r} rejects rows of this project{hint}\n"
+                f"Known: {', '.join(sorted(names))}"
+            )
+
+
+def inputs_digest(workspace: Workspace, plan: Plan) -> str:
+    """Digest of everything that is wanted; equal to the live publication's means that nothing is to be done."""
+    project = workspace.project
+    encoders = load_encoders(project.model).fingerprint
+    order = [source.name for source in project.sources]  # decides which duplicate survives
+    index = project.index.model_dump(mode="json")
+    return digest.address(
+        "inputs",
+        LINE_FORMAT,
+        sorted(plan.wanted),
+        order,
+        workspace.model_settings(),
+        encoders,
+        index,
+        project.agreement.model_dump(mode="json"),
+        project.prepare.dedup.model_dump(mode="json"),
+        wanted_variants(project),
+    )
+
+
+def preview(workspace: Workspace) -> dict[str, Any]:
+    """What a reindex would do, without doing it. JSON-ready."""
+    plan = make_plan(workspace)
+    table = workspace.table("records")
+    present = set(table.shards()) if table.version() is not None else set()
+    live = workspace.publications.live()
+    sources = []
+    for source in workspace.project.sources:
+        shards = [shard for shard in plan.shards if shard.source == source]
+        kept = sum(shard.address in present for shard in shards)
+        sources.append(
+            {
+                "source": source.name,
+                "rows": sum(shard.split.rows for shard in shards),
+                "splits": len(shards),
+                "to_make": len(shards) - kept,
+                "kept": kept,
+            }
+        )
+    return {
+        "sources": sources,
+        "make": sorted(shard.split.id for shard in plan.shards if shard.address not in present),
+        "to_remove": len(present - plan.wanted),
+        "ignored_files": plan.ignored,
+        "unchanged": live is not None and live["inputs_digest"] == inputs_digest(workspace, plan),
+    }

@@ -1,0 +1,245 @@
+"""prepare: splits → records, rejects and signatures, one shard of each a split.
+
+A row that makes its worker crash, hang or run out of memory is found by halving the split, and becomes a reject.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from trichord.infra import log
+from trichord.infra.config import PrepareConfig, Source
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import PartialRun, partly_failed
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.recipes import remember_recipes
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.aligner import open_aligner
+from trichord.pipelines.prepare.plan import WantedShard
+from trichord.transforms.align.words import Aligner
+from trichord.transforms.batch import Batch
+from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect import read_split
+from trichord.transforms.dedup.signatures import signatures_table
+from trichord.transforms.op import Op, OpCounts, run_chain
+from trichord.transforms.record import finish, rejects_table
+
+KILLED = "its worker ended while it was at this row"  # how it ended differs between engines and days; bytes must not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What one split became. `rejects` is None where nothing was rejected."""
+
+    address: str
+    split: str
+    records: ShardRef
+    signatures: ShardRef
+    rejects: ShardRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Some rows of a split as rows of its tables, and what the ops did: `fan_out`, `<op>/in`, `<op>/rejected`."""
+
+    records: pa.Table
+    signatures: pa.Table
+    rejects: pa.Table
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareItem:
+    """A split to prepare, or (with `probe`) some of its rows to try without writing anything."""
+
+    shard: WantedShard
+    poison: Mapping[str, str] = field(default_factory=dict)  # key -> how its worker died
+    probe: frozenset[str] | None = None
+    again: bool = False  # no row was to blame: a slow or crowded machine was
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """The task an engine maps: reads one split, runs the chain, writes its shards."""
+
+    storage: Storage
+    lake: str
+    config: PrepareConfig
+    aligner: Aligner | None = None
+
+    def __call__(self, item: PrepareItem) -> Prepared | None:
+        if item.probe is not None:
+            for _ in self._batches(item):
+                pass
+            return None
+        return write_split(self.storage, self.lake, item.shard, map(self._made, self._batches(item)))
+
+    def _made(self, ran: tuple[Batch, Mapping[str, OpCounts]]) -> Made:
+        return self.made(*ran)
+
+    def made(self, batch: Batch, by_op: Mapping[str, OpCounts]) -> Made:
+        """What a batch that went through the chain is in the lake."""
+        records = finish(batch, self.config)
+        return Made(
+            records=records,
+            signatures=signatures_table(records, batch, self.config.dedup),
+            rejects=rejects_table(batch),
+            counts=op_counts(by_op),
+        )
+
+    def chain(self, source: Source) -> tuple[Op, ...]:
+        """The ops that every row of a source goes through."""
+        return prepare_chain(self.config, source, self.aligner)
+
+    def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
+        chain = self.chain(item.shard.source)
+        for batch in read_split(item.shard.source, self.storage, self.lake, item.shard.split, config=self.config):
+            if item.probe is not None:
+                batch = batch.select([row.key in item.probe for row in batch.rows])
+            if item.poison:
+                killers = {i: row.key for i, row in enumerate(batch.rows) if row.key in item.poison}
+                batch = batch.reject({i: ("worker_died", item.poison[key]) for i, key in killers.items()}, op="worker")
+            yield run_chain(batch, chain)
+
+
+def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
+    """What the ops did to a batch, as the footer of its shard counts it."""
+    counts = Counter(fan_out=sum(op.fan_out for op in by_op.values()))
+    for name, op in by_op.items():
+        counts.update({f"{name}/in": op.rows_in, f"{name}/rejected": op.rows_rejected})
+    return counts
+
+
+def write_split(storage: Storage, lake: str, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
+    """Write the three shards of a split; the bytes follow from the rows alone, however they are cut into parts."""
+    counts = Counter[str]()
+    writers = {
+        name: ShardWriter(storage, lake, name, shard.address, table_schema)
+        for name, table_schema in (
+            ("rejects", schema.REJECTS),
+            ("signatures", schema.SIGNATURES),
+            ("records", schema.RECORDS),
+        )
+    }
+    with writers["rejects"] as rejects, writers["signatures"] as signatures, writers["records"] as records:
+        for part in parts:
+            counts.update(part.counts)
+            counts.update(rows_kept=len(part.records), rows_rejected=len(part.rejects))
+            records.write(part.records)
+            signatures.write(part.signatures)
+            rejects.write(part.rejects)
+        total = {"rows_in": shard.split.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
+        wanted = (records, signatures, rejects) if total["rows_rejected"] else (records, signatures)
+        with ThreadPoolExecutor(len(wanted)) as pool:  # each waits for the disk; `finished` wants all of them
+            refs = list(pool.map(lambda writer: writer.finish(total), wanted))
+        return Prepared(
+            address=shard.address,
+            split=shard.split.id,
+            records=refs[0],
+            signatures=refs[1],
+            rejects=refs[2] if total["rows_rejected"] else None,
+        )
+
+
+def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard]) -> list[Prepared]:
+    """Make the wanted shards that do not exist yet.
+
+    Returns:
+        What every shard became, in order of address.
+
+    Raises:
+        PartialRun: some split failed for a reason that is no row's fault; what was finished is kept.
+    """
+    shards = list(shards)
+    ready = finished(workspace, shards)
+    todo = [PrepareItem(shard=shard) for shard in shards if shard.address not in ready]
+    if ready:
+        log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
+    task = prepare_task(workspace)
+    remember_recipes(workspace, task.aligner)
+    failures: list[tuple[str, str]] = []
+    rounds = todo
+    while rounds:
+        retry: list[PrepareItem] = []
+        for outcome in engine.map(task, rounds):
+            if isinstance(outcome, Done):
+                if outcome.result is not None:
+                    ready[outcome.result.address] = outcome.result
+                    log.event("prepared", split=outcome.result.split, rows=outcome.result.records.rows)
+            elif outcome.kind == "error":
+                failures.append((outcome.item.shard.split.id, outcome.detail))
+            else:
+                poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item)
+                if poison == outcome.item.poison and not outcome.item.again:
+                    retry.append(replace(outcome.item, again=True))
+                elif poison == outcome.item.poison:
+                    failures.append((outcome.item.shard.split.id, "its worker died, but no single row does that"))
+                else:
+                    retry.append(replace(outcome.item, poison=poison))
+        rounds = retry
+    if failures:
+        raise partly_failed(failures, len(shards), len(todo), "splits could not be prepared")
+    lost = {shard.address for shard in shards} - ready.keys()
+    if lost:
+        raise PartialRun(f"{len(lost)} splits were answered by nothing. Run it again: it resumes.")
+    return [ready[address] for address in sorted(ready)]
+
+
+def prepare_task(workspace: Workspace) -> PrepareTask:
+    """The task that prepares splits of a project."""
+    config = workspace.project.prepare
+    return PrepareTask(workspace.storage, workspace.lake, config, aligner=open_aligner(config.align))
+
+
+def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[str, str]:
+    """Halve a split whose worker died until single rows are to blame. Returns {key: how its worker died}."""
+    keys = sorted(
+        row.key
+        for batch in read_split(item.shard.source, task.storage, task.lake, item.shard.split, config=task.config)
+        for row in batch.rows
+        if row.key not in item.poison
+    )
+    killers: dict[str, str] = {}
+    suspects = [keys]
+    while suspects:
+        halves = [half for part in suspects for half in (part[: len(part) // 2], part[len(part) // 2 :]) if half]
+        if all(len(part) == 1 for part in suspects):
+            halves = suspects
+        probes = [PrepareItem(shard=item.shard, probe=frozenset(half)) for half in halves]
+        suspects = []
+        for outcome in engine.map(task, probes):
+            if isinstance(outcome, Done) or outcome.kind == "error" or outcome.item.probe is None:
+                continue
+            if len(outcome.item.probe) == 1:
+                killers[next(iter(outcome.item.probe))] = KILLED
+            else:
+                suspects.append(sorted(outcome.item.probe))
+    log.event("killers_found", split=item.shard.split.id, keys=sorted(killers))
+    return killers
+
+
+def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, Prepared]:
+    """Shards an earlier run finished, committed or not."""
+    wanted = {shard.address: shard.split.id for shard in shards}
+    found = {
+        name: find_finished(workspace.storage, workspace.lake, name, wanted)
+        for name in ("records", "signatures", "rejects")
+    }
+    return {
+        address: Prepared(
+            address=address,
+            split=wanted[address],
+            records=records,
+            signatures=found["signatures"][address],
+            rejects=found["rejects"].get(address) if records.counts.get("rows_rejected") else None,
+        )
+        for address, records in found["records"].items()
+        if address in found["signatures"] and (not records.counts.get("rows_rejected") or address in found["rejects"])
+    }

@@ -1,0 +1,1 @@
+"""Checks, publication, rollback, and what proves a published index whole."""

@@ -1,0 +1,186 @@
+"""gates: the checks that a measured candidate must pass (law 5). Pure: figures in, checks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trichord.infra.config import GateConfig
+from trichord.pipelines.evaluation.figures import PLACES, figures
+from trichord.pipelines.evaluation.holdout import K
+from trichord.pipelines.evaluation.whole import require_figures
+from trichord.pipelines.publish.measure_index import Measured
+from trichord.pipelines.publish.vector_audit import Content
+
+FEW = 20  # records below which nothing need be held out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One measured condition of the gate; the value is None where it is unknown."""
+
+    name: str
+    passed: bool
+    value: float | int | str | None
+    threshold: float | int | str
+    detail: str = ""
+
+
+def index_checks(
+    counts: Mapping[str, int], measured: Measured, evaluation: Mapping[str, Any], limits: GateConfig
+) -> Iterator[Check]:
+    """Do the rows add up, is every record in the index once and sound, was it measured, is it searched well?"""
+    rows = counts["rows_in"] + counts["rows_added"]
+    left_out = counts["rows_rejected"] + counts["rows_duplicate"] + counts["rows_disagreeing"]
+    yield Check(
+        name="rows_reconcile",
+        passed=rows == counts["rows_kept"] + left_out,
+        value=counts["rows_kept"] + left_out,
+        threshold=rows,
+        detail="kept + rejected + duplicate + disagreeing = rows in + rows cut from them",
+    )
+    yield Check(
+        name="indexed_records",
+        passed=measured.records == counts["rows_kept"] - counts["rows_without_view"],
+        value=measured.records,
+        threshold=counts["rows_kept"] - counts["rows_without_view"],
+        detail="records in the index = records − duplicates − rejects − those without an indexed view",
+    )
+    yield Check(
+        name="held_out_records",
+        passed=evaluation["records"] > 0 or counts["rows_kept"] < FEW,
+        value=evaluation["records"],
+        threshold=1,
+        detail="an index must be measured: see train.held_out, train.held_out_subsets and fields.subset",
+    )
+    yield Check(
+        name="vectors_sound",
+        passed=measured.unsound == 0,
+        value=measured.unsound,
+        threshold=0,
+        detail="vectors with NaN, zero or not of unit length",
+    )
+    yield Check(name="keys_unique", passed=measured.repeated_keys == 0, value=measured.repeated_keys, threshold=0)
+    yield Check(
+        name="ann_recall_at_10",
+        passed=measured.ann_recall >= limits.min_ann_recall,
+        value=round(measured.ann_recall, PLACES),
+        threshold=limits.min_ann_recall,
+        detail=f"against exact search, {measured.queries} queries"
+        + "".join(f", {view} {recall:.3f}" for view, recall in sorted(measured.recall_of.items())),
+    )
+    for backend, (recall, rows) in measured.others.items():
+        yield Check(name=f"{backend}_rows", passed=rows == measured.rows, value=rows, threshold=measured.rows)
+        yield Check(
+            name=f"{backend}_recall_at_10",
+            passed=recall >= limits.min_ann_recall,
+            value=round(recall, PLACES),
+            threshold=limits.min_ann_recall,
+            detail=f"against exact search, {measured.queries} queries",
+        )
+
+
+def reject_checks(rejected_of: Mapping[str, int], rows: int, limits: GateConfig) -> Iterator[Check]:
+    """Did an op reject more of all rows than it may?"""
+    for op, rejected in sorted(rejected_of.items()):
+        ratio, limit = rejected / max(1, rows), limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)
+        yield Check(
+            name=f"rejects_of_{op}",
+            passed=ratio <= limit,
+            value=round(ratio, PLACES),
+            threshold=limit,
+            detail=f"{rejected} of {rows} rows",
+        )
+
+
+def content_check(content: Content) -> Check:
+    """Does the model still make the vectors that are indexed under its name?"""
+    return Check(
+        name="content_matches",
+        passed=not content.misfits,
+        value=round(content.lowest, PLACES),
+        threshold=content.least,
+        detail=content.told,
+    )
+
+
+def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig) -> Iterator[Check]:
+    """Is each direction between two modalities better than guessing?"""
+    least = limits.min_over_chance
+    for query, cells in evaluation["recall_at_10"].items():
+        for gallery, recall in cells.items():
+            chance = evaluation["chance"][query][gallery]
+            if recall is None or gallery == "fused" or query == gallery:
+                continue
+            yield Check(
+                name=f"recall_{query}_to_{gallery}",
+                passed=recall >= least * chance,
+                value=recall,
+                threshold=round(least * chance, PLACES),
+                detail=f"{least:g} × chance {chance:.4f}",
+            )
+
+
+def live_checks(
+    counts: Mapping[str, int],
+    evaluation: Mapping[str, Any],
+    live_counts: Mapping[str, int],
+    live_evaluation: Mapping[str, Any],
+    limits: GateConfig,
+) -> Iterator[Check]:
+    """Does the candidate lose rows or recall against the live index?"""
+    before = live_counts["rows_kept"]
+    least_rows = int(before * (1 - limits.max_row_drop))
+    yield Check(
+        name="rows_against_live",
+        passed=counts["rows_kept"] >= least_rows,
+        value=counts["rows_kept"],
+        threshold=least_rows,
+        detail=f"the live index holds {before}",
+    )
+    old, new = live_evaluation["mixed"]["recall_at_10"], evaluation["mixed"]["recall_at_10"]
+    if old is not None and new is not None:
+        yield Check(
+            name="mixed_recall_against_live",
+            passed=new >= old - limits.max_recall_drop,
+            value=new,
+            threshold=round(old - limits.max_recall_drop, PLACES),
+            detail=f"the live index reached {old}",
+        )
+
+
+def figure_checks(
+    evaluation: Mapping[str, Any], live_evaluation: Mapping[str, Any] | None, limits: GateConfig
+) -> Iterator[Check]:
+    """The limits that the project file sets for figures of the evaluation by their path.
+
+    A figure that is unknown fails its check; one that was not measured of the live index cannot have fallen.
+
+    Raises:
+        ConfigError: no evaluation has a figure of that path.
+    """
+    now = dict(figures(evaluation))
+    require_figures(limits, K, now)
+    for path, least in limits.least.items():
+        value = now.get(path)
+        yield _figure_check(f"least:{path}", value, least, value is not None and value >= least, "at least")
+    for path, most in limits.most.items():
+        value = now.get(path)
+        yield _figure_check(f"most:{path}", value, most, value is not None and value <= most, "at most")
+    before = {} if live_evaluation is None else dict(figures(live_evaluation))
+    for path, drop in limits.max_drop_of.items() if live_evaluation is not None else ():
+        value, old = now.get(path), before.get(path)
+        if old is None:
+            passed, least, detail = value is not None, -drop, "not measured then"
+        else:
+            least, detail = round(old - drop, PLACES), f"the live index reached {old}"
+            passed = value is not None and value >= least
+        yield _figure_check(f"drop:{path}", value, least, passed, detail)
+
+
+def _figure_check(name: str, value: float | None, threshold: float, passed: bool, detail: str) -> Check:
+    unknown = "unknown: no held-out record to measure it by"
+    return Check(
+        name=name, passed=passed, value=value, threshold=threshold, detail=unknown if value is None else detail
+    )

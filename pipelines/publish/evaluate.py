@@ -1,0 +1,113 @@
+"""evaluate: held-out records of a publication, measured as its users will feel it (DESIGN section 7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from trichord.encoders.views import Features
+from trichord.infra import digest
+from trichord.infra.config import Project
+from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Engine
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace, run_alone
+from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.evaluation.whole import measure
+from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.model.feature_cache import FEATURES, features_address, featurised, read_features
+from trichord.pipelines.model.pair_agreement import pinned_disagreements, with_rows
+from trichord.pipelines.model.train import load_model
+from trichord.pipelines.prepare.exact_duplicates import dropped_rows
+
+if TYPE_CHECKING:
+    from trichord.encoders.model import FusionModel
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateTask:
+    """Runs in a worker: takes held-out rows split by split in an order that no change of the lake disturbs."""
+
+    storage: Storage
+    lake: str
+    project: Project
+    model: str
+    fingerprint: str
+
+    def __call__(self, shards: tuple[Mapping[str, ShardRef], Mapping[str, Sequence[str]]]) -> dict[str, Any] | None:
+        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.project.model)
+        config = self.project.evaluate
+        rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
+        if rows is None:
+            return None
+        return measure(rows.views(model), K, self.project.train.seed, config, model.calibration)
+
+    def _held_out(
+        self, model: FusionModel, records: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
+    ) -> Iterator[tuple[pa.Table, Features]]:
+        encoders = model.encoders.fingerprint
+        for split in sorted(records, key=digest.hash64):
+            ref, gone = records[split], set(dropped.get(split, ()))
+            address = features_address(encoders, ref.address)
+            found = find_finished(self.storage, self.lake, FEATURES, [address]).get(address)
+            if found is not None:
+                parts = read_features(self.storage, self.lake, found, model.input_dimensions)
+            else:
+                parts = featurised(self.storage, self.lake, ref, model.featurise, keep=self._kept(gone))
+            for rows, features in parts:
+                chosen = np.flatnonzero(self._kept(gone)(rows))
+                yield rows.take(pa.array(chosen)), features.take(chosen)
+
+    def _kept(self, gone: set[str]) -> Callable[[pa.Table], np.ndarray]:
+        def keep(rows: pa.Table) -> np.ndarray:
+            standing = np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+            return held_out_mask(rows, self.project.train) & standing
+
+        return keep
+
+
+def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure the held-out records of a candidate or publication (a row of it, or what a row would hold)."""
+    versions = pinned["table_versions"]
+    versions = json.loads(versions) if isinstance(versions, str) else versions
+    by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
+    records = {split: by_path[path] for split, path in read_splits(workspace, pinned["manifest"]).items()}
+    duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
+    task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
+    dropped = dropped_rows(workspace, duplicates)
+    counts = pinned["counts"]
+    if (json.loads(counts) if isinstance(counts, str) else counts).get("rows_disagreeing"):
+        dropped = with_rows(dropped, pinned_disagreements(workspace, versions["agreement"]))
+    found = run_alone(engine, task, (records, dropped))
+    return found if found is not None else nothing_held_out()
+
+
+def nothing_held_out() -> dict[str, Any]:
+    """The evaluation of a lake with no held-out record: every figure is unknown."""
+    mixed: dict[str, Any] = {"recall_at_10": None, "ndcg_at_10": None, "retention": {}}
+    return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed}
+
+
+def evaluate_live(workspace: Workspace) -> dict[str, Any]:
+    """Measure the live publication anew.
+
+    Raises:
+        ConfigError: nothing is published.
+    """
+    live = workspace.publications.live()
+    if live is None:
+        raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
+    if json.loads(live["recipe"])["model"] != workspace.model_settings():
+        raise ConfigError(
+            "The settings of model, train or evaluate are not those of the live model: what it saw is not known.\n"
+            "Run `trichord reindex`, or take the changed settings back."
+        )
+    with open_engine(workspace.project.engine) as engine:
+        return {"publication": live["publication"]} | evaluate_publication(workspace, engine, live)

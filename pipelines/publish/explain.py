@@ -1,0 +1,92 @@
+"""explain: a record's whole journey."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.compute as pc
+
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.pipelines.core.workspace import Workspace
+
+
+def explain(workspace: Workspace, key: str) -> dict[str, Any]:
+    """Tell what became of a record: rejected by an op, dropped for a survivor, left out because its
+    modalities disagree, or indexed.
+
+    Looks at the tables as the live publication pins them, or as they stand where nothing is published.
+
+    Raises:
+        ConfigError: no source row of the last run had this key.
+    """
+    if not key.isprintable():
+        raise ConfigError(f"A key holds printable characters only, not {key!r}.")
+    live = workspace.publications.live()
+    versions = json.loads(live["table_versions"]) if live else {}
+    journey: list[dict[str, Any]] = []
+    for row, ref in _find(workspace, "rejects", versions.get("rejects"), key):
+        journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
+    for row, ref in _find(workspace, "records", versions.get("records"), key):
+        media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
+        row |= {"scores": dict(row["scores"]), "labels": dict(row["labels"])}
+        row["meta"] = json.loads(row["meta"])
+        journey.append(
+            {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
+        )
+    for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key):
+        journey.append({"step": "duplicate", **row, "shard": ref.path})
+    for row, ref in _find(workspace, "matches", versions.get("matches"), key):
+        journey.append({"step": "shares", **row, "shard": ref.path})
+    for row, ref in _find(workspace, "agreement", versions.get("agreement"), key):
+        journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
+    for row, ref in _find(workspace, "vectors", versions.get("vectors"), key):
+        row.pop("vector")
+        journey.append({"step": "encoded", **row, "shard": ref.path})
+    if live:
+        journey += _index_rows(workspace, live, key)
+    if not journey:
+        raise ConfigError(
+            f"No record with key {key!r} is known here. List rejects with `trichord rejects ls`; "
+            "if the source was changed since the last run, run `trichord prepare` or `trichord reindex` first."
+        )
+    steps = [step["step"] for step in journey]
+    outcome = next(
+        name for name in ("indexed", "duplicate", "encoded", "prepared", "rejected", *steps) if name in steps
+    )
+    if outcome == "prepared" and "agreement" in steps and workspace.project.agreement.check == "drop":
+        outcome = "disagrees"
+    return {"key": key, "outcome": outcome, "publication": live["publication"] if live else None, "journey": journey}
+
+
+def _index_rows(workspace: Workspace, live: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    from trichord.index_builders.manifest import read_manifest
+    from trichord.index_builders.row_labels import read_keys
+
+    manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    for shard in manifest.shards:
+        keys = read_keys(workspace.storage, workspace.lake, shard)
+        rows = pc.indices_nonzero(pc.equal(keys["key"], key)).to_pylist()
+        for row in rows:
+            yield {
+                "step": "indexed",
+                "view": keys["view"][row].as_py(),
+                "index_row": row,
+                "index_shard": shard.index.path,
+                "fingerprint": manifest.fingerprint,
+                "publication": live["publication"],
+            }
+
+
+def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Iterator[tuple[dict[str, Any], ShardRef]]:
+    table = workspace.table(name)
+    if table.version() is None:
+        return
+    for _, ref in sorted(table.shards(version).items()):
+        keys = read_shard(workspace.storage, workspace.lake, ref, ["key"])["key"]
+        hits = pc.indices_nonzero(pc.equal(keys, key))
+        if len(hits):
+            rows = read_shard(workspace.storage, workspace.lake, ref).take(hits)
+            yield from ((row, ref) for row in rows.to_pylist())

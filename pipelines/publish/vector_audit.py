@@ -1,0 +1,223 @@
+"""content: are the vectors that will be indexed those that the candidate's model makes of the records today?
+
+A fingerprint says which model ought to have made a vector. Here the model is asked: a few rows of every vectors shard
+are read from the records, encoded again from their media by all towers (never from the features cache), and compared.
+So an encoder whose code was changed without a new version is found, and a features cache or a vectors shard of another
+model under this one's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.encoders.views import MODALITIES, Features
+from trichord.infra import digest
+from trichord.infra.config import ModelConfig
+from trichord.infra.engines.base import Done, Engine
+from trichord.infra.errors import PartialRun, told
+from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.model.feature_cache import FEATURES, features_address, read_features
+from trichord.pipelines.model.train import load_model
+from trichord.transforms.record import batch_of
+
+if TYPE_CHECKING:
+    from trichord.encoders.model import FusionModel
+
+MOST_RECORDS = 300  # encoded again in all
+LEAST_COSINE = {"strict": 0.99999, "fast": 0.999}  # strict is bit-equal on equal hardware; another machine rounds
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What was found in some shards: vectors compared, those equal to the last bit, the lowest cosine, and misfits."""
+
+    records: int = 0
+    vectors: int = 0
+    equal: int = 0
+    lowest: float = 1.0
+    least: float = 1.0  # cosine that a vector must reach
+    misfits: tuple[str, ...] = ()
+
+    def __add__(self, other: Content) -> Content:
+        return Content(
+            records=self.records + other.records,
+            vectors=self.vectors + other.vectors,
+            equal=self.equal + other.equal,
+            lowest=min(self.lowest, other.lowest),
+            least=other.least,
+            misfits=self.misfits + other.misfits,
+        )
+
+    @property
+    def told(self) -> str:
+        """The evidence in words."""
+        seen = (
+            f"{self.equal} of {self.vectors} vectors of {self.records} records encoded again are equal to the last bit"
+        )
+        if not self.misfits:
+            return seen
+        more = f"; and {len(self.misfits) - SHOWN} more" if len(self.misfits) > SHOWN else ""
+        return f"{seen}; {'; '.join(self.misfits[:SHOWN])}{more}"
+
+
+def check_content(
+    workspace: Workspace, engine: Engine, pinned: Mapping[str, Any], inputs: Sequence[str], rows: int
+) -> Content:
+    """Encode rows of the vectors shards again, in as many shards as `MOST_RECORDS` allows.
+
+    Args:
+        workspace: the project on its lake.
+        engine: where the model runs.
+        pinned: what publishing the candidate would pin: `model`, `fingerprint`, `manifest`, `manifest_digest`,
+            `table_versions`.
+        inputs: addresses of the vectors shards that the index was built from.
+        rows: records of each shard, drawn by its address.
+
+    Raises:
+        PartialRun: a worker failed.
+    """
+    shards = workspace.table("vectors").shards(pinned["table_versions"]["vectors"])
+    found = [shards[address] for address in sorted(set(inputs)) if shards[address].rows]
+    if len(found) > (most := max(1, MOST_RECORDS // rows)):
+        drawn = digest.generator("content", pinned["manifest_digest"]).choice(len(found), most, replace=False)
+        found = [found[place] for place in sorted(drawn.tolist())]
+    factory = ContentActors(
+        storage=workspace.storage,
+        lake=workspace.lake,
+        model=pinned["model"],
+        fingerprint=pinned["fingerprint"],
+        splits=read_splits(workspace, pinned["manifest"]),
+        rows=rows,
+        config=workspace.project.model,
+    )
+    every = Content()
+    for outcome in engine.map_actors(factory, found, accelerator=True) if found else ():
+        if not isinstance(outcome, Done):
+            failed = f"The content check failed ({outcome.kind}): {outcome.detail}\nRun it again: it resumes."
+            raise told(outcome.detail, PartialRun(failed))
+        every += outcome.result
+    return every
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentActors:
+    """Makes an actor inside its worker, where the model is loaded once."""
+
+    storage: Storage
+    lake: str
+    model: str
+    fingerprint: str
+    splits: Mapping[str, str]
+    rows: int
+    config: ModelConfig
+
+    def __call__(self) -> Callable[[ShardRef], Content]:
+        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.config)
+        return ContentActor(storage=self.storage, lake=self.lake, model=model, splits=self.splits, rows=self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentActor:
+    """Compares a few records' vectors of one shard with what the model makes of them."""
+
+    storage: Storage
+    lake: str
+    model: FusionModel
+    splits: Mapping[str, str]  # lake-relative path of each split's records shard
+    rows: int
+
+    def __call__(self, shard: ShardRef) -> Content:
+        stored = self._stored(shard)
+        least, misfits = LEAST_COSINE[self.model.config.numerics], list[str]()
+        compared, equal, lowest = 0, 0, 1.0
+        for split in pc.unique(stored["split"]).to_pylist():
+            ours = stored.filter(pc.equal(stored["split"], split))
+            records = self._records(split, ours["row_digest"])
+            features = self.model.featurise(batch_of(records, AUDIO_RATE_HZ))
+            for row, view, vector, fresh in self._pairs(ours, records, features):
+                cosine = _cosine(vector, fresh)
+                compared, lowest = compared + 1, min(lowest, cosine)
+                equal += np.array_equal(vector, fresh.astype(vector.dtype))
+                if not cosine >= least:
+                    key = records["key"][row].as_py()
+                    cause = self._cause(self.splits[split], records.slice(row, 1), features.take(np.array([row])))
+                    misfits.append(f"{shard.path}: {key!r}, view {view}: cosine {cosine:.4f}{cause}")
+            if gone := len(pc.unique(ours["row_digest"])) - records.num_rows:
+                misfits.append(f"{shard.path}: {gone} of its records are not in {self.splits[split]}")
+        return Content(
+            records=len(pc.unique(stored["row_digest"])),
+            vectors=compared,
+            equal=equal,
+            lowest=lowest,
+            least=least,
+            misfits=tuple(misfits),
+        )
+
+    def _stored(self, shard: ShardRef) -> pa.Table:
+        """All vectors of the drawn records."""
+        digests = read_shard(self.storage, self.lake, shard, ["row_digest"])["row_digest"]
+        records = pc.unique(digests)
+        drawn = digest.generator("content", shard.address).permutation(len(records))[: self.rows]
+        places = np.flatnonzero(pc.is_in(digests, value_set=records.take(pa.array(drawn))))
+        columns = ("split", "view", "row_digest", "vector")
+        return take_rows(self.storage, self.lake, shard, places.tolist(), columns)
+
+    def _records(self, split: str, wanted: pa.ChunkedArray) -> pa.Table:
+        path = self.splits[split]
+        digests = read_shard(self.storage, self.lake, path, ["row_digest"])["row_digest"]
+        places = np.flatnonzero(pc.is_in(digests, value_set=wanted.combine_chunks()))
+        return take_rows(self.storage, self.lake, path, places.tolist())
+
+    def _pairs(
+        self, stored: pa.Table, records: pa.Table, features: Features
+    ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
+        """(record's row, view, stored vector, fresh vector) of every stored vector whose record is there."""
+        row_of = {row_digest: row for row, row_digest in enumerate(records["row_digest"].to_pylist())}
+        views = stored["view"].to_pylist()
+        fresh = {view: self.model.embed(features, view)[0] for view in set(views)} if row_of else {}
+        vectors = stored["vector"].combine_chunks()
+        for place, (row_digest, view) in enumerate(zip(stored["row_digest"].to_pylist(), views, strict=True)):
+            if row_digest in row_of:
+                vector = vectors[place].values.to_numpy(zero_copy_only=False)
+                yield row_of[row_digest], view, vector, fresh[view][row_of[row_digest]]
+
+    def _cause(self, records: str, row: pa.Table, features: Features) -> str:
+        """Which tower is another, where the features that the vectors were made from are still in the cache."""
+        address = (parse_shard_path(records) or ("", ""))[0]
+        wanted = features_address(self.model.encoders.fingerprint, address)
+        cache = find_finished(self.storage, self.lake, FEATURES, [wanted]).get(wanted)
+        if cache is None:
+            return ""
+        for rows, cached in read_features(self.storage, self.lake, cache, self.model.input_dimensions):
+            places = np.flatnonzero(pc.is_in(rows["row_digest"], value_set=row["row_digest"].combine_chunks()))
+            for place in places:
+                other = {
+                    name: _cosine(cached.values[name][place], features.values[name][0])
+                    for m, name in enumerate(MODALITIES)
+                    if features.present[0, m]
+                }
+                swapped = [
+                    f"{name} {cosine:.4f}" for name, cosine in other.items() if not cosine >= LEAST_COSINE["fast"]
+                ]
+                return (
+                    f" (features in the cache: {', '.join(swapped)})" if swapped else " (the cached features are right)"
+                )
+        return ""
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Cosine in float64; 0 where one is all zeros, NaN where one holds NaN."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    lengths = np.linalg.norm(one) * np.linalg.norm(other)
+    return float(one @ other / lengths) if lengths != 0 else float(np.array_equal(one, other))

@@ -1,0 +1,1 @@
+"""Rejected rows: listed, exported, replayed after a fix."""

@@ -1,0 +1,283 @@
+"""One split replayed: rows whose fate cannot have changed are copied from an older shard, the others run.
+
+The shards that come out are those that preparing the whole split would give, byte for byte (law 1). Where that cannot
+be proven, `Unmergeable` is raised and nothing is written: the split is then prepared as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from trichord.infra import digest
+from trichord.infra.errors import StorageError, TrichordError
+from trichord.infra.lake import schema
+from trichord.infra.lake.shard import iter_shard, read_shard
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.prepare.plan import WantedShard
+from trichord.pipelines.prepare.records import Made, Prepared, PrepareTask, op_counts, write_split
+from trichord.transforms.batch import Batch
+from trichord.transforms.collect import media_root, read_split
+from trichord.transforms.collect.partitions import PlannedRow, Split, planned_rows
+from trichord.transforms.collect.read import SplitReader, chunks, marked_repeats
+from trichord.transforms.op import OpCounts, run_chain
+
+_PART = re.compile(r"([a-z])\d{4,}")
+_CUT_BY = {"t": "cut_time", "p": "cut_time", "r": "cut_regions"}
+_READ = ("read", "worker")  # what rejects rows before the ops do
+_BATCH_ROWS = 16
+
+
+class Unmergeable(TrichordError):
+    """A split whose older shards do not prove enough: it is prepared as a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeItem:
+    """A split to make from an older shard of it.
+
+    `before` is that shard's split where its rows were others. `thresholds` are those that let more through now.
+    """
+
+    shard: WantedShard
+    base: Prepared
+    before: Split | None
+    thresholds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What one split became: source rows that ran through the ops, and source rows that were copied."""
+
+    prepared: Prepared
+    run: int
+    copied: int
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTask:
+    """The task an engine maps."""
+
+    prepare: PrepareTask
+
+    def __call__(self, item: MergeItem) -> Merged:
+        """Make one split.
+
+        Raises:
+            Unmergeable: it must be prepared as a whole.
+        """
+        merge = _Merge(self.prepare, item)
+        storage, lake = self.prepare.storage, self.prepare.lake
+        prepared = write_split(storage, lake, item.shard, merge.parts())
+        return Merged(prepared=prepared, run=merge.run, copied=merge.copied)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What became of one source row and the parts that were cut from it: positions in the older shards."""
+
+    kept: list[int] = field(default_factory=list)
+    rejects: list[int] = field(default_factory=list)
+
+
+class _Merge:
+    def __init__(self, task: PrepareTask, item: MergeItem) -> None:
+        self._task, self._item = task, item
+        self._chain = task.chain(item.shard.source)
+        self._rank = {name: i for i, name in enumerate((*_READ, *(op.name for op in self._chain)))}
+        self._base = _Base(task.storage, task.lake, item.base)
+        self._used: Counter[tuple[bool, int]] = Counter()
+        self.run = self.copied = 0
+
+    def parts(self) -> Iterator[Made]:
+        """The split's rows, batch for batch in the order in which it is read."""
+        rows = self._read_planned if self._item.shard.split.part is None else self._read_part
+        for keys, batch in rows():
+            yield self._made(keys, batch)
+        self._require_all_used()
+
+    def _read_planned(self) -> Iterator[tuple[list[str], Batch]]:
+        """Keys of the good rows of each batch, and those rows that must run; only their media are read."""
+        task, item = self._task, self._item
+        source, split = item.shard.source, item.shard.split
+        rows = marked_repeats(planned_rows(split, task.storage, task.lake))
+        same: Callable[[PlannedRow], bool] = lambda row: True  # noqa: E731
+        if item.before is not None:
+            before = marked_repeats(planned_rows(item.before, task.storage, task.lake))
+            old = {row.key: row for row in before if row.reason is None}
+            same = lambda row: old.get(row.key) == row  # noqa: E731
+            _require_unlike({*old, *(row.key for row in rows if row.reason is None)})
+        reader = SplitReader(source, task.storage, media_root(source), task.config, split, task.lake)
+        for part in chunks(rows):
+            good = [row.key for row in part if row.reason is None]
+            wanted = [row for row in part if row.reason is not None or not (same(row) and self._is_settled(row.key))]
+            batch = reader.batch(wanted)
+            dropped = {row.key for row in wanted if row.reason is None} - {row.key for row in batch.rows}
+            yield [key for key in good if key not in dropped], batch
+
+    def _read_part(self) -> Iterator[tuple[list[str], Batch]]:
+        """The same of a part of a data file, which is read as a whole."""
+        task, shard = self._task, self._item.shard
+        for batch in read_split(shard.source, task.storage, task.lake, shard.split, config=task.config):
+            yield [row.key for row in batch.rows], batch.select([not self._is_settled(r.key) for r in batch.rows])
+
+    def _is_settled(self, key: str) -> bool:
+        """Whether all that became of a source row is known and cannot be otherwise now."""
+        unit = self._base.units.get(key)
+        if unit is None:
+            return False
+        ops = {self._base.rejects[i]["op"] for i in unit.rejects}
+        return not ops & {*self._item.thresholds, "worker"}
+
+    def _made(self, keys: Sequence[str], batch: Batch) -> Made:
+        running = {row.key for row in batch.rows}
+        copied = [(at, key) for at, key in enumerate(keys) if key not in running]
+        if len(running) + len(copied) != len(keys):
+            raise Unmergeable("a key is repeated")
+        self.run += len(running)
+        self.copied += len(copied)
+        counts = Counter({f"{op.name}/{what}": 0 for op in self._chain for what in ("in", "rejected")})
+        by_op: Mapping[str, OpCounts] = {}
+        if running:
+            batch, by_op = run_chain(batch, self._chain)
+        new = self._task.made(batch, by_op)
+        counts.update(op_counts(by_op))
+        place = {key: at for at, key in enumerate(keys)}
+        kept = [(_root(row.key, place), _slice(new.records, i), _slice(new.signatures, i))
+                for i, row in enumerate(batch.rows)]  # fmt: skip
+        refused = [(self._rank[reject["op"]], _place(reject, place), reject) for reject in new.rejects.to_pylist()]
+        for at, key in copied:
+            unit = self._base.units[key]
+            self._use(unit)
+            counts.update(self._counts(key, unit))
+            kept += [(at, *self._base.row(i)) for i in unit.kept]
+            rejects = [self._base.rejects[i] for i in unit.rejects]
+            refused += [(self._rank_of(reject), at, reject) for reject in rejects]
+        for key in running & self._base.units.keys():
+            self._use(self._base.units[key])
+        kept.sort(key=lambda entry: entry[0])
+        refused.sort(key=lambda entry: entry[:2])
+        return Made(
+            records=pa.concat_tables([schema.RECORDS.empty_table(), *(entry[1] for entry in kept)]),
+            signatures=pa.concat_tables([schema.SIGNATURES.empty_table(), *(entry[2] for entry in kept)]),
+            rejects=pa.Table.from_pylist([entry[2] for entry in refused], schema=schema.REJECTS),
+            counts=counts,
+        )
+
+    def _rank_of(self, reject: Mapping[str, Any]) -> int:
+        if reject["op"] not in self._rank:
+            raise Unmergeable(f"{reject['op']} rejected a row, but is no op any more")
+        return self._rank[reject["op"]]
+
+    def _counts(self, key: str, unit: _Unit) -> Counter[str]:
+        """How the ops count a row that is copied, and its parts: in at every op from the first to the last it met."""
+        counts = Counter(fan_out=len(unit.kept) + len(unit.rejects) - 1)
+        ends = [(self._base.keys[i], len(self._chain)) for i in unit.kept]
+        for i in unit.rejects:
+            reject = self._base.rejects[i]
+            end = self._rank_of(reject) - len(_READ)
+            ends.append((reject["key"], end))
+            counts[f"{reject['op']}/rejected"] += 1
+        for name, end in ends:
+            start = 0 if name == key else self._rank_of({"op": _maker(name)}) - len(_READ) + 1
+            counts.update(f"{op.name}/in" for op in self._chain[start : end + 1])
+        return counts
+
+    def _use(self, unit: _Unit) -> None:
+        self._used.update([(True, i) for i in unit.kept])
+        self._used.update([(False, i) for i in unit.rejects])
+
+    def _require_all_used(self) -> None:
+        known = {(True, i) for i in range(len(self._base.keys))}
+        known |= {(False, i) for i, reject in enumerate(self._base.rejects) if reject["op"] != "read"}
+        if any(n > 1 for n in self._used.values()) or (self._item.before is None and self._used.keys() != known):
+            raise Unmergeable("rows of the older shard cannot be told apart")
+
+
+class _Base:
+    """An older shard: keys and rejects in memory, records read once from front to back."""
+
+    def __init__(self, storage: Storage, lake: str, base: Prepared) -> None:
+        self.keys: list[str] = read_shard(storage, lake, base.records, ["key"])["key"].to_pylist()
+        self.rejects: list[dict[str, Any]] = (
+            read_shard(storage, lake, base.rejects).to_pylist() if base.rejects is not None else []
+        )
+        self.units: dict[str, _Unit] = defaultdict(_Unit)
+        for i, key in enumerate(self.keys):
+            for root in _roots(key):
+                self.units[root].kept.append(i)
+        for i, reject in enumerate(self.rejects):
+            if reject["op"] != "read":
+                for root in _roots(reject["key"]):
+                    self.units[root].rejects.append(i)
+        self._signatures = read_shard(storage, lake, base.signatures).cast(schema.SIGNATURES)
+        if self._signatures["key"].to_pylist() != self.keys:
+            raise Unmergeable("records and signatures are not side by side")
+        self._records = iter_shard(storage, lake, base.records, batch_rows=_BATCH_ROWS)
+        self._held = schema.RECORDS.empty_table()
+        self._start = 0
+
+    def row(self, at: int) -> tuple[pa.Table, pa.Table]:
+        """A record and its signature; asked for in rising order.
+
+        Raises:
+            Unmergeable: an earlier row was asked for.
+        """
+        if at < self._start:
+            raise Unmergeable("rows come in another order than they did")
+        while at >= self._start + len(self._held):
+            self._start += len(self._held)
+            self._held = pa.Table.from_batches([next(self._records)]).cast(schema.RECORDS)
+        return _slice(self._held, at - self._start), _slice(self._signatures, at)
+
+
+def old_split(split: Split, locator: str, storage: Storage, lake: str) -> Split | None:
+    """The split of this name in another plan file, if it stands at the same place there; with the version it had."""
+    before = replace(split, locator=locator)
+    try:
+        rows = planned_rows(before, storage, lake)
+    except (StorageError, IndexError, ValueError):
+        return None
+    version = digest.address(sorted(digest.address(*row.columns()) for row in rows))
+    return replace(before, version=version, rows=len(rows))
+
+
+def _slice(table: pa.Table, at: int) -> pa.Table:
+    return table.slice(at, 1)
+
+
+def _roots(key: str) -> list[str]:
+    """The key, and those of rows that it may have been cut from."""
+    pieces = key.split("#")
+    return [key, *("#".join(pieces[:n]) for n in range(1, len(pieces)) if _PART.fullmatch(pieces[n]))]
+
+
+def _root(key: str, place: Mapping[str, int]) -> int:
+    """Position of the source row that a row is, or was cut from."""
+    found = [place[root] for root in _roots(key) if root in place]
+    if len(found) != 1:
+        raise Unmergeable(f"{key!r} may have been cut from {len(found)} rows")
+    return found[0]
+
+
+def _place(reject: Mapping[str, Any], place: Mapping[str, int]) -> int:
+    return 0 if reject["op"] == "read" else _root(reject["key"], place)  # those are in order already
+
+
+def _maker(key: str) -> str:
+    """The op that cut a part."""
+    found = _PART.fullmatch(key.rsplit("#", 1)[-1])
+    if found is None or found[1] not in _CUT_BY:
+        raise Unmergeable(f"no op is known to have cut {key!r}")
+    return _CUT_BY[found[1]]
+
+
+def _require_unlike(keys: Collection[str]) -> None:
+    """Rows that are named as the parts of others would be depend on each other."""
+    if any(root in keys for key in keys for root in _roots(key)[1:]):
+        raise Unmergeable("a row is named as a part of another would be")

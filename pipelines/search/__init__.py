@@ -1,0 +1,1 @@
+"""Search the published index: encode the query, ask the backend, fuse rankings."""
