@@ -163,8 +163,8 @@ class Searcher(Protocol):
         """
         ...
 
-    def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The split of each of these keys that is in the index."""
+    def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The partition of each of these keys that is in the index."""
         ...
 
 
@@ -194,7 +194,7 @@ class IndexBuilder(Protocol):
             storage: where the lake is reached.
             lake_uri: the lake.
             inputs: addresses of the vector shards, ascending.
-            tables: their rows, in the same order (key, view, source, split, row_digest, fingerprint, vector).
+            tables: their rows, in the same order (key, view, source, partition, row_digest, fingerprint, vector).
 
         Raises:
             StorageError: a vector is not sound.

@@ -165,14 +165,14 @@ def _check_cells(rows: int, config: IndexConfig) -> None:
 
 
 def group_shards(refs: Iterable[tuple[str, int, str]], rows_per_shard: int) -> dict[str, list[str]]:
-    """Divide vector shards among index shards so that a changed split touches one of them.
+    """Divide vector shards among index shards so that a changed partition touches one of them.
 
-    The groups are the leaves of a binary trie over a hash of the split's id: a leaf with too many rows is divided by
-    the next bit. Where one split comes or goes, only its own leaf changes (or is divided, or joined again).
+    The groups are the leaves of a binary trie over a hash of the partition's id: a leaf with too many rows is divided
+    by the next bit. Where one partition comes or goes, only its own leaf changes (or is divided, or joined again).
 
     Args:
-        refs: (split id, rows, address of the vector shard), in any order.
-        rows_per_shard: most rows of a group, unless a single split has more.
+        refs: (partition id, rows, address of the vector shard), in any order.
+        rows_per_shard: most rows of a group, unless a single partition has more.
 
     Returns:
         Group id (`g` and the leaf's bits) -> addresses, ascending.
@@ -182,7 +182,7 @@ def group_shards(refs: Iterable[tuple[str, int, str]], rows_per_shard: int) -> d
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard is {rows_per_shard}")
-    leaves = [("", [(hash64(split), rows, address) for split, rows, address in refs])]
+    leaves = [("", [(hash64(partition), rows, address) for partition, rows, address in refs])]
     groups: dict[str, list[str]] = {}
     while leaves:
         prefix, members = leaves.pop()

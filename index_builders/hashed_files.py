@@ -7,7 +7,7 @@ FAISS notices none of 300 one-bit flips in a Flat index (FACTS), so no byte reac
 | `index/<aa>/<address>.<sha256>.faiss` | the vectors of one index shard |
 | `index/<aa>/<address>.<sha256>.annoy` | the forest of one index shard, with its vectors |
 | `index/<aa>/<address>.<sha256>.import.parquet` | rows as Milvus imports them |
-| `index/<aa>/<address>.<sha256>.keys.parquet` | row number -> key, view, source, row_digest, split |
+| `index/<aa>/<address>.<sha256>.keys.parquet` | row number -> key, view, source, row_digest, partition |
 | `index/<aa>/<address>.<sha256>.quantiser` | the trained, empty index that all shards start from |
 | `index/<aa>/<address>.<sha256>.codes` | the codes of one vector shard's rows, row after row |
 | `index/<aa>/<address>.json` | receipt: the files of an address are finished; what a resumed run looks for |

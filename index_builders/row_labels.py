@@ -17,7 +17,7 @@ from trichord.infra.errors import StorageError
 from trichord.infra.lake.storage import Storage
 
 KEYS = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "split")]
+    [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "partition")]
 )
 
 
@@ -57,7 +57,7 @@ def write_keys(storage: Storage, lake_uri: str, address: str, keys: pa.Table) ->
 
 
 def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
-    """A shard's verified keys table: row number -> key, view, source, row_digest, split, and fields of the metadata.
+    """A shard's verified keys table: row number -> key, view, source, row_digest, partition, and metadata fields.
 
     Raises:
         StorageError: the file is missing or damaged, or holds another number of rows than the shard.
@@ -100,11 +100,11 @@ def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
     raise StorageError(f"Key {key!r}, view {view!r} {fault}. Run `trichord reindex`.")
 
 
-def splits_among(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
-    """The split of each of these keys that stands in one of the keys tables."""
+def partitions_among(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
+    """The partition of each of these keys that stands in one of the keys tables."""
     wanted = pa.array(sorted(set(keys)), pa.string())
-    splits: dict[str, str] = {}
+    partitions: dict[str, str] = {}
     for table in labels:
         rows = table.filter(pc.is_in(table.column("key"), value_set=wanted))
-        splits |= dict(zip(rows.column("key").to_pylist(), rows.column("split").to_pylist(), strict=True))
-    return splits
+        partitions |= dict(zip(rows.column("key").to_pylist(), rows.column("partition").to_pylist(), strict=True))
+    return partitions

@@ -16,7 +16,7 @@ import pyarrow as pa
 from trichord.index_builders.base import Hits, Scalar, check_asked, check_space, wanted_rows
 from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import IndexManifest, IndexShard
-from trichord.index_builders.row_labels import parse_keys, splits_among
+from trichord.index_builders.row_labels import parse_keys, partitions_among
 from trichord.index_builders.tune import ALL
 from trichord.infra.lake.storage import Storage
 
@@ -96,9 +96,9 @@ class ShardSearcher(ABC):
         """The hits of every shard, in their order."""
         return [one(shard) for shard in shards]
 
-    def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The split of each of these keys that is in the index."""
-        return splits_among((labels for _, labels in self._shards), keys)
+    def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The partition of each of these keys that is in the index."""
+        return partitions_among((labels for _, labels in self._shards), keys)
 
 
 def open_shards(

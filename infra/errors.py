@@ -72,7 +72,7 @@ def told(detail: str, otherwise: TrichordError) -> TrichordError:
 def partly_failed(failures: Sequence[tuple[str, str]], asked: int, tried: int, done_to: str) -> TrichordError:
     """The error of a run of which some items failed: (name, detail) of each; what the workers met where all did.
 
-    `done_to` says what was not done, for example "splits could not be prepared".
+    `done_to` says what was not done, for example "partitions could not be prepared".
     """
     partial = PartialRun(
         f"{len(failures)} of {asked} {done_to}; the others are kept.\n"

@@ -33,7 +33,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     Raises:
         ConfigError: the gate names a figure that no evaluation has; nothing was touched.
         GateFailed: the candidate was refused; the old index stays live.
-        PartialRun: some splits or shards failed; a rerun resumes.
+        PartialRun: some partitions or shards failed; a rerun resumes.
         CommitConflict: another run committed meanwhile.
     """
     started = time.monotonic()
@@ -52,7 +52,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     # what an unchanged lake never pays for: torch, faiss, the engine
     from trichord.pipelines.core.timings import Timings
     from trichord.pipelines.index.build import build_backends
-    from trichord.pipelines.index.partition_map import write_splits
+    from trichord.pipelines.index.partition_map import write_partitions
     from trichord.pipelines.index.vector_tables import VectorTables
     from trichord.pipelines.model.augment import augment
     from trichord.pipelines.model.encode import encode, featurise
@@ -89,7 +89,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         vectors = encode(workspace, engine, prepared, dropped, features, model, timings=timings)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build_backends(workspace, engine, vectors, model, live)
-        write_splits(workspace, built.manifest, prepared)
+        write_partitions(workspace, built.manifest, prepared)
         counts = done.counts | {"rows_disagreeing": len(left_out), "disagreements": len(disagreeing)}
         counts["rows_kept"] -= len(left_out)
         counts["rows_without_view"] = sum(ref.counts["without_view"] for ref in vectors.values())

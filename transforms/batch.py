@@ -58,7 +58,7 @@ class Row:
 
     key: str
     source: str = ""
-    split: str = ""
+    partition: str = ""
     group: str = ""
     subset: str = ""
     text: str | None = None
@@ -80,7 +80,7 @@ class Reject:
 
     key: str
     source: str
-    split: str
+    partition: str
     op: str
     reason: str
     detail: str
@@ -90,7 +90,13 @@ class Reject:
 def reject_of(row: Row, op: str, reason: str, detail: str) -> Reject:
     """The reject that stands for a row."""
     return Reject(
-        key=row.key, source=row.source, split=row.split, op=op, reason=reason, detail=detail, payload=row.payload
+        key=row.key,
+        source=row.source,
+        partition=row.partition,
+        op=op,
+        reason=reason,
+        detail=detail,
+        payload=row.payload,
     )
 
 

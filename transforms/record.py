@@ -33,14 +33,14 @@ NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")
     "unicode": unicodedata.unidata_version
 }
 FINISH_VERSION = 2  # raised whenever the same batch would give other bytes
-_ROW_COLUMNS = ("source", "split", "group", "subset", "meta", "text", "parent")
+_ROW_COLUMNS = ("source", "partition", "group", "subset", "meta", "text", "parent")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
 
 
 def record_recipe(
     config: PrepareConfig, source: Source | None = None, aligner: Aligner | None = None
 ) -> list[dict[str, Any]]:
-    """All that shapes the records made from a split: the prepare chain and the encoding behind it. JSON."""
+    """All that shapes the records made from a partition: the prepare chain and the encoding behind it. JSON."""
     return [
         *recipe_of(prepare_chain(config, source, aligner)),
         {
@@ -72,7 +72,7 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
             {
                 "key": row.key,
                 "source": row.source,
-                "split": row.split,
+                "partition": row.partition,
                 "group": row.group,
                 "subset": row.subset,
                 "content_digest": content,

@@ -37,7 +37,7 @@ SIZES = {
     "key": 1_024,
     "view": 16,
     "source": 256,
-    "split": 1_024,
+    "partition": 1_024,
     "row_digest": 64,
 }  # bytes: Milvus counts no characters
 META_BYTES = 65_535  # of a JSON value

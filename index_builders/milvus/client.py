@@ -24,7 +24,7 @@ from pymilvus.exceptions import MilvusException
 from trichord.infra.config import MilvusConfig, Project
 from trichord.infra.errors import ConfigError, ServiceError
 
-FIELDS = {"id": 64, "key": 1_024, "view": 16, "source": 256, "split": 1_024, "row_digest": 64}  # bytes at most
+FIELDS = {"id": 64, "key": 1_024, "view": 16, "source": 256, "partition": 1_024, "row_digest": 64}  # bytes at most
 VECTOR = "vector"
 LOCK_WAIT_S = 30.0
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs a traceback for every error that it raises too

@@ -104,5 +104,5 @@ def _put(milvus: Milvus, collection: str, rows: list[dict[str, Any]]) -> int:
 
 
 def _signature(row: dict[str, Any]) -> bytes:
-    labels = "\x1f".join([*(row[name] for name in ("source", "split", "row_digest")), json.dumps(row["meta"])])
+    labels = "\x1f".join([*(row[name] for name in ("source", "partition", "row_digest")), json.dumps(row["meta"])])
     return hashlib.blake2b(labels.encode("utf-8", "surrogatepass") + row["vector"].tobytes(), digest_size=16).digest()

@@ -104,12 +104,12 @@ class MilvusSearcher:
         name = effort_of(self._type)
         return least(name, EFFORTS, {}, measure, target) if name else Tuned(settings={}, recall=measure({}))
 
-    def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The split of each of these keys that is in the index."""
+    def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The partition of each of these keys that is in the index."""
         ids = sorted({row_id(view, key) for key in keys for view in self.views})
         return {
-            row["key"]: row["split"]
-            for row in self._milvus.fetch(self.collection, ids, ["key", "split"], "Bounded").values()
+            row["key"]: row["partition"]
+            for row in self._milvus.fetch(self.collection, ids, ["key", "partition"], "Bounded").values()
         }
 
     def _params(self, width: int, tuned: Mapping[str, int]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from trichord.infra.config.text import TextConfig
 class PrepareConfig(Strict):
     """From source rows to records."""
 
-    rows_per_split: int = Field(256, ge=1, description="A split of loose files never holds more rows than this.")
+    rows_per_partition: int = Field(
+        256, ge=1, description="A partition of loose files never holds more rows than this."
+    )
     text: TextConfig = TextConfig()
     image: ImageConfig = ImageConfig()
     audio: AudioConfig = AudioConfig()

@@ -1,4 +1,4 @@
-"""How the hits of a query become one list: levers on the query's side."""
+"""How the hits of a query become one list: rankings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class QueryConfig(Strict):
     asks by itself.
     """
 
-    levers: Literal["plain", "calibrated", "rank_fusion", "quota"] = Field(
+    ranking: Literal["plain", "calibrated", "rank_fusion", "quota"] = Field(
         "plain",
         description="plain: by cosine; calibrated: by scores made comparable between modalities, fitted on held-out "
         "records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: so many of "

@@ -89,7 +89,7 @@ class MediaFolderSource(SourceBase):
 class ParquetSource(SourceBase):
     """Parquet files, one or all of a folder. Media are bytes (also Hugging Face's {bytes, path}) or paths.
 
-    With bytes, a split is a range of row groups. With the key `#row` a row is named by its file and position.
+    With bytes, a partition is a range of row groups. With the key `#row` a row is named by its file and position.
     """
 
     kind: Literal["parquet"]
@@ -98,7 +98,7 @@ class ParquetSource(SourceBase):
 
 
 class WebDatasetSource(SourceBase):
-    """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a split is one tar.
+    """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a partition is one tar.
 
     `path` is a tar (also .tar.gz, .tgz), a folder of tars, or a pattern such as `train-{000..013}.tar`.
     """
@@ -112,7 +112,7 @@ class WebDatasetSource(SourceBase):
 
 
 class DeltaSource(SourceBase):
-    """A Delta Lake table; a split is one of its data files, so a new version costs only what changed."""
+    """A Delta Lake table; a partition is one of its data files, so a new version costs only what changed."""
 
     kind: Literal["delta"]
     version: int | None = Field(None, ge=0, description="Table version to read; the newest if unset.")

@@ -163,7 +163,7 @@ class BeamEngine:
 
 
 def _require(wanted: Iterable[int], outcomes: Iterable[Outcome]) -> None:
-    """Raise PartialRun unless every number has its outcome: one that is lost would be a split that vanishes."""
+    """Raise PartialRun unless every number has its outcome: one that is lost would be a partition that vanishes."""
     lost = sorted(set(wanted) - {number for number, _, _ in outcomes})
     if lost:
         raise PartialRun(

@@ -39,7 +39,7 @@ CHANGE = pa.struct([("op", _S), ("field", _S), ("before", _S), ("after", _S)])
 RECORDS = _schema(
     ("key", _S),  # stable name of the record, unique in the lake
     ("source", _S),  # name of the source in the project file
-    ("split", _S),  # id of the split it was read from
+    ("partition", _S),  # id of the partition it was read from
     ("group", _S),  # records of one group are held out together; the key where none is mapped
     ("subset", _S),  # 'train', 'test', ... as the source says, or ''
     ("content_digest", _S),  # digest of text and decoded media: equal for exact duplicates
@@ -63,7 +63,7 @@ RECORDS = _schema(
 REJECTS = _schema(
     ("key", _S),
     ("source", _S),
-    ("split", _S),
+    ("partition", _S),
     ("op", _S),  # the op that refused it, or 'read', 'worker'
     ("reason", _S),  # a reason code, for example 'image_truncated'
     ("detail", _S),
@@ -73,7 +73,7 @@ REJECTS = _schema(
 SIGNATURES = _schema(
     ("key", _S),
     ("source", _S),
-    ("split", _S),
+    ("partition", _S),
     ("row_digest", _S),
     ("content_digest", _S),
     ("modalities", _S),  # 'text', 'image', 'audio' as far as there are, by commas; '' where near copies are not sought
@@ -87,7 +87,7 @@ SIGNATURES = _schema(
 
 DUPLICATES = _schema(
     ("key", _S),
-    ("split", _S),
+    ("partition", _S),
     ("row_digest", _S),
     ("source", _S),
     ("survivor_key", _S),
@@ -99,7 +99,7 @@ MATCHES = _schema(
     ("modality", _S),  # 'text', 'image' or 'audio'
     ("key", _S),
     ("source", _S),
-    ("split", _S),
+    ("partition", _S),
     ("other_key", _S),  # the earliest row of all that match
     ("other_source", _S),
     ("distance", _F64),  # share of differing bits; of texts 1 - Jaccard similarity
@@ -109,7 +109,7 @@ MATCHES = _schema(
 AUGMENTED = _schema(
     ("key", _S),  # '<key of the record>#aug<copy>'
     ("source", _S),
-    ("split", _S),
+    ("partition", _S),
     ("group", _S),
     ("subset", _S),
     ("parent", _S),  # key of the record it is a variant of
@@ -133,7 +133,7 @@ AUGMENTED = _schema(
 AGREEMENT = _schema(
     ("key", _S),
     ("source", _S),
-    ("split", _S),
+    ("partition", _S),
     ("row_digest", _S),
     ("fold", _I64),  # which model judged it
     ("cosines", pa.map_(_S, _F64)),  # 'image|text+audio' -> of the picture with text and sound, normalised (S-norm)
@@ -178,7 +178,7 @@ def vectors_schema(dimension: int, dtype: VectorDtype = "float32") -> pa.Schema:
         ("key", _S),
         ("view", _S),
         ("source", _S),
-        ("split", _S),
+        ("partition", _S),
         ("row_digest", _S),
         ("meta", _S),  # the record's
         ("fingerprint", _S),

@@ -47,14 +47,14 @@ def plan(result: dict[str, Any]) -> None:
     """What a reindex would do."""
     table(
         "What a reindex would do",
-        {"source": "left", "rows": "right", "splits": "right", "to make": "right", "kept": "right"},
-        [[s["source"], s["rows"], s["splits"], s["to_make"], s["kept"]] for s in result["sources"]],
+        {"source": "left", "rows": "right", "partitions": "right", "to make": "right", "kept": "right"},
+        [[s["source"], s["rows"], s["partitions"], s["to_make"], s["kept"]] for s in result["sources"]],
     )
     console.print(
         f"{result['to_remove']} record shards would be removed. Unchanged: {'yes' if result['unchanged'] else 'no'}."
     )
-    for split in result["make"][:20]:
-        console.print(f"  make {escape(split)}")
+    for partition in result["make"][:20]:
+        console.print(f"  make {escape(partition)}")
 
 
 def prepare(result: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ def _consistency(told: dict[str, Any], k: int) -> None:
 
 
 def hits(result: dict[str, Any]) -> None:
-    """The hits of a query, with what the levers ranked them by."""
+    """The hits of a query, with what the ranking sorted them by."""
     ranked_by = [name for name in ("calibrated", "rank_score") if result["hits"] and name in result["hits"][0]]
     columns = {"score": "right"} | dict.fromkeys(ranked_by, "right") | dict.fromkeys(("key", "view", "source"), "left")
     table(
@@ -265,12 +265,12 @@ def replayed(result: dict[str, Any]) -> None:
         console.print(f"[green]Nothing to replay.[/] {result['advice']}")
     else:
         console.print(
-            f"{result['splits_merged']:,} splits merged: {result['rows_replayed']:,} rows run, "
+            f"{result['partitions_merged']:,} partitions merged: {result['rows_replayed']:,} rows run, "
             f"{result['rows_copied']:,} copied. "
-            f"{result['splits_remade']:,} splits prepared as a whole ({result['rows_remade']:,} rows)."
+            f"{result['partitions_remade']:,} partitions prepared as a whole ({result['rows_remade']:,} rows)."
         )
-        for why, splits in result["remade_because"].items():
-            console.print(f"  {splits:,} as a whole: {escape(why)}")
+        for why, partitions in result["remade_because"].items():
+            console.print(f"  {partitions:,} as a whole: {escape(why)}")
     still = sum(result["rows_still_rejected"].values())
     console.print(
         f"{result['rows_recovered']:,} rejects recovered, {still:,} still rejected, {result['rows_gone']:,} gone."

@@ -28,8 +28,8 @@ def search(
     image: Annotated[Path | None, typer.Option(help="Picture file to search by.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Sound file to search by.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
-    levers: Annotated[
-        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota; query.levers by default.")
+    ranking: Annotated[
+        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota; query.ranking by default.")
     ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
@@ -52,7 +52,7 @@ def search(
     """Search the published index by text, picture, sound, or any combination."""
     from trichord.pipelines.search.search import search as job
 
-    changes = [*(set_ or []), *([f"query.levers={levers}"] if levers else [])]
+    changes = [*(set_ or []), *([f"query.ranking={ranking}"] if ranking else [])]
     workspace = open_project(project, changes, as_json, engine)
     chosen = conditions(where or [])
     hits = job(

@@ -21,8 +21,8 @@ class Wanted(Protocol):
         """The address it must have."""
 
     @property
-    def split(self) -> str:
-        """The split it is of."""
+    def partition(self) -> str:
+        """The partition it is of."""
 
 
 W = TypeVar("W", bound=Wanted)
@@ -63,11 +63,11 @@ def make_missing(
             ref = timed.ref if timed else cast(ShardRef, outcome.result)
             made[ref.address] = ref
             seconds = timed.spent.rounded() if timed else {}
-            log.event("encoded", table=table, split=outcome.item.split, rows=ref.rows, **seconds)
+            log.event("encoded", table=table, partition=outcome.item.partition, rows=ref.rows, **seconds)
             if timed and timings is not None:
                 timings.add(table, timed)
         else:
-            failures.append((outcome.item.split, outcome.detail))
+            failures.append((outcome.item.partition, outcome.detail))
     if failures:
         raise partly_failed(failures, len(items), len(todo), otherwise)
     log.event("encode_done", table=table, made=len(todo), reused=reused)

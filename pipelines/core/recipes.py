@@ -10,7 +10,7 @@ from trichord.infra import digest
 from trichord.infra.config import Source
 from trichord.pipelines.core.workspace import Workspace
 from trichord.transforms.align.words import Aligner
-from trichord.transforms.collect.partitions import Split
+from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.record import record_recipe
 
 RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
@@ -26,9 +26,9 @@ def current_recipe(workspace: Workspace, source: Source, aligner: Aligner | None
     return digest.address("recipe", RECORD_FORMAT, recipe), json.loads(digest.canonical_json(recipe))  # as it is kept
 
 
-def shard_address(split: Split, recipe: str) -> str:
-    """Address of a split's shards under the recipe of this digest, as `make_plan` gives it."""
-    return digest.address("records", split.id, split.version, recipe)
+def shard_address(partition: Partition, recipe: str) -> str:
+    """Address of a partition's shards under the recipe of this digest, as `make_plan` gives it."""
+    return digest.address("records", partition.id, partition.version, recipe)
 
 
 def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:

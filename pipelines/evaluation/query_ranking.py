@@ -1,6 +1,6 @@
-"""What the levers on the query's side are worth: the mixed galleries of DESIGN section 7 under each of them.
+"""What the rankings are worth: the mixed galleries of DESIGN section 7 under each of them.
 
-`plain` is the order by cosine. Every lever sees the same records: those that the calibration was not fitted on.
+`plain` is the order by cosine. Every ranking sees the same records: those that the calibration was not fitted on.
 Shape letters: N queries, D dimension, G gallery items, K places.
 """
 
@@ -22,15 +22,15 @@ from trichord.pipelines.evaluation.ranking import Ranked
 from trichord.pipelines.evaluation.retrieval import MixedGallery, drawn_forms, draws, mixed_gallery, stack
 from trichord.pipelines.search.fusion import Hit, by_quota, by_score, rank_fusion, rescored
 
-LEVERS = ("plain", "calibrated", "rank_fusion", "quota")
+RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
 Lists = Mapping[str, Sequence[Hit]]  # a query's hits by form
 
 
-def evaluate_levers(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> dict[str, Any]:
-    """Measure every lever on both galleries.
+def evaluate_rankings(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> dict[str, Any]:
+    """Measure every ranking on both galleries.
 
     Returns:
-        JSON-ready, floats rounded, None where there is nothing to measure. By lever (`calibrated` only with a
+        JSON-ready, floats rounded, None where there is nothing to measure. By ranking (`calibrated` only with a
         calibration that covers every pair; quotas are equal shares of all forms):
 
         - `mixed` and `all_views`, as `evaluate` makes them: `recall_at_<k>`, `ndcg_at_<k>`, `retention` by form
@@ -45,12 +45,12 @@ def evaluate_levers(held_out: HeldOut, calibration: Calibration | None, k: int, 
     mixed = [part for query in MODALITIES if (part := _mixed(judged, query, k, drawn)) is not None]
     singly = [alone for query in MODALITIES if (alone := _all_views(judged, query, k)) is not None]
     asked = [*(part.asked for part in mixed), *(part.asked for part in singly)]
-    for lever in LEVERS:
-        if lever == "calibrated" and not all(part.covered(calibration) for part in asked):
+    for ranking in RANKINGS:
+        if ranking == "calibrated" and not all(part.covered(calibration) for part in asked):
             continue
-        report[lever] = {
-            "mixed": _mixed_report(mixed, lever, calibration, k),
-            "all_views": _all_views_report(singly, lever, calibration, k),
+        report[ranking] = {
+            "mixed": _mixed_report(mixed, ranking, calibration, k),
+            "all_views": _all_views_report(singly, ranking, calibration, k),
         }
     return report
 
@@ -93,21 +93,21 @@ class Asked:
         """Whether the calibration has a line for every form."""
         return calibration is not None and all((self.query, form) in calibration.lines for form in self.forms)
 
-    def ranked(self, lever: str, calibration: Calibration | None, k: int) -> Ranked:
-        """The first k items under a lever."""
+    def ranked(self, ranking: str, calibration: Calibration | None, k: int) -> Ranked:
+        """The first k items under a ranking."""
         items_NK = np.full((len(self.lists), k), -1)
         for row, lists in enumerate(self.lists):
-            hits = self._joined(lists, lever, calibration, k)
+            hits = self._joined(lists, ranking, calibration, k)
             items_NK[row, : len(hits)] = [int(hit.key) for hit in hits]
         relevant_NK = (items_NK >= 0) & np.take_along_axis(self.relevant_NG, items_NK, axis=1)
         return Ranked(items_NK=items_NK, relevant_NK=relevant_NK, total_N=self.relevant_NG.sum(axis=1), k=k)
 
-    def _joined(self, lists: Lists, lever: str, calibration: Calibration | None, k: int) -> list[Hit]:
-        if lever == "rank_fusion":
+    def _joined(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[Hit]:
+        if ranking == "rank_fusion":
             return rank_fusion(list(lists.values()), k, constant=1)  # of no effect: no item stands in two lists
-        if lever == "quota":
+        if ranking == "quota":
             return by_quota(lists, k, dict.fromkeys(lists, 1 / len(lists)))
-        if lever == "calibrated":
+        if ranking == "calibrated":
             assert calibration is not None
             lines = {form: calibration.lines[self.query, form] for form in lists}
             lists = {form: rescored(hits, lines[form].scale, lines[form].offset) for form, hits in lists.items()}
@@ -131,10 +131,10 @@ def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray) -> _Mixe
     return _Mixed(asked=asked, plain=plain)
 
 
-def _mixed_report(parts: Sequence[_Mixed], lever: str, calibration: Calibration | None, k: int) -> dict[str, Any]:
+def _mixed_report(parts: Sequence[_Mixed], ranking: str, calibration: Calibration | None, k: int) -> dict[str, Any]:
     if not parts:
         return _nothing(k)
-    ranked = [part.asked.ranked(lever, calibration, k) for part in parts]
+    ranked = [part.asked.ranked(ranking, calibration, k) for part in parts]
     recall = np.concatenate([part.recall() for part in ranked])
     alone = np.concatenate([part.plain.alone_N for part in parts])
     own = np.concatenate([part.plain.own_forms_N for part in parts])
@@ -168,13 +168,15 @@ def _all_views(held_out: HeldOut, query: str, k: int) -> _Singly | None:
     )
 
 
-def _all_views_report(parts: Sequence[_Singly], lever: str, calibration: Calibration | None, k: int) -> dict[str, Any]:
+def _all_views_report(
+    parts: Sequence[_Singly], ranking: str, calibration: Calibration | None, k: int
+) -> dict[str, Any]:
     if not parts:
         return _nothing(k)
     cells: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     ndcg = []
     for part in parts:
-        ranked = part.asked.ranked(lever, calibration, k)
+        ranked = part.asked.ranked(ranking, calibration, k)
         ndcg.append(ranked.ndcg())
         for target, found, among in _recall_by_target(part, ranked, k):
             cells[part.asked.query, target] = found, among

@@ -17,25 +17,25 @@ from trichord.pipelines.evaluation.consistency import consistency
 from trichord.pipelines.evaluation.figures import figures, near_misses
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap
-from trichord.pipelines.evaluation.query_ranking import evaluate_levers
+from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate
 
 
 def measure(
     held_out: HeldOut, k: int, seed: int, config: EvaluateConfig, calibration: Calibration | None = None
 ) -> dict[str, Any]:
-    """`evaluate` with confidence intervals, `consistency` under its name, and `levers` with the model's calibration."""
+    """`evaluate` with confidence intervals, `consistency`, and `rankings` by the calibration of the model."""
     bootstrap = Bootstrap(resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     return evaluate(held_out, k, seed, bootstrap) | {
         "consistency": consistency(held_out, k, seed),
-        "levers": evaluate_levers(held_out, calibration, k, seed),
+        "rankings": evaluate_rankings(held_out, calibration, k, seed),
     }
 
 
 @cache
 def known_paths(k: int) -> frozenset[str]:
     """Every path that a figure can have, from measuring a small made-up space in which everything can be asked."""
-    rows = 16 * len(FORMS)  # so many that each form is drawn, among those that judge the levers too
+    rows = 16 * len(FORMS)  # so many that each form is drawn, among those that judge the rankings too
     vectors = generator("known paths").normal(size=(rows, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     everything = HeldOut(

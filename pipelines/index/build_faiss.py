@@ -105,7 +105,7 @@ def build(
     Args:
         workspace: the project on its lake.
         engine: where shards are built.
-        vectors: vectors shards by split.
+        vectors: vectors shards by partition.
         model: the space.
         live: the live publication; what it was trained with is kept while it fits, so that a night touches few shards.
 
@@ -165,20 +165,20 @@ def build(
 def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
     """Vectors shards to sample from, address -> rows: of each source its share of so many rows, in whole shards.
 
-    So a billion rows need not be read by the one worker that trains. Most splits hold rows by the hash of their keys,
-    and a few are as good as all; parts of data files may be alike, and are spread by being taken by the hash of their
-    names, which a night changes little.
+    So a billion rows need not be read by the one worker that trains. Most partitions hold rows by the hash of their
+    keys, and a few are as good as all; parts of data files may be alike, and are spread by being taken
+    by the hash of their names, which a night changes little.
     """
     rows, by_source = sum(ref.rows for ref in vectors.values()), dict[str, list[str]]()
-    for split in sorted(vectors, key=lambda split: digest.hash64(f"spread\x1f{split}")):
-        by_source.setdefault(split.partition("/")[0], []).append(split)
+    for partition in sorted(vectors, key=lambda partition: digest.hash64(f"spread\x1f{partition}")):
+        by_source.setdefault(partition.partition("/")[0], []).append(partition)
     taken: dict[str, int] = {}
-    for splits in by_source.values():
-        left = wanted * sum(vectors[split].rows for split in splits) / max(1, rows)
-        for split in splits:
+    for partitions in by_source.values():
+        left = wanted * sum(vectors[partition].rows for partition in partitions) / max(1, rows)
+        for partition in partitions:
             if left > 0:
-                taken[vectors[split].address] = vectors[split].rows
-                left -= vectors[split].rows
+                taken[vectors[partition].address] = vectors[partition].rows
+                left -= vectors[partition].rows
     return taken
 
 

@@ -1,4 +1,4 @@
-"""Which records shard holds which split, noted beside an index manifest: a hit's record is found at once."""
+"""Which records shard holds which partition, noted beside an index manifest: a hit's record is found at once."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.records import Prepared
 
 
-def write_splits(workspace: Workspace, manifest: IndexManifest, prepared: Sequence[Prepared]) -> None:
-    """Note beside the manifest which records shard holds which split, so that a hit's record is found at once."""
-    paths = {item.split: item.records.path for item in prepared}
-    workspace.storage.write(workspace.path(splits_path(manifest.path)), digest.canonical_json(paths))
+def write_partitions(workspace: Workspace, manifest: IndexManifest, prepared: Sequence[Prepared]) -> None:
+    """Note beside the manifest which records shard holds which partition, so that a hit's record is found at once."""
+    paths = {item.partition: item.records.path for item in prepared}
+    workspace.storage.write(workspace.path(partitions_path(manifest.path)), digest.canonical_json(paths))
 
 
-def splits_path(manifest_path: str) -> str:
-    """Lake-relative path of the note that `write_splits` leaves."""
-    return manifest_path.removesuffix(".json") + ".splits.json"
+def partitions_path(manifest_path: str) -> str:
+    """Lake-relative path of the note that `write_partitions` leaves."""
+    return manifest_path.removesuffix(".json") + ".partitions.json"
 
 
-def read_splits(workspace: Workspace, manifest_path: str) -> dict[str, str]:
-    """Lake-relative path of each split's records shard, as an index was made from them.
+def read_partitions(workspace: Workspace, manifest_path: str) -> dict[str, str]:
+    """Lake-relative path of each partition's records shard, as an index was made from them.
 
     Raises:
         StorageError: the note is missing or damaged.
     """
-    path = splits_path(manifest_path)
+    path = partitions_path(manifest_path)
     try:
         paths: dict[str, str] = json.loads(workspace.storage.read(workspace.path(path)))
     except (FileNotFoundError, ValueError) as error:

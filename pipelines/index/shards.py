@@ -61,7 +61,7 @@ def standing(
     workspace: Workspace, builder: IndexBuilder, vectors: Mapping[str, ShardRef], rows_per_shard: int
 ) -> tuple[dict[str, IndexShard], list[tuple[str, ...]]]:
     """(Shards of an index that stand, by address; the vectors shards, ascending, of each of those that do not)."""
-    groups = group_shards(((split, ref.rows, ref.address) for split, ref in vectors.items()), rows_per_shard)
+    groups = group_shards(((partition, ref.rows, ref.address) for partition, ref in vectors.items()), rows_per_shard)
     wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
     shards = builder.finished(workspace.storage, workspace.lake, wanted)
     return shards, [inputs for address, inputs in wanted.items() if address not in shards]

@@ -35,7 +35,7 @@ class AugmentItem:
     """A records shard to make variants of. `dropped` holds the row digests that duplicates take out."""
 
     address: str
-    split: str
+    partition: str
     records: ShardRef
     dropped: tuple[str, ...]
 
@@ -113,7 +113,7 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
         content, ops = content_digest(row.text, new_image, new_audio), applied(row)
         rows.append(
             {
-                **{name: getattr(row, name) for name in ("key", "source", "split", "group", "subset", "parent")},
+                **{name: getattr(row, name) for name in ("key", "source", "partition", "group", "subset", "parent")},
                 "copy": copy,
                 "ops": ops,
                 "content_digest": content,
@@ -149,9 +149,9 @@ def augment(
     recipe = wanted_variants(project)
     items = []
     for shard in prepared:
-        gone = tuple(sorted(dropped.get(shard.split, ())))
+        gone = tuple(sorted(dropped.get(shard.partition, ())))
         address = digest.address("augmented", shard.address, list(gone), recipe)
-        items.append(AugmentItem(address=address, split=shard.split, records=shard.records, dropped=gone))
+        items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, dropped=gone))
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, project=project)
     made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
     return [made[address] for address in sorted(made)]

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.bench.claims import check_claims
 from trichord.infra import log
 from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
@@ -25,6 +24,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.galleries import MODALITIES
+from trichord.pipelines.model.claims import check_claims
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.train import TrainItem, TrainTask, finished, train_item
 from trichord.pipelines.prepare.exact_duplicates import dropped_rows

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 ENCODE_FORMAT = 4
-LABELS = ("key", "source", "split", "row_digest", "meta")
+LABELS = ("key", "source", "partition", "row_digest", "meta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class EncodeItem:
     """A records shard to encode. `dropped` holds the row digests that duplicates take out."""
 
     address: str
-    split: str
+    partition: str
     records: ShardRef
     features: ShardRef | None = None
     dropped: tuple[str, ...] = ()
@@ -155,22 +155,24 @@ def featurise(
     *,
     timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
-    """Features shards of all records shards, by split, and of variants to train on, by `augmented/<address>`.
+    """Features shards of all records shards, by partition, and of variants to train on, by `augmented/<address>`.
 
     Those that stand in the cache are not made again. Where the time goes is added to `timings`.
     """
     config = workspace.project.model
     fingerprint = load_encoders(config).fingerprint
     items = [
-        EncodeItem(address=features_address(fingerprint, item.address), split=item.split, records=item.records)
+        EncodeItem(address=features_address(fingerprint, item.address), partition=item.partition, records=item.records)
         for item in prepared
     ]
     items += [
-        EncodeItem(address=features_address(fingerprint, ref.address), split=f"augmented/{ref.address}", records=ref)
+        EncodeItem(
+            address=features_address(fingerprint, ref.address), partition=f"augmented/{ref.address}", records=ref
+        )
         for ref in variants
     ]
     factory = ActorFactory(storage=workspace.storage, lake=workspace.lake, config=config)
-    return _by_split(workspace, engine, FEATURES, items, factory, timings)
+    return _by_partition(workspace, engine, FEATURES, items, factory, timings)
 
 
 def encode(
@@ -183,16 +185,20 @@ def encode(
     *,
     timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
-    """Vectors shards of all records shards, by split. Cached features are used where `features` has them."""
+    """Vectors shards of all records shards, by partition. Cached features are used where `features` has them."""
     index = workspace.project.index
     views, dtype = tuple(index.views), index.vector_dtype
     items = []
     for item in prepared:
-        gone = tuple(dropped.get(item.split, ()))
+        gone = tuple(dropped.get(item.partition, ()))
         address = vectors_address(item.address, gone, model.fingerprint, views, dtype)
         items.append(
             EncodeItem(
-                address=address, split=item.split, records=item.records, features=features.get(item.split), dropped=gone
+                address=address,
+                partition=item.partition,
+                records=item.records,
+                features=features.get(item.partition),
+                dropped=gone,
             )
         )
     factory = ActorFactory(
@@ -203,7 +209,7 @@ def encode(
         views=views,
         dtype=dtype,
     )
-    return _by_split(workspace, engine, "vectors", items, factory, timings)
+    return _by_partition(workspace, engine, "vectors", items, factory, timings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +232,7 @@ class ActorFactory:
         return VectorActor(self.storage, self.lake, loaded, self.views, self.dtype)
 
 
-def _by_split(
+def _by_partition(
     workspace: Workspace,
     engine: Engine,
     table: str,
@@ -236,4 +242,4 @@ def _by_split(
 ) -> dict[str, ShardRef]:
     otherwise = "shards could not be encoded"
     made = make_missing(workspace, engine, table, items, factory, otherwise, timings=timings, accelerator=True)
-    return {item.split: made[item.address] for item in items}
+    return {item.partition: made[item.address] for item in items}

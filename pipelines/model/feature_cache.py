@@ -20,7 +20,7 @@ from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decoded_blocks, ev
 
 FEATURES = "_features"  # a cache in the lake, not a table
 FEATURES_FORMAT = 3
-LABELS = ("key", "source", "split", "group", "subset", "row_digest", "meta", "text")
+LABELS = ("key", "source", "partition", "group", "subset", "row_digest", "meta", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
 FEATURES_SCHEMA = pa.schema(
     [pa.field(name, pa.string()) for name in LABELS]

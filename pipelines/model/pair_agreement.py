@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 AGREEMENT_FORMAT = 3
-ROW = ("key", "source", "split", "row_digest")
+ROW = ("key", "source", "partition", "row_digest")
 LOWEST, HIGHEST, BINS = -5.0, 15.0, 400  # of the normalised cosine; what lies outside counts at the ends
 COHORT = 20  # records of other groups in the shard: fewer give no mean and spread to speak of
 
@@ -45,7 +45,7 @@ class AgreementItem:
     """A features shard to judge, and the row digests that duplicates drop."""
 
     address: str
-    split: str
+    partition: str
     features: ShardRef
     dropped: tuple[str, ...]
 
@@ -188,7 +188,7 @@ class Disagreement:
 
     key: str
     source: str
-    split: str
+    partition: str
     row_digest: str
     modality: str
     against: str
@@ -208,8 +208,8 @@ def judge(
     Args:
         workspace: the project on its lake.
         engine: where shards are judged.
-        features: by split.
-        dropped: row digests of duplicates, by split.
+        features: by partition.
+        dropped: row digests of duplicates, by partition.
         model: the run's own, which judges where `agreement.folds` is 0.
 
     Raises:
@@ -223,13 +223,13 @@ def judge(
             raise ValueError("agreement.folds is 0, and no model was given")
         models = (model,)
     items = []
-    for split, ref in sorted(features.items()):
-        if split.startswith("augmented/"):
+    for partition, ref in sorted(features.items()):
+        if partition.startswith("augmented/"):
             continue  # variants are trained on, not judged
-        gone = tuple(dropped.get(split, ()))
+        gone = tuple(dropped.get(partition, ()))
         judges = [judge.fingerprint for judge in models]
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))
-        items.append(AgreementItem(address=address, split=split, features=ref, dropped=gone))
+        items.append(AgreementItem(address=address, partition=partition, features=ref, dropped=gone))
     factory = _Factory(storage=workspace.storage, lake=workspace.lake, models=models, config=workspace.project.model)
     made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
     refs = [made[item.address] for item in items]
@@ -257,7 +257,7 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
                         Disagreement(
                             key=row["key"],
                             source=source,
-                            split=row["split"],
+                            partition=row["partition"],
                             row_digest=row["row_digest"],
                             modality=modality,
                             against=against,
@@ -298,8 +298,8 @@ def _worst(
 
 
 def with_rows(dropped: Mapping[str, Sequence[str]], found: Sequence[Disagreement]) -> dict[str, list[str]]:
-    """Row digests by split: those dropped already, and those of the records that disagree."""
-    rows = {split: set(digests) for split, digests in dropped.items()}
+    """Row digests by partition: those dropped already, and those of the records that disagree."""
+    rows = {partition: set(digests) for partition, digests in dropped.items()}
     for row in found:
-        rows.setdefault(row.split, set()).add(row.row_digest)
-    return {split: sorted(digests) for split, digests in rows.items()}
+        rows.setdefault(row.partition, set()).add(row.row_digest)
+    return {partition: sorted(digests) for partition, digests in rows.items()}

@@ -33,7 +33,7 @@ from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.calibrate import calibrate
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
-from trichord.pipelines.evaluation.query_ranking import evaluate_levers
+from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate, mixed_score
 from trichord.pipelines.model.feature_cache import read_features
 from trichord.transforms.augment.variants import record_key
@@ -135,8 +135,8 @@ class TrainTask:
                 calibration = calibrate(trained)
                 if calibration is not None:
                     model = model.calibrated(calibration)
-                levers = evaluate_levers(trained, calibration, K, project.train.seed)
-                story["after"] = evaluate(trained, K, project.train.seed) | {"levers": levers}
+                rankings = evaluate_rankings(trained, calibration, K, project.train.seed)
+                story["after"] = evaluate(trained, K, project.train.seed) | {"rankings": rankings}
             model.save(os.path.join(folder, "model"))
             path = f"models/{item.address}"
             self.storage.write(self.storage.join(self.lake, path, "training.json"), digest.canonical_json(story))
@@ -190,7 +190,7 @@ def train(
     dropped: Mapping[str, Sequence[str]],
     without: Fold | None = None,
 ) -> TrainedModel:
-    """Train on the features of all splits (but for one fold), or find the model that an earlier run made of the same.
+    """Train on the features of all partitions (but for one fold), or find the model that an earlier run made of these.
 
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
@@ -219,8 +219,8 @@ def train_item(
     share: float = 1.0,
 ) -> TrainItem:
     """What a model of these features, under the workspace's settings, is made of."""
-    refs = tuple(features[split] for split in sorted(features, key=digest.hash64))
-    gone = {features[split].address: tuple(rows) for split, rows in dropped.items() if split in features}
+    refs = tuple(features[partition] for partition in sorted(features, key=digest.hash64))
+    gone = {features[partition].address: tuple(rows) for partition, rows in dropped.items() if partition in features}
     made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
     part: list[Any] = [] if without is None else [["outside", without.number, without.folds]]
     part += [] if share == 1 else [share]

@@ -86,7 +86,7 @@ def _sources(workspace: Workspace) -> str:
     from trichord.pipelines.prepare.plan import make_plan
 
     plan = make_plan(workspace)
-    return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} splits"
+    return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
 
 
 def _milvus(workspace: Workspace) -> str:

@@ -1,4 +1,4 @@
-"""dedup: exact and near duplicates over all splits, and the survivor that stands for them.
+"""dedup: exact and near duplicates over all partitions, and the survivor that stands for them.
 
 The survivor is the row of the earliest source, then the smallest key: it does not depend on order, engine or night.
 """
@@ -22,11 +22,11 @@ from trichord.pipelines.prepare.records import Prepared
 
 ROWS_PER_BUCKET = 1_000_000
 DEDUP_FORMAT = 1
-REPEATING = ("parquet", "webdataset", "delta")  # kinds of source whose splits may repeat a key
+REPEATING = ("parquet", "webdataset", "delta")  # kinds of source whose partitions may repeat a key
 NOTES = "_dedup"  # folder of notes on what came of which signatures
 NOTE = pa.schema([pa.field("table", pa.string(), nullable=False), pa.field("address", pa.string(), nullable=False)])
 
-_ROW = ("key", "source", "split", "row_digest")
+_ROW = ("key", "source", "partition", "row_digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Reduce:
         table = pa.table(
             {
                 "key": dropped["key"],
-                "split": dropped["split"],
+                "partition": dropped["partition"],
                 "row_digest": dropped["row_digest"],
                 "source": dropped["source"],
                 "survivor_key": survivors["key"],
@@ -91,10 +91,10 @@ class Deduplicated:
 
 
 def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]) -> Deduplicated:
-    """Find rows that are the same record as another, over all splits; and what else they have in common.
+    """Find rows that are the same record as another, over all partitions; and what else they have in common.
 
-    Equal keys first (between sources, and where a source's own splits may repeat them), then equal content, then near
-    duplicates. The result is a function of the signatures: where these are as before, it is found, not made.
+    Equal keys first (between sources, and where a source's own partitions may repeat them), then equal content, then
+    near duplicates. The result is a function of the signatures: where these are as before, it is found, not made.
     """
     signatures = sorted((item.signatures for item in prepared), key=lambda ref: ref.address)
     sources = workspace.project.sources
@@ -127,13 +127,13 @@ def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepare
 
 
 def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[str, list[str]]:
-    """Row digests that duplicates drop, by split."""
+    """Row digests that duplicates drop, by partition."""
     dropped: dict[str, list[str]] = {}
     for ref in duplicates:
-        table = read_shard(workspace.storage, workspace.lake, ref, ["split", "row_digest"])
-        for split, row in zip(table["split"].to_pylist(), table["row_digest"].to_pylist(), strict=True):
-            dropped.setdefault(split, []).append(row)
-    return {split: sorted(rows) for split, rows in dropped.items()}
+        table = read_shard(workspace.storage, workspace.lake, ref, ["partition", "row_digest"])
+        for partition, row in zip(table["partition"].to_pylist(), table["row_digest"].to_pylist(), strict=True):
+            dropped.setdefault(partition, []).append(row)
+    return {partition: sorted(rows) for partition, rows in dropped.items()}
 
 
 def _lengths(starts: pa.Array, total: int) -> list[int]:

@@ -69,7 +69,7 @@ def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparatio
     """Make and commit what is missing of records, rejects, signatures, duplicates and matches.
 
     Raises:
-        PartialRun: some splits failed; a rerun resumes.
+        PartialRun: some partitions failed; a rerun resumes.
         CommitConflict: another run committed meanwhile.
     """
     prepared = prepare(workspace, engine, plan.shards)

@@ -125,7 +125,7 @@ class Resolve:
         ):
             duplicates = duplicates.append_column(name, pa.array(values, pa.string()))
         alike = matches(members, local, [one.dropped for one in same], self.config)
-        seen = rows.take(pa.array([one.row for one in alike], pa.int64())).select(["key", "source", "split"])
+        seen = rows.take(pa.array([one.row for one in alike], pa.int64())).select(["key", "source", "partition"])
         columns = dict(zip(seen.column_names, seen.columns, strict=True)) | {
             "modality": pa.array([one.modality for one in alike], pa.string()),
             "other_key": pa.array([keys[one.other] for one in alike], pa.string()),
@@ -149,7 +149,7 @@ class Resolve:
         rows = pa.concat_tables(parts)
         ranks = pa.array([self.ranks[source] for source in rows["source"].to_pylist()], pa.int64())
         order = [("rank", "ascending")]
-        order += [(name, "ascending") for name in ("key", "source", "split", "row_digest", "row")]
+        order += [(name, "ascending") for name in ("key", "source", "partition", "row_digest", "row")]
         return rows.append_column("rank", ranks).sort_by(order).combine_chunks()
 
     def _write(self, name: str, table: pa.Table, table_schema: pa.Schema) -> ShardRef | None:
@@ -187,12 +187,12 @@ def find_near(
 
 
 def survivors(table: pa.Table, storage: Storage, lake: str, dropped: Sequence[ShardRef]) -> pa.Table:
-    """The signature rows that no duplicates shard drops. A key may repeat with equal content in another split."""
+    """The signature rows that no duplicates shard drops. A key may repeat with equal content in another partition."""
     for ref in dropped:
-        gone = _names(read_shard(storage, lake, ref, ["split", "row_digest"]))
+        gone = _names(read_shard(storage, lake, ref, ["partition", "row_digest"]))
         table = table.filter(pc.invert(pc.is_in(_names(table), value_set=gone.combine_chunks())))
     return table
 
 
 def _names(table: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(table["split"], table["row_digest"], "\n")
+    return pc.binary_join_element_wise(table["partition"], table["row_digest"], "\n")

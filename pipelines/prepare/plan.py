@@ -21,18 +21,18 @@ from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import known_languages
 from trichord.transforms.collect import plan_source
-from trichord.transforms.collect.partitions import Split
+from trichord.transforms.collect.partitions import Partition
 
 LINE_FORMAT = 2  # raised with any format or version behind the records: a live index is then made anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedShard:
-    """A split and the address its records shard must have."""
+    """A partition and the address its records shard must have."""
 
     source: Source
     rank: int  # position of the source in the project file: earlier sources survive as duplicates
-    split: Split
+    partition: Partition
     address: str
 
 
@@ -71,7 +71,7 @@ def make_plan(workspace: Workspace) -> Plan:
                 source,
                 workspace.storage,
                 workspace.lake,
-                rows_per_split=project.prepare.rows_per_split,
+                rows_per_partition=project.prepare.rows_per_partition,
                 cache=cache,
                 fetcher=fetcher,
                 config=project.prepare,
@@ -81,13 +81,13 @@ def make_plan(workspace: Workspace) -> Plan:
                 WantedShard(
                     source=source,
                     rank=rank,
-                    split=split,
-                    address=shard_address(split, recipes[rank]),
+                    partition=partition,
+                    address=shard_address(partition, recipes[rank]),
                 )
-                for split in found.splits
+                for partition in found.partitions
             )
     cache.save(workspace.storage, cache_uri)
-    rows = sum(shard.split.rows for shard in shards)
+    rows = sum(shard.partition.rows for shard in shards)
     return Plan(shards=tuple(shards), rows=rows, recipe=digest.address("recipes", recipes), ignored=ignored)
 
 
@@ -155,15 +155,15 @@ def preview(workspace: Workspace) -> dict[str, Any]:
         sources.append(
             {
                 "source": source.name,
-                "rows": sum(shard.split.rows for shard in shards),
-                "splits": len(shards),
+                "rows": sum(shard.partition.rows for shard in shards),
+                "partitions": len(shards),
                 "to_make": len(shards) - kept,
                 "kept": kept,
             }
         )
     return {
         "sources": sources,
-        "make": sorted(shard.split.id for shard in plan.shards if shard.address not in present),
+        "make": sorted(shard.partition.id for shard in plan.shards if shard.address not in present),
         "to_remove": len(present - plan.wanted),
         "ignored_files": plan.ignored,
         "unchanged": live is not None and live["inputs_digest"] == inputs_digest(workspace, plan),

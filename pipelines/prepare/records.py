@@ -1,6 +1,6 @@
-"""prepare: splits → records, rejects and signatures, one shard of each a split.
+"""prepare: partitions → records, rejects and signatures, one shard of each a partition.
 
-A row that makes its worker crash, hang or run out of memory is found by halving the split, and becomes a reject.
+A row that makes its worker crash, hang or run out of memory is found by halving the partition, and becomes a reject.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trichord.pipelines.prepare.plan import WantedShard
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.batch import Batch
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.collect import read_split
+from trichord.transforms.collect import read_partition
 from trichord.transforms.dedup.signatures import signatures_table
 from trichord.transforms.op import Op, OpCounts, run_chain
 from trichord.transforms.record import finish, rejects_table
@@ -36,10 +36,10 @@ KILLED = "its worker ended while it was at this row"  # how it ended differs bet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What one split became. `rejects` is None where nothing was rejected."""
+    """What one partition became. `rejects` is None where nothing was rejected."""
 
     address: str
-    split: str
+    partition: str
     records: ShardRef
     signatures: ShardRef
     rejects: ShardRef | None
@@ -47,7 +47,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Some rows of a split as rows of its tables, and what the ops did: `fan_out`, `<op>/in`, `<op>/rejected`."""
+    """Some rows of a partition as rows of its tables, and what the ops did: `fan_out`, `<op>/in`, `<op>/rejected`."""
 
     records: pa.Table
     signatures: pa.Table
@@ -57,7 +57,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareItem:
-    """A split to prepare, or (with `probe`) some of its rows to try without writing anything."""
+    """A partition to prepare, or (with `probe`) some of its rows to try without writing anything."""
 
     shard: WantedShard
     poison: Mapping[str, str] = field(default_factory=dict)  # key -> how its worker died
@@ -67,7 +67,7 @@ class PrepareItem:
 
 @dataclass(frozen=True, slots=True)
 class PrepareTask:
-    """The task an engine maps: reads one split, runs the chain, writes its shards."""
+    """The task an engine maps: reads one partition, runs the chain, writes its shards."""
 
     storage: Storage
     lake: str
@@ -79,7 +79,7 @@ class PrepareTask:
             for _ in self._batches(item):
                 pass
             return None
-        return write_split(self.storage, self.lake, item.shard, map(self._made, self._batches(item)))
+        return write_partition(self.storage, self.lake, item.shard, map(self._made, self._batches(item)))
 
     def _made(self, ran: tuple[Batch, Mapping[str, OpCounts]]) -> Made:
         return self.made(*ran)
@@ -100,7 +100,9 @@ class PrepareTask:
 
     def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
         chain = self.chain(item.shard.source)
-        for batch in read_split(item.shard.source, self.storage, self.lake, item.shard.split, config=self.config):
+        for batch in read_partition(
+            item.shard.source, self.storage, self.lake, item.shard.partition, config=self.config
+        ):
             if item.probe is not None:
                 batch = batch.select([row.key in item.probe for row in batch.rows])
             if item.poison:
@@ -117,8 +119,8 @@ def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
     return counts
 
 
-def write_split(storage: Storage, lake: str, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
-    """Write the three shards of a split; the bytes follow from the rows alone, however they are cut into parts."""
+def write_partition(storage: Storage, lake: str, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
+    """Write the three shards of a partition; the bytes follow from the rows alone, however they are cut into parts."""
     counts = Counter[str]()
     writers = {
         name: ShardWriter(storage, lake, name, shard.address, table_schema)
@@ -135,13 +137,13 @@ def write_split(storage: Storage, lake: str, shard: WantedShard, parts: Iterable
             records.write(part.records)
             signatures.write(part.signatures)
             rejects.write(part.rejects)
-        total = {"rows_in": shard.split.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
+        total = {"rows_in": shard.partition.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
         wanted = (records, signatures, rejects) if total["rows_rejected"] else (records, signatures)
         with ThreadPoolExecutor(len(wanted)) as pool:  # each waits for the disk; `finished` wants all of them
             refs = list(pool.map(lambda writer: writer.finish(total), wanted))
         return Prepared(
             address=shard.address,
-            split=shard.split.id,
+            partition=shard.partition.id,
             records=refs[0],
             signatures=refs[1],
             rejects=refs[2] if total["rows_rejected"] else None,
@@ -155,7 +157,7 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         What every shard became, in order of address.
 
     Raises:
-        PartialRun: some split failed for a reason that is no row's fault; what was finished is kept.
+        PartialRun: some partition failed for a reason that is no row's fault; what was finished is kept.
     """
     shards = list(shards)
     ready = finished(workspace, shards)
@@ -172,37 +174,39 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
             if isinstance(outcome, Done):
                 if outcome.result is not None:
                     ready[outcome.result.address] = outcome.result
-                    log.event("prepared", split=outcome.result.split, rows=outcome.result.records.rows)
+                    log.event("prepared", partition=outcome.result.partition, rows=outcome.result.records.rows)
             elif outcome.kind == "error":
-                failures.append((outcome.item.shard.split.id, outcome.detail))
+                failures.append((outcome.item.shard.partition.id, outcome.detail))
             else:
                 poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item)
                 if poison == outcome.item.poison and not outcome.item.again:
                     retry.append(replace(outcome.item, again=True))
                 elif poison == outcome.item.poison:
-                    failures.append((outcome.item.shard.split.id, "its worker died, but no single row does that"))
+                    failures.append((outcome.item.shard.partition.id, "its worker died, but no single row does that"))
                 else:
                     retry.append(replace(outcome.item, poison=poison))
         rounds = retry
     if failures:
-        raise partly_failed(failures, len(shards), len(todo), "splits could not be prepared")
+        raise partly_failed(failures, len(shards), len(todo), "partitions could not be prepared")
     lost = {shard.address for shard in shards} - ready.keys()
     if lost:
-        raise PartialRun(f"{len(lost)} splits were answered by nothing. Run it again: it resumes.")
+        raise PartialRun(f"{len(lost)} partitions were answered by nothing. Run it again: it resumes.")
     return [ready[address] for address in sorted(ready)]
 
 
 def prepare_task(workspace: Workspace) -> PrepareTask:
-    """The task that prepares splits of a project."""
+    """The task that prepares partitions of a project."""
     config = workspace.project.prepare
     return PrepareTask(workspace.storage, workspace.lake, config, aligner=open_aligner(config.align))
 
 
 def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[str, str]:
-    """Halve a split whose worker died until single rows are to blame. Returns {key: how its worker died}."""
+    """Halve a partition whose worker died until single rows are to blame. Returns {key: how its worker died}."""
     keys = sorted(
         row.key
-        for batch in read_split(item.shard.source, task.storage, task.lake, item.shard.split, config=task.config)
+        for batch in read_partition(
+            item.shard.source, task.storage, task.lake, item.shard.partition, config=task.config
+        )
         for row in batch.rows
         if row.key not in item.poison
     )
@@ -221,13 +225,13 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[s
                 killers[next(iter(outcome.item.probe))] = KILLED
             else:
                 suspects.append(sorted(outcome.item.probe))
-    log.event("killers_found", split=item.shard.split.id, keys=sorted(killers))
+    log.event("killers_found", partition=item.shard.partition.id, keys=sorted(killers))
     return killers
 
 
 def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, Prepared]:
     """Shards an earlier run finished, committed or not."""
-    wanted = {shard.address: shard.split.id for shard in shards}
+    wanted = {shard.address: shard.partition.id for shard in shards}
     found = {
         name: find_finished(workspace.storage, workspace.lake, name, wanted)
         for name in ("records", "signatures", "rejects")
@@ -235,7 +239,7 @@ def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, P
     return {
         address: Prepared(
             address=address,
-            split=wanted[address],
+            partition=wanted[address],
             records=records,
             signatures=found["signatures"][address],
             rejects=found["rejects"].get(address) if records.counts.get("rows_rejected") else None,

@@ -21,7 +21,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
 from trichord.pipelines.evaluation.whole import measure
-from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import FEATURES, features_address, featurised, read_features
 from trichord.pipelines.model.pair_agreement import pinned_disagreements, with_rows
 from trichord.pipelines.model.train import load_model
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateTask:
-    """Runs in a worker: takes held-out rows split by split in an order that no change of the lake disturbs."""
+    """Runs in a worker: takes held-out rows partition by partition in an order that no change of the lake disturbs."""
 
     storage: Storage
     lake: str
@@ -53,8 +53,8 @@ class EvaluateTask:
         self, model: FusionModel, records: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
     ) -> Iterator[tuple[pa.Table, Features]]:
         encoders = model.encoders.fingerprint
-        for split in sorted(records, key=digest.hash64):
-            ref, gone = records[split], set(dropped.get(split, ()))
+        for partition in sorted(records, key=digest.hash64):
+            ref, gone = records[partition], set(dropped.get(partition, ()))
             address = features_address(encoders, ref.address)
             found = find_finished(self.storage, self.lake, FEATURES, [address]).get(address)
             if found is not None:
@@ -78,7 +78,7 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
     versions = pinned["table_versions"]
     versions = json.loads(versions) if isinstance(versions, str) else versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
-    records = {split: by_path[path] for split, path in read_splits(workspace, pinned["manifest"]).items()}
+    records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned["manifest"]).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
     task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
     dropped = dropped_rows(workspace, duplicates)

@@ -25,7 +25,7 @@ from trichord.infra.errors import PartialRun, told
 from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import FEATURES, features_address, read_features
 from trichord.pipelines.model.train import load_model
 from trichord.transforms.record import batch_of
@@ -97,7 +97,7 @@ def check_content(
         lake=workspace.lake,
         model=pinned["model"],
         fingerprint=pinned["fingerprint"],
-        splits=read_splits(workspace, pinned["manifest"]),
+        partitions=read_partitions(workspace, pinned["manifest"]),
         rows=rows,
         config=workspace.project.model,
     )
@@ -118,13 +118,15 @@ class ContentActors:
     lake: str
     model: str
     fingerprint: str
-    splits: Mapping[str, str]
+    partitions: Mapping[str, str]
     rows: int
     config: ModelConfig
 
     def __call__(self) -> Callable[[ShardRef], Content]:
         model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.config)
-        return ContentActor(storage=self.storage, lake=self.lake, model=model, splits=self.splits, rows=self.rows)
+        return ContentActor(
+            storage=self.storage, lake=self.lake, model=model, partitions=self.partitions, rows=self.rows
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,16 +136,16 @@ class ContentActor:
     storage: Storage
     lake: str
     model: FusionModel
-    splits: Mapping[str, str]  # lake-relative path of each split's records shard
+    partitions: Mapping[str, str]  # lake-relative path of each partition's records shard
     rows: int
 
     def __call__(self, shard: ShardRef) -> Content:
         stored = self._stored(shard)
         least, misfits = LEAST_COSINE[self.model.config.numerics], list[str]()
         compared, equal, lowest = 0, 0, 1.0
-        for split in pc.unique(stored["split"]).to_pylist():
-            ours = stored.filter(pc.equal(stored["split"], split))
-            records = self._records(split, ours["row_digest"])
+        for partition in pc.unique(stored["partition"]).to_pylist():
+            ours = stored.filter(pc.equal(stored["partition"], partition))
+            records = self._records(partition, ours["row_digest"])
             features = self.model.featurise(batch_of(records, AUDIO_RATE_HZ))
             for row, view, vector, fresh in self._pairs(ours, records, features):
                 cosine = _cosine(vector, fresh)
@@ -151,10 +153,12 @@ class ContentActor:
                 equal += np.array_equal(vector, fresh.astype(vector.dtype))
                 if not cosine >= least:
                     key = records["key"][row].as_py()
-                    cause = self._cause(self.splits[split], records.slice(row, 1), features.take(np.array([row])))
+                    cause = self._cause(
+                        self.partitions[partition], records.slice(row, 1), features.take(np.array([row]))
+                    )
                     misfits.append(f"{shard.path}: {key!r}, view {view}: cosine {cosine:.4f}{cause}")
             if gone := len(pc.unique(ours["row_digest"])) - records.num_rows:
-                misfits.append(f"{shard.path}: {gone} of its records are not in {self.splits[split]}")
+                misfits.append(f"{shard.path}: {gone} of its records are not in {self.partitions[partition]}")
         return Content(
             records=len(pc.unique(stored["row_digest"])),
             vectors=compared,
@@ -170,11 +174,11 @@ class ContentActor:
         records = pc.unique(digests)
         drawn = digest.generator("content", shard.address).permutation(len(records))[: self.rows]
         places = np.flatnonzero(pc.is_in(digests, value_set=records.take(pa.array(drawn))))
-        columns = ("split", "view", "row_digest", "vector")
+        columns = ("partition", "view", "row_digest", "vector")
         return take_rows(self.storage, self.lake, shard, places.tolist(), columns)
 
-    def _records(self, split: str, wanted: pa.ChunkedArray) -> pa.Table:
-        path = self.splits[split]
+    def _records(self, partition: str, wanted: pa.ChunkedArray) -> pa.Table:
+        path = self.partitions[partition]
         digests = read_shard(self.storage, self.lake, path, ["row_digest"])["row_digest"]
         places = np.flatnonzero(pc.is_in(digests, value_set=wanted.combine_chunks()))
         return take_rows(self.storage, self.lake, path, places.tolist())

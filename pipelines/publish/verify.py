@@ -13,7 +13,7 @@ from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import verify_shard
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import NOTES, drop_unneeded, verify_collections
-from trichord.pipelines.index.partition_map import read_splits, splits_path
+from trichord.pipelines.index.partition_map import partitions_path, read_partitions
 from trichord.pipelines.model.train import MODEL_FILES
 from trichord.transforms.collect.read import needed_downloads
 
@@ -72,8 +72,8 @@ def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, 
     records = {
         ref.path for ref in workspace.table("records").shards(json.loads(row["table_versions"])["records"]).values()
     }
-    if set(read_splits(workspace, row["manifest"]).values()) != records:
-        raise StorageError(f"{splits_path(row['manifest'])} does not name the records of {row['publication']}.")
+    if set(read_partitions(workspace, row["manifest"]).values()) != records:
+        raise StorageError(f"{partitions_path(row['manifest'])} does not name the records of {row['publication']}.")
     refs = [
         ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys, *shard.blocks)
     ]
@@ -102,7 +102,7 @@ def pinned_files(workspace: Workspace, row: dict[str, Any]) -> dict[str, int | N
     Raises:
         StorageError: the manifest is missing or damaged.
     """
-    files: dict[str, int | None] = {splits_path(row["manifest"]): None}
+    files: dict[str, int | None] = {partitions_path(row["manifest"]): None}
     files |= dict.fromkeys(f"{row['model']}/{name}" for name in MODEL_FILES)
     for name, version in json.loads(row["table_versions"]).items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}

@@ -19,7 +19,7 @@ from trichord.infra.config import View
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard, take_rows
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.search.fusion import Hit, by_score, listed
 from trichord.pipelines.search.search import LiveIndex, nearest
 from trichord.transforms.batch import Batch
@@ -67,10 +67,10 @@ def metric_value(cosine: float, metric: Metric) -> float:
 def retrieve(workspace: Workspace, index: LiveIndex, query: Batch) -> list[Passage]:
     """The passages nearest to a query of one row, best first, as the project's sections `rag` and `query` say.
 
-    Over all views together the levers of `query` hold; of single views (`rag.views`) hits come by cosine.
+    Over all views together the ranking of `query` holds; of single views (`rag.views`) hits come by cosine.
 
     Raises:
-        ConfigError: the publication has no row of these views, or the levers do not fit it.
+        ConfigError: the publication has no row of these views, or the ranking does not fit it.
     """
     config = workspace.project.rag
     if config.views:
@@ -117,13 +117,13 @@ def _words(record: Mapping[str, Any]) -> str:
 def _records(
     workspace: Workspace, index: LiveIndex, keys: Sequence[str], columns: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    splits = index.searcher.splits_of(keys)
-    paths = read_splits(workspace, index.manifest)
+    partitions = index.searcher.partitions_of(keys)
+    paths = read_partitions(workspace, index.manifest)
     found: dict[str, dict[str, Any]] = {}
-    for split in sorted(set(splits.values())):
-        wanted = pa.array([key for key in keys if splits[key] == split], pa.string())
-        there = read_shard(workspace.storage, workspace.lake, paths[split], ["key"])["key"]
+    for partition in sorted(set(partitions.values())):
+        wanted = pa.array([key for key in keys if partitions[key] == partition], pa.string())
+        there = read_shard(workspace.storage, workspace.lake, paths[partition], ["key"])["key"]
         places = pc.indices_nonzero(pc.is_in(there, value_set=wanted)).to_pylist()
-        rows = take_rows(workspace.storage, workspace.lake, paths[split], places, columns)
+        rows = take_rows(workspace.storage, workspace.lake, paths[partition], places, columns)
         found |= {row["key"]: row for row in rows.to_pylist()}
     return found

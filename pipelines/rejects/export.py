@@ -23,9 +23,9 @@ from trichord.infra.errors import ConfigError
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import WantedShard, make_plan
 from trichord.pipelines.rejects.query import Choice, reject_tables
-from trichord.transforms.collect import media_root, read_split
+from trichord.transforms.collect import media_root, read_partition
 from trichord.transforms.collect.partitions import PlannedRow, planned_rows
-from trichord.transforms.collect.read import SplitReader, marked_repeats
+from trichord.transforms.collect.read import PartitionReader, marked_repeats
 
 EXPORT = pa.schema(
     [(name, pa.string()) for name in ("id", "source", "op", "reason", "detail", "payload", "text", "image", "audio")]
@@ -69,8 +69,8 @@ def export_rejects(workspace: Workspace, choice: Choice, *, out: Path, media: Pa
     if kind is None:
         raise ConfigError(f"{out}: rejects are written as .jsonl or .parquet. Choose such a name.")
     out, folder = out.absolute(), media.absolute() if media is not None else None
-    wanted = _by_split(workspace, choice)
-    shards = {shard.split.id: shard for shard in make_plan(workspace).shards} if wanted else {}
+    wanted = _by_partition(workspace, choice)
+    shards = {shard.partition.id: shard for shard in make_plan(workspace).shards} if wanted else {}
     root = out.parent if folder is None or folder.is_relative_to(out.parent) else folder
     files, told = _Files(folder, root), Counter[str]()
     by_reason: Counter[str] = Counter()
@@ -79,8 +79,8 @@ def export_rejects(workspace: Workspace, choice: Choice, *, out: Path, media: Pa
     try:
         with ExitStack() as stack:
             write = _jsonl(stack, temporary) if kind == "manifest" else _parquet(stack, temporary)
-            for split, rejects in sorted(wanted.items()):
-                for reject, row in _joined(workspace, shards.get(split), rejects, with_media=folder is not None):
+            for partition, rejects in sorted(wanted.items()):
+                for reject, row in _joined(workspace, shards.get(partition), rejects, with_media=folder is not None):
                     by_reason[reject["reason"]] += 1
                     told["rows_gone"] += row is None
                     write(_record(reject, row or _Row(), files))
@@ -100,29 +100,29 @@ def export_rejects(workspace: Workspace, choice: Choice, *, out: Path, media: Pa
     }
 
 
-def _root_of(shards: Mapping[str, WantedShard], splits: Iterable[str]) -> str | None:
+def _root_of(shards: Mapping[str, WantedShard], partitions: Iterable[str]) -> str | None:
     """The root of the one source that all rows are of; None where they are of several."""
-    roots = {media_root(shards[split].source).uri for split in splits if split in shards}
+    roots = {media_root(shards[partition].source).uri for partition in partitions if partition in shards}
     return roots.pop() if len(roots) == 1 else None
 
 
-def _by_split(workspace: Workspace, choice: Choice) -> dict[str, list[dict[str, Any]]]:
+def _by_partition(workspace: Workspace, choice: Choice) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for table in reject_tables(workspace, choice, live=True):
         for row in table.to_pylist():
-            found[row["split"]].append(row)
+            found[row["partition"]].append(row)
     return found
 
 
 def _joined(
     workspace: Workspace, shard: WantedShard | None, rejects: Iterable[dict[str, Any]], *, with_media: bool
 ) -> Iterator[tuple[dict[str, Any], _Row | None]]:
-    """Rejects of one split with their rows; None where the source has no such row any more."""
+    """Rejects of one partition with their rows; None where the source has no such row any more."""
     waiting: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for reject in rejects:
         waiting[reject["key"]].append(reject)
     if shard is not None:
-        read = _planned if shard.split.part is None else _inline
+        read = _planned if shard.partition.part is None else _inline
         for key, reason, row in read(workspace, shard, waiting, with_media):
             meant = [reject for reject in waiting[key] if reason is None or reject["reason"] == reason]
             for reject in meant[: None if reason is None else 1]:
@@ -138,9 +138,9 @@ _Found = Iterator[tuple[str, str | None, _Row]]  # key of a reject, the reason i
 def _planned(workspace: Workspace, shard: WantedShard, keys: Iterable[str], with_media: bool) -> _Found:
     """Rows whose media are files, and only theirs are read."""
     storage, config = workspace.storage, workspace.project.prepare
-    reader = SplitReader(shard.source, storage, media_root(shard.source), config, shard.split, workspace.lake)
+    reader = PartitionReader(shard.source, storage, media_root(shard.source), config, shard.partition, workspace.lake)
     parts = _parts(keys)
-    for planned in marked_repeats(planned_rows(shard.split, storage, workspace.lake)):
+    for planned in marked_repeats(planned_rows(shard.partition, storage, workspace.lake)):
         named = parts.get(planned.key, ())
         if not named:
             continue
@@ -150,7 +150,7 @@ def _planned(workspace: Workspace, shard: WantedShard, keys: Iterable[str], with
         yield from ((key, planned.reason if key == planned.key else None, row) for key in named)
 
 
-def _read(reader: SplitReader, planned: PlannedRow, row: _Row) -> None:
+def _read(reader: PartitionReader, planned: PlannedRow, row: _Row) -> None:
     """The media of a row, one for one, so that a bad one does not hide the others."""
     for name, medium in planned.media.items():
         if name not in (*_MEDIA, "text"):
@@ -169,8 +169,8 @@ def _read(reader: SplitReader, planned: PlannedRow, row: _Row) -> None:
 def _inline(workspace: Workspace, shard: WantedShard, keys: Iterable[str], with_media: bool) -> _Found:
     """Rows whose media lie in a data file. Of those that reading itself refuses, nothing more is known."""
     parts = _parts(keys)
-    for batch in read_split(
-        shard.source, workspace.storage, workspace.lake, shard.split, config=workspace.project.prepare
+    for batch in read_partition(
+        shard.source, workspace.storage, workspace.lake, shard.partition, config=workspace.project.prepare
     ):
         for at, row in enumerate(batch.rows):
             media = {"image": batch.raw_images[at], "audio": batch.raw_audios[at]} if with_media else {}

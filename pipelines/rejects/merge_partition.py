@@ -1,7 +1,7 @@
-"""One split replayed: rows whose fate cannot have changed are copied from an older shard, the others run.
+"""One partition replayed: rows whose fate cannot have changed are copied from an older shard, the others run.
 
-The shards that come out are those that preparing the whole split would give, byte for byte (law 1). Where that cannot
-be proven, `Unmergeable` is raised and nothing is written: the split is then prepared as a whole.
+The shards that come out are those that preparing the whole partition would give, byte for byte. Where that cannot
+be proven, `Unmergeable` is raised and nothing is written: the partition is then prepared as a whole.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.shard import iter_shard, read_shard
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.prepare.plan import WantedShard
-from trichord.pipelines.prepare.records import Made, Prepared, PrepareTask, op_counts, write_split
+from trichord.pipelines.prepare.records import Made, Prepared, PrepareTask, op_counts, write_partition
 from trichord.transforms.batch import Batch
-from trichord.transforms.collect import media_root, read_split
-from trichord.transforms.collect.partitions import PlannedRow, Split, planned_rows
-from trichord.transforms.collect.read import SplitReader, chunks, marked_repeats
+from trichord.transforms.collect import media_root, read_partition
+from trichord.transforms.collect.partitions import Partition, PlannedRow, planned_rows
+from trichord.transforms.collect.read import PartitionReader, chunks, marked_repeats
 from trichord.transforms.op import OpCounts, run_chain
 
 _PART = re.compile(r"([a-z])\d{4,}")
@@ -34,25 +34,25 @@ _BATCH_ROWS = 16
 
 
 class Unmergeable(TrichordError):
-    """A split whose older shards do not prove enough: it is prepared as a whole."""
+    """A partition whose older shards do not prove enough: it is prepared as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeItem:
-    """A split to make from an older shard of it.
+    """A partition to make from an older shard of it.
 
-    `before` is that shard's split where its rows were others. `thresholds` are those that let more through now.
+    `before` is that shard's partition where its rows were others. `thresholds` are those that let more through now.
     """
 
     shard: WantedShard
     base: Prepared
-    before: Split | None
+    before: Partition | None
     thresholds: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What one split became: source rows that ran through the ops, and source rows that were copied."""
+    """What one partition became: source rows that ran through the ops, and source rows that were copied."""
 
     prepared: Prepared
     run: int
@@ -66,14 +66,14 @@ class MergeTask:
     prepare: PrepareTask
 
     def __call__(self, item: MergeItem) -> Merged:
-        """Make one split.
+        """Make one partition.
 
         Raises:
             Unmergeable: it must be prepared as a whole.
         """
         merge = _Merge(self.prepare, item)
         storage, lake = self.prepare.storage, self.prepare.lake
-        prepared = write_split(storage, lake, item.shard, merge.parts())
+        prepared = write_partition(storage, lake, item.shard, merge.parts())
         return Merged(prepared=prepared, run=merge.run, copied=merge.copied)
 
 
@@ -95,8 +95,8 @@ class _Merge:
         self.run = self.copied = 0
 
     def parts(self) -> Iterator[Made]:
-        """The split's rows, batch for batch in the order in which it is read."""
-        rows = self._read_planned if self._item.shard.split.part is None else self._read_part
+        """The partition's rows, batch for batch in the order in which it is read."""
+        rows = self._read_planned if self._item.shard.partition.part is None else self._read_part
         for keys, batch in rows():
             yield self._made(keys, batch)
         self._require_all_used()
@@ -104,15 +104,15 @@ class _Merge:
     def _read_planned(self) -> Iterator[tuple[list[str], Batch]]:
         """Keys of the good rows of each batch, and those rows that must run; only their media are read."""
         task, item = self._task, self._item
-        source, split = item.shard.source, item.shard.split
-        rows = marked_repeats(planned_rows(split, task.storage, task.lake))
+        source, partition = item.shard.source, item.shard.partition
+        rows = marked_repeats(planned_rows(partition, task.storage, task.lake))
         same: Callable[[PlannedRow], bool] = lambda row: True  # noqa: E731
         if item.before is not None:
             before = marked_repeats(planned_rows(item.before, task.storage, task.lake))
             old = {row.key: row for row in before if row.reason is None}
             same = lambda row: old.get(row.key) == row  # noqa: E731
             _require_unlike({*old, *(row.key for row in rows if row.reason is None)})
-        reader = SplitReader(source, task.storage, media_root(source), task.config, split, task.lake)
+        reader = PartitionReader(source, task.storage, media_root(source), task.config, partition, task.lake)
         for part in chunks(rows):
             good = [row.key for row in part if row.reason is None]
             wanted = [row for row in part if row.reason is not None or not (same(row) and self._is_settled(row.key))]
@@ -123,7 +123,7 @@ class _Merge:
     def _read_part(self) -> Iterator[tuple[list[str], Batch]]:
         """The same of a part of a data file, which is read as a whole."""
         task, shard = self._task, self._item.shard
-        for batch in read_split(shard.source, task.storage, task.lake, shard.split, config=task.config):
+        for batch in read_partition(shard.source, task.storage, task.lake, shard.partition, config=task.config):
             yield [row.key for row in batch.rows], batch.select([not self._is_settled(r.key) for r in batch.rows])
 
     def _is_settled(self, key: str) -> bool:
@@ -236,9 +236,9 @@ class _Base:
         return _slice(self._held, at - self._start), _slice(self._signatures, at)
 
 
-def old_split(split: Split, locator: str, storage: Storage, lake: str) -> Split | None:
-    """The split of this name in another plan file, if it stands at the same place there; with the version it had."""
-    before = replace(split, locator=locator)
+def old_partition(partition: Partition, locator: str, storage: Storage, lake: str) -> Partition | None:
+    """The partition of this name in another plan file, if it has the same place there; with the version it had."""
+    before = replace(partition, locator=locator)
     try:
         rows = planned_rows(before, storage, lake)
     except (StorageError, IndexError, ValueError):

@@ -91,7 +91,7 @@ def reject_tables(workspace: Workspace, choice: Choice, *, live: bool) -> Iterat
 
 def chosen_rejects(workspace: Workspace, choice: Choice, *, live: bool) -> list[dict[str, Any]]:
     """The rejects that are meant, without details and payloads. Raises as `reject_tables`."""
-    columns = ["key", "source", "split", "op", "reason"]
+    columns = ["key", "source", "partition", "op", "reason"]
     tables = reject_tables(workspace, choice, live=live)
     return [row for table in tables for row in table.select(columns).to_pylist()]
 

@@ -1,11 +1,11 @@
 """rejects replay: after a fix, run only what was rejected, and reach the state that a whole `prepare` would reach.
 
-What may be copied is proven by addresses: a shard's address is the digest of its split and recipe, so a recipe that the
-lake remembers and a split that is planned name the older shard, whoever made it and when.
+What may be copied is proven by addresses: a shard's address is the digest of its partition and recipe, so a recipe that
+the lake remembers and a partition that is planned name the older shard, whoever made it and when.
 
 A row that ended its worker is the one reject that no address explains: memory and time of a worker are no part of it.
-Such a row is tried again wherever its split gets a new address. Where it does not, it is tried alone; if it passes now,
-nothing is written, for one address cannot have two contents (law 1), and the message says how to take the row in.
+Such a row is tried again wherever its partition gets a new address. Where it does not, it is tried alone; if it passes
+now, nothing is written, for one address cannot have two contents (law 1), and the message says how to take the row in.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.job import Preparation, prepare_lake
 from trichord.pipelines.prepare.plan import Plan, WantedShard, make_plan
 from trichord.pipelines.prepare.records import Prepared, PrepareItem, PrepareTask, finished, prepare_task
-from trichord.pipelines.rejects.merge_partition import Merged, MergeItem, MergeTask, old_split
+from trichord.pipelines.rejects.merge_partition import Merged, MergeItem, MergeTask, old_partition
 from trichord.pipelines.rejects.query import Choice, chosen_rejects
-from trichord.transforms.collect.partitions import Split
+from trichord.transforms.collect.partitions import Partition
 
-_OLD_PLANS = 4  # plan files, newest first, in which a changed split is looked for
+_OLD_PLANS = 4  # plan files, newest first, in which a changed partition is looked for
 _SHOWN = 20
 
 _NO_BASE = "no older shard of it is known"
@@ -50,7 +50,7 @@ def replay(workspace: Workspace, choice: Choice) -> dict[str, Any]:
 
     Raises:
         ConfigError: no reject is of that choice; or rows that ended their worker pass now, at an unchanged address.
-        PartialRun: some splits failed; a rerun resumes.
+        PartialRun: some partitions failed; a rerun resumes.
     """
     started = time.monotonic()
     rejected = chosen_rejects(workspace, choice, live=False)
@@ -76,9 +76,9 @@ def replay(workspace: Workspace, choice: Choice) -> dict[str, Any]:
         "rows_replayed": sum(item.run for item in merged),
         "rows_copied": sum(item.copied for item in merged),
         **_fates(workspace, rejected, changed, done),
-        "splits_merged": len(merged),
-        "splits_remade": len(whys),
-        "rows_remade": sum(shard.split.rows for shard in missing if shard.split.id in whys),
+        "partitions_merged": len(merged),
+        "partitions_remade": len(whys),
+        "rows_remade": sum(shard.partition.rows for shard in missing if shard.partition.id in whys),
         "remade_because": dict(sorted(Counter(whys.values()).items())),
         "remade": sorted(whys)[:_SHOWN],
         "manifest_digest": done.digest,
@@ -91,7 +91,7 @@ def replay(workspace: Workspace, choice: Choice) -> dict[str, Any]:
 def find_bases(
     workspace: Workspace, missing: Sequence[WantedShard], task: PrepareTask
 ) -> tuple[list[MergeItem], dict[str, str]]:
-    """What each missing shard can be made from; and why the others, by split, must be prepared as a whole."""
+    """What each missing shard can be made from; and why the others, by partition, must be prepared as a whole."""
     old = known_recipes(workspace)
     wider: dict[str, dict[str, frozenset[str] | None]] = {}
     for source in {shard.source.name: shard.source for shard in missing}.values():
@@ -99,23 +99,23 @@ def find_bases(
         wider[source.name] = {name: loosened(recipe, now) for name, recipe in old.items()}
     tried = [_Try(shard, None, name) for shard in missing for name in old]
     bases = _best(workspace, tried, wider)
-    others = [shard for shard in missing if shard.split.id not in bases and shard.split.part is None]
+    others = [shard for shard in missing if shard.partition.id not in bases and shard.partition.part is None]
     if others:
-        plans = _old_plans(workspace, {shard.split.locator for shard in missing})
+        plans = _old_plans(workspace, {shard.partition.locator for shard in missing})
         befores = [
-            (shard, split)
+            (shard, partition)
             for shard in others
             for locator in plans
-            if (split := old_split(shard.split, locator, task.storage, task.lake)) is not None
+            if (partition := old_partition(shard.partition, locator, task.storage, task.lake)) is not None
         ]
-        bases |= _best(workspace, [_Try(shard, split, name) for shard, split in befores for name in old], wider)
+        bases |= _best(workspace, [_Try(shard, partition, name) for shard, partition in befores for name in old], wider)
     items, whys = [], {}
     for shard in missing:
-        base = bases.get(shard.split.id)
+        base = bases.get(shard.partition.id)
         if base is None:
-            whys[shard.split.id] = _NO_BASE
+            whys[shard.partition.id] = _NO_BASE
         elif isinstance(base, str):
-            whys[shard.split.id] = base
+            whys[shard.partition.id] = base
         else:
             items.append(base)
     return items, whys
@@ -123,28 +123,28 @@ def find_bases(
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A shard that may exist: of a wanted shard's split, or of that split as it was before, under an older recipe."""
+    """A shard that may exist: of a wanted shard's partition, or of that partition before, under an older recipe."""
 
     shard: WantedShard
-    before: Split | None
+    before: Partition | None
     recipe: str
 
     @property
     def wanted(self) -> WantedShard:
-        return replace(self.shard, address=shard_address(self.before or self.shard.split, self.recipe))
+        return replace(self.shard, address=shard_address(self.before or self.shard.partition, self.recipe))
 
 
 def _best(
     workspace: Workspace, tried: Sequence[_Try], wider: Mapping[str, Mapping[str, frozenset[str] | None]]
 ) -> dict[str, MergeItem | str]:
-    """By split, the older shard that keeps most rows, or why none of those that exist will do."""
+    """By partition, the older shard that keeps most rows, or why none of those that exist will do."""
     found = finished(workspace, {one.wanted.address: one.wanted for one in tried}.values())
     best: dict[str, MergeItem | str] = {}
     for one in tried:
         base = found.get(one.wanted.address)
         if base is None:
             continue
-        name = one.shard.split.id
+        name = one.shard.partition.id
         thresholds = wider[one.shard.source.name][one.recipe]
         if thresholds is None:
             best.setdefault(name, _OTHER_CHANGE)
@@ -165,16 +165,18 @@ def _old_plans(workspace: Workspace, current: Iterable[str]) -> list[str]:
 
 
 def _merge(engine: Engine, task: PrepareTask, items: Sequence[MergeItem], whys: dict[str, str]) -> list[Merged]:
-    """Make shards from older ones; a split that cannot be is left to `prepare`, which finds what is to blame."""
+    """Make shards from older ones; a partition that cannot be is left to `prepare`, which finds what is to blame."""
     merged = []
     for outcome in engine.map(MergeTask(task), items):
-        split = outcome.item.shard.split.id
+        partition = outcome.item.shard.partition.id
         if isinstance(outcome, Done):
             merged.append(outcome.result)
-            log.event("replayed", split=split, rows_run=outcome.result.run, rows_copied=outcome.result.copied)
+            log.event("replayed", partition=partition, rows_run=outcome.result.run, rows_copied=outcome.result.copied)
         else:
-            whys[split] = outcome.detail.splitlines()[0][:200] if outcome.kind == "error" else "a worker ended in it"
-            log.event("not_replayed", split=split, why=whys[split])
+            whys[partition] = (
+                outcome.detail.splitlines()[0][:200] if outcome.kind == "error" else "a worker ended in it"
+            )
+            log.event("not_replayed", partition=partition, why=whys[partition])
     return merged
 
 
@@ -212,8 +214,8 @@ def _nothing(rejected: Sequence[Mapping[str, Any]], seconds: float) -> dict[str,
         "rows_recovered_by_reason": {},
         "rows_still_rejected": dict(sorted(Counter(row["reason"] for row in rejected).items())),
         "rows_gone": 0,
-        "splits_merged": 0,
-        "splits_remade": 0,
+        "partitions_merged": 0,
+        "partitions_remade": 0,
         "rows_remade": 0,
         "remade_because": {},
         "remade": [],
@@ -227,9 +229,9 @@ def _refuse_survivors(workspace: Workspace, engine: Engine, plan: Plan, rejected
     Raises:
         ConfigError: some pass.
     """
-    keys = {(row["split"], row["key"]) for row in rejected if row["reason"] == "worker_died"}
-    shards = {shard.split.id: shard for shard in plan.shards}
-    probes = [PrepareItem(shard=shards[split], probe=frozenset([key])) for split, key in sorted(keys)]
+    keys = {(row["partition"], row["key"]) for row in rejected if row["reason"] == "worker_died"}
+    shards = {shard.partition.id: shard for shard in plan.shards}
+    probes = [PrepareItem(shard=shards[partition], probe=frozenset([key])) for partition, key in sorted(keys)]
     passing = [
         f"{outcome.item.shard.source.name} {next(iter(outcome.item.probe or ()))}"
         for outcome in engine.map(prepare_task(workspace), probes)

@@ -124,11 +124,22 @@ source{"" if len(lake.chains) == 1 else "s"} by Trichord. No row vanished:
 
 def _sources(flows: list[flow.SourceFlow]) -> str:
     rows = [
-        [literal(one.source), one.kind, count(one.splits), count(one.rows_in), count(one.added), count(one.rejected),
-         percent(one.share_rejected), count(one.duplicate), count(one.kept), code(one.recipe[:12])]
+        [literal(one.source), one.kind, count(one.partitions), count(one.rows_in), count(one.added),
+         count(one.rejected), percent(one.share_rejected), count(one.duplicate), count(one.kept), code(one.recipe[:12])]
         for one in flows[:ROWS]
     ]  # fmt: skip
-    header = ["source", "kind", "#splits", "#rows in", "#cut", "#rejected", "#share", "#duplicates", "#kept", "recipe"]
+    header = [
+        "source",
+        "kind",
+        "#partitions",
+        "#rows in",
+        "#cut",
+        "#rejected",
+        "#share",
+        "#duplicates",
+        "#kept",
+        "recipe",
+    ]
     return "## Sources\n\n" + table(header, rows)
 
 

@@ -140,7 +140,7 @@ def _pairs(
     places = _locate(lake, {key for _, row in shown for key in (row["key"], row[other])})
     sides = []
     for kind, row in shown:
-        own = next((p for p, of in places.get(row["key"], ()) if p[2] == row["split"]
+        own = next((p for p, of in places.get(row["key"], ()) if p[2] == row["partition"]
                     and row.get("row_digest", p[3]) == p[3] and of == row["source"]), None)  # fmt: skip
         its = next((p for p, of in places.get(row[other], ()) if p != own and of == row[source]), None)
         sides.append((kind, row, own, its))
@@ -164,12 +164,14 @@ def _locate(lake: PreparedLake, keys: Collection[str]) -> dict[str, list[tuple[P
     if not keys:
         return found
     wanted = pa.array(sorted(keys), pa.string())
-    columns = ["key", "source", "split", "row_digest"]
+    columns = ["key", "source", "partition", "row_digest"]
     for ref in lake.shards("records"):
         for batch in iter_shard(lake.workspace.storage, lake.workspace.lake, ref, columns, batch_rows=16_384):
             for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
                 if len(found[row["key"]]) < PLACES_A_KEY:
-                    found[row["key"]].append(((ref.path, row["key"], row["split"], row["row_digest"]), row["source"]))
+                    found[row["key"]].append(
+                        ((ref.path, row["key"], row["partition"], row["row_digest"]), row["source"])
+                    )
     return found
 
 
@@ -181,9 +183,9 @@ def _load(lake: PreparedLake, places: Collection[Place]) -> dict[Place, Row]:
     found: dict[Place, Row] = {}
     for path, here in by_path.items():
         wanted = pa.array([place[3] for place in here], pa.string())
-        for batch in iter_shard(lake.workspace.storage, lake.workspace.lake, path, (*SHOWN, "split")):
+        for batch in iter_shard(lake.workspace.storage, lake.workspace.lake, path, (*SHOWN, "partition")):
             for row in batch.filter(pc.is_in(batch["row_digest"], value_set=wanted)).to_pylist():
-                found[path, row["key"], row["split"], row["row_digest"]] = row
+                found[path, row["key"], row["partition"], row["row_digest"]] = row
     return found
 
 

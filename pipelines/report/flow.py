@@ -37,7 +37,7 @@ class SourceFlow:
     source: str
     kind: str
     recipe: str
-    splits: int
+    partitions: int
     rows_in: int
     added: int
     rejected: int
@@ -68,7 +68,7 @@ def source_flows(lake: PreparedLake) -> list[SourceFlow]:
                 source=name,
                 kind=chain.source.kind if chain else "–",
                 recipe=chain.recipe if chain else "",
-                splits=counts.get("shards", 0),
+                partitions=counts.get("shards", 0),
                 rows_in=counts.get("rows_in", 0),
                 added=counts.get("fan_out", 0),
                 rejected=counts.get("rows_rejected", 0),

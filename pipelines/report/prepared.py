@@ -133,7 +133,7 @@ def open_prepared(workspace: Workspace, versions: Mapping[str, int] | None = Non
     chains = chains_of(workspace.project)
     rejects_of: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     refused: dict[str, Smallest[float]] = defaultdict(lambda: Smallest(VALUES_A_SCORE))
-    sources: dict[str, str] = {}  # address -> source: a shard comes of one split
+    sources: dict[str, str] = {}  # address -> source: a shard comes of one partition
     known = {op.score for chain in chains for op in chain.ops if hasattr(op, "score")}
     columns = ("key", "source", "op", "reason", "detail")
     for ref, rows in read_rows(workspace, _shards(workspace, versions, "rejects"), columns):

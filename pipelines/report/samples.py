@@ -16,7 +16,7 @@ from trichord.index_builders.row_labels import read_keys
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.shard import iter_shard
 from trichord.infra.lake.storage import TooLarge
-from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
 from trichord.pipelines.report.prepared import Tables
 from trichord.pipelines.report.snapshot import Snapshot
@@ -107,8 +107,8 @@ def query_cards(snapshot: Snapshot, printer: Printer, queries: Sequence[Mapping[
             `image` and `audio`, URIs of the query's own files, and `answer`, the key it was made from.
     """
     queries = queries[:QUERIES]
-    splits = _splits_of(snapshot, {hit["key"] for query in queries for hit in query["hits"][:HITS]})
-    records = _records(snapshot, {(split, key) for key, split in splits.items()})
+    partitions = _partitions_of(snapshot, {hit["key"] for query in queries for hit in query["hits"][:HITS]})
+    records = _records(snapshot, {(partition, key) for key, partition in partitions.items()})
     asked = []
     for query in queries:
         media = {}
@@ -118,7 +118,7 @@ def query_cards(snapshot: Snapshot, printer: Printer, queries: Sequence[Mapping[
         own = printer.card("", None, media["image"], media["audio"], clip=True)
         hits = []
         for place, hit in enumerate(query["hits"][:HITS]):
-            found = records.get((splits.get(hit["key"], ""), hit["key"]))
+            found = records.get((partitions.get(hit["key"], ""), hit["key"]))
             hits.append((hit, _stored(printer, hit["key"], found, clip=place == 0)))
         asked.append(
             Asked(by=query["by"], query=query["query"], card=own, answer=query.get("answer"), hits=tuple(hits))
@@ -132,38 +132,38 @@ def _stored(printer: Printer, key: str, record: Row | None, *, clip: bool = Fals
     return printer.card(key, record["text"], record["image"], record["audio"], clip=clip)
 
 
-def _splits_of(snapshot: Snapshot, keys: Collection[str]) -> dict[str, str]:
-    """The split of every indexed key among `keys`."""
+def _partitions_of(snapshot: Snapshot, keys: Collection[str]) -> dict[str, str]:
+    """The partition of every indexed key among `keys`."""
     found: dict[str, str] = {}
     wanted = pa.array(sorted(keys), pa.string())
     for shard in snapshot.manifest.shards:
         if len(found) == len(wanted):
             break
-        rows = read_keys(snapshot.workspace.storage, snapshot.workspace.lake, shard).select(["key", "split"])
+        rows = read_keys(snapshot.workspace.storage, snapshot.workspace.lake, shard).select(["key", "partition"])
         rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
-        found |= dict(zip(rows["key"].to_pylist(), rows["split"].to_pylist(), strict=True))
+        found |= dict(zip(rows["key"].to_pylist(), rows["partition"].to_pylist(), strict=True))
     return found
 
 
 def _records(snapshot: Snapshot, places: Collection[tuple[str, str]]) -> dict[tuple[str, str], Row]:
-    """The records at (split, key), one row group in memory at a time."""
+    """The records at (partition, key), one row group in memory at a time."""
     workspace = snapshot.workspace
     found: dict[tuple[str, str], Row] = {}
-    paths = read_splits(workspace, snapshot.row["manifest"]) if places else {}
-    for split, keys in _grouped(places):
-        if split not in paths:
+    paths = read_partitions(workspace, snapshot.row["manifest"]) if places else {}
+    for partition, keys in _grouped(places):
+        if partition not in paths:
             continue
         columns = ["key", "text", "image", "audio"]
-        for batch in iter_shard(workspace.storage, workspace.lake, paths[split], columns):
+        for batch in iter_shard(workspace.storage, workspace.lake, paths[partition], columns):
             chosen = batch.filter(pc.is_in(batch["key"], value_set=pa.array(keys, pa.string())))
-            found |= {(split, row["key"]): row for row in chosen.to_pylist()}
+            found |= {(partition, row["key"]): row for row in chosen.to_pylist()}
     return found
 
 
 def _grouped(places: Collection[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
     keys: dict[str, list[str]] = defaultdict(list)
-    for split, key in sorted(places):
-        keys[split].append(key)
+    for partition, key in sorted(places):
+        keys[partition].append(key)
     yield from keys.items()
 
 

@@ -15,12 +15,12 @@ from trichord.transforms.clean.language import LABEL as LANGUAGE
 
 LOOKED_SHARDS = 200  # a larger lake is judged by so many of its shards, evenly spaced in order of address
 SCORED, FATES, CHANGED, KINDS = 2_000, 12, 3, 64
-COLUMNS = ("key", "source", "split", "subset", "row_digest", "captions", "meta", "scores", "labels", "changes",
+COLUMNS = ("key", "source", "partition", "subset", "row_digest", "captions", "meta", "scores", "labels", "changes",
            "segments", "parent", "text")  # fmt: skip
 MODALITIES = ("text", "image", "audio")
 LICENCE = ("license", "licence")
 
-Place = tuple[str, str, str, str]  # path of the shard, key, split, row digest
+Place = tuple[str, str, str, str]  # path of the shard, key, partition, row digest
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def _sample(
     ref: ShardRef,
     row: Mapping[str, Any],
 ) -> None:
-    name, place = row["key"], (ref.path, row["key"], row["split"], row["row_digest"])
+    name, place = row["key"], (ref.path, row["key"], row["partition"], row["row_digest"])
     fates["changed" if row["changes"] else "kept"].offer(name, place)
     if row["parent"]:
         fates["cut"].offer(name, place)

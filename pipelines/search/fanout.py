@@ -95,10 +95,10 @@ class FanOutSearcher:
         merged = Hits.merge(self._actors.ask(("search", given | {"queries_ND": queries_ND})), width)
         return merged.best_per_key(k) if collapse else merged
 
-    def splits_of(self, keys: Iterable[str]) -> dict[str, str]:
+    def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
         """See `Searcher`."""
         found: dict[str, str] = {}
-        for part in self._actors.ask(("splits_of", {"keys": sorted(set(keys))})):
+        for part in self._actors.ask(("partitions_of", {"keys": sorted(set(keys))})):
             found |= part
         return found
 

@@ -1,4 +1,4 @@
-"""Levers on the query's side: how the hits of several views, and of several parts of a query, become one list.
+"""Rankings: how the hits of several views, and of several parts of a query, become one list.
 
 Pure functions on lists of hits, each the hits of one view (and part) best first. In every list that comes out a record
 stands once, in the view that ranked it best, and ties go to the higher cosine, then the smaller key, then the smaller
@@ -28,7 +28,7 @@ class Hit:
         view: the view in which it was found.
         source: the record's source.
         cosine: to the query.
-        score: what it is ranked by; the cosine until a lever makes something else of it.
+        score: what it is ranked by; the cosine until a ranking makes something else of it.
     """
 
     key: str

@@ -21,7 +21,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import MILVUS, chosen, open_backend, place_of
-from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.train import load_model
 from trichord.pipelines.search.fanout import FanOutSearcher
 from trichord.pipelines.search.fusion import (
@@ -94,28 +94,28 @@ def search(
     source: str | None = None,
     where: Mapping[str, Scalar] | None = None,
 ) -> dict[str, Any]:
-    """Find the k records nearest to a query of one part or several, by the levers of the project's section `query`.
+    """Find the k records nearest to a query of one part or several, by the ranking of the project's section `query`.
 
     `source` and `where` (fields of `index.metadata`) choose the records that are looked among.
 
     Returns:
-        JSON-ready: `publication`, `fingerprint`, `levers` and `hits`, each with `key`, `score` (cosine), `view`,
-        `source`, `text`, and with some levers what it was ranked by: `calibrated`, or `rank_score`.
+        JSON-ready: `publication`, `fingerprint`, `ranking` and `hits`, each with `key`, `score` (cosine), `view`,
+        `source`, `text`, and with some rankings what it was ranked by: `calibrated`, or `rank_score`.
 
     Raises:
-        ConfigError: there is no query, a part of it cannot be read, the levers do not fit the index, or it does not
+        ConfigError: there is no query, a part of it cannot be read, the ranking does not fit the index, or it does not
             hold a field of `where`.
     """
     if text is None and image is None and audio is None:
         raise ConfigError("A query needs --text, --image or --audio (or several of them).")
     query = read_query(workspace.project.prepare, text, read_media(image), read_media(audio))
-    index, levers = open_live(workspace, model, backend), workspace.project.query.levers
+    index, ranking = open_live(workspace, model, backend), workspace.project.query.ranking
     if source is not None or where:
         index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
     found = nearest(index, query, workspace.project.query, k)
     texts = record_texts(workspace, index, [hit.key for hit in found])
-    hits = [_told(hit, levers) | {"text": words} for hit, words in zip(found, texts, strict=True)]
-    return {"publication": index.publication, "fingerprint": index.model.fingerprint, "levers": levers, "hits": hits}
+    hits = [_told(hit, ranking) | {"text": words} for hit, words in zip(found, texts, strict=True)]
+    return {"publication": index.publication, "fingerprint": index.model.fingerprint, "ranking": ranking, "hits": hits}
 
 
 class Chosen:
@@ -138,21 +138,21 @@ class Chosen:
 
 
 def nearest(index: LiveIndex, query: Batch, config: QueryConfig, k: int) -> list[Hit]:
-    """The k records that a query of one row finds under the levers, each once, in the view that ranked it best.
+    """The k records that a query of one row finds under the ranking, each once, in the view that ranked it best.
 
     Raises:
         ConfigError: a quota is of a view that is not indexed, or the model has no calibration of a pair that is asked.
     """
     searcher, features = index.searcher, index.model.featurise(query)
-    if config.levers in ("plain", "quota"):
+    if config.ranking in ("plain", "quota"):
         vector_1D, _ = index.model.embed(features, "fused")
-        if config.levers == "plain":
+        if config.ranking == "plain":
             return listed(searcher.search(vector_1D, k))
         shares = _shares(config.quotas, searcher.views)
         return by_quota({view: listed(searcher.search(vector_1D, k, view=view)) for view in searcher.views}, k, shares)
     present = [name for m, name in enumerate(MODALITIES) if features.present[0, m]]
     parts: dict[str, np.ndarray] = {name: index.model.embed(features, name)[0] for name in present}
-    if config.levers == "calibrated":
+    if config.ranking == "calibrated":
         return by_score(_calibrated(index, parts, config.weights, k), k)
     depth = max(k, FUSION_DEPTH)
     asked = [(name, view) for name in parts for view in searcher.views]
@@ -184,7 +184,7 @@ def _calibrated(
                 continue  # no record has this view, so none was held out either
             raise ConfigError(
                 f"The live model has no calibration of {unknown[0]} queries against the view {view!r}: too few records "
-                "of both were held out from training.\nChoose other levers (query.levers), or hold out more "
+                "of both were held out from training.\nChoose another ranking (query.ranking), or hold out more "
                 "(train.held_out, train.held_out_subsets) and run `trichord reindex`."
             )
         probe = score_fusion(parts, {name: lines[name, view] for name in parts}, weights)
@@ -193,9 +193,9 @@ def _calibrated(
     return lists
 
 
-def _told(hit: Hit, levers: str) -> dict[str, Any]:
+def _told(hit: Hit, ranking: str) -> dict[str, Any]:
     told = {"key": hit.key, "score": round(hit.cosine, 6), "view": hit.view, "source": hit.source}
-    ranked_by = {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(levers)
+    ranked_by = {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(ranking)
     return told | ({ranked_by: round(hit.score, 6)} if ranked_by else {})
 
 
@@ -217,12 +217,14 @@ def read_query(config: PrepareConfig, text: str | None, image: bytes | None, aud
 
 def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) -> list[str | None]:
     """The texts of records in the index, in the order of `keys`."""
-    splits = index.searcher.splits_of(keys)
-    paths = read_splits(workspace, index.manifest)
+    partitions = index.searcher.partitions_of(keys)
+    paths = read_partitions(workspace, index.manifest)
     found: dict[str, str | None] = {}
-    for split in set(splits.values()):
-        rows = read_shard(workspace.storage, workspace.lake, paths[split], ["key", "text"])
-        wanted = [key for key in keys if splits[key] == split]  # another source's row of this key is another record
+    for partition in set(partitions.values()):
+        rows = read_shard(workspace.storage, workspace.lake, paths[partition], ["key", "text"])
+        wanted = [
+            key for key in keys if partitions[key] == partition
+        ]  # another source's row of this key is another record
         rows = rows.filter(pc.is_in(rows["key"], value_set=pa.array(wanted, pa.string())))
         found |= dict(zip(rows["key"].to_pylist(), rows["text"].to_pylist(), strict=True))
     return [found.get(key) for key in keys]

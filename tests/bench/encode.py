@@ -111,7 +111,7 @@ def seconds(run: Callable[[], Any], device: torch.device) -> tuple[float, float]
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All rounds, on one lake of records."""
-    project = write_project(folder, records=2, settings={"prepare": {"rows_per_split": options.rows_per_shard}})
+    project = write_project(folder, records=2, settings={"prepare": {"rows_per_partition": options.rows_per_shard}})
     write_corpus(folder / "corpus", records=options.records, seed=5, defects=0.0)
     workspace = workspace_of(project)
     with open_engine(EngineConfig(workers=1)) as engine:
@@ -133,14 +133,16 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     featuring = FeatureActor(workspace.storage, workspace.lake, encoders)
     embedding = VectorActor(workspace.storage, workspace.lake, model, ("fused", "image", "text"))
-    splits: list[Spent] = []
+    partitions: list[Spent] = []
 
     def encode(turn: int) -> None:
         for shard in shards:
-            item = EncodeItem(address=address("f", shard.split, turn), split=shard.split, records=shard.records)
+            item = EncodeItem(
+                address=address("f", shard.partition, turn), partition=shard.partition, records=shard.records
+            )
             made = featuring(item)
-            fused = embedding(replace(item, address=address("v", shard.split, turn), features=made.ref))
-            splits.append(made.spent + fused.spent)
+            fused = embedding(replace(item, address=address("v", shard.partition, turn), features=made.ref))
+            partitions.append(made.spent + fused.spent)
 
     bare_s, encode_s = [], []
     for turn in range(options.rounds):  # planning the passes has warmed the models up
@@ -152,7 +154,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "cpu_ratio": _ratio(bare_s, encode_s, 1),
         "records_per_s": round(rows / statistics.median(wall_s for wall_s, _ in encode_s), 2),
         "bare_records_per_s": round(rows / statistics.median(wall_s for wall_s, _ in bare_s), 2),
-        "timings": {name: round(value / options.rounds, 3) for name, value in _sum(splits).rounded().items()},
+        "timings": {name: round(value / options.rounds, 3) for name, value in _sum(partitions).rounded().items()},
         "passes": sum(len(of_shard.given) for of_shard in passes),
         "records": rows,
         "shards": len(shards),
@@ -180,7 +182,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def crowd(workspace: Workspace, config: ModelConfig, shards: Sequence[Prepared], actors: int, rounds: int) -> float:
     """Records a second of several actors at once, once all of them are at work."""
     items = [
-        EncodeItem(address=address("c", shard.split, turn), split=shard.split, records=shard.records)
+        EncodeItem(address=address("c", shard.partition, turn), partition=shard.partition, records=shard.records)
         for turn in range(-(-actors * rounds // len(shards)))
         for shard in shards
     ]

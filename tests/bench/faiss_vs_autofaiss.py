@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.bench.vectors_lake import SPACE, model_of, queries, splits, workspace_at, write_corpus
+from tests.bench.vectors_lake import SPACE, model_of, partitions, queries, workspace_at, write_corpus
 from trichord.index_builders.base import Hits
 from trichord.index_builders.choose import choose
 from trichord.index_builders.exact import exact_topk
@@ -98,14 +98,14 @@ def measure(rows: int, cores: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="trichord-bench-") as name:
         folder = Path(name)
         (folder / "rows").mkdir()
-        vectors = np.concatenate([part for _, part in splits(rows, D)])
+        vectors = np.concatenate([part for _, part in partitions(rows, D)])
         asked = queries(rows, D, QUERIES)
         truth_NK, _ = exact_topk(asked, [vectors], K)
         np.save(folder / "rows" / "0.npy", vectors)
         np.save(folder / "queries.npy", asked)
         np.save(folder / "truth.npy", truth_NK)
         del vectors
-        keys = [f"source{n % 4}/{n:05d}-{row:05d}" for n, part in splits(rows, D) for row in range(len(part))]
+        keys = [f"source{n % 4}/{n:05d}-{row:05d}" for n, part in partitions(rows, D) for row in range(len(part))]
         names = [[keys[place] for place in line] for line in truth_NK]
         del keys
 

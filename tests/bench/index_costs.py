@@ -19,7 +19,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from tests.bench.vectors_lake import model_of, queries, splits, workspace_at, write_corpus
+from tests.bench.vectors_lake import model_of, partitions, queries, workspace_at, write_corpus
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.choose import choose
 from trichord.index_builders.costs import predict
@@ -56,7 +56,7 @@ def cpu(work: Callable[[], Any]) -> tuple[float, Any]:
 def kind_costs(rows: int) -> list[dict[str, Any]]:
     """Nanoseconds of one core for each code of a row, to encode and to scan, and recall@10, of every kind."""
     faiss.omp_set_num_threads(1)
-    vectors = np.concatenate([part for _, part in splits(rows, D)])
+    vectors = np.concatenate([part for _, part in partitions(rows, D)])
     asked = queries(rows, D, QUERIES)
     truth_NK, _ = exact_topk(asked, [vectors], 10)
     lines = []

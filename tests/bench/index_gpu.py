@@ -18,7 +18,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from tests.bench.vectors_lake import queries, splits
+from tests.bench.vectors_lake import partitions, queries
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.exact import exact_topk, shared
 from trichord.index_builders.index_kinds import IndexPlan
@@ -33,7 +33,7 @@ def clocked(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure(rows: int, dimension: int, nlist: int, seed: int) -> dict[str, Any]:
     """Seconds on both devices, and recall@10 of both indexes at equal effort."""
-    vectors = np.concatenate([part for _, part in splits(rows, dimension)])
+    vectors = np.concatenate([part for _, part in partitions(rows, dimension)])
     asked = queries(rows, dimension, 100)
     truth, _ = exact_topk(asked, [vectors], 10)
     cpu_plan = IndexPlan(kind="ivf_sq8", nlist=nlist)

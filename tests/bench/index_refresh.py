@@ -17,7 +17,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench.vectors_lake import SPLIT_ROWS, model_of, split_vectors, workspace_at, write_corpus, write_vectors
+from tests.bench.vectors_lake import (
+    PARTITION_ROWS,
+    model_of,
+    partition_vectors,
+    workspace_at,
+    write_corpus,
+    write_vectors,
+)
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
@@ -75,9 +82,9 @@ def measure(rows: int, dimension: int, workers: int) -> dict[str, Any]:
         full, full_s, _ = timed(workspace, engine, vectors, dimension, None)
         changed = dict(vectors)
         for number in range(0, len(vectors), 100):
-            split = f"source{number % 4}/{number:05d}"
-            fresh = split_vectors(number, SPLIT_ROWS, dimension, max(1, rows // 10), "changed")
-            changed[split] = write_vectors(workspace.storage, lake, number, fresh, version="b")
+            partition = f"source{number % 4}/{number:05d}"
+            fresh = partition_vectors(number, PARTITION_ROWS, dimension, max(1, rows // 10), "changed")
+            changed[partition] = write_vectors(workspace.storage, lake, number, fresh, version="b")
         night, night_s, merge_s = timed(workspace, engine, changed, dimension, live_of(full.manifest))
         again = workspace_at(other, INDEX, workers)
         for ref in changed.values():

@@ -1,8 +1,8 @@
-"""The table of DESIGN section 7 on the demo corpus: mixed-gallery InfoNCE against plain InfoNCE, query-side levers too.
+"""The table of DESIGN section 7 on the demo corpus: mixed-gallery InfoNCE against plain InfoNCE, rankings too.
 
 `python -m tests.bench.losses --difficulty D` prints the means over seeds and in how many of them mixed-gallery InfoNCE
 is ahead; `--json` one JSON line. Queries are captions that are not the text in the gallery. One corpus, one lake, one
-split: records and features are made once, each loss and seed trains its own model.
+partition: records and features are made once, each loss and seed trains its own model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trichord.pipelines.model.compare import Grid, compare
 PLAIN, MIXED = LOSSES = ("infonce", "mixed_gallery_infonce")
 MODALITIES = ("text", "image", "audio")
 DIRECTIONS = [(q, g) for q in MODALITIES for g in MODALITIES if q != g]
-LEVERS = ("calibrated", "rank_fusion", "quota")
+RANKINGS = ("calibrated", "rank_fusion", "quota")
 Evaluation = Mapping[str, Any]
 
 
@@ -47,15 +47,15 @@ def table(evaluation: Evaluation) -> dict[str, float | None]:
 
 
 def others(evaluation: Evaluation) -> dict[str, float | None]:
-    """What the gain must not cost, and what levers on the query's side add."""
+    """What the gain must not cost, and what rankings add."""
     found = {f"{q} -> {g}, R@10": evaluation["recall_at_10"][q][g] for q, g in DIRECTIONS}
     found["mixed gallery, all queries, NDCG@10"] = evaluation["mixed"]["ndcg_at_10"]
     found |= {f"retention of {form}": evaluation["mixed"]["retention"][form] for form in MODALITIES}
-    for lever in ("plain", *LEVERS):
-        if lever in evaluation["levers"]:
-            report = evaluation["levers"][lever]["all_views"]
-            found[f"every item by itself, {lever}: R@10"] = report["recall_at_10"]
-            found[f"every item by itself, {lever}: retention"] = report["retention_overall"]
+    for ranking in ("plain", *RANKINGS):
+        if ranking in evaluation["rankings"]:
+            report = evaluation["rankings"][ranking]["all_views"]
+            found[f"every item by itself, {ranking}: R@10"] = report["recall_at_10"]
+            found[f"every item by itself, {ranking}: retention"] = report["retention_overall"]
     return found
 
 

@@ -110,7 +110,7 @@ class MakeUp:
         sketch = text_sketch(words) or b""
         row = digest.address(number, i)
         return {
-            "key": f"k{number:05d}-{i:05d}", "source": "made", "split": f"made/{number}", "row_digest": row,
+            "key": f"k{number:05d}-{i:05d}", "source": "made", "partition": f"made/{number}", "row_digest": row,
             "content_digest": row, "modalities": "text,image,audio", "text_sketch": sketch,
             "text_bands": band_keys(sketch),
             "image_hash": bytes([image[0] ^ copy]) + image[1:] + bytes([128] * 32),
@@ -217,7 +217,9 @@ def _made(outcomes: Iterator[Any]) -> list[Prepared]:
             raise RuntimeError(outcome.detail)
         refs.append(outcome.result)
     refs.sort(key=lambda ref: ref.address)
-    return [Prepared(address=ref.address, split=ref.address, records=ref, signatures=ref, rejects=None) for ref in refs]
+    return [
+        Prepared(address=ref.address, partition=ref.address, records=ref, signatures=ref, rejects=None) for ref in refs
+    ]
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from trichord.pipelines.demo.corpus import write_corpus
 from trichord.pipelines.demo.settings import PREPARE
 from trichord.transforms.batch import Batch
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.collect import plan_source, read_split
+from trichord.transforms.collect import plan_source, read_partition
 from trichord.transforms.dedup.signatures import signatures_table
 from trichord.transforms.record import finish
 
@@ -36,10 +36,10 @@ def measure(records: int, config: PrepareConfig) -> dict[str, tuple[float, int]]
         write_corpus(Path(folder) / "corpus", records=records + 8 * WARM, seed=9, defects=0.0)
         source = ManifestSource(kind="manifest", name="demo", path=str(Path(folder) / "corpus" / "manifest.jsonl"))
         storage = Storage(StorageConfig())
-        plan = plan_source(source, storage, folder, rows_per_split=10**6, cache=None)
+        plan = plan_source(source, storage, folder, rows_per_partition=10**6, cache=None)
         chain = prepare_chain(config, source)
         started = time.process_time()
-        for number, batch in enumerate(read_split(source, storage, folder, plan.splits[0], config=config)):
+        for number, batch in enumerate(read_partition(source, storage, folder, plan.partitions[0], config=config)):
             counted, rows = number >= WARM, len(batch)
             if counted:
                 seconds, seen = spent["read"]

@@ -35,7 +35,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.calibrate import judges
 from trichord.pipelines.evaluation.galleries import HeldOut
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K
-from trichord.pipelines.evaluation.query_ranking import evaluate_levers
+from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.model.compare import Grid, compare
 from trichord.pipelines.model.encode import featurise
@@ -108,7 +108,7 @@ def _measured(rows: HeldOutRows, model: FusionModel, seed: int) -> dict[str, Any
     pictured = np.flatnonzero(held.has("text+image"))
     cosines = held.gallery["text"][pictured] @ held.gallery["image"][pictured].T
     evaluation = evaluate(held, K, seed)
-    levers = evaluate_levers(held, model.calibration, K, seed)
+    rankings = evaluate_rankings(held, model.calibration, K, seed)
     judged = judges(held)
     return {
         "text_image_p": permutation_p(cosines, blocks[pictured], seed),
@@ -123,11 +123,11 @@ def _measured(rows: HeldOutRows, model: FusionModel, seed: int) -> dict[str, Any
         "chance": evaluation["chance"],
         "mixed": {name: evaluation["mixed"][name] for name in ("ndcg_at_10", "recall_at_10", "retention_overall")},
         "all_views": {
-            lever: {name: report["all_views"][name] for name in ("recall_at_10", "retention_overall")}
-            for lever, report in levers.items()
+            ranking: {name: report["all_views"][name] for name in ("recall_at_10", "retention_overall")}
+            for ranking, report in rankings.items()
             if isinstance(report, dict)
         },
-        "lever_records": len(judged.keys),
+        "ranking_records": len(judged.keys),
     }
 
 
@@ -167,11 +167,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     for name in ("ndcg_at_10", "recall_at_10", "retention_overall"):
         found = [statistics.fmean(run["mixed"][name] for run in result["runs"][loss]) for loss in LOSSES]
         lines.append([f"mixed {name}", *(f"{value:.3f}" for value in found)])
-    for lever in result["runs"][LOSSES[0]][0]["all_views"]:
+    for ranking in result["runs"][LOSSES[0]][0]["all_views"]:
         found = [
-            statistics.fmean(run["all_views"][lever]["recall_at_10"] for run in result["runs"][loss]) for loss in LOSSES
+            statistics.fmean(run["all_views"][ranking]["recall_at_10"] for run in result["runs"][loss])
+            for loss in LOSSES
         ]
-        lines.append([f"every item by itself, {lever}, R@10", *(f"{value:.3f}" for value in found)])
+        lines.append([f"every item by itself, {ranking}, R@10", *(f"{value:.3f}" for value in found)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

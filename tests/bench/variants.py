@@ -63,9 +63,9 @@ VARIANTS = tuple(
 
 
 def batch_of_record(record: Record, key: str) -> Batch:
-    """A demo record as `read_split` would give it."""
+    """A demo record as `read_partition` would give it."""
     return Batch(
-        rows=(Row(key=key, source="demo", split="demo/0", text=record.text),),
+        rows=(Row(key=key, source="demo", partition="demo/0", text=record.text),),
         raw_images=(record.picture.data,),
         raw_audios=(record.sound.data,),
     )

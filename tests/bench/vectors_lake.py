@@ -20,11 +20,11 @@ from trichord.pipelines.core.workspace import Workspace
 SPACE = "bench-space"
 ROWS_PER_CLUSTER = 10
 NOISE = 1.5  # of a cluster against its centre: neighbours lie in other clusters as often as in a row's own
-SPLIT_ROWS = 5_000
+PARTITION_ROWS = 5_000
 
 
-def split_vectors(number: int, rows: int, dimension: int, clusters: int, seed: str = "rows") -> np.ndarray:
-    """float32 (rows, D) of one split, L2-normalised: a random member of random clusters each."""
+def partition_vectors(number: int, rows: int, dimension: int, clusters: int, seed: str = "rows") -> np.ndarray:
+    """float32 (rows, D) of one partition, L2-normalised: a random member of random clusters each."""
     random = generator("bench-vectors", seed, number)
     chosen = random.integers(clusters, size=rows)
     vectors = random.standard_normal((rows, dimension), dtype=np.float32) * np.float32(NOISE)
@@ -35,17 +35,17 @@ def split_vectors(number: int, rows: int, dimension: int, clusters: int, seed: s
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def splits(rows: int, dimension: int) -> Iterator[tuple[int, np.ndarray]]:
-    """All vectors, split by split."""
+def partitions(rows: int, dimension: int) -> Iterator[tuple[int, np.ndarray]]:
+    """All vectors, partition by partition."""
     clusters = max(1, rows // ROWS_PER_CLUSTER)
-    for number in range(-(-rows // SPLIT_ROWS)):
-        size = min(SPLIT_ROWS, rows - number * SPLIT_ROWS)
-        yield number, split_vectors(number, size, dimension, clusters)
+    for number in range(-(-rows // PARTITION_ROWS)):
+        size = min(PARTITION_ROWS, rows - number * PARTITION_ROWS)
+        yield number, partition_vectors(number, size, dimension, clusters)
 
 
 def queries(rows: int, dimension: int, count: int) -> np.ndarray:
     """float32 (count, D): other members of the same clusters, none of which is indexed."""
-    return split_vectors(0, count, dimension, max(1, rows // ROWS_PER_CLUSTER), "queries")
+    return partition_vectors(0, count, dimension, max(1, rows // ROWS_PER_CLUSTER), "queries")
 
 
 def workspace_at(
@@ -69,7 +69,7 @@ def model_of(dimension: int) -> TrainedModel:
 
 
 def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndarray, version: str = "") -> ShardRef:
-    """One split's vectors shard, in the lake."""
+    """One partition's vectors shard, in the lake."""
     rows, dimension = vectors_ND.shape
     source = f"source{number % 4}"
     keys = [f"{source}/{number:05d}-{row:05d}{version}" for row in range(rows)]
@@ -77,7 +77,7 @@ def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndar
         "key": keys,
         "view": ["fused"] * rows,
         "source": [source] * rows,
-        "split": [f"{source}/{number:05d}"] * rows,
+        "partition": [f"{source}/{number:05d}"] * rows,
         "row_digest": [address(key) for key in keys],
         "meta": ["{}"] * rows,
         "fingerprint": [SPACE] * rows,
@@ -93,8 +93,8 @@ def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndar
 
 
 def write_corpus(workspace: Workspace, lake: Path, rows: int, dimension: int) -> dict[str, ShardRef]:
-    """All vectors shards by split."""
+    """All vectors shards by partition."""
     return {
         f"source{number % 4}/{number:05d}": write_vectors(workspace.storage, lake, number, vectors)
-        for number, vectors in splits(rows, dimension)
+        for number, vectors in partitions(rows, dimension)
     }

@@ -57,7 +57,7 @@ class Factory:
 
 
 def item(lake: str, storage: Storage, number: int) -> EncodeItem:
-    return EncodeItem(address=f"{number:032x}", split="planted/0", records=records_shard(storage, lake, ROWS))
+    return EncodeItem(address=f"{number:032x}", partition="planted/0", records=records_shard(storage, lake, ROWS))
 
 
 def values(storage: Storage, lake: str, made: FeatureActor, number: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import pytest
 
-from tests.bench.vectors_lake import queries, splits
+from tests.bench.vectors_lake import partitions, queries
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.exact import exact_topk, shared
 from trichord.index_builders.index_kinds import IndexPlan
@@ -40,7 +40,7 @@ def recall(plan: IndexPlan, vectors: np.ndarray, asked: np.ndarray) -> float:
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.kind)
 def test_cells_of_a_gpu_are_as_good_as_those_of_the_cpu(plan):
-    vectors = np.concatenate([part for _, part in splits(ROWS, D)])
+    vectors = np.concatenate([part for _, part in partitions(ROWS, D)])
     asked = queries(ROWS, D, 100)
     cpu, gpu = (recall(replace(plan, device=device), vectors, asked) for device in ("cpu", "cuda"))
     assert gpu > cpu - 0.02
@@ -48,7 +48,7 @@ def test_cells_of_a_gpu_are_as_good_as_those_of_the_cpu(plan):
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.kind)
 def test_the_same_gpu_gives_the_same_bytes_and_the_codes_of_the_cpu_but_for_near_ties(plan):
-    vectors = np.concatenate([part for _, part in splits(ROWS, D)])
+    vectors = np.concatenate([part for _, part in partitions(ROWS, D)])
     wanted = replace(plan, device="cuda")
     trained = [faiss_kinds.train(wanted, vectors[: plan.sample_rows], 7) for _ in range(2)]
     assert trained[0] == trained[1]

@@ -30,14 +30,14 @@ def unit(rows: int, dimension: int, *seed: Any, clusters: int = 20) -> np.ndarra
 
 
 def vector_table(vectors_ND: np.ndarray, name: str, *, views: Sequence[str] = ("fused",)) -> pa.Table:
-    """Rows of one split, each record in every view (with a vector of its own)."""
+    """Rows of one partition, each record in every view (with a vector of its own)."""
     rows, dimension = vectors_ND.shape
     keys = [f"{name}-{row // len(views):05d}" for row in range(rows)]
     columns = {
         "key": keys,
         "view": [views[row % len(views)] for row in range(rows)],
         "source": [name.split("/")[0]] * rows,
-        "split": [name] * rows,
+        "partition": [name] * rows,
         "row_digest": [address(key) for key in keys],
         "meta": [_meta(row // len(views)) for row in range(rows)],
         "fingerprint": [SPACE] * rows,

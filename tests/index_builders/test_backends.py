@@ -71,7 +71,7 @@ def test_exact_hits_collapse_views_labels_and_one_space(backend):
     assert np.allclose(images.scores, exact(queries, only).scores, atol=1e-5)
 
     wanted = [*images.keys[0], "not there"]
-    assert searcher.splits_of(wanted) == {key: key.rsplit("-", 1)[0] for key in images.keys[0]}
+    assert searcher.partitions_of(wanted) == {key: key.rsplit("-", 1)[0] for key in images.keys[0]}
     with pytest.raises(ValueError, match="audio"):
         searcher.search(queries, K, view="audio")
     with pytest.raises(ValueError, match="unit length"):
@@ -161,7 +161,7 @@ def test_deleted_rows_leave_no_trace_and_rows_are_conserved(backend):
     searcher = backend.open(backend.build(rest, [[kept]]))
     assert (whole.rows, searcher.rows) == (80, 40)
     assert set(searcher.search(vector, 40).keys.ravel()) == set(shards[kept]["key"].to_pylist())
-    assert searcher.splits_of([key]) == {}
+    assert searcher.partitions_of([key]) == {}
     assert whole.search(vector, 1).keys[0, 0] == key  # readers of the index before still see it (law 4)
 
 

@@ -92,14 +92,14 @@ def test_parts_that_do_not_divide_a_vector_are_a_mistake_in_the_project():
         choose(100_000, 128, IndexConfig(kind="pq_fast", parts=7))
 
 
-SPLITS = st.lists(
+PARTITIONS = st.lists(
     st.tuples(st.uuids().map(str), st.integers(0, 256)), min_size=1, max_size=60, unique_by=lambda s: s[0]
 )
 
 
-@given(SPLITS, st.integers(1, 2_000), st.randoms(use_true_random=False))
-def test_groups_hold_every_shard_once_whatever_its_order_and_keep_to_their_size(splits, limit, random):
-    refs = [(split, rows, f"a-{split}") for split, rows in splits]
+@given(PARTITIONS, st.integers(1, 2_000), st.randoms(use_true_random=False))
+def test_groups_hold_every_shard_once_whatever_its_order_and_keep_to_their_size(partitions, limit, random):
+    refs = [(partition, rows, f"a-{partition}") for partition, rows in partitions]
     groups = group_shards(refs, limit)
     assert sorted(a for group in groups.values() for a in group) == sorted(a for _, _, a in refs)
     rows_of = {a: rows for _, rows, a in refs}
@@ -116,7 +116,7 @@ def test_a_new_split_changes_or_divides_one_group_only():
         after = group_shards([*refs, (f"photos/{number}", 200, f"a{number}")], 10_000)
         lost = set(map(tuple, before.values())) - set(map(tuple, after.values()))
         assert len(lost) == 1
-    assert set(group_shards([(s, r, f"{a}x") for s, r, a in refs], 10_000)) == set(before)  # ids follow the splits
+    assert set(group_shards([(s, r, f"{a}x") for s, r, a in refs], 10_000)) == set(before)  # ids follow the partitions
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0, 1))

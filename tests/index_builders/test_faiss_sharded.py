@@ -260,10 +260,10 @@ def test_the_keys_file_names_each_row_of_the_index(tmp_path):
     lake, shards = str(tmp_path), tables(3, 20, 16)
     searcher = open_searcher(STORAGE, lake, build(lake, shards, _halves(shards, 2)), SPACE)
     asked = ["source0/2-00004", "source1/1-00000", "source0/2-00005", "nowhere"]
-    assert searcher.splits_of(asked) == dict(zip(asked, ["source0/2", "source1/1", "source0/2"], strict=False))
+    assert searcher.partitions_of(asked) == dict(zip(asked, ["source0/2", "source1/1", "source0/2"], strict=False))
     manifest = build(lake, shards, [list(shards)])
     keys = read_keys(STORAGE, lake, manifest.shards[0])
     expected = pa.concat_tables([shards[name] for name in sorted(shards)])
-    named = ["key", "view", "source", "row_digest", "split"]
+    named = ["key", "view", "source", "row_digest", "partition"]
     assert keys.column_names == [*named, "meta.licence", "meta.new", "meta.page"]
     assert keys.select(named).equals(expected.select(named))

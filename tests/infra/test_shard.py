@@ -42,7 +42,7 @@ def records(rows: int, media_bytes: int = 40, seed: int = 0) -> pa.Table:
     columns = {
         "key": [f"k{row:04}" for row in range(rows)],
         "source": ["s"] * rows,
-        "split": ["s/0"] * rows,
+        "partition": ["s/0"] * rows,
         "group": ["g"] * rows,
         "subset": [""] * rows,
         "content_digest": [f"{row:032x}" for row in range(rows)],

@@ -20,7 +20,7 @@ from trichord.pipelines.demo.corpus import write_corpus
 
 RECORDS = 160
 SETTINGS: dict[str, Any] = {
-    "prepare": {"rows_per_split": 24},
+    "prepare": {"rows_per_partition": 24},
     "model": {"dimension": 32, "hidden": 64},
     "train": {"epochs": 2, "batch_size": 64},
     "index": {"rows_per_shard": 20},

@@ -52,7 +52,7 @@ def _row(number: int, rng: np.random.Generator) -> Row:
         return " ".join(rng.choice(WORDS, size=int(rng.integers(1, 40))))
 
     key = f"row-{number:04d}"
-    row = Row(key=key, source="planted", split="planted/0", group=key, text=words())
+    row = Row(key=key, source="planted", partition="planted/0", group=key, text=words())
     row = replace(row, captions=tuple(words() for _ in range(number % 3)))
     return replace(row, text=None, captions=()) if number % 7 == 6 and number % 5 != 4 else row
 

@@ -22,7 +22,7 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.whole import measure
-from trichord.pipelines.index.partition_map import splits_path
+from trichord.pipelines.index.partition_map import partitions_path
 from trichord.pipelines.publish.evaluate import nothing_held_out
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import encode_audio, encode_image
@@ -31,7 +31,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><style>*{}</
 
 
 class SmallLake:
-    """A lake written by hand: one split of records, with whatever rejects and duplicates a test wants."""
+    """A lake written by hand: one partition of records, with whatever rejects and duplicates a test wants."""
 
     def __init__(self, place: Place, sources: Path) -> None:
         source = ManifestSource(kind="manifest", name="demo", path=str(sources / "manifest.jsonl"))
@@ -81,7 +81,7 @@ class SmallLake:
         story: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         storage, lake = self.workspace.storage, self.workspace.lake
-        splits = {"demo/0": self.shard("records", records, schema.RECORDS).path}
+        partitions = {"demo/0": self.shard("records", records, schema.RECORDS).path}
         self.shard("rejects", rejects, schema.REJECTS)
         self.shard("duplicates", duplicates, schema.DUPLICATES)
         dropped = {row["key"] for row in duplicates}
@@ -99,7 +99,7 @@ class SmallLake:
             kind="flat", params={}, dimension=8, fingerprint="f" * 32, views=("fused",), shards=(shard,)
         )
         path = write_manifest(storage, lake, manifest)
-        storage.write(self.workspace.path(splits_path(path)), digest.canonical_json(splits))
+        storage.write(self.workspace.path(partitions_path(path)), digest.canonical_json(partitions))
         if story is not None:
             storage.write(self.workspace.path("models/m/training.json"), digest.canonical_json(story))
         counts = {"rows_in": len(records) + len(rejects), "rows_kept": len(kept)}
@@ -128,7 +128,7 @@ def record(number: int, *, text: str = "two red circles", media: bool = True) ->
     row = {name: f"{name}-{number}" for name in ("key", "group", "content_digest", "row_digest")}
     scores = {"image_sharpness": 25.0 * (number + 1), "audio_peak_db": -3.0, "text_chars": float(len(text))}
     return {
-        **row, "source": "demo", "split": "demo/0", "subset": "", "captions": [], "meta": "{}", "text": text,
+        **row, "source": "demo", "partition": "demo/0", "subset": "", "captions": [], "meta": "{}", "text": text,
         "scores": sorted(scores.items()),
         "labels": [],
         "changes": [],
@@ -139,18 +139,18 @@ def record(number: int, *, text: str = "two red circles", media: bool = True) ->
 
 
 def reject(key: str, op: str, reason: str, **payload: str) -> dict[str, Any]:
-    return {"key": key, "source": "demo", "split": "demo/0", "op": op, "reason": reason, "detail": HOSTILE,
+    return {"key": key, "source": "demo", "partition": "demo/0", "op": op, "reason": reason, "detail": HOSTILE,
             "payload": json.dumps(payload)}  # fmt: skip
 
 
 def duplicate(number: int, survivor: int) -> dict[str, Any]:
     row = {name: f"{name}-{number}" for name in ("key", "row_digest")}
-    return {**row, "split": "demo/0", "source": "demo", "survivor_key": f"key-{survivor}", "survivor_source": "demo",
-            "evidence": "exact_content"}  # fmt: skip
+    return {**row, "partition": "demo/0", "source": "demo", "survivor_key": f"key-{survivor}",
+            "survivor_source": "demo", "evidence": "exact_content"}  # fmt: skip
 
 
 def match(number: int, other: int, evidence: str = "image 40/256") -> dict[str, Any]:
-    row = {"modality": "image", "key": f"key-{number}", "source": "demo", "split": "demo/0"}
+    row = {"modality": "image", "key": f"key-{number}", "source": "demo", "partition": "demo/0"}
     return row | {"other_key": f"key-{other}", "other_source": "demo", "distance": 0.1, "evidence": evidence}
 
 

@@ -26,7 +26,7 @@ def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("agreement")
     settings = {
         **SETTINGS,
-        "prepare": {"rows_per_split": 200, "audio": {"vad": False}},
+        "prepare": {"rows_per_partition": 200, "audio": {"vad": False}},
         "train": {"epochs": 12, "batch_size": 64, "held_out": 0.1},
         "index": {"rows_per_shard": 200},
         "agreement": AGREEMENT,

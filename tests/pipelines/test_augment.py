@@ -52,7 +52,7 @@ def lake(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work
     """A lake of prepared records; what is tested adds only `augmented`."""
     project = write_project(tmp_path_factory.mktemp("augment"), records=40)
     # spelling: nlpaug keeps its candidates in sets, whose order differs between worker processes
-    settings = (f"augment.copies={COPIES}", "augment.text.spelling.p=1.0", "prepare.rows_per_split=12")
+    settings = (f"augment.copies={COPIES}", "augment.text.spelling.p=1.0", "prepare.rows_per_partition=12")
     workspace = workspace_of(project, *settings)
     return workspace, prepare(workspace, engine, make_plan(workspace).shards)
 
@@ -92,7 +92,7 @@ def test_every_training_record_has_its_copies_and_no_other_has_any(
     train = workspace.project.train
     marks = {row["key"]: is_held_out(row["subset"], row["group"], train) for row in records.to_pylist()}
     duplicate = next(row for row in records.to_pylist() if not marks[row["key"]])
-    dropped = {duplicate["split"]: [duplicate["row_digest"]]}
+    dropped = {duplicate["partition"]: [duplicate["row_digest"]]}
     refs = run(workspace, prepared, dropped)
     found = table(workspace, refs)
     expected = {key for key, held_out in marks.items() if not held_out} - {duplicate["key"]}
@@ -118,7 +118,7 @@ def test_a_variant_is_its_record_but_for_what_its_ops_say(lake: tuple[Workspace,
         record, ops = records[row["parent"]], [json.loads(op) for op in row["ops"]]
         touched = {op["op"].partition("_")[0] for op in ops}
         media.update(touched)
-        for name in ("source", "split", "group", "subset", "meta", "labels", "span", "box"):
+        for name in ("source", "partition", "group", "subset", "meta", "labels", "span", "box"):
             assert row[name] == record[name]
         for name in ("image", "audio"):
             assert (row[name] == record[name]) == (name not in touched or record[name] is None)

@@ -36,7 +36,7 @@ def vectors(number: int, first: int, last: int) -> np.ndarray:
 
 
 def corpus(workspace: Workspace, folder: Path, shifted: int) -> dict[str, ShardRef]:
-    """Six splits, the last `shifted` of which lie in other dimensions than the rest."""
+    """Six partitions, the last `shifted` of which lie in other dimensions than the rest."""
     return {
         f"source{n}": write_vectors(
             workspace.storage, folder, n, vectors(n, *((16, 32) if n >= 6 - shifted else (0, 16))), f"-{shifted}"

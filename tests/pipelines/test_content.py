@@ -18,7 +18,7 @@ from trichord.encoders.model import FusionModel
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.partition_map import read_splits
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.encode import EncodeItem, FeatureActor
 from trichord.pipelines.model.feature_cache import features_address, lists_of
 from trichord.pipelines.model.train import load_model
@@ -49,8 +49,8 @@ def swapped(encoders: Encoders, modality: Modality) -> Encoders:
 def actor(workspace: Workspace, model: FusionModel, rows: int = 4) -> ContentActor:
     live = workspace.publications.live()
     assert live is not None
-    splits = read_splits(workspace, live["manifest"])
-    return ContentActor(storage=workspace.storage, lake=workspace.lake, model=model, splits=splits, rows=rows)
+    partitions = read_partitions(workspace, live["manifest"])
+    return ContentActor(storage=workspace.storage, lake=workspace.lake, model=model, partitions=partitions, rows=rows)
 
 
 @pytest.fixture(scope="session")
@@ -134,9 +134,9 @@ def test_a_shard_of_other_vectors_under_the_right_name_is_found(lake_copy, model
 def test_vectors_of_records_that_are_not_there_are_misfits(lake_copy, model):
     workspace = workspace_of(lake_copy)
     look, ref = actor(workspace, model), vectors_of(workspace)[0]
-    split = read_shard(workspace.storage, workspace.lake, ref, ["split"])["split"][0].as_py()
-    other = next(path for name, path in look.splits.items() if name != split)
-    lost = ContentActor(storage=look.storage, lake=look.lake, model=model, splits={split: other}, rows=4)
+    partition = read_shard(workspace.storage, workspace.lake, ref, ["partition"])["partition"][0].as_py()
+    other = next(path for name, path in look.partitions.items() if name != partition)
+    lost = ContentActor(storage=look.storage, lake=look.lake, model=model, partitions={partition: other}, rows=4)
     assert "4 of its records are not in" in lost(ref).misfits[0]
 
 
@@ -170,7 +170,7 @@ def test_a_features_cache_of_a_swapped_tower_is_refused_and_publishes_nothing(in
     encoders = load_encoders(workspace.project.model)
     plant = FeatureActor(workspace.storage, workspace.lake, swapped(encoders, "image"))
     for address, ref in workspace.table("records").shards().items():
-        plant(EncodeItem(address=features_address(encoders.fingerprint, address), split="", records=ref))
+        plant(EncodeItem(address=features_address(encoders.fingerprint, address), partition="", records=ref))
     check = refused_content(project)
     assert check["value"] < 0.99
     assert "view fused" in check["detail"]

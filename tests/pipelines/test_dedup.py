@@ -55,16 +55,16 @@ def row(key: str, content: str, flips: int = 0, *, source: str = "s0", text: str
     }
 
 
-def signed(workspace: Workspace, *splits: Sequence[dict[str, Any]]) -> list[Prepared]:
-    """One signatures shard a split."""
+def signed(workspace: Workspace, *partitions: Sequence[dict[str, Any]]) -> list[Prepared]:
+    """One signatures shard a partition."""
     prepared = []
-    for rows in splits:
+    for rows in partitions:
         address = digest.address("test", [one["row_digest"] for one in rows])
-        table = pa.Table.from_pylist([{**one, "split": address[:6]} for one in rows], schema=schema.SIGNATURES)
+        table = pa.Table.from_pylist([{**one, "partition": address[:6]} for one in rows], schema=schema.SIGNATURES)
         with ShardWriter(workspace.storage, workspace.lake, "signatures", address, schema.SIGNATURES) as writer:
             writer.write(table)
             ref = writer.finish({"rows": len(rows)})
-        prepared.append(Prepared(address=address, split=address[:6], records=ref, signatures=ref, rejects=None))
+        prepared.append(Prepared(address=address, partition=address[:6], records=ref, signatures=ref, rejects=None))
     return prepared
 
 
@@ -84,17 +84,17 @@ NIGHT_1 = [row("b", "x"), row("c", "x", 3), row("d", "y"), row("e", "x", text="a
 NIGHT_2 = [row("f", "y", 5), row("g", "z"), row("h", "x", 9)]
 
 
-def verdicts(workspace: Workspace, engine: Engine, *splits: Sequence[dict[str, Any]]) -> dict[str, str]:
-    found = deduplicate(workspace, engine, signed(workspace, *splits))
+def verdicts(workspace: Workspace, engine: Engine, *partitions: Sequence[dict[str, Any]]) -> dict[str, str]:
+    found = deduplicate(workspace, engine, signed(workspace, *partitions))
     return {one["key"]: one["survivor_key"] for one in rows_of(workspace, found)}
 
 
-def test_survivors_do_not_depend_on_order_or_on_the_cut_into_splits(tmp_path: Path, engine: Engine) -> None:
+def test_survivors_do_not_depend_on_order_or_on_the_cut_into_partitions(tmp_path: Path, engine: Engine) -> None:
     expected = {"c": "b", "h": "b", "f": "d"}
     everything = [*NIGHT_1, *NIGHT_2]
     cuts = ([NIGHT_1, NIGHT_2], [NIGHT_2, NIGHT_1], [everything], [[one] for one in reversed(everything)])
-    for number, splits in enumerate(cuts):
-        assert verdicts(workspace_of(tmp_path / str(number)), engine, *splits) == expected
+    for number, partitions in enumerate(cuts):
+        assert verdicts(workspace_of(tmp_path / str(number)), engine, *partitions) == expected
 
 
 def test_a_pair_that_comes_a_night_later_has_the_same_survivor(tmp_path: Path, engine: Engine) -> None:
@@ -163,7 +163,7 @@ def test_exact_copies_go_first_and_each_row_is_dropped_once(tmp_path: Path, engi
 
 
 @pytest.mark.parametrize(("kind", "dropped"), [("parquet", ["b"]), ("webdataset", ["b"]), ("folder", [])])
-def test_a_key_that_repeats_across_a_sources_splits_is_dropped_where_it_can(
+def test_a_key_that_repeats_across_a_sources_partitions_is_dropped_where_it_can(
     tmp_path: Path, engine: Engine, kind: str, dropped: list[str]
 ) -> None:
     workspace = workspace_of(tmp_path, [kind])

@@ -86,7 +86,7 @@ def test_shards_have_the_same_bytes_however_they_are_cut_and_with_or_without_the
     records = records_shard(storage, lake, 45)
     model = fusion_model(SMALL)
     vectors = VectorActor(storage, lake, model, ("fused", "image", "text"), "float16")
-    item = EncodeItem(address=address(1), split="planted/0", records=records)
+    item = EncodeItem(address=address(1), partition="planted/0", records=records)
     features = FeatureActor(storage, lake, model.encoders)(replace(item, address=address(2))).ref
     first = vectors(item).ref
     assert first.rows > 2 * 45
@@ -101,7 +101,7 @@ def test_of_a_record_every_view_it_has_stands_there_once_and_dropped_ones_not_at
     records = records_shard(storage, lake, 40)
     digests = read_shard(storage, lake, records, ["row_digest"])["row_digest"].to_pylist()
     model = fusion_model(SMALL)
-    item = EncodeItem(address=address(1), split="planted/0", records=records, dropped=(digests[3], digests[8]))
+    item = EncodeItem(address=address(1), partition="planted/0", records=records, dropped=(digests[3], digests[8]))
     ref = VectorActor(storage, lake, model, ("image", "audio"))(item).ref
     table = read_shard(storage, lake, ref)
     wanted = [
@@ -125,13 +125,13 @@ def test_a_row_that_vanishes_on_the_way_is_noticed_when_the_shard_is_written(sto
     model = fusion_model(SMALL)
     actor = make(storage, lake, *((model.encoders,) if make is FeatureActor else (model, ("image",))))
     with pytest.raises(ValueError, match="rows"):
-        actor(EncodeItem(address=address(1), split="planted/0", records=records_shard(storage, lake, 12)))
+        actor(EncodeItem(address=address(1), partition="planted/0", records=records_shard(storage, lake, 12)))
 
 
 def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
     records = records_shard(storage, lake, ROWS)
     model = fusion_model(ModelConfig(dimension=256, hidden=32))
-    item = EncodeItem(address=address(1), split="planted/0", records=records)
+    item = EncodeItem(address=address(1), partition="planted/0", records=records)
     dtypes: tuple[Literal["float32", "float16"], ...] = ("float32", "float16")
     refs = {
         dtype: VectorActor(storage, lake, model, ("fused",), dtype)(replace(item, address=address(number))).ref
@@ -233,7 +233,7 @@ def test_a_consumer_that_stops_early_leaves_no_thread_waiting(storage, lake):
 def test_the_seconds_of_every_step_are_told_beside_the_shard(storage, lake):
     records = records_shard(storage, lake, 40)
     model = fusion_model(SMALL)
-    item = EncodeItem(address=address(1), split="planted/0", records=records)
+    item = EncodeItem(address=address(1), partition="planted/0", records=records)
     timings = Timings()
     for actor, table in ((FeatureActor(storage, lake, model.encoders), "_features"),
                          (VectorActor(storage, lake, model, ("fused",)), "vectors")):  # fmt: skip

@@ -63,7 +63,7 @@ def test_actors_answer_as_one_process_and_those_that_die_come_back(project, ray_
         one, other = alone.search(queries, 12, **given), searcher.search(queries, 12, **given)
         assert [one.rows(n) for n in range(5)] == [other.rows(n) for n in range(5)]
     keys = [key for key in one.keys[0] if key]
-    assert searcher.splits_of(keys) == alone.splits_of(keys)
+    assert searcher.partitions_of(keys) == alone.partitions_of(keys)
     assert searcher.exact_scores == alone.exact_scores
 
     assert kill_actors() >= 2

@@ -64,7 +64,7 @@ def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatc
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
     rows = 2 if how == "endless_loop" else 4  # a loop is only ended by the clock, once for every halving
-    settings = {**SETTINGS, "prepare": {"rows_per_split": rows}}
+    settings = {**SETTINGS, "prepare": {"rows_per_partition": rows}}
     workspace = workspace_of(write_project(tmp_path, records=12, settings=settings))
     monkeypatch.setattr(job, "PrepareTask", partial(DeadlyTask, how=how))
     plan = make_plan(workspace)

@@ -98,9 +98,9 @@ def test_cosine_l2_and_inner_product_rank_alike_and_each_reports_its_own_value(a
         assert orders[0] == orders[1] == orders[2]
 
 
-def test_the_levers_of_search_hold_for_all_views_together(all_views):
+def test_the_rankings_of_search_hold_for_all_views_together(all_views):
     text = "a red circle"
-    mixed = workspace_of(all_views[0], "query.levers=rank_fusion", "rag.candidates=8")
+    mixed = workspace_of(all_views[0], "query.ranking=rank_fusion", "rag.candidates=8")
     found = retrieve(mixed, open_live(mixed), query(mixed, text))
     asked = search(mixed, text=text, image=None, audio=None, k=8)["hits"]
     assert [(passage.key, passage.view) for passage in found] == [(hit["key"], hit["view"]) for hit in asked]

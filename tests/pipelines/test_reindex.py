@@ -76,7 +76,7 @@ def test_an_unchanged_lake_starts_no_engine_and_no_model(lake_copy, indexed):
 def test_a_change_touches_only_what_follows_from_it_and_a_deleted_record_is_gone(lake_copy):
     corpus = lake_copy.parent / "corpus"
     workspace = workspace_of(lake_copy)
-    before, plan_before = addresses(workspace), {s.split.id: s for s in make_plan(workspace).shards}
+    before, plan_before = addresses(workspace), {s.partition.id: s for s in make_plan(workspace).shards}
     rows = rows_of(corpus)
     clean = [label["key"] for label in read_labels(corpus) if not label["defects"]]
     twins = {label["twin"] for label in read_labels(corpus)}
@@ -86,14 +86,14 @@ def test_a_change_touches_only_what_follows_from_it_and_a_deleted_record_is_gone
     added = dict(next(row for row in rows if row["id"] == changed), id="an-added-row", image=None, text="an added row")
     write_rows(corpus, [row for row in rows if row["id"] != deleted] + [added])
 
-    plan_after = {s.split.id: s for s in make_plan(workspace).shards}
+    plan_after = {s.partition.id: s for s in make_plan(workspace).shards}
     expected_new = {s.address for s in plan_after.values()} - {s.address for s in plan_before.values()}
     summary = _reindex(lake_copy)
     after = addresses(workspace)
 
     touched = {item["table"]: item for item in summary["touched"]}
     assert set(touched["records"]["made"]) == expected_new == set(after["records"]) - set(before["records"])
-    assert 1 <= len(expected_new) <= 4  # three rows, of which an added one may divide its split
+    assert 1 <= len(expected_new) <= 4  # three rows, of which an added one may divide its partition
     assert len(touched["vectors"]["made"]) == len(expected_new)
     assert touched["records"]["reused"] == len(before["records"]) - len(touched["records"]["removed"])
     assert touched["index"]["reused"] > 0

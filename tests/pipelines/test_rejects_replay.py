@@ -122,7 +122,7 @@ def test_a_loosened_threshold_runs_only_what_it_rejected(project, tmp_path, monk
     workspace = opened(project, loose, workers=workers)
     summary = replay(workspace, Choice(reason="image_too_small"))
     assert shards_of(workspace) == fresh(project, tmp_path, loose)
-    assert summary["splits_remade"] == 0
+    assert summary["partitions_remade"] == 0
     assert summary["rows_replayed"] == len(refused)
     read = sum(op == "read" for _, op, _ in before)
     rows = rows_of(project.parent / "corpus")
@@ -139,15 +139,15 @@ def test_a_loosened_threshold_runs_only_what_it_rejected(project, tmp_path, monk
 
 
 @pytest.mark.parametrize("other", [{"prepare.image.min_side": 250}, {"prepare.image.quality": 70}])
-def test_any_other_change_prepares_splits_as_a_whole_and_says_so(project, tmp_path, other):
+def test_any_other_change_prepares_partitions_as_a_whole_and_says_so(project, tmp_path, other):
     settings = {**STRICT, **other}
     workspace = opened(project, settings)
     summary = replay(workspace, Choice())
     assert shards_of(workspace) == fresh(project, tmp_path, settings)
-    assert summary["splits_merged"] == 0
-    assert summary["splits_remade"] == len(make_plan(workspace).shards)
+    assert summary["partitions_merged"] == 0
+    assert summary["partitions_remade"] == len(make_plan(workspace).shards)
     assert summary["remade_because"] == {
-        "more has changed than thresholds that let more through": summary["splits_remade"]
+        "more has changed than thresholds that let more through": summary["partitions_remade"]
     }
 
 
@@ -158,7 +158,7 @@ def test_a_mended_file_runs_alone(project, tmp_path):
     workspace = opened(project, STRICT)
     summary = replay(workspace, Choice(reason="image_format"))
     assert shards_of(workspace) == fresh(project, tmp_path, STRICT)
-    assert (summary["splits_merged"], summary["splits_remade"], summary["rows_replayed"]) == (1, 0, 1)
+    assert (summary["partitions_merged"], summary["partitions_remade"], summary["rows_replayed"]) == (1, 0, 1)
     assert _told(summary) == 1
 
 
@@ -170,7 +170,7 @@ def test_rows_that_came_and_went_leave_the_others_alone(project, tmp_path):
     workspace = opened(project, STRICT)
     summary = replay(workspace, Choice())
     assert shards_of(workspace) == fresh(project, tmp_path, STRICT)
-    assert summary["splits_remade"] == 0
+    assert summary["partitions_remade"] == 0
     assert summary["rows_replayed"] == 2
 
 
@@ -188,7 +188,7 @@ def test_downloads_that_work_now_run_alone(tmp_path):
         server.files(pictures)
         workspace = opened(path)
         summary = replay(workspace, Choice(reason="download_missing"))
-        assert (summary["splits_remade"], summary["rows_replayed"], _told(summary)) == (0, 1, 1)
+        assert (summary["partitions_remade"], summary["rows_replayed"], _told(summary)) == (0, 1, 1)
         assert shards_of(workspace) == fresh(path, tmp_path)
     assert "download_missing" not in {reason for *_, reason in rejects_of(workspace)}
 
@@ -205,7 +205,11 @@ def test_a_part_of_a_data_file_is_merged_as_well(tmp_path):
     workspace = opened(path)
     summary = replay(workspace, Choice(reason="image_too_small"))
     assert shards_of(workspace) == fresh(path, tmp_path)
-    assert (summary["splits_merged"], summary["splits_remade"], summary["rows_replayed"]) == (2, 0, len(refused))
+    assert (summary["partitions_merged"], summary["partitions_remade"], summary["rows_replayed"]) == (
+        2,
+        0,
+        len(refused),
+    )
 
 
 def test_a_replay_that_was_ended_converges(project, tmp_path):
@@ -213,15 +217,15 @@ def test_a_replay_that_was_ended_converges(project, tmp_path):
     plan = make_plan(workspace)
     items, _ = find_bases(workspace, plan.shards, prepare_task(workspace))
     made = MergeTask(prepare_task(workspace))(items[0])  # its shards stand, nothing is committed
-    half = replace(items[1], base=made.prepared)  # the older shard of another split
+    half = replace(items[1], base=made.prepared)  # the older shard of another partition
     with pytest.raises(Unmergeable):
         MergeTask(prepare_task(workspace))(half)
     summary = replay(workspace, Choice(reason="image_too_small"))
-    assert summary["splits_merged"] == len(plan.shards) - 1
+    assert summary["partitions_merged"] == len(plan.shards) - 1
     assert shards_of(workspace) == fresh(project, tmp_path)
 
 
-def test_a_damaged_older_shard_costs_a_whole_split_only(project, tmp_path):
+def test_a_damaged_older_shard_costs_a_whole_partition_only(project, tmp_path):
     workspace = opened(project)
     items, _ = find_bases(workspace, make_plan(workspace).shards, prepare_task(workspace))
     damaged = Path(workspace.path(items[0].base.records.path))
@@ -229,7 +233,7 @@ def test_a_damaged_older_shard_costs_a_whole_split_only(project, tmp_path):
     data[len(data) // 2] ^= 255
     damaged.write_bytes(data)
     summary = replay(workspace, Choice(reason="image_too_small"))
-    assert (summary["splits_merged"], summary["splits_remade"]) == (len(items) - 1, 1)
+    assert (summary["partitions_merged"], summary["partitions_remade"]) == (len(items) - 1, 1)
     assert shards_of(workspace) == fresh(project, tmp_path)
 
 
@@ -237,8 +241,8 @@ def test_a_row_that_ended_its_worker_is_refused_where_its_address_stays(project,
     row = {"source": "demo", "op": "worker", "reason": "worker_died"}
     plan = make_plan(opened(project, STRICT))
     key = rows_of(project.parent / "corpus")[1]["id"]
-    split = next(s.split.id for s in plan.shards if key in _keys(opened(project, STRICT), s))
-    monkeypatch.setattr(job, "chosen_rejects", lambda *_, **__: [row | {"key": key, "split": split}])
+    partition = next(s.partition.id for s in plan.shards if key in _keys(opened(project, STRICT), s))
+    monkeypatch.setattr(job, "chosen_rejects", lambda *_, **__: [row | {"key": key, "partition": partition}])
     with pytest.raises(ConfigError, match="one address has one content"):
         replay(opened(project, STRICT), Choice(reason="worker_died"))
 
@@ -255,7 +259,7 @@ def test_an_unknown_choice_names_what_is_known(project):
 def test_addresses_are_those_of_the_plan(project):
     workspace = opened(project)
     for shard in make_plan(workspace).shards:
-        assert shard.address == shard_address(shard.split, current_recipe(workspace, shard.source, None)[0])
+        assert shard.address == shard_address(shard.partition, current_recipe(workspace, shard.source, None)[0])
 
 
 def _limit(reason: str, least: float | None, most: float | None) -> dict[str, Any]:
@@ -290,4 +294,4 @@ def _told(summary: Mapping[str, Any]) -> int:
 
 
 def _keys(workspace: Workspace, shard: WantedShard) -> set[str]:
-    return {row.key for row in planned_rows(shard.split, workspace.storage, workspace.lake)}
+    return {row.key for row in planned_rows(shard.partition, workspace.storage, workspace.lake)}

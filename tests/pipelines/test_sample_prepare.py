@@ -28,7 +28,7 @@ def project_of(folder: Path, **prepare: object) -> Path:
     manifest.write_text("".join(json.dumps(row) + "\n" for row in chosen))
     source = {"name": "sample", "kind": "manifest", "path": str(manifest), "media_root": str(sample)}
     path = folder / "trichord.yaml"
-    settings = {"rows_per_split": 32, **prepare}
+    settings = {"rows_per_partition": 32, **prepare}
     path.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], "prepare": settings}))
     return path
 

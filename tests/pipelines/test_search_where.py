@@ -56,7 +56,7 @@ def test_hits_are_of_the_licence_the_page_and_the_source_asked_for(project):
 
 
 def test_a_field_that_is_not_held_is_an_error_that_says_what_to_do(project):
-    refused = trichord("search", "--text", "x", "--project", str(project), "--where", "split=1", check=2)
+    refused = trichord("search", "--text", "x", "--project", str(project), "--where", "partition=1", check=2)
     assert "add it to index.metadata" in " ".join(refused.stderr.split())
 
 

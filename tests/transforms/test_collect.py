@@ -16,7 +16,7 @@ from trichord.infra.config import FieldMap, FolderSource, ManifestSource, Prepar
 from trichord.infra.errors import SourceError, StorageError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
-from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.collect import Plan, plan_source, read_partition
 from trichord.transforms.collect.read import ROWS_PER_BATCH
 
 STORAGE = Storage(StorageConfig())
@@ -46,14 +46,16 @@ def manifest(folder: Path, **options: Any) -> ManifestSource:
     return ManifestSource(kind="manifest", name="m", path=str(folder / "m.jsonl"), **options)
 
 
-def plan(source: Source, lake: Path, rows_per_split: int = 8) -> Plan:
-    return plan_source(source, STORAGE, str(lake), rows_per_split=rows_per_split, cache=None)
+def plan(source: Source, lake: Path, rows_per_partition: int = 8) -> Plan:
+    return plan_source(source, STORAGE, str(lake), rows_per_partition=rows_per_partition, cache=None)
 
 
 def read(source: Source, lake: Path, **options: Any) -> Batch:
     """All rows of a source, as read."""
-    splits = plan(source, lake).splits
-    return join(batch for split in splits for batch in read_split(source, STORAGE, str(lake), split, **options))
+    partitions = plan(source, lake).partitions
+    return join(
+        batch for partition in partitions for batch in read_partition(source, STORAGE, str(lake), partition, **options)
+    )
 
 
 def reasons(batch: Batch) -> dict[str, str]:
@@ -77,15 +79,15 @@ def test_every_row_is_read_once_with_its_media_and_meaning(tmp_path: Path) -> No
     row, image, audio = by_key["k9"]
     assert (row.group, row.subset, row.captions, audio) == ("k9", "", (), None)
     assert row.source == "m"
-    assert row.split.startswith("m/")
+    assert row.partition.startswith("m/")
 
 
 def test_a_plan_depends_on_neither_order_nor_place(tmp_path: Path) -> None:
     rows = corpus(tmp_path / "in")
     first = plan(manifest(tmp_path / "in"), tmp_path / "lake")
-    assert first.rows == sum(split.rows for split in first.splits) == 40
-    assert max(split.rows for split in first.splits) <= 8
-    file = tmp_path / "lake" / first.splits[0].locator
+    assert first.rows == sum(partition.rows for partition in first.partitions) == 40
+    assert max(partition.rows for partition in first.partitions) <= 8
+    file = tmp_path / "lake" / first.partitions[0].locator
     written = (file.read_bytes(), file.stat().st_mtime_ns)
     shutil.move(tmp_path / "in", tmp_path / "moved")
     for seed in range(5):
@@ -94,14 +96,14 @@ def test_a_plan_depends_on_neither_order_nor_place(tmp_path: Path) -> None:
         assert plan(manifest(tmp_path / "moved"), tmp_path / "lake") == first
     assert (file.read_bytes(), file.stat().st_mtime_ns) == written, "an unchanged plan is not written again"
     assert plan(manifest(tmp_path / "moved"), tmp_path / "other") == first
-    assert (tmp_path / "other" / first.splits[0].locator).read_bytes() == written[0]
+    assert (tmp_path / "other" / first.partitions[0].locator).read_bytes() == written[0]
     assert os.listdir(tmp_path / "lake" / "_plans") == [file.name]
 
 
 @pytest.mark.parametrize("change", ["picture", "text", "add", "delete", "missing"])
-def test_a_change_touches_the_splits_of_its_rows_only(change: str, tmp_path: Path) -> None:
+def test_a_change_touches_the_partitions_of_its_rows_only(change: str, tmp_path: Path) -> None:
     rows = corpus(tmp_path)
-    before = {split.id: split.version for split in plan(manifest(tmp_path), tmp_path / "lake").splits}
+    before = {partition.id: partition.version for partition in plan(manifest(tmp_path), tmp_path / "lake").partitions}
     if change == "picture":
         (tmp_path / "images" / "7.jpg").write_bytes(IMAGE + b"x")
     elif change == "missing":
@@ -113,17 +115,17 @@ def test_a_change_touches_the_splits_of_its_rows_only(change: str, tmp_path: Pat
     else:
         del rows[7]
     write(tmp_path, rows)
-    after = {split.id: split.version for split in plan(manifest(tmp_path), tmp_path / "lake").splits}
-    changed = {split for split in before | after if before.get(split) != after.get(split)}
+    after = {partition.id: partition.version for partition in plan(manifest(tmp_path), tmp_path / "lake").partitions}
+    changed = {partition for partition in before | after if before.get(partition) != after.get(partition)}
     bits = f"{digest.hash64('new' if change == 'add' else 'k7'):064b}"
     if change in ("add", "delete"):  # which may divide a leaf or unite two
         assert 1 <= len(changed) <= 3
-        parent = min((split.removeprefix("m/") for split in changed), key=len)[:-1]
-        assert all(split.removeprefix("m/").startswith(parent) for split in changed)
+        parent = min((partition.removeprefix("m/") for partition in changed), key=len)[:-1]
+        assert all(partition.removeprefix("m/").startswith(parent) for partition in changed)
         assert bits.startswith(parent)
     else:
-        (split,) = changed
-        assert bits.startswith(split.removeprefix("m/"))
+        (partition,) = changed
+        assert bits.startswith(partition.removeprefix("m/"))
 
 
 def test_only_the_first_good_row_of_a_key_is_kept(tmp_path: Path) -> None:
@@ -244,9 +246,9 @@ def test_a_folder_is_joined_by_stem_in_any_order(tmp_path: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(files[name])
         source = FolderSource(kind="folder", name="f", path=str(folder))
-        planned = plan(source, tmp_path / "lake", rows_per_split=3)
+        planned = plan(source, tmp_path / "lake", rows_per_partition=3)
         assert planned.ignored == 2
-        found.add(planned.splits)
+        found.add(planned.partitions)
         batch = read(source, tmp_path / "lake")
         media = zip(batch.rows, batch.raw_images, batch.raw_audios, strict=True)
         assert {row.key: (row.text, image is not None, audio is not None) for row, image, audio in media} == expected
@@ -270,14 +272,14 @@ def test_a_file_name_that_is_no_utf8_is_a_reject(tmp_path: Path) -> None:
 def test_media_that_change_between_plan_and_reading_stop_the_run(change: str, version_by: str, tmp_path: Path) -> None:
     corpus(tmp_path, 1)
     source = manifest(tmp_path, version_by=version_by)
-    (split,) = plan(source, tmp_path / "lake").splits
+    (partition,) = plan(source, tmp_path / "lake").partitions
     path = tmp_path / "images" / "0.jpg"
     if change == "gone":
         path.unlink()
     else:
         path.write_bytes(IMAGE + b"grown by some bytes" if change == "grown" else IMAGE[:-1])
     with pytest.raises(SourceError, match="changed while it was being read"):
-        list(read_split(source, STORAGE, str(tmp_path / "lake"), split))
+        list(read_partition(source, STORAGE, str(tmp_path / "lake"), partition))
 
 
 def test_media_over_the_limit_are_rejects_and_not_read(tmp_path: Path) -> None:
@@ -300,8 +302,8 @@ def test_batches_are_small_in_rows_and_bytes(tmp_path: Path) -> None:
     )
     source = manifest(tmp_path, version_by="mtime_size")
     sizes = []
-    for split in plan(source, tmp_path / "lake", rows_per_split=100).splits:
-        for batch in read_split(source, STORAGE, str(tmp_path / "lake"), split):
+    for partition in plan(source, tmp_path / "lake", rows_per_partition=100).partitions:
+        for batch in read_partition(source, STORAGE, str(tmp_path / "lake"), partition):
             assert len(batch) <= ROWS_PER_BATCH
             sizes.append(sum(len(raw) for raw in batch.raw_images if raw))
     assert max(sizes) == 60_000_000
@@ -311,8 +313,8 @@ def test_batches_are_small_in_rows_and_bytes(tmp_path: Path) -> None:
 def test_a_batch_holds_many_rows_but_few_sounds(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(AUDIO)
     write(tmp_path, [{"id": f"k{i:03}", "text": "x"} | ({"audio": "a.wav"} if i >= 70 else {}) for i in range(100)])
-    batches = list(read_split(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), *plan(
-        manifest(tmp_path), tmp_path / "lake", rows_per_split=100).splits))  # fmt: skip
+    batches = list(read_partition(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), *plan(
+        manifest(tmp_path), tmp_path / "lake", rows_per_partition=100).partitions))  # fmt: skip
     sounds = [sum(raw is not None for raw in batch.raw_audios) for batch in batches]
     assert [len(batch) for batch in batches[:2]] == [ROWS_PER_BATCH] * 2
     assert max(sounds) == 8
@@ -328,18 +330,18 @@ def test_a_source_that_cannot_be_read_at_all_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no file"):
         plan(FolderSource(kind="folder", name="f", path=str(tmp_path / "none")), tmp_path / "lake")
     (tmp_path / "m.jsonl").write_bytes(b"\n\n")
-    assert plan(manifest(tmp_path), tmp_path / "lake").splits == ()
+    assert plan(manifest(tmp_path), tmp_path / "lake").partitions == ()
 
 
 def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
     corpus(tmp_path, 3)
-    (split,) = plan(manifest(tmp_path), tmp_path / "lake").splits
-    path = tmp_path / "lake" / split.locator
+    (partition,) = plan(manifest(tmp_path), tmp_path / "lake").partitions
+    path = tmp_path / "lake" / partition.locator
     data = bytearray(path.read_bytes())
     data[40] ^= 1
     path.write_bytes(data)
     with pytest.raises(StorageError, match="plan cannot be read"):
-        list(read_split(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), split))
+        list(read_partition(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), partition))
 
 
 def test_a_bucket_is_collected_as_a_folder_is(s3_config: StorageConfig, tmp_path: Path) -> None:
@@ -360,18 +362,18 @@ def test_a_bucket_is_collected_as_a_folder_is(s3_config: StorageConfig, tmp_path
     ]
     bucket.write(f"{place}/data/m.jsonl", "\n".join(map(json.dumps, rows)).encode())
     source = ManifestSource(kind="manifest", name="m", path=f"{place}/data/m.jsonl")
-    planned = plan_source(source, bucket, lake, rows_per_split=8, cache=None)
-    assert planned == plan_source(source, bucket, lake, rows_per_split=8, cache=None)
-    batch = join(part for split in planned.splits for part in read_split(source, bucket, lake, split))
+    planned = plan_source(source, bucket, lake, rows_per_partition=8, cache=None)
+    assert planned == plan_source(source, bucket, lake, rows_per_partition=8, cache=None)
+    batch = join(part for partition in planned.partitions for part in read_partition(source, bucket, lake, partition))
     whole = read(manifest(local), tmp_path / "lake")
     assert {row.key for row in batch.rows} == {row.key for row in whole.rows} | {"uri"}
     assert {row.key: image for row, image in zip(batch.rows, batch.raw_images, strict=True)}["k5"] == IMAGE + b"5"
     assert reasons(batch) == dict.fromkeys(("out", "up", "root"), "media_outside_root") | {"none": "media_missing"}
     folder = FolderSource(kind="folder", name="f", path=f"{place}/data")
-    planned = plan_source(folder, bucket, lake, rows_per_split=8, cache=None)
-    batch = join(part for split in planned.splits for part in read_split(folder, bucket, lake, split))
+    planned = plan_source(folder, bucket, lake, rows_per_partition=8, cache=None)
+    batch = join(part for partition in planned.partitions for part in read_partition(folder, bucket, lake, partition))
     assert {row.key for row in batch.rows} == {f"images/{i}" for i in range(12)} | {"0", "4", "8"}
     assert planned.ignored == 1
     bucket.write(f"{place}/data/images/3.jpg", IMAGE)
     with pytest.raises(SourceError, match="changed"):
-        join(part for split in planned.splits for part in read_split(folder, bucket, lake, split))
+        join(part for partition in planned.partitions for part in read_partition(folder, bucket, lake, partition))

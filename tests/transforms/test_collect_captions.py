@@ -15,19 +15,19 @@ from trichord.infra.config import CaptionsSource, FieldMap, ManifestSource, Medi
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
-from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.collect import Plan, plan_source, read_partition
 
 STORAGE = Storage(StorageConfig())
 IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))
 
 
 def plan(source: Source, lake: Path | str, storage: Storage = STORAGE) -> Plan:
-    return plan_source(source, storage, str(lake), rows_per_split=8, cache=None)
+    return plan_source(source, storage, str(lake), rows_per_partition=8, cache=None)
 
 
 def read(source: Source, lake: Path | str, storage: Storage = STORAGE) -> Batch:
-    splits = plan(source, lake, storage).splits
-    return join(batch for split in splits for batch in read_split(source, storage, str(lake), split))
+    partitions = plan(source, lake, storage).partitions
+    return join(batch for partition in partitions for batch in read_partition(source, storage, str(lake), partition))
 
 
 def rows(batch: Batch) -> dict[str, tuple[str | None, tuple[str, ...]]]:
@@ -68,7 +68,9 @@ def test_coco_is_one_record_a_picture_whatever_the_order(place: Place) -> None:
             document[name] = [part[i] for i in digest.generator("coco", seed, name).permutation(len(part))]
         place.storage.write(source.path, json.dumps(document).encode())
         batch = read(source, f"{place.uri}/lake", place.storage)
-        versions.add(tuple(split.version for split in plan(source, f"{place.uri}/lake", place.storage).splits))
+        versions.add(
+            tuple(partition.version for partition in plan(source, f"{place.uri}/lake", place.storage).partitions)
+        )
     assert len(versions) == 1
     first = {str(i): (f"caption 2 of {i}", (f"caption 1 of {i}", f"caption 0 of {i}")) for i in (1, 2, 3)}
     assert rows(batch) == first | {"4": (None, ())}

@@ -1,4 +1,4 @@
-"""Parquet and Delta sources: splits of row groups or data files, media as bytes or paths, hostile files refused."""
+"""Parquet and Delta sources: partitions of row groups or data files, media as bytes or paths, hostile files refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from trichord.infra.config import (
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
-from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.collect import Plan, plan_source, read_partition
 from trichord.transforms.collect.read import ROWS_PER_BATCH
 
 STORAGE = Storage(StorageConfig())
@@ -42,15 +42,15 @@ def parquet(path: Path | str, **options: Any) -> ParquetSource:
     return ParquetSource(kind="parquet", name="p", path=str(path), **options)
 
 
-def plan(source: Source, lake: Path | str, storage: Storage = STORAGE, rows_per_split: int = 8) -> Plan:
-    return plan_source(source, storage, str(lake), rows_per_split=rows_per_split, cache=None)
+def plan(source: Source, lake: Path | str, storage: Storage = STORAGE, rows_per_partition: int = 8) -> Plan:
+    return plan_source(source, storage, str(lake), rows_per_partition=rows_per_partition, cache=None)
 
 
 def read(source: Source, lake: Path | str, storage: Storage = STORAGE, **options: Any) -> Batch:
     parts = []
-    for split in plan(source, lake, storage).splits:
-        found = list(read_split(source, storage, str(lake), split, **options))
-        assert sum(len(batch.rows) + len(batch.rejects) for batch in found) == split.rows
+    for partition in plan(source, lake, storage).partitions:
+        found = list(read_partition(source, storage, str(lake), partition, **options))
+        assert sum(len(batch.rows) + len(batch.rejects) for batch in found) == partition.rows
         assert max(len(batch) for batch in found) <= ROWS_PER_BATCH
         parts += found
     return join(parts)
@@ -82,19 +82,19 @@ def reasons(batch: Batch) -> dict[str, str]:
     return {reject.key: reject.reason for reject in batch.rejects}
 
 
-def test_row_groups_are_splits_and_every_row_is_read_once(place: Place) -> None:
+def test_row_groups_are_partitions_and_every_row_is_read_once(place: Place) -> None:
     place.storage.write(f"{place.uri}/in/a.parquet", written(table(20), row_group_size=4))
     place.storage.write(f"{place.uri}/in/sub/b.parquet", written(table(20, 20), row_group_size=20))
     place.storage.write(f"{place.uri}/in/_tmp/c.parquet", b"left by a writer")
     source, lake = parquet(f"{place.uri}/in"), f"{place.uri}/lake"
     planned = plan(source, lake, place.storage)
-    assert [(split.id, split.rows) for split in planned.splits] == [
+    assert [(partition.id, partition.rows) for partition in planned.partitions] == [
         ("p/a.parquet#0-1", 8),
         ("p/a.parquet#2-3", 8),
         ("p/a.parquet#4-4", 4),
         ("p/sub/b.parquet#0-0", 20),
     ]
-    assert max(len(pickle.dumps(split)) for split in planned.splits) < 800
+    assert max(len(pickle.dumps(partition)) for partition in planned.partitions) < 800
     batch = read(source, lake, place.storage)
     assert [row.key for row in batch.rows] == [f"k{i}" for i in range(40)]
     for i, (row, image, audio) in enumerate(zip(batch.rows, batch.raw_images, batch.raw_audios, strict=True)):
@@ -105,10 +105,12 @@ def test_row_groups_are_splits_and_every_row_is_read_once(place: Place) -> None:
     assert json.loads(batch.rows[21].payload) == {"file": "sub/b.parquet", "row": 1, "text": "text 21"}
     place.storage.write(f"{place.uri}/in/a.parquet", written(table(20), row_group_size=5))
     after = plan(source, lake, place.storage)
-    assert after.splits[-1] == planned.splits[-1]
-    assert not {split.version for split in after.splits[:-1]} & {split.version for split in planned.splits[:-1]}
+    assert after.partitions[-1] == planned.partitions[-1]
+    assert not {partition.version for partition in after.partitions[:-1]} & {
+        partition.version for partition in planned.partitions[:-1]
+    }
     with pytest.raises(SourceError, match="changed"):
-        list(read_split(source, place.storage, lake, planned.splits[0]))
+        list(read_partition(source, place.storage, lake, planned.partitions[0]))
 
 
 def test_a_plan_depends_on_content_and_fields_but_not_on_the_place(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_plan_depends_on_content_and_fields_but_not_on_the_place(tmp_path: Pat
     first, other = (plan(parquet(tmp_path / name), tmp_path / "lake") for name in ("one", "two"))
     assert first == other == plan(parquet(tmp_path / "one" / "a.parquet"), tmp_path / "lake")
     renamed = plan(parquet(tmp_path / "one", fields=FieldMap(text=None)), tmp_path / "lake")
-    assert renamed.splits[0].version != first.splits[0].version
+    assert renamed.partitions[0].version != first.partitions[0].version
 
 
 def test_columns_of_any_type_become_meta_or_a_reject(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_paths_are_looked_up_and_a_changed_file_is_noticed(place: Place) -> None
     assert reasons(batch) == {"k10": "media_missing"}
     place.storage.write(f"{place.uri}/in/media/3.jpg", IMAGE)
     after = plan(source, lake, place.storage)
-    assert sum(a.version != b.version for a, b in zip(before.splits, after.splits, strict=True)) == 1
+    assert sum(a.version != b.version for a, b in zip(before.partitions, after.partitions, strict=True)) == 1
 
 
 def test_alignment_may_be_inline_beside_bytes(tmp_path: Path) -> None:
@@ -303,20 +305,20 @@ def test_a_new_table_version_costs_only_its_new_files(place: Place) -> None:
     write_deltalake(uri, table(10), storage_options=options)
     write_deltalake(uri, table(10, 10), mode="append", storage_options=options)
     before = plan(delta(uri), lake, place.storage)
-    assert [split.rows for split in before.splits] == [10, 10]
+    assert [partition.rows for partition in before.partitions] == [10, 10]
     batch = read(delta(uri), lake, place.storage)
     assert {row.key: image for row, image in zip(batch.rows, batch.raw_images, strict=True)} == {
         f"k{i}": IMAGE + b"%d" % i if i % 3 else None for i in range(20)
     }
     write_deltalake(uri, table(5, 20), mode="append", storage_options=options)
     after = plan(delta(uri), lake, place.storage)
-    assert set(before.splits) < set(after.splits)
+    assert set(before.partitions) < set(after.partitions)
     assert after.rows == 25
     assert plan(delta(uri, version=1), lake, place.storage) == before
     DeltaTable(uri, storage_options=options).delete("id = 'k3'")
     deleted = plan(delta(uri), lake, place.storage)
     assert deleted.rows == 24
-    assert len(set(deleted.splits) & set(after.splits)) == 2
+    assert len(set(deleted.partitions) & set(after.partitions)) == 2
     with pytest.raises(SourceError, match="cannot be read"):
         plan(delta(uri, version=99), lake, place.storage)
     with pytest.raises(SourceError, match="cannot be read"):

@@ -22,8 +22,8 @@ from trichord.transforms.clean.image import image_ops
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import Medium, Split, planned_rows, write_plan
-from trichord.transforms.collect.read import SplitReader, batches, needed_downloads
+from trichord.transforms.collect.partitions import Medium, Partition, planned_rows, write_plan
+from trichord.transforms.collect.read import PartitionReader, batches, needed_downloads
 from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
@@ -61,21 +61,24 @@ class House:
     def lookup(self, fetcher: Fetcher | None, **options: Any) -> Lookup:
         return Lookup(STORAGE, MediaRoot(str(self.folder)), "auto", None, fetcher, **options)
 
-    def plan(self, **options: Any) -> list[Split]:
+    def plan(self, **options: Any) -> list[Partition]:
         with self.fetcher(**options) as fetcher:
             rows = self.lookup(fetcher)(list(read_manifest(self.source, STORAGE)))
             return write_plan(rows, "m", STORAGE, self.lake, 4)
 
-    def versions(self, splits: list[Split]) -> dict[str, dict[str, str]]:
+    def versions(self, partitions: list[Partition]) -> dict[str, dict[str, str]]:
         return {
             row.key: {name: medium.version for name, medium in row.media.items()}
-            for split in splits
-            for row in planned_rows(split, STORAGE, self.lake)
+            for partition in partitions
+            for row in planned_rows(partition, STORAGE, self.lake)
         }
 
-    def read(self, splits: list[Split], config: PrepareConfig | None = None) -> Batch:
+    def read(self, partitions: list[Partition], config: PrepareConfig | None = None) -> Batch:
         root = MediaRoot(str(self.folder))
-        readers = [SplitReader(self.source, STORAGE, root, config or PrepareConfig(), split) for split in splits]
+        readers = [
+            PartitionReader(self.source, STORAGE, root, config or PrepareConfig(), partition)
+            for partition in partitions
+        ]
         return join(batch for reader in readers for batch in batches(reader, self.lake))
 
 
@@ -86,10 +89,10 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_pictures_of_the_web_go_the_whole_way(house: House) -> None:
-    splits = house.plan()
+    partitions = house.plan()
     assert house.server.paths() == {**{f"/{i}.jpg": 1 for i in range(ROWS)}, "/0.wav": 1}
     house.server.answers.clear()  # reading needs no server
-    batch = house.read(splits)
+    batch = house.read(partitions)
     assert not batch.rejects
     raw = {row.key: data for row, data in zip(batch.rows, batch.raw_images, strict=True)}
     assert raw == {**{f"k{i}": image(i) for i in range(ROWS)}, "local": image(99)}
@@ -121,7 +124,7 @@ def test_a_changed_file_changes_its_row_and_no_other(house: House) -> None:
     after = house.versions(second)
     assert {key for key in before if before[key] != after[key]} == {"k5"}
     assert after["k5"]["image"] == f"sha256:{sha256_hex(image(55))}"
-    changed = {split.version for split in second} - {split.version for split in first}
+    changed = {partition.version for partition in second} - {partition.version for partition in first}
     assert len(changed) == 1
     old = house.read(first)
     assert image(5) in old.raw_images, "a plan reads what was planned, whatever the server holds now"
@@ -143,15 +146,15 @@ def test_a_download_that_fails_is_a_reject_with_its_url_and_can_be_replayed(
     }
     house.path.write_text(house.path.read_text().replace(house.server.url("/5.jpg"), url))
     ports = (house.server.port, 80, 443)
-    splits = house.plan(ports=ports)
-    batch = house.read(splits)
+    partitions = house.plan(ports=ports)
+    batch = house.read(partitions)
     (reject,) = batch.rejects
     assert (reject.key, reject.op, reject.reason) == ("k5", "read", reason)
     assert json.loads(reject.payload)["image"] == url
     assert reject.detail.startswith("image: ")
     assert len(batch.rows) == ROWS
     asked = house.server.paths()[named]
-    assert house.plan(ports=ports) == splits, "a failure that stays the same changes no plan"
+    assert house.plan(ports=ports) == partitions, "a failure that stays the same changes no plan"
     assert house.server.paths()[named] == asked, "and is not asked for again at once"
     if named.startswith("/"):
         house.server.files({named: image(5)})
@@ -175,8 +178,8 @@ def test_subtitles_and_pictures_with_times_are_fetched_too(house: House) -> None
     draft = Draft(key="k", line={"text": "x", "captions": []}, media=media)
     with house.fetcher() as fetcher:
         rows = house.lookup(fetcher)([draft])
-    (split,) = write_plan(rows, "m", STORAGE, house.lake, 4)
-    assert house.read([split]).attachments == ({"image:0": image(1), "segments": b"1\n"},)
+    (partition,) = write_plan(rows, "m", STORAGE, house.lake, 4)
+    assert house.read([partition]).attachments == ({"image:0": image(1), "segments": b"1\n"},)
 
 
 def test_without_a_fetcher_the_web_is_no_place_for_media(house: House) -> None:
@@ -187,17 +190,17 @@ def test_without_a_fetcher_the_web_is_no_place_for_media(house: House) -> None:
 
 @pytest.mark.parametrize("damage", ["delete", "flip", "grow"])
 def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -> None:
-    splits = house.plan()
+    partitions = house.plan()
     path = house.folder / "lake" / content_path(sha256_hex(image(5)))
     if damage == "delete":
         path.unlink()
     else:
         path.write_bytes(image(6) if damage == "flip" else image(5) + b"x")
     with pytest.raises(StorageError, match=r"gone or damaged.*run it again"):
-        house.read(splits)
+        house.read(partitions)
     path.unlink(missing_ok=True)
-    assert house.plan() == splits
-    assert image(5) in house.read(splits).raw_images
+    assert house.plan() == partitions
+    assert image(5) in house.read(partitions).raw_images
 
 
 def test_downloads_that_plans_or_receipts_name_are_needed(house: House) -> None:
@@ -216,8 +219,8 @@ def test_downloads_that_plans_or_receipts_name_are_needed(house: House) -> None:
 
 
 def test_a_reader_without_a_lake_says_what_it_needs(house: House) -> None:
-    (split, *_) = house.plan()
-    reader = SplitReader(house.source, STORAGE, MediaRoot(str(house.folder)), PrepareConfig(), split)
+    (partition, *_) = house.plan()
+    reader = PartitionReader(house.source, STORAGE, MediaRoot(str(house.folder)), PrepareConfig(), partition)
     with pytest.raises(ValueError, match="needs its URI"):
-        reader.batch(planned_rows(split, STORAGE, house.lake))
+        reader.batch(planned_rows(partition, STORAGE, house.lake))
     assert Medium(path="x", size=0, version="x").size == 0

@@ -21,7 +21,7 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.collect import Plan, plan_source, read_split
+from trichord.transforms.collect import Plan, plan_source, read_partition
 from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
@@ -49,15 +49,15 @@ def source_of(path: Path | str, **options: Any) -> WebDatasetSource:
 
 
 def plan(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE) -> Plan:
-    return plan_source(source, storage, str(lake), rows_per_split=8, cache=None)
+    return plan_source(source, storage, str(lake), rows_per_partition=8, cache=None)
 
 
 def read(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE) -> Batch:
-    """All rows as read; each split holds as many rows as it said."""
+    """All rows as read; each partition holds as many rows as it said."""
     parts = []
-    for split in plan(source, lake, storage).splits:
-        found = list(read_split(source, storage, str(lake), split, config=CONFIG))
-        assert sum(len(batch.rows) + len(batch.rejects) for batch in found) == split.rows
+    for partition in plan(source, lake, storage).partitions:
+        found = list(read_partition(source, storage, str(lake), partition, config=CONFIG))
+        assert sum(len(batch.rows) + len(batch.rejects) for batch in found) == partition.rows
         parts += found
     return join(parts)
 
@@ -106,7 +106,8 @@ def test_shuffled_members_mixed_endings_and_missing_partners_give_every_pair_and
     assert found[0] == found[1] == found[2]
     chain = prepare_chain(CONFIG, source)
     done = join(
-        run_chain(part, chain)[0] for part in read_split(source, STORAGE, str(tmp_path / "lake-2"), planned.splits[0])
+        run_chain(part, chain)[0]
+        for part in read_partition(source, STORAGE, str(tmp_path / "lake-2"), planned.partitions[0])
     )
     assert {row.key for row in done.rows} == {key for key, lacks in has.items() if not lacks}
     listed = {reject.key: reject for reject in done.rejects}
@@ -216,14 +217,14 @@ def test_a_tar_a_folder_a_pattern_and_compressed_tars_are_read_alike(place: Plac
         assert batches[name].raw_images == (IMAGES["jpg"],) * 3
     assert content(batches["folder"]) == content(batches["pattern"])
     one = read(source_of(f"{place.uri}/in/t-01.tar"), lake, place.storage)
-    assert [(row.key, row.split) for row in one.rows] == [("1", "w/t-01.tar")]
+    assert [(row.key, row.partition) for row in one.rows] == [("1", "w/t-01.tar")]
     source = source_of(f"{place.uri}/in")
     before = plan(source, lake, place.storage)
     place.storage.write(f"{place.uri}/in/t-01.tar", tar([*parts[1], ("9.txt", b"nine")]))
     after = plan(source, lake, place.storage)
-    assert [a == b for a, b in zip(before.splits, after.splits, strict=True)] == [True, False, True]
+    assert [a == b for a, b in zip(before.partitions, after.partitions, strict=True)] == [True, False, True]
     with pytest.raises(SourceError, match="changed"):
-        list(read_split(source, place.storage, lake, before.splits[1]))
+        list(read_partition(source, place.storage, lake, before.partitions[1]))
     with pytest.raises(SourceError, match="t-03"):
         plan(source_of(f"{place.uri}/in/t-{{00..03}}.tar"), lake, place.storage)
 
@@ -239,9 +240,9 @@ def test_an_archive_seen_before_is_not_indexed_again(tmp_path: Path, monkeypatch
 def test_a_member_over_its_limit_is_a_reject_and_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(tar([("a.jpg", b"x" * 2_000), ("b.jpg", b"y" * 500), ("c.txt", b"z" * (5 << 20))]))
     source = source_of(tmp_path / "t.tar")
-    (split,) = plan(source, tmp_path / "lake").splits
+    (partition,) = plan(source, tmp_path / "lake").partitions
     config = PrepareConfig(image=ImageConfig(max_bytes=1_000))
-    batch = join(read_split(source, STORAGE, str(tmp_path / "lake"), split, config=config))
+    batch = join(read_partition(source, STORAGE, str(tmp_path / "lake"), partition, config=config))
     assert [row.key for row in batch.rows] == ["b"]
     assert {reject.key: reject.reason for reject in batch.rejects} == dict.fromkeys("ac", "media_too_large")
 

@@ -15,7 +15,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.transforms import media
 from trichord.transforms.batch import Batch, Reject, Row
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.collect import plan_source, read_split
+from trichord.transforms.collect import plan_source, read_partition
 from trichord.transforms.op import run_chain
 from trichord.transforms.record import finish, rejects_table
 
@@ -72,12 +72,12 @@ def test_a_malformed_row_is_one_reject_with_reason(name: str, tmp_path: Path) ->
     (folder / "m.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
     source = ManifestSource(kind="manifest", name="s", path=str(folder / "m.jsonl"))
     storage = Storage(StorageConfig())
-    plan = plan_source(source, storage, str(tmp_path / "lake"), rows_per_split=2, cache=None)
+    plan = plan_source(source, storage, str(tmp_path / "lake"), rows_per_partition=2, cache=None)
     assert plan.rows == 3
     batches = [
         run_chain(batch, CHAIN)[0]
-        for split in plan.splits
-        for batch in read_split(source, storage, str(tmp_path / "lake"), split)
+        for partition in plan.partitions
+        for batch in read_partition(source, storage, str(tmp_path / "lake"), partition)
     ]
     assert sorted(row.key for batch in batches for row in batch.rows) == ["first", "last"]
     (reject,) = [reject for batch in batches for reject in batch.rejects]

@@ -21,7 +21,14 @@ from trichord.transforms.record import batch_of, finish, rejects_table
 
 CONFIG = PrepareConfig()
 ROW = Row(
-    key="a", source="s", split="s/all", group="g", subset="train", text="words", captions=("others",), meta='{"n":1}'
+    key="a",
+    source="s",
+    partition="s/all",
+    group="g",
+    subset="train",
+    text="words",
+    captions=("others",),
+    meta='{"n":1}',
 )
 SAMPLES = pcm16(tone(0.5, 48_000))
 IMAGE, AUDIO = saved(picture(400, 300), "PNG"), sound(SAMPLES, "wav", 48_000)
@@ -92,7 +99,7 @@ def test_every_field_of_a_row_counts_in_its_row_digest_alone() -> None:
     found = [digests(replace(ROW, **change)) for change in changes]
     assert {other for other, _ in found} == {content}
     assert len({row_digest, *(other for _, other in found)}) == 1 + len(changes)
-    assert digests(replace(ROW, payload='{"image":"elsewhere"}', split="s/01")) == (content, row_digest)
+    assert digests(replace(ROW, payload='{"image":"elsewhere"}', partition="s/01")) == (content, row_digest)
 
 
 def test_signatures_and_rejects_are_what_the_tables_say() -> None:
@@ -101,7 +108,7 @@ def test_signatures_and_rejects_are_what_the_tables_say() -> None:
         {
             "key": "a",
             "source": "s",
-            "split": "s/all",
+            "partition": "s/all",
             "op": "an_op",
             "reason": "a_reason",
             "detail": "the evidence",

@@ -11,7 +11,7 @@ from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.collect import plan_source, read_split
+from trichord.transforms.collect import plan_source, read_partition
 from trichord.transforms.media import decode_audio, decode_image
 from trichord.transforms.op import run_chain
 
@@ -34,13 +34,13 @@ def test_every_real_picture_and_sound_decodes() -> None:
 def test_every_row_of_the_real_manifest_is_collected_and_prepared(tmp_path: Path) -> None:
     source = ManifestSource(kind="manifest", name="sample", path=str(SAMPLE / "manifest.jsonl"))
     storage = Storage(StorageConfig())
-    plan = plan_source(source, storage, str(tmp_path), rows_per_split=64, cache=None)
+    plan = plan_source(source, storage, str(tmp_path), rows_per_partition=64, cache=None)
     rows, chain = sum(1 for _ in (SAMPLE / "manifest.jsonl").open()), prepare_chain(PrepareConfig())
     assert plan.rows == rows
     kept: list[Row] = []
     rejects: Batch = Batch()
-    for split in plan.splits:
-        for batch in read_split(source, storage, str(tmp_path), split):
+    for partition in plan.partitions:
+        for batch in read_partition(source, storage, str(tmp_path), partition):
             after, _ = run_chain(batch, chain)
             kept.extend(after.rows)
             rejects = Batch(rejects=rejects.rejects + after.rejects)

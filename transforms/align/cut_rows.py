@@ -65,7 +65,7 @@ class Parts:
 
 
 def part_of(parent: Row, name: str, text: str) -> Row:
-    """A new row that inherits source, split, group, subset, meta and payload, and what ops wrote is left behind."""
+    """A new row that inherits source, partition, group, subset, meta and payload, and what ops wrote is left behind."""
     stripped = text.strip()
     return replace(
         parent,

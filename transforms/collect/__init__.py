@@ -1,4 +1,4 @@
-"""Collecting: what a source holds now as splits, and a split's rows with their raw media."""
+"""Collecting: what a source holds now as partitions, and a partition's rows with their raw media."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
-from trichord.transforms.collect.partitions import PlannedRow, Split, write_plan
-from trichord.transforms.collect.read import SplitReader, batches
+from trichord.transforms.collect.partitions import Partition, PlannedRow, write_plan
+from trichord.transforms.collect.read import PartitionReader, batches
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
-__all__ = ["Plan", "Split", "media_root", "plan_source", "read_split"]
+__all__ = ["Partition", "Plan", "media_root", "plan_source", "read_partition"]
 
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
@@ -47,7 +47,7 @@ _REMOTE_LOOKUPS = 32  # each waits for a server
 class Plan:
     """What a source holds now."""
 
-    splits: tuple[Split, ...]
+    partitions: tuple[Partition, ...]
     rows: int
     ignored: int  # files of a folder, members of a tar, whose ending names no modality
 
@@ -57,7 +57,7 @@ def plan_source(
     storage: Storage,
     lake_uri: str,
     *,
-    rows_per_split: int,
+    rows_per_partition: int,
     cache: VersionCache | None,
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
@@ -73,7 +73,7 @@ def plan_source(
     Raises:
         SourceError: the source as a whole cannot be read.
     """
-    found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Split]
+    found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
     ignored = 0
     match source:
         case ManifestSource():
@@ -85,28 +85,28 @@ def plan_source(
         case MediaFolderSource():
             found = MediaFolderReader(source, storage)
         case ParquetSource():
-            found = plan_parquet(source, storage, cache, rows_per_split)
+            found = plan_parquet(source, storage, cache, rows_per_partition)
         case DeltaSource():
             found = plan_delta(source, storage)
         case WebDatasetSource():
             found, ignored = plan_webdataset(source, storage, lake_uri, cache)
     if isinstance(found, list):
-        splits = found
+        partitions = found
     else:
         limits = config or PrepareConfig()
         lookup = Lookup(storage, media_root(source), source.version_by, cache, fetcher, limits)
-        splits = write_plan(_planned(found, lookup), source.name, storage, lake_uri, rows_per_split)
+        partitions = write_plan(_planned(found, lookup), source.name, storage, lake_uri, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
-    return Plan(splits=tuple(splits), rows=sum(split.rows for split in splits), ignored=ignored)
+    return Plan(partitions=tuple(partitions), rows=sum(partition.rows for partition in partitions), ignored=ignored)
 
 
-def read_split(
-    source: Source, storage: Storage, lake_uri: str, split: Split, *, config: PrepareConfig | None = None
+def read_partition(
+    source: Source, storage: Storage, lake_uri: str, partition: Partition, *, config: PrepareConfig | None = None
 ) -> Iterator[Batch]:
-    """Every row of a split once, as a row with raw media or as a reject; at most 32 rows (8 with
+    """Every row of a partition once, as a row with raw media or as a reject; at most 32 rows (8 with
     sound) or about 64 MB at a time.
 
-    Of rows with one key in a split, one is kept; the others are rejects.
+    Of rows with one key in a partition, one is kept; the others are rejects.
 
     Args:
         config: how large a medium may be; the defaults of the project file if None.
@@ -116,15 +116,15 @@ def read_split(
         StorageError: the plan or a medium cannot be read.
     """
     config = config or PrepareConfig()
-    if split.part is not None:
+    if partition.part is not None:
         match source:
             case WebDatasetSource():
-                return read_webdataset(source, storage, lake_uri, split, config)
+                return read_webdataset(source, storage, lake_uri, partition, config)
             case ParquetSource():
-                return read_parquet(source, storage, root_of(source.path, PARQUET_ENDINGS), split, config)
+                return read_parquet(source, storage, root_of(source.path, PARQUET_ENDINGS), partition, config)
             case DeltaSource():
-                return read_parquet(source, storage, source.path, split, config)
-    return batches(SplitReader(source, storage, media_root(source), config, split), lake_uri)
+                return read_parquet(source, storage, source.path, partition, config)
+    return batches(PartitionReader(source, storage, media_root(source), config, partition), lake_uri)
 
 
 def media_root(source: Source) -> MediaRoot:

@@ -18,7 +18,7 @@ PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
 MAX_FILES_OF_A_PATTERN = 100_000
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_HASHED = VersionCache()  # a process that reads several splits of one file hashes it once
+_HASHED = VersionCache()  # a process that reads several partitions of one file hashes it once
 
 
 def root_of(path: str, endings: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Delta Lake sources: a split is one data file of the pinned version, so a new version costs only its new files."""
+"""Delta Lake sources: a partition is one data file of the pinned version, so a new version costs only its new files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.arrow_rows import media_kind, plain
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.parquet import drafts_of, open_parquet, split_of
-from trichord.transforms.collect.partitions import Part, Split
+from trichord.transforms.collect.parquet import drafts_of, open_parquet, partition_of
+from trichord.transforms.collect.partitions import Part, Partition
 
 _ALL = 1 << 31  # row groups
 # Reader features that change nothing in how the rows of a data file are read.
@@ -34,8 +34,8 @@ class _DataFile:
     constants: Mapping[str, Any]  # its partition
 
 
-def plan_delta(source: DeltaSource, storage: Storage) -> list[Split] | Iterator[Draft]:
-    """Splits of one data file each where media are bytes (or none), else all rows as drafts.
+def plan_delta(source: DeltaSource, storage: Storage) -> list[Partition] | Iterator[Draft]:
+    """Partitions of one data file each where media are bytes (or none), else all rows as drafts.
 
     Raises:
         SourceError: there is no such table or version, it uses what is not read here, or a data file is damaged.
@@ -43,7 +43,7 @@ def plan_delta(source: DeltaSource, storage: Storage) -> list[Split] | Iterator[
     schema, files = _data_files(source, storage)
     if media_kind(schema, source.fields, source.path) == "paths":
         return _drafts(source, storage, files)
-    splits = []
+    partitions = []
     for file in files:
         rows = file.rows
         if rows is None:  # a table without statistics
@@ -53,8 +53,8 @@ def plan_delta(source: DeltaSource, storage: Storage) -> list[Split] | Iterator[
             path=file.path, size=file.size, version="", groups=(0, _ALL), constants=tuple(file.constants.items())
         )
         if rows:
-            splits.append(split_of(source, file.path, part, rows, stamp=file.modified_ms))
-    return splits
+            partitions.append(partition_of(source, file.path, part, rows, stamp=file.modified_ms))
+    return partitions
 
 
 def _drafts(source: DeltaSource, storage: Storage, files: list[_DataFile]) -> Iterator[Draft]:

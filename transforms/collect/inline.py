@@ -10,7 +10,7 @@ from trichord.infra import digest
 from trichord.infra.config import PrepareConfig
 from trichord.transforms.batch import Batch, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
-from trichord.transforms.collect.partitions import Split
+from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.collect.read import batched
 
 _SHOWN_CHARS = 500
@@ -46,11 +46,11 @@ def refusal(found: Found, seen: set[str]) -> tuple[str, str] | None:
     return None
 
 
-def batches(rows: Iterable[Found], split: Split) -> Iterator[Batch]:
+def batches(rows: Iterable[Found], partition: Partition) -> Iterator[Batch]:
     """Every row once, as a row or a reject, as many at a time as a batch may hold."""
     seen: set[str] = set()
     for held in batched(((found, refusal(found, seen)) for found in rows), _sizes):
-        yield _batch(held, split)
+        yield _batch(held, partition)
 
 
 def _sizes(held: _Held) -> dict[str, int]:
@@ -58,27 +58,27 @@ def _sizes(held: _Held) -> dict[str, int]:
     return {} if refused is not None else {name: len(data) for name, data in found.media.items()}
 
 
-def _batch(held: list[_Held], split: Split) -> Batch:
+def _batch(held: list[_Held], partition: Partition) -> Batch:
     kept = [found for found, refused in held if refused is None]
     others = [{n: data for n, data in found.media.items() if n not in ("image", "audio")} for found in kept]
     return Batch(
-        rows=tuple(_row(found, split) for found in kept),
+        rows=tuple(_row(found, partition) for found in kept),
         raw_images=tuple(found.media.get("image") for found in kept),
         raw_audios=tuple(found.media.get("audio") for found in kept),
         attachments=tuple(other or None for other in others),
-        rejects=tuple(reject_of(_row(found, split), "read", *refused) for found, refused in held if refused),
+        rejects=tuple(reject_of(_row(found, partition), "read", *refused) for found, refused in held if refused),
     )
 
 
-def _row(found: Found, split: Split) -> Row:
+def _row(found: Found, partition: Partition) -> Row:
     line, payload = found.draft.line, dict(found.payload)
     for name in ("text", "raw"):
         if line.get(name):
             payload[name] = line[name][:_SHOWN_CHARS]
     return Row(
         key=found.draft.key,
-        source=split.source,
-        split=split.id,
+        source=partition.source,
+        partition=partition.id,
         group=line.get("group") or found.draft.key,
         subset=line.get("subset", ""),
         text=line.get("text"),

@@ -21,7 +21,7 @@ from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, 
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, mapped
 from trichord.transforms.collect.inline import Found, batches, limit_of
-from trichord.transforms.collect.partitions import Part, Split
+from trichord.transforms.collect.partitions import Part, Partition
 
 READER_FORMAT = 1  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row besides its media, as of a manifest's line
@@ -89,9 +89,9 @@ def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
 
 
 def plan_parquet(
-    source: ParquetSource, storage: Storage, cache: VersionCache | None, rows_per_split: int
-) -> list[Split] | Iterator[Draft]:
-    """Splits of row groups where media are bytes (or none), else all rows as drafts.
+    source: ParquetSource, storage: Storage, cache: VersionCache | None, rows_per_partition: int
+) -> list[Partition] | Iterator[Draft]:
+    """Partitions of row groups where media are bytes (or none), else all rows as drafts.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
@@ -106,21 +106,21 @@ def plan_parquet(
             groups[stat.uri] = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     if files_kind(schemas, source.fields) == "paths":
         return _drafts(source.fields, storage, found, root)
-    splits = []
+    partitions = []
     for stat in found:
         version = storage.version(stat, source.version_by, cache)
         path = stat.uri[len(root) + 1 :]
-        for first, stop in _ranges(groups[stat.uri], rows_per_split):
+        for first, stop in _ranges(groups[stat.uri], rows_per_partition):
             rows = sum(groups[stat.uri][first:stop])
             part = Part(path=path, size=stat.size, version=version, groups=(first, stop))
-            splits.append(split_of(source, f"{path}#{first}-{stop - 1}", part, rows))
-    return splits
+            partitions.append(partition_of(source, f"{path}#{first}-{stop - 1}", part, rows))
+    return partitions
 
 
-def split_of(source: ParquetSource | DeltaSource, name: str, part: Part, rows: int, *, stamp: int = 0) -> Split:
-    """A split that is a range of row groups; it is another one where `fields` mean something else."""
+def partition_of(source: ParquetSource | DeltaSource, name: str, part: Part, rows: int, *, stamp: int = 0) -> Partition:
+    """A partition that is a range of row groups; it is another one where `fields` mean something else."""
     parts = [part.path, part.size, part.version, stamp, list(part.groups), list(part.constants)]
-    return Split(
+    return Partition(
         source=source.name,
         id=f"{source.name}/{name}",
         version=digest.address("parquet", READER_FORMAT, source.fields.model_dump(), parts),
@@ -161,21 +161,26 @@ def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapp
 
 
 def read_parquet(
-    source: ParquetSource | DeltaSource, storage: Storage, root: str, split: Split, config: PrepareConfig
+    source: ParquetSource | DeltaSource, storage: Storage, root: str, partition: Partition, config: PrepareConfig
 ) -> Iterator[Batch]:
     """The rows of a range of row groups, in the file's order.
 
     Raises:
         SourceError: the file is damaged, or not what was planned.
     """
-    assert split.part is not None
-    uri = storage.join(root, split.part.path)
-    with unchanged(storage, uri, split.part, source.version_by):
-        yield from batches(_found(source, storage, uri, split, split.part, config), split)
+    assert partition.part is not None
+    uri = storage.join(root, partition.part.path)
+    with unchanged(storage, uri, partition.part, source.version_by):
+        yield from batches(_found(source, storage, uri, partition, partition.part, config), partition)
 
 
 def _found(
-    source: ParquetSource | DeltaSource, storage: Storage, uri: str, split: Split, part: Part, config: PrepareConfig
+    source: ParquetSource | DeltaSource,
+    storage: Storage,
+    uri: str,
+    partition: Partition,
+    part: Part,
+    config: PrepareConfig,
 ) -> Iterator[Found]:
     constants = dict(part.constants)
     first, stop = part.groups
@@ -187,7 +192,7 @@ def _found(
             for record in records(batch):
                 yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
                 number += 1
-        _require_rows(number - start, split.rows)
+        _require_rows(number - start, partition.rows)
 
 
 def _require_rows(found: int, planned: int) -> None:

@@ -1,6 +1,6 @@
-"""Splits: the smallest units of a source that can be read again alone, and the plan that names them.
+"""Partitions: the smallest units of a source that can be read again alone, and the plan that names them.
 
-A split is a leaf of a hash trie over the rows' keys, so which rows it holds depends on the rows alone: not on their
+A partition is a leaf of a hash trie over the rows' keys, so which rows it holds depends on the rows alone: not on their
 order, not on where the files lie, and a row more or less touches one leaf.
 """
 
@@ -32,7 +32,7 @@ _BITS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The part of a data file (Parquet, tar) that a split is."""
+    """The part of a data file (Parquet, tar) that a partition is."""
 
     path: str  # below the source's folder
     size: int  # of the file, in bytes
@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class Partition:
     """A re-readable part of a source. Equal version: equal rows with equal media."""
 
     source: str
@@ -120,9 +120,9 @@ def trie(hashes_N: npt.NDArray[np.uint64], limit: int) -> list[tuple[str, npt.ND
 
 
 def write_plan(
-    rows: Iterable[PlannedRow], source: str, storage: Storage, lake_uri: str, rows_per_split: int
-) -> list[Split]:
-    """Bucket rows into splits and write them to `<lake>/_plans/<digest>.parquet`, one row group a split.
+    rows: Iterable[PlannedRow], source: str, storage: Storage, lake_uri: str, rows_per_partition: int
+) -> list[Partition]:
+    """Bucket rows into partitions and write them to `<lake>/_plans/<digest>.parquet`, one row group a partition.
 
     Rows pass through a spool on disk; memory holds 32 bytes of each. A plan that is already there is not written again.
     """
@@ -137,7 +137,7 @@ def write_plan(
             digests += bytes.fromhex(digest.address(*columns))
         spool.flush()
         digests_N = np.frombuffer(digests, f"V{_DIGEST_BYTES}")
-        leaves = trie(np.frombuffer(hashes, np.uint64), rows_per_split)
+        leaves = trie(np.frombuffer(hashes, np.uint64), rows_per_partition)
         versions = [digest.address(sorted(value.tobytes().hex() for value in digests_N[at])) for _, at in leaves]
         ids = [f"{source}/{bits or 'all'}" for bits, _ in leaves]
         locator = f"_plans/{digest.address('plan', PLAN_FORMAT, ids, versions)}.parquet"
@@ -146,7 +146,7 @@ def write_plan(
             groups = (_ordered(spool.fileno(), ends, digests_N, at) for _, at in leaves)
             write_groups(groups, storage, uri)
     return [
-        Split(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
+        Partition(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
         for i, (name, version, (_, at)) in enumerate(zip(ids, versions, leaves, strict=True))
     ]
 
@@ -161,7 +161,7 @@ def _ordered(
 
 
 def write_groups(groups: Iterable[Sequence[tuple[str | None, ...]]], storage: Storage, uri: str) -> None:
-    """Write a plan file: rows as `PlannedRow.columns` gives them, one row group a split."""
+    """Write a plan file: rows as `PlannedRow.columns` gives them, one row group a partition."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "plan.parquet")
         with pq.ParquetWriter(path, PLAN, compression="zstd", write_page_checksum=True) as writer:
@@ -171,16 +171,16 @@ def write_groups(groups: Iterable[Sequence[tuple[str | None, ...]]], storage: St
         storage.put_file(path, uri)
 
 
-def planned_rows(split: Split, storage: Storage, lake_uri: str) -> list[PlannedRow]:
-    """A split's rows, as planned.
+def planned_rows(partition: Partition, storage: Storage, lake_uri: str) -> list[PlannedRow]:
+    """A partition's rows, as planned.
 
     Raises:
         StorageError: the plan file is gone or damaged.
     """
-    uri = storage.join(lake_uri, split.locator)
+    uri = storage.join(lake_uri, partition.locator)
     try:
         with storage.open(uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
-            table = plan.read_row_group(split.row_group)
+            table = plan.read_row_group(partition.row_group)
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise StorageError(
             f"{uri}: the plan cannot be read ({error}). Delete it if it is there, and run it again"

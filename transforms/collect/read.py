@@ -1,4 +1,4 @@
-"""Reading a split: its rows with their raw media, in batches of bounded size."""
+"""Reading a partition: its rows with their raw media, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import PLAN, Medium, PlannedRow, Split, planned_rows
+from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, planned_rows
 from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32
@@ -47,8 +47,8 @@ def _json(value: Mapping[str, Any] | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitReader:
-    """Reads the media of a split's rows, and notices where they are not what was planned.
+class PartitionReader:
+    """Reads the media of a partition's rows, and notices where they are not what was planned.
 
     Media on the web are read from the lake, where planning has put them: reading needs no network.
     """
@@ -57,7 +57,7 @@ class SplitReader:
     storage: Storage
     root: MediaRoot
     config: PrepareConfig
-    split: Split
+    partition: Partition
     lake: str | None = None  # its URI; `batches` sets it
 
     def batch(self, planned: list[PlannedRow]) -> Batch:
@@ -80,8 +80,8 @@ class SplitReader:
                 payload[name] = line[name][:_SHOWN_CHARS]
         row = Row(
             key=planned.key,
-            source=self.split.source,
-            split=self.split.id,
+            source=self.partition.source,
+            partition=self.partition.id,
             group=line.get("group") or planned.key,
             subset=line.get("subset", ""),
             text=line.get("text"),
@@ -128,7 +128,7 @@ class SplitReader:
     def _download(self, medium: Medium) -> bytes:
         """The content that planning fetched, from the lake."""
         if self.lake is None:
-            raise ValueError("media on the web are read from the lake: SplitReader needs its URI")
+            raise ValueError("media on the web are read from the lake: PartitionReader needs its URI")
         sha256 = medium.version.removeprefix("sha256:")
         uri = self.storage.join(self.lake, content_path(sha256))
         try:
@@ -177,9 +177,9 @@ def marked_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
     return marked
 
 
-def batches(reader: SplitReader, lake_uri: str) -> Iterator[Batch]:
-    """Every row of the split once, as a row or a reject. Remote media are read ahead, one batch in time."""
-    rows = marked_repeats(planned_rows(reader.split, reader.storage, lake_uri))
+def batches(reader: PartitionReader, lake_uri: str) -> Iterator[Batch]:
+    """Every row of the partition once, as a row or a reject. Remote media are read ahead, one batch in time."""
+    rows = marked_repeats(planned_rows(reader.partition, reader.storage, lake_uri))
     reader = replace(reader, lake=lake_uri)
     web_is_remote = is_remote(lake_uri) and any(is_web(m.path) for row in rows for m in row.media.values())
     if not is_remote(reader.root.uri) and not web_is_remote:

@@ -31,8 +31,8 @@ from trichord.transforms.collect.partitions import (
     PLAN_FORMAT,
     Medium,
     Part,
+    Partition,
     PlannedRow,
-    Split,
     planned_rows,
     write_groups,
 )
@@ -53,14 +53,14 @@ _SLOT_OF_ENDING = {
 
 def plan_webdataset(
     source: WebDatasetSource, storage: Storage, lake_uri: str, cache: VersionCache | None
-) -> tuple[list[Split], int]:
-    """One split a tar, and how many members have no known ending. Only tars that were never seen are read.
+) -> tuple[list[Partition], int]:
+    """One partition a tar, and how many members have no known ending. Only tars that were never seen are read.
 
     Raises:
         SourceError: there is no tar, or one of them is damaged.
     """
     root = root_of(source.path, TAR_ENDINGS)
-    splits, ignored = [], 0
+    partitions, ignored = [], 0
     for stat in data_files(source, storage, TAR_ENDINGS):
         version = storage.version(stat, source.version_by, cache)
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
@@ -74,8 +74,8 @@ def plan_webdataset(
             ignored += sum(map(_count_of_others, index.read(columns=["line"])["line"].to_pylist()))
         path = stat.uri[len(root) + 1 :]
         if count:
-            splits.append(
-                Split(
+            partitions.append(
+                Partition(
                     source=source.name,
                     id=f"{source.name}/{path}",
                     version=address,
@@ -85,7 +85,7 @@ def plan_webdataset(
                     part=Part(path=path, size=stat.size, version=version),
                 )
             )
-    return splits, ignored
+    return partitions, ignored
 
 
 def _count_of_others(line: str) -> int:
@@ -189,22 +189,22 @@ def _sha256(descriptor: int, member: Member) -> str:
 
 
 def read_webdataset(
-    source: WebDatasetSource, storage: Storage, lake_uri: str, split: Split, config: PrepareConfig
+    source: WebDatasetSource, storage: Storage, lake_uri: str, partition: Partition, config: PrepareConfig
 ) -> Iterator[Batch]:
     """The rows of a tar, ordered by key.
 
     Raises:
         SourceError: the tar is not what was planned.
     """
-    assert split.part is not None
-    uri = storage.join(root_of(source.path, TAR_ENDINGS), split.part.path)
-    rows = planned_rows(split, storage, lake_uri)
+    assert partition.part is not None
+    uri = storage.join(root_of(source.path, TAR_ENDINGS), partition.part.path)
+    rows = planned_rows(partition, storage, lake_uri)
     with (
-        unchanged(storage, uri, split.part, source.version_by),
+        unchanged(storage, uri, partition.part, source.version_by),
         local_tar(storage, uri, source.max_unpacked_bytes) as path,
         open(path, "rb") as file,
     ):
-        yield from batches((_found(row, file.fileno(), split.part.path, config) for row in rows), split)
+        yield from batches((_found(row, file.fileno(), partition.part.path, config) for row in rows), partition)
 
 
 def _found(planned: PlannedRow, descriptor: int, archive: str, config: PrepareConfig) -> Found:

@@ -16,7 +16,7 @@ from trichord.infra.lake import schema
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.dedup import shingles, spectrum
 
-_OF_RECORDS = ("key", "source", "split", "row_digest", "content_digest")
+_OF_RECORDS = ("key", "source", "partition", "row_digest", "content_digest")
 
 
 def content_digest(text: str | None, image: bytes | None, audio: bytes | None) -> str:

@@ -1,4 +1,4 @@
-"""A lake with three views in its index is searched under every lever, and what does not fit is a clear error."""
+"""A lake with three views in its index is searched under every ranking, and what does not fit is a clear error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trichord.infra.errors import ConfigError
 from trichord.pipelines.search.search import nearest, open_live, read_query, search
 
 VIEWS = ["text", "image", "audio"]
-LEVERS = ("plain", "calibrated", "rank_fusion", "quota")
+RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
 
 
 @pytest.fixture(scope="module")
@@ -45,39 +45,39 @@ def test_the_calibration_is_stored_with_the_model_and_covers_what_is_indexed(pro
     assert json.loads(stored.read_bytes())["calibration"] == calibration.to_json()
 
 
-def test_the_evaluation_tells_every_lever(project):
+def test_the_evaluation_tells_every_ranking(project):
     live = workspace_of(project).publications.live()
     assert live is not None
-    levers = json.loads(live["verdict"])["evaluation"]["levers"]
-    assert set(levers) == {"records", *LEVERS}
-    assert 0 < levers["records"] < json.loads(live["verdict"])["evaluation"]["records"]
+    rankings = json.loads(live["verdict"])["evaluation"]["rankings"]
+    assert set(rankings) == {"records", *RANKINGS}
+    assert 0 < rankings["records"] < json.loads(live["verdict"])["evaluation"]["records"]
     [story] = (project.parent / "lake" / "models").glob("*/training.json")
-    assert set(json.loads(story.read_bytes())["after"]["levers"]) == {"records", *LEVERS}
+    assert set(json.loads(story.read_bytes())["after"]["rankings"]) == {"records", *RANKINGS}
 
 
-@pytest.mark.parametrize("levers", LEVERS)
-def test_every_lever_gives_k_records_once_with_what_ranked_them(project, levers):
+@pytest.mark.parametrize("rankings", RANKINGS)
+def test_every_ranking_gives_k_records_once_with_what_ranked_them(project, rankings):
     row = rows_of(project.parent / "corpus")[0]
     for parts in ({"text": row["text"]}, {"text": row["text"], "image": project.parent / "corpus" / row["image"]}):
-        hits = ask(project, f"query.levers={levers}", **parts)
+        hits = ask(project, f"query.ranking={rankings}", **parts)
         assert len(hits) == len({hit["key"] for hit in hits}) == 10
-        by = {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(levers, "score")
+        by = {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(rankings, "score")
         assert [hit[by] for hit in hits] == sorted((hit[by] for hit in hits), reverse=True)
         assert all(hit["view"] in VIEWS and hit["text"] and -1 <= hit["score"] <= 1.0001 for hit in hits)
 
 
 def test_calibrated_and_fused_ranks_and_quotas_let_pictures_and_sounds_in(project):
     words = rows_of(project.parent / "corpus")[1]["text"]
-    views = {levers: Counter(hit["view"] for hit in ask(project, f"query.levers={levers}", text=words, k=12))
-             for levers in LEVERS}  # fmt: skip
+    views = {rankings: Counter(hit["view"] for hit in ask(project, f"query.ranking={rankings}", text=words, k=12))
+             for rankings in RANKINGS}  # fmt: skip
     assert views["quota"] == dict.fromkeys(VIEWS, 4)
     assert views["calibrated"]["text"] < views["plain"]["text"]
-    some = ask(project, "query.levers=quota", "query.quotas={image: 0.5, text: 0.25}", text=words, k=12)
+    some = ask(project, "query.ranking=quota", "query.quotas={image: 0.5, text: 0.25}", text=words, k=12)
     assert Counter(hit["view"] for hit in some)["image"] >= 6
 
 
 def test_calibrated_scores_are_those_of_the_models_lines_and_exact_for_several_parts(project, live):
-    workspace = workspace_of(project, "query.levers=calibrated", "query.weights={image: 2}")
+    workspace = workspace_of(project, "query.ranking=calibrated", "query.weights={image: 2}")
     row = rows_of(project.parent / "corpus")[2]
     picture = (project.parent / "corpus" / row["image"]).read_bytes()
     query = read_query(workspace.project.prepare, row["text"], picture, None)
@@ -103,31 +103,31 @@ def test_calibrated_scores_are_those_of_the_models_lines_and_exact_for_several_p
     assert [hit.score for hit in found] == pytest.approx([expected[key] for key in best], abs=1e-4)
 
 
-def test_levers_of_the_command_line_win_over_the_project_file(project):
-    done = trichord("search", "--text", "a red circle", "--levers", "rank_fusion", "--project", str(project), "--json")
+def test_rankings_of_the_command_line_win_over_the_project_file(project):
+    done = trichord("search", "--text", "a red circle", "--ranking", "rank_fusion", "--project", str(project), "--json")
     result = result_of(done)
-    assert result["levers"] == "rank_fusion"
+    assert result["ranking"] == "rank_fusion"
     assert all("rank_score" in hit for hit in result["hits"])
-    refused = trichord("search", "--text", "a", "--levers", "best", "--project", str(project), check=2)
+    refused = trichord("search", "--text", "a", "--ranking", "best", "--project", str(project), check=2)
     assert "rank_fusion" in refused.stderr
 
 
 def test_a_quota_of_a_view_that_is_not_indexed_or_of_no_view_is_refused(project):
     with pytest.raises(ConfigError, match="'fused', but the live index holds only"):
-        ask(project, "query.levers=quota", "query.quotas={fused: 0.5}", text="a")
+        ask(project, "query.ranking=quota", "query.quotas={fused: 0.5}", text="a")
     for wrong, why in (("{smell: 0.5}", "'smell' is none of"), ("{image: 0.9, text: 0.2}", "1.1 in all"),
                        ("{image: 0}", "above 0")):  # fmt: skip
         with pytest.raises(ConfigError, match=why):
             workspace_of(project, f"query.quotas={wrong}")
 
 
-def test_without_a_calibration_only_the_calibrated_lever_is_refused(project, live):
+def test_without_a_calibration_only_the_calibrated_ranking_is_refused(project, live):
     bare = FusionModel(live.model.config, live.model.encoders, live.model.network)
     assert bare.fingerprint != live.model.fingerprint
-    for levers in LEVERS:
-        config = workspace_of(project, f"query.levers={levers}").project
+    for rankings in RANKINGS:
+        config = workspace_of(project, f"query.ranking={rankings}").project
         query = read_query(config.prepare, "a red circle", None, None)
-        if levers != "calibrated":
+        if rankings != "calibrated":
             assert len(nearest(dataclasses.replace(live, model=bare), query, config.query, 5)) == 5
             continue
         with pytest.raises(ConfigError, match="no calibration of text queries against the view 'audio'"):

@@ -1,4 +1,4 @@
-"""What levers are worth is measured on records that no calibration saw, and equals the plain measures where it must."""
+"""Rankings are measured on records that no calibration saw, and equal the plain measures where they must."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trichord.encoders.calibration import Calibration, Line
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.calibrate import calibrate, is_fitted_on, judges
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.query_ranking import LEVERS, evaluate_levers
+from trichord.pipelines.evaluation.query_ranking import RANKINGS, evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate
 
 
 def gap(rows: int = 400, *, noise: float = 0.6) -> HeldOut:
     """A space whose modalities agree, each off in a direction of its own: texts find texts, pictures are lost."""
-    random = generator("gap of levers")
+    random = generator("gap of rankings")
     content = random.normal(size=(rows, 24)) / np.sqrt(24)
     offset = dict(zip(MODALITIES, 1.2 * np.eye(27)[24:], strict=True))
 
@@ -45,7 +45,7 @@ def space() -> HeldOut:
 
 @pytest.fixture(scope="module")
 def report(space: HeldOut) -> dict:
-    return evaluate_levers(space, calibrate(space), 10, 0)
+    return evaluate_rankings(space, calibrate(space), 10, 0)
 
 
 def test_calibration_and_judgement_share_no_record(space):
@@ -65,25 +65,25 @@ def test_a_calibration_does_not_depend_on_the_order_of_the_records(space):
     assert calibrate(space.take(generator("order").permutation(len(space.keys)))) == calibrate(space)
 
 
-def test_every_lever_is_measured_and_brings_back_what_a_gap_took(report):
+def test_every_ranking_is_measured_and_brings_back_what_a_gap_took(report):
     assert json.loads(json.dumps(report)) == report
     plain = report["plain"]["all_views"]
     assert plain["by_query"]["text"]["recall_at_10"]["image"] < 0.1
     assert plain["retention"]["image"] < 0.5
-    for lever in LEVERS[1:]:
-        levered = report[lever]["all_views"]
-        assert levered["by_query"]["text"]["recall_at_10"]["image"] > 0.25, lever
-        assert levered["retention"]["image"] > plain["retention"]["image"] + 0.2, lever
-        assert report[lever]["mixed"]["retention"]["image"] > report["plain"]["mixed"]["retention"]["image"]
+    for ranking in RANKINGS[1:]:
+        ranked = report[ranking]["all_views"]
+        assert ranked["by_query"]["text"]["recall_at_10"]["image"] > 0.25, ranking
+        assert ranked["retention"]["image"] > plain["retention"]["image"] + 0.2, ranking
+        assert report[ranking]["mixed"]["retention"]["image"] > report["plain"]["mixed"]["retention"]["image"]
     assert report["calibrated"]["all_views"]["ndcg_at_10"] > plain["ndcg_at_10"]
     assert report["calibrated"]["mixed"]["ndcg_at_10"] > report["plain"]["mixed"]["ndcg_at_10"]
 
 
 @pytest.mark.parametrize("case", [(0, 40, 30), (1, 90, 0), (2, 12, 9)])
-def test_the_plain_lever_measures_what_evaluate_measures(case):
+def test_the_plain_ranking_measures_what_evaluate_measures(case):
     seed, rows, captions = case
     held_out = held_out_of(seed, rows, captions=captions)
-    plain, judged = evaluate_levers(held_out, None, 3, 5)["plain"], judges(held_out)
+    plain, judged = evaluate_rankings(held_out, None, 3, 5)["plain"], judges(held_out)
     expected = evaluate(judged, 3, 5)
     for name in ("recall_at_3", "ndcg_at_3", "retention", "retention_overall"):
         assert plain["mixed"][name] == expected["mixed"][name]
@@ -92,20 +92,20 @@ def test_the_plain_lever_measures_what_evaluate_measures(case):
         assert plain["all_views"]["by_query"].get(query, {}).get("recall_at_3") == told
 
 
-def test_one_line_for_every_pair_changes_no_figure_and_no_calibration_leaves_the_lever_out(space):
+def test_one_line_for_every_pair_changes_no_figure_and_no_calibration_leaves_the_ranking_out(space):
     same = Calibration(lines={(query, form): Line(scale=2.0, offset=-1.0) for query in MODALITIES for form in FORMS})
-    report = evaluate_levers(space, same, 10, 0)
+    report = evaluate_rankings(space, same, 10, 0)
     assert report["calibrated"] == report["plain"]
     some = Calibration(lines={key: line for key, line in same.lines.items() if key != ("text", "image")})
     for calibration in (None, some):
-        assert set(evaluate_levers(space, calibration, 10, 0)) == {"records", *LEVERS} - {"calibrated"}
+        assert set(evaluate_rankings(space, calibration, 10, 0)) == {"records", *RANKINGS} - {"calibrated"}
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_next_to_no_records_give_no_calibration_and_no_figures(rows):
     few = space_of(rows)
     assert calibrate(few) is None
-    report = evaluate_levers(few, None, 10, 0)
+    report = evaluate_rankings(few, None, 10, 0)
     assert report["records"] == len(judges(few).keys)
     if not report["records"]:
         assert report["plain"]["mixed"]["ndcg_at_10"] is report["plain"]["all_views"]["ndcg_at_10"] is None
