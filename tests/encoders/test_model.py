@@ -12,7 +12,7 @@ import torch
 
 from tests.encoders import models
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
-from tests.pipelines.planted_shard import fusion_model
+from tests.pipelines.model.planted_shard import fusion_model
 from trichord.encoders.heads import FeatureStats
 from trichord.encoders.model import FusionModel, load_encoders
 from trichord.encoders.views import MODALITIES, Features

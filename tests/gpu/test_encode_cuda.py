@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests import built_models
-from tests.pipelines.planted_shard import records_shard
+from tests.pipelines.model.planted_shard import records_shard
 from trichord.encoders.frozen import Encoders, load_encoders
 from trichord.encoders.huggingface import HuggingFaceEncoder
 from trichord.encoders.views import MODALITIES

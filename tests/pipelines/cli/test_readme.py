@@ -12,7 +12,7 @@ import yaml
 from tests.pipelines.lakes import rows_of, trichord
 from trichord.infra.project import load_project
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_command_of_the_readme_runs(lake_copy, tmp_path):
@@ -38,4 +38,4 @@ def test_the_project_file_of_the_readme_is_valid(tmp_path):
 
 def test_every_document_that_the_readme_links_to_is_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (Path(__file__).parents[2] / target).exists(), target
+        assert (Path(__file__).parents[3] / target).exists(), target

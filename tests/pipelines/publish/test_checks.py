@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from tests.pipelines.evaluation.test_retrieval import held_out_of
 from tests.pipelines.lakes import result_of, trichord, workspace_of
-from tests.pipelines.test_retrieval import held_out_of
 from trichord.infra.config import EvaluateConfig, GateConfig
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.evaluation.figures import figures

@@ -11,7 +11,7 @@ import pytest
 from tests.pipelines.lakes import result_of, rows_of, trichord
 from trichord.pipelines.demo.corpus import write_corpus
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 RECORDS = 24
 
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.pipelines.test_retrieval import held_out_of
+from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.encoders.calibration import Calibration, Line
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.calibrate import calibrate, is_fitted_on, judges

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
-from tests.pipelines.report_lake import HOSTILE, SmallLake, duplicate, hostile, record, reject
+from tests.pipelines.report.report_lake import HOSTILE, SmallLake, duplicate, hostile, record, reject
 from trichord.pipelines.report.dataset_card import write_card
 from trichord.pipelines.report.markdown import code, literal, table, yaml_text
 

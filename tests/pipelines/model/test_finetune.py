@@ -9,7 +9,7 @@ import pytest
 
 from tests.encoders import models
 from tests.pipelines.lakes import workspace_of
-from tests.pipelines.planted_shard import records_shard
+from tests.pipelines.model.planted_shard import records_shard
 from trichord.encoders.base import Modality
 from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
 from trichord.infra.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pipelines.model_server import read_prompt
+from tests.pipelines.rag.model_server import read_prompt
 from trichord.infra.config import RagConfig
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.rag.citations import citations, without_citations

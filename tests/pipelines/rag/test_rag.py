@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from tests.pipelines.lakes import SETTINGS, copy_of, result_of, trichord, workspace_of, write_project
-from tests.pipelines.model_server import SOURCE, model_server, words
-from tests.pipelines.test_rag_prompt import passage as made
+from tests.pipelines.rag.model_server import SOURCE, model_server, words
+from tests.pipelines.rag.test_prompt import passage as made
 from trichord.infra.errors import ConfigError, ServiceError
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.cli import render_rag

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.pipelines.test_retrieval import held_out_of
+from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation import consistency as module
 from trichord.pipelines.evaluation.consistency import alignment, consistency, modality_gap, uniformity

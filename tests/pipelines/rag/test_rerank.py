@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.encoders.test_crossencoder import build
-from tests.pipelines.model_server import model_server
-from tests.pipelines.test_rag_prompt import passage
+from tests.pipelines.rag.model_server import model_server
+from tests.pipelines.rag.test_prompt import passage
 from trichord.infra.config import EndpointConfig, RagConfig
 from trichord.infra.errors import ConfigError, ServiceError
 from trichord.pipelines.rag.rerank import Reranked, open_reranker, parse_scores

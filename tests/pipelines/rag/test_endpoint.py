@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.pipelines.model_server import model_server
+from tests.pipelines.rag.model_server import model_server
 from trichord.infra.config import EndpointConfig
 from trichord.infra.errors import ConfigError, ServiceError
 from trichord.pipelines.rag.endpoint import Endpoint

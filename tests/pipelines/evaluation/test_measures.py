@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ir_measures import AP, RR, P, R, nDCG
 
-from tests.pipelines.test_retrieval import held_out_of
+from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.evaluation.galleries import MODALITIES

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
-from tests.pipelines.report_lake import SmallLake, full, picture, record, reject, sound
+from tests.pipelines.report.report_lake import SmallLake, full, picture, record, reject, sound
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.report import cards
 from trichord.pipelines.report.page import write_page

@@ -13,7 +13,7 @@ import pytest
 
 from tests import built_models
 from tests.pipelines.lakes import workspace_of
-from tests.pipelines.planted_shard import fusion_model, records_shard
+from tests.pipelines.model.planted_shard import fusion_model, records_shard
 from trichord.encoders.frozen import load_encoders
 from trichord.encoders.views import MODALITIES, Features
 from trichord.index_builders.exact import exact_hits

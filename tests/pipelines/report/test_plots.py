@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from tests.pipelines.test_retrieval import held_out_of
+from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.pipelines.evaluation.galleries import FORMS
 from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.report import measures, plots

@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 
 from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
-from tests.pipelines.report_lake import HOSTILE, SmallLake, duplicate, hostile, match, picture, record, reject, sound
-from tests.pipelines.test_report_page import TAGS, Parsed
+from tests.pipelines.report.report_lake import (
+    HOSTILE,
+    SmallLake,
+    duplicate,
+    hostile,
+    match,
+    picture,
+    record,
+    reject,
+    sound,
+)
+from tests.pipelines.report.test_page import TAGS, Parsed
 from trichord.infra.lake import schema
 from trichord.pipelines.report import cards, plots, tally
 from trichord.pipelines.report.fates import difference

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tests.conftest import Place
-from tests.pipelines.test_retrieval import held_out_of
+from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.index_builders.hashed_files import put_hashed
 from trichord.index_builders.manifest import IndexManifest, IndexShard, write_manifest
 from trichord.index_builders.row_labels import KEYS, write_keys
