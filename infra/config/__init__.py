@@ -8,12 +8,14 @@ from trichord.infra.config.audio import AudioConfig
 from trichord.infra.config.augment import AugmentConfig
 from trichord.infra.config.base import Strict, View
 from trichord.infra.config.dedup import DedupConfig
+from trichord.infra.config.engine import EngineConfig
 from trichord.infra.config.evaluate import EvaluateConfig, GateConfig
 from trichord.infra.config.image import ImageConfig
+from trichord.infra.config.index import IndexConfig, IndexKind, Refine
 from trichord.infra.config.milvus import MilvusConfig
 from trichord.infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
 from trichord.infra.config.prepare import PrepareConfig
-from trichord.infra.config.project import EngineConfig, IndexConfig, IndexKind, Project, Refine, StorageConfig
+from trichord.infra.config.project import Project
 from trichord.infra.config.query import QueryConfig
 from trichord.infra.config.rag import EndpointConfig, RagConfig
 from trichord.infra.config.sources import (
@@ -30,6 +32,7 @@ from trichord.infra.config.sources import (
     VersionBy,
     WebDatasetSource,
 )
+from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.text import TextConfig
 from trichord.infra.config.train import Loss, TrainConfig
 from trichord.infra.config.web import WebConfig
