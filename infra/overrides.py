@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from trichord.infra.environment import Borrowed
 from trichord.infra.strict_yaml import Path, Problem, parse
 
 _MAX_POSITION_DIGITS = 6
 
 
-def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[Path, str], list[Problem]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What overrides did to a tree: what was set, by path, as it was written; what is wrong with the rest."""
+
+    given: dict[Path, str]
+    problems: tuple[Problem, ...]
+    borrowed: Borrowed
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Sequence[str], borrowed: Borrowed) -> Applied:
     """Put each override's value into the tree, in place and in order; a later one wins.
 
-    Keys are joined by dots and a list item is named by its position; the value is YAML. Missing sections are made,
-    so that an unknown key is found by the same validation as one in the file.
+    Keys are joined by dots and a list item is named by its position; the value is YAML, and may name environment
+    variables as the file may. Missing sections are made, so that an unknown key is found by the same validation as one
+    in the file.
 
-    Returns:
-        What was set, by path, as it was written; and what is wrong with the rest.
+    Args:
+        borrowed: what of the tree came from the environment.
     """
     given: dict[Path, str] = {}
     problems: list[Problem] = []
@@ -27,15 +39,20 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> tuple[dic
         if not equals or not all(parts):
             problems.append(_problem((), f"--set {override!r}: expected key=value or key.sub=value"))
             continue
-        document = parse(text.encode("utf-8", "surrogateescape"))
+        if parts[0] == "extends":
+            problems.append(_problem((), f"--set {override!r}: extends is read from the project file alone"))
+            continue
+        document = parse(text.encode("utf-8", "surrogateescape"), borrowed.environment)
         try:
             path = _put(tree, parts, document.value)
         except LookupError as error:
             problems.append(_problem((), f"--set {override!r}: {error.args[0]}"))
             continue
         given[path] = f"--set {override}"
-        problems += [_problem((*path, *found.path), found.text) for found in document.problems]
-    return given, problems
+        problems = [problem for problem in problems if not (problem.unset and problem.path[: len(path)] == path)]
+        problems += [replace(found, path=(*path, *found.path), line=None) for found in document.problems]
+        borrowed = borrowed.replaced(path, document.variables)
+    return Applied(given=given, problems=tuple(problems), borrowed=borrowed)
 
 
 def _put(tree: Any, parts: Sequence[str], value: Any) -> Path:

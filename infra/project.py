@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from trichord.infra import digest, strict_yaml
+from trichord.infra import digest
 from trichord.infra.config import AudioConfig, EndpointConfig, Project, TextConfig
 from trichord.infra.errors import ConfigError
+from trichord.infra.layers import Origin, read_tree
 from trichord.infra.overrides import apply_overrides
 from trichord.infra.reference import commented_example, json_schema, reference_markdown
 from trichord.infra.strict_yaml import Path, Problem
@@ -33,31 +35,38 @@ _SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "ind
 def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Project:
     """Read a project file, put `key.sub=value` overrides into it and validate the result.
 
+    A file may extend another, and values may name environment variables.
+
     Relative places (`lake`, `sources[].path`, `media_root`, a model path that begins with a dot) become absolute:
-    they start at the file's folder, or at the current folder where an override gave them.
+    they start at the folder of the file that gives them, or at the current folder where an override does.
 
     Raises:
         ConfigError: the file cannot be read, or anything in it or in an override is wrong; all problems are listed.
     """
     path = os.fspath(path)
-    document = strict_yaml.parse(_read(path))
-    problems = list(document.problems)
-    tree = {} if document.value is None else document.value
-    given: dict[Path, str] = {}
+    tree = read_tree(path, os.environ)
+    values = {} if tree.value is None else tree.value
+    problems, borrowed, given = list(tree.problems), tree.borrowed, dict[Path, str]()
     project = None
-    if isinstance(tree, dict):
-        given, found = apply_overrides(tree, overrides)
-        problems += found
-    if document.value is not None or not problems:
-        project, found = validate(tree)
+    if isinstance(values, dict):
+        applied = apply_overrides(values, overrides, borrowed)
+        given, borrowed = applied.given, applied.borrowed
+        problems = [problem for problem in problems if not (problem.unset and _nearest(problem.path, given))]
+        problems += applied.problems
+    if tree.value is not None or not problems:
+        project, found = validate(values, borrowed)
         blamed = {problem.path for problem in problems}
         problems += [problem for problem in found if problem.path not in blamed]
     if project is not None and not problems:
-        folder = os.path.dirname(os.path.abspath(path))
-        project, problems = _placed(project, folder, given)
+        folders = {(): os.path.dirname(os.path.abspath(path))} | dict.fromkeys(given, os.getcwd())
+        for place, origin in tree.origins.items():
+            if not _nearest(place, given):
+                folders[place] = os.path.dirname(os.path.abspath(origin.file))
+        project, problems = _placed(project, folders)
         problems += _contradictions(project)
+        problems = [replace(problem, text=borrowed.hidden(problem.text)) for problem in problems]
     if project is None or problems:
-        raise ConfigError(_message(path, problems, document.lines, given))
+        raise ConfigError(_message(path, problems, tree.origins, given))
     return project
 
 
@@ -87,27 +96,12 @@ def project_digest(project: Project) -> str:
     return digest.address("project", recipe(project))
 
 
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(strict_yaml.MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"There is no project file {path} (looked from {os.getcwd()}).\n"
-            "Next: name yours by --project FILE, or write a commented one with `trichord init`."
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"The project file {path} cannot be read: {error.strerror}.\nNext: name a readable file by --project FILE."
-        ) from error
-
-
-def _placed(project: Project, folder: str, given: Mapping[Path, str]) -> tuple[Project, list[Problem]]:
-    """The project with absolute places, and what is wrong with the places."""
+def _placed(project: Project, folders: Mapping[Path, str]) -> tuple[Project, list[Problem]]:
+    """The project with absolute places, and what is wrong with the places; a relative one starts at its `folders`."""
     problems = []
     settings = project.model_dump()
     for path, value in _places(project):
-        base = os.getcwd() if _nearest(path, given) else folder
+        base = folders[_nearest(path, folders)]
         parent: Any = settings
         for part in path[:-1]:
             parent = parent[part]
@@ -192,12 +186,15 @@ def _empty_range(section: str, quantity: str, settings: TextConfig | AudioConfig
         yield (*section.split("."), f"min_{quantity}"), f"{least} is above max_{quantity} {most}: no row would be kept"
 
 
-def _message(path: str, problems: Sequence[Problem], lines: Mapping[Path, int], given: Mapping[Path, str]) -> str:
-    origins = _origins(path, lines, given)
+def _message(path: str, problems: Sequence[Problem], written: Mapping[Path, Origin], given: Mapping[Path, str]) -> str:
+    origins = _origins(path, written, given)
     told = [f"{path}: {'1 problem' if len(problems) == 1 else f'{len(problems)} problems'}, nothing was touched."]
     for problem in problems:
         key = ".".join(map(str, problem.path))
-        origin = f"{path}:{problem.line}" if problem.line is not None else origins[_nearest(problem.path, origins)]
+        if problem.line is not None:
+            origin = f"{problem.file or path}:{problem.line}"
+        else:
+            origin = problem.file or origins[_nearest(problem.path, origins)]
         told.append(f"  {origin}: {key}: {problem.text}" if key else f"  {origin}: {problem.text}")
     told.append(
         f"Next: correct this and look at `trichord plan --project {path}`; "
@@ -206,9 +203,9 @@ def _message(path: str, problems: Sequence[Problem], lines: Mapping[Path, int], 
     return "\n".join(told)
 
 
-def _origins(path: str, lines: Mapping[Path, int], given: Mapping[Path, str]) -> dict[Path, str]:
-    """Who is to blame for the value at a path: a line of the file or an override, else the file as a whole."""
-    origins = {place: f"{path}:{line}" for place, line in lines.items()}
+def _origins(path: str, written: Mapping[Path, Origin], given: Mapping[Path, str]) -> dict[Path, str]:
+    """Who is to blame for the value at a path: a line of a file or an override, else the file as a whole."""
+    origins = {place: f"{origin.file}:{origin.line}" for place, origin in written.items()}
     for place, override in given.items():
         origins = {known: origin for known, origin in origins.items() if known[: len(place)] != place}
         for size in range(1, len(place) + 1):

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from trichord.infra.config import Project
+from trichord.infra.environment import PATTERN
 
 Node = Mapping[str, Any]  # one node of a JSON Schema
 
@@ -31,10 +32,51 @@ _PLAIN_TEXT = re.compile(r"^[A-Za-z][A-Za-z0-9_./-]*$")
 _NOT_TEXT = {"null", "true", "false", "Null", "True", "False", "NULL", "TRUE", "FALSE"}
 
 
+_EXTENDS: Node = {
+    "anyOf": [{"type": "string"}, {"type": "null"}],
+    "default": None,
+    "description": "Another project file, relative to this one. This file's values are laid over its values.",
+}
+_REFERENCE: Node = {"type": "string", "pattern": PATTERN}  # a value that the environment gives
+
+
 @cache
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the project file, for editors; a section may be left empty (null). Do not change it."""
+    """JSON Schema (2020-12) of the project file, for editors: any value may be a reference to the environment, and a
+    file that extends another needs no sources. Do not change it.
+    """
+    schema = model_schema()
+    definitions = {name: _with_references(model) for name, model in schema["$defs"].items()}
+    needed = [{"required": [name]} for name in (*schema["required"], "extends")]
+    whole = {name: value for name, value in _with_references(schema).items() if name not in ("required", "$defs")}
+    return {**whole, "anyOf": needed, "$defs": definitions}
+
+
+def _with_references(node: Node) -> dict[str, Any]:
+    """A node of which every value that is not any text may be a reference instead."""
+    if "properties" in node:
+        return {**node, "properties": {name: _with_references(value) for name, value in node["properties"].items()}}
+    if "$ref" in node or "oneOf" in node or "const" in node:
+        return dict(node)
+    if "anyOf" in node:
+        options = [_with_references(part) for part in node["anyOf"]]
+        found = [part for option in options for part in option.get("anyOf", [option])]
+        return {**node, "anyOf": [part for position, part in enumerate(found) if part not in found[:position]]}
+    if node.get("type") in ("array", "object"):
+        inside = "items" if node["type"] == "array" else "additionalProperties"
+        return {**node, inside: _with_references(node[inside])}
+    plain = node.get("type") == "null" or (node.get("type") == "string" and not {"enum", "pattern"} & node.keys())
+    if plain:
+        return dict(node)
+    about = {name: node[name] for name in ("default", "description") if name in node}
+    return {"anyOf": [{name: value for name, value in node.items() if name not in about}, _REFERENCE], **about}
+
+
+@cache
+def model_schema() -> dict[str, Any]:
+    """The schema of the types: what a file must be once it is whole. A section may be left empty (null)."""
     schema = Project.model_json_schema()
+    schema["properties"] = {"extends": dict(_EXTENDS), **schema["properties"]}
     for model in [schema, *schema["$defs"].values()]:
         for name, node in model["properties"].items():
             node.pop("title", None)
@@ -53,7 +95,7 @@ def resolve(node: Node) -> Node:
     """The node that a section's reference stands for; any other node as it is."""
     for part in (node, *node.get("anyOf", ())):
         if "$ref" in part:
-            definition: Node = json_schema()["$defs"][part["$ref"].rsplit("/", 1)[-1]]
+            definition: Node = model_schema()["$defs"][part["$ref"].rsplit("/", 1)[-1]]
             return definition
     return node
 
@@ -71,7 +113,8 @@ def describe(node: Node) -> str:
     if is_section(node) or "properties" in node:
         return "a section of `key: value` lines"
     if options:
-        return " or ".join([*(describe(part) for part in options), "null"])
+        may_be_null = len(options) < len(node["anyOf"])
+        return " or ".join([*(describe(part) for part in options), *(["null"] if may_be_null else [])])
     if kinds := list(variants(node)):
         return f"a section with `kind` {_one_of(kinds)}"
     choices = [node["const"]] if "const" in node else node.get("enum")
@@ -115,7 +158,7 @@ def commented_example() -> str:
         "# Trichord project file with every key there is. A `#` without a space hides a default:",
         "# take the `#` away to change it. `trichord schema > FILE` writes a JSON Schema for your editor.",
     ]
-    for name, node in json_schema()["properties"].items():
+    for name, node in model_schema()["properties"].items():
         lines += ["", *_example_key(name, node, {}, "")]
     return "\n".join(lines) + "\n"
 
@@ -172,9 +215,15 @@ the line and the key, and nothing is touched. All problems are listed at once (e
 - `trichord init` writes a commented file with every key. `trichord schema` prints its JSON Schema for your editor.
 - `--set key.sub=value` replaces one value for one run; the value is YAML, a list item is named by its position
   (`--set sources.0.path=more.jsonl`, `--set 'index.views=[fused, text]'`).
+- `${NAME}` in a value is the environment variable NAME, `${NAME:-default}` the default where NAME is unset or empty,
+  `$${` a literal `${`. A value without quotes gets the type of the result (`workers: ${N:-2}` is a number), a quoted
+  one is text. Inside `[ ]` and `{ }` YAML needs the quotes. A variable never adds keys or lists, an unset one without
+  a default is an error, and no message about a wrong value shows a variable's content. `--set` takes variables too.
+- `extends: other.yaml` lays this file over another one, relative to it: sections merge key by key, single values and
+  lists are replaced, and an empty key resets a section to its defaults. The other file may extend a third (8 in all).
 - Scalars are YAML 1.2: `no` is text, `1e-3` is a number. Anchors and aliases are refused. A file may have 256 KiB.
-- A relative `lake`, `path` or `media_root` starts at the project file's folder, in a `--set` at the current folder. So
-  does a model's `path` that begins with `./` or `../`. No digest depends on where the files lie.
+- A relative `lake`, `path` or `media_root` starts at the folder of the file that gives it, in a `--set` at the current
+  folder. So does a model's `path` that begins with `./` or `../`. No digest depends on where the files lie.
 - A section that is left out, or left empty, has its defaults.
 """
 
@@ -207,7 +256,7 @@ def _sections() -> dict[tuple[str, ...], Node]:
             for kind, variant in variants(node.get("items", {})).items():
                 visit(variant, f"{below}[kind={kind}]")
 
-    visit(json_schema(), "")
+    visit(model_schema(), "")
     return {tuple(paths): models[name] for name, paths in places.items()}
 
 

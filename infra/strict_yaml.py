@@ -2,13 +2,17 @@
 
 The types of a plain scalar are those of YAML 1.2's core schema (section 10.3), as JSON Schema and editors see them:
 `no` is text, `1e-3` is a number, `12:30` is text. NaN and infinity are refused.
+
+References to environment variables are replaced after parsing, inside one scalar: what a variable holds can be a text,
+a number, true, false or null, but never a key, a list or a section.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from yaml import YAMLError
@@ -21,11 +25,13 @@ from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from trichord.infra.environment import Path, ReferenceProblem, UnsetVariable, substituted
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "Path", "Problem", "parse"]
+
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 _MAX_DIGITS = 40
-
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,8 @@ class Problem:
     path: Path
     line: int | None
     text: str
+    file: str | None = None  # that the line is in; None where there is only one
+    unset: bool = False  # a variable is not set: no problem where another value replaces this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +52,14 @@ class Document:
     value: Any
     lines: dict[Path, int]
     problems: tuple[Problem, ...]
+    variables: dict[Path, tuple[str, ...]] = field(default_factory=dict)  # whose content a value holds, by its path
 
 
-def parse(data: bytes) -> Document:
+def parse(data: bytes, environment: Mapping[str, str] | None = None) -> Document:
     """Parse one YAML document of at most 256 KiB.
+
+    With an `environment`, `${NAME}` and `${NAME:-default}` in values are replaced. A plain scalar gets the type of the
+    text that results; a quoted one stays text.
 
     Repeated keys, keys that are not text and unknown tags are collected as problems; a text that is no YAML at all,
     too long, too deep or with anchors or aliases has that one problem and the value None.
@@ -60,7 +72,8 @@ def parse(data: bytes) -> Document:
         line = data.count(b"\n", 0, error.start) + 1
         return _refused(line, f"not UTF-8: byte {data[error.start : error.start + 1].hex()} ({error.reason})")
     try:
-        node = _Loader(text).get_single_node()
+        loader = _Loader(text)
+        node = loader.get_single_node()
     except ReaderError as error:
         return _refused(text.count("\n", 0, error.position) + 1, f"character U+{error.character:04X} is not allowed")
     except _Refusal as error:
@@ -68,12 +81,16 @@ def parse(data: bytes) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        return _refused(mark.line + 1 if mark else None, f"not YAML: {what}")
+        if mark is None:
+            return _refused(None, f"not YAML: {what}")
+        if environment is not None and "${" in "".join(text.split("\n")[mark.line : mark.line + 1]):
+            what += "; inside [ ] or { } a ${NAME} must be quoted"
+        return _refused(mark.line + 1, f"not YAML: {what}")
     except YAMLError as error:
         return _refused(None, f"not YAML: {error}")
-    builder = _Builder()
+    builder = _Builder(loader, environment)
     value = None if node is None else builder.build(node, ())
-    return Document(value=value, lines=builder.lines, problems=tuple(builder.problems))
+    return Document(value=value, lines=builder.lines, problems=tuple(builder.problems), variables=builder.variables)
 
 
 def _refused(line: int | None, text: str) -> Document:
@@ -98,6 +115,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         Composer.__init__(self)
         BaseResolver.__init__(self)
         self.depth = 0
+        self.tagged: set[int] = set()  # start of every scalar with a tag of its own
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stub says nothing
@@ -105,10 +123,18 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
             raise _Refusal("anchors and aliases are not supported: write the value out", event.start_mark)
         if self.depth >= MAX_DEPTH:
             raise _Refusal(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            self.tagged.add(event.start_mark.index)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def type_of(self, node: ScalarNode, text: str) -> str:
+        """The tag of a scalar whose text was replaced: a plain one without a tag gets the type of its text."""
+        if node.style is not None or node.start_mark.index in self.tagged:
+            return str(node.tag)
+        return str(self.resolve(ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]
 
 
 _NULL, _BOOL, _INT, _FLOAT, _STR = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -123,10 +149,12 @@ _Loader.add_implicit_resolver(
 
 
 class _Builder:
-    """Turns the node graph into JSON values and remembers lines and problems."""
+    """Turns the node graph into JSON values and remembers lines, variables and problems."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: _Loader, environment: Mapping[str, str] | None) -> None:
+        self._loader, self._environment = loader, environment
         self.lines: dict[Path, int] = {}
+        self.variables: dict[Path, tuple[str, ...]] = {}
         self.problems: list[Problem] = []
 
     def build(self, node: Node, path: Path) -> Any:
@@ -159,16 +187,25 @@ class _Builder:
         return result
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
-        text = self._text(node, path)
-        if node.tag == _STR:
+        text, tag = self._text(node, path), str(node.tag)
+        if self._environment is not None and "${" in text:
+            try:
+                text, names = substituted(text, self._environment)
+            except ReferenceProblem as error:
+                self._problem(path, node, str(error), unset=isinstance(error, UnsetVariable))
+                return None
+            tag = self._loader.type_of(node, text)
+            if names:
+                self.variables[path] = names
+        if tag == _STR:
             return text
-        if node.tag == _NULL:
+        if tag == _NULL:
             return None
-        if node.tag == _BOOL and text.lower() in ("true", "false"):
+        if tag == _BOOL and text.lower() in ("true", "false"):
             return text.lower() == "true"
-        if node.tag in (_INT, _FLOAT):
-            return self._number(node, text, path)
-        self._problem(path, node, f"the tag {node.tag} is not supported")
+        if tag in (_INT, _FLOAT):
+            return self._number(node, tag, text, path)
+        self._problem(path, node, f"the tag {tag} is not supported")
         return None
 
     def _text(self, node: ScalarNode, path: Path) -> str:
@@ -179,19 +216,20 @@ class _Builder:
             self._problem(path, node, "half of a surrogate pair is no character")
             return ""
 
-    def _number(self, node: ScalarNode, text: str, path: Path) -> int | float | None:
+    def _number(self, node: ScalarNode, tag: str, text: str, path: Path) -> int | float | None:
         if len(text) <= _MAX_DIGITS:
             try:
-                value = int(text, _base(text)) if node.tag == _INT else float(text)
+                value = int(text, _base(text)) if tag == _INT else float(text)
             except ValueError:  # an explicit tag, for example `!!int many`
                 value = math.nan
             if math.isfinite(value):
                 return value
-        self._problem(path, node, f"{text[:_MAX_DIGITS]} is not a finite number of at most {_MAX_DIGITS} digits")
+        shown = " and ".join(f"${{{name}}}" for name in self.variables.get(path, ())) or text[:_MAX_DIGITS]
+        self._problem(path, node, f"{shown} is not a finite number of at most {_MAX_DIGITS} digits")
         return None
 
-    def _problem(self, path: Path, node: Node, text: str) -> None:
-        self.problems.append(Problem(path=path, line=node.start_mark.line + 1, text=text))
+    def _problem(self, path: Path, node: Node, text: str, *, unset: bool = False) -> None:
+        self.problems.append(Problem(path=path, line=node.start_mark.line + 1, text=text, unset=unset))
 
 
 def _base(text: str) -> int:

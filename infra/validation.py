@@ -11,21 +11,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from trichord.infra.config import Project
-from trichord.infra.reference import Node, describe, is_section, json_schema, resolve, variants
+from trichord.infra.environment import Borrowed
+from trichord.infra.reference import Node, describe, is_section, model_schema, resolve, variants
 from trichord.infra.strict_yaml import Path, Problem
 
 _SHOWN_CHARS = 60
 
 
-def validate(tree: Any) -> tuple[Project | None, list[Problem]]:
+def validate(tree: Any, borrowed: Borrowed) -> tuple[Project | None, list[Problem]]:
     """The project that a parsed file stands for, or what is wrong with it. Types are not converted: "2" is no integer.
 
-    A section that is null has its defaults.
+    A section that is null has its defaults. Of values from the environment only the variables' names are shown.
     """
     try:
-        return Project.model_validate(_completed(tree, json_schema()), strict=True), []
+        return Project.model_validate(_completed(tree, model_schema()), strict=True), []
     except ValidationError as error:
-        return None, [problem for details in error.errors() for problem in _explained(details)]
+        found = [problem for details in error.errors() for problem in _explained(details, borrowed)]
+        return None, list(dict.fromkeys(found))  # a value that may be of several types fails once for each
 
 
 def _completed(value: Any, node: Node) -> Any:
@@ -42,7 +44,7 @@ def _completed(value: Any, node: Node) -> Any:
     return value
 
 
-def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
+def _explained(error: Mapping[str, Any], borrowed: Borrowed) -> Iterator[Problem]:
     kind, given = error["type"], error["input"]
     path, node, parent = _located(error["loc"])
     if kind == "too_short" and len(given) >= node.get("minItems", 0):
@@ -54,31 +56,41 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         kinds = list(variants(node))
         path = (*path, "kind")
-        text = f"expected {' or '.join(kinds)}, given {_shown(given.get('kind'))}{_meant(given.get('kind'), kinds)}"
+        text = f"expected {' or '.join(kinds)}, given {_given(given.get('kind'), kinds, path, borrowed)}"
     elif kind == "value_error":
-        text = str(error["ctx"]["error"])  # what a validator of infra/config says in its own words
+        text = borrowed.hidden(str(error["ctx"]["error"]))  # what a validator of infra/config says in its own words
     else:
-        text = f"expected {describe(node)}, given {_shown(given)}{_meant(given, _choices(node))}"
+        text = f"expected {describe(node)}, given {_given(given, _choices(node), path, borrowed)}"
     yield Problem(path=path, line=None, text=text)
 
 
 def _located(loc: tuple[int | str, ...]) -> tuple[Path, Node, Node]:
     """Path, schema node and parent's node of a pydantic location (which also names the branch of a union)."""
     path: Path = ()
-    node: Node = json_schema()
+    node: Node = model_schema()
     parent = node
     for part in loc:
         if isinstance(part, str) and part in variants(node):
             node = variants(node)[part]
             continue
+        if "anyOf" in node and resolve(node) is node:
+            continue  # the type that was tried
         path, parent = (*path, part), resolve(node)
-        node = parent.get("items", {}) if isinstance(part, int) else parent.get("properties", {}).get(part, {})
+        named = parent.get("properties", {}).get(part) or parent.get("additionalProperties") or {}
+        node = parent.get("items", {}) if isinstance(part, int) else named
     return path, node, parent
 
 
 def _choices(node: Node) -> list[str]:
     parts = [node, *node.get("anyOf", ())]
     return [str(choice) for part in parts for choice in part.get("enum", [part["const"]] if "const" in part else [])]
+
+
+def _given(value: Any, choices: Iterable[str], path: Path, borrowed: Borrowed) -> str:
+    """The value that was given, and what it may have meant; of one from the environment its type and the variable."""
+    if path in borrowed.names:
+        return borrowed.described(path, value)
+    return f"{_shown(borrowed.masked(value, path))}{_meant(value, choices)}"
 
 
 def _meant(given: Any, choices: Iterable[str]) -> str:
@@ -105,7 +117,7 @@ def _all_keys() -> tuple[str, ...]:
             if is_section(node):
                 yield from below(resolve(node), f"{path}{name}.")
 
-    return tuple(below(json_schema(), ""))
+    return tuple(below(model_schema(), ""))
 
 
 def _shown(given: Any) -> str:

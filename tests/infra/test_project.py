@@ -112,6 +112,11 @@ index:
             SOURCES + "train: {workers: 2}\nengine: {kind: beam}\n",
             "FILE:3: train.workers: 2, but Beam cannot run processes",
         ),
+        (SOURCES + "query: {weights: {text: a}}\n", "FILE:3: query.weights.text: expected a number, given"),
+        (
+            SOURCES + "milvus:\n  index_params:\n    M: [1]\n",
+            "FILE:5: milvus.index_params.M: expected an integer or a number or text, given [1]",
+        ),
         (SOURCES + "rag: {judge: {model: m}}\n", "FILE:3: rag.judge.url: is needed where rag.judge is set"),
         (SOURCES + "model: {fusion: transformer, dimension: 30}\n", "FILE:3: model: 4 attention_heads do not divide"),
         (SOURCES + "index: {views: [text, text]}\n", "FILE:3: index.views: a view is named twice"),
