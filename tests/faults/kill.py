@@ -145,7 +145,7 @@ class Reader(threading.Thread):
 
 
 def _start(project: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines", "reindex", "--project", str(project), "--json"]
+    command = [sys.executable, "-m", "trichord.pipelines", "reindex", "--project", str(project), "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

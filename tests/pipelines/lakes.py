@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.command import Finished, trichord, trichord_process
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
+
+__all__ = ["trichord", "trichord_process"]  # beside what is defined here
 
 RECORDS = 160
 SETTINGS: dict[str, Any] = {
@@ -54,16 +55,7 @@ def copy_of(folder: Path, target: Path) -> Path:
     return target / "trichord.yaml"
 
 
-def trichord(*arguments: str, check: int | None = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user would."""
-    command = [sys.executable, "-m", "pipelines", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
-    if check is not None:
-        assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
-    return done
-
-
-def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def result_of(done: Finished) -> dict[str, Any]:
     """The result: the last line on stdout."""
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
