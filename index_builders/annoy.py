@@ -30,7 +30,7 @@ from trichord.index_builders.tune import Settings, Tuned, least
 from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 KIND, ENDING = "annoy", "annoy"
 VERSION = 2  # raise it whenever the same vectors would give other bytes
@@ -56,11 +56,11 @@ class AnnoyBuilder:
         recipe = (VERSION, self.trees, self.dimension, self.fingerprint, sorted(self.views), list(self.metadata))
         return digest.address("annoy-shard", *recipe, sorted(inputs))
 
-    def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
+    def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Wanted shards (address -> inputs) whose receipt and files stand."""
-        return finished_shards(storage, lake_uri, wanted)
+        return finished_shards(lake, wanted)
 
-    def build(self, storage: Storage, lake_uri: str, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
+    def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Make one shard. Raises as `IndexBuilder.build`."""
         check_ascending(inputs)
         address, named = self.address(inputs), [keys_schema(self.metadata).empty_table()]
@@ -76,13 +76,13 @@ class AnnoyBuilder:
         forest.build(self.trees, n_jobs=1)  # one job: equal bytes
         shard = IndexShard(
             address=address,
-            index=put_hashed(storage, lake_uri, address, ENDING, lambda write: _save(forest, write)),
-            keys=write_keys(storage, lake_uri, address, keys),
+            index=put_hashed(lake, address, ENDING, lambda write: _save(forest, write)),
+            keys=write_keys(lake, address, keys),
             rows=rows,
             inputs=tuple(inputs),
             counts=count_keys(keys),
         )
-        write_receipt(storage, lake_uri, shard.to_json())
+        write_receipt(lake, shard.to_json())
         return shard
 
     def manifest(
@@ -156,16 +156,14 @@ def choose_trees(sample_ND: np.ndarray, target: float, k: int = 10, queries: int
     return best
 
 
-def open_annoy(storage: Storage, lake_uri: str, manifest: IndexManifest, fingerprint: str) -> AnnoySearcher:
+def open_annoy(lake: Lake, manifest: IndexManifest, fingerprint: str) -> AnnoySearcher:
     """Open an index for a client of the space `fingerprint`. Annoy sees no byte before every file was verified.
 
     Raises:
         FingerprintMismatch: the index is of another space.
         StorageError: a file is missing, damaged, or not the index that the manifest describes.
     """
-    return AnnoySearcher(
-        manifest, open_shards(storage, lake_uri, manifest, fingerprint, partial(_read, manifest.dimension))
-    )
+    return AnnoySearcher(manifest, open_shards(lake, manifest, fingerprint, partial(_read, manifest.dimension)))
 
 
 def _forest(dimension: int) -> Any:

@@ -18,7 +18,7 @@ from trichord.index_builders.manifest import IndexManifest, IndexShard
 from trichord.index_builders.tune import Settings, Tuned
 from trichord.infra import digest
 from trichord.infra.errors import FingerprintMismatch
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 LABELS = ("key", "view", "source")
 Scalar = str | int | float | bool
@@ -183,11 +183,11 @@ class IndexBuilder(Protocol):
         """Address of the index shard made of these vector shards, in any order (law 1)."""
         ...
 
-    def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
+    def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Those of the wanted shards (address -> inputs) that an earlier run has finished."""
         ...
 
-    def build(self, storage: Storage, lake_uri: str, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
+    def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Make one index shard and write its files.
 
         Args:

@@ -13,16 +13,16 @@ from trichord.index_builders.hashed_files import FileRef, opened
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, Quantiser
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 
-def read_template(storage: Storage, lake_uri: str, quantiser: Quantiser, plan: IndexPlan, dimension: int) -> Any:
+def read_template(lake: Lake, quantiser: Quantiser, plan: IndexPlan, dimension: int) -> Any:
     """The trained, empty index that shards start from.
 
     Raises:
         StorageError: the file is missing, damaged, or not what the plan says.
     """
-    with opened(storage, lake_uri, quantiser.file) as file:
+    with opened(lake, quantiser.file) as file:
         data = np.frombuffer(file.read(), dtype=np.uint8)
     try:
         index = faiss.deserialize_index(data)

@@ -16,7 +16,7 @@ from trichord.index_builders.faiss_read import plan_of, read_shard_index
 from trichord.index_builders.manifest import IndexManifest, IndexShard
 from trichord.index_builders.sharded import Shard, ShardSearcher, open_shards
 from trichord.index_builders.tune import Settings, Tuned, tune
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 FEW_QUERIES = 4  # so few are spread over shards, more over the threads inside FAISS
 OVER_FETCH = 1.5
@@ -99,7 +99,7 @@ def _first(rows_NW: np.ndarray, scores_NW: np.ndarray, kept_NW: np.ndarray, k: i
     return rows, np.take_along_axis(scores_NW, places, axis=1)
 
 
-def open_searcher(storage: Storage, lake_uri: str, manifest: IndexManifest, fingerprint: str) -> FaissSearcher:
+def open_searcher(lake: Lake, manifest: IndexManifest, fingerprint: str) -> FaissSearcher:
     """Open an index for a client of the space `fingerprint`. FAISS sees no byte before every file was verified.
 
     Raises:
@@ -110,4 +110,4 @@ def open_searcher(storage: Storage, lake_uri: str, manifest: IndexManifest, fing
     def read(file: BinaryIO, shard: IndexShard) -> Any:
         return read_shard_index(file, shard.index, manifest, shard.rows)
 
-    return FaissSearcher(manifest, open_shards(storage, lake_uri, manifest, fingerprint, read))
+    return FaissSearcher(manifest, open_shards(lake, manifest, fingerprint, read))

@@ -25,7 +25,7 @@ from trichord.index_builders.row_labels import KEYS, check_keys, count_keys, key
 from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 VERSION = 4  # raise it whenever the same vectors would give other bytes
 ERROR_ROWS = 1_000
@@ -66,31 +66,31 @@ class FaissBuilder:
         trained = self.quantiser.file.sha256 if self.quantiser else None
         return VERSION, self.plan.kind, self.plan.params, self.dimension, self.fingerprint, trained
 
-    def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
+    def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Wanted shards (address -> inputs) whose receipt and files stand."""
-        return finished_shards(storage, lake_uri, wanted)
+        return finished_shards(lake, wanted)
 
-    def blocks(self, storage: Storage, lake_uri: str, vectors: Iterable[str]) -> dict[str, FileRef]:
+    def blocks(self, lake: Lake, vectors: Iterable[str]) -> dict[str, FileRef]:
         """Codes that stand already, by the address of their vector shard."""
         if not self.plan.cached:
             return {}
         wanted = {self.block_address(address): address for address in vectors}
         found = {
             wanted[address]: FileRef(path=made["path"], bytes=made["bytes"], sha256=made["sha256"])
-            for address, made in read_receipts(storage, lake_uri, wanted).items()
+            for address, made in read_receipts(lake, wanted).items()
         }
-        return {address: file for address, file in found.items() if stands(storage, lake_uri, file)}
+        return {address: file for address, file in found.items() if stands(lake, file)}
 
-    def encoder(self, storage: Storage, lake_uri: str) -> Encoder:
+    def encoder(self, lake: Lake) -> Encoder:
         """What `encode` works with: the trained index, and its cells on a GPU where the plan wants one.
 
         Raises:
             ConfigError: the plan wants a GPU and there is none.
         """
-        index = self.blank(storage, lake_uri)
+        index = self.blank(lake)
         return index, _cells(self.plan, index)
 
-    def encode(self, storage: Storage, lake_uri: str, vectors: str, table: pa.Table, encoder: Encoder) -> FileRef:
+    def encode(self, lake: Lake, vectors: str, table: pa.Table, encoder: Encoder) -> FileRef:
         """Make and keep the codes of one vector shard.
 
         Raises:
@@ -100,15 +100,14 @@ class FaissBuilder:
         index, cells = encoder
         codes_NB = faiss_kinds.encode(index, self._matrix(table), cells)
         address = self.block_address(vectors)
-        file = put_hashed(storage, lake_uri, address, "codes", lambda write: write(codes_NB.tobytes()))
+        file = put_hashed(lake, address, "codes", lambda write: write(codes_NB.tobytes()))
         made = {"address": address, "path": file.path, "bytes": file.bytes, "sha256": file.sha256}
-        write_receipt(storage, lake_uri, made)
+        write_receipt(lake, made)
         return file
 
     def build(
         self,
-        storage: Storage,
-        lake_uri: str,
+        lake: Lake,
         inputs: Sequence[str],
         tables: Iterable[pa.Table],
         blocks: Mapping[str, FileRef] | None = None,
@@ -118,14 +117,14 @@ class FaissBuilder:
         `blocks` are the codes of the vector shards, as far as they stand; the others are made here and not kept.
         """
         check_ascending(inputs)
-        address, index, named = self.address(inputs), self.blank(storage, lake_uri), list[pa.Table]()
+        address, index, named = self.address(inputs), self.blank(lake), list[pa.Table]()
         for number, table in enumerate(tables):
             named.append(labelled(table, self.metadata))
             block = (blocks or {}).get(inputs[number]) if number < len(inputs) else None
             matrix = self._matrix(table) if "vector" in table.column_names else None
             codes = None
             if block is not None:
-                with opened(storage, lake_uri, block) as file:
+                with opened(lake, block) as file:
                     raw = np.frombuffer(file.read(), dtype=np.uint8)
                 if not table.num_rows or raw.size % table.num_rows:
                     raise StorageError(f"{block.path} does not hold codes of {table.num_rows} rows. Run `trichord gc`.")
@@ -139,14 +138,14 @@ class FaissBuilder:
         done, _alive = faiss_kinds.finished(self.plan, index)
         shard = IndexShard(
             address=address,
-            index=put_hashed(storage, lake_uri, address, "faiss", lambda write: _write_index(done, write)),
-            keys=write_keys(storage, lake_uri, address, keys),
+            index=put_hashed(lake, address, "faiss", lambda write: _write_index(done, write)),
+            keys=write_keys(lake, address, keys),
             rows=keys.num_rows,
             inputs=tuple(inputs),
             counts=count_keys(keys),
             blocks=tuple(sorted((blocks or {}).values(), key=lambda block: block.path)),
         )
-        write_receipt(storage, lake_uri, shard.to_json())
+        write_receipt(lake, shard.to_json())
         return shard
 
     def manifest(
@@ -168,18 +167,18 @@ class FaissBuilder:
     def _matrix(self, table: pa.Table) -> np.ndarray:
         return vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
 
-    def blank(self, storage: Storage, lake_uri: str) -> Any:
+    def blank(self, lake: Lake) -> Any:
         """The index that every shard starts from: trained, without rows."""
         if self.quantiser is None:
             return faiss_kinds.blank(self.plan, self.dimension)
-        return read_template(storage, lake_uri, self.quantiser, self.plan, self.dimension)
+        return read_template(lake, self.quantiser, self.plan, self.dimension)
 
 
 def _cells(plan: IndexPlan, index: Any) -> Any | None:
     return faiss_kinds.cells_on_gpu(index) if plan.device == "cuda" else None
 
 
-def put_quantiser(storage: Storage, lake_uri: str, sample_ND: np.ndarray, plan: IndexPlan, seed: int) -> Quantiser:
+def put_quantiser(lake: Lake, sample_ND: np.ndarray, plan: IndexPlan, seed: int) -> Quantiser:
     """Train an index on a sample, or find the one that was trained on it before.
 
     Raises:
@@ -188,24 +187,22 @@ def put_quantiser(storage: Storage, lake_uri: str, sample_ND: np.ndarray, plan: 
     sample = np.ascontiguousarray(sample_ND, dtype=np.float32)
     recipe = (VERSION, faiss_kinds.ITERATIONS, plan.kind, plan.params, seed, list(sample.shape))
     address = digest.address("quantiser", *recipe, digest.sha256_hex(sample.tobytes()))
-    for made in read_receipts(storage, lake_uri, [address]).values():
+    for made in read_receipts(lake, [address]).values():
         found = Quantiser.from_json(made)
-        if stands(storage, lake_uri, found.file):
+        if stands(lake, found.file):
             return found
     trained = faiss_kinds.train(plan, sample, seed)
-    file = put_hashed(storage, lake_uri, address, "quantiser", lambda write: write(trained))
+    file = put_hashed(lake, address, "quantiser", lambda write: write(trained))
     index = faiss.deserialize_index(np.frombuffer(trained, dtype=np.uint8))
     error = faiss_kinds.quantisation_error(index, sample[:ERROR_ROWS])
     quantiser = Quantiser(address=address, file=file, error=error)
-    write_receipt(storage, lake_uri, quantiser.to_json())
+    write_receipt(lake, quantiser.to_json())
     return quantiser
 
 
-def measured_error(
-    storage: Storage, lake_uri: str, quantiser: Quantiser, plan: IndexPlan, rows_ND: np.ndarray
-) -> float:
+def measured_error(lake: Lake, quantiser: Quantiser, plan: IndexPlan, rows_ND: np.ndarray) -> float:
     """The quantisation error of a trained index on rows of today: what its `error` is compared with."""
-    index = read_template(storage, lake_uri, quantiser, plan, rows_ND.shape[1])
+    index = read_template(lake, quantiser, plan, rows_ND.shape[1])
     return faiss_kinds.quantisation_error(index, rows_ND[:ERROR_ROWS])
 
 

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 FOLDER = "index"
 MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
@@ -66,8 +66,7 @@ def receipt_path(address: str) -> str:
 
 
 def put_hashed(
-    storage: Storage,
-    lake_uri: str,
+    lake: Lake,
     address: str,
     ending: str,
     fill: Callable[[Callable[[bytes], int]], object],
@@ -89,12 +88,12 @@ def put_hashed(
 
             fill(write)
         path = f"{FOLDER}/{address[:2]}/{address}.{state.hexdigest()}.{ending}"
-        storage.put_file(local, storage.join(lake_uri, path))
+        lake.storage.put_file(local, lake.uri(path))
     return FileRef(path=path, bytes=size, sha256=state.hexdigest())
 
 
 @contextmanager
-def opened(storage: Storage, lake_uri: str, ref: FileRef) -> Iterator[BinaryIO]:
+def opened(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
     """Open a file after its size and SHA-256 were found to be the stated ones.
 
     The handle that was hashed is the handle that is read, so a file put in its place meanwhile is not.
@@ -102,16 +101,16 @@ def opened(storage: Storage, lake_uri: str, ref: FileRef) -> Iterator[BinaryIO]:
     Raises:
         StorageError: the file is missing or is not the stated one.
     """
-    uri = storage.join(lake_uri, ref.path)
+    uri = lake.uri(ref.path)
     try:
-        size = storage.stat(uri).size
+        size = lake.storage.stat(uri).size
     except FileNotFoundError as missing:
         raise StorageError(f"The index file {uri} is missing. {MEND}") from missing
     if size != ref.bytes:
         raise StorageError(f"The index file {uri} is damaged: {size} bytes, expected {ref.bytes}. {MEND}")
     with (
         tempfile.TemporaryDirectory(prefix="trichord-index-") as folder,
-        open(storage.fetch(uri, folder), "rb") as file,
+        open(lake.storage.fetch(uri, folder), "rb") as file,
     ):
         found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != ref.sha256:
@@ -120,13 +119,13 @@ def opened(storage: Storage, lake_uri: str, ref: FileRef) -> Iterator[BinaryIO]:
         yield file
 
 
-def write_receipt(storage: Storage, lake_uri: str, made: dict[str, Any]) -> None:
+def write_receipt(lake: Lake, made: dict[str, Any]) -> None:
     """State what was made at an address (`made["address"]`). Written last, so its files stand wherever it stands."""
     receipt = {"made": made, "check": digest.address(made)}
-    storage.write(storage.join(lake_uri, receipt_path(made["address"])), digest.canonical_json(receipt))
+    lake.write(receipt_path(made["address"]), digest.canonical_json(receipt))
 
 
-def read_receipts(storage: Storage, lake_uri: str, addresses: Iterable[str]) -> dict[str, dict[str, Any]]:
+def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What stands in the receipts of those addresses that are finished.
 
     A damaged receipt counts as none, and its shard is made again: building is pure, so nothing can be lost by it.
@@ -134,9 +133,7 @@ def read_receipts(storage: Storage, lake_uri: str, addresses: Iterable[str]) -> 
     found: dict[str, dict[str, Any]] = {}
     for address in addresses:
         try:
-            receipt = json.loads(
-                storage.read(storage.join(lake_uri, receipt_path(address)), max_bytes=MAX_RECEIPT_BYTES)
-            )
+            receipt = json.loads(lake.read(receipt_path(address), max_bytes=MAX_RECEIPT_BYTES))
             made = receipt["made"]
             if receipt["check"] == digest.address(made) and made["address"] == address:
                 found[address] = made
@@ -145,9 +142,9 @@ def read_receipts(storage: Storage, lake_uri: str, addresses: Iterable[str]) -> 
     return found
 
 
-def stands(storage: Storage, lake_uri: str, ref: FileRef) -> bool:
+def stands(lake: Lake, ref: FileRef) -> bool:
     """Whether a file of the stated size is there (its bytes are verified when it is opened)."""
     try:
-        return storage.stat(storage.join(lake_uri, ref.path)).size == ref.bytes
+        return lake.storage.stat(lake.uri(ref.path)).size == ref.bytes
     except FileNotFoundError:
         return False

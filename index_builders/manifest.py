@@ -12,7 +12,7 @@ from typing import Any
 from trichord.index_builders.hashed_files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 FORMAT = 3
 MAX_MANIFEST_BYTES = 256 * 2**20
@@ -61,14 +61,12 @@ class IndexShard:
         )
 
 
-def finished_shards(storage: Storage, lake_uri: str, wanted: Iterable[str]) -> dict[str, IndexShard]:
+def finished_shards(lake: Lake, wanted: Iterable[str]) -> dict[str, IndexShard]:
     """Those of the wanted addresses whose receipt and files stand."""
-    receipts = read_receipts(storage, lake_uri, wanted)
+    receipts = read_receipts(lake, wanted)
     shards = {address: IndexShard.from_json(made) for address, made in receipts.items()}
     return {
-        address: shard
-        for address, shard in shards.items()
-        if stands(storage, lake_uri, shard.index) and stands(storage, lake_uri, shard.keys)
+        address: shard for address, shard in shards.items() if stands(lake, shard.index) and stands(lake, shard.keys)
     }
 
 
@@ -177,24 +175,24 @@ def manifest_path(manifest_digest: str) -> str:
     return f"{FOLDER}/manifests/{manifest_digest}.json"
 
 
-def write_manifest(storage: Storage, lake_uri: str, manifest: IndexManifest) -> str:
+def write_manifest(lake: Lake, manifest: IndexManifest) -> str:
     """Write a manifest under its digest and return its lake-relative path."""
-    storage.write(storage.join(lake_uri, manifest.path), manifest.to_bytes())
+    lake.write(manifest.path, manifest.to_bytes())
     return manifest.path
 
 
-def read_manifest(storage: Storage, lake_uri: str, path: str, manifest_digest: str | None = None) -> IndexManifest:
+def read_manifest(lake: Lake, path: str, manifest_digest: str | None = None) -> IndexManifest:
     """Read a manifest after verifying it against the digest that its name (or the publication) states.
 
     Raises:
         StorageError: it is missing, damaged, too large, of another version, or not the one that was asked for.
     """
-    uri = storage.join(lake_uri, path)
+    uri = lake.uri(path)
     stated = path.rsplit("/", 1)[-1].removesuffix(".json")
     if manifest_digest not in (None, stated) or not _SHA256.fullmatch(stated) or path != manifest_path(stated):
         raise StorageError(f"{path!r} is not the index manifest {manifest_digest}. Run `trichord verify`.")
     try:
-        data = storage.read(uri, max_bytes=MAX_MANIFEST_BYTES)
+        data = lake.storage.read(uri, max_bytes=MAX_MANIFEST_BYTES)
     except FileNotFoundError as missing:
         raise StorageError(f"The index manifest {uri} is missing. {MEND}") from missing
     found = digest.sha256_hex(data)
@@ -206,12 +204,10 @@ def read_manifest(storage: Storage, lake_uri: str, path: str, manifest_digest: s
         raise StorageError(f"The index manifest {uri} is of another version of trichord ({wrong!r}). {MEND}") from wrong
 
 
-def read_manifests(
-    storage: Storage, lake_uri: str, path: str, manifest_digest: str | None = None
-) -> tuple[IndexManifest, ...]:
+def read_manifests(lake: Lake, path: str, manifest_digest: str | None = None) -> tuple[IndexManifest, ...]:
     """The manifests of all backends of a publication, the pinned one first. Raises as `read_manifest`."""
-    first = read_manifest(storage, lake_uri, path, manifest_digest)
-    return (first, *(read_manifest(storage, lake_uri, other) for other in first.also))
+    first = read_manifest(lake, path, manifest_digest)
+    return (first, *(read_manifest(lake, other) for other in first.also))
 
 
 def _parsed(value: Mapping[str, Any]) -> IndexManifest:

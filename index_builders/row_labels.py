@@ -14,7 +14,7 @@ from trichord.index_builders.base import Scalar, meta_column, scalar_text
 from trichord.index_builders.hashed_files import MEND, FileRef, opened, put_hashed
 from trichord.index_builders.manifest import IndexShard
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 KEYS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "partition")]
@@ -49,20 +49,20 @@ def scalars(meta: str, fields: Sequence[str]) -> dict[str, Scalar]:
     return {name: given[name] for name in fields if isinstance(given.get(name), str | int | float)}
 
 
-def write_keys(storage: Storage, lake_uri: str, address: str, keys: pa.Table) -> FileRef:
+def write_keys(lake: Lake, address: str, keys: pa.Table) -> FileRef:
     """Write a keys table (`keys_schema`, in row order) under its content address."""
     sink = pa.BufferOutputStream()
     pq.write_table(keys, sink, compression="zstd", write_page_checksum=True, row_group_size=65_536)
-    return put_hashed(storage, lake_uri, address, "keys.parquet", lambda write: write(sink.getvalue().to_pybytes()))
+    return put_hashed(lake, address, "keys.parquet", lambda write: write(sink.getvalue().to_pybytes()))
 
 
-def read_keys(storage: Storage, lake_uri: str, shard: IndexShard) -> pa.Table:
+def read_keys(lake: Lake, shard: IndexShard) -> pa.Table:
     """A shard's verified keys table: row number -> key, view, source, row_digest, partition, and metadata fields.
 
     Raises:
         StorageError: the file is missing or damaged, or holds another number of rows than the shard.
     """
-    with opened(storage, lake_uri, shard.keys) as file:
+    with opened(lake, shard.keys) as file:
         return parse_keys(file, shard)
 
 

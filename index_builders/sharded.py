@@ -18,7 +18,7 @@ from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import IndexManifest, IndexShard
 from trichord.index_builders.row_labels import parse_keys, partitions_among
 from trichord.index_builders.tune import ALL
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 Shard = tuple[Any, pa.Table]  # an index of the backend's own type, and what its row numbers mean
 
@@ -102,8 +102,7 @@ class ShardSearcher(ABC):
 
 
 def open_shards(
-    storage: Storage,
-    lake_uri: str,
+    lake: Lake,
     manifest: IndexManifest,
     fingerprint: str,
     read: Callable[[BinaryIO, IndexShard], Any],
@@ -117,7 +116,7 @@ def open_shards(
     check_space(manifest, fingerprint)
     with ExitStack() as stack:
         files = [
-            tuple(stack.enter_context(opened(storage, lake_uri, ref)) for ref in (shard.index, shard.keys))
+            tuple(stack.enter_context(opened(lake, ref)) for ref in (shard.index, shard.keys))
             for shard in manifest.shards
         ]
         return [

@@ -14,6 +14,7 @@ import pytest
 from tests.milvus_server import MilvusServer
 from trichord.infra.config import EngineConfig, StorageConfig
 from trichord.infra.engines import Engine, open_engine
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 
 EngineMaker = Callable[..., Engine]
@@ -25,6 +26,11 @@ class Place:
 
     storage: Storage
     uri: str
+
+    @property
+    def lake(self) -> Lake:
+        """The folder as a lake."""
+        return Lake(self.storage, self.uri)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from trichord.index_builders.row_labels import KEYS, count_keys, given_scalars, 
 from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 KIND = "milvus"
 VERSION = 2  # raise it whenever the same vectors would give another import file
@@ -93,11 +93,11 @@ class MilvusBuilder:
             "milvus-import", VERSION, self.dimension, self.fingerprint, list(self.metadata), sorted(inputs)
         )
 
-    def finished(self, storage: Storage, lake_uri: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
+    def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Wanted files (address -> inputs) whose receipt and files stand."""
-        return finished_shards(storage, lake_uri, wanted)
+        return finished_shards(lake, wanted)
 
-    def build(self, storage: Storage, lake_uri: str, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
+    def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Write one import file, its keys and its receipt.
 
         Raises:
@@ -117,8 +117,8 @@ class MilvusBuilder:
         keys = rows.select(KEYS.names)
         shard = IndexShard(
             address=address,
-            index=put_hashed(storage, lake_uri, address, ENDING, lambda write: write(sink.getvalue())),
-            keys=write_keys(storage, lake_uri, address, keys),
+            index=put_hashed(lake, address, ENDING, lambda write: write(sink.getvalue())),
+            keys=write_keys(lake, address, keys),
             rows=rows.num_rows,
             inputs=tuple(inputs),
             counts=count_keys(keys),
@@ -128,7 +128,7 @@ class MilvusBuilder:
                 f"{shard.index.path} has {shard.index.bytes} bytes; Milvus imports at most {MAX_FILE_BYTES}.\n"
                 "Lower milvus.rows_per_file and run `trichord reindex` again."
             )
-        write_receipt(storage, lake_uri, shard.to_json())
+        write_receipt(lake, shard.to_json())
         return shard
 
     def rows(self, tables: Iterable[pa.Table]) -> pa.Table:

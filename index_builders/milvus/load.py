@@ -32,7 +32,7 @@ from trichord.index_builders.milvus.stage import Staged, Wrong
 from trichord.index_builders.milvus.state import Held, LoadState, read_state, write_state
 from trichord.infra import digest, log
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 ATTEMPTS = 2
 ASKED = "asked"  # noted for an import before it is asked for
@@ -56,13 +56,13 @@ def index_params(index_type: str, given: dict[str, Any]) -> dict[str, Any]:
 class Loader:
     """Fills the collection of one manifest."""
 
-    def __init__(self, storage: Storage, lake_uri: str, milvus: Milvus, manifest: IndexManifest) -> None:
-        self._storage, self._lake = storage, lake_uri
+    def __init__(self, lake: Lake, milvus: Milvus, manifest: IndexManifest) -> None:
+        self._lake = lake
         self._milvus, self._manifest = milvus, manifest
         self._name, self._content = collection_of(manifest), content_of(manifest)
         self._config = milvus.place.config
         self._target = Held(content=self._content, manifest=manifest.path)
-        self._state = read_state(storage, lake_uri, self._name)
+        self._state = read_state(lake, self._name)
 
     def ensure(self) -> bool:
         """Make the collection hold exactly the manifest's rows, loaded and verified; whether anything was to do.
@@ -156,7 +156,7 @@ class Loader:
         if self._milvus.describe(self._name) is None:
             return False
         try:
-            sources = [read_manifest(self._storage, self._lake, held.manifest) for held in noted]
+            sources = [read_manifest(self._lake, held.manifest) for held in noted]
         except StorageError as lost:
             log.event("refresh_impossible", collection=self._name, reason=str(lost).splitlines()[0])
             return False
@@ -191,7 +191,7 @@ class Loader:
     def _discard(self) -> None:
         self._milvus.drop(self._name)
         if self.mode != "insert":
-            Staged.of(self._storage, self._config, self._name, self._state.attempt).clear()
+            Staged.of(self._lake.storage, self._config, self._name, self._state.attempt).clear()
         self._note(LoadState(collection=self._name, attempt=self._state.attempt))
 
     def _insert(self) -> None:
@@ -203,7 +203,7 @@ class Loader:
         self._milvus.flush(self._name)
 
     def _import_files(self) -> None:
-        staged = Staged.of(self._storage, self._config, self._name, self._state.attempt)
+        staged = Staged.of(self._lake.storage, self._config, self._name, self._state.attempt)
         known = {one.file: one for one in self._milvus.imports(self._name)} if self._state.jobs else {}
         todo, waiting = list(self._shards()), list[IndexShard]()
         while todo or waiting:
@@ -253,7 +253,7 @@ class Loader:
         noted = self._state.job(ALL)
         if noted is not None and noted[0] == ASKED and not keys_known(self._milvus.version()):
             raise Wrong("The answer to an import request was lost, and this server would begin a second import.")
-        staged = Staged.of(self._storage, self._config, self._name, self._state.attempt)
+        staged = Staged.of(self._lake.storage, self._config, self._name, self._state.attempt)
         shards = self._shards()
         if noted is None or noted[0] == ASKED:
             paths = [staged.put(partial(self._opened, shard), shard.index.sha256) for shard in shards]
@@ -276,9 +276,9 @@ class Loader:
         """An import file after its bytes were verified; a damaged one is removed: the next run makes it again."""
         with ExitStack() as stack:
             try:
-                file = stack.enter_context(opened(self._storage, self._lake, shard.index))
+                file = stack.enter_context(opened(self._lake, shard.index))
             except StorageError:
-                self._storage.delete(self._storage.join(self._lake, shard.index.path))
+                self._lake.delete(shard.index.path)
                 raise
             yield file
 
@@ -327,4 +327,4 @@ class Loader:
         return [shard for shard in self._manifest.shards if shard.rows]
 
     def _note(self, state: LoadState) -> None:
-        self._state = write_state(self._storage, self._lake, state)
+        self._state = write_state(self._lake, state)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from trichord.index_builders.hashed_files import FOLDER
 from trichord.infra import digest
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 
 STATES = f"{FOLDER}/collections"
 
@@ -64,10 +64,10 @@ def state_path(collection: str) -> str:
     return f"{STATES}/{collection}.json"
 
 
-def read_state(storage: Storage, lake_uri: str, collection: str) -> LoadState:
+def read_state(lake: Lake, collection: str) -> LoadState:
     """The noted state; a blank one where nothing was noted, or the note is damaged (then all is done again)."""
     try:
-        noted: dict[str, Any] = json.loads(storage.read(storage.join(lake_uri, state_path(collection))))
+        noted: dict[str, Any] = json.loads(lake.read(state_path(collection)))
         return LoadState(
             collection=collection,
             attempt=noted["attempt"],
@@ -79,18 +79,18 @@ def read_state(storage: Storage, lake_uri: str, collection: str) -> LoadState:
         return LoadState(collection=collection)
 
 
-def write_state(storage: Storage, lake_uri: str, state: LoadState) -> LoadState:
+def write_state(lake: Lake, state: LoadState) -> LoadState:
     """Note a state durably, and return it."""
-    storage.write(storage.join(lake_uri, state_path(state.collection)), digest.canonical_json(asdict(state)))
+    lake.write(state_path(state.collection), digest.canonical_json(asdict(state)))
     return state
 
 
-def noted_collections(storage: Storage, lake_uri: str) -> Iterator[tuple[str, int]]:
+def noted_collections(lake: Lake) -> Iterator[tuple[str, int]]:
     """Every collection that this lake ever began to fill and has not dropped, with the time of its last note in ns."""
-    for stat in storage.list(storage.join(lake_uri, STATES)):
+    for stat in lake.list(STATES):
         yield stat.uri.rsplit("/", 1)[-1].removesuffix(".json"), stat.mtime_ns
 
 
-def forget(storage: Storage, lake_uri: str, collection: str) -> None:
+def forget(lake: Lake, collection: str) -> None:
     """Remove the note of a dropped collection."""
-    storage.delete(storage.join(lake_uri, state_path(collection)))
+    lake.delete(state_path(collection))

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from trichord.infra.digest import canonical_json, sha256_hex
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
-from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.stores import temporary_name
 
 ROW_GROUP_BYTES = 16 << 20
@@ -68,17 +68,17 @@ class ShardWriter:
     bytes do not depend on how the rows came in batches.
     """
 
-    def __init__(self, storage: Storage, lake_uri: str, table: str, address: str, schema: pa.Schema) -> None:
+    def __init__(self, lake: Lake, table: str, address: str, schema: pa.Schema) -> None:
         if not re.fullmatch(r"[0-9a-f]{32}", address):
             raise ValueError(f"a shard's address is 32 hex characters, not {address!r}")
-        self._storage, self._lake_uri, self._table, self._address = storage, lake_uri, table, address
+        self._lake, self._table, self._address = lake, table, address
         self._schema = schema.remove_metadata()
         media = any(pa.types.is_binary(field.type) for field in schema)
         self._group_rows = MEDIA_GROUP_ROWS if media else PLAIN_GROUP_ROWS
         self._held: list[pa.Table] = []
         self._held_sizes_N: list[np.ndarray] = []
         self._rows = 0
-        folder = tempfile.gettempdir() if is_remote(lake_uri) else os.path.join(lake_uri, table, address[:2])
+        folder = tempfile.gettempdir() if lake.remote else os.path.join(lake.root, table, address[:2])
         os.makedirs(folder, exist_ok=True)
         self._temporary = os.path.join(folder, temporary_name())
         self._writer = open_writer(self._temporary, self._schema)
@@ -120,7 +120,7 @@ class ShardWriter:
                 sha256 = sha256_hex(iter(lambda: file.read(1 << 20), b""))
                 size = file.tell()
         path = shard_path(self._table, self._address, sha256)
-        self._storage.put_file(self._temporary, self._storage.join(self._lake_uri, path))
+        self._lake.storage.put_file(self._temporary, self._lake.uri(path))
         return ShardRef(
             address=self._address,
             table=self._table,
@@ -163,7 +163,7 @@ class ShardWriter:
 
 
 def read_shard(
-    storage: Storage, lake_uri: str, ref: ShardRef | str, columns: Sequence[str] | None = None, *, verify: bool = False
+    lake: Lake, ref: ShardRef | str, columns: Sequence[str] | None = None, *, verify: bool = False
 ) -> pa.Table:
     """The shard's rows, or some columns of them; `verify` re-hashes the file before. `ref` may be a lake-relative path.
 
@@ -172,13 +172,12 @@ def read_shard(
         StorageError: it is damaged.
         ValueError: a column is unknown.
     """
-    with _opened(storage, lake_uri, ref, verify=verify) as file:
+    with _opened(lake, ref, verify=verify) as file:
         return file.read(columns=known_columns(file, columns), use_threads=False)
 
 
 def iter_shard(
-    storage: Storage,
-    lake_uri: str,
+    lake: Lake,
     ref: ShardRef | str,
     columns: Sequence[str] | None = None,
     batch_rows: int = 64,
@@ -186,20 +185,18 @@ def iter_shard(
     verify: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The shard's rows in batches, one row group (about 16 MiB) in memory at a time. Raises as `read_shard`."""
-    with _opened(storage, lake_uri, ref, verify=verify) as file:
+    with _opened(lake, ref, verify=verify) as file:
         yield from file.iter_batches(batch_size=batch_rows, columns=known_columns(file, columns), use_threads=False)
 
 
-def take_rows(
-    storage: Storage, lake_uri: str, ref: ShardRef | str, places: Sequence[int], columns: Sequence[str] | None = None
-) -> pa.Table:
+def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
     """The rows at some places, in the shard's order; only the row groups that hold them are read.
 
     Raises:
         FileNotFoundError, StorageError: as `read_shard`.
         ValueError: a column is unknown, or a place is not in the shard.
     """
-    with _opened(storage, lake_uri, ref, verify=False) as file:
+    with _opened(lake, ref, verify=False) as file:
         names, wanted = known_columns(file, columns), np.unique(np.asarray(places, dtype=np.int64))
         ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)])
         if len(wanted) and (wanted[0] < 0 or wanted[-1] >= file.metadata.num_rows):
@@ -213,9 +210,7 @@ def take_rows(
         return pa.concat_tables(found)
 
 
-def find_finished(
-    storage: Storage, lake_uri: str, table: str, wanted: Collection[str], *, verify: bool = False
-) -> dict[str, ShardRef]:
+def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bool = False) -> dict[str, ShardRef]:
     """The wanted addresses that are finished already, whoever made them and whether or not they were committed.
 
     A truncated or wrong-sized file counts as not finished (with `verify`, so does one whose bytes changed).
@@ -230,7 +225,7 @@ def find_finished(
     candidates = [
         (stat.uri, stat.size, *name)
         for folder in folders
-        for stat in storage.list(storage.join(lake_uri, table, folder))
+        for stat in lake.list(table, folder)
         if (name := parse_shard_path(stat.uri)) is not None and name[0] in wanted
     ]
 
@@ -238,7 +233,7 @@ def find_finished(
         _, size, address, sha256 = candidate
         path = shard_path(table, address, sha256)
         try:
-            with _opened(storage, lake_uri, path, verify=verify) as file:
+            with _opened(lake, path, verify=verify) as file:
                 return _ref_of(file.metadata, table, path, size)
         except (StorageError, FileNotFoundError):
             return None
@@ -251,15 +246,15 @@ def find_finished(
     return finished
 
 
-def verify_shard(storage: Storage, lake_uri: str, ref: ShardRef) -> None:
+def verify_shard(lake: Lake, ref: ShardRef) -> None:
     """Re-hash the file and check its footer: address, row count and conservation counts (law 2).
 
     Raises:
         FileNotFoundError: it is gone.
         StorageError: anything does not fit.
     """
-    with _opened(storage, lake_uri, ref, verify=True) as file:
-        found = _ref_of(file.metadata, ref.table, ref.path, storage.stat(storage.join(lake_uri, ref.path)).size)
+    with _opened(lake, ref, verify=True) as file:
+        found = _ref_of(file.metadata, ref.table, ref.path, lake.storage.stat(lake.uri(ref.path)).size)
     if found != ref:
         raise StorageError(f"shard {ref.path} is not what the lake says: {found} instead of {ref}. {REMEDY}")
     if (unbalanced := _imbalance(found.counts)) is not None:
@@ -276,15 +271,15 @@ def require_same_bytes(one: ShardRef, other: ShardRef) -> None:
 
 
 @contextmanager
-def _opened(storage: Storage, lake_uri: str, ref: ShardRef | str, *, verify: bool) -> Iterator[pq.ParquetFile]:
+def _opened(lake: Lake, ref: ShardRef | str, *, verify: bool) -> Iterator[pq.ParquetFile]:
     path = ref if isinstance(ref, str) else ref.path
-    uri = storage.join(lake_uri, path)
+    uri = lake.uri(path)
     if verify:
         name = parse_shard_path(path)
-        found = sha256_hex(storage.chunks(uri))
+        found = sha256_hex(lake.storage.chunks(uri))
         if name is None or found != name[1]:
             raise StorageError(f"shard {uri} is damaged: its bytes have sha256 {found}. {REMEDY}")
-    with open_sealed(storage, uri) as file:
+    with open_sealed(lake.storage, uri) as file:
         yield file
 
 

@@ -26,6 +26,7 @@ from deltalake.transaction import (
 
 from trichord.infra.digest import address, canonical_json
 from trichord.infra.errors import CommitConflict, StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.schema import PUBLICATIONS
 from trichord.infra.lake.shard import (
     ShardRef,
@@ -35,7 +36,6 @@ from trichord.infra.lake.shard import (
     require_same_bytes,
     shard_path,
 )
-from trichord.infra.lake.storage import Storage
 
 # Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
 _CONFIGURATION: Mapping[str, str | None] = {
@@ -49,11 +49,10 @@ _CONFIGURATION: Mapping[str, str | None] = {
 class LakeTable:
     """One table of the lake at `<lake>/<name>`."""
 
-    def __init__(self, storage: Storage, lake_uri: str, name: str) -> None:
+    def __init__(self, lake: Lake, name: str) -> None:
         self.name = name
-        self._storage = storage
-        self._lake_uri = lake_uri
-        self._uri = storage.join(lake_uri, name)
+        self._lake = lake
+        self._uri = lake.uri(name)
 
     def version(self) -> int | None:
         """The newest version; None while the table was never committed to."""
@@ -111,7 +110,9 @@ class LakeTable:
     def _load(self, version: int | None = None) -> DeltaTable | None:
         with self._delta_failures():
             try:
-                return DeltaTable(self._uri, version=version, storage_options=self._storage.delta_options(self._uri))
+                return DeltaTable(
+                    self._uri, version=version, storage_options=self._lake.storage.delta_options(self._uri)
+                )
             except TableNotFoundError:
                 if version is not None:
                     raise
@@ -170,7 +171,7 @@ class LakeTable:
                     adds,
                     mode="error",
                     configuration=_CONFIGURATION,
-                    storage_options=self._storage.delta_options(self._uri),
+                    storage_options=self._lake.storage.delta_options(self._uri),
                     commit_properties=properties,
                     post_commithook_properties=hooks,
                 )
@@ -198,10 +199,10 @@ class LakeTable:
         return expected
 
     def _flush_log(self, version: int) -> None:
-        log = self._storage.join(self._uri, "_delta_log")
-        for stat in self._storage.list(log):
+        log = self._lake.storage.join(self._uri, "_delta_log")
+        for stat in self._lake.storage.list(log):
             if stat.uri.rsplit("/", 1)[-1].startswith((f"{version:020d}", "_last_checkpoint")):
-                self._storage.flush(stat.uri)
+                self._lake.storage.flush(stat.uri)
 
     @contextmanager
     def _delta_failures(self) -> Iterator[None]:
@@ -217,8 +218,8 @@ class LakeTable:
 class Publications(LakeTable):
     """The table that readers follow: its last row is live. Kept as one small shard, replaced by each append."""
 
-    def __init__(self, storage: Storage, lake_uri: str) -> None:
-        super().__init__(storage, lake_uri, "publications")
+    def __init__(self, lake: Lake) -> None:
+        super().__init__(lake, "publications")
         self._read: tuple[DeltaTable | None, list[dict[str, Any]]] | None = None
 
     def rows(self, version: int | None = None) -> list[dict[str, Any]]:
@@ -227,7 +228,7 @@ class Publications(LakeTable):
         rows = [
             row
             for ref in (self._shards_of(table).values() if table is not None else ())
-            for row in read_shard(self._storage, self._lake_uri, ref, verify=True).to_pylist()
+            for row in read_shard(self._lake, ref, verify=True).to_pylist()
         ]
         rows.sort(key=lambda row: row["sequence"])
         if version is None:
@@ -257,7 +258,7 @@ class Publications(LakeTable):
         if rows and row["sequence"] <= rows[-1]["sequence"]:
             raise ValueError(f"sequence {row['sequence']} does not come after {rows[-1]['sequence']}")
         rows = [*rows, dict(row)]
-        with ShardWriter(self._storage, self._lake_uri, self.name, address(self.name, rows), PUBLICATIONS) as writer:
+        with ShardWriter(self._lake, self.name, address(self.name, rows), PUBLICATIONS) as writer:
             writer.write(pa.Table.from_pylist(rows, schema=PUBLICATIONS))
             ref = writer.finish({})
         present = list(self._shards_of(table).values()) if table is not None else []

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from trichord.infra import digest
 from trichord.infra.config import WebConfig
 from trichord.infra.errors import ConfigError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 from trichord.infra.web import responses
 from trichord.infra.web.addresses import (
     Resolve,
@@ -71,15 +71,14 @@ class Fetcher:
     def __init__(
         self,
         config: WebConfig,
-        storage: Storage,
-        lake_uri: str,
+        lake: Lake,
         *,
         resolve: Resolve = system_addresses,
         clock: Clock | None = None,
     ) -> None:
         from trichord.infra.web.transport import Transport  # workers read what was fetched: they need no HTTP client
 
-        self._config, self._storage, self._lake = config, storage, lake_uri
+        self._config, self._lake = config, lake
         self._resolve, self._clock = resolve, clock or Clock()
         self._allowed = networks(config.allow_private)
         self._hosts = Hosts(config, self._clock)
@@ -87,7 +86,7 @@ class Fetcher:
             self._transport = Transport(config)
         except OSError as error:
             raise ConfigError(f"web.ca_file {config.ca_file!r} cannot be read: {error}") from error
-        self._receipts = Receipts.load(storage, self._receipts_uri)
+        self._receipts = Receipts.load(lake.storage, self._receipts_uri)
         self._saved_at = self._clock.monotonic()
         self._flying: dict[tuple[str, int], Future[Content]] = {}
         self._lock = threading.Lock()
@@ -149,11 +148,11 @@ class Fetcher:
     def save(self) -> None:
         """Keep the receipts."""
         oldest = self._clock.now() - self._config.keep_unused_s
-        self._receipts.save(self._storage, self._receipts_uri, oldest)
+        self._receipts.save(self._lake.storage, self._receipts_uri, oldest)
 
     @property
     def _receipts_uri(self) -> str:
-        return self._storage.join(self._lake, RECEIPTS)
+        return self._lake.uri(RECEIPTS)
 
     def _content(self, target: Target, max_bytes: int) -> Content:
         receipt = self._receipts.get(target.url) or Receipt(url=target.url)
@@ -185,7 +184,7 @@ class Fetcher:
         if not receipt.sha256:
             return False
         try:
-            return self._storage.stat(self._storage.join(self._lake, content_path(receipt.sha256))).size == receipt.size
+            return self._lake.storage.stat(self._lake.uri(content_path(receipt.sha256))).size == receipt.size
         except FileNotFoundError:
             return False
 
@@ -296,5 +295,5 @@ class Fetcher:
                     file.write(data)
             receipt = Receipt(url="", sha256=state.hexdigest(), size=size)
             if not self._is_kept(receipt):
-                self._storage.put_file(path, self._storage.join(self._lake, content_path(receipt.sha256)))
+                self._lake.storage.put_file(path, self._lake.uri(content_path(receipt.sha256)))
         return receipt.sha256, size

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 
 DOWNLOADS = "_downloads"
@@ -127,14 +128,14 @@ class Receipts:
             self._loaded = data
 
 
-def receipt_contents(storage: Storage, lake_uri: str) -> set[str]:
+def receipt_contents(lake: Lake) -> set[str]:
     """Lake-relative paths of all contents that receipts name, and of the receipts themselves: for `gc`.
 
     Raises:
         StorageError: there are receipts that cannot be read; what they name must not be removed.
     """
-    receipts = Receipts.load(storage, storage.join(lake_uri, RECEIPTS))
+    receipts = Receipts.load(lake.storage, lake.uri(RECEIPTS))
     known = receipts._known.values()
-    if not receipts._loaded and storage.exists(storage.join(lake_uri, RECEIPTS)):
+    if not receipts._loaded and lake.exists(RECEIPTS):
         raise StorageError(f"{RECEIPTS} cannot be read: remove it, and what was downloaded is fetched anew")
     return {RECEIPTS, *(content_path(receipt.sha256) for receipt in known if receipt.sha256)}

@@ -54,7 +54,7 @@ def make_missing(
     Raises:
         PartialRun: some failed (`otherwise` says what was not done); what was finished is kept and a rerun resumes.
     """
-    made = find_finished(workspace.storage, workspace.lake, table, {item.address for item in items})
+    made = find_finished(workspace.lake, table, {item.address for item in items})
     todo = [item for item in items if item.address not in made]
     reused, failures = len(items) - len(todo), list[tuple[str, str]]()
     for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():

@@ -1,8 +1,25 @@
-"""A model that was trained, as later stages know it: what index tasks carry to workers, which need no model code."""
+"""Trained models in the lake: what later stages know of one, whether it is whole, and how it is loaded.
+
+Index tasks carry a `TrainedModel` to workers: this module imports no model code until one is loaded.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trichord.infra.config import ModelConfig
+from trichord.infra.errors import FingerprintMismatch, StorageError
+from trichord.infra.lake.lake import Lake
+from trichord.pipelines.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from trichord.encoders.model import FusionModel
+
+MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,3 +29,37 @@ class TrainedModel:
     path: str
     fingerprint: str
     dimension: int
+
+
+def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> FusionModel:
+    """Load the model in a folder of the lake; `places` are the project's settings, which know where encoders are today.
+
+    Raises:
+        FingerprintMismatch: it is another model than `fingerprint` says.
+        StorageError: it is missing.
+    """
+    from trichord.encoders.model import FusionModel  # torch: only where a model is really used
+
+    with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
+        for stat in lake.list(path):
+            with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:
+                file.write(lake.storage.read(stat.uri))
+        if not os.path.exists(os.path.join(folder, "model.json")):
+            raise StorageError(
+                f"There is no model in {lake.uri(path)}.\nRun `trichord verify`, then `trichord rollback`."
+            )
+        model = FusionModel.load(folder, places)
+    if model.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"The model in {lake.uri(path)} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"
+            "Vectors of two models share no space: use the model that the index was built with."
+        )
+    return model
+
+
+def finished(workspace: Workspace, path: str) -> TrainedModel | None:
+    """The model in this folder of the lake, if it is whole."""
+    if not all(workspace.lake.exists(path, name) for name in MODEL_FILES):
+        return None
+    stored = json.loads(workspace.lake.read(path, "model.json"))
+    return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])

@@ -35,7 +35,7 @@ def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
     """Keep the recipes of all sources in the lake, each once, under its digest."""
     for source in workspace.project.sources:
         name, recipe = current_recipe(workspace, source, aligner)
-        uri = workspace.path(RECIPES, f"{name}.json")
+        uri = workspace.lake.uri(RECIPES, f"{name}.json")
         if not workspace.storage.exists(uri):
             workspace.storage.write(uri, digest.canonical_json(recipe))
 
@@ -43,7 +43,7 @@ def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
 def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
     """Recipes that the lake remembers, by digest. Damaged ones and those of another record format are left out."""
     known: dict[str, Recipe] = {}
-    for stat in workspace.storage.list(workspace.path(RECIPES)):
+    for stat in workspace.lake.list(RECIPES):
         name = stat.uri.rsplit("/", 1)[-1].removesuffix(".json")
         try:
             recipe = json.loads(workspace.storage.read(stat.uri))

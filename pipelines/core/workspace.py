@@ -10,6 +10,7 @@ from trichord.infra import digest
 from trichord.infra.config import Project
 from trichord.infra.engines.base import LONG_S, Done, Engine, I, R
 from trichord.infra.errors import PartialRun, told
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.table import LakeTable, Publications
 from trichord.infra.project import recipe
@@ -20,28 +21,24 @@ class Workspace:
     """A project opened on its lake. Cheap: nothing is read until a job asks."""
 
     project: Project
-    storage: Storage = field(init=False)
+    lake: Lake = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "storage", Storage(self.project.storage))
+        object.__setattr__(self, "lake", Lake(Storage(self.project.storage), self.project.lake))
 
     @property
-    def lake(self) -> str:
-        """URI of the lake."""
-        return self.project.lake
-
-    def path(self, *parts: str) -> str:
-        """URI of a place inside the lake."""
-        return self.storage.join(self.lake, *parts)
+    def storage(self) -> Storage:
+        """Storage of the lake and of the sources."""
+        return self.lake.storage
 
     def table(self, name: str) -> LakeTable:
         """One of the lake's Delta tables."""
-        return LakeTable(self.storage, self.lake, name)
+        return LakeTable(self.lake, name)
 
     @property
     def publications(self) -> Publications:
         """The table whose last row is what readers see."""
-        return Publications(self.storage, self.lake)
+        return Publications(self.lake)
 
     def model_settings(self) -> str:
         """Digest of what shapes a model: a model trained under other settings is another model."""

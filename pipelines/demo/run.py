@@ -113,14 +113,14 @@ def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
 
 def _rows(workspace: Workspace, table: str, *columns: str) -> Iterator[dict[str, Any]]:
     for ref in workspace.table(table).shards().values():
-        yield from read_shard(workspace.storage, workspace.lake, ref, list(columns)).to_pylist()
+        yield from read_shard(workspace.lake, ref, list(columns)).to_pylist()
 
 
 def alignment_table(workspace: Workspace) -> list[dict[str, Any]]:
     """Held-out recall@10 by direction, of the untrained and of the trained model."""
     live = workspace.publications.live()
     assert live is not None
-    story = json.loads(workspace.storage.read(workspace.path(live["model"], "training.json")))
+    story = json.loads(workspace.lake.read(live["model"], "training.json"))
     before, after = story["before"], story["after"]
     rows = [
         {
@@ -176,7 +176,7 @@ def _indexed(workspace: Workspace, label: dict[str, Any]) -> bool:
     if label["defects"]:
         return False
     for ref in workspace.table("vectors").shards().values():
-        keys = read_shard(workspace.storage, workspace.lake, ref, ["key"])["key"]
+        keys = read_shard(workspace.lake, ref, ["key"])["key"]
         if pc.any(pc.equal(keys, label["key"])).as_py():
             return True
     return False

@@ -48,7 +48,7 @@ def build_backends(
     if not others:
         return first
     manifest = replace(first.manifest, also=tuple(other.manifest.path for other in others))
-    write_manifest(workspace.storage, workspace.lake, manifest)
+    write_manifest(workspace.lake, manifest)
     made, reused = (
         tuple(sorted({address for built in (first, *others) for address in getattr(built, name)}))
         for name in ("made", "reused")
@@ -81,7 +81,7 @@ def build_milvus(
     )
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_file)
     manifest = _renewed(workspace, builder, builder.manifest(shards), live)
-    write_manifest(workspace.storage, workspace.lake, manifest)
+    write_manifest(workspace.lake, manifest)
     load(workspace, manifest)
     place = place_of(workspace)
     target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
@@ -90,7 +90,7 @@ def build_milvus(
         tables = VectorTables.of(workspace, vectors)
         search, _ = tuned(workspace, engine, tables, manifest, target, place=place)
         manifest = replace(manifest, search=search)
-        write_manifest(workspace.storage, workspace.lake, manifest)
+        write_manifest(workspace.lake, manifest)
         load(workspace, manifest)  # notes the manifest that is published
     log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)
     return Built(manifest=manifest, plan=None, made=made, reused=reused)
@@ -116,7 +116,7 @@ def _renewed(
             continue  # rows of another space or another index never share a collection
         if standing.shards == manifest.shards:
             return standing
-        changed = changed_rows(lambda shard: opened(workspace.storage, workspace.lake, shard.index), standing, manifest)
+        changed = changed_rows(lambda shard: opened(workspace.lake, shard.index), standing, manifest)
         if config.refresh == "in_place" or changed <= config.in_place_share * manifest.rows:
             return builder.manifest(manifest.shards, in_place_of=standing.params["collection"])
     return manifest
@@ -128,7 +128,7 @@ def load(workspace: Workspace, manifest: IndexManifest) -> bool:
     from trichord.index_builders.milvus.load import Loader
 
     with connected(needed(place_of(workspace))) as milvus:
-        return Loader(workspace.storage, workspace.lake, milvus, manifest).ensure()
+        return Loader(workspace.lake, milvus, manifest).ensure()
 
 
 def make_ready(workspace: Workspace, row: Mapping[str, Any]) -> None:
@@ -162,12 +162,12 @@ def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
             collection = collection_of(manifest)
             if standing != collection:
                 milvus.set_alias(collection)
-                Loader(workspace.storage, workspace.lake, milvus, manifest).verify_alias()
+                Loader(workspace.lake, milvus, manifest).verify_alias()
                 log.event("alias_moved", alias=place.alias, collection=collection)
 
 
 def _milvus_manifests(workspace: Workspace, row: Mapping[str, Any]) -> list[IndexManifest]:
     if place_of(workspace) is None:
         return []
-    manifests = read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    manifests = read_manifests(workspace.lake, row["manifest"], row["manifest_digest"])
     return [manifest for manifest in manifests if manifest.kind == MILVUS]

@@ -68,6 +68,6 @@ def build_annoy(
     if rows:
         search, _ = tuned(workspace, engine, tables, manifest, target)
         manifest = builder.manifest(shards, search=search)
-    write_manifest(workspace.storage, workspace.lake, manifest)
+    write_manifest(workspace.lake, manifest)
     log.event("forests_built", rows=manifest.rows, trees=trees, made=len(made), reused=len(reused))
     return Built(manifest=manifest, plan=None, made=made, reused=reused)

@@ -37,11 +37,11 @@ class EncodeTask:
     @cached_property
     def encoder(self) -> Encoder:
         """See `FaissBuilder.encoder`."""
-        return self.builder.encoder(self.tables.storage, self.tables.lake)
+        return self.builder.encoder(self.tables.lake)
 
     def __call__(self, vectors: str) -> tuple[str, FileRef]:
         [table] = self.tables([vectors])
-        return vectors, self.builder.encode(self.tables.storage, self.tables.lake, vectors, table, self.encoder)
+        return vectors, self.builder.encode(self.tables.lake, vectors, table, self.encoder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class BuildTask:
     def __call__(self, item: tuple[tuple[str, ...], dict[str, FileRef]]) -> IndexShard:
         inputs, blocks = item
         tables = self.tables(inputs, self.builder.columns)
-        return self.builder.build(self.tables.storage, self.tables.lake, inputs, tables, blocks)
+        return self.builder.build(self.tables.lake, inputs, tables, blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class TrainQuantiser:
     def __call__(self, plan: IndexPlan) -> Quantiser:
         rows = sum(self.sampled.values())
         sample = self.tables.sample(sorted(self.sampled), rows, plan.sample_rows, self.model)
-        return put_quantiser(self.tables.storage, self.tables.lake, sample, plan, self.seed)
+        return put_quantiser(self.tables.lake, sample, plan, self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Drifted:
         plan, live = item
         looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
         sample = self.train.tables.sample(list(looked), sum(looked.values()), DRIFT_ROWS, self.train.model)
-        error = measured_error(self.train.tables.storage, self.train.tables.lake, live, plan, sample)
+        error = measured_error(self.train.tables.lake, live, plan, sample)
         share = sum(self.new.values()) / self.rows
         return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
 
@@ -156,7 +156,7 @@ def build(
                 continue
             manifest = builder.manifest(shards, search=search)
         break
-    write_manifest(workspace.storage, workspace.lake, manifest)
+    write_manifest(workspace.lake, manifest)
     made = tuple(sorted({shard.address for shard in shards} - set(reused)))
     log.event("index_built", rows=manifest.rows, made=len(made), reused=len(reused))
     return Built(manifest=manifest, plan=plan, made=made, reused=reused)
@@ -204,12 +204,12 @@ def _merged(
     workspace: Workspace, engine: Engine, builder: FaissBuilder, vectors: Mapping[str, ShardRef]
 ) -> tuple[list[IndexShard], tuple[str, ...]]:
     """(All index shards, addresses of those that stood): codes are made of what changed, and merged where it lies."""
-    storage, lake, plan = workspace.storage, workspace.lake, builder.plan
+    lake, plan = workspace.lake, builder.plan
     tables = VectorTables.of(workspace, vectors)
     shards, todo = standing(workspace, builder, vectors, workspace.project.index.rows_per_shard)
     reused = tuple(sorted(shards))
     touched = sorted({address for inputs in todo for address in inputs})
-    blocks = builder.blocks(storage, lake, touched)
+    blocks = builder.blocks(lake, touched)
     missing = [address for address in touched if plan.cached and address not in blocks]
     encode, merge = EncodeTask(tables=tables, builder=builder), BuildTask(tables=tables, builder=builder)
     blocks |= dict(run_all(engine, encode, missing, FAILED, actors=True, accelerator=plan.device == "cuda"))
@@ -228,4 +228,4 @@ def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model:
         return False
     if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
         return False
-    return manifest.quantiser is None or stands(workspace.storage, workspace.lake, manifest.quantiser.file)
+    return manifest.quantiser is None or stands(workspace.lake, manifest.quantiser.file)

@@ -68,7 +68,7 @@ def exact_probes(
     inputs = vector_shards(manifest)
     corpus = digest.address("corpus", manifest.fingerprint, manifest.dimension, manifest.views, inputs)
     name = digest.address("truth", VERSION, corpus, queries, K, view)
-    uri = workspace.path("_truth", f"{name}.parquet")
+    uri = workspace.lake.uri("_truth", f"{name}.parquet")
     try:
         return _parsed(workspace.storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
     except (OSError, pa.ArrowInvalid, KeyError, ValueError):

@@ -63,7 +63,7 @@ def verify_collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) 
     with connected(place) as milvus:
         for row, name, manifest in _held(workspace, kept):
             if milvus.describe(name) is not None:
-                Loader(workspace.storage, workspace.lake, milvus, manifest).verify(name)
+                Loader(workspace.lake, milvus, manifest).verify(name)
             elif row is kept[0]:
                 raise StorageError(f"{row['publication']}: its collection {name} is gone. Run `trichord reindex`.")
     follow(workspace, kept[0] if kept else None)
@@ -90,7 +90,7 @@ def drop_unneeded(
     needed = needed[: workspace.project.milvus.keep_collections]
     needed += [name for _, name, _ in _held(workspace, [candidate] if candidate is not None else [])]
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
-    noted = list(noted_collections(workspace.storage, workspace.lake))
+    noted = list(noted_collections(workspace.lake))
     gone = sorted(name for name, noted_ns in noted if name not in needed and noted_ns <= oldest)
     if delete and gone:
         with connected(place) as milvus:
@@ -98,7 +98,7 @@ def drop_unneeded(
             for name in gone:
                 if name != standing:  # readers are still sent there: the next `gc` has it
                     milvus.drop(name)
-                    forget(workspace.storage, workspace.lake, name)
+                    forget(workspace.lake, name)
     return gone
 
 
@@ -107,6 +107,6 @@ def _held(
 ) -> Iterator[tuple[Mapping[str, Any], str, IndexManifest]]:
     """The collections of these publications: (publication, collection, manifest)."""
     for row in rows:
-        for manifest in read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"]):
+        for manifest in read_manifests(workspace.lake, row["manifest"], row["manifest_digest"]):
             if manifest.kind == MILVUS:
                 yield row, str(manifest.params["collection"]), manifest

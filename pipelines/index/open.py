@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trichord.index_builders.base import TunedSearcher
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra.errors import ConfigError, StorageError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,26 +31,24 @@ def place_of(workspace: Workspace) -> MilvusPlace | None:
     return MilvusPlace.of(workspace.project)
 
 
-def open_backend(
-    storage: Storage, lake_uri: str, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str
-) -> TunedSearcher:
+def open_backend(lake: Lake, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str) -> TunedSearcher:
     """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
     if manifest.kind == MILVUS:
         from trichord.index_builders.milvus.builder import collection_of, content_of
         from trichord.index_builders.milvus.search import MilvusSearcher
         from trichord.index_builders.milvus.state import read_state
 
-        if not read_state(storage, lake_uri, collection_of(manifest)).serves(content_of(manifest)):
+        if not read_state(lake, collection_of(manifest)).serves(content_of(manifest)):
             raise StorageError(
                 f"{collection_of(manifest)} was refreshed in place: it holds the rows of another publication.\n"
                 "Open the live publication, or go back to this one: `trichord rollback` fills it again."
             )
         return MilvusSearcher(needed(place), manifest, fingerprint)
     if manifest.kind == ANNOY:
-        return forests().open_annoy(storage, lake_uri, manifest, fingerprint)
+        return forests().open_annoy(lake, manifest, fingerprint)
     from trichord.index_builders.faiss_search import open_searcher
 
-    return open_searcher(storage, lake_uri, manifest, fingerprint)
+    return open_searcher(lake, manifest, fingerprint)
 
 
 def backend_of(manifest: IndexManifest) -> str:

@@ -15,7 +15,7 @@ from trichord.pipelines.prepare.records import Prepared
 def write_partitions(workspace: Workspace, manifest: IndexManifest, prepared: Sequence[Prepared]) -> None:
     """Note beside the manifest which records shard holds which partition, so that a hit's record is found at once."""
     paths = {item.partition: item.records.path for item in prepared}
-    workspace.storage.write(workspace.path(partitions_path(manifest.path)), digest.canonical_json(paths))
+    workspace.lake.write(partitions_path(manifest.path), digest.canonical_json(paths))
 
 
 def partitions_path(manifest_path: str) -> str:
@@ -31,7 +31,7 @@ def read_partitions(workspace: Workspace, manifest_path: str) -> dict[str, str]:
     """
     path = partitions_path(manifest_path)
     try:
-        paths: dict[str, str] = json.loads(workspace.storage.read(workspace.path(path)))
+        paths: dict[str, str] = json.loads(workspace.lake.read(path))
     except (FileNotFoundError, ValueError) as error:
         raise StorageError(f"{path} is missing or damaged.\nRemove it and run `trichord reindex`.") from error
     return paths

@@ -16,8 +16,8 @@ from trichord.index_builders.tune import ALL, Settings, Tuned
 from trichord.infra import log
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
 from trichord.pipelines.index.ground_truth import QUERIES, K, Probes, exact_probes
 from trichord.pipelines.index.open import backend_of, open_backend
@@ -54,7 +54,7 @@ class BuildShard:
     builder: IndexBuilder
 
     def __call__(self, inputs: tuple[str, ...]) -> IndexShard:
-        return self.builder.build(self.tables.storage, self.tables.lake, inputs, self.tables(inputs))
+        return self.builder.build(self.tables.lake, inputs, self.tables(inputs))
 
 
 def standing(
@@ -63,7 +63,7 @@ def standing(
     """(Shards of an index that stand, by address; the vectors shards, ascending, of each of those that do not)."""
     groups = group_shards(((partition, ref.rows, ref.address) for partition, ref in vectors.items()), rows_per_shard)
     wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
-    shards = builder.finished(workspace.storage, workspace.lake, wanted)
+    shards = builder.finished(workspace.lake, wanted)
     return shards, [inputs for address, inputs in wanted.items() if address not in shards]
 
 
@@ -103,9 +103,7 @@ def tuned(
         for view in views
         if view is None or manifest.counts.get(f"view:{view}")
     }
-    tuning = TuneSearch(
-        storage=workspace.storage, lake=workspace.lake, probes=probes, target=target, nprobe=nprobe, place=place
-    )
+    tuning = TuneSearch(lake=workspace.lake, probes=probes, target=target, nprobe=nprobe, place=place)
     found = run_alone(engine, tuning, manifest)
     return {view: each.settings for view, each in found.items()}, found[ALL].recall
 
@@ -114,15 +112,14 @@ def tuned(
 class TuneSearch:
     """Finds for each view the least effort that reaches the recall wanted, with a little to spare."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     probes: Mapping[str | None, Probes]
     target: float
     nprobe: int | None = None
     place: MilvusPlace | None = None
 
     def __call__(self, manifest: IndexManifest) -> dict[str, Tuned]:
-        searcher = open_backend(self.storage, self.lake, self.place, manifest, manifest.fingerprint)
+        searcher = open_backend(self.lake, self.place, manifest, manifest.fingerprint)
         fixed = {"nprobe": self.nprobe} if self.nprobe else {}
         found: dict[str, Tuned] = {}
         for view, probes in self.probes.items():
@@ -150,7 +147,7 @@ def live_manifest(workspace: Workspace, live: dict[str, Any] | None, backend: st
     if live is None:
         return None
     try:
-        held = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+        held = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])
     except StorageError as lost:
         log.event("live_manifest_lost", detail=str(lost))
         return None

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from trichord.index_builders.vectors import stratified_sample
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace
 
@@ -19,15 +19,14 @@ from trichord.pipelines.core.workspace import Workspace
 class VectorTables:
     """Reads vectors shards by address, one table at a time; travels to workers as paths."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     paths: Mapping[str, str]
 
     @classmethod
     def of(cls, workspace: Workspace, vectors: Mapping[str, ShardRef]) -> VectorTables:
         """Of these shards."""
         paths = {ref.address: ref.path for ref in vectors.values()}
-        return cls(storage=workspace.storage, lake=workspace.lake, paths=paths)
+        return cls(lake=workspace.lake, paths=paths)
 
     def sample(self, addresses: Sequence[str], rows: int, wanted: int, model: TrainedModel) -> np.ndarray:
         """About so many of the `rows` of these vectors shards, by source and view. float32 (N, D)."""
@@ -37,4 +36,4 @@ class VectorTables:
 
     def __call__(self, addresses: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         for address in addresses:
-            yield read_shard(self.storage, self.lake, self.paths[address], columns)
+            yield read_shard(self.lake, self.paths[address], columns)

@@ -13,8 +13,8 @@ from trichord.infra import digest, log
 from trichord.infra.config import Project
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import held_out_mask
@@ -44,15 +44,14 @@ class AugmentItem:
 class AugmentActor:
     """Turns records shards into augmented shards; dictionaries and models are loaded once."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     project: Project
     chain: tuple[Op, ...]
 
     def __call__(self, item: AugmentItem) -> ShardRef:
         counts, refused = Counter[str](), set(item.dropped)
-        with ShardWriter(self.storage, self.lake, "augmented", item.address, schema.AUGMENTED) as writer:
-            for part in iter_shard(self.storage, self.lake, item.records, batch_rows=ROWS):
+        with ShardWriter(self.lake, "augmented", item.address, schema.AUGMENTED) as writer:
+            for part in iter_shard(self.lake, item.records, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
                 keep = ~held_out_mask(rows, self.project.train)
                 keep &= np.array([row not in refused for row in rows["row_digest"].to_pylist()], dtype=bool)
@@ -152,7 +151,7 @@ def augment(
         gone = tuple(sorted(dropped.get(shard.partition, ())))
         address = digest.address("augmented", shard.address, list(gone), recipe)
         items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, dropped=gone))
-    factory = _Factory(storage=workspace.storage, lake=workspace.lake, project=project)
+    factory = _Factory(lake=workspace.lake, project=project)
     made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
     return [made[address] for address in sorted(made)]
 
@@ -161,10 +160,9 @@ def augment(
 class _Factory:
     """Opens the chain inside its worker."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     project: Project
 
     def __call__(self) -> Callable[[AugmentItem], ShardRef]:
         chain = open_chain(self.project.augment)
-        return AugmentActor(storage=self.storage, lake=self.lake, project=self.project, chain=chain)
+        return AugmentActor(lake=self.lake, project=self.project, chain=chain)

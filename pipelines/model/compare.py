@@ -20,13 +20,13 @@ from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import LONG_S, Done
 from trichord.infra.errors import partly_failed
-from trichord.infra.lake.storage import Storage
-from trichord.pipelines.core.model_store import TrainedModel
+from trichord.infra.lake.lake import Lake
+from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.galleries import MODALITIES
 from trichord.pipelines.model.claims import check_claims
 from trichord.pipelines.model.encode import featurise
-from trichord.pipelines.model.train import TrainItem, TrainTask, finished, train_item
+from trichord.pipelines.model.train import TrainItem, TrainTask, train_item
 from trichord.pipelines.prepare.exact_duplicates import dropped_rows
 from trichord.pipelines.prepare.job import prepare_lake
 from trichord.pipelines.prepare.plan import make_plan
@@ -80,12 +80,11 @@ class Job:
 class CompareTask:
     """Trains the model of one job; tells how long that took."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
 
     def __call__(self, job: Job) -> tuple[TrainedModel, float]:
         started = time.monotonic()
-        model = TrainTask(storage=self.storage, lake=self.lake, project=job.project)(job.item)
+        model = TrainTask(lake=self.lake, project=job.project)(job.item)
         return model, time.monotonic() - started
 
 
@@ -115,7 +114,7 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
                 jobs.append(Job(cell=cell, project=project, item=item))
         log.event("compare", runs=len(found) + len(jobs), standing=len(found))
         failures = []
-        task = CompareTask(workspace.storage, workspace.lake)
+        task = CompareTask(workspace.lake)
         for outcome in engine.map(task, jobs, timeout_s=LONG_S) if jobs else ():
             cell = outcome.item.cell
             if isinstance(outcome, Done):
@@ -146,7 +145,7 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
 
 
 def _story(workspace: Workspace, model: TrainedModel) -> dict[str, Any]:
-    story: dict[str, Any] = json.loads(workspace.storage.read(workspace.path(model.path, "training.json")))
+    story: dict[str, Any] = json.loads(workspace.lake.read(model.path, "training.json"))
     return story
 
 

@@ -19,10 +19,10 @@ from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.materialise import make_missing
-from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.model.feature_cache import (
@@ -35,7 +35,6 @@ from trichord.pipelines.model.feature_cache import (
     read_features,
 )
 from trichord.pipelines.model.prefetch import BLOCKS, Blocks
-from trichord.pipelines.model.train import load_model
 from trichord.pipelines.prepare.records import Prepared
 
 if TYPE_CHECKING:
@@ -60,18 +59,15 @@ class EncodeItem:
 class FeatureActor:
     """Turns records shards into features shards; the encoders are loaded when the actor starts."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     encoders: Encoders
     blocks: Blocks = BLOCKS
 
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
-        with ShardWriter(self.storage, self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
+        with ShardWriter(self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
             encoders, written = self.encoders.featurise, 0
-            for rows, features in featurised(
-                self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks
-            ):
+            for rows, features in featurised(self.lake, item.records, encoders, watch=watch, blocks=self.blocks):
                 with watch("write"):
                     writer.write(features_table(rows, features))
                 written += rows.num_rows
@@ -84,8 +80,7 @@ class FeatureActor:
 class VectorActor:
     """Turns records shards (or their cached features) into vectors shards of one space."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     model: FusionModel
     views: tuple[str, ...]
     dtype: schema.VectorDtype = "float32"
@@ -95,7 +90,7 @@ class VectorActor:
         watch, dropped = Stopwatch(), set(item.dropped)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
         covered = records = left_out = 0
-        with ShardWriter(self.storage, self.lake, "vectors", item.address, table_schema) as writer:
+        with ShardWriter(self.lake, "vectors", item.address, table_schema) as writer:
             for rows, features in self._features(item, watch):
                 keep_N = np.array([row not in dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
                 with watch("forward"):
@@ -115,9 +110,9 @@ class VectorActor:
     def _features(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
         if item.features is None:
             encoders = self.model.featurise
-            yield from featurised(self.storage, self.lake, item.records, encoders, watch=watch, blocks=self.blocks)
+            yield from featurised(self.lake, item.records, encoders, watch=watch, blocks=self.blocks)
             return
-        parts = read_features(self.storage, self.lake, item.features, self.model.input_dimensions)
+        parts = read_features(self.lake, item.features, self.model.input_dimensions)
         while True:
             with watch("read"):
                 part = next(parts, None)
@@ -171,7 +166,7 @@ def featurise(
         )
         for ref in variants
     ]
-    factory = ActorFactory(storage=workspace.storage, lake=workspace.lake, config=config)
+    factory = ActorFactory(lake=workspace.lake, config=config)
     return _by_partition(workspace, engine, FEATURES, items, factory, timings)
 
 
@@ -202,7 +197,6 @@ def encode(
             )
         )
     factory = ActorFactory(
-        storage=workspace.storage,
         lake=workspace.lake,
         config=workspace.project.model,
         model=model,
@@ -216,8 +210,7 @@ def encode(
 class ActorFactory:
     """Makes an actor inside its worker, so that a model is loaded there and once."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     config: ModelConfig
     model: TrainedModel | None = None
     views: tuple[str, ...] = ()
@@ -225,11 +218,9 @@ class ActorFactory:
 
     def __call__(self) -> Callable[[EncodeItem], Timed]:
         if self.model is None:
-            return FeatureActor(self.storage, self.lake, load_encoders(self.config))
-        loaded = load_model(
-            self.storage, self.storage.join(self.lake, self.model.path), self.model.fingerprint, self.config
-        )
-        return VectorActor(self.storage, self.lake, loaded, self.views, self.dtype)
+            return FeatureActor(self.lake, load_encoders(self.config))
+        loaded = load_model(self.lake, self.model.path, self.model.fingerprint, self.config)
+        return VectorActor(self.lake, loaded, self.views, self.dtype)
 
 
 def _by_partition(

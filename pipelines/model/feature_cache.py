@@ -13,8 +13,8 @@ import pyarrow as pa
 from trichord.encoders.base import Modality
 from trichord.encoders.views import MODALITIES, Features
 from trichord.infra import digest
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.timings import Stopwatch
 from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decoded_blocks, every_row
 
@@ -35,8 +35,7 @@ def features_address(encoders: str, records: str) -> str:
 
 
 def featurised(
-    storage: Storage,
-    lake: str,
+    lake: Lake,
     records: ShardRef,
     encoders: Callable[..., Features],
     *,
@@ -58,7 +57,7 @@ def featurised(
         blocks: how the shard is cut.
     """
     watch = watch or Stopwatch()
-    for rows, batch in decoded_blocks(storage, lake, records, LABELS, keep=keep, watch=watch, blocks=blocks):
+    for rows, batch in decoded_blocks(lake, records, LABELS, keep=keep, watch=watch, blocks=blocks):
         with watch("forward"):
             features = encoders(batch)
         yield rows, features
@@ -74,11 +73,9 @@ def features_table(rows: pa.Table, features: Features) -> pa.Table:
     return pa.table(columns, schema=FEATURES_SCHEMA)
 
 
-def read_features(
-    storage: Storage, lake: str, ref: ShardRef, dimensions: Mapping[Modality, int]
-) -> Iterator[tuple[pa.Table, Features]]:
+def read_features(lake: Lake, ref: ShardRef, dimensions: Mapping[Modality, int]) -> Iterator[tuple[pa.Table, Features]]:
     """The cache's rows as features again, bit for bit as they were written."""
-    for part in iter_shard(storage, lake, ref, batch_rows=1_024):
+    for part in iter_shard(lake, ref, batch_rows=1_024):
         rows = pa.Table.from_batches([part])
         values, present = {}, np.zeros((rows.num_rows, len(MODALITIES)), bool)
         for m, name in enumerate(MODALITIES):

@@ -24,8 +24,8 @@ from trichord.infra import digest
 from trichord.infra.config import AdaptConfig, AugmentConfig, Project
 from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import held_out_mask
 from trichord.pipelines.model.augment_chain import open_chain
@@ -44,8 +44,7 @@ ROWS = 256  # rows decoded at a time
 class LakeSamples:
     """Samples from the lake's records, shard by shard, so that memory does not grow with them."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     project: Project
     modality: Modality
     records: Sequence[ShardRef]
@@ -64,7 +63,7 @@ class LakeSamples:
         columns = ("group", "subset", "row_digest", *self._looked_at)
         rows = 0
         for ref in self.records:
-            for part in iter_shard(self.storage, self.lake, ref, columns, ROWS):
+            for part in iter_shard(self.lake, ref, columns, ROWS):
                 rows += int(self._usable(pa.Table.from_batches([part]), held_out=False).sum())
         whole, rest = divmod(min(rows, self.config.max_records), self.config.batch_size)
         return whole + (rest > 1)
@@ -98,7 +97,7 @@ class LakeSamples:
     ) -> Iterator[list[Sample]]:
         """Up to `limit` samples, part by part. What is drawn follows from the records and the epoch alone."""
         for ref in records:
-            for part in iter_shard(self.storage, self.lake, ref, batch_rows=ROWS):
+            for part in iter_shard(self.lake, ref, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
                 rows = rows.filter(pa.array(self._usable(rows, held_out=held_out)))
                 if not rows.num_rows:
@@ -244,7 +243,6 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]
     shards = sorted(records.shards().values(), key=lambda ref: digest.hash64(ref.address))
     gone = dropped_rows(workspace, list(workspace.table("duplicates").shards().values()))
     samples = LakeSamples(
-        storage=workspace.storage,
         lake=workspace.lake,
         project=workspace.project,
         modality=modality,

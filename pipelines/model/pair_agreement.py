@@ -23,13 +23,13 @@ from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.materialise import make_missing
-from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.model.feature_cache import read_features
-from trichord.pipelines.model.train import Fold, load_model, train
+from trichord.pipelines.model.train import Fold, train
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
@@ -54,13 +54,12 @@ class AgreementItem:
 class AgreementActor:
     """Features shard → agreement shard; its counts hold the histogram of what wrong pairs reach."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     models: tuple[FusionModel, ...]  # one a fold
 
     def __call__(self, item: AgreementItem) -> ShardRef:
         counts = Counter[str]()
-        with ShardWriter(self.storage, self.lake, "agreement", item.address, schema.AGREEMENT) as writer:
+        with ShardWriter(self.lake, "agreement", item.address, schema.AGREEMENT) as writer:
             for rows, features in self._rows(item):
                 groups = np.unique(rows["group"].to_pylist(), return_inverse=True)[1]
                 found: list[list[tuple[str, float]]] = [[] for _ in groups]
@@ -83,7 +82,7 @@ class AgreementActor:
     def _rows(self, item: AgreementItem) -> Iterator[tuple[pa.Table, Features]]:
         gone = set(item.dropped)
         widths = self.models[0].input_dimensions
-        for rows, features in read_features(self.storage, self.lake, item.features, widths):
+        for rows, features in read_features(self.lake, item.features, widths):
             keep = np.flatnonzero([row not in gone for row in rows["row_digest"].to_pylist()])
             yield rows.take(pa.array(keep)), features.take(keep)
 
@@ -156,15 +155,13 @@ def _bin(scores_N: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Factory:
-    storage: Storage
-    lake: str
+    lake: Lake
     models: tuple[TrainedModel, ...]
     config: ModelConfig
 
     def __call__(self) -> Callable[[AgreementItem], ShardRef]:
-        places = ((self.storage.join(self.lake, model.path), model.fingerprint) for model in self.models)
-        loaded = tuple(load_model(self.storage, folder, fingerprint, self.config) for folder, fingerprint in places)
-        return AgreementActor(self.storage, self.lake, loaded)
+        loaded = tuple(load_model(self.lake, one.path, one.fingerprint, self.config) for one in self.models)
+        return AgreementActor(self.lake, loaded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +227,7 @@ def judge(
         judges = [judge.fingerprint for judge in models]
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))
         items.append(AgreementItem(address=address, partition=partition, features=ref, dropped=gone))
-    factory = _Factory(storage=workspace.storage, lake=workspace.lake, models=models, config=workspace.project.model)
+    factory = _Factory(lake=workspace.lake, models=models, config=workspace.project.model)
     made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
     refs = [made[item.address] for item in items]
     return refs, disagreements(workspace, refs)
@@ -242,13 +239,13 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
     by_source: dict[str, list[ShardRef]] = {}
     for ref in refs:
         if ref.rows:
-            table = read_shard(workspace.storage, workspace.lake, ref, ["source"])
+            table = read_shard(workspace.lake, ref, ["source"])
             by_source.setdefault(table["source"][0].as_py(), []).append(ref)
     found: list[Disagreement] = []
     for source, shards in by_source.items():
         calibration = calibrate(shards, settings.min_pairs)
         for ref in shards:
-            for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist():
+            for row in read_shard(workspace.lake, ref).to_pylist():
                 worst = _worst(row, calibration, settings.modalities)
                 if worst is not None and worst[0] > settings.false_accept_rate:
                     rate, measure, score = worst
@@ -271,7 +268,7 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
 def pinned_disagreements(workspace: Workspace, version: int) -> list[Disagreement]:
     """The same of one version of the table, by the limits of today."""
     addresses = set(workspace.table("agreement").shards(version))
-    found = find_finished(workspace.storage, workspace.lake, "agreement", addresses)  # with their counts
+    found = find_finished(workspace.lake, "agreement", addresses)  # with their counts
     return disagreements(workspace, list(found.values()))
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from trichord.encoders.base import AUDIO_RATE_HZ
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.timings import Stopwatch
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.record import batch_of
@@ -44,8 +44,7 @@ def every_row(rows: pa.Table) -> np.ndarray:
 
 
 def decoded_blocks(
-    storage: Storage,
-    lake: str,
+    lake: Lake,
     records: ShardRef,
     labels: Sequence[str],
     *,
@@ -59,7 +58,7 @@ def decoded_blocks(
         StorageError: the shard is damaged, or a medium in it cannot be decoded.
     """
     with ThreadPoolExecutor(blocks.threads) as decoders, ThreadPoolExecutor(1) as ahead:
-        parts = _wanted(storage, lake, records, labels, keep, watch, blocks)
+        parts = _wanted(lake, records, labels, keep, watch, blocks)
         cut = _in_blocks(_decoded(parts, labels, decoders, watch, blocks), blocks)
         pending = ahead.submit(next, cut, None)
         while True:
@@ -72,8 +71,7 @@ def decoded_blocks(
 
 
 def _wanted(
-    storage: Storage,
-    lake: str,
+    lake: Lake,
     records: ShardRef,
     labels: Sequence[str],
     keep: Callable[[pa.Table], np.ndarray],
@@ -81,7 +79,7 @@ def _wanted(
     blocks: Blocks,
 ) -> Iterator[pa.Table]:
     """The rows that are kept, a part at a time, with the columns that encoders and labels need."""
-    parts = iter_shard(storage, lake, records, (*labels, *_MEDIA), batch_rows=blocks.part_rows)
+    parts = iter_shard(lake, records, (*labels, *_MEDIA), batch_rows=blocks.part_rows)
     while True:
         with watch("read"):
             part = next(parts, None)

@@ -22,14 +22,14 @@ from trichord.encoders.base import Modality
 from trichord.encoders.frozen import load_encoders
 from trichord.encoders.views import Features
 from trichord.infra import digest, log
-from trichord.infra.config import ModelConfig, Project
+from trichord.infra.config import Project
 from trichord.infra.engines.base import Engine
 from trichord.infra.engines.process_group import run_gang
 from trichord.infra.engines.rank import Seat
-from trichord.infra.errors import ConfigError, FingerprintMismatch, SourceError, StorageError
+from trichord.infra.errors import ConfigError, SourceError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef
-from trichord.infra.lake.storage import Storage
-from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.calibrate import calibrate
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 TRAIN_FORMAT = 5
-MODEL_FILES = ("training.json", "model.safetensors", "model.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +66,7 @@ class Fold:
 class TrainTask:
     """Trains on features shards and leaves the model in the lake under `address`."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     project: Project
 
     def __call__(self, item: TrainItem) -> TrainedModel:
@@ -139,11 +137,11 @@ class TrainTask:
                 story["after"] = evaluate(trained, K, project.train.seed) | {"rankings": rankings}
             model.save(os.path.join(folder, "model"))
             path = f"models/{item.address}"
-            self.storage.write(self.storage.join(self.lake, path, "training.json"), digest.canonical_json(story))
+            self.lake.storage.write(self.lake.uri(path, "training.json"), digest.canonical_json(story))
             for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == "model.json"):
                 # model.json last: where it stands, the model is whole
                 with open(os.path.join(folder, "model", name), "rb") as file:
-                    self.storage.write(self.storage.join(self.lake, path, name), file.read())
+                    self.lake.storage.write(self.lake.uri(path, name), file.read())
             shutil.rmtree(checkpoints, ignore_errors=True)  # the model stands
             return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
 
@@ -152,7 +150,7 @@ class TrainTask:
     ) -> Iterator[tuple[pa.Table, Features]]:
         for ref in item.features:
             gone = set(item.dropped.get(ref.address, ()))
-            for rows, features in read_features(self.storage, self.lake, ref, dimensions):
+            for rows, features in read_features(self.lake, ref, dimensions):
                 held = held_out_mask(rows, self.project.train)
                 keep = held if held_out else ~held
                 if item.without is not None:  # a judge: it learns from all that lies outside its fold
@@ -165,7 +163,7 @@ class TrainTask:
                 yield rows.take(pa.array(chosen)), features.take(chosen)
 
     def _checkpoints(self, address: str) -> str:
-        root = tempfile.gettempdir() if self.lake.startswith("s3://") else self.storage.join(self.lake, "_checkpoints")
+        root = tempfile.gettempdir() if self.lake.remote else self.lake.uri("_checkpoints")
         return os.path.join(root, f"train-{address}")
 
 
@@ -202,7 +200,7 @@ def train(
     if sum(ref.rows for ref in item.features) == sum(map(len, item.dropped.values())):
         raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
     project = workspace.project
-    task = TrainTask(storage=workspace.storage, lake=workspace.lake, project=project)
+    task = TrainTask(lake=workspace.lake, project=project)
     if project.train.workers == 1:
         return run_alone(engine, task, item)
     run_gang(project.engine, task.together, item, project.train.workers)
@@ -254,43 +252,11 @@ def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedM
     found = finished(workspace, live["model"])
     if found is None:
         return None
-    stored = json.loads(workspace.storage.read(workspace.path(live["model"], "model.json")))
+    stored = json.loads(workspace.lake.read(live["model"], "model.json"))
     encoders = load_encoders(workspace.project.model).by_modality
     # features of another encoder (new weights, a newer version of its code) would mean nothing to the live model
     same = all(stored["encoders"].get(name) == encoder.fingerprint for name, encoder in encoders.items())
     return found if same else None
-
-
-def load_model(storage: Storage, folder_uri: str, fingerprint: str, places: ModelConfig) -> FusionModel:
-    """Load a model from the lake; `places` are the project's settings, which know where encoders lie today.
-
-    Raises:
-        FingerprintMismatch: it is another model than `fingerprint` says.
-        StorageError: it is missing.
-    """
-    from trichord.encoders.model import FusionModel  # torch: only where a model is really used
-
-    with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
-        for stat in storage.list(folder_uri):
-            with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:
-                file.write(storage.read(stat.uri))
-        if not os.path.exists(os.path.join(folder, "model.json")):
-            raise StorageError(f"No model stands in {folder_uri}.\nRun `trichord verify`, then `trichord rollback`.")
-        model = FusionModel.load(folder, places)
-    if model.fingerprint != fingerprint:
-        raise FingerprintMismatch(
-            f"The model in {folder_uri} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"
-            "Vectors of two models share no space: use the model that the index was built with."
-        )
-    return model
-
-
-def finished(workspace: Workspace, path: str) -> TrainedModel | None:
-    """The model in this folder of the lake, if it is whole."""
-    if not all(workspace.storage.exists(workspace.path(path, name)) for name in MODEL_FILES):
-        return None
-    stored = json.loads(workspace.storage.read(workspace.path(path, "model.json")))
-    return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])
 
 
 @contextmanager

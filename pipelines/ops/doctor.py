@@ -76,7 +76,7 @@ def _device() -> str:
 
 
 def _lake(workspace: Workspace) -> str:
-    probe = workspace.path("_doctor")
+    probe = workspace.lake.uri("_doctor")
     workspace.storage.write(probe, b"probe")
     workspace.storage.delete(probe)
     return f"{workspace.lake} can be written"

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.near_duplicates import NEAR_FORMAT, NearFound, find_near, survivors
 from trichord.pipelines.prepare.records import Prepared
@@ -33,15 +33,14 @@ _ROW = ("key", "source", "partition", "row_digest")
 class Emit:
     """Signature shard → rows to group by one column."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     by: str  # 'key' or 'content_digest'
     ranks: Mapping[str, int]
     dropped: tuple[ShardRef, ...] = ()  # duplicates found before: they survive nothing
 
     def __call__(self, ref: ShardRef) -> pa.Table:
         columns = [self.by, *(name for name in _ROW if name != self.by)]
-        table = survivors(read_shard(self.storage, self.lake, ref, columns), self.storage, self.lake, self.dropped)
+        table = survivors(read_shard(self.lake, ref, columns), self.lake, self.dropped)
         ranks = pa.array([self.ranks[source] for source in table["source"].to_pylist()], pa.int64())
         return pa.table({"group_key": table[self.by], "rank": ranks} | {name: table[name] for name in _ROW})
 
@@ -50,8 +49,7 @@ class Emit:
 class Reduce:
     """Rows sorted by (group_key, rank, key, …) → a duplicates shard, or None where all are unique."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     evidence: str
 
     def __call__(self, rows: pa.Table) -> ShardRef | None:
@@ -77,7 +75,7 @@ class Reduce:
         ).cast(schema.DUPLICATES)
         # addressed by what it found, so that a night that changes no duplicate changes no shard
         address = digest.address("duplicates", DEDUP_FORMAT, table.to_pylist())
-        with ShardWriter(self.storage, self.lake, "duplicates", address, schema.DUPLICATES) as writer:
+        with ShardWriter(self.lake, "duplicates", address, schema.DUPLICATES) as writer:
             writer.write(table)
             return writer.finish({"rows": dropped.num_rows})
 
@@ -112,8 +110,8 @@ def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepare
     buckets = max(1, -(-sum(ref.rows for ref in signatures) // ROWS_PER_BUCKET))
     found: list[ShardRef] = []
     for by, evidence in passes:
-        emit = Emit(workspace.storage, workspace.lake, by, ranks, tuple(found))
-        reduced = engine.group(signatures, emit, Reduce(workspace.storage, workspace.lake, evidence), buckets=buckets)
+        emit = Emit(workspace.lake, by, ranks, tuple(found))
+        reduced = engine.group(signatures, emit, Reduce(workspace.lake, evidence), buckets=buckets)
         found.extend(ref for ref in reduced if ref is not None)
     near = find_near(workspace, engine, signatures, ranks, found) if config.near else NearFound()
     if near.duplicates is not None:
@@ -130,7 +128,7 @@ def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[s
     """Row digests that duplicates drop, by partition."""
     dropped: dict[str, list[str]] = {}
     for ref in duplicates:
-        table = read_shard(workspace.storage, workspace.lake, ref, ["partition", "row_digest"])
+        table = read_shard(workspace.lake, ref, ["partition", "row_digest"])
         for partition, row in zip(table["partition"].to_pylist(), table["row_digest"].to_pylist(), strict=True):
             dropped.setdefault(partition, []).append(row)
     return {partition: sorted(rows) for partition, rows in dropped.items()}
@@ -145,21 +143,21 @@ def _remember(workspace: Workspace, address: str, result: Deduplicated) -> None:
     """Note which shards came of the signatures that `address` stands for."""
     refs = [*result.duplicates, *result.matches]
     rows = pa.table({"table": [ref.table for ref in refs], "address": [ref.address for ref in refs]}, schema=NOTE)
-    with ShardWriter(workspace.storage, workspace.lake, NOTES, address, NOTE) as writer:
+    with ShardWriter(workspace.lake, NOTES, address, NOTE) as writer:
         writer.write(rows)
         writer.finish({"rows": len(refs)})
 
 
 def _recall(workspace: Workspace, address: str) -> Deduplicated | None:
     """What came of the same signatures before; None where that is unknown or a shard of it is gone."""
-    note = find_finished(workspace.storage, workspace.lake, NOTES, [address]).get(address)
+    note = find_finished(workspace.lake, NOTES, [address]).get(address)
     if note is None:
         return None
-    named = read_shard(workspace.storage, workspace.lake, note).to_pylist()
+    named = read_shard(workspace.lake, note).to_pylist()
     found: dict[str, tuple[ShardRef, ...]] = {}
     for name in ("duplicates", "matches"):
         wanted = sorted(row["address"] for row in named if row["table"] == name)
-        standing = find_finished(workspace.storage, workspace.lake, name, wanted)
+        standing = find_finished(workspace.lake, name, wanted)
         if len(standing) < len(wanted):
             return None
         found[name] = tuple(standing[one] for one in wanted)

@@ -17,8 +17,8 @@ from trichord.infra import digest
 from trichord.infra.config import DedupConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.transforms.dedup.clusters import Members, matches, same_records
 from trichord.transforms.dedup.near import LEADS, Ints, Modality, band_keys, bucket_edges, chunk_keys, text_chars
@@ -44,16 +44,15 @@ class NearFound:
 class EmitNear:
     """Signature shard and its number → rows by every key that a near row may share."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     config: DedupConfig
     dropped: tuple[ShardRef, ...]
 
     def __call__(self, item: tuple[int, ShardRef]) -> pa.Table:
         number, ref = item
-        table = read_shard(self.storage, self.lake, ref)
+        table = read_shard(self.lake, ref)
         places = pa.array(np.arange(len(table)) + (number << _SHARD_BITS))
-        table = survivors(table.append_column("row", places), self.storage, self.lake, self.dropped)
+        table = survivors(table.append_column("row", places), self.lake, self.dropped)
         keys: list[str] = []
         rows: list[int] = []
         signatures: list[bytes] = []
@@ -100,8 +99,7 @@ class ReduceNear:
 class Resolve:
     """Edges → the shards of near duplicates and of matches; reads only rows that an edge names."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     config: DedupConfig
     ranks: Mapping[str, int]
     signatures: tuple[ShardRef, ...]
@@ -144,7 +142,7 @@ class Resolve:
         parts = []
         for shard in np.unique(shards).tolist():
             here = numbers[shards == shard]
-            table = read_shard(self.storage, self.lake, self.signatures[shard])
+            table = read_shard(self.lake, self.signatures[shard])
             parts.append(table.take(here & ((1 << _SHARD_BITS) - 1)).append_column("row", pa.array(here)))
         rows = pa.concat_tables(parts)
         ranks = pa.array([self.ranks[source] for source in rows["source"].to_pylist()], pa.int64())
@@ -158,7 +156,7 @@ class Resolve:
         table = table.select(table_schema.names).cast(table_schema)
         # addressed by what it found, so that a night that changes no duplicate changes no shard
         address = digest.address(name, "near", NEAR_FORMAT, table.to_pylist())
-        with ShardWriter(self.storage, self.lake, name, address, table_schema) as writer:
+        with ShardWriter(self.lake, name, address, table_schema) as writer:
             writer.write(table)
             return writer.finish({"rows": len(table)})
 
@@ -174,7 +172,7 @@ def find_near(
     config = workspace.project.prepare.dedup
     items = list(enumerate(signatures))
     keys = sum(ref.rows for ref in signatures) * (config.image_coarse + config.audio_coarse + 2 + BANDS)
-    emit = EmitNear(workspace.storage, workspace.lake, config, tuple(dropped))
+    emit = EmitNear(workspace.lake, config, tuple(dropped))
     edges: Edges = {}
     for found in engine.group(items, emit, ReduceNear(config), buckets=max(1, -(-keys // KEYS_PER_BUCKET))):
         for name, pairs in found.items():
@@ -182,14 +180,14 @@ def find_near(
     edges = {name: pairs for name, pairs in edges.items() if len(pairs)}
     if not edges:
         return NearFound()
-    task = Resolve(workspace.storage, workspace.lake, config, ranks, tuple(signatures))
+    task = Resolve(workspace.lake, config, ranks, tuple(signatures))
     return run_alone(engine, task, edges)
 
 
-def survivors(table: pa.Table, storage: Storage, lake: str, dropped: Sequence[ShardRef]) -> pa.Table:
+def survivors(table: pa.Table, lake: Lake, dropped: Sequence[ShardRef]) -> pa.Table:
     """The signature rows that no duplicates shard drops. A key may repeat with equal content in another partition."""
     for ref in dropped:
-        gone = _names(read_shard(storage, lake, ref, ["partition", "row_digest"]))
+        gone = _names(read_shard(lake, ref, ["partition", "row_digest"]))
         table = table.filter(pc.invert(pc.is_in(_names(table), value_set=gone.combine_chunks())))
     return table
 

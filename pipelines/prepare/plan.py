@@ -61,15 +61,14 @@ def make_plan(workspace: Workspace) -> Plan:
     aligner = open_aligner(project.prepare.align)
     _check(project, aligner)
     recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
-    cache_uri = workspace.path("_plans", "versions.parquet")
+    cache_uri = workspace.lake.uri("_plans", "versions.parquet")
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []
     ignored = 0
-    with Fetcher(project.web, workspace.storage, workspace.lake) as fetcher:
+    with Fetcher(project.web, workspace.lake) as fetcher:
         for rank, source in enumerate(project.sources):
             found = plan_source(
                 source,
-                workspace.storage,
                 workspace.lake,
                 rows_per_partition=project.prepare.rows_per_partition,
                 cache=cache,

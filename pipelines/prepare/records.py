@@ -17,8 +17,8 @@ from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.errors import PartialRun, partly_failed
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.recipes import remember_recipes
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -69,8 +69,7 @@ class PrepareItem:
 class PrepareTask:
     """The task an engine maps: reads one partition, runs the chain, writes its shards."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     config: PrepareConfig
     aligner: Aligner | None = None
 
@@ -79,7 +78,7 @@ class PrepareTask:
             for _ in self._batches(item):
                 pass
             return None
-        return write_partition(self.storage, self.lake, item.shard, map(self._made, self._batches(item)))
+        return write_partition(self.lake, item.shard, map(self._made, self._batches(item)))
 
     def _made(self, ran: tuple[Batch, Mapping[str, OpCounts]]) -> Made:
         return self.made(*ran)
@@ -100,9 +99,7 @@ class PrepareTask:
 
     def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
         chain = self.chain(item.shard.source)
-        for batch in read_partition(
-            item.shard.source, self.storage, self.lake, item.shard.partition, config=self.config
-        ):
+        for batch in read_partition(item.shard.source, self.lake, item.shard.partition, config=self.config):
             if item.probe is not None:
                 batch = batch.select([row.key in item.probe for row in batch.rows])
             if item.poison:
@@ -119,11 +116,11 @@ def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
     return counts
 
 
-def write_partition(storage: Storage, lake: str, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
+def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
     """Write the three shards of a partition; the bytes follow from the rows alone, however they are cut into parts."""
     counts = Counter[str]()
     writers = {
-        name: ShardWriter(storage, lake, name, shard.address, table_schema)
+        name: ShardWriter(lake, name, shard.address, table_schema)
         for name, table_schema in (
             ("rejects", schema.REJECTS),
             ("signatures", schema.SIGNATURES),
@@ -197,16 +194,14 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
 def prepare_task(workspace: Workspace) -> PrepareTask:
     """The task that prepares partitions of a project."""
     config = workspace.project.prepare
-    return PrepareTask(workspace.storage, workspace.lake, config, aligner=open_aligner(config.align))
+    return PrepareTask(workspace.lake, config, aligner=open_aligner(config.align))
 
 
 def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[str, str]:
     """Halve a partition whose worker died until single rows are to blame. Returns {key: how its worker died}."""
     keys = sorted(
         row.key
-        for batch in read_partition(
-            item.shard.source, task.storage, task.lake, item.shard.partition, config=task.config
-        )
+        for batch in read_partition(item.shard.source, task.lake, item.shard.partition, config=task.config)
         for row in batch.rows
         if row.key not in item.poison
     )
@@ -232,10 +227,7 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[s
 def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, Prepared]:
     """Shards an earlier run finished, committed or not."""
     wanted = {shard.address: shard.partition.id for shard in shards}
-    found = {
-        name: find_finished(workspace.storage, workspace.lake, name, wanted)
-        for name in ("records", "signatures", "rejects")
-    }
+    found = {name: find_finished(workspace.lake, name, wanted) for name in ("records", "signatures", "rejects")}
     return {
         address: Prepared(
             address=address,

@@ -16,15 +16,15 @@ from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, find_finished
-from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import FEATURES, features_address, featurised, read_features
 from trichord.pipelines.model.pair_agreement import pinned_disagreements, with_rows
-from trichord.pipelines.model.train import load_model
 from trichord.pipelines.prepare.exact_duplicates import dropped_rows
 
 if TYPE_CHECKING:
@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 class EvaluateTask:
     """Runs in a worker: takes held-out rows partition by partition in an order that no change of the lake disturbs."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     project: Project
     model: str
     fingerprint: str
 
     def __call__(self, shards: tuple[Mapping[str, ShardRef], Mapping[str, Sequence[str]]]) -> dict[str, Any] | None:
-        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.project.model)
+        model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
         config = self.project.evaluate
         rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
         if rows is None:
@@ -56,11 +55,11 @@ class EvaluateTask:
         for partition in sorted(records, key=digest.hash64):
             ref, gone = records[partition], set(dropped.get(partition, ()))
             address = features_address(encoders, ref.address)
-            found = find_finished(self.storage, self.lake, FEATURES, [address]).get(address)
+            found = find_finished(self.lake, FEATURES, [address]).get(address)
             if found is not None:
-                parts = read_features(self.storage, self.lake, found, model.input_dimensions)
+                parts = read_features(self.lake, found, model.input_dimensions)
             else:
-                parts = featurised(self.storage, self.lake, ref, model.featurise, keep=self._kept(gone))
+                parts = featurised(self.lake, ref, model.featurise, keep=self._kept(gone))
             for rows, features in parts:
                 chosen = np.flatnonzero(self._kept(gone)(rows))
                 yield rows.take(pa.array(chosen)), features.take(chosen)
@@ -80,7 +79,7 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[s
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned["manifest"]).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
-    task = EvaluateTask(workspace.storage, workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
+    task = EvaluateTask(workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
     dropped = dropped_rows(workspace, duplicates)
     counts = pinned["counts"]
     if (json.loads(counts) if isinstance(counts, str) else counts).get("rows_disagreeing"):

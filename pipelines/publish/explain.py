@@ -65,9 +65,9 @@ def _index_rows(workspace: Workspace, live: dict[str, Any], key: str) -> Iterato
     from trichord.index_builders.manifest import read_manifest
     from trichord.index_builders.row_labels import read_keys
 
-    manifest = read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    manifest = read_manifest(workspace.lake, live["manifest"], live["manifest_digest"])
     for shard in manifest.shards:
-        keys = read_keys(workspace.storage, workspace.lake, shard)
+        keys = read_keys(workspace.lake, shard)
         rows = pc.indices_nonzero(pc.equal(keys["key"], key)).to_pylist()
         for row in rows:
             yield {
@@ -85,8 +85,8 @@ def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Ite
     if table.version() is None:
         return
     for _, ref in sorted(table.shards(version).items()):
-        keys = read_shard(workspace.storage, workspace.lake, ref, ["key"])["key"]
+        keys = read_shard(workspace.lake, ref, ["key"])["key"]
         hits = pc.indices_nonzero(pc.equal(keys, key))
         if len(hits):
-            rows = read_shard(workspace.storage, workspace.lake, ref).take(hits)
+            rows = read_shard(workspace.lake, ref).take(hits)
             yield from ((row, ref) for row in rows.to_pylist())

@@ -17,8 +17,8 @@ from trichord.index_builders.manifest import IndexManifest, IndexShard, read_man
 from trichord.index_builders.row_labels import read_keys
 from trichord.index_builders.vectors import unsound
 from trichord.infra.engines.base import Engine
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
 from trichord.pipelines.index.ground_truth import (
     FAILED,
@@ -69,15 +69,15 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
         PartialRun: a worker failed.
         StorageError: a file of the index is missing or damaged.
     """
-    manifest, *others = read_manifests(workspace.storage, workspace.lake, manifest_path)
+    manifest, *others = read_manifests(workspace.lake, manifest_path)
     buckets = max(1, -(-manifest.rows // ROWS_PER_BUCKET))
-    emit = EmitKeys(workspace.storage, workspace.lake)
+    emit = EmitKeys(workspace.lake)
     counted = list(engine.group(list(manifest.shards), emit, count_keys, buckets=buckets))
     bad = sum(run_all(engine, CountUnsound(tables, manifest.dimension), parts_of(vector_shards(manifest)), FAILED))
     (recall, *also), queries, by_view = (0.0 if bad else 1.0,) * (1 + len(others)), 0, dict[str, float]()
     if manifest.rows and not bad:
         probes = exact_probes(workspace, engine, tables, manifest, QUERIES)
-        task = MeasureRecall(workspace.storage, workspace.lake, probes, place_of(workspace))
+        task = MeasureRecall(workspace.lake, probes, place_of(workspace))
         (recall, *also), by_view = run_alone(engine, task, (manifest, *others))
         queries = len(probes.queries_ND)
     return Measured(
@@ -96,11 +96,10 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
 class EmitKeys:
     """Index shard → its rows' keys and views, to be counted over all shards."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
 
     def __call__(self, shard: IndexShard) -> pa.Table:
-        keys = read_keys(self.storage, self.lake, shard)
+        keys = read_keys(self.lake, shard)
         return pa.table({"group_key": keys["key"].cast(pa.string()), "view": keys["view"].cast(pa.string())})
 
 
@@ -126,8 +125,7 @@ class CountUnsound:
 class MeasureRecall:
     """Does each backend find what exact search finds? Recall@10 of each, and of the first by the queries' view."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     probes: Probes
     place: MilvusPlace | None = None
 
@@ -143,7 +141,7 @@ class MeasureRecall:
 
     def _asked(self, manifest: IndexManifest, queries_ND: np.ndarray) -> tuple[Hits, bool]:
         """What a backend finds, and whether its scores are true inner products."""
-        searcher = open_backend(self.storage, self.lake, self.place, manifest, manifest.fingerprint)
+        searcher = open_backend(self.lake, self.place, manifest, manifest.fingerprint)
         return searcher.search(queries_ND, K, collapse=False), searcher.exact_scores
 
 
@@ -155,6 +153,6 @@ def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
     """Rejected rows by op, in one version of the rejects table; a row replaced by its parts was not refused."""
     counts: Counter[str] = Counter()
     for ref in workspace.table("rejects").shards(version).values():
-        table = read_shard(workspace.storage, workspace.lake, ref, ["op", "reason"])
+        table = read_shard(workspace.lake, ref, ["op", "reason"])
         counts.update(table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))["op"].to_pylist())
     return counts

@@ -67,7 +67,7 @@ def gate(
         *chance_checks(evaluation, limits),
     ]
     if project.evaluate.content_rows:
-        inputs = vector_shards(read_manifest(workspace.storage, workspace.lake, candidate.manifest))
+        inputs = vector_shards(read_manifest(workspace.lake, candidate.manifest))
         checks.append(content_check(check_content(workspace, engine, pinned, inputs, project.evaluate.content_rows)))
     before = None
     if live is not None:
@@ -81,7 +81,7 @@ def gate(
         "evaluation": evaluation,
     }
     stored = {"candidate": asdict(candidate), "verdict": verdict}
-    workspace.storage.write(workspace.path("index", "candidate.json"), digest.canonical_json(stored))
+    workspace.storage.write(workspace.lake.uri("index", "candidate.json"), digest.canonical_json(stored))
     log.event("gate", passed=verdict["passed"], checks=len(checks))
     if not verdict["passed"]:
         raise GateFailed(_refusal(verdict, live))
@@ -107,7 +107,7 @@ def publish_candidate(workspace: Workspace) -> dict[str, Any]:
         ConfigError: there is no candidate.
         GateFailed: its verdict is not a pass.
     """
-    uri = workspace.path("index", "candidate.json")
+    uri = workspace.lake.uri("index", "candidate.json")
     if not workspace.storage.exists(uri):
         raise ConfigError("There is no candidate index to publish. Build one: `trichord reindex --no-publish`.")
     stored = json.loads(workspace.storage.read(uri))

@@ -47,7 +47,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
 
 def _candidate(workspace: Workspace, live: dict[str, Any] | None) -> dict[str, Any] | None:
-    uri = workspace.path("index", "candidate.json")
+    uri = workspace.lake.uri("index", "candidate.json")
     if not workspace.storage.exists(uri):
         return None
     stored: dict[str, Any] = json.loads(workspace.storage.read(uri))

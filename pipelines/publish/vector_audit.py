@@ -22,12 +22,12 @@ from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.errors import PartialRun, told
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
-from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import FEATURES, features_address, read_features
-from trichord.pipelines.model.train import load_model
 from trichord.transforms.record import batch_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ def check_content(
         drawn = digest.generator("content", pinned["manifest_digest"]).choice(len(found), most, replace=False)
         found = [found[place] for place in sorted(drawn.tolist())]
     factory = ContentActors(
-        storage=workspace.storage,
         lake=workspace.lake,
         model=pinned["model"],
         fingerprint=pinned["fingerprint"],
@@ -114,8 +113,7 @@ def check_content(
 class ContentActors:
     """Makes an actor inside its worker, where the model is loaded once."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     model: str
     fingerprint: str
     partitions: Mapping[str, str]
@@ -123,18 +121,15 @@ class ContentActors:
     config: ModelConfig
 
     def __call__(self) -> Callable[[ShardRef], Content]:
-        model = load_model(self.storage, self.storage.join(self.lake, self.model), self.fingerprint, self.config)
-        return ContentActor(
-            storage=self.storage, lake=self.lake, model=model, partitions=self.partitions, rows=self.rows
-        )
+        model = load_model(self.lake, self.model, self.fingerprint, self.config)
+        return ContentActor(lake=self.lake, model=model, partitions=self.partitions, rows=self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentActor:
     """Compares a few records' vectors of one shard with what the model makes of them."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     model: FusionModel
     partitions: Mapping[str, str]  # lake-relative path of each partition's records shard
     rows: int
@@ -170,18 +165,18 @@ class ContentActor:
 
     def _stored(self, shard: ShardRef) -> pa.Table:
         """All vectors of the drawn records."""
-        digests = read_shard(self.storage, self.lake, shard, ["row_digest"])["row_digest"]
+        digests = read_shard(self.lake, shard, ["row_digest"])["row_digest"]
         records = pc.unique(digests)
         drawn = digest.generator("content", shard.address).permutation(len(records))[: self.rows]
         places = np.flatnonzero(pc.is_in(digests, value_set=records.take(pa.array(drawn))))
         columns = ("partition", "view", "row_digest", "vector")
-        return take_rows(self.storage, self.lake, shard, places.tolist(), columns)
+        return take_rows(self.lake, shard, places.tolist(), columns)
 
     def _records(self, partition: str, wanted: pa.ChunkedArray) -> pa.Table:
         path = self.partitions[partition]
-        digests = read_shard(self.storage, self.lake, path, ["row_digest"])["row_digest"]
+        digests = read_shard(self.lake, path, ["row_digest"])["row_digest"]
         places = np.flatnonzero(pc.is_in(digests, value_set=wanted.combine_chunks()))
-        return take_rows(self.storage, self.lake, path, places.tolist())
+        return take_rows(self.lake, path, places.tolist())
 
     def _pairs(
         self, stored: pa.Table, records: pa.Table, features: Features
@@ -200,10 +195,10 @@ class ContentActor:
         """Which tower is another, where the features that the vectors were made from are still in the cache."""
         address = (parse_shard_path(records) or ("", ""))[0]
         wanted = features_address(self.model.encoders.fingerprint, address)
-        cache = find_finished(self.storage, self.lake, FEATURES, [wanted]).get(wanted)
+        cache = find_finished(self.lake, FEATURES, [wanted]).get(wanted)
         if cache is None:
             return ""
-        for rows, cached in read_features(self.storage, self.lake, cache, self.model.input_dimensions):
+        for rows, cached in read_features(self.lake, cache, self.model.input_dimensions):
             places = np.flatnonzero(pc.is_in(rows["row_digest"], value_set=row["row_digest"].combine_chunks()))
             for place in places:
                 other = {

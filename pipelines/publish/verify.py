@@ -11,10 +11,10 @@ from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import StorageError, TrichordError
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import verify_shard
+from trichord.pipelines.core.model_store import MODEL_FILES
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import NOTES, drop_unneeded, verify_collections
 from trichord.pipelines.index.partition_map import partitions_path, read_partitions
-from trichord.pipelines.model.train import MODEL_FILES
 from trichord.transforms.collect.read import needed_downloads
 
 CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth")
@@ -48,7 +48,7 @@ def verify(workspace: Workspace) -> dict[str, Any]:
             rows[name] = sum(ref.rows for ref in shards.values())
             for ref in shards.values():
                 if ref.path not in checked:
-                    _try(problems, lambda ref=ref: verify_shard(workspace.storage, workspace.lake, ref))
+                    _try(problems, lambda ref=ref: verify_shard(workspace.lake, ref))
                     checked[ref.path] = ref.bytes
         counts = json.loads(row["counts"])
         left = rows["records"] - rows["duplicates"] - counts.get("rows_disagreeing", 0)
@@ -68,7 +68,7 @@ def verify(workspace: Workspace) -> dict[str, Any]:
 
 
 def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, int]) -> None:
-    manifests = read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"])
+    manifests = read_manifests(workspace.lake, row["manifest"], row["manifest_digest"])
     records = {
         ref.path for ref in workspace.table("records").shards(json.loads(row["table_versions"])["records"]).values()
     }
@@ -79,14 +79,14 @@ def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, 
     ]
     for ref in [*refs, *(manifest.quantiser.file for manifest in manifests if manifest.quantiser)]:
         if ref.path not in checked:
-            with opened(workspace.storage, workspace.lake, ref):
+            with opened(workspace.lake, ref):
                 checked[ref.path] = ref.bytes
 
 
 def _verify_model(workspace: Workspace, row: dict[str, Any]) -> None:
-    from trichord.pipelines.model.train import load_model
+    from trichord.pipelines.core.model_store import load_model
 
-    load_model(workspace.storage, workspace.path(row["model"]), row["fingerprint"], workspace.project.model)
+    load_model(workspace.lake, row["model"], row["fingerprint"], workspace.project.model)
 
 
 def _try(problems: list[str], check: Any) -> None:
@@ -106,14 +106,14 @@ def pinned_files(workspace: Workspace, row: dict[str, Any]) -> dict[str, int | N
     files |= dict.fromkeys(f"{row['model']}/{name}" for name in MODEL_FILES)
     for name, version in json.loads(row["table_versions"]).items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}
-    for manifest in read_manifests(workspace.storage, workspace.lake, row["manifest"], row["manifest_digest"]):
+    for manifest in read_manifests(workspace.lake, row["manifest"], row["manifest_digest"]):
         files |= dict.fromkeys(manifest.files())
     return files
 
 
 def read_candidate(workspace: Workspace) -> dict[str, Any] | None:
     """The candidate that the last gate looked at, in the form of a publication's row; None if there is none."""
-    uri = workspace.path("index", "candidate.json")
+    uri = workspace.lake.uri("index", "candidate.json")
     if not workspace.storage.exists(uri):
         return None
     candidate: dict[str, Any] = json.loads(workspace.storage.read(uri))["candidate"]
@@ -126,11 +126,10 @@ def missing_files(workspace: Workspace, row: dict[str, Any]) -> list[str]:
         pinned = pinned_files(workspace, row)
     except StorageError:
         return [row["manifest"]]
-    start = len(workspace.lake.rstrip("/")) + 1
     found = {
-        stat.uri[start:]: stat.size
+        workspace.lake.relative(stat.uri): stat.size
         for top in sorted({path.split("/", 1)[0] for path in pinned})
-        for stat in workspace.storage.list(workspace.path(top))
+        for stat in workspace.lake.list(top)
     }
     return sorted(path for path, size in pinned.items() if path not in found or size not in (None, found[path]))
 
@@ -159,14 +158,14 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     if candidate is not None:
         named |= pinned_files(workspace, candidate).keys()
     collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
-    named |= needed_downloads(workspace.storage, workspace.lake)
+    named |= needed_downloads(workspace.lake)
     named.add("index/candidate.json")
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
     found, untouched = [], (NOTES, *folders)
     for top in (*TABLES, "index", "models", *CACHES):
-        left = workspace.storage.list(workspace.path(top), temporary=True)
-        for stat in (*workspace.storage.list(workspace.path(top)), *left):
-            path = stat.uri[len(workspace.lake.rstrip("/")) + 1 :]
+        left = workspace.lake.list(top, temporary=True)
+        for stat in (*workspace.lake.list(top), *left):
+            path = workspace.lake.relative(stat.uri)
             if "/_delta_log/" in path or path in named or path.startswith(untouched) or stat.mtime_ns > oldest:
                 continue
             found.append((path, stat.size))

@@ -107,7 +107,7 @@ class Rag:
             "answer", *(result[name] for name in named), [[source["source"], source["key"]] for source in sources]
         )
         if config.keep_answers:
-            uri = self.workspace.path(ANSWERS, f"{result['id']}.json")
+            uri = self.workspace.lake.uri(ANSWERS, f"{result['id']}.json")
             self.workspace.storage.write(uri, digest.canonical_json(result))
         return result
 
@@ -137,7 +137,7 @@ def kept_answer(workspace: Workspace, answer: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: there is none of this id.
     """
-    uri = workspace.path(ANSWERS, f"{answer}.json")
+    uri = workspace.lake.uri(ANSWERS, f"{answer}.json")
     if _ID.fullmatch(answer) is None or not workspace.storage.exists(uri):
         raise ConfigError(
             f"No answer with the id {answer!r} is kept in {workspace.lake}.\n"

@@ -58,7 +58,7 @@ def give_feedback(workspace: Workspace, answer: str, rating: int, comment: str =
         "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     address = digest.address("feedback", row)
-    with ShardWriter(workspace.storage, workspace.lake, "feedback", address, FEEDBACK) as writer:
+    with ShardWriter(workspace.lake, "feedback", address, FEEDBACK) as writer:
         writer.write(pa.Table.from_pylist([row], schema=FEEDBACK))
         ref = writer.finish({})
     for further in reversed(range(_TRIES)):
@@ -74,7 +74,7 @@ def give_feedback(workspace: Workspace, answer: str, rating: int, comment: str =
 def feedback_rows(workspace: Workspace) -> list[dict[str, Any]]:
     """Every rating, in the order of time."""
     shards = workspace.table("feedback").shards().values()
-    rows = [row for ref in shards for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist()]
+    rows = [row for ref in shards for row in read_shard(workspace.lake, ref).to_pylist()]
     return sorted(rows, key=lambda row: (row["created_at"], row["answer"]))
 
 

@@ -122,8 +122,8 @@ def _records(
     found: dict[str, dict[str, Any]] = {}
     for partition in sorted(set(partitions.values())):
         wanted = pa.array([key for key in keys if partitions[key] == partition], pa.string())
-        there = read_shard(workspace.storage, workspace.lake, paths[partition], ["key"])["key"]
+        there = read_shard(workspace.lake, paths[partition], ["key"])["key"]
         places = pc.indices_nonzero(pc.is_in(there, value_set=wanted)).to_pylist()
-        rows = take_rows(workspace.storage, workspace.lake, paths[partition], places, columns)
+        rows = take_rows(workspace.lake, paths[partition], places, columns)
         found |= {row["key"]: row for row in rows.to_pylist()}
     return found

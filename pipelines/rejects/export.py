@@ -137,10 +137,10 @@ _Found = Iterator[tuple[str, str | None, _Row]]  # key of a reject, the reason i
 
 def _planned(workspace: Workspace, shard: WantedShard, keys: Iterable[str], with_media: bool) -> _Found:
     """Rows whose media are files, and only theirs are read."""
-    storage, config = workspace.storage, workspace.project.prepare
-    reader = PartitionReader(shard.source, storage, media_root(shard.source), config, shard.partition, workspace.lake)
+    lake, config = workspace.lake, workspace.project.prepare
+    reader = PartitionReader(shard.source, lake, media_root(shard.source), config, shard.partition)
     parts = _parts(keys)
-    for planned in marked_repeats(planned_rows(shard.partition, storage, workspace.lake)):
+    for planned in marked_repeats(planned_rows(shard.partition, lake)):
         named = parts.get(planned.key, ())
         if not named:
             continue
@@ -169,9 +169,7 @@ def _read(reader: PartitionReader, planned: PlannedRow, row: _Row) -> None:
 def _inline(workspace: Workspace, shard: WantedShard, keys: Iterable[str], with_media: bool) -> _Found:
     """Rows whose media lie in a data file. Of those that reading itself refuses, nothing more is known."""
     parts = _parts(keys)
-    for batch in read_partition(
-        shard.source, workspace.storage, workspace.lake, shard.partition, config=workspace.project.prepare
-    ):
+    for batch in read_partition(shard.source, workspace.lake, shard.partition, config=workspace.project.prepare):
         for at, row in enumerate(batch.rows):
             media = {"image": batch.raw_images[at], "audio": batch.raw_audios[at]} if with_media else {}
             line = {

@@ -17,8 +17,8 @@ import pyarrow as pa
 from trichord.infra import digest
 from trichord.infra.errors import StorageError, TrichordError
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import iter_shard, read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.prepare.plan import WantedShard
 from trichord.pipelines.prepare.records import Made, Prepared, PrepareTask, op_counts, write_partition
 from trichord.transforms.batch import Batch
@@ -72,8 +72,8 @@ class MergeTask:
             Unmergeable: it must be prepared as a whole.
         """
         merge = _Merge(self.prepare, item)
-        storage, lake = self.prepare.storage, self.prepare.lake
-        prepared = write_partition(storage, lake, item.shard, merge.parts())
+        lake = self.prepare.lake
+        prepared = write_partition(lake, item.shard, merge.parts())
         return Merged(prepared=prepared, run=merge.run, copied=merge.copied)
 
 
@@ -90,7 +90,7 @@ class _Merge:
         self._task, self._item = task, item
         self._chain = task.chain(item.shard.source)
         self._rank = {name: i for i, name in enumerate((*_READ, *(op.name for op in self._chain)))}
-        self._base = _Base(task.storage, task.lake, item.base)
+        self._base = _Base(task.lake, item.base)
         self._used: Counter[tuple[bool, int]] = Counter()
         self.run = self.copied = 0
 
@@ -105,14 +105,14 @@ class _Merge:
         """Keys of the good rows of each batch, and those rows that must run; only their media are read."""
         task, item = self._task, self._item
         source, partition = item.shard.source, item.shard.partition
-        rows = marked_repeats(planned_rows(partition, task.storage, task.lake))
+        rows = marked_repeats(planned_rows(partition, task.lake))
         same: Callable[[PlannedRow], bool] = lambda row: True  # noqa: E731
         if item.before is not None:
-            before = marked_repeats(planned_rows(item.before, task.storage, task.lake))
+            before = marked_repeats(planned_rows(item.before, task.lake))
             old = {row.key: row for row in before if row.reason is None}
             same = lambda row: old.get(row.key) == row  # noqa: E731
             _require_unlike({*old, *(row.key for row in rows if row.reason is None)})
-        reader = PartitionReader(source, task.storage, media_root(source), task.config, partition, task.lake)
+        reader = PartitionReader(source, task.lake, media_root(source), task.config, partition)
         for part in chunks(rows):
             good = [row.key for row in part if row.reason is None]
             wanted = [row for row in part if row.reason is not None or not (same(row) and self._is_settled(row.key))]
@@ -123,7 +123,7 @@ class _Merge:
     def _read_part(self) -> Iterator[tuple[list[str], Batch]]:
         """The same of a part of a data file, which is read as a whole."""
         task, shard = self._task, self._item.shard
-        for batch in read_partition(shard.source, task.storage, task.lake, shard.partition, config=task.config):
+        for batch in read_partition(shard.source, task.lake, shard.partition, config=task.config):
             yield [row.key for row in batch.rows], batch.select([not self._is_settled(r.key) for r in batch.rows])
 
     def _is_settled(self, key: str) -> bool:
@@ -202,10 +202,10 @@ class _Merge:
 class _Base:
     """An older shard: keys and rejects in memory, records read once from front to back."""
 
-    def __init__(self, storage: Storage, lake: str, base: Prepared) -> None:
-        self.keys: list[str] = read_shard(storage, lake, base.records, ["key"])["key"].to_pylist()
+    def __init__(self, lake: Lake, base: Prepared) -> None:
+        self.keys: list[str] = read_shard(lake, base.records, ["key"])["key"].to_pylist()
         self.rejects: list[dict[str, Any]] = (
-            read_shard(storage, lake, base.rejects).to_pylist() if base.rejects is not None else []
+            read_shard(lake, base.rejects).to_pylist() if base.rejects is not None else []
         )
         self.units: dict[str, _Unit] = defaultdict(_Unit)
         for i, key in enumerate(self.keys):
@@ -215,10 +215,10 @@ class _Base:
             if reject["op"] != "read":
                 for root in _roots(reject["key"]):
                     self.units[root].rejects.append(i)
-        self._signatures = read_shard(storage, lake, base.signatures).cast(schema.SIGNATURES)
+        self._signatures = read_shard(lake, base.signatures).cast(schema.SIGNATURES)
         if self._signatures["key"].to_pylist() != self.keys:
             raise Unmergeable("records and signatures are not side by side")
-        self._records = iter_shard(storage, lake, base.records, batch_rows=_BATCH_ROWS)
+        self._records = iter_shard(lake, base.records, batch_rows=_BATCH_ROWS)
         self._held = schema.RECORDS.empty_table()
         self._start = 0
 
@@ -236,11 +236,11 @@ class _Base:
         return _slice(self._held, at - self._start), _slice(self._signatures, at)
 
 
-def old_partition(partition: Partition, locator: str, storage: Storage, lake: str) -> Partition | None:
+def old_partition(partition: Partition, locator: str, lake: Lake) -> Partition | None:
     """The partition of this name in another plan file, if it has the same place there; with the version it had."""
     before = replace(partition, locator=locator)
     try:
-        rows = planned_rows(before, storage, lake)
+        rows = planned_rows(before, lake)
     except (StorageError, IndexError, ValueError):
         return None
     version = digest.address(sorted(digest.address(*row.columns()) for row in rows))

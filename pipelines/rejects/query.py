@@ -103,7 +103,7 @@ def _tables(workspace: Workspace, *, live: bool) -> Iterator[pa.Table]:
     row = workspace.publications.live() if live else None
     version = json.loads(row["table_versions"])["rejects"] if row else None
     for _, ref in sorted(table.shards(version).items()):
-        yield read_shard(workspace.storage, workspace.lake, ref)
+        yield read_shard(workspace.lake, ref)
 
 
 def _refuse_unknown(workspace: Workspace, choice: Choice, *, live: bool) -> None:

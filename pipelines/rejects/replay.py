@@ -56,7 +56,7 @@ def replay(workspace: Workspace, choice: Choice) -> dict[str, Any]:
     rejected = chosen_rejects(workspace, choice, live=False)
     downloads = {row["reason"] for row in rejected if row["reason"].startswith("download_")}
     if downloads:
-        with Fetcher(workspace.project.web, workspace.storage, workspace.lake) as fetcher:
+        with Fetcher(workspace.project.web, workspace.lake) as fetcher:
             fetcher.forget(reasons=downloads)
     plan = make_plan(workspace)
     ready = finished(workspace, plan.shards)
@@ -106,7 +106,7 @@ def find_bases(
             (shard, partition)
             for shard in others
             for locator in plans
-            if (partition := old_partition(shard.partition, locator, task.storage, task.lake)) is not None
+            if (partition := old_partition(shard.partition, locator, task.lake)) is not None
         ]
         bases |= _best(workspace, [_Try(shard, partition, name) for shard, partition in befores for name in old], wider)
     items, whys = [], {}
@@ -158,8 +158,8 @@ def _best(
 
 def _old_plans(workspace: Workspace, current: Iterable[str]) -> list[str]:
     """Lake-relative paths of plan files besides the current ones, newest first."""
-    start = len(workspace.lake.rstrip("/")) + 1
-    found = [(stat.mtime_ns, stat.uri[start:]) for stat in workspace.storage.list(workspace.path("_plans"))]
+    lake = workspace.lake
+    found = [(stat.mtime_ns, lake.relative(stat.uri)) for stat in lake.list("_plans")]
     known = {*current, "_plans/versions.parquet"}
     return [path for _, path in sorted(found, reverse=True) if path not in known][:_OLD_PLANS]
 
@@ -187,10 +187,10 @@ def _fates(
     before = {(row["source"], row["key"]): row["reason"] for row in rejected}
     kept, refused = set(), dict[tuple[str, str], str]()
     for item in changed:
-        rows = read_shard(workspace.storage, workspace.lake, item.records, ["source", "key"])
+        rows = read_shard(workspace.lake, item.records, ["source", "key"])
         kept |= before.keys() & set(zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True))
     for ref in (item.rejects for item in done.prepared if item.rejects is not None):
-        for row in read_shard(workspace.storage, workspace.lake, ref, ["source", "key", "reason"]).to_pylist():
+        for row in read_shard(workspace.lake, ref, ["source", "key", "reason"]).to_pylist():
             name = (row["source"], row["key"])
             if name in before and refused.get(name) != before[name]:
                 refused[name] = row["reason"]

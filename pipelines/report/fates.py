@@ -166,7 +166,7 @@ def _locate(lake: PreparedLake, keys: Collection[str]) -> dict[str, list[tuple[P
     wanted = pa.array(sorted(keys), pa.string())
     columns = ["key", "source", "partition", "row_digest"]
     for ref in lake.shards("records"):
-        for batch in iter_shard(lake.workspace.storage, lake.workspace.lake, ref, columns, batch_rows=16_384):
+        for batch in iter_shard(lake.workspace.lake, ref, columns, batch_rows=16_384):
             for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
                 if len(found[row["key"]]) < PLACES_A_KEY:
                     found[row["key"]].append(
@@ -183,7 +183,7 @@ def _load(lake: PreparedLake, places: Collection[Place]) -> dict[Place, Row]:
     found: dict[Place, Row] = {}
     for path, here in by_path.items():
         wanted = pa.array([place[3] for place in here], pa.string())
-        for batch in iter_shard(lake.workspace.storage, lake.workspace.lake, path, (*SHOWN, "partition")):
+        for batch in iter_shard(lake.workspace.lake, path, (*SHOWN, "partition")):
             for row in batch.filter(pc.is_in(batch["row_digest"], value_set=wanted)).to_pylist():
                 found[path, row["key"], row["partition"], row["row_digest"]] = row
     return found

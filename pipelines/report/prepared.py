@@ -169,7 +169,7 @@ def read_rows(
 ) -> Iterator[tuple[ShardRef, list[dict[str, Any]]]]:
     """The rows of shards, `BATCH_ROWS` at a time: a shard may hold all duplicates of a lake."""
     for ref in shards:
-        for batch in iter_shard(workspace.storage, workspace.lake, ref, columns, BATCH_ROWS):
+        for batch in iter_shard(workspace.lake, ref, columns, BATCH_ROWS):
             yield ref, batch.to_pylist()
 
 
@@ -206,12 +206,12 @@ def _shards(workspace: Workspace, versions: Mapping[str, int], table: str) -> li
 def _counts(workspace: Workspace, versions: Mapping[str, int], sources: Mapping[str, str]) -> dict[str, dict[str, int]]:
     """The sums of the records' footers by source, and `shards`; a footer without counts tells its rows."""
     refs = {ref.address: ref for ref in _shards(workspace, versions, "records")}
-    found = find_finished(workspace.storage, workspace.lake, "records", refs)
+    found = find_finished(workspace.lake, "records", refs)
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     for address, ref in sorted(refs.items()):
         source = sources.get(address)
         if source is None and ref.rows:
-            source = read_shard(workspace.storage, workspace.lake, ref, ["source"])["source"][0].as_py()
+            source = read_shard(workspace.lake, ref, ["source"])["source"][0].as_py()
         counts = found[address].counts if address in found else {}
         totals[source or ""].update(counts or {"rows_in": ref.rows, "rows_kept": ref.rows})
         totals[source or ""]["shards"] += 1
@@ -220,7 +220,7 @@ def _counts(workspace: Workspace, versions: Mapping[str, int], sources: Mapping[
 
 def _commit(workspace: Workspace, version: int | None) -> dict[str, Any]:
     """`timestamp` (milliseconds) and `recipe` of the records' version, as far as Delta's log still has its entry."""
-    uri = workspace.path("records", "_delta_log", f"{version or 0:020d}.json")
+    uri = workspace.lake.uri("records", "_delta_log", f"{version or 0:020d}.json")
     if version is None or not workspace.storage.exists(uri):
         return {}
     entries = [json.loads(line) for line in workspace.storage.read(uri).splitlines() if line.strip()]

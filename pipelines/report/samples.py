@@ -139,7 +139,7 @@ def _partitions_of(snapshot: Snapshot, keys: Collection[str]) -> dict[str, str]:
     for shard in snapshot.manifest.shards:
         if len(found) == len(wanted):
             break
-        rows = read_keys(snapshot.workspace.storage, snapshot.workspace.lake, shard).select(["key", "partition"])
+        rows = read_keys(snapshot.workspace.lake, shard).select(["key", "partition"])
         rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
         found |= dict(zip(rows["key"].to_pylist(), rows["partition"].to_pylist(), strict=True))
     return found
@@ -154,7 +154,7 @@ def _records(snapshot: Snapshot, places: Collection[tuple[str, str]]) -> dict[tu
         if partition not in paths:
             continue
         columns = ["key", "text", "image", "audio"]
-        for batch in iter_shard(workspace.storage, workspace.lake, paths[partition], columns):
+        for batch in iter_shard(workspace.lake, paths[partition], columns):
             chosen = batch.filter(pc.is_in(batch["key"], value_set=pa.array(keys, pa.string())))
             found |= {(partition, row["key"]): row for row in chosen.to_pylist()}
     return found

@@ -77,14 +77,14 @@ def open_snapshot(workspace: Workspace) -> Snapshot:
     live = rows[-1]
     rejects: Counter[tuple[str, str]] = Counter()
     for ref in _pinned(workspace, live, "rejects"):
-        table = read_shard(workspace.storage, workspace.lake, ref, ["op", "reason"])
+        table = read_shard(workspace.lake, ref, ["op", "reason"])
         rejects.update(zip(table["op"].to_pylist(), table["reason"].to_pylist(), strict=True))
     order = {op.name: place for place, op in enumerate(prepare_chain(workspace.project.prepare))}
     return Snapshot(
         workspace=workspace,
         row=live,
         previous=rows[0] if len(rows) > 1 else None,
-        manifest=read_manifest(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"]),
+        manifest=read_manifest(workspace.lake, live["manifest"], live["manifest_digest"]),
         rejects=dict(sorted(rejects.items(), key=lambda item: (order.get(item[0][0], -1), item[0]))),
     )
 
@@ -141,7 +141,7 @@ def touched(snapshot: Snapshot) -> list[Touched]:
 def training_story(snapshot: Snapshot) -> Mapping[str, Any]:
     """How the model was trained: `history`, `before`, `after`; empty where the model tells none."""
     workspace = snapshot.workspace
-    uri = workspace.path(snapshot.row["model"], "training.json")
+    uri = workspace.lake.uri(snapshot.row["model"], "training.json")
     if not workspace.storage.exists(uri):
         return {}
     story: Mapping[str, Any] = json.loads(workspace.storage.read(uri))
@@ -157,9 +157,9 @@ def _pinned(workspace: Workspace, row: Mapping[str, Any], table: str) -> list[Sh
 
 def _index_before(snapshot: Snapshot) -> set[str]:
     previous, workspace = snapshot.previous, snapshot.workspace
-    if previous is None or not workspace.storage.exists(workspace.path(previous["manifest"])):
+    if previous is None or not workspace.lake.exists(previous["manifest"]):
         return set()  # `gc` has removed what it was made of
-    manifest = read_manifest(workspace.storage, workspace.lake, previous["manifest"], previous["manifest_digest"])
+    manifest = read_manifest(workspace.lake, previous["manifest"], previous["manifest_digest"])
     return {shard.address for shard in manifest.shards}
 
 

@@ -62,7 +62,7 @@ def tally(lake: PreparedLake) -> Tally:
     fates: dict[str, Smallest[Place]] = defaultdict(lambda: Smallest(FATES))
     samples: dict[tuple[str, str], Smallest[Mapping[str, str]]] = defaultdict(lambda: Smallest(CHANGED))
     for ref in shards[:: -(-len(shards) // LOOKED_SHARDS)] if shards else ():
-        for batch in iter_shard(lake.workspace.storage, lake.workspace.lake, ref, COLUMNS, batch_rows=256):
+        for batch in iter_shard(lake.workspace.lake, ref, COLUMNS, batch_rows=256):
             for row in batch.to_pylist():
                 _count(counted, row)
                 scored.offer(row["key"], (row["source"], dict(row["scores"])))

@@ -16,7 +16,7 @@ import numpy as np
 from trichord.index_builders.base import Hits, Scalar, check_asked
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra.errors import ConfigError, TrichordError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import open_backend
 
@@ -27,13 +27,12 @@ Question = tuple[str, dict[str, Any]]  # name of a method of the searcher, its a
 class OpenPart:
     """The factory of an actor: opens some shards of an index, after verifying them."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     manifest: IndexManifest
     fingerprint: str
 
     def __call__(self) -> AnswerPart:
-        return AnswerPart(open_backend(self.storage, self.lake, None, self.manifest, self.fingerprint))
+        return AnswerPart(open_backend(self.lake, None, self.manifest, self.fingerprint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,7 @@ class FanOutSearcher:
         self.rows, self.views = manifest.rows, manifest.views
         self.metadata = manifest.metadata
         parts = [
-            OpenPart(storage=workspace.storage, lake=workspace.lake, manifest=part, fingerprint=fingerprint)
-            for part in divided(manifest, actors)
+            OpenPart(lake=workspace.lake, manifest=part, fingerprint=fingerprint) for part in divided(manifest, actors)
         ]
         self._actors: StandingActors[Question, Any] = StandingActors(workspace.project.engine, parts)
         self.close = weakref.finalize(self, self._actors.close)

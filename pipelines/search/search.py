@@ -19,10 +19,10 @@ from trichord.index_builders.manifest import read_manifests
 from trichord.infra.config import PrepareConfig, QueryConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import MILVUS, chosen, open_backend, place_of
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.model.train import load_model
 from trichord.pipelines.search.fanout import FanOutSearcher
 from trichord.pipelines.search.fusion import (
     FUSION_DEPTH,
@@ -66,11 +66,9 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
     live = workspace.publications.live()
     if live is None:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-    manifests = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    manifests = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])
     if model is None:
-        loaded = load_model(
-            workspace.storage, workspace.path(live["model"]), live["fingerprint"], workspace.project.model
-        )
+        loaded = load_model(workspace.lake, live["model"], live["fingerprint"], workspace.project.model)
     else:
         loaded = FusionModel.load(str(model), workspace.project.model)
     manifest, actors = chosen(manifests, backend), workspace.project.query.fan_out
@@ -78,7 +76,7 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
         searcher: Searcher = FanOutSearcher(workspace, manifest, loaded.fingerprint, actors)
     else:
         place = place_of(workspace)
-        searcher = open_backend(workspace.storage, workspace.lake, place, manifest, loaded.fingerprint)
+        searcher = open_backend(workspace.lake, place, manifest, loaded.fingerprint)
     return LiveIndex(publication=live["publication"], manifest=live["manifest"], model=loaded, searcher=searcher)
 
 
@@ -221,7 +219,7 @@ def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) ->
     paths = read_partitions(workspace, index.manifest)
     found: dict[str, str | None] = {}
     for partition in set(partitions.values()):
-        rows = read_shard(workspace.storage, workspace.lake, paths[partition], ["key", "text"])
+        rows = read_shard(workspace.lake, paths[partition], ["key", "text"])
         wanted = [
             key for key in keys if partitions[key] == partition
         ]  # another source's row of this key is another record

@@ -128,7 +128,7 @@ def _recalls(
     grid = Grid(fusions=("gated_attention",), losses=loss, shares=tuple(shares), seeds=seeds)
     found: dict[float, list[float]] = {}
     for run in compare(workspace, grid)["runs"]:
-        story = json.loads(workspace.storage.read(workspace.path(run["model"], "training.json")))
+        story = json.loads(workspace.storage.read(workspace.lake.uri(run["model"], "training.json")))
         cells = story["after"]["recall_at_10"]
         others = [other for other in MODALITIES if other != modality]
         asked = [recall for other in others for recall in (cells[modality][other], cells[other][modality])]

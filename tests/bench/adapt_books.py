@@ -65,7 +65,7 @@ def held_out_pictures(workspace: Workspace) -> tuple[list[Any], np.ndarray]:
     """(Pictures of the held-out books, each once, their books)."""
     pictures, books, seen = [], [], set()
     for ref in workspace.table("records").shards().values():
-        for part in iter_shard(workspace.storage, workspace.lake, ref, batch_rows=64):
+        for part in iter_shard(workspace.lake, ref, batch_rows=64):
             rows = pa.Table.from_batches([part])
             wanted = held_out_mask(rows, workspace.project.train)
             raw, batch = rows["image"].to_pylist(), batch_of(rows, AUDIO_RATE_HZ)

@@ -295,7 +295,7 @@ def read_evidence(
     """Read what was made of a corpus, without its media."""
 
     def rows(refs: Sequence[ShardRef | None], columns: Sequence[str]) -> list[dict[str, Any]]:
-        tables = (read_shard(workspace.storage, workspace.lake, ref, list(columns)) for ref in refs if ref)
+        tables = (read_shard(workspace.lake, ref, list(columns)) for ref in refs if ref)
         return [row for table in tables for row in table.to_pylist()]
 
     columns = ("key", "text", "captions", "scores", "labels", "changes")

@@ -81,7 +81,7 @@ def passes_of(model: FusionModel, workspace: Workspace, shards: Sequence[Prepare
     """The passes of every encoder over each shard as a whole, captured while it plans and makes them."""
     found = []
     for shard in shards:
-        batch = batch_of(read_shard(workspace.storage, workspace.lake, shard.records), AUDIO_RATE_HZ)
+        batch = batch_of(read_shard(workspace.lake, shard.records), AUDIO_RATE_HZ)
         captions = [caption for row in batch.rows for caption in row.captions]
         inputs: dict[Modality, list[Any]] = {
             "text": [row.text for row in batch.rows if row.text] + captions,
@@ -131,8 +131,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for of_shard in passes:
                 of_shard.run()
 
-    featuring = FeatureActor(workspace.storage, workspace.lake, encoders)
-    embedding = VectorActor(workspace.storage, workspace.lake, model, ("fused", "image", "text"))
+    featuring = FeatureActor(workspace.lake, encoders)
+    embedding = VectorActor(workspace.lake, model, ("fused", "image", "text"))
     partitions: list[Spent] = []
 
     def encode(turn: int) -> None:
@@ -186,7 +186,7 @@ def crowd(workspace: Workspace, config: ModelConfig, shards: Sequence[Prepared],
         for turn in range(-(-actors * rounds // len(shards)))
         for shard in shards
     ]
-    factory = ActorFactory(storage=workspace.storage, lake=workspace.lake, config=config)
+    factory = ActorFactory(lake=workspace.lake, config=config)
     done: list[tuple[float, int]] = []
     with open_engine(EngineConfig(workers=actors, actors_per_gpu=min(actors, 64))) as engine:
         for outcome in engine.map_actors(factory, items, accelerator=True):

@@ -74,7 +74,7 @@ def run_ours(lake: Path, index: dict[str, Any], rows: int, cores: int) -> tuple[
         started = time.perf_counter()
         built = build(workspace, engine, vectors, model_of(D), None)
         seconds = time.perf_counter() - started
-    return built, open_searcher(workspace.storage, workspace.lake, built.manifest, SPACE), seconds
+    return built, open_searcher(workspace.lake, built.manifest, SPACE), seconds
 
 
 def timed(searcher: FaissSearcher, asked: np.ndarray, settings: dict[str, int]) -> tuple[Hits, float]:

@@ -79,7 +79,7 @@ def measure(records: int, seeds: int, held_out: float, difficulty: float) -> dic
 
 
 def _after(workspace: Workspace, run: Mapping[str, Any]) -> Evaluation:
-    story: dict[str, Any] = json.loads(workspace.storage.read(workspace.path(run["model"], "training.json")))
+    story: dict[str, Any] = json.loads(workspace.storage.read(workspace.lake.uri(run["model"], "training.json")))
     return story["after"]
 
 

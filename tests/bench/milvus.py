@@ -32,6 +32,7 @@ from trichord.index_builders.milvus.client import FAILED, MilvusPlace, connected
 from trichord.index_builders.milvus.load import Loader
 from trichord.infra.digest import address
 from trichord.infra.errors import ServiceError
+from trichord.infra.lake.lake import Lake
 
 SHARD_ROWS = 10_000
 
@@ -57,11 +58,11 @@ def bulk(folder: Path, where: MilvusPlace, shards: Mapping[str, pa.Table], per_f
     step = max(1, per_file // SHARD_ROWS)
     started = time.perf_counter()
     groups = [names[first : first + step] for first in range(0, len(names), step)]
-    made = [builder.build(STORAGE, lake, group, (shards[name] for name in group)) for group in groups]
+    made = [builder.build(Lake(STORAGE, lake), group, (shards[name] for name in group)) for group in groups]
     written = time.perf_counter()
     manifest = builder.manifest(made)
     with connected(where) as milvus:
-        Loader(STORAGE, lake, milvus, manifest).ensure()
+        Loader(Lake(STORAGE, lake), milvus, manifest).ensure()
         ended = time.perf_counter()
         milvus.drop(str(manifest.params["collection"]))
     return {"write_s": written - started, "load_s": ended - written, "total_s": ended - started}

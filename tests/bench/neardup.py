@@ -28,8 +28,8 @@ from trichord.infra.config import PrepareConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Done
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
-from trichord.infra.lake.storage import Storage
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.defects import rates_of
@@ -53,8 +53,7 @@ PLANTED = (*("+".join(filter(None, variant)) for variant in VARIANTS), DEMO)
 class Sign:
     """Record numbers (first, last, planted every) → a signatures shard."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     every: int
 
     @cached_property
@@ -66,7 +65,7 @@ class Sign:
         batches = list(self._batches(range(*span)))
         chain, config = prepare_chain(PrepareConfig()), PrepareConfig()
         address = digest.address("neardup", span)
-        with ShardWriter(self.storage, self.lake, "signatures", address, schema.SIGNATURES) as writer:
+        with ShardWriter(self.lake, "signatures", address, schema.SIGNATURES) as writer:
             for start in range(0, len(batches), 8):
                 batch, _ = run_chain(join(batches[start : start + 8]), chain)
                 writer.write(signatures_table(finish(batch, config), batch, config.dedup))
@@ -90,15 +89,12 @@ class Sign:
 class MakeUp:
     """Shard number → made-up signatures, every hundredth a near copy of one in the shard before."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     rows: int
 
     def __call__(self, number: int) -> ShardRef:
         table = pa.Table.from_pylist([self._row(number, i) for i in range(self.rows)], schema=schema.SIGNATURES)
-        with ShardWriter(
-            self.storage, self.lake, "signatures", digest.address("made-up", number), schema.SIGNATURES
-        ) as writer:
+        with ShardWriter(self.lake, "signatures", digest.address("made-up", number), schema.SIGNATURES) as writer:
             writer.write(table)
             return writer.finish({"rows": 0})
 
@@ -124,18 +120,14 @@ def run_planted(folder: Path, records: int, planted: int, engine_kind: str) -> d
     with open_engine(workspace.project.engine) as engine:
         spans = [(start, min(start + PER_TASK, records)) for start in range(0, records, PER_TASK)]
         every = max(1, records // planted)
-        signed = _made(engine.map(Sign(workspace.storage, workspace.lake, every), spans))
+        signed = _made(engine.map(Sign(workspace.lake, every), spans))
         started = time.perf_counter()
         found = deduplicate(workspace, engine, signed)
         seconds = time.perf_counter() - started
-    rows = [row for ref in found.duplicates for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist()]
+    rows = [row for ref in found.duplicates for row in read_shard(workspace.lake, ref).to_pylist()]
     false = [row for row in rows if row["key"].split("/")[1] != row["survivor_key"].split("/")[1]]
     hits = Counter(row["key"].split("/")[2] for row in rows if row["key"][0] == "b" and row not in false)
-    made = [
-        key
-        for item in signed
-        for key in read_shard(workspace.storage, workspace.lake, item.signatures, ["key"])["key"].to_pylist()
-    ]
+    made = [key for item in signed for key in read_shard(workspace.lake, item.signatures, ["key"])["key"].to_pylist()]
     tried = Counter(key.split("/")[2] for key in made if key[0] == "b")
     return {
         "distinct": sum(key[0] == "a" for key in made),
@@ -153,9 +145,7 @@ def run_scale(folder: Path, rows: int, engine_kind: str) -> dict[str, Any]:
     workspace = _workspace(folder, engine_kind)
     per_shard = 256
     with open_engine(workspace.project.engine) as engine:
-        signed = _made(
-            engine.map(MakeUp(workspace.storage, workspace.lake, per_shard), list(range(-(-rows // per_shard))))
-        )
+        signed = _made(engine.map(MakeUp(workspace.lake, per_shard), list(range(-(-rows // per_shard)))))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started = time.perf_counter()
         found = deduplicate(workspace, engine, signed)

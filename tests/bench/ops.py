@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 
 from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.demo.corpus import write_corpus
 from trichord.pipelines.demo.settings import PREPARE
@@ -36,10 +37,12 @@ def measure(records: int, config: PrepareConfig) -> dict[str, tuple[float, int]]
         write_corpus(Path(folder) / "corpus", records=records + 8 * WARM, seed=9, defects=0.0)
         source = ManifestSource(kind="manifest", name="demo", path=str(Path(folder) / "corpus" / "manifest.jsonl"))
         storage = Storage(StorageConfig())
-        plan = plan_source(source, storage, folder, rows_per_partition=10**6, cache=None)
+        plan = plan_source(source, Lake(storage, folder), rows_per_partition=10**6, cache=None)
         chain = prepare_chain(config, source)
         started = time.process_time()
-        for number, batch in enumerate(read_partition(source, storage, folder, plan.partitions[0], config=config)):
+        for number, batch in enumerate(
+            read_partition(source, Lake(storage, folder), plan.partitions[0], config=config)
+        ):
             counted, rows = number >= WARM, len(batch)
             if counted:
                 seconds, seen = spent["read"]

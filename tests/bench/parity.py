@@ -79,8 +79,8 @@ def measure(rows: int, dimension: int, asked: int, server: MilvusServer | None, 
         with open_engine(EngineConfig(workers=1)) as engine:
             built = build_backends(workspace, engine, vectors, model_of(dimension), None)
         build_s = time.perf_counter() - started
-        manifest = read_manifest(workspace.storage, workspace.lake, built.manifest.path)
-        searcher = open_backend(workspace.storage, workspace.lake, place_of(workspace), manifest, SPACE)
+        manifest = read_manifest(workspace.lake, built.manifest.path)
+        searcher = open_backend(workspace.lake, place_of(workspace), manifest, SPACE)
         lines.append(
             {"backend": name, "build_s": round(build_s, 2)} | _compared(searcher, manifest, queries_ND, truth, known)
         )

@@ -63,7 +63,7 @@ class Clients:
         self._open: dict[tuple[str, str], Searcher] = {}
         self._expected: dict[tuple[str, str], Answer] = {}
         first = workspace.publications.rows()[0]
-        dimension = read_manifests(workspace.storage, workspace.lake, first["manifest"])[0].dimension
+        dimension = read_manifests(workspace.lake, first["manifest"])[0].dimension
         queries = generator("load", dimension).normal(size=(4, dimension))
         self._queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
         for row in workspace.publications.rows():
@@ -88,10 +88,10 @@ class Clients:
         with self._lock:
             known = self._open.get((row["manifest_digest"], backend))
             if known is None:
-                storage, lake = self._workspace.storage, self._workspace.lake
-                manifests = read_manifests(storage, lake, row["manifest"], row["manifest_digest"])
+                lake = self._workspace.lake
+                manifests = read_manifests(lake, row["manifest"], row["manifest_digest"])
                 [manifest] = [one for one in manifests if backend_of(one) == backend]
-                known = open_backend(storage, lake, place_of(self._workspace), manifest, row["fingerprint"])
+                known = open_backend(lake, place_of(self._workspace), manifest, row["fingerprint"])
                 self._open[row["manifest_digest"], backend] = known
             return known
 

@@ -31,6 +31,7 @@ from trichord.encoders.model import FusionModel
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
 from trichord.infra.project import load_project
+from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.calibrate import judges
 from trichord.pipelines.evaluation.galleries import HeldOut
@@ -40,7 +41,6 @@ from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.model.compare import Grid, compare
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.feature_cache import read_features
-from trichord.pipelines.model.train import load_model
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.records import prepare
 
@@ -82,8 +82,8 @@ def measure(sample: Path, weights: Path, seeds: int) -> dict[str, Any]:
         held = _held_out(test)
         found: dict[str, list[dict[str, Any]]] = {loss: [] for loss in LOSSES}
         for run in runs:
-            stored = json.loads(learn.storage.read(learn.path(run["model"], "model.json")))
-            model = load_model(learn.storage, learn.path(run["model"]), stored["fingerprint"], learn.project.model)
+            stored = json.loads(learn.lake.read(run["model"], "model.json"))
+            model = load_model(learn.lake, run["model"], stored["fingerprint"], learn.project.model)
             found[run["loss"]].append(_measured(held, model, run["seed"]))
     return {"test_records": len(held.keys), "seeds": seeds, "runs": found}
 
@@ -93,9 +93,7 @@ def _held_out(workspace: Workspace) -> HeldOutRows:
         features = featurise(workspace, engine, prepare(workspace, engine, make_plan(workspace).shards))
 
     widths = load_encoders(workspace.project.model).dimensions
-    parts = (
-        part for ref in features.values() for part in read_features(workspace.storage, workspace.lake, ref, widths)
-    )
+    parts = (part for ref in features.values() for part in read_features(workspace.lake, ref, widths))
     held = HeldOutRows.gather(parts, 10_000)
     assert held is not None
     return held

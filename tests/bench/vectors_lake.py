@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trichord.infra.config import Project
 from trichord.infra.digest import address, generator
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.schema import vectors_schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.infra.lake.storage import Storage
@@ -87,7 +88,9 @@ def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndar
     }
     schema = vectors_schema(dimension)
     columns["vector"] = columns["vector"].cast(schema.field("vector").type)
-    with ShardWriter(storage, str(lake), "vectors", address("bench", number, rows, dimension, version), schema) as file:
+    with ShardWriter(
+        Lake(storage, str(lake)), "vectors", address("bench", number, rows, dimension, version), schema
+    ) as file:
         file.write(pa.table(columns, schema=schema))
         return file.finish({})
 

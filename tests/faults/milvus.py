@@ -38,6 +38,7 @@ from trichord.index_builders.milvus.load import Loader
 from trichord.index_builders.milvus.stage import Staged
 from trichord.index_builders.milvus.state import LoadState, write_state
 from trichord.infra.errors import ServiceError, TrichordError
+from trichord.infra.lake.lake import Lake
 
 ROWS = 40
 POLL = "get_bulk_insert_state"
@@ -78,7 +79,7 @@ class Scene:
         """What the same load ends with when nobody disturbs it."""
         publish(self.lake, self.place, self.new)
         with connected(self.place) as milvus:
-            Loader(STORAGE, self.lake, milvus, self.new).verify(collection_of(self.new))
+            Loader(Lake(STORAGE, self.lake), milvus, self.new).verify(collection_of(self.new))
         return self.seen()
 
     def reset(self) -> None:
@@ -92,7 +93,7 @@ class Scene:
 def publish(lake: str, where: MilvusPlace, manifest: IndexManifest) -> None:
     """Fill a collection, and send readers to it."""
     with connected(where) as milvus:
-        loader = Loader(STORAGE, lake, milvus, manifest)
+        loader = Loader(Lake(STORAGE, lake), milvus, manifest)
         loader.ensure()
         milvus.set_alias(collection_of(manifest))
         loader.verify_alias()
@@ -121,7 +122,7 @@ def stepping(at_step: Callable[[int, str], None]) -> Iterator[None]:
 
     def stepped_note(storage: Any, lake: str, state: LoadState) -> LoadState:
         step("note")
-        return note(storage, lake, state)
+        return note(Lake(storage, lake), state)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Milvus, "_call", stepped_call)
@@ -306,7 +307,7 @@ def _child(told: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     config = {name: value for name, value in told["config"].items() if name != "uri"}
-    manifest = read_manifest(STORAGE, told["lake"], told["manifest"])
+    manifest = read_manifest(Lake(STORAGE, told["lake"]), told["manifest"])
     with stepping(at_step):
         publish(told["lake"], place(told["uri"], **config), manifest)
 

@@ -17,7 +17,7 @@ from trichord.encoders.views import MODALITIES
 from trichord.infra.config import EncoderConfig, EngineConfig, ModelConfig
 from trichord.infra.engines import Done, open_engine
 from trichord.infra.errors import ConfigError
-from trichord.infra.lake.storage import Storage
+from trichord.infra.lake.lake import Lake
 from trichord.pipelines.model.encode import EncodeItem, FeatureActor
 from trichord.pipelines.model.feature_cache import read_features
 from trichord.pipelines.model.prefetch import Blocks
@@ -48,22 +48,21 @@ def config(paths: dict[str, str], precision: str = "float32", numerics: str = "s
 class Factory:
     """Makes a features actor in its worker."""
 
-    storage: Storage
-    lake: str
+    lake: Lake
     config: ModelConfig
 
     def __call__(self) -> FeatureActor:
-        return FeatureActor(self.storage, self.lake, load_encoders(self.config))
+        return FeatureActor(self.lake, load_encoders(self.config))
 
 
-def item(lake: str, storage: Storage, number: int) -> EncodeItem:
-    return EncodeItem(address=f"{number:032x}", partition="planted/0", records=records_shard(storage, lake, ROWS))
+def item(lake: Lake, number: int) -> EncodeItem:
+    return EncodeItem(address=f"{number:032x}", partition="planted/0", records=records_shard(lake, ROWS))
 
 
-def values(storage: Storage, lake: str, made: FeatureActor, number: int) -> dict[str, np.ndarray]:
+def values(lake: Lake, made: FeatureActor, number: int) -> dict[str, np.ndarray]:
     """Features of the planted shard, present ones alone."""
-    ref = made(item(lake, storage, number)).ref
-    [(_, features)] = read_features(storage, lake, ref, made.encoders.dimensions)
+    ref = made(item(lake, number)).ref
+    [(_, features)] = read_features(lake, ref, made.encoders.dimensions)
     return {name: features.values[name][features.present[:, m]] for m, name in enumerate(MODALITIES)}
 
 
@@ -81,11 +80,11 @@ def on_cpu() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.mark.parametrize(("precision", "least"), [("float32", 0.9999), ("bfloat16", 0.99), ("float16", 0.99)])
 def test_a_gpu_gives_the_vectors_of_the_cpu(storage, tmp_path, paths, on_cpu, precision, least):
-    lake = str(tmp_path)
-    cpu = values(storage, lake, FeatureActor(storage, lake, load_encoders(config(paths))), 1)
+    lake = Lake(storage, str(tmp_path))
+    cpu = values(lake, FeatureActor(lake, load_encoders(config(paths))), 1)
     on_cpu.undo()
     encoders = load_encoders(config(paths, precision))
-    gpu = values(storage, lake, FeatureActor(storage, lake, encoders), 2)
+    gpu = values(lake, FeatureActor(lake, encoders), 2)
     for name in MODALITIES:
         encoder = encoders.by_modality[name]
         assert isinstance(encoder, HuggingFaceEncoder)
@@ -97,21 +96,21 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(storage, tmp_path, paths, on_cpu, pr
 def test_on_a_gpu_features_have_the_same_bits_however_a_shard_is_cut(storage, tmp_path, paths, precision):
     made = {}
     for number, blocks in enumerate((Blocks(), Blocks(rows=16, first_rows=5, part_rows=3))):
-        lake = str(tmp_path / str(number))
-        actor = FeatureActor(storage, lake, load_encoders(config(paths, precision)), blocks)
-        made[number] = actor(item(lake, storage, 1)).ref.sha256
+        lake = Lake(storage, str(tmp_path / str(number)))
+        actor = FeatureActor(lake, load_encoders(config(paths, precision)), blocks)
+        made[number] = actor(item(lake, 1)).ref.sha256
     assert made[0] == made[1]
 
 
 def test_several_actors_share_a_gpu_and_give_the_bytes_of_one(storage, tmp_path, paths):
-    lake = str(tmp_path)
-    alone = FeatureActor(storage, lake, load_encoders(config(paths)))
-    wanted = [alone(item(lake, storage, number)).ref.sha256 for number in range(4)]
+    lake = Lake(storage, str(tmp_path))
+    alone = FeatureActor(lake, load_encoders(config(paths)))
+    wanted = [alone(item(lake, number)).ref.sha256 for number in range(4)]
     torch.cuda.empty_cache()
-    other = str(tmp_path / "other")
-    items = [item(other, storage, number) for number in range(4)]
+    other = Lake(storage, str(tmp_path / "other"))
+    items = [item(other, number) for number in range(4)]
     with open_engine(EngineConfig(workers=2, actors_per_gpu=2, device="cuda")) as engine:
-        outcomes = list(engine.map_actors(Factory(storage, other, config(paths)), items, accelerator=True))
+        outcomes = list(engine.map_actors(Factory(other, config(paths)), items, accelerator=True))
     assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
     found = {outcome.item.address: outcome.result.ref.sha256 for outcome in outcomes if isinstance(outcome, Done)}
     assert [found[one.address] for one in items] == wanted

@@ -18,6 +18,7 @@ from trichord.index_builders.milvus.client import MilvusPlace, connected
 from trichord.index_builders.milvus.load import Loader
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.config import MilvusConfig
+from trichord.infra.lake.lake import Lake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Backend:
             return build_faiss(self.lake, dict(shards), groups, views=views)
         manifest = milvus_manifest(self.lake, shards, groups, views=views, prefix=self.place.config.prefix)
         with connected(self.place) as milvus:
-            Loader(STORAGE, self.lake, milvus, manifest).ensure()
+            Loader(Lake(STORAGE, self.lake), milvus, manifest).ensure()
         return manifest
 
     def open(self, manifest: IndexManifest, fingerprint: str = SPACE) -> Searcher:
@@ -46,9 +47,9 @@ class Backend:
         if self.name == "annoy":
             from trichord.index_builders.annoy import open_annoy
 
-            return open_annoy(STORAGE, self.lake, manifest, fingerprint)
+            return open_annoy(Lake(STORAGE, self.lake), manifest, fingerprint)
         if self.place is None:
-            return open_searcher(STORAGE, self.lake, manifest, fingerprint)
+            return open_searcher(Lake(STORAGE, self.lake), manifest, fingerprint)
         return MilvusSearcher(self.place, manifest, fingerprint)
 
 
@@ -61,9 +62,9 @@ def annoy_manifest(
     builder = AnnoyBuilder(
         trees=8, dimension=_dimension(shards), fingerprint=SPACE, views=tuple(views), metadata=FIELDS
     )
-    made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
+    made = [builder.build(Lake(STORAGE, lake), sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made, search={"all": {"search_k": 100_000}})
-    write_manifest(STORAGE, lake, manifest)
+    write_manifest(Lake(STORAGE, lake), manifest)
     return manifest
 
 
@@ -78,9 +79,9 @@ def milvus_manifest(
 ) -> IndexManifest:
     """Import files of these groups of vector shards, and their manifest; no server is asked."""
     builder = replace(milvus_builder(_dimension(shards), views=views, prefix=prefix), partitions=partitions)
-    made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
+    made = [builder.build(Lake(STORAGE, lake), sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made)
-    write_manifest(STORAGE, lake, manifest)
+    write_manifest(Lake(STORAGE, lake), manifest)
     return manifest
 
 

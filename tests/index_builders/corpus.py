@@ -13,6 +13,7 @@ from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, write_manifest
 from trichord.infra.config import StorageConfig
 from trichord.infra.digest import address, canonical_json, generator
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.schema import vectors_schema
 from trichord.infra.lake.storage import Storage
 
@@ -73,13 +74,13 @@ def build(
     """Build an index of these groups of vector shards and write its manifest."""
     dimension = len(next(iter(shards.values())).column("vector")[0])
     plan = plan or (IndexPlan(kind="ivf_flat", nlist=nlist) if nlist else IndexPlan(kind="flat"))
-    quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7) if plan.trained else None
+    quantiser = put_quantiser(Lake(STORAGE, lake), matrix(shards), plan, seed=7) if plan.trained else None
     builder = FaissBuilder(
         plan=plan, dimension=dimension, fingerprint=SPACE, views=tuple(views), quantiser=quantiser, metadata=FIELDS
     )
-    made = [builder.build(STORAGE, lake, sorted(group), (shards[a] for a in sorted(group))) for group in groups]
+    made = [builder.build(Lake(STORAGE, lake), sorted(group), (shards[a] for a in sorted(group))) for group in groups]
     manifest = builder.manifest(made)
-    write_manifest(STORAGE, lake, manifest)
+    write_manifest(Lake(STORAGE, lake), manifest)
     return manifest
 
 

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from trichord.infra.lake.lake import Lake
+
 pytest.importorskip("annoy", reason="built where there is a C++ compiler")
 
 from tests.index_builders.backends import annoy_manifest
@@ -27,10 +29,12 @@ def test_equal_vectors_give_equal_bytes_whatever_was_made_before(tmp_path):
     for place in ("one", "other"):
         builder = AnnoyBuilder(trees=4, dimension=D, fingerprint=SPACE, views=("fused",))
         if place == "other":
-            builder.build(STORAGE, str(tmp_path / place), inputs[:1], [shards[inputs[0]]])
-        made.append(builder.build(STORAGE, str(tmp_path / place), inputs, (shards[a] for a in inputs)))
+            builder.build(Lake(STORAGE, str(tmp_path / place)), inputs[:1], [shards[inputs[0]]])
+        made.append(builder.build(Lake(STORAGE, str(tmp_path / place)), inputs, (shards[a] for a in inputs)))
     assert made[0] == made[1]
-    assert builder.finished(STORAGE, str(tmp_path / "one"), {made[0].address: inputs}) == {made[0].address: made[0]}
+    assert builder.finished(Lake(STORAGE, str(tmp_path / "one")), {made[0].address: inputs}) == {
+        made[0].address: made[0]
+    }
 
 
 @pytest.mark.parametrize(("view", "source"), [("text", None), ("image", "source1"), (None, "source0")])
@@ -38,7 +42,7 @@ def test_equal_vectors_give_equal_bytes_whatever_was_made_before(tmp_path):
 def test_rows_that_are_left_out_make_room_for_others(tmp_path, view, source, search_k):
     shards, queries, views = tables(4, 300, D, views=("image", "text")), unit(20, D, "q"), ("image", "text")
     manifest = annoy_manifest(str(tmp_path), shards, [sorted(shards)[:2], sorted(shards)[2:]], views=views)
-    searcher = open_annoy(STORAGE, str(tmp_path), manifest, SPACE)
+    searcher = open_annoy(Lake(STORAGE, str(tmp_path)), manifest, SPACE)
     kept = [
         table.filter(
             pc.and_(
@@ -58,7 +62,7 @@ def test_rows_that_are_left_out_make_room_for_others(tmp_path, view, source, sea
 def test_more_candidates_find_more_and_the_least_that_reach_the_recall_are_chosen(tmp_path):
     shards, queries = tables(4, 1_500, D), unit(60, D, "q")
     manifest = annoy_manifest(str(tmp_path), shards, [sorted(shards)])
-    searcher = open_annoy(STORAGE, str(tmp_path), manifest, SPACE)
+    searcher = open_annoy(Lake(STORAGE, str(tmp_path)), manifest, SPACE)
     truth = exact_hits(queries, shards.values(), 10, dimension=D, fingerprint=SPACE)
 
     def measure(settings):
@@ -77,10 +81,10 @@ def test_a_forest_that_is_not_what_the_manifest_says_is_refused_before_it_is_rea
     shards = tables(1, 50, D)
     manifest = annoy_manifest(str(tmp_path), shards, [sorted(shards)])
     with pytest.raises(StorageError, match=r"Annoy cannot read|holds"):
-        open_annoy(STORAGE, str(tmp_path), replace(manifest, dimension=D * 2), SPACE)
+        open_annoy(Lake(STORAGE, str(tmp_path)), replace(manifest, dimension=D * 2), SPACE)
     path = tmp_path / manifest.shards[0].index.path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(StorageError, match="SHA-256"):
-        open_annoy(STORAGE, str(tmp_path), manifest, SPACE)
+        open_annoy(Lake(STORAGE, str(tmp_path)), manifest, SPACE)

@@ -16,6 +16,7 @@ from trichord.index_builders.milvus.load import Loader
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.digest import address
 from trichord.infra.errors import FingerprintMismatch, StorageError
+from trichord.infra.lake.lake import Lake
 
 K = 5
 
@@ -107,7 +108,7 @@ def test_partitions_by_source_hold_the_same_rows(milvus_server, tmp_path):
         lake = str(tmp_path / str(partitions))
         manifest = milvus_manifest(lake, shards, [sorted(shards)], prefix="parts", partitions=partitions)
         with connected(where) as milvus:
-            Loader(STORAGE, lake, milvus, manifest).ensure()
+            Loader(Lake(STORAGE, lake), milvus, manifest).ensure()
         searcher = MilvusSearcher(where, manifest, SPACE)
         answers.append([searcher.search(queries, K, source=source) for source in (None, "source1")])
     for one, other in zip(*answers, strict=True):

@@ -17,6 +17,7 @@ from trichord.index_builders.manifest import read_manifest
 from trichord.index_builders.milvus.builder import import_batches
 from trichord.infra.digest import generator
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
 
 FLIPS, CUTS = 60, 10  # of each kind
 
@@ -62,20 +63,20 @@ def test_every_flipped_bit_and_every_truncation_is_refused_before_anything_sees_
         sound = path.read_bytes()
         path.write_bytes(damaged(sound, random, flip=number < FLIPS))
         with pytest.raises(StorageError, match=r"damaged|another version"):
-            opener(STORAGE, lake, read_manifest(STORAGE, lake, manifest.path, manifest.digest), SPACE)
+            opener(Lake(STORAGE, lake), read_manifest(Lake(STORAGE, lake), manifest.path, manifest.digest), SPACE)
         path.write_bytes(sound)
     assert seen == []
-    opener(STORAGE, lake, read_manifest(STORAGE, lake, manifest.path), SPACE)
+    opener(Lake(STORAGE, lake), read_manifest(Lake(STORAGE, lake), manifest.path), SPACE)
     assert len(seen) == 4
 
 
 def test_damaged_codes_make_no_shard(tmp_path):
     plan, lake, shards = PLANS["ivf_rabitq"], str(tmp_path), tables(2, 150, D)
-    quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7)
+    quantiser = put_quantiser(Lake(STORAGE, lake), matrix(shards), plan, seed=7)
     builder = FaissBuilder(plan=plan, dimension=D, fingerprint=SPACE, views=("fused",), quantiser=quantiser)
     inputs, random = sorted(shards), generator("damage", "codes")
     blocks = {
-        address: builder.encode(STORAGE, lake, address, shards[address], builder.encoder(STORAGE, lake))
+        address: builder.encode(Lake(STORAGE, lake), address, shards[address], builder.encoder(Lake(STORAGE, lake)))
         for address in inputs
     }
     for number in range(FLIPS + CUTS):
@@ -83,7 +84,7 @@ def test_damaged_codes_make_no_shard(tmp_path):
         sound = path.read_bytes()
         path.write_bytes(damaged(sound, random, flip=number < FLIPS))
         with pytest.raises(StorageError, match="damaged"):
-            builder.build(STORAGE, lake, inputs, (shards[a].select(builder.columns) for a in inputs), blocks)
+            builder.build(Lake(STORAGE, lake), inputs, (shards[a].select(builder.columns) for a in inputs), blocks)
         path.write_bytes(sound)
 
 
@@ -99,7 +100,7 @@ def test_damaged_import_files_reach_no_server(tmp_path, seen):
         path = tmp_path / shard.index.path
         sound = path.read_bytes()
         path.write_bytes(damaged(sound, random, flip=number < FLIPS))
-        with pytest.raises(StorageError, match="damaged"), opened(STORAGE, str(tmp_path), shard.index) as file:
+        with pytest.raises(StorageError, match="damaged"), opened(Lake(STORAGE, str(tmp_path)), shard.index) as file:
             list(import_batches(file, 10))
         path.write_bytes(sound)
     assert seen == []

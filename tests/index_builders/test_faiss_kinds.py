@@ -15,6 +15,7 @@ from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
 from trichord.index_builders.index_kinds import KINDS, IndexPlan
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.lake import Lake
 
 D = 32
 PLANS = {
@@ -49,7 +50,7 @@ def test_every_kind_answers_nearly_as_exact_search_does_also_when_rows_are_left_
     shards, queries = tables(4, 300, D, views=views), unit(40, D, "q")
     names = sorted(shards)
     manifest = build(lake, shards, [names[:2], names[2:]], views=views, plan=plan)
-    searcher = open_searcher(STORAGE, lake, manifest, SPACE)
+    searcher = open_searcher(Lake(STORAGE, lake), manifest, SPACE)
     for view, source in ((None, None), ("text", None), ("image", "source1")):
         kept = [
             table.filter(
@@ -71,15 +72,15 @@ def test_every_kind_answers_nearly_as_exact_search_does_also_when_rows_are_left_
 @pytest.mark.parametrize("name", [name for name, plan in PLANS.items() if plan.cached])
 def test_shards_merged_from_cached_codes_have_the_bytes_of_shards_made_whole(tmp_path, name):
     plan, lake, shards = PLANS[name], str(tmp_path), tables(3, 120, D)
-    quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7)
+    quantiser = put_quantiser(Lake(STORAGE, lake), matrix(shards), plan, seed=7)
     builder = FaissBuilder(plan=plan, dimension=D, fingerprint=SPACE, views=("fused",), quantiser=quantiser)
     inputs = sorted(shards)
-    whole = builder.build(STORAGE, lake, inputs, (shards[a] for a in inputs))
+    whole = builder.build(Lake(STORAGE, lake), inputs, (shards[a] for a in inputs))
     for address in reversed(inputs):
-        builder.encode(STORAGE, lake, address, shards[address], builder.encoder(STORAGE, lake))
-    blocks = builder.blocks(STORAGE, lake, inputs)
+        builder.encode(Lake(STORAGE, lake), address, shards[address], builder.encoder(Lake(STORAGE, lake)))
+    blocks = builder.blocks(Lake(STORAGE, lake), inputs)
     assert sorted(blocks) == inputs
-    merged = builder.build(STORAGE, lake, inputs, (shards[a].select(builder.columns) for a in inputs), blocks)
+    merged = builder.build(Lake(STORAGE, lake), inputs, (shards[a].select(builder.columns) for a in inputs), blocks)
     assert (merged.index, merged.keys) == (whole.index, whole.keys)
     assert plan.refine == "flat" or "vector" not in builder.columns
 
@@ -88,12 +89,14 @@ def test_what_was_deleted_stands_in_no_file_that_the_new_index_names(tmp_path):
     for name in ("flat", "pq_fast", "ivf_sq8", "hnsw"):
         plan, lake, shards = PLANS[name], str(tmp_path / name), tables(3, 60, D)
         gone = sorted(shards)[1]
-        quantiser = put_quantiser(STORAGE, lake, matrix(shards), plan, seed=7) if plan.trained else None
+        quantiser = put_quantiser(Lake(STORAGE, lake), matrix(shards), plan, seed=7) if plan.trained else None
         builder = FaissBuilder(plan=plan, dimension=D, fingerprint=SPACE, views=("fused",), quantiser=quantiser)
         for address in sorted(shards) if plan.cached else ():
-            builder.encode(STORAGE, lake, address, shards[address], builder.encoder(STORAGE, lake))
+            builder.encode(Lake(STORAGE, lake), address, shards[address], builder.encoder(Lake(STORAGE, lake)))
         inputs = [address for address in sorted(shards) if address != gone]
-        shard = builder.build(STORAGE, lake, inputs, (shards[a] for a in inputs), builder.blocks(STORAGE, lake, inputs))
+        shard = builder.build(
+            Lake(STORAGE, lake), inputs, (shards[a] for a in inputs), builder.blocks(Lake(STORAGE, lake), inputs)
+        )
         files = [shard.index, shard.keys, *shard.blocks]
         kept = b"".join(STORAGE.read(f"{lake}/{file.path}", max_bytes=2**24) for file in files)
         vectors = np.array(shards[gone]["vector"].to_pylist(), dtype=np.float32)
@@ -107,7 +110,7 @@ def test_what_was_deleted_stands_in_no_file_that_the_new_index_names(tmp_path):
 def test_an_index_for_a_gpu_that_is_not_there_is_refused_with_what_to_do(tmp_path):
     plan = IndexPlan(kind="ivf_flat", nlist=8, device="cuda")
     with pytest.raises(ConfigError, match=r"trichord\[gpu\].*index\.device: cpu"):
-        put_quantiser(STORAGE, str(tmp_path), matrix(tables(2, 100, D)), plan, seed=7)
+        put_quantiser(Lake(STORAGE, str(tmp_path)), matrix(tables(2, 100, D)), plan, seed=7)
 
 
 @pytest.mark.parametrize("name", [name for name in PLANS if name.startswith("ivf_")])

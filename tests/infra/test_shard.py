@@ -21,6 +21,7 @@ from tests.conftest import Place
 from trichord.infra.config import StorageConfig
 from trichord.infra.errors import StorageError
 from trichord.infra.lake import shard
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.schema import RECORDS, vectors_schema
 from trichord.infra.lake.shard import (
     ShardRef,
@@ -65,7 +66,7 @@ def records(rows: int, media_bytes: int = 40, seed: int = 0) -> pa.Table:
 
 def write(place: Place, table: pa.Table, cuts: Sequence[int] = (), address: str = ADDRESS) -> ShardRef:
     edges = [0, *sorted(cut for cut in cuts if cut <= len(table)), len(table)]
-    with ShardWriter(place.storage, place.uri, "records", address, RECORDS) as writer:
+    with ShardWriter(place.lake, "records", address, RECORDS) as writer:
         for start, end in pairwise(edges):
             writer.write(table.slice(start, end - start))
         return writer.finish({"rows_in": len(table), "rows_kept": len(table), "rows_rejected": 0})
@@ -87,25 +88,25 @@ def test_a_shard_is_read_as_it_was_written(place: Place) -> None:
     assert ref.rows == 100
     assert ref.bytes == place.storage.stat(place.storage.join(place.uri, ref.path)).size
     for verify in (False, True):
-        found = read_shard(place.storage, place.uri, ref, verify=verify)
+        found = read_shard(place.lake, ref, verify=verify)
         assert found.equals(table)
         assert found.schema == RECORDS
-    assert read_shard(place.storage, place.uri, ref.path, ["text", "key"]).to_pydict() == {
+    assert read_shard(place.lake, ref.path, ["text", "key"]).to_pydict() == {
         "text": table["text"].to_pylist(),
         "key": table["key"].to_pylist(),
     }
-    batches = list(iter_shard(place.storage, place.uri, ref, batch_rows=7))
+    batches = list(iter_shard(place.lake, ref, batch_rows=7))
     assert max(len(batch) for batch in batches) <= 7
     assert pa.Table.from_batches(batches).equals(table)
-    assert find_finished(place.storage, place.uri, "records", [ADDRESS, OTHER], verify=True) == {ADDRESS: ref}
-    assert dict(find_finished(place.storage, place.uri, "records", [ADDRESS])[ADDRESS].counts) == dict(ref.counts)
-    verify_shard(place.storage, place.uri, ref)
+    assert find_finished(place.lake, "records", [ADDRESS, OTHER], verify=True) == {ADDRESS: ref}
+    assert dict(find_finished(place.lake, "records", [ADDRESS])[ADDRESS].counts) == dict(ref.counts)
+    verify_shard(place.lake, ref)
 
 
 def test_a_shard_without_rows_is_a_shard(place: Place) -> None:
     ref = write(place, records(0))
-    assert read_shard(place.storage, place.uri, ref).equals(RECORDS.empty_table())
-    assert find_finished(place.storage, place.uri, "records", [ADDRESS]) == {ADDRESS: ref}
+    assert read_shard(place.lake, ref).equals(RECORDS.empty_table())
+    assert find_finished(place.lake, "records", [ADDRESS]) == {ADDRESS: ref}
 
 
 @settings(max_examples=15, deadline=None)
@@ -123,7 +124,7 @@ def test_same_rows_same_bytes_however_they_came(
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     assert sum(sizes) == 400
     assert max(sizes) <= 256
-    assert read_shard(place.storage, place.uri, whole).equals(table)
+    assert read_shard(place.lake, whole).equals(table)
 
 
 def test_other_processes_write_the_same_bytes(local: Place, tmp_path: Path) -> None:
@@ -150,13 +151,13 @@ def test_rows_by_place_are_the_shards_rows_in_its_order(
     place = Place(Storage(StorageConfig()), str(tmp_path_factory.mktemp("lake")))
     table = records(600)
     ref = write(place, table)  # three row groups of 256, 256 and 88 rows
-    found = take_rows(place.storage, place.uri, ref, places)
+    found = take_rows(place.lake, ref, places)
     assert found.equals(table.take(pa.array(sorted(set(places)), pa.int64())))
-    names = take_rows(place.storage, place.uri, ref.path, places, ["row_digest", "key"])
+    names = take_rows(place.lake, ref.path, places, ["row_digest", "key"])
     assert names.column_names == ["row_digest", "key"]
     for beyond in ([600], [-1, 3]):
         with pytest.raises(ValueError, match="of a shard of 600 rows"):
-            take_rows(place.storage, place.uri, ref, beyond)
+            take_rows(place.lake, ref, beyond)
 
 
 def test_row_groups_stay_small_so_media_is_read_in_bounded_memory(local: Place) -> None:
@@ -180,15 +181,15 @@ def test_any_flipped_bit_is_refused_or_without_effect(local: Place) -> None:
     for position in range(len(good)):
         path.write_bytes(good[:position] + bytes([good[position] ^ (1 << position % 8)]) + good[position + 1 :])
         try:
-            assert read_shard(local.storage, local.uri, ref).equals(table)
+            assert read_shard(Lake(local.storage, local.uri), ref).equals(table)
         except StorageError as error:
             refused += 1
             assert ref.path in str(error)  # noqa: PT017
         if position % 50 == 0:
             for check in (verify_shard, lambda *shard: read_shard(*shard, verify=True)):
                 with pytest.raises(StorageError, match="sha256"):
-                    check(local.storage, local.uri, ref)
-            assert find_finished(local.storage, local.uri, "records", [ADDRESS], verify=True) == {}
+                    check(Lake(local.storage, local.uri), ref)
+            assert find_finished(Lake(local.storage, local.uri), "records", [ADDRESS], verify=True) == {}
     assert refused > 0.9 * len(good)
 
 
@@ -201,26 +202,26 @@ def test_a_truncated_or_padded_shard_is_refused_and_counts_as_not_finished(local
     for content in [*damaged, good + b"\0", good + good, good[:middle] + good[middle + 1 :]]:
         path.write_bytes(content)
         with pytest.raises(StorageError):
-            read_shard(local.storage, local.uri, ref)
-        assert find_finished(local.storage, local.uri, "records", [ADDRESS]) == {}
+            read_shard(Lake(local.storage, local.uri), ref)
+        assert find_finished(Lake(local.storage, local.uri), "records", [ADDRESS]) == {}
     path.unlink()
     with pytest.raises(FileNotFoundError):
-        read_shard(local.storage, local.uri, ref)
+        read_shard(Lake(local.storage, local.uri), ref)
 
 
 def test_a_shard_under_another_shards_name_is_refused(local: Place) -> None:
     ref = write(local, records(5))
     moved = shard.shard_path("records", OTHER, ref.sha256)
     local.storage.write(local.storage.join(local.uri, moved), Path(local.uri, ref.path).read_bytes())
-    assert find_finished(local.storage, local.uri, "records", [OTHER]) == {}
+    assert find_finished(Lake(local.storage, local.uri), "records", [OTHER]) == {}
     with pytest.raises(StorageError, match="address"):
-        verify_shard(local.storage, local.uri, replace(ref, address=OTHER, path=moved))
+        verify_shard(Lake(local.storage, local.uri), replace(ref, address=OTHER, path=moved))
 
 
 def test_two_contents_of_one_address_break_law_1(local: Place) -> None:
     first, second = write(local, records(5)), write(local, records(5, seed=1))
     with pytest.raises(StorageError, match="law 1") as caught:
-        find_finished(local.storage, local.uri, "records", [ADDRESS])
+        find_finished(Lake(local.storage, local.uri), "records", [ADDRESS])
     assert first.sha256 in str(caught.value)
     assert second.sha256 in str(caught.value)
 
@@ -229,7 +230,7 @@ def test_counts_that_lose_a_row_are_refused_at_writing_and_at_verifying(
     local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = {"rows_in": 6, "rows_kept": 4, "rows_rejected": 1}
-    with ShardWriter(local.storage, local.uri, "records", ADDRESS, RECORDS) as writer:
+    with ShardWriter(Lake(local.storage, local.uri), "records", ADDRESS, RECORDS) as writer:
         writer.write(records(4))
         with pytest.raises(ValueError, match=r"6 rows in .* but 5 kept or rejected"):
             writer.finish(lost)
@@ -239,13 +240,13 @@ def test_counts_that_lose_a_row_are_refused_at_writing_and_at_verifying(
         writer.write(records(4))
         ref = writer.finish(lost)
     with pytest.raises(StorageError, match="law 2"):
-        verify_shard(local.storage, local.uri, ref)
+        verify_shard(Lake(local.storage, local.uri), ref)
     with pytest.raises(StorageError, match="not what the lake says"):
-        verify_shard(local.storage, local.uri, replace(ref, rows=5))
+        verify_shard(Lake(local.storage, local.uri), replace(ref, rows=5))
 
 
-def _arguments(place: Place) -> tuple[Storage, str, str, str, pa.Schema]:
-    return place.storage, place.uri, "records", ADDRESS, RECORDS
+def _arguments(place: Place) -> tuple[Lake, str, str, pa.Schema]:
+    return place.lake, "records", ADDRESS, RECORDS
 
 
 def test_a_writer_left_early_leaves_nothing(local: Place) -> None:
@@ -264,11 +265,11 @@ def test_rows_that_do_not_fit_the_schema_are_the_callers_mistake(local: Place) -
             writer.write(good.set_column(0, "key", pa.array([None, "a", "b"])))
         writer.write(good.select(sorted(good.column_names)))  # columns are taken by name
         ref = writer.finish({})
-    assert read_shard(local.storage, local.uri, ref).equals(good)
+    assert read_shard(Lake(local.storage, local.uri), ref).equals(good)
     with pytest.raises(ValueError, match="no columns \\['nope'\\]"):
-        read_shard(local.storage, local.uri, ref, ["nope"])
+        read_shard(Lake(local.storage, local.uri), ref, ["nope"])
     with pytest.raises(ValueError, match="32 hex"):
-        ShardWriter(local.storage, local.uri, "records", "../../etc", RECORDS)
+        ShardWriter(Lake(local.storage, local.uri), "records", "../../etc", RECORDS)
 
 
 def test_vectors_and_plain_tables_are_kept_bit_by_bit(local: Place) -> None:
@@ -276,10 +277,10 @@ def test_vectors_and_plain_tables_are_kept_bit_by_bit(local: Place) -> None:
     values = np.array([1.0, -0.0, np.pi, 1e-45, 3e38, 2.0], np.float32)
     vectors = pa.ListArray.from_arrays(pa.array([0, 3, 6], pa.int32()), pa.array(values))
     table = pa.table({**{name: ["a", "b"] for name in schema.names[:-1]}, "vector": vectors})
-    with ShardWriter(local.storage, local.uri, "vectors", ADDRESS, schema) as writer:
+    with ShardWriter(Lake(local.storage, local.uri), "vectors", ADDRESS, schema) as writer:
         writer.write(table)
         ref = writer.finish({"rows_in": 2, "rows_kept": 2, "rows_rejected": 0})
-    found = read_shard(local.storage, local.uri, ref)["vector"].combine_chunks().flatten().to_numpy()
+    found = read_shard(Lake(local.storage, local.uri), ref)["vector"].combine_chunks().flatten().to_numpy()
     assert found.tobytes() == values.tobytes()
 
 
@@ -288,5 +289,5 @@ def test_other_files_in_the_folder_are_not_taken_for_shards(local: Place) -> Non
     for name in ("x.parquet", f"{ADDRESS}.parquet", f"{ADDRESS}.{'0' * 63}.parquet", f"{ADDRESS}.{'g' * 64}.parquet"):
         local.storage.write(local.storage.join(local.uri, "records/01", name), b"PAR1")
     many = [f"{number:032x}" for number in range(1 << 120, (1 << 125), 1 << 119)]  # over many folders
-    assert find_finished(local.storage, local.uri, "records", [ADDRESS, *many]) == {ADDRESS: ref}
-    assert find_finished(local.storage, local.uri, "records", []) == {}
+    assert find_finished(Lake(local.storage, local.uri), "records", [ADDRESS, *many]) == {ADDRESS: ref}
+    assert find_finished(Lake(local.storage, local.uri), "records", []) == {}

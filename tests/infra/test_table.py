@@ -15,6 +15,7 @@ from tests.conftest import Place
 from trichord.infra.config import StorageConfig
 from trichord.infra.digest import address
 from trichord.infra.errors import CommitConflict, StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.schema import PUBLICATIONS, SIGNATURES
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.infra.lake.storage import Storage
@@ -22,7 +23,7 @@ from trichord.infra.lake.table import LakeTable, Publications
 
 
 def make_shard(place: Place, number: int, rows: int = 2, content: str = "") -> ShardRef:
-    with ShardWriter(place.storage, place.uri, "signatures", address("shard", number), SIGNATURES) as writer:
+    with ShardWriter(place.lake, "signatures", address("shard", number), SIGNATURES) as writer:
         writer.write(pa.table({name: [f"{name}{number}{content}"] * rows for name in SIGNATURES.names}))
         return writer.finish({"rows_in": rows, "rows_kept": rows, "rows_rejected": 0})
 
@@ -32,7 +33,7 @@ def reconcile(table: LakeTable, wanted: list[ShardRef], run: str = "run") -> int
 
 
 def table_of(place: Place) -> LakeTable:
-    return LakeTable(place.storage, place.uri, "signatures")
+    return LakeTable(place.lake, "signatures")
 
 
 def by_address(refs: list[ShardRef]) -> dict[str, ShardRef]:
@@ -57,7 +58,7 @@ def test_a_table_holds_exactly_what_was_wanted_last_and_every_version_stays_read
     for step, shards in enumerate(wanted):
         assert table_of(place).shards(step) == by_address(shards)
     ref = table.shards(3)[refs[3].address]
-    assert read_shard(place.storage, place.uri, ref)["key"].to_pylist() == ["key3", "key3"]
+    assert read_shard(place.lake, ref)["key"].to_pylist() == ["key3", "key3"]
 
 
 def test_nothing_to_change_makes_no_commit(place: Place) -> None:
@@ -89,7 +90,7 @@ def test_of_racing_writers_one_commits_and_the_others_hear_of_it(place: Place, e
     barrier = threading.Barrier(4)
 
     def race(number: int) -> int | CommitConflict:
-        table = Delayed(place.storage, place.uri, "signatures")
+        table = Delayed(place.lake, "signatures")
         table.barrier = barrier
         try:
             return reconcile(table, [refs[number]], run=f"run {number}")
@@ -116,7 +117,7 @@ def test_of_racing_additions_none_is_lost_and_all_but_one_hear_of_it(place: Plac
     barrier = threading.Barrier(len(writers))
 
     def add(ref: ShardRef) -> int | CommitConflict:
-        table = Delayed(place.storage, place.uri, "signatures")
+        table = Delayed(place.lake, "signatures")
         table.barrier = barrier
         try:
             return table.add(ref, schema=SIGNATURES, run="run", recipe="recipe")
@@ -153,7 +154,7 @@ def test_shards_of_another_table_or_schema_are_refused(local: Place) -> None:
     table = table_of(local)
     refs = [make_shard(local, 1), make_shard(local, 2)]
     with pytest.raises(ValueError, match="not one of table records"):
-        LakeTable(local.storage, local.uri, "records").reconcile(refs, schema=SIGNATURES, run="", recipe="")
+        LakeTable(Lake(local.storage, local.uri), "records").reconcile(refs, schema=SIGNATURES, run="", recipe="")
     reconcile(table, refs[:1])
     with pytest.raises(StorageError, match="other columns"):
         table.reconcile(refs, schema=PUBLICATIONS, run="", recipe="")
@@ -176,12 +177,12 @@ def row(sequence: int, **changes: str) -> dict[str, Any]:
 
 
 def test_the_last_publication_is_live_and_the_earlier_are_kept(place: Place) -> None:
-    publications = Publications(place.storage, place.uri)
+    publications = Publications(place.lake)
     assert publications.live() is None
     assert publications.rows() == []
     for sequence in range(1, 13):
         assert publications.append(row(sequence)) == sequence - 1
-        reader = Publications(place.storage, place.uri)
+        reader = Publications(place.lake)
         assert reader.live() == row(sequence)
     assert reader.rows() == [row(sequence) for sequence in range(1, 13)]
     assert reader.rows(4) == [row(sequence) for sequence in range(1, 6)]
@@ -189,7 +190,7 @@ def test_the_last_publication_is_live_and_the_earlier_are_kept(place: Place) -> 
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_publication_on_top_of_an_outdated_reading_conflicts(place: Place, before: int) -> None:
-    first, second = Publications(place.storage, place.uri), Publications(place.storage, place.uri)
+    first, second = Publications(place.lake), Publications(place.lake)
     if before:
         first.append(row(1))
     assert first.live() == second.live()
@@ -204,7 +205,7 @@ def test_a_publication_on_top_of_an_outdated_reading_conflicts(place: Place, bef
 
 
 def test_a_publication_with_wrong_fields_or_sequence_is_the_callers_mistake(local: Place) -> None:
-    publications = Publications(local.storage, local.uri)
+    publications = Publications(Lake(local.storage, local.uri))
     publications.append(row(3))
     with pytest.raises(ValueError, match="does not come after 3"):
         publications.append(row(3))
@@ -216,7 +217,7 @@ def test_a_publication_with_wrong_fields_or_sequence_is_the_callers_mistake(loca
 
 
 def test_a_damaged_publications_shard_is_refused(local: Place) -> None:
-    publications = Publications(local.storage, local.uri)
+    publications = Publications(Lake(local.storage, local.uri))
     publications.append(row(1))
     (file,) = Path(local.uri, "publications").rglob("*.parquet")
     content = bytearray(file.read_bytes())

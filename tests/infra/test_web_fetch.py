@@ -17,6 +17,7 @@ from tests.infra.web_server import LIMIT, STORAGE, FakeClock, Web, file_answer, 
 from trichord.infra.config import WebConfig
 from trichord.infra.digest import sha256_hex
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.web import RECEIPTS, DownloadError, Fetcher, content_path, receipt_contents
 
 
@@ -32,7 +33,7 @@ def test_a_content_lies_in_the_lake_under_its_hash_and_once(web: Web) -> None:
     assert web.fetch("/empty") == b""
     files = sorted(path.name for path in (web.lake / "_downloads").rglob("*") if path.is_file())
     assert files == sorted([sha256_hex(b"one"), sha256_hex(b""), "receipts.parquet"])
-    assert receipt_contents(STORAGE, str(web.lake)) == {
+    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {
         RECEIPTS,
         content_path(sha256_hex(b"one")),
         content_path(sha256_hex(b"")),
@@ -255,7 +256,7 @@ def test_the_last_good_content_stands_in_while_a_server_fails_but_not_once_it_sa
     assert "If-None-Match" in web.server.requests[-1].headers
     web.server.answers["/a"] = flaky(99, 410)
     assert web.failure("/a", **options)[0] == "download_missing"
-    assert receipt_contents(STORAGE, str(web.lake)) == {RECEIPTS}, "nothing keeps the content alive"
+    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {RECEIPTS}, "nothing keeps the content alive"
 
 
 def test_a_host_that_cannot_be_reached_is_given_up_for_the_run(web: Web) -> None:
@@ -328,10 +329,10 @@ def test_receipts_of_urls_that_no_row_names_are_dropped_when_old(web: Web) -> No
     web.fetch("/a")
     web.clock.at += 50
     web.fetch("/b", keep_unused_s=100)
-    assert len(receipt_contents(STORAGE, str(web.lake))) == 3
+    assert len(receipt_contents(Lake(STORAGE, str(web.lake)))) == 3
     web.clock.at += 60
     web.fetch("/b", keep_unused_s=100)
-    assert receipt_contents(STORAGE, str(web.lake)) == {RECEIPTS, content_path(sha256_hex(b"two"))}
+    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {RECEIPTS, content_path(sha256_hex(b"two"))}
 
 
 def test_a_body_is_never_larger_than_the_limit(web: Web) -> None:
@@ -357,4 +358,4 @@ def test_wrong_settings_are_refused() -> None:
         with pytest.raises(ValueError):
             WebConfig(**wrong)
     with pytest.raises(ConfigError, match="ca_file"):
-        Fetcher(WebConfig(ca_file="/nowhere.pem"), STORAGE, "/lake")
+        Fetcher(WebConfig(ca_file="/nowhere.pem"), Lake(STORAGE, "/lake"))

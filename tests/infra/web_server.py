@@ -20,6 +20,7 @@ import pytest
 
 from trichord.infra.config import StorageConfig, WebConfig
 from trichord.infra.digest import sha256_hex
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.web import DownloadError, Fetcher, content_path
 from trichord.infra.web.throttle import Clock
@@ -170,7 +171,9 @@ class Web:
 
     def fetcher(self, **options: Any) -> Fetcher:
         options = {"allow_private": ("127.0.0.0/8",), "ports": (self.server.port, 80, 443), "max_age_s": 0} | options
-        return Fetcher(WebConfig(**options), STORAGE, str(self.lake), resolve=self.resolve, clock=self.clock.clock)
+        return Fetcher(
+            WebConfig(**options), Lake(STORAGE, str(self.lake)), resolve=self.resolve, clock=self.clock.clock
+        )
 
     def fetch(self, path: str, max_bytes: int = LIMIT, **options: Any) -> bytes:
         """The content of a path of the server, by a fetcher of its own (a run)."""

@@ -29,7 +29,7 @@ def test_every_row_is_indexed_rejected_or_a_duplicate(indexed):
     named: list[str] = []
     for table in ("records", "rejects"):
         for ref in workspace.table(table).shards().values():
-            named += read_shard(workspace.storage, workspace.lake, ref, ["key"])["key"].to_pylist()
+            named += read_shard(workspace.lake, ref, ["key"])["key"].to_pylist()
     assert sorted(named) == sorted(row["id"] for row in rows)
 
 
@@ -40,10 +40,10 @@ def test_planted_defects_meet_the_fate_that_was_foretold(indexed):
     rejected: dict[str, str] = {}
     dropped: set[frozenset[str]] = set()
     for ref in workspace.table("rejects").shards().values():
-        rows = read_shard(workspace.storage, workspace.lake, ref)
+        rows = read_shard(workspace.lake, ref)
         rejected |= dict(zip(rows["key"].to_pylist(), rows["reason"].to_pylist(), strict=True))
     for ref in workspace.table("duplicates").shards().values():
-        rows = read_shard(workspace.storage, workspace.lake, ref)
+        rows = read_shard(workspace.lake, ref)
         pairs = zip(rows["key"].to_pylist(), rows["survivor_key"].to_pylist(), strict=True)
         dropped |= {frozenset(pair) for pair in pairs}
     assert rejected == dict(truth.rejects)

@@ -14,6 +14,7 @@ from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra import digest
 from trichord.infra.config import FieldMap, FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
 from trichord.infra.errors import SourceError, StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.collect import Plan, plan_source, read_partition
@@ -47,14 +48,16 @@ def manifest(folder: Path, **options: Any) -> ManifestSource:
 
 
 def plan(source: Source, lake: Path, rows_per_partition: int = 8) -> Plan:
-    return plan_source(source, STORAGE, str(lake), rows_per_partition=rows_per_partition, cache=None)
+    return plan_source(source, Lake(STORAGE, str(lake)), rows_per_partition=rows_per_partition, cache=None)
 
 
 def read(source: Source, lake: Path, **options: Any) -> Batch:
     """All rows of a source, as read."""
     partitions = plan(source, lake).partitions
     return join(
-        batch for partition in partitions for batch in read_partition(source, STORAGE, str(lake), partition, **options)
+        batch
+        for partition in partitions
+        for batch in read_partition(source, Lake(STORAGE, str(lake)), partition, **options)
     )
 
 
@@ -279,7 +282,7 @@ def test_media_that_change_between_plan_and_reading_stop_the_run(change: str, ve
     else:
         path.write_bytes(IMAGE + b"grown by some bytes" if change == "grown" else IMAGE[:-1])
     with pytest.raises(SourceError, match="changed while it was being read"):
-        list(read_partition(source, STORAGE, str(tmp_path / "lake"), partition))
+        list(read_partition(source, Lake(STORAGE, str(tmp_path / "lake")), partition))
 
 
 def test_media_over_the_limit_are_rejects_and_not_read(tmp_path: Path) -> None:
@@ -303,7 +306,7 @@ def test_batches_are_small_in_rows_and_bytes(tmp_path: Path) -> None:
     source = manifest(tmp_path, version_by="mtime_size")
     sizes = []
     for partition in plan(source, tmp_path / "lake", rows_per_partition=100).partitions:
-        for batch in read_partition(source, STORAGE, str(tmp_path / "lake"), partition):
+        for batch in read_partition(source, Lake(STORAGE, str(tmp_path / "lake")), partition):
             assert len(batch) <= ROWS_PER_BATCH
             sizes.append(sum(len(raw) for raw in batch.raw_images if raw))
     assert max(sizes) == 60_000_000
@@ -313,7 +316,7 @@ def test_batches_are_small_in_rows_and_bytes(tmp_path: Path) -> None:
 def test_a_batch_holds_many_rows_but_few_sounds(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(AUDIO)
     write(tmp_path, [{"id": f"k{i:03}", "text": "x"} | ({"audio": "a.wav"} if i >= 70 else {}) for i in range(100)])
-    batches = list(read_partition(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), *plan(
+    batches = list(read_partition(manifest(tmp_path), Lake(STORAGE, str(tmp_path / "lake")), *plan(
         manifest(tmp_path), tmp_path / "lake", rows_per_partition=100).partitions))  # fmt: skip
     sounds = [sum(raw is not None for raw in batch.raw_audios) for batch in batches]
     assert [len(batch) for batch in batches[:2]] == [ROWS_PER_BATCH] * 2
@@ -341,7 +344,7 @@ def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
     data[40] ^= 1
     path.write_bytes(data)
     with pytest.raises(StorageError, match="plan cannot be read"):
-        list(read_partition(manifest(tmp_path), STORAGE, str(tmp_path / "lake"), partition))
+        list(read_partition(manifest(tmp_path), Lake(STORAGE, str(tmp_path / "lake")), partition))
 
 
 def test_a_bucket_is_collected_as_a_folder_is(s3_config: StorageConfig, tmp_path: Path) -> None:
@@ -362,18 +365,22 @@ def test_a_bucket_is_collected_as_a_folder_is(s3_config: StorageConfig, tmp_path
     ]
     bucket.write(f"{place}/data/m.jsonl", "\n".join(map(json.dumps, rows)).encode())
     source = ManifestSource(kind="manifest", name="m", path=f"{place}/data/m.jsonl")
-    planned = plan_source(source, bucket, lake, rows_per_partition=8, cache=None)
-    assert planned == plan_source(source, bucket, lake, rows_per_partition=8, cache=None)
-    batch = join(part for partition in planned.partitions for part in read_partition(source, bucket, lake, partition))
+    planned = plan_source(source, Lake(bucket, lake), rows_per_partition=8, cache=None)
+    assert planned == plan_source(source, Lake(bucket, lake), rows_per_partition=8, cache=None)
+    batch = join(
+        part for partition in planned.partitions for part in read_partition(source, Lake(bucket, lake), partition)
+    )
     whole = read(manifest(local), tmp_path / "lake")
     assert {row.key for row in batch.rows} == {row.key for row in whole.rows} | {"uri"}
     assert {row.key: image for row, image in zip(batch.rows, batch.raw_images, strict=True)}["k5"] == IMAGE + b"5"
     assert reasons(batch) == dict.fromkeys(("out", "up", "root"), "media_outside_root") | {"none": "media_missing"}
     folder = FolderSource(kind="folder", name="f", path=f"{place}/data")
-    planned = plan_source(folder, bucket, lake, rows_per_partition=8, cache=None)
-    batch = join(part for partition in planned.partitions for part in read_partition(folder, bucket, lake, partition))
+    planned = plan_source(folder, Lake(bucket, lake), rows_per_partition=8, cache=None)
+    batch = join(
+        part for partition in planned.partitions for part in read_partition(folder, Lake(bucket, lake), partition)
+    )
     assert {row.key for row in batch.rows} == {f"images/{i}" for i in range(12)} | {"0", "4", "8"}
     assert planned.ignored == 1
     bucket.write(f"{place}/data/images/3.jpg", IMAGE)
     with pytest.raises(SourceError, match="changed"):
-        join(part for partition in planned.partitions for part in read_partition(folder, bucket, lake, partition))
+        join(part for partition in planned.partitions for part in read_partition(folder, Lake(bucket, lake), partition))

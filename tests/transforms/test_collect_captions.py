@@ -13,6 +13,7 @@ from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra import digest
 from trichord.infra.config import CaptionsSource, FieldMap, ManifestSource, MediaFolderSource, Source, StorageConfig
 from trichord.infra.errors import SourceError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.collect import Plan, plan_source, read_partition
@@ -22,12 +23,14 @@ IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))
 
 
 def plan(source: Source, lake: Path | str, storage: Storage = STORAGE) -> Plan:
-    return plan_source(source, storage, str(lake), rows_per_partition=8, cache=None)
+    return plan_source(source, Lake(storage, str(lake)), rows_per_partition=8, cache=None)
 
 
 def read(source: Source, lake: Path | str, storage: Storage = STORAGE) -> Batch:
     partitions = plan(source, lake, storage).partitions
-    return join(batch for partition in partitions for batch in read_partition(source, storage, str(lake), partition))
+    return join(
+        batch for partition in partitions for batch in read_partition(source, Lake(storage, str(lake)), partition)
+    )
 
 
 def rows(batch: Batch) -> dict[str, tuple[str | None, tuple[str, ...]]]:

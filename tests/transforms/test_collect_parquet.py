@@ -29,6 +29,7 @@ from trichord.infra.config import (
     StorageConfig,
 )
 from trichord.infra.errors import SourceError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.collect import Plan, plan_source, read_partition
@@ -43,13 +44,13 @@ def parquet(path: Path | str, **options: Any) -> ParquetSource:
 
 
 def plan(source: Source, lake: Path | str, storage: Storage = STORAGE, rows_per_partition: int = 8) -> Plan:
-    return plan_source(source, storage, str(lake), rows_per_partition=rows_per_partition, cache=None)
+    return plan_source(source, Lake(storage, str(lake)), rows_per_partition=rows_per_partition, cache=None)
 
 
 def read(source: Source, lake: Path | str, storage: Storage = STORAGE, **options: Any) -> Batch:
     parts = []
     for partition in plan(source, lake, storage).partitions:
-        found = list(read_partition(source, storage, str(lake), partition, **options))
+        found = list(read_partition(source, Lake(storage, str(lake)), partition, **options))
         assert sum(len(batch.rows) + len(batch.rejects) for batch in found) == partition.rows
         assert max(len(batch) for batch in found) <= ROWS_PER_BATCH
         parts += found
@@ -110,7 +111,7 @@ def test_row_groups_are_partitions_and_every_row_is_read_once(place: Place) -> N
         partition.version for partition in planned.partitions[:-1]
     }
     with pytest.raises(SourceError, match="changed"):
-        list(read_partition(source, place.storage, lake, planned.partitions[0]))
+        list(read_partition(source, Lake(place.storage, lake), planned.partitions[0]))
 
 
 def test_a_plan_depends_on_content_and_fields_but_not_on_the_place(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig, WebConfig
 from trichord.infra.digest import sha256_hex
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.web import RECEIPTS, Fetcher, content_path
 from trichord.infra.web.throttle import Clock
@@ -22,7 +23,7 @@ from trichord.transforms.clean.image import image_ops
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import Medium, Partition, planned_rows, write_plan
+from trichord.transforms.collect.partitions import Partition, planned_rows, write_plan
 from trichord.transforms.collect.read import PartitionReader, batches, needed_downloads
 from trichord.transforms.op import run_chain
 
@@ -56,7 +57,7 @@ class House:
     def fetcher(self, **options: Any) -> Fetcher:
         options = {"allow_private": ("127.0.0.1/32",), "ports": (self.server.port,), "max_age_s": 0} | options
         clock = Clock(self.clock.now, self.clock.now, self.clock.sleep)
-        return Fetcher(WebConfig(**options), STORAGE, self.lake, clock=clock)
+        return Fetcher(WebConfig(**options), Lake(STORAGE, self.lake), clock=clock)
 
     def lookup(self, fetcher: Fetcher | None, **options: Any) -> Lookup:
         return Lookup(STORAGE, MediaRoot(str(self.folder)), "auto", None, fetcher, **options)
@@ -64,22 +65,22 @@ class House:
     def plan(self, **options: Any) -> list[Partition]:
         with self.fetcher(**options) as fetcher:
             rows = self.lookup(fetcher)(list(read_manifest(self.source, STORAGE)))
-            return write_plan(rows, "m", STORAGE, self.lake, 4)
+            return write_plan(rows, "m", Lake(STORAGE, self.lake), 4)
 
     def versions(self, partitions: list[Partition]) -> dict[str, dict[str, str]]:
         return {
             row.key: {name: medium.version for name, medium in row.media.items()}
             for partition in partitions
-            for row in planned_rows(partition, STORAGE, self.lake)
+            for row in planned_rows(partition, Lake(STORAGE, self.lake))
         }
 
     def read(self, partitions: list[Partition], config: PrepareConfig | None = None) -> Batch:
         root = MediaRoot(str(self.folder))
         readers = [
-            PartitionReader(self.source, STORAGE, root, config or PrepareConfig(), partition)
+            PartitionReader(self.source, Lake(STORAGE, self.lake), root, config or PrepareConfig(), partition)
             for partition in partitions
         ]
-        return join(batch for reader in readers for batch in batches(reader, self.lake))
+        return join(batch for reader in readers for batch in batches(reader))
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_subtitles_and_pictures_with_times_are_fetched_too(house: House) -> None
     draft = Draft(key="k", line={"text": "x", "captions": []}, media=media)
     with house.fetcher() as fetcher:
         rows = house.lookup(fetcher)([draft])
-    (partition,) = write_plan(rows, "m", STORAGE, house.lake, 4)
+    (partition,) = write_plan(rows, "m", Lake(STORAGE, house.lake), 4)
     assert house.read([partition]).attachments == ({"image:0": image(1), "segments": b"1\n"},)
 
 
@@ -206,21 +207,15 @@ def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -
 def test_downloads_that_plans_or_receipts_name_are_needed(house: House) -> None:
     first = house.plan()
     kept = {content_path(sha256_hex(image(i))) for i in range(ROWS)} | {content_path(sha256_hex(AUDIO))}
-    assert needed_downloads(STORAGE, house.lake) == {*kept, RECEIPTS}
+    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, RECEIPTS}
     house.server.files({"/5.jpg": image(55)})
     second = house.plan()
     new = content_path(sha256_hex(image(55)))
-    assert needed_downloads(STORAGE, house.lake) == {*kept, new, RECEIPTS}, "the old plan still names the old content"
+    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, RECEIPTS}, (
+        "the old plan still names the old content"
+    )
     STORAGE.delete(STORAGE.join(house.lake, first[0].locator))
-    assert needed_downloads(STORAGE, house.lake) == {*kept, new, RECEIPTS} - {content_path(sha256_hex(image(5)))}
+    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, RECEIPTS} - {content_path(sha256_hex(image(5)))}
     STORAGE.delete(STORAGE.join(house.lake, RECEIPTS))
-    assert needed_downloads(STORAGE, house.lake) >= {new}
+    assert needed_downloads(Lake(STORAGE, house.lake)) >= {new}
     assert house.versions(second)["k5"]["image"].endswith(sha256_hex(image(55)))
-
-
-def test_a_reader_without_a_lake_says_what_it_needs(house: House) -> None:
-    (partition, *_) = house.plan()
-    reader = PartitionReader(house.source, STORAGE, MediaRoot(str(house.folder)), PrepareConfig(), partition)
-    with pytest.raises(ValueError, match="needs its URI"):
-        reader.batch(planned_rows(partition, STORAGE, house.lake))
-    assert Medium(path="x", size=0, version="x").size == 0

@@ -18,6 +18,7 @@ from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra import digest
 from trichord.infra.config import ImageConfig, PrepareConfig, StorageConfig, WebDatasetSource
 from trichord.infra.errors import SourceError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.chain import prepare_chain
@@ -49,14 +50,14 @@ def source_of(path: Path | str, **options: Any) -> WebDatasetSource:
 
 
 def plan(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE) -> Plan:
-    return plan_source(source, storage, str(lake), rows_per_partition=8, cache=None)
+    return plan_source(source, Lake(storage, str(lake)), rows_per_partition=8, cache=None)
 
 
 def read(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE) -> Batch:
     """All rows as read; each partition holds as many rows as it said."""
     parts = []
     for partition in plan(source, lake, storage).partitions:
-        found = list(read_partition(source, storage, str(lake), partition, config=CONFIG))
+        found = list(read_partition(source, Lake(storage, str(lake)), partition, config=CONFIG))
         assert sum(len(batch.rows) + len(batch.rejects) for batch in found) == partition.rows
         parts += found
     return join(parts)
@@ -107,7 +108,7 @@ def test_shuffled_members_mixed_endings_and_missing_partners_give_every_pair_and
     chain = prepare_chain(CONFIG, source)
     done = join(
         run_chain(part, chain)[0]
-        for part in read_partition(source, STORAGE, str(tmp_path / "lake-2"), planned.partitions[0])
+        for part in read_partition(source, Lake(STORAGE, str(tmp_path / "lake-2")), planned.partitions[0])
     )
     assert {row.key for row in done.rows} == {key for key, lacks in has.items() if not lacks}
     listed = {reject.key: reject for reject in done.rejects}
@@ -224,7 +225,7 @@ def test_a_tar_a_folder_a_pattern_and_compressed_tars_are_read_alike(place: Plac
     after = plan(source, lake, place.storage)
     assert [a == b for a, b in zip(before.partitions, after.partitions, strict=True)] == [True, False, True]
     with pytest.raises(SourceError, match="changed"):
-        list(read_partition(source, place.storage, lake, before.partitions[1]))
+        list(read_partition(source, Lake(place.storage, lake), before.partitions[1]))
     with pytest.raises(SourceError, match="t-03"):
         plan(source_of(f"{place.uri}/in/t-{{00..03}}.tar"), lake, place.storage)
 
@@ -242,7 +243,7 @@ def test_a_member_over_its_limit_is_a_reject_and_is_not_read(tmp_path: Path) -> 
     source = source_of(tmp_path / "t.tar")
     (partition,) = plan(source, tmp_path / "lake").partitions
     config = PrepareConfig(image=ImageConfig(max_bytes=1_000))
-    batch = join(read_partition(source, STORAGE, str(tmp_path / "lake"), partition, config=config))
+    batch = join(read_partition(source, Lake(STORAGE, str(tmp_path / "lake")), partition, config=config))
     assert [row.key for row in batch.rows] == ["b"]
     assert {reject.key: reject.reason for reject in batch.rejects} == dict.fromkeys("ac", "media_too_large")
 

@@ -11,6 +11,7 @@ import pytest
 from tests.transforms import malformed
 from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms import media
 from trichord.transforms.batch import Batch, Reject, Row
@@ -72,12 +73,12 @@ def test_a_malformed_row_is_one_reject_with_reason(name: str, tmp_path: Path) ->
     (folder / "m.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
     source = ManifestSource(kind="manifest", name="s", path=str(folder / "m.jsonl"))
     storage = Storage(StorageConfig())
-    plan = plan_source(source, storage, str(tmp_path / "lake"), rows_per_partition=2, cache=None)
+    plan = plan_source(source, Lake(storage, str(tmp_path / "lake")), rows_per_partition=2, cache=None)
     assert plan.rows == 3
     batches = [
         run_chain(batch, CHAIN)[0]
         for partition in plan.partitions
-        for batch in read_partition(source, storage, str(tmp_path / "lake"), partition)
+        for batch in read_partition(source, Lake(storage, str(tmp_path / "lake")), partition)
     ]
     assert sorted(row.key for batch in batches for row in batch.rows) == ["first", "last"]
     (reject,) = [reject for batch in batches for reject in batch.rejects]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
@@ -34,13 +35,13 @@ def test_every_real_picture_and_sound_decodes() -> None:
 def test_every_row_of_the_real_manifest_is_collected_and_prepared(tmp_path: Path) -> None:
     source = ManifestSource(kind="manifest", name="sample", path=str(SAMPLE / "manifest.jsonl"))
     storage = Storage(StorageConfig())
-    plan = plan_source(source, storage, str(tmp_path), rows_per_partition=64, cache=None)
+    plan = plan_source(source, Lake(storage, str(tmp_path)), rows_per_partition=64, cache=None)
     rows, chain = sum(1 for _ in (SAMPLE / "manifest.jsonl").open()), prepare_chain(PrepareConfig())
     assert plan.rows == rows
     kept: list[Row] = []
     rejects: Batch = Batch()
     for partition in plan.partitions:
-        for batch in read_partition(source, storage, str(tmp_path), partition):
+        for batch in read_partition(source, Lake(storage, str(tmp_path)), partition):
             after, _ = run_chain(batch, chain)
             kept.extend(after.rows)
             rejects = Batch(rejects=rejects.rejects + after.rejects)

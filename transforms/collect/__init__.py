@@ -21,7 +21,8 @@ from trichord.infra.config import (
     Source,
     WebDatasetSource,
 )
-from trichord.infra.lake.storage import Storage, VersionCache, is_remote
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.captions import captions_root, read_captions
@@ -54,8 +55,7 @@ class Plan:
 
 def plan_source(
     source: Source,
-    storage: Storage,
-    lake_uri: str,
+    lake: Lake,
     *,
     rows_per_partition: int,
     cache: VersionCache | None,
@@ -77,31 +77,31 @@ def plan_source(
     ignored = 0
     match source:
         case ManifestSource():
-            found = read_manifest(source, storage)
+            found = read_manifest(source, lake.storage)
         case FolderSource():
-            found = FolderReader(source, storage)
+            found = FolderReader(source, lake.storage)
         case CaptionsSource():
-            found = read_captions(source, storage)
+            found = read_captions(source, lake.storage)
         case MediaFolderSource():
-            found = MediaFolderReader(source, storage)
+            found = MediaFolderReader(source, lake.storage)
         case ParquetSource():
-            found = plan_parquet(source, storage, cache, rows_per_partition)
+            found = plan_parquet(source, lake.storage, cache, rows_per_partition)
         case DeltaSource():
-            found = plan_delta(source, storage)
+            found = plan_delta(source, lake.storage)
         case WebDatasetSource():
-            found, ignored = plan_webdataset(source, storage, lake_uri, cache)
+            found, ignored = plan_webdataset(source, lake, cache)
     if isinstance(found, list):
         partitions = found
     else:
         limits = config or PrepareConfig()
-        lookup = Lookup(storage, media_root(source), source.version_by, cache, fetcher, limits)
-        partitions = write_plan(_planned(found, lookup), source.name, storage, lake_uri, rows_per_partition)
+        lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
+        partitions = write_plan(_planned(found, lookup), source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
     return Plan(partitions=tuple(partitions), rows=sum(partition.rows for partition in partitions), ignored=ignored)
 
 
 def read_partition(
-    source: Source, storage: Storage, lake_uri: str, partition: Partition, *, config: PrepareConfig | None = None
+    source: Source, lake: Lake, partition: Partition, *, config: PrepareConfig | None = None
 ) -> Iterator[Batch]:
     """Every row of a partition once, as a row with raw media or as a reject; at most 32 rows (8 with
     sound) or about 64 MB at a time.
@@ -119,12 +119,12 @@ def read_partition(
     if partition.part is not None:
         match source:
             case WebDatasetSource():
-                return read_webdataset(source, storage, lake_uri, partition, config)
+                return read_webdataset(source, lake, partition, config)
             case ParquetSource():
-                return read_parquet(source, storage, root_of(source.path, PARQUET_ENDINGS), partition, config)
+                return read_parquet(source, lake.storage, root_of(source.path, PARQUET_ENDINGS), partition, config)
             case DeltaSource():
-                return read_parquet(source, storage, source.path, partition, config)
-    return batches(PartitionReader(source, storage, media_root(source), config, partition), lake_uri)
+                return read_parquet(source, lake.storage, source.path, partition, config)
+    return batches(PartitionReader(source, lake, media_root(source), config, partition))
 
 
 def media_root(source: Source) -> MediaRoot:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 
 PLAN_FORMAT = 1
@@ -119,9 +120,7 @@ def trie(hashes_N: npt.NDArray[np.uint64], limit: int) -> list[tuple[str, npt.ND
     return leaves
 
 
-def write_plan(
-    rows: Iterable[PlannedRow], source: str, storage: Storage, lake_uri: str, rows_per_partition: int
-) -> list[Partition]:
+def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: int) -> list[Partition]:
     """Bucket rows into partitions and write them to `<lake>/_plans/<digest>.parquet`, one row group a partition.
 
     Rows pass through a spool on disk; memory holds 32 bytes of each. A plan that is already there is not written again.
@@ -141,10 +140,10 @@ def write_plan(
         versions = [digest.address(sorted(value.tobytes().hex() for value in digests_N[at])) for _, at in leaves]
         ids = [f"{source}/{bits or 'all'}" for bits, _ in leaves]
         locator = f"_plans/{digest.address('plan', PLAN_FORMAT, ids, versions)}.parquet"
-        uri = storage.join(lake_uri, locator)
-        if leaves and not storage.exists(uri):
+        uri = lake.uri(locator)
+        if leaves and not lake.storage.exists(uri):
             groups = (_ordered(spool.fileno(), ends, digests_N, at) for _, at in leaves)
-            write_groups(groups, storage, uri)
+            write_groups(groups, lake.storage, uri)
     return [
         Partition(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
         for i, (name, version, (_, at)) in enumerate(zip(ids, versions, leaves, strict=True))
@@ -171,15 +170,15 @@ def write_groups(groups: Iterable[Sequence[tuple[str | None, ...]]], storage: St
         storage.put_file(path, uri)
 
 
-def planned_rows(partition: Partition, storage: Storage, lake_uri: str) -> list[PlannedRow]:
+def planned_rows(partition: Partition, lake: Lake) -> list[PlannedRow]:
     """A partition's rows, as planned.
 
     Raises:
         StorageError: the plan file is gone or damaged.
     """
-    uri = storage.join(lake_uri, partition.locator)
+    uri = lake.uri(partition.locator)
     try:
-        with storage.open(uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
+        with lake.storage.open(uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
             table = plan.read_row_group(partition.row_group)
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise StorageError(

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.errors import SourceError, StorageError
-from trichord.infra.lake.storage import Storage, TooLarge, is_remote
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.storage import TooLarge, is_remote
 from trichord.infra.web import content_path, is_web, receipt_contents
 from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
@@ -54,11 +55,10 @@ class PartitionReader:
     """
 
     source: Source
-    storage: Storage
+    lake: Lake
     root: MediaRoot
     config: PrepareConfig
     partition: Partition
-    lake: str | None = None  # its URI; `batches` sets it
 
     def batch(self, planned: list[PlannedRow]) -> Batch:
         """The rows with their raw media; bad rows as rejects."""
@@ -113,11 +113,11 @@ class PartitionReader:
             return self._download(medium)
         uri = self.root.locate(medium.path)
         try:
-            data = self.storage.read(uri, max_bytes=medium.size)
+            data = self.lake.storage.read(uri, max_bytes=medium.size)
             if medium.version.startswith("sha256:"):
                 version = f"sha256:{digest.sha256_hex(data)}"
             else:
-                version = self.storage.version(self.storage.stat(uri), self.source.version_by, None)
+                version = self.lake.storage.version(self.lake.storage.stat(uri), self.source.version_by, None)
         except (FileNotFoundError, TooLarge):
             version = "gone or grown"
         if version != medium.version:
@@ -127,12 +127,10 @@ class PartitionReader:
 
     def _download(self, medium: Medium) -> bytes:
         """The content that planning fetched, from the lake."""
-        if self.lake is None:
-            raise ValueError("media on the web are read from the lake: PartitionReader needs its URI")
         sha256 = medium.version.removeprefix("sha256:")
-        uri = self.storage.join(self.lake, content_path(sha256))
+        uri = self.lake.uri(content_path(sha256))
         try:
-            data = self.storage.read(uri, max_bytes=medium.size)
+            data = self.lake.storage.read(uri, max_bytes=medium.size)
         except (FileNotFoundError, TooLarge):
             data = b""
         if digest.sha256_hex(data) != sha256:
@@ -177,11 +175,10 @@ def marked_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
     return marked
 
 
-def batches(reader: PartitionReader, lake_uri: str) -> Iterator[Batch]:
+def batches(reader: PartitionReader) -> Iterator[Batch]:
     """Every row of the partition once, as a row or a reject. Remote media are read ahead, one batch in time."""
-    rows = marked_repeats(planned_rows(reader.partition, reader.storage, lake_uri))
-    reader = replace(reader, lake=lake_uri)
-    web_is_remote = is_remote(lake_uri) and any(is_web(m.path) for row in rows for m in row.media.values())
+    rows = marked_repeats(planned_rows(reader.partition, reader.lake))
+    web_is_remote = reader.lake.remote and any(is_web(m.path) for row in rows for m in row.media.values())
     if not is_remote(reader.root.uri) and not web_is_remote:
         yield from map(reader.batch, chunks(rows))
         return
@@ -201,16 +198,16 @@ def _ahead(
         yield join(future.result() for future in waiting.popleft())
 
 
-def needed_downloads(storage: Storage, lake_uri: str) -> set[str]:
+def needed_downloads(lake: Lake) -> set[str]:
     """Lake-relative paths below `_downloads/` that receipts or any plan still name: `gc` keeps them.
 
     Raises:
         StorageError: a plan cannot be read.
     """
-    needed = receipt_contents(storage, lake_uri)
-    for stat in storage.list(storage.join(lake_uri, "_plans")):
+    needed = receipt_contents(lake)
+    for stat in lake.list("_plans"):
         try:
-            with storage.open(stat.uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
+            with lake.storage.open(stat.uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
                 if plan.schema_arrow.names != PLAN.names:
                     continue
                 for batch in plan.iter_batches(columns=["media"]):

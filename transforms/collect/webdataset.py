@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
 from trichord.infra.errors import SourceError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, aligned
@@ -51,9 +52,7 @@ _SLOT_OF_ENDING = {
 }
 
 
-def plan_webdataset(
-    source: WebDatasetSource, storage: Storage, lake_uri: str, cache: VersionCache | None
-) -> tuple[list[Partition], int]:
+def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | None) -> tuple[list[Partition], int]:
     """One partition a tar, and how many members have no known ending. Only tars that were never seen are read.
 
     Raises:
@@ -61,15 +60,15 @@ def plan_webdataset(
     """
     root = root_of(source.path, TAR_ENDINGS)
     partitions, ignored = [], 0
-    for stat in data_files(source, storage, TAR_ENDINGS):
-        version = storage.version(stat, source.version_by, cache)
+    for stat in data_files(source, lake.storage, TAR_ENDINGS):
+        version = lake.storage.version(stat, source.version_by, cache)
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
         locator = f"_plans/{address}.parquet"
-        uri = storage.join(lake_uri, locator)
-        if not storage.exists(uri):
-            rows = _indexed(source, storage, stat)
-            write_groups([[row.columns() for row in rows]] if rows else [], storage, uri)
-        with storage.open(uri) as file, pq.ParquetFile(file) as index:
+        uri = lake.uri(locator)
+        if not lake.storage.exists(uri):
+            rows = _indexed(source, lake.storage, stat)
+            write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
+        with lake.storage.open(uri) as file, pq.ParquetFile(file) as index:
             count = index.metadata.num_rows
             ignored += sum(map(_count_of_others, index.read(columns=["line"])["line"].to_pylist()))
         path = stat.uri[len(root) + 1 :]
@@ -189,7 +188,7 @@ def _sha256(descriptor: int, member: Member) -> str:
 
 
 def read_webdataset(
-    source: WebDatasetSource, storage: Storage, lake_uri: str, partition: Partition, config: PrepareConfig
+    source: WebDatasetSource, lake: Lake, partition: Partition, config: PrepareConfig
 ) -> Iterator[Batch]:
     """The rows of a tar, ordered by key.
 
@@ -197,11 +196,11 @@ def read_webdataset(
         SourceError: the tar is not what was planned.
     """
     assert partition.part is not None
-    uri = storage.join(root_of(source.path, TAR_ENDINGS), partition.part.path)
-    rows = planned_rows(partition, storage, lake_uri)
+    uri = lake.storage.join(root_of(source.path, TAR_ENDINGS), partition.part.path)
+    rows = planned_rows(partition, lake)
     with (
-        unchanged(storage, uri, partition.part, source.version_by),
-        local_tar(storage, uri, source.max_unpacked_bytes) as path,
+        unchanged(lake.storage, uri, partition.part, source.version_by),
+        local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
         open(path, "rb") as file,
     ):
         yield from batches((_found(row, file.fileno(), partition.part.path, config) for row in rows), partition)

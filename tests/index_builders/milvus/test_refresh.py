@@ -16,6 +16,7 @@ from trichord.index_builders.milvus.refresh import changed_rows
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.index_builders.milvus.state import read_state
 from trichord.infra.digest import address
+from trichord.infra.lake.lake import Lake
 
 
 class Killed(BaseException):
@@ -41,13 +42,13 @@ def manifests(tmp_path):
 
     def files(*versions):
         shards = shards_of(*versions)
-        return [builder.build(STORAGE, lake, [name], [shards[name]]) for name in sorted(shards)]
+        return [builder.build(Lake(STORAGE, lake), [name], [shards[name]]) for name in sorted(shards)]
 
     old = builder.manifest(files(0, 0))
     new = builder.manifest(files(1, 0), in_place_of=collection_of(old))
     third = builder.manifest(files(2, 1), in_place_of=collection_of(old))
     for manifest in (old, new, third):
-        write_manifest(STORAGE, lake, manifest)
+        write_manifest(Lake(STORAGE, lake), manifest)
     return lake, place(f"{lake}/milvus.db", prefix="refresh"), old, new, third
 
 
@@ -62,15 +63,15 @@ def rows(lake, where, manifest):
 
 def test_only_what_differs_is_changed_and_back_again(manifests):
     lake, where, old, new, _ = manifests
-    assert changed_rows(lambda shard: opened(STORAGE, lake, shard.index), old, new) == 3 + 2
+    assert changed_rows(lambda shard: opened(Lake(STORAGE, lake), shard.index), old, new) == 3 + 2
     with connected(where) as milvus:
-        Loader(STORAGE, lake, milvus, old).ensure()
+        Loader(Lake(STORAGE, lake), milvus, old).ensure()
         before = rows(lake, where, old)
-        Loader(STORAGE, lake, milvus, new).ensure()
+        Loader(Lake(STORAGE, lake), milvus, new).ensure()
         assert rows(lake, where, new) != before
-        assert read_state(STORAGE, lake, collection_of(old)).serves(content_of(new))
-        assert not read_state(STORAGE, lake, collection_of(old)).serves(content_of(old))
-        Loader(STORAGE, lake, milvus, old).ensure()
+        assert read_state(Lake(STORAGE, lake), collection_of(old)).serves(content_of(new))
+        assert not read_state(Lake(STORAGE, lake), collection_of(old)).serves(content_of(old))
+        Loader(Lake(STORAGE, lake), milvus, old).ensure()
         assert rows(lake, where, old) == before
 
 
@@ -78,17 +79,17 @@ def test_only_what_differs_is_changed_and_back_again(manifests):
 def test_a_refresh_that_died_is_ended_by_the_next_whatever_it_aims_at(manifests, monkeypatch, call):
     lake, where, old, new, third = manifests
     with connected(where) as milvus:
-        Loader(STORAGE, lake, milvus, new).ensure()  # in place of nothing: it is filled
+        Loader(Lake(STORAGE, lake), milvus, new).ensure()  # in place of nothing: it is filled
         wanted = rows(lake, where, new)
-        Loader(STORAGE, lake, milvus, third).ensure()
+        Loader(Lake(STORAGE, lake), milvus, third).ensure()
         last = rows(lake, where, third)
         for target, expected in ((new, wanted), (third, last)):
-            Loader(STORAGE, lake, milvus, old).ensure()
+            Loader(Lake(STORAGE, lake), milvus, old).ensure()
             with monkeypatch.context() as patched:
                 patched.setattr(Milvus, "_call", _dying_after(call))
                 with pytest.raises(Killed):
-                    Loader(STORAGE, lake, milvus, new).ensure()
-            Loader(STORAGE, lake, milvus, target).ensure()
+                    Loader(Lake(STORAGE, lake), milvus, new).ensure()
+            Loader(Lake(STORAGE, lake), milvus, target).ensure()
             assert rows(lake, where, target) == expected
 
 

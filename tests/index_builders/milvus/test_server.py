@@ -22,6 +22,7 @@ from trichord.index_builders.milvus.client import MilvusPlace, connected
 from trichord.index_builders.milvus.load import Loader, index_params
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.errors import ServiceError
+from trichord.infra.lake.lake import Lake
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("milvus")]
 K, D = 10, 32
@@ -34,8 +35,8 @@ def collection(lake: str, index_type: str, params: Mapping[str, int]) -> IndexMa
         milvus_builder(D, prefix="server"), index_type=index_type, index_params=index_params(index_type, dict(params))
     )
     names = sorted(shards)
-    manifest = builder.manifest([builder.build(STORAGE, lake, names, (shards[name] for name in names))])
-    write_manifest(STORAGE, lake, manifest)
+    manifest = builder.manifest([builder.build(Lake(STORAGE, lake), names, (shards[name] for name in names))])
+    write_manifest(Lake(STORAGE, lake), manifest)
     return manifest
 
 
@@ -57,7 +58,7 @@ def test_an_index_of_each_type_is_loaded_tuned_and_searched(
     where = place(**milvus_server.project, prefix="server")
     manifest = collection(str(tmp_path), index_type, params)
     with connected(where) as milvus:
-        Loader(STORAGE, str(tmp_path), milvus, manifest).ensure()
+        Loader(Lake(STORAGE, str(tmp_path)), milvus, manifest).ensure()
         searcher = MilvusSearcher(where, manifest, SPACE)
         queries = unit(50, D, "queries")
         truth = exact_hits(queries, tables(2, 2_000, D).values(), K, dimension=D, fingerprint=SPACE)
@@ -96,7 +97,7 @@ def test_a_server_is_reached_by_tls_on_both_sides_and_by_token(milvus_server: Mi
                 pass
         where = behind_tls(**trusted)
         with connected(where) as milvus:
-            Loader(STORAGE, str(tmp_path), milvus, manifest).ensure()
+            Loader(Lake(STORAGE, str(tmp_path)), milvus, manifest).ensure()
         searcher = MilvusSearcher(where, manifest, SPACE)
         assert searcher.search(unit(1, D, "queries"), K).keys[0, 0] is not None
         searcher.close()

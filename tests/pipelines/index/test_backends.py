@@ -28,7 +28,7 @@ BOTH = ("index.backends=[faiss, milvus]", "milvus.index_type=FLAT", "engine.work
 
 def live_collection(workspace):
     live = workspace.publications.live()
-    manifests = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])
+    manifests = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])
     return collection_of(manifests[1])
 
 
@@ -110,7 +110,7 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     checks = {check["name"]: check for check in json.loads(live["verdict"])["checks"]}
     assert checks["annoy_rows"]["passed"]
     assert checks["annoy_recall_at_10"]["value"] >= 0.95
-    forest = read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])[1]
+    forest = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])[1]
     assert (forest.kind, forest.search["all"]["search_k"] > 0) == ("annoy", True)
     by_faiss, by_annoy = open_live(workspace, backend="faiss"), open_live(workspace, backend="annoy")
     queries, _ = by_faiss.model.encode(_query(workspace), "fused")
@@ -127,7 +127,7 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
     reindex(workspace)
     after = workspace.publications.live() or {}
-    kept = read_manifests(workspace.storage, workspace.lake, after["manifest"], after["manifest_digest"])[1]
+    kept = read_manifests(workspace.lake, after["manifest"], after["manifest_digest"])[1]
     assert kept.params == forest.params  # a night keeps the trees, so that it builds only what changed
     assert gc(workspace, delete=True)["files"] >= 0
     rollback(workspace)

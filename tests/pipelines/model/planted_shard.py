@@ -14,15 +14,15 @@ from trichord.encoders.model import FusionModel
 from trichord.infra import digest
 from trichord.infra.config import ModelConfig, PrepareConfig
 from trichord.infra.lake import schema
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter
-from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, Row, Waveform
 from trichord.transforms.record import finish
 
 WORDS = ("red", "green", "blue", "circle", "square", "bell", "hum", "of", "a", "the", "over", "under")
 
 
-def records_shard(storage: Storage, lake: str, rows: int, *, side: int = 64, seconds: float = 0.4) -> ShardRef:
+def records_shard(lake: Lake, rows: int, *, side: int = 64, seconds: float = 0.4) -> ShardRef:
     """`rows` records; every fifth has no picture, every fourth no sound, every seventh no text."""
     rng = digest.generator("shard", rows)
     batch = Batch(
@@ -40,9 +40,7 @@ def records_shard(storage: Storage, lake: str, rows: int, *, side: int = 64, sec
         ),
     )
     table = finish(batch, PrepareConfig())
-    with ShardWriter(
-        storage, lake, "records", digest.address("records", rows, side, seconds), schema.RECORDS
-    ) as writer:
+    with ShardWriter(lake, "records", digest.address("records", rows, side, seconds), schema.RECORDS) as writer:
         writer.write(table)
         return writer.finish({"rows": rows})
 

@@ -61,12 +61,12 @@ def elsewhere(workspace: Workspace, folder: Path) -> Workspace:
     """The same project with its shards written into an empty lake beside the records."""
     lake = folder / "lake"
     lake.mkdir()
-    (lake / "records").symlink_to(Path(workspace.lake) / "records")
+    (lake / "records").symlink_to(Path(workspace.lake.root) / "records")
     return replace(workspace, project=workspace.project.model_copy(update={"lake": str(lake)}))
 
 
 def table(workspace: Workspace, refs: Sequence[ShardRef]) -> pa.Table:
-    return pa.concat_tables([read_shard(workspace.storage, workspace.lake, ref) for ref in refs])
+    return pa.concat_tables([read_shard(workspace.lake, ref) for ref in refs])
 
 
 def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
@@ -79,16 +79,16 @@ def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
     with open_engine(EngineConfig(workers=2)) as two:
         other = augment(again, two, prepared[::-1], {})
     assert [(ref.address, ref.sha256) for ref in other] == [(ref.address, ref.sha256) for ref in made]
-    before = {path: path.stat().st_mtime_ns for path in Path(again.lake, "augmented").rglob("*.parquet")}
+    before = {path: path.stat().st_mtime_ns for path in Path(again.lake.root, "augmented").rglob("*.parquet")}
     assert run(again, prepared, {}) == made
-    assert {path: path.stat().st_mtime_ns for path in Path(again.lake, "augmented").rglob("*.parquet")} == before
+    assert {path: path.stat().st_mtime_ns for path in Path(again.lake.root, "augmented").rglob("*.parquet")} == before
 
 
 def test_every_training_record_has_its_copies_and_no_other_has_any(
     lake: tuple[Workspace, list[Prepared]], run: Run
 ) -> None:
     workspace, prepared = lake
-    records = pa.concat_tables([read_shard(workspace.storage, workspace.lake, item.records) for item in prepared])
+    records = pa.concat_tables([read_shard(workspace.lake, item.records) for item in prepared])
     train = workspace.project.train
     marks = {row["key"]: is_held_out(row["subset"], row["group"], train) for row in records.to_pylist()}
     duplicate = next(row for row in records.to_pylist() if not marks[row["key"]])
@@ -101,7 +101,7 @@ def test_every_training_record_has_its_copies_and_no_other_has_any(
     assert sorted(found["key"].to_pylist()) == sorted(f"{key}#aug{i}" for key in expected for i in (1, 2))
     assert found.schema.equals(schema.AUGMENTED)
     for ref in refs:
-        verify_shard(workspace.storage, workspace.lake, ref)
+        verify_shard(workspace.lake, ref)
         assert ref.counts["fan_out"] == ref.rows == COPIES * ref.counts["rows_in"]
         assert ref.counts["rows_kept"] == ref.counts["rows_in"] + ref.counts["fan_out"]
     assert sum(ref.counts["left_out"] for ref in refs) == records.num_rows - len(expected)
@@ -111,7 +111,7 @@ def test_every_training_record_has_its_copies_and_no_other_has_any(
 
 def test_a_variant_is_its_record_but_for_what_its_ops_say(lake: tuple[Workspace, list[Prepared]], run: Run) -> None:
     workspace, prepared = lake
-    whole = pa.concat_tables([read_shard(workspace.storage, workspace.lake, item.records) for item in prepared])
+    whole = pa.concat_tables([read_shard(workspace.lake, item.records) for item in prepared])
     records = {row["key"]: row for row in whole.to_pylist()}
     media: Counter[str] = Counter()
     for row in table(workspace, run(workspace, prepared, {})).to_pylist():

@@ -20,6 +20,7 @@ from trichord.index_builders.exact import exact_hits
 from trichord.index_builders.vectors import unsound, vector_matrix
 from trichord.infra.config import EncoderConfig, ModelConfig
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardWriter, iter_shard, read_shard
 from trichord.pipelines.core.timings import Spent, Stopwatch, Timed, Timings
 from trichord.pipelines.model import encode, prefetch
@@ -61,11 +62,11 @@ def address(number: int) -> str:
 
 
 def test_features_have_the_same_bits_however_a_shard_is_cut_into_blocks(storage, lake, built):
-    records = records_shard(storage, lake, 45)
+    records = records_shard(Lake(storage, lake), 45)
     encoders = load_encoders(built)
 
     def features(blocks: Blocks) -> tuple[list[str], Features]:
-        found = list(featurised(storage, lake, records, encoders.featurise, blocks=blocks))
+        found = list(featurised(Lake(storage, lake), records, encoders.featurise, blocks=blocks))
         return [key for rows, _ in found for key in rows["key"].to_pylist()], Features.concat([f for _, f in found])
 
     keys, whole = features(BLOCKS)
@@ -83,27 +84,27 @@ def test_features_have_the_same_bits_however_a_shard_is_cut_into_blocks(storage,
 
 
 def test_shards_have_the_same_bytes_however_they_are_cut_and_with_or_without_the_cache(storage, lake):
-    records = records_shard(storage, lake, 45)
+    records = records_shard(Lake(storage, lake), 45)
     model = fusion_model(SMALL)
-    vectors = VectorActor(storage, lake, model, ("fused", "image", "text"), "float16")
+    vectors = VectorActor(Lake(storage, lake), model, ("fused", "image", "text"), "float16")
     item = EncodeItem(address=address(1), partition="planted/0", records=records)
-    features = FeatureActor(storage, lake, model.encoders)(replace(item, address=address(2))).ref
+    features = FeatureActor(Lake(storage, lake), model.encoders)(replace(item, address=address(2))).ref
     first = vectors(item).ref
     assert first.rows > 2 * 45
     assert vectors(replace(item, features=features)).ref.sha256 == first.sha256
     for cut in CUTS:
         assert replace(vectors, blocks=cut)(item).ref.sha256 == first.sha256
-        again = FeatureActor(storage, lake, model.encoders, blocks=cut)
+        again = FeatureActor(Lake(storage, lake), model.encoders, blocks=cut)
         assert again(replace(item, address=address(2))).ref == features
 
 
 def test_of_a_record_every_view_it_has_stands_there_once_and_dropped_ones_not_at_all(storage, lake):
-    records = records_shard(storage, lake, 40)
-    digests = read_shard(storage, lake, records, ["row_digest"])["row_digest"].to_pylist()
+    records = records_shard(Lake(storage, lake), 40)
+    digests = read_shard(Lake(storage, lake), records, ["row_digest"])["row_digest"].to_pylist()
     model = fusion_model(SMALL)
     item = EncodeItem(address=address(1), partition="planted/0", records=records, dropped=(digests[3], digests[8]))
-    ref = VectorActor(storage, lake, model, ("image", "audio"))(item).ref
-    table = read_shard(storage, lake, ref)
+    ref = VectorActor(Lake(storage, lake), model, ("image", "audio"))(item).ref
+    table = read_shard(Lake(storage, lake), ref)
     wanted = [
         (f"row-{i:04d}", view)
         for i in range(40)
@@ -123,21 +124,21 @@ def test_a_row_that_vanishes_on_the_way_is_noticed_when_the_shard_is_written(sto
 
     monkeypatch.setattr(encode, "featurised", losing)
     model = fusion_model(SMALL)
-    actor = make(storage, lake, *((model.encoders,) if make is FeatureActor else (model, ("image",))))
+    actor = make(Lake(storage, lake), *((model.encoders,) if make is FeatureActor else (model, ("image",))))
     with pytest.raises(ValueError, match="rows"):
-        actor(EncodeItem(address=address(1), partition="planted/0", records=records_shard(storage, lake, 12)))
+        actor(EncodeItem(address=address(1), partition="planted/0", records=records_shard(Lake(storage, lake), 12)))
 
 
 def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
-    records = records_shard(storage, lake, ROWS)
+    records = records_shard(Lake(storage, lake), ROWS)
     model = fusion_model(ModelConfig(dimension=256, hidden=32))
     item = EncodeItem(address=address(1), partition="planted/0", records=records)
     dtypes: tuple[Literal["float32", "float16"], ...] = ("float32", "float16")
     refs = {
-        dtype: VectorActor(storage, lake, model, ("fused",), dtype)(replace(item, address=address(number))).ref
+        dtype: VectorActor(Lake(storage, lake), model, ("fused",), dtype)(replace(item, address=address(number))).ref
         for number, dtype in enumerate(dtypes)
     }
-    tables = {dtype: read_shard(storage, lake, ref) for dtype, ref in refs.items()}
+    tables = {dtype: read_shard(Lake(storage, lake), ref) for dtype, ref in refs.items()}
     assert tables["float16"].schema.field("vector").type.value_type == pa.float16()
     assert refs["float16"].bytes < 0.55 * refs["float32"].bytes
     matrix = {
@@ -159,7 +160,7 @@ def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
 
 
 def test_decoding_runs_ahead_by_a_block_and_a_few_parts_at_most(storage, lake):
-    records = records_shard(storage, lake, 120, side=8, seconds=0.05)
+    records = records_shard(Lake(storage, lake), 120, side=8, seconds=0.05)
     cut = Blocks(rows=20, first_rows=10, part_rows=5, threads=2)
     seen = 0
 
@@ -169,7 +170,7 @@ def test_decoding_runs_ahead_by_a_block_and_a_few_parts_at_most(storage, lake):
         return np.ones(rows.num_rows, dtype=bool)
 
     taken = 0
-    for rows, _ in featurised(storage, lake, records, load_encoders(SMALL).featurise, keep=keep, blocks=cut):
+    for rows, _ in featurised(Lake(storage, lake), records, load_encoders(SMALL).featurise, keep=keep, blocks=cut):
         taken += rows.num_rows
         in_parts = (2 * cut.threads + 1) * cut.part_rows
         assert seen <= taken + cut.rows + in_parts
@@ -177,10 +178,12 @@ def test_decoding_runs_ahead_by_a_block_and_a_few_parts_at_most(storage, lake):
 
 
 def test_a_block_is_no_larger_than_its_bytes_allow(storage, lake):
-    records = records_shard(storage, lake, 40, side=100)
+    records = records_shard(Lake(storage, lake), 40, side=100)
     cut = Blocks(rows=1_000, first_rows=1_000, bytes=200_000, part_rows=1)
     blocks = list(
-        prefetch.decoded_blocks(storage, lake, records, ["key"], keep=prefetch.every_row, watch=Stopwatch(), blocks=cut)
+        prefetch.decoded_blocks(
+            Lake(storage, lake), records, ["key"], keep=prefetch.every_row, watch=Stopwatch(), blocks=cut
+        )
     )
     assert sum(rows.num_rows for rows, _ in blocks) == 40
     one = max(
@@ -193,7 +196,7 @@ def test_a_block_is_no_larger_than_its_bytes_allow(storage, lake):
 
 
 def test_only_the_columns_that_encoders_need_are_read(storage, lake, monkeypatch):
-    records = records_shard(storage, lake, 10)
+    records = records_shard(Lake(storage, lake), 10)
     asked: list[set[str]] = []
 
     def noting(*arguments, **options):
@@ -201,28 +204,28 @@ def test_only_the_columns_that_encoders_need_are_read(storage, lake, monkeypatch
         return iter_shard(*arguments, **options)
 
     monkeypatch.setattr(prefetch, "iter_shard", noting)
-    list(featurised(storage, lake, records, load_encoders(SMALL).featurise))
+    list(featurised(Lake(storage, lake), records, load_encoders(SMALL).featurise))
     assert len(asked) == 1
     assert asked[0].isdisjoint({"scores", "labels", "changes", "segments", "content_digest"})
 
 
 def test_a_medium_that_cannot_be_decoded_is_named(storage, lake):
-    good = read_shard(storage, lake, records_shard(storage, lake, 30))
+    good = read_shard(Lake(storage, lake), records_shard(Lake(storage, lake), 30))
     images = good["image"].to_pylist()
     images[11] = b"no picture"
     at = good.schema.get_field_index("image")
     spoilt = good.set_column(at, good.schema.field(at), pa.array(images, pa.binary()))
-    with ShardWriter(storage, lake, "records", address(5), spoilt.schema) as writer:
+    with ShardWriter(Lake(storage, lake), "records", address(5), spoilt.schema) as writer:
         writer.write(spoilt)
         ref = writer.finish({"rows": 30})
     with pytest.raises(StorageError, match="row-0011"):
-        list(featurised(storage, lake, ref, load_encoders(SMALL).featurise))
+        list(featurised(Lake(storage, lake), ref, load_encoders(SMALL).featurise))
 
 
 def test_a_consumer_that_stops_early_leaves_no_thread_waiting(storage, lake):
-    records = records_shard(storage, lake, 60, side=8, seconds=0.05)
+    records = records_shard(Lake(storage, lake), 60, side=8, seconds=0.05)
     found = featurised(
-        storage, lake, records, load_encoders(SMALL).featurise, blocks=Blocks(rows=8, first_rows=8, part_rows=2)
+        Lake(storage, lake), records, load_encoders(SMALL).featurise, blocks=Blocks(rows=8, first_rows=8, part_rows=2)
     )
     next(found)
     assert isinstance(found, Generator)
@@ -231,12 +234,12 @@ def test_a_consumer_that_stops_early_leaves_no_thread_waiting(storage, lake):
 
 
 def test_the_seconds_of_every_step_are_told_beside_the_shard(storage, lake):
-    records = records_shard(storage, lake, 40)
+    records = records_shard(Lake(storage, lake), 40)
     model = fusion_model(SMALL)
     item = EncodeItem(address=address(1), partition="planted/0", records=records)
     timings = Timings()
-    for actor, table in ((FeatureActor(storage, lake, model.encoders), "_features"),
-                         (VectorActor(storage, lake, model, ("fused",)), "vectors")):  # fmt: skip
+    for actor, table in ((FeatureActor(Lake(storage, lake), model.encoders), "_features"),
+                         (VectorActor(Lake(storage, lake), model, ("fused",)), "vectors")):  # fmt: skip
         made = actor(item)
         assert min(made.spent.read_s, made.spent.decode_s, made.spent.forward_s, made.spent.write_s) > 0
         assert made.spent.forward_s + made.spent.write_s + made.spent.waited_s <= made.spent.wall_s
@@ -248,7 +251,7 @@ def test_the_seconds_of_every_step_are_told_beside_the_shard(storage, lake):
 
 
 def test_timings_add_up_over_shards(storage, lake):
-    ref = records_shard(storage, lake, 4)
+    ref = records_shard(Lake(storage, lake), 4)
     timings = Timings()
     for seconds in (1.0, 2.5):
         timings.add("vectors", Timed(ref, Spent(decode_s=seconds, wall_s=2 * seconds)))

@@ -13,6 +13,7 @@ from tests.pipelines.model.planted_shard import records_shard
 from trichord.encoders.base import Modality
 from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.model import finetune as adapting
 from trichord.pipelines.model.finetune import AdaptTask, LakeSamples, adapt
@@ -47,19 +48,18 @@ def test_an_encoder_without_an_objective_is_refused(lake_copy: Path, tmp_path: P
         adapt(workspace_of(lake_copy), "text", tmp_path / "x")
 
 
-def lake_samples(storage: Storage, lake: str, **settings: object) -> LakeSamples:
+def lake_samples(lake: Lake, **settings: object) -> LakeSamples:
     """Sounds of two shards; every fourth row has none, and a part holds 8 rows."""
     encoder = EncoderConfig.model_validate({"adapt": {"objective": "paired", **settings}})
     return LakeSamples(
-        storage=storage,
         lake=lake,
         project=Project(
-            lake=lake,
+            lake=lake.root,
             sources=(ManifestSource(kind="manifest", name="planted", path="x"),),
             model=ModelConfig(audio=encoder),
         ),
         modality="audio",
-        records=[records_shard(storage, lake, rows, side=8, seconds=0.02) for rows in (30, 41)],
+        records=[records_shard(lake, rows, side=8, seconds=0.02) for rows in (30, 41)],
         dropped=frozenset(),
         others=None,
     )
@@ -75,8 +75,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batches_are_full_over_parts_and_shards_and_steps_are_counted(
     storage: Storage, tmp_path: Path, size: int, limit: int
 ) -> None:
-    samples = lake_samples(storage, str(tmp_path), batch_size=size, max_records=limit)
-    everything = lake_samples(storage, str(tmp_path), batch_size=1_000)
+    samples = lake_samples(Lake(storage, str(tmp_path)), batch_size=size, max_records=limit)
+    everything = lake_samples(Lake(storage, str(tmp_path)), batch_size=1_000)
     [training], [held] = list(everything.epoch(1)), list(everything.held_out())
     assert len(training) + len(held) == 54, "rows with a sound: 23 of 30 and 31 of 41"
     batches = list(samples.epoch(1))
@@ -87,7 +87,7 @@ def test_batches_are_full_over_parts_and_shards_and_steps_are_counted(
 
 
 def test_a_worker_that_does_not_reach_the_folder_says_so(storage: Storage, tmp_path: Path) -> None:
-    task = AdaptTask(lake_samples(storage, str(tmp_path / "lake")), str(tmp_path / "elsewhere"))
+    task = AdaptTask(lake_samples(Lake(storage, str(tmp_path / "lake"))), str(tmp_path / "elsewhere"))
     with pytest.raises(ConfigError, match="another machine"):
         task("audio")
     assert not (tmp_path / "elsewhere").exists()

@@ -61,7 +61,7 @@ def signed(workspace: Workspace, *partitions: Sequence[dict[str, Any]]) -> list[
     for rows in partitions:
         address = digest.address("test", [one["row_digest"] for one in rows])
         table = pa.Table.from_pylist([{**one, "partition": address[:6]} for one in rows], schema=schema.SIGNATURES)
-        with ShardWriter(workspace.storage, workspace.lake, "signatures", address, schema.SIGNATURES) as writer:
+        with ShardWriter(workspace.lake, "signatures", address, schema.SIGNATURES) as writer:
             writer.write(table)
             ref = writer.finish({"rows": len(rows)})
         prepared.append(Prepared(address=address, partition=address[:6], records=ref, signatures=ref, rejects=None))
@@ -70,7 +70,7 @@ def signed(workspace: Workspace, *partitions: Sequence[dict[str, Any]]) -> list[
 
 def rows_of(workspace: Workspace, found: Deduplicated, name: str = "duplicates") -> list[dict[str, Any]]:
     shards = getattr(found, name)
-    rows = [one for ref in shards for one in read_shard(workspace.storage, workspace.lake, ref).to_pylist()]
+    rows = [one for ref in shards for one in read_shard(workspace.lake, ref).to_pylist()]
     return sorted(rows, key=lambda one: one["key"])
 
 
@@ -125,7 +125,7 @@ def test_unchanged_signatures_start_no_task(tmp_path: Path, engine: Engine) -> N
     prepared = signed(workspace, NIGHT_1, NIGHT_2)
     found = deduplicate(workspace, engine, prepared)
     assert deduplicate(workspace, Idle(), prepared[::-1]) == found  # type: ignore[arg-type]
-    Path(workspace.path(found.duplicates[0].path)).unlink()
+    Path(workspace.lake.uri(found.duplicates[0].path)).unlink()
     assert deduplicate(workspace, engine, prepared) == found  # a lost shard is made again
     stricter = workspace_of(tmp_path, image_bits=2)
     assert verdicts(stricter, engine, NIGHT_1, NIGHT_2) == {}

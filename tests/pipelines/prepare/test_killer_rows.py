@@ -75,9 +75,9 @@ def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatc
     rejected: dict[str, str] = {}
     kept: list[str] = []
     for item in prepared:
-        kept += read_shard(workspace.storage, workspace.lake, item.records, ["key"])["key"].to_pylist()
+        kept += read_shard(workspace.lake, item.records, ["key"])["key"].to_pylist()
         if item.rejects:
-            rows = read_shard(workspace.storage, workspace.lake, item.rejects)
+            rows = read_shard(workspace.lake, item.rejects)
             rejected |= dict(zip(rows["key"].to_pylist(), rows["reason"].to_pylist(), strict=True))
     assert [key for key, reason in rejected.items() if reason == "worker_died"] == [KILLER]
     assert sorted([*kept, *rejected]) == sorted(row["id"] for row in rows_of(tmp_path / "corpus"))

@@ -55,7 +55,7 @@ def test_the_picture_that_a_title_page_shares_with_the_next_is_found(local):
     workspace, summary = local
     assert summary["rows_duplicate"] == 0  # other words are said: the pages are not the same record
     refs = workspace.table("matches").shards().values()
-    rows = [row for ref in refs for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist()]
+    rows = [row for ref in refs for row in read_shard(workspace.lake, ref).to_pylist()]
     shared = {(row["other_key"], row["key"]) for row in rows if row["modality"] == "image"}
     assert ("asp_0001_01", "asp_0001_02") in shared
     assert all(a[:8] == b[:8] for a, b in shared)  # only pages of one story
@@ -65,7 +65,7 @@ def test_words_that_are_read_aloud_have_their_times(local):
     workspace, _ = local
     columns = ["key", "segments", "scores"]
     refs = workspace.table("records").shards().values()
-    rows = [row for ref in refs for row in read_shard(workspace.storage, workspace.lake, ref, columns).to_pylist()]
+    rows = [row for ref in refs for row in read_shard(workspace.lake, ref, columns).to_pylist()]
     timed = [row for row in rows if row["segments"]]
     assert len(timed) >= 0.8 * ROWS
     assert all(row["key"].startswith("asp_") for row in timed)

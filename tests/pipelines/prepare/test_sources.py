@@ -80,11 +80,7 @@ def imagefolder(corpus: Path, rows: Rows, folder: Path) -> dict[str, Any]:
 def kept(project: Path) -> set[str]:
     workspace = workspace_of(project)
     shards = workspace.table("records").shards().values()
-    return {
-        key
-        for shard in shards
-        for key in read_shard(workspace.storage, workspace.lake, shard, columns=["key"])["key"].to_pylist()
-    }
+    return {key for shard in shards for key in read_shard(workspace.lake, shard, columns=["key"])["key"].to_pylist()}
 
 
 def indexed(folder: Path, sources: list[dict[str, Any]]) -> dict[str, Any]:

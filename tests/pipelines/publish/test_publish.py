@@ -8,6 +8,7 @@ import pytest
 
 from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_rows
 from trichord.infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.table import Publications
 from trichord.pipelines.publish.publish import Candidate, publish, rollback
 from trichord.pipelines.publish.verify import gc, verify
@@ -82,7 +83,7 @@ def test_a_client_of_another_space_is_refused(lake_copy, indexed):
         cwd=lake_copy.parent,
     )  # fmt: skip
     stranger = workspace_of(lake_copy, f"lake={lake_copy.parent / 'other-lake'}")
-    model = stranger.path(_live(stranger)["model"])
+    model = stranger.lake.uri(_live(stranger)["model"])
     assert result_of(other)["fingerprint"] != indexed[1]["fingerprint"]
     with pytest.raises(FingerprintMismatch):
         open_live(workspace_of(lake_copy), Path(model))
@@ -121,7 +122,7 @@ def test_gc_removes_only_what_nothing_names(lake_copy):
 def test_two_writers_never_both_publish(indexed, tmp_path):
     workspace = workspace_of(indexed[0])
     row = workspace.publications.rows()[0]
-    one, other = (Publications(workspace.storage, str(tmp_path / "lake")) for _ in range(2))
+    one, other = (Publications(Lake(workspace.storage, str(tmp_path / "lake"))) for _ in range(2))
     assert one.rows() == other.rows() == []
     one.append(row)
     with pytest.raises(CommitConflict):

@@ -17,11 +17,11 @@ from trichord.encoders.frozen import Encoders, load_encoders
 from trichord.encoders.model import FusionModel
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.encode import EncodeItem, FeatureActor
 from trichord.pipelines.model.feature_cache import features_address, lists_of
-from trichord.pipelines.model.train import load_model
 from trichord.pipelines.publish.vector_audit import ContentActor
 
 
@@ -50,7 +50,7 @@ def actor(workspace: Workspace, model: FusionModel, rows: int = 4) -> ContentAct
     live = workspace.publications.live()
     assert live is not None
     partitions = read_partitions(workspace, live["manifest"])
-    return ContentActor(storage=workspace.storage, lake=workspace.lake, model=model, partitions=partitions, rows=rows)
+    return ContentActor(lake=workspace.lake, model=model, partitions=partitions, rows=rows)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def model(indexed) -> FusionModel:
     workspace = workspace_of(indexed[0])
     live = workspace.publications.live()
     assert live is not None
-    return load_model(workspace.storage, workspace.path(live["model"]), live["fingerprint"], workspace.project.model)
+    return load_model(workspace.lake, live["model"], live["fingerprint"], workspace.project.model)
 
 
 def vectors_of(workspace: Workspace) -> list[ShardRef]:
@@ -67,11 +67,11 @@ def vectors_of(workspace: Workspace) -> list[ShardRef]:
 
 def replaced(workspace: Workspace, ref: ShardRef, change: Callable[[np.ndarray], np.ndarray]) -> ShardRef:
     """The shard written anew under its address by the lake's own writer, with other vectors."""
-    table = read_shard(workspace.storage, workspace.lake, ref)
+    table = read_shard(workspace.lake, ref)
     vectors = np.asarray(table["vector"].combine_chunks().flatten()).reshape(table.num_rows, -1)
-    Path(workspace.path(ref.path)).unlink()
+    Path(workspace.lake.uri(ref.path)).unlink()
     table_schema = schema.vectors_schema(vectors.shape[1])
-    with ShardWriter(workspace.storage, workspace.lake, "vectors", ref.address, table_schema) as writer:
+    with ShardWriter(workspace.lake, "vectors", ref.address, table_schema) as writer:
         column = lists_of(np.ascontiguousarray(change(vectors)))
         writer.write(table.set_column(table.schema.get_field_index("vector"), "vector", column))
         counts = {"rows_in": ref.rows, "rows_kept": ref.rows, "rows_rejected": 0}
@@ -134,9 +134,9 @@ def test_a_shard_of_other_vectors_under_the_right_name_is_found(lake_copy, model
 def test_vectors_of_records_that_are_not_there_are_misfits(lake_copy, model):
     workspace = workspace_of(lake_copy)
     look, ref = actor(workspace, model), vectors_of(workspace)[0]
-    partition = read_shard(workspace.storage, workspace.lake, ref, ["partition"])["partition"][0].as_py()
+    partition = read_shard(workspace.lake, ref, ["partition"])["partition"][0].as_py()
     other = next(path for name, path in look.partitions.items() if name != partition)
-    lost = ContentActor(storage=look.storage, lake=look.lake, model=model, partitions={partition: other}, rows=4)
+    lost = ContentActor(lake=look.lake, model=model, partitions={partition: other}, rows=4)
     assert "4 of its records are not in" in lost(ref).misfits[0]
 
 
@@ -168,7 +168,7 @@ def test_a_features_cache_of_a_swapped_tower_is_refused_and_publishes_nothing(in
         shutil.rmtree(project.parent / "lake" / name)
     workspace = workspace_of(project)
     encoders = load_encoders(workspace.project.model)
-    plant = FeatureActor(workspace.storage, workspace.lake, swapped(encoders, "image"))
+    plant = FeatureActor(workspace.lake, swapped(encoders, "image"))
     for address, ref in workspace.table("records").shards().items():
         plant(EncodeItem(address=features_address(encoders.fingerprint, address), partition="", records=ref))
     check = refused_content(project)

@@ -38,7 +38,7 @@ def all_views(tmp_path_factory):
     trichord("reindex", "--project", str(project), "--json")
     workspace = workspace_of(project)
     shards = workspace.table("vectors").shards().values()
-    return project, pa.concat_tables([read_shard(workspace.storage, workspace.lake, ref) for ref in shards])
+    return project, pa.concat_tables([read_shard(workspace.lake, ref) for ref in shards])
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_rankings_of_search_hold_for_all_views_together(all_views):
 def test_a_passage_holds_the_records_words_captions_and_on_demand_its_picture(all_views):
     workspace = workspace_of(all_views[0], "rag.candidates=60")
     shards = workspace.table("records").shards().values()
-    rows = [row for ref in shards for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist()]
+    rows = [row for ref in shards for row in read_shard(workspace.lake, ref).to_pylist()]
     records = {row["key"]: row for row in rows}
     index = open_live(workspace)
     passages = retrieve(workspace, index, query(workspace, "a red circle"))

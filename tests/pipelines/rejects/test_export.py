@@ -118,9 +118,9 @@ def test_an_export_serves_as_a_source(prepared, tmp_path):
     workspace = opened(project)
     assert prepare_only(workspace)["rows_in"] == told["rows"]
     [records] = workspace.table("records").shards().values()
-    assert "long" in read_shard(workspace.storage, workspace.lake, records, ["key"])["key"].to_pylist()
+    assert "long" in read_shard(workspace.lake, records, ["key"])["key"].to_pylist()
     rejects = workspace.table("rejects").shards().values()
-    ops = [op for ref in rejects for op in read_shard(workspace.storage, workspace.lake, ref)["op"].to_pylist()]
+    ops = [op for ref in rejects for op in read_shard(workspace.lake, ref)["op"].to_pylist()]
     assert "read" not in ops
 
 

@@ -41,7 +41,7 @@ def shards_of(workspace: Workspace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in TABLES:
         head = workspace.table(name).shards()
-        told = find_finished(workspace.storage, workspace.lake, name, head)
+        told = find_finished(workspace.lake, name, head)
         found[name] = {address: (ref.sha256, dict(told[address].counts)) for address, ref in head.items()}
     return found
 
@@ -108,7 +108,7 @@ def rejects_of(workspace: Workspace) -> list[tuple[str, str, str]]:
     return [
         (row["key"], row["op"], row["reason"])
         for ref in workspace.table("rejects").shards().values()
-        for row in read_shard(workspace.storage, workspace.lake, ref).to_pylist()
+        for row in read_shard(workspace.lake, ref).to_pylist()
     ]
 
 
@@ -228,7 +228,7 @@ def test_a_replay_that_was_ended_converges(project, tmp_path):
 def test_a_damaged_older_shard_costs_a_whole_partition_only(project, tmp_path):
     workspace = opened(project)
     items, _ = find_bases(workspace, make_plan(workspace).shards, prepare_task(workspace))
-    damaged = Path(workspace.path(items[0].base.records.path))
+    damaged = Path(workspace.lake.uri(items[0].base.records.path))
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 255
     damaged.write_bytes(data)
@@ -294,4 +294,4 @@ def _told(summary: Mapping[str, Any]) -> int:
 
 
 def _keys(workspace: Workspace, shard: WantedShard) -> set[str]:
-    return {row.key for row in planned_rows(shard.partition, workspace.storage, workspace.lake)}
+    return {row.key for row in planned_rows(shard.partition, workspace.lake)}

@@ -47,7 +47,7 @@ class SmallLake:
         counts: Mapping[str, int] = MappingProxyType({}),
     ) -> ShardRef:
         address = digest.address(table, len(rows))
-        with ShardWriter(self.workspace.storage, self.workspace.lake, table, address, table_schema) as writer:
+        with ShardWriter(self.workspace.lake, table, address, table_schema) as writer:
             writer.write(pa.Table.from_pylist(list(rows), schema=table_schema))
             ref = writer.finish(counts)
         self._versions[table] = self.workspace.table(table).reconcile([ref], schema=table_schema, run="r", recipe="r")
@@ -80,7 +80,7 @@ class SmallLake:
         evaluation: Mapping[str, Any] | None = None,
         story: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        storage, lake = self.workspace.storage, self.workspace.lake
+        lake = self.workspace.lake
         partitions = {"demo/0": self.shard("records", records, schema.RECORDS).path}
         self.shard("rejects", rejects, schema.REJECTS)
         self.shard("duplicates", duplicates, schema.DUPLICATES)
@@ -89,8 +89,8 @@ class SmallLake:
         address = digest.address("index", len(kept))
         shard = IndexShard(
             address=address,
-            index=put_hashed(storage, lake, address, "faiss", lambda write: write(b"vectors")),
-            keys=write_keys(storage, lake, address, pa.Table.from_pylist(kept, schema=KEYS)),
+            index=put_hashed(lake, address, "faiss", lambda write: write(b"vectors")),
+            keys=write_keys(lake, address, pa.Table.from_pylist(kept, schema=KEYS)),
             rows=len(kept),
             inputs=(),
             counts={"view:fused": len(kept)},
@@ -98,10 +98,10 @@ class SmallLake:
         manifest = IndexManifest(
             kind="flat", params={}, dimension=8, fingerprint="f" * 32, views=("fused",), shards=(shard,)
         )
-        path = write_manifest(storage, lake, manifest)
-        storage.write(self.workspace.path(partitions_path(path)), digest.canonical_json(partitions))
+        path = write_manifest(lake, manifest)
+        lake.write(partitions_path(path), digest.canonical_json(partitions))
         if story is not None:
-            storage.write(self.workspace.path("models/m/training.json"), digest.canonical_json(story))
+            lake.write("models/m/training.json", digest.canonical_json(story))
         counts = {"rows_in": len(records) + len(rejects), "rows_kept": len(kept)}
         counts |= {"rows_rejected": len(rejects), "rows_duplicate": len(duplicates)}
         check = {"name": "keys_unique", "passed": True, "value": 0, "threshold": 0, "detail": HOSTILE}

@@ -31,7 +31,7 @@ def project(tmp_path_factory):
 
 def manifest_of(workspace: Workspace):
     live = workspace.publications.live() or {}
-    return read_manifests(workspace.storage, workspace.lake, live["manifest"], live["manifest_digest"])[0]
+    return read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])[0]
 
 
 def kill_actors() -> int:
@@ -54,7 +54,7 @@ def test_actors_answer_as_one_process_and_those_that_die_come_back(project, ray_
     workspace = workspace_of(project, "engine.kind=ray", "query.fan_out=2")
     manifest = manifest_of(workspace)
     assert len(manifest.shards) > 3
-    alone = open_backend(workspace.storage, workspace.lake, None, manifest, manifest.fingerprint)
+    alone = open_backend(workspace.lake, None, manifest, manifest.fingerprint)
     searcher = open_live(workspace).searcher
     assert isinstance(searcher, FanOutSearcher)
     queries = np.random.default_rng(0).standard_normal((5, manifest.dimension)).astype(np.float32)

@@ -1,0 +1,54 @@
+"""Lake: a folder of a disk or a bucket, and the storage that reaches it, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trichord.infra.lake.storage import Stat, Storage, is_remote
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Where all that a project makes is kept. Paths given to its methods are relative to `root`.
+
+    Attributes:
+        storage: reads and writes by URI, of sources too.
+        root: URI of the lake: an absolute path or `s3://bucket/prefix`.
+    """
+
+    storage: Storage
+    root: str
+
+    @property
+    def remote(self) -> bool:
+        """Return True where the lake is in a bucket."""
+        return is_remote(self.root)
+
+    def uri(self, *parts: str) -> str:
+        """URI of a place in the lake."""
+        return self.storage.join(self.root, *parts)
+
+    def read(self, *parts: str, max_bytes: int | None = None) -> bytes:
+        """The content of a file. Raises as `Storage.read`."""
+        return self.storage.read(self.uri(*parts), max_bytes=max_bytes)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file durably, replacing what was there; readers see old or new, never between."""
+        self.storage.write(self.uri(path), data)
+
+    def exists(self, *parts: str) -> bool:
+        """Return True where there is such a file (a folder is not)."""
+        return self.storage.exists(self.uri(*parts))
+
+    def delete(self, *parts: str) -> None:
+        """Remove a file; nothing happens when there is none."""
+        self.storage.delete(self.uri(*parts))
+
+    def list(self, *parts: str, temporary: bool = False) -> Iterator[Stat]:
+        """Every file below a folder of the lake. See `Storage.list`."""
+        return self.storage.list(self.uri(*parts), temporary=temporary)
+
+    def relative(self, uri: str) -> str:
+        """Lake-relative path of a URI in the lake."""
+        return uri.removeprefix(self.root.rstrip("/") + "/")
