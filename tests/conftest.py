@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,17 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 
 EngineMaker = Callable[..., Engine]
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """Import each test module as `tests.…`, the name under which worker processes find what it defines.
+
+    The repository is a package itself, so pytest alone would put the name of the checkout's folder in front.
+    """
+    name = ".".join(module_path.relative_to(REPOSITORY).with_suffix("").parts)
+    with suppress(Exception):  # pytest imports it again and reports what is wrong
+        sys.modules[f"{REPOSITORY.name}.{name}"] = importlib.import_module(name)
 
 
 @dataclass(frozen=True, slots=True)
