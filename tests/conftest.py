@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import trichord
+from tests import environment
 from tests.milvus_server import MilvusServer
 from trichord.infra.config import EngineConfig, StorageConfig
 from trichord.infra.engines import Engine, open_engine
@@ -44,6 +48,20 @@ class Place:
     def lake(self) -> Lake:
         """The folder as a lake."""
         return Lake(self.storage, self.uri)
+
+
+def pytest_configure() -> None:
+    """Before a test module is imported, and before xdist starts processes: libraries read the environment once."""
+    environment.clean(os.environ, Path(trichord.__path__[0]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_ray() -> Iterator[None]:
+    """Ray clusters of tests are not found by others, nor others by them."""
+    folder = tempfile.mkdtemp(prefix="ray-")  # not in a folder of pytest: its sockets allow 107 characters
+    os.environ["RAY_TMPDIR"] = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

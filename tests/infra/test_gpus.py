@@ -111,7 +111,8 @@ import ray
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
 from tests.infra import engine_tasks as tasks
-ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False,
+         log_to_driver=False, configure_logging=False)
 seen = {}
 for device in ("auto", "cpu"):
     with open_engine(EngineConfig(kind="ray", workers=4, actors_per_gpu=2, device=device)) as engine:
