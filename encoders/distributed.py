@@ -1,7 +1,7 @@
-"""Workers that share each training step: every one encodes its part of the batch, all have all vectors.
+"""Process groups that share each training step: each process encodes its part of the batch, all have all vectors.
 
-The loss and its gradient by the vectors are computed by each of them from the same bits; gradients of the network are
-summed. So all stay equal, and equal one worker up to the order of sums.
+The loss and its gradient by the vectors are computed by each process from the same bits; gradients of the network are
+summed. So all stay equal, and equal one process up to the order of sums.
 """
 
 from __future__ import annotations
@@ -14,23 +14,27 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trichord.infra.engines.rank import Seat
+from trichord.infra.engines.process_group import Rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class ProcessGroup:
     """This process among those that train together."""
 
     rank: int
-    size: int
+    world_size: int
 
     def part(self, rows: int) -> slice:
         """The rows of a batch that are this process's to encode."""
-        return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
+        return self._part(self.rank, rows)
 
-    def gather(self, mine: Tensor, rows: int) -> Tensor:
-        """The vectors of all `rows`, from everyone's own part; no graph goes through."""
-        sizes = [rows * (rank + 1) // self.size - rows * rank // self.size for rank in range(self.size)]
+    def _part(self, rank: int, rows: int) -> slice:
+        return slice(rows * rank // self.world_size, rows * (rank + 1) // self.world_size)
+
+    def all_gather(self, mine: Tensor, rows: int) -> Tensor:
+        """Return the vectors of all `rows` from each process's own part; no gradient flows through."""
+        parts = [self._part(rank, rows) for rank in range(self.world_size)]
+        sizes = [part.stop - part.start for part in parts]
         longest = max(sizes)  # gloo gathers equal shapes
         padded = mine.new_zeros(longest, *mine.shape[1:])
         padded[: len(mine)] = mine
@@ -38,15 +42,15 @@ class Crew:
         dist.all_gather(found, padded)
         return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add up everyone's gradients; a parameter that nothing of this part went through has none yet."""
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum the gradients of all processes; a parameter that no row of this part used has none yet."""
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
 
-    def first_says(self, data: bytes | None) -> bytes | None:
-        """What the first process has, by everyone; None where it has nothing."""
+    def broadcast(self, data: bytes | None) -> bytes | None:
+        """Return on every process the bytes that rank 0 gives; None where it gives none."""
         size = torch.tensor(-1 if data is None else len(data))
         dist.broadcast(size, 0)
         if size < 0:
@@ -59,14 +63,14 @@ class Crew:
 
 
 @contextmanager
-def join(seat: Seat) -> Iterator[Crew]:
-    """Take a seat in a gang; on the way out it is given up.
+def join(rank: Rank) -> Iterator[ProcessGroup]:
+    """Join the process group at `rank`, and leave it at the end of the block.
 
-    After an error it is kept until this process is ended: the others would otherwise meet a closed connection and could
-    tell of it before this one has told its error.
+    After an error the process stays in the group until it is ended. Otherwise the others would meet a closed connection
+    and could report that before this process reports its own error.
     """
-    if seat.rendezvous is not None:
-        dist.init_process_group("gloo", init_method=seat.rendezvous, rank=seat.rank, world_size=seat.size)
-    yield Crew(rank=seat.rank, size=seat.size)
-    if seat.rendezvous is not None:
+    if rank.init_method is not None:
+        dist.init_process_group("gloo", init_method=rank.init_method, rank=rank.rank, world_size=rank.world_size)
+    yield ProcessGroup(rank=rank.rank, world_size=rank.world_size)
+    if rank.init_method is not None:
         dist.destroy_process_group()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trichord.encoders.distributed import Crew
+from trichord.encoders.distributed import ProcessGroup
 
 
 def backward(
@@ -15,32 +15,32 @@ def backward(
     rows: int,
     chunk: int | None,
     loss: Callable[[Tensor], Tensor],
-    crew: Crew | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> Tensor:
     """Add the gradients of `loss(encode(all rows))` to the parameters' and return its value.
 
     A batch of more than `chunk` rows is encoded twice: without a graph for the loss and its gradient by the vectors,
-    then chunk by chunk with one, into which that gradient is fed. Between the two stands all that a crew shares: each
-    of it encodes its own part, and has the gradients of that part alone (those of `loss` itself are everyone's).
+    then chunk by chunk with one, into which that gradient is fed. A process group shares what lies between
+    the two: each process encodes its own part and has the gradients of that part alone (all have those of `loss`).
 
     Args:
         encode: vectors (n, ...) of the rows of a slice; called twice for a row, so it must draw nothing by itself.
         rows: of the batch.
         chunk: rows encoded with a graph at a time; None: all.
         loss: scalar of the vectors of all rows.
-        crew: whom the batch is shared with.
+        process_group: the processes that share the batch.
     """
-    if crew is None and (chunk is None or chunk >= rows):
+    if process_group is None and (chunk is None or chunk >= rows):
         value = loss(encode(slice(0, rows)))
         value.backward()
         return value.detach()
-    mine = slice(0, rows) if crew is None else crew.part(rows)
+    mine = slice(0, rows) if process_group is None else process_group.part(rows)
     size = chunk or max(1, mine.stop - mine.start)
     parts = [slice(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)]
     with torch.no_grad():
         vectors = torch.cat([encode(part) for part in parts or [mine]])
-        if crew is not None:
-            vectors = crew.gather(vectors, rows)
+        if process_group is not None:
+            vectors = process_group.all_gather(vectors, rows)
     value = loss(vectors.requires_grad_())
     value.backward()
     assert vectors.grad is not None

@@ -18,7 +18,7 @@ from trichord.encoders import gradient_cache
 from trichord.encoders.checkpoint import Checkpoint, stored
 from trichord.encoders.data import TrainingData
 from trichord.encoders.device import torch_threads
-from trichord.encoders.distributed import Crew
+from trichord.encoders.distributed import ProcessGroup
 from trichord.encoders.frozen import Encoders
 from trichord.encoders.fusion import FusionNetwork
 from trichord.encoders.model import FusionModel
@@ -45,7 +45,7 @@ def train(
     score: Callable[[FusionModel], float] | None,
     checkpoint: str | None,
     log: Callable[[Mapping[str, Any]], None],
-    crew: Crew | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> tuple[FusionModel, History]:
     """Train a model and return the best state it went through.
 
@@ -58,17 +58,20 @@ def train(
             None where nothing can be measured: then the last epoch is kept.
         checkpoint: folder in which each epoch's state is left, and looked for first; None keeps none.
         log: called with each entry of the history as it arises, again from the start where a run is resumed.
-        crew: whom every step is shared with; all of them call this with equal arguments and get equal models. Only the
-            first one scores, logs, and keeps checkpoints.
+        process_group: the processes that share every step. All of them call this with equal arguments and get equal
+            models; only rank 0 scores, logs and keeps checkpoints.
 
     Returns:
         The model of the best score (the earliest of equal ones) and the history: an entry an epoch, of JSON values that
         depend on nothing but data and settings. Epoch 0 is the untrained model.
     """
     with torch_threads(train_config.threads), torch.random.fork_rng(devices=[]):
-        run, first = _Run(data, encoders, model_config, train_config, score, crew), crew is None or crew.rank == 0
+        run, first = (
+            _Run(data, encoders, model_config, train_config, score, process_group),
+            process_group is None or process_group.rank == 0,
+        )
         state = stored(checkpoint) if checkpoint is not None and first else None
-        state = state if crew is None else crew.first_says(state)
+        state = state if process_group is None else process_group.broadcast(state)
         if state is not None and (found := Checkpoint.parse(state, run.digest)) is not None:
             run.restore(found)
         for entry in run.history if first else ():
@@ -91,7 +94,7 @@ class _Run:
     model_config: ModelConfig
     config: TrainConfig
     score: Callable[[FusionModel], float] | None
-    crew: Crew | None = None
+    process_group: ProcessGroup | None = None
     history: History = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -130,9 +133,9 @@ class _Run:
     def _score(self, model: FusionModel) -> float | None:
         if self.score is None:
             return None
-        if self.crew is None:
+        if self.process_group is None:
             return self.score(model)
-        said = self.crew.first_says(repr(self.score(model)).encode() if self.crew.rank == 0 else None)
+        said = self.process_group.broadcast(repr(self.score(model)).encode() if self.process_group.rank == 0 else None)
         assert said is not None
         return float(said)
 
@@ -154,8 +157,8 @@ class _Run:
             plan = self.objective.plan(self.network, self.data.locate(positions, rng), rng)
             self.optimiser.zero_grad()
             total += float(self.backward(plan)) * len(positions)
-            if self.crew is not None:
-                self.crew.sum_gradients(self.network.parameters())
+            if self.process_group is not None:
+                self.process_group.all_reduce_gradients(self.network.parameters())
             self.optimiser.step()
         score = self._score(FusionModel(self.model_config, self.encoders, self._copy()))
         entry = {"epoch": number, "loss": total / len(self.usable), "score": score}
@@ -179,7 +182,7 @@ class _Run:
             found: Tensor = self.objective(vectors, plan)
             return found
 
-        return gradient_cache.backward(encode, len(plan.rows), self.config.chunk_size, loss, self.crew)
+        return gradient_cache.backward(encode, len(plan.rows), self.config.chunk_size, loss, self.process_group)
 
     def _copy(self) -> FusionNetwork:
         """The network as it is now, apart from the one in training."""

@@ -5,8 +5,6 @@ Every message says what happened, the evidence, and the next command to type.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 
 class TrichordError(Exception):
     """Base of every error that the command line answers with a message instead of a traceback."""
@@ -60,23 +58,3 @@ class FingerprintMismatch(TrichordError):
     """Vectors, an index or a client of another space were offered (law 3)."""
 
     exit_code = 6
-
-
-def told(detail: str, otherwise: TrichordError) -> TrichordError:
-    """The error that a worker met, from its text `Class: message`; `otherwise` where it was none of ours."""
-    name, _, message = detail.partition(": ")
-    known = {kind.__name__: kind for kind in TrichordError.__subclasses__()}
-    return known[name](message) if name in known else otherwise
-
-
-def partly_failed(failures: Sequence[tuple[str, str]], asked: int, tried: int, done_to: str) -> TrichordError:
-    """The error of a run of which some items failed: (name, detail) of each; what the workers met where all did.
-
-    `done_to` says what was not done, for example "partitions could not be prepared".
-    """
-    partial = PartialRun(
-        f"{len(failures)} of {asked} {done_to}; the others are kept.\n"
-        + "\n".join(f"{name}: {detail}" for name, detail in failures[:3])
-        + "\nMend the cause and run it again: it resumes."
-    )
-    return told(failures[0][1], partial) if len(failures) == tried else partial

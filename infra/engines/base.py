@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from trichord.infra.errors import PartialRun
+from trichord.infra.engines.failure import Failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,8 +24,6 @@ R = TypeVar("R")
 
 LONG_S = 7 * 86_400.0  # limit of tasks that rightly take hours: training, measuring a whole index
 SETUP_TIMEOUT_S = 300.0  # at least this long may a worker take to start, import its task and load its model
-
-FailureKind = Literal["error", "died", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,10 @@ class Done(Generic[I, R]):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Generic[I]):
-    """The task did not return for `item`: it raised (`detail` is the traceback), its worker died, or time ran out."""
+    """The task did not return for `item`: it raised, its worker died, or time ran out."""
 
     item: I
-    kind: FailureKind
-    detail: str
+    failure: Failure
 
 
 class Engine(Protocol):
@@ -73,7 +70,8 @@ class Engine(Protocol):
         gpus.py), and then no more run at a time than GPUs have room for.
 
         Raises:
-            PartialRun: the factory raised, or workers kept dying in it.
+            TrichordError: the error of ours that the factory met.
+            PartialRun: the factory raised another error, or workers kept dying in it.
             ConfigError: `engine.device` is cuda and there is no GPU.
         """
         ...
@@ -89,7 +87,7 @@ class Engine(Protocol):
         or the object store, never through the driver.
 
         Raises:
-            PartialRun: an emit or a reduce failed.
+            TrichordError: the error of ours that an emit or a reduce met; PartialRun for any other failure.
         """
         ...
 
@@ -105,11 +103,18 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of starting a slot or of an item: `value` is the result, or the text of what went wrong."""
+class Returned:
+    """A set-up or a task returned `value`."""
 
-    kind: Literal["ok"] | FailureKind
     value: object
+
+
+Outcome = Returned | Failure  # of starting a slot, or of an item
+
+
+def timed_out(limit_s: float) -> Failure:
+    """Return the failure of an item that overran its time."""
+    return Failure(kind="timeout", message=f"it ran longer than {limit_s:g} s")
 
 
 def packed(content: object) -> bytes:
@@ -200,29 +205,29 @@ def dispatch(
             now_s = time.monotonic()
             for slot in ready or [slot for slot, job in busy.items() if job.deadline_s <= now_s]:
                 job = busy[slot]
-                outcome = slot.outcome() if ready else Outcome("timeout", f"it ran longer than {timeout_s:g} s")
-                if outcome.kind == "ok" and not job.running:
+                outcome = slot.outcome() if ready else timed_out(timeout_s)
+                if isinstance(outcome, Returned) and not job.running:
                     failed_setups = 0
                     job.running, job.deadline_s = True, time.monotonic() + timeout_s
                     slot.start(job.item)
                     continue
                 del busy[slot]
-                if outcome.kind in ("ok", "error"):
+                if isinstance(outcome, Returned) or outcome.kind == "error":
                     idle.append(slot)
                 else:
                     slot.kill()
-                if not job.running:
+                if isinstance(outcome, Returned):
+                    finished.append(Done(job.item, outcome.value))
+                elif not job.running:
                     failed_setups += 1
                     if outcome.kind == "error" or failed_setups > retries:
-                        raise PartialRun(f"no worker could be set up: {outcome.value}")
+                        raise outcome.error(f"no worker could be set up: {outcome}")
                     again.append(job)
-                elif outcome.kind == "ok":
-                    finished.append(Done(job.item, outcome.value))
                 elif outcome.kind != "error" and job.attempts < retries:
                     job.attempts += 1
                     again.append(job)
                 else:
-                    finished.append(Failed(job.item, outcome.kind, str(outcome.value)))
+                    finished.append(Failed(job.item, outcome))
             feed()  # before yielding: workers go on while the caller handles these results
             yield from finished
     finally:

@@ -25,18 +25,27 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.base import Done, Failed, I, R, packed
-from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets
+from trichord.infra.engines.base import Done, Failed, I, R, Returned, packed
+from trichord.infra.engines.failure import Failure
+from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, group_failed, require_buckets
 from trichord.infra.engines.local import LocalEngine
 from trichord.infra.engines.worker import KEPT, TASK
-from trichord.infra.errors import ConfigError, PartialRun
+from trichord.infra.errors import ConfigError, PartialRun, TrichordError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_TOLD = "told"
-_SETUP = "setup"  # no worker could be set up: the whole run ends
-Outcome = tuple[int, str, object]  # number of the item, 'ok' | 'error' | 'died' | 'timeout' | 'setup', result or detail
+_OUTCOMES = "outcomes"
+
+
+@dataclass(frozen=True, slots=True)
+class _NoWorker:
+    """No worker could be set up: the whole run ends."""
+
+    failure: Failure
+
+
+Numbered = tuple[int, Returned | Failure | _NoWorker]  # by the number of the item
 
 
 class BeamEngine:
@@ -74,19 +83,23 @@ class BeamEngine:
         reducing = self._in_worker(TASK, ReduceStreams(reduce), None)
 
         def build(inputs: Any, sink: _Sink) -> None:
-            emitted = inputs | "emit" >> beam.ParDo(_EmitDoFn(emitting)).with_outputs(_TOLD, main="rows")
+            emitted = inputs | "emit" >> beam.ParDo(_EmitDoFn(emitting)).with_outputs(_OUTCOMES, main="rows")
             reduced = emitted.rows | "by bucket" >> beam.GroupByKey() | "reduce" >> beam.ParDo(_ReduceDoFn(reducing))
-            outcomes = (reduced, emitted[_TOLD]) | "outcomes" >> beam.Flatten()
+            outcomes = (reduced, emitted[_OUTCOMES]) | "outcomes" >> beam.Flatten()
             _ = outcomes | "write outcomes" >> beam.ParDo(sink)
 
         outcomes = self._outcomes(items, build)
-        for number, kind, value in outcomes:
-            if kind != "ok":
-                item = items[~number] if number < 0 else f"bucket {number}"
-                raise PartialRun(f"grouping failed at {item!r} ({kind}): {value}")
-        filled = {bucket for number, _, value in outcomes if number < 0 for bucket in cast("list[int]", value)}
+        filled, results = set[int](), list[R]()
+        for number, outcome in outcomes:
+            if isinstance(outcome, Failure | _NoWorker):
+                failure = outcome.failure if isinstance(outcome, _NoWorker) else outcome
+                raise group_failed(items[~number] if number < 0 else f"bucket {number}", failure)
+            if number < 0:
+                filled |= set(cast("list[int]", outcome.value))
+            else:
+                results.append(cast(R, outcome.value))
         _require({~number for number in range(len(items))} | filled, outcomes)
-        yield from (cast(R, value) for number, _, value in outcomes if number >= 0)
+        yield from results
 
     def close(self) -> None:
         """Nothing outlives a call."""
@@ -112,20 +125,20 @@ class BeamEngine:
 
         outcomes = self._outcomes(held, build)
         _require(range(len(held)), outcomes)
-        for number, kind, value in outcomes:
-            if kind == "ok":
-                yield Done(held[number], cast(R, value))
-            elif kind == _SETUP:
-                raise PartialRun(str(value))
+        for number, outcome in outcomes:
+            if isinstance(outcome, Returned):
+                yield Done(held[number], cast(R, outcome.value))
+            elif isinstance(outcome, Failure):
+                yield Failed(held[number], outcome)
             else:
-                yield Failed(held[number], cast(Any, kind), str(value))
+                raise outcome.failure.error(str(outcome.failure))
 
     def _in_worker(self, tag: bytes, setup: object, timeout_s: float | None) -> _InWorker:
         limit_s = self._config.task_timeout_s if timeout_s is None else timeout_s
         local = self._config.model_copy(update={"kind": "local", "workers": 1, "task_timeout_s": limit_s})
         return _InWorker(tag=tag, setup=packed(setup), config=local)
 
-    def _outcomes(self, items: Sequence[I], build: Callable[[Any, _Sink], None]) -> list[Outcome]:
+    def _outcomes(self, items: Sequence[I], build: Callable[[Any, _Sink], None]) -> list[Numbered]:
         """Run one pipeline over the numbered items and collect what its sink wrote."""
         options = self._options()
         inputs = [(number, packed(item)) for number, item in enumerate(items)]
@@ -162,9 +175,9 @@ class BeamEngine:
         return PipelineOptions(flags, save_main_session=False)
 
 
-def _require(wanted: Iterable[int], outcomes: Iterable[Outcome]) -> None:
+def _require(wanted: Iterable[int], outcomes: Iterable[Numbered]) -> None:
     """Raise PartialRun unless every number has its outcome: one that is lost would be a partition that vanishes."""
-    lost = sorted(set(wanted) - {number for number, _, _ in outcomes})
+    lost = sorted(set(wanted) - {number for number, _ in outcomes})
     if lost:
         raise PartialRun(
             f"{len(lost)} outcomes of the Beam pipeline are lost, the first of item {lost[0]}.\n"
@@ -181,14 +194,14 @@ class _InWorker:
     config: EngineConfig
     _engine: LocalEngine | None = field(default=None, init=False)
 
-    def run(self, number: int, item: object) -> Outcome:
+    def run(self, number: int, item: object) -> Numbered:
         if self._engine is None:
             self._engine = LocalEngine(self.config)
         try:
             [outcome] = self._engine.run_packed(self.tag, self.setup, [item])
-        except PartialRun as error:
-            return number, _SETUP, str(error)
-        return (number, "ok", outcome.result) if isinstance(outcome, Done) else (number, outcome.kind, outcome.detail)
+        except TrichordError as error:
+            return number, _NoWorker(Failure.of(error))
+        return number, Returned(outcome.result) if isinstance(outcome, Done) else outcome.failure
 
     def close(self) -> None:
         if self._engine is not None:
@@ -209,7 +222,7 @@ class _WorkerDoFn(beam.DoFn):
 class _RunDoFn(_WorkerDoFn):
     """(number, item) → outcome."""
 
-    def process(self, element: tuple[int, bytes]) -> Iterator[Outcome]:
+    def process(self, element: tuple[int, bytes]) -> Iterator[Numbered]:
         number, item = element
         yield self._worker.run(number, pickle.loads(item))
 
@@ -219,9 +232,10 @@ class _EmitDoFn(_WorkerDoFn):
 
     def process(self, element: tuple[int, bytes]) -> Iterator[Any]:
         number, item = element
-        _, kind, value = self._worker.run(number, pickle.loads(item))
-        streams = cast("dict[int, bytes]", value) if kind == "ok" else {}
-        yield beam.pvalue.TaggedOutput(_TOLD, (~number, kind, sorted(streams) if kind == "ok" else value))
+        _, outcome = self._worker.run(number, pickle.loads(item))
+        streams = cast("dict[int, bytes]", outcome.value) if isinstance(outcome, Returned) else {}
+        buckets = Returned(sorted(streams)) if isinstance(outcome, Returned) else outcome
+        yield beam.pvalue.TaggedOutput(_OUTCOMES, (~number, buckets))
         for bucket, rows in streams.items():
             yield bucket, (number, rows)
 
@@ -229,7 +243,7 @@ class _EmitDoFn(_WorkerDoFn):
 class _ReduceDoFn(_WorkerDoFn):
     """(bucket, its rows from all items) → outcome."""
 
-    def process(self, element: tuple[int, Iterable[tuple[int, bytes]]]) -> Iterator[Outcome]:
+    def process(self, element: tuple[int, Iterable[tuple[int, bytes]]]) -> Iterator[Numbered]:
         bucket, parts = element
         yield self._worker.run(bucket, [rows for _, rows in sorted(parts)])
 
@@ -240,28 +254,28 @@ class _Sink(beam.DoFn):
     def __init__(self, folder: str, key: bytes) -> None:
         self._folder, self._key = folder, key
 
-    def process(self, outcome: Outcome) -> None:
+    def process(self, outcome: Numbered) -> None:
         content = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
-        path = FileSystems.join(self._folder, f"{outcome[0]}-{outcome[1]}")
+        path = FileSystems.join(self._folder, f"{outcome[0]}-{type(outcome[1]).__name__}")
         with FileSystems.create(path) as file:
             file.write(self._signed(content) + content)
 
-    def read(self) -> list[Outcome]:
+    def read(self) -> list[Numbered]:
         """Everything written, ordered by number.
 
         Raises:
             PartialRun: an outcome was changed by somebody else.
         """
         [matched] = FileSystems.match([FileSystems.join(self._folder, "*")])
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, Numbered] = {}
         for found in matched.metadata_list:
             with FileSystems.open(found.path) as file:
                 data = file.read()
             signature, content = data[: hashlib.sha256().digest_size], data[hashlib.sha256().digest_size :]
             if not hmac.compare_digest(signature, self._signed(content)):
                 raise PartialRun(f"{found.path}: this outcome is not what the pipeline wrote. Run it again.")
-            outcome: Outcome = pickle.loads(content)
-            if outcome[1] == "ok" or outcome[0] not in outcomes:  # a runner may try a bundle twice
+            outcome: Numbered = pickle.loads(content)
+            if isinstance(outcome[1], Returned) or outcome[0] not in outcomes:  # a runner may try a bundle twice
                 outcomes[outcome[0]] = outcome
         return [outcomes[number] for number in sorted(outcomes)]
 

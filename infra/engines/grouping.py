@@ -11,7 +11,8 @@ import numpy as np
 
 from trichord.infra.digest import hash64
 from trichord.infra.engines.base import Done, Failed, I, R
-from trichord.infra.errors import PartialRun
+from trichord.infra.engines.failure import Failure
+from trichord.infra.errors import TrichordError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,18 +62,23 @@ def results_in_order(outcomes: Generator[Done[tuple[int, I], R] | Failed[tuple[i
     However it ends, `outcomes` is closed: no worker still writes to what the caller then removes.
 
     Raises:
-        PartialRun: one of them failed.
+        TrichordError: the error of ours that one of them met; PartialRun for any other failure.
     """
     held: dict[int, R] = {}
     position = 0
     with closing(outcomes):
         for outcome in outcomes:
             if isinstance(outcome, Failed):
-                raise PartialRun(f"grouping failed at {outcome.item[1]!r} ({outcome.kind}): {outcome.detail}")
+                raise group_failed(outcome.item[1], outcome.failure)
             held[outcome.item[0]] = outcome.result
             while position in held:
                 yield held.pop(position)
                 position += 1
+
+
+def group_failed(item: object, failure: Failure) -> TrichordError:
+    """Return the error of a group of which one item or bucket failed."""
+    return failure.error(f"grouping failed at {item!r} ({failure.kind}): {failure}")
 
 
 def require_buckets(items: Sequence[object], buckets: int) -> None:

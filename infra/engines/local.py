@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import chosen_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
 from trichord.infra.engines.worker import FACTORY, ITEM, TASK
@@ -197,8 +198,8 @@ class _Worker:
         try:
             answer = self.connection.recv_bytes()
         except (EOFError, OSError):
-            return Outcome("died", self._cause_of_death())
-        return Outcome(*pickle.loads(answer))
+            return Failure(kind="died", message=self._cause_of_death())
+        return cast(Outcome, pickle.loads(answer))
 
     def kill(self) -> None:
         self._forget(self)

@@ -24,16 +24,29 @@ from ray._private import worker as ray_driver
 
 from trichord.infra import log
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.base import SETUP_TIMEOUT_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from trichord.infra.engines.base import (
+    SETUP_TIMEOUT_S,
+    Done,
+    Failed,
+    I,
+    Outcome,
+    R,
+    Returned,
+    Slot,
+    dispatch,
+    packed,
+    timed_out,
+)
+from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
-from trichord.infra.engines.worker import OUT_OF_MEMORY, described, limit_memory
+from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Answer = tuple[str, Any]  # ("ok", the result as a pickle) or ("error", traceback)
+Answer = bytes | Failure  # the result as a pickle, or why there is none
 STARTS = 3  # tries to start a private cluster
 Limits = tuple[float, int | None]  # seconds, bytes
 
@@ -210,7 +223,7 @@ class _TaskSlot:
         self.pending = self._submit(item)
 
     def outcome(self) -> Outcome:
-        return Outcome("ok", None) if self.pending is None else _outcome(self.pending, self._started_s, self._limit_s)
+        return Returned(None) if self.pending is None else _outcome(self.pending, self._started_s, self._limit_s)
 
     def kill(self) -> None:
         """Nothing to do: a task under way ends by itself or by its alarm."""
@@ -244,14 +257,15 @@ class _ActorSlot:
 
 def _outcome(ref: ray.ObjectRef[Answer], started_s: float, limit_s: float) -> Outcome:
     try:
-        kind, value = cast("tuple[Any, Any]", ray.get(ref))
+        answer = ray.get(ref)
     except ray.exceptions.RayTaskError as error:  # outside the task itself, in Ray's own handling of it
-        return Outcome("error", str(error))
+        return Failure.of(error.cause)
     except ray.exceptions.RayError as error:
         if time.monotonic() - started_s >= limit_s:
-            return Outcome("timeout", f"it ran longer than {limit_s:g} s")
-        return Outcome("died", f"its worker died: {type(error).__name__} {' '.join(str(error).splitlines()[:1])}")
-    return Outcome(kind, pickle.loads(value) if kind == "ok" else value)
+            return timed_out(limit_s)
+        said = " ".join(str(error).splitlines()[:1])
+        return Failure(kind="died", message=f"its worker died: {type(error).__name__} {said}")
+    return answer if isinstance(answer, Failure) else Returned(pickle.loads(answer))
 
 
 def answered(run: Callable[[], object], limits: Limits) -> Answer:
@@ -259,11 +273,11 @@ def answered(run: Callable[[], object], limits: Limits) -> Answer:
     limit_memory(limits[1])
     signal.setitimer(signal.ITIMER_REAL, limits[0])
     try:
-        return "ok", pickle.dumps(run(), pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps(run(), pickle.HIGHEST_PROTOCOL)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
-        return "error", described(error)
+        return Failure.of(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -14,8 +14,9 @@ import ray.exceptions
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import LONG_S, I, R, packed
+from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.ray import Answer, Limits, RayEngine, answered
-from trichord.infra.errors import PartialRun, told
+from trichord.infra.errors import PartialRun
 
 
 class StandingActors(Generic[I, R]):
@@ -38,10 +39,10 @@ class StandingActors(Generic[I, R]):
             answers = ray.get([actor.answer.remote(asked, self._limits) for actor in self._actors])
         except ray.exceptions.RayError as error:
             raise PartialRun(f"An actor that holds a part died again and again: {error}\nRun it again.") from error
-        for kind, value in answers:
-            if kind == "error":
-                raise told(value, PartialRun(f"An actor that holds a part failed: {value}\nRun it again."))
-        return [pickle.loads(value) for _, value in answers]
+        for answer in answers:
+            if isinstance(answer, Failure):
+                raise answer.error(f"An actor that holds a part failed: {answer}\nRun it again.")
+        return [pickle.loads(answer) for answer in answers]
 
     def close(self) -> None:
         """End the actors. A cluster that was started for them stays for others, until this process ends."""
@@ -59,7 +60,7 @@ class _Standing:
     def answer(self, question: bytes, limits: Limits) -> Answer:
         if self._made is None:
             opened = answered(self._open, (LONG_S, limits[1]))  # of another length than a question's
-            if opened[0] == "error":
+            if isinstance(opened, Failure):
                 return opened
         return answered(lambda: self._made(pickle.loads(question)), limits)  # type: ignore[misc]
 

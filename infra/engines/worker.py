@@ -2,7 +2,7 @@
 
 Messages arrive on one socket: a tag byte, then a pickle. `t` is a task, `f` a factory that makes the task here, `k` a
 factory whose task is kept if this worker made it last, `i` an item to run the task on. Each is answered by a pickled
-pair: ("ok", result) or ("error", traceback).
+value: `Returned` or `Failure`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import pickle
 import resource
 import select
 import threading
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from trichord.infra.errors import TrichordError
+from trichord.infra.engines.base import Returned
+from trichord.infra.engines.failure import Failure
 
 TASK, FACTORY, KEPT, ITEM = b"t", b"f", b"k", b"i"
 OUT_OF_MEMORY = 137  # exit status of a worker that could not allocate: it dies like one that the kernel ends
@@ -44,11 +44,11 @@ def main(descriptor: int, memory_bytes: int | None) -> None:
                 content = pickle.loads(memoryview(message)[1:])
                 run = content if message[:1] == TASK else content()
                 kept = message
-            answer = pickle.dumps(("ok", result), pickle.HIGHEST_PROTOCOL)
+            answer = pickle.dumps(Returned(result), pickle.HIGHEST_PROTOCOL)
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
         except Exception as error:  # noqa: BLE001 - the one place where a task's exception becomes its item's Failed
-            answer = pickle.dumps(("error", described(error)))
+            answer = pickle.dumps(Failure.of(error), pickle.HIGHEST_PROTOCOL)
         try:
             connection.send_bytes(answer)
         except OSError:
@@ -59,13 +59,6 @@ def limit_memory(memory_bytes: int | None) -> None:
     """Bound what this process may allocate for itself; shared mappings do not count."""
     if memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-
-
-def described(error: Exception) -> str:
-    """An error of ours as `Class: message`, which names what to do; any other as its traceback."""
-    if isinstance(error, TrichordError):
-        return f"{type(error).__name__}: {error}"
-    return "".join(traceback.format_exception(error))
 
 
 def _exit_with_driver(descriptor: int) -> None:

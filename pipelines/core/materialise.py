@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar, cast
 
 from trichord.infra import log
 from trichord.infra.engines.base import Done, Engine
-from trichord.infra.errors import partly_failed
+from trichord.infra.engines.failure import Failure, partly_failed
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.timings import Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
@@ -56,7 +56,7 @@ def make_missing(
     """
     made = find_finished(workspace.lake, table, {item.address for item in items})
     todo = [item for item in items if item.address not in made]
-    reused, failures = len(items) - len(todo), list[tuple[str, str]]()
+    reused, failures = len(items) - len(todo), list[tuple[str, Failure]]()
     for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():
         if isinstance(outcome, Done):
             timed = outcome.result if isinstance(outcome.result, Timed) else None
@@ -67,7 +67,7 @@ def make_missing(
             if timed and timings is not None:
                 timings.add(table, timed)
         else:
-            failures.append((outcome.item.partition, outcome.detail))
+            failures.append((outcome.item.partition, outcome.failure))
     if failures:
         raise partly_failed(failures, len(items), len(todo), otherwise)
     log.event("encode_done", table=table, made=len(todo), reused=reused)

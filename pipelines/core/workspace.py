@@ -9,7 +9,6 @@ from typing import Generic
 from trichord.infra import digest
 from trichord.infra.config import Project
 from trichord.infra.engines.base import LONG_S, Done, Engine, I, R
-from trichord.infra.errors import PartialRun, told
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.table import LakeTable, Publications
@@ -58,8 +57,8 @@ def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:
     [outcome] = engine.map(task, [item], timeout_s=LONG_S)
     if isinstance(outcome, Done):
         return outcome.result
-    failed = f"{type(task).__name__} failed ({outcome.kind}): {outcome.detail}"
-    raise told(outcome.detail, PartialRun(f"{failed}\nRun it again: it resumes."))
+    failure = outcome.failure
+    raise failure.error(f"{type(task).__name__} failed ({failure.kind}): {failure}\nRun it again: it resumes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +91,8 @@ def run_all(
         engine.map_actors(_Ready(task), items, accelerator=accelerator) if actors else engine.map(task, items)
     ):
         if not isinstance(outcome, Done):
-            partial = PartialRun(
-                f"{failed} ({outcome.kind}): {outcome.detail}\n"
-                "Mend the cause and run `trichord reindex` again: it resumes."
+            failure = outcome.failure
+            raise failure.error(
+                f"{failed} ({failure.kind}): {failure}\nFix the cause and run `trichord reindex` again: it resumes."
             )
-            raise told(outcome.detail, partial)
         yield outcome.result

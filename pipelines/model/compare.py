@@ -19,7 +19,7 @@ from trichord.infra import log
 from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import LONG_S, Done
-from trichord.infra.errors import partly_failed
+from trichord.infra.engines.failure import partly_failed
 from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace
@@ -121,7 +121,7 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
                 found[cell] = outcome.result
                 log.event("compared", **asdict(cell), seconds=round(outcome.result[1], 1))
             else:
-                failures.append((f"{cell.fusion}/{cell.loss}/{cell.seed}", outcome.detail))
+                failures.append((f"{cell.fusion}/{cell.loss}/{cell.seed}", outcome.failure))
         if failures:
             raise partly_failed(failures, len(found) + len(jobs), len(jobs), "models were not trained")
     stories = {cell: _story(workspace, model) for cell, (model, _) in found.items()}

@@ -24,8 +24,7 @@ from trichord.encoders.views import Features
 from trichord.infra import digest, log
 from trichord.infra.config import Project
 from trichord.infra.engines.base import Engine
-from trichord.infra.engines.process_group import run_gang
-from trichord.infra.engines.rank import Seat
+from trichord.infra.engines.process_group import Rank, run_process_group
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef
@@ -39,7 +38,7 @@ from trichord.pipelines.model.feature_cache import read_features
 from trichord.transforms.augment.variants import record_key
 
 if TYPE_CHECKING:
-    from trichord.encoders.distributed import Crew
+    from trichord.encoders.distributed import ProcessGroup
     from trichord.encoders.model import FusionModel
 
 TRAIN_FORMAT = 5
@@ -74,14 +73,14 @@ class TrainTask:
         assert model is not None
         return model
 
-    def together(self, item: TrainItem, seat: Seat) -> None:
-        """The same in one of several processes; the model is in the lake when all of them are done."""
+    def together(self, item: TrainItem, rank: Rank) -> None:
+        """Train as one of several processes; the model is in the lake when all of them are done."""
         from trichord.encoders.distributed import join
 
-        with join(seat) as crew:
-            self._run(item, crew)
+        with join(rank) as process_group:
+            self._run(item, process_group)
 
-    def _run(self, item: TrainItem, crew: Crew | None) -> TrainedModel | None:
+    def _run(self, item: TrainItem, process_group: ProcessGroup | None) -> TrainedModel | None:
         from trichord.encoders.data import Part, TrainingData
         from trichord.encoders.device import torch_threads
         from trichord.encoders.model import FusionModel
@@ -121,10 +120,10 @@ class TrainTask:
                 score=score if held is not None else None,
                 checkpoint=checkpoints,
                 log=log_epoch,
-                crew=crew,
+                process_group=process_group,
             )
-            if crew is not None and crew.rank:
-                return None  # the first one has the same model, and keeps it
+            if process_group is not None and process_group.rank:
+                return None  # rank 0 has the same model, and keeps it
             story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
                 untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
@@ -203,7 +202,7 @@ def train(
     task = TrainTask(lake=workspace.lake, project=project)
     if project.train.workers == 1:
         return run_alone(engine, task, item)
-    run_gang(project.engine, task.together, item, project.train.workers)
+    run_process_group(project.engine, task.together, item, project.train.workers)
     found = finished(workspace, f"models/{item.address}")
     assert found is not None
     return found

@@ -15,7 +15,8 @@ import pyarrow as pa
 from trichord.infra import log
 from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.engines.base import Done, Engine
-from trichord.infra.errors import PartialRun, partly_failed
+from trichord.infra.engines.failure import Failure, partly_failed
+from trichord.infra.errors import PartialRun
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished
@@ -163,7 +164,7 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
     task = prepare_task(workspace)
     remember_recipes(workspace, task.aligner)
-    failures: list[tuple[str, str]] = []
+    failures: list[tuple[str, Failure]] = []
     rounds = todo
     while rounds:
         retry: list[PrepareItem] = []
@@ -172,14 +173,15 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
                 if outcome.result is not None:
                     ready[outcome.result.address] = outcome.result
                     log.event("prepared", partition=outcome.result.partition, rows=outcome.result.records.rows)
-            elif outcome.kind == "error":
-                failures.append((outcome.item.shard.partition.id, outcome.detail))
+            elif outcome.failure.kind == "error":
+                failures.append((outcome.item.shard.partition.id, outcome.failure))
             else:
                 poison = dict(outcome.item.poison) | find_killers(engine, task, outcome.item)
                 if poison == outcome.item.poison and not outcome.item.again:
                     retry.append(replace(outcome.item, again=True))
                 elif poison == outcome.item.poison:
-                    failures.append((outcome.item.shard.partition.id, "its worker died, but no single row does that"))
+                    blameless = replace(outcome.failure, message="its worker died, but no single row does that")
+                    failures.append((outcome.item.shard.partition.id, blameless))
                 else:
                     retry.append(replace(outcome.item, poison=poison))
         rounds = retry
@@ -214,7 +216,7 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[s
         probes = [PrepareItem(shard=item.shard, probe=frozenset(half)) for half in halves]
         suspects = []
         for outcome in engine.map(task, probes):
-            if isinstance(outcome, Done) or outcome.kind == "error" or outcome.item.probe is None:
+            if isinstance(outcome, Done) or outcome.failure.kind == "error" or outcome.item.probe is None:
                 continue
             if len(outcome.item.probe) == 1:
                 killers[next(iter(outcome.item.probe))] = KILLED

@@ -21,7 +21,6 @@ from trichord.encoders.views import MODALITIES, Features
 from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Done, Engine
-from trichord.infra.errors import PartialRun, told
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
 from trichord.pipelines.core.model_store import load_model
@@ -85,7 +84,7 @@ def check_content(
         rows: records of each shard, drawn by its address.
 
     Raises:
-        PartialRun: a worker failed.
+        TrichordError: the error of ours that a worker met; PartialRun for any other failure.
     """
     shards = workspace.table("vectors").shards(pinned["table_versions"]["vectors"])
     found = [shards[address] for address in sorted(set(inputs)) if shards[address].rows]
@@ -103,8 +102,8 @@ def check_content(
     every = Content()
     for outcome in engine.map_actors(factory, found, accelerator=True) if found else ():
         if not isinstance(outcome, Done):
-            failed = f"The content check failed ({outcome.kind}): {outcome.detail}\nRun it again: it resumes."
-            raise told(outcome.detail, PartialRun(failed))
+            failure = outcome.failure
+            raise failure.error(f"The content check failed ({failure.kind}): {failure}\nRun it again: it resumes.")
         every += outcome.result
     return every
 

@@ -174,7 +174,9 @@ def _merge(engine: Engine, task: PrepareTask, items: Sequence[MergeItem], whys: 
             log.event("replayed", partition=partition, rows_run=outcome.result.run, rows_copied=outcome.result.copied)
         else:
             whys[partition] = (
-                outcome.detail.splitlines()[0][:200] if outcome.kind == "error" else "a worker ended in it"
+                str(outcome.failure).splitlines()[0][:200]
+                if outcome.failure.kind == "error"
+                else "a worker ended in it"
             )
             log.event("not_replayed", partition=partition, why=whys[partition])
     return merged

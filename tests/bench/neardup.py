@@ -204,7 +204,7 @@ def _made(outcomes: Iterator[Any]) -> list[Prepared]:
     refs = []
     for outcome in outcomes:
         if not isinstance(outcome, Done):
-            raise RuntimeError(outcome.detail)
+            raise RuntimeError(str(outcome.failure))
         refs.append(outcome.result)
     refs.sort(key=lambda ref: ref.address)
     return [

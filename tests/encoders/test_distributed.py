@@ -13,11 +13,10 @@ import pytest
 
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from trichord.encoders.data import Part, TrainingData
-from trichord.encoders.distributed import Crew, join
+from trichord.encoders.distributed import ProcessGroup, join
 from trichord.encoders.train import train
 from trichord.infra.config import EngineConfig, Loss, ModelConfig, TrainConfig
-from trichord.infra.engines.process_group import run_gang
-from trichord.infra.engines.rank import Seat
+from trichord.infra.engines.process_group import Rank, run_process_group
 from trichord.infra.errors import ConfigError
 
 TOLERANCE = 2e-4  # of any weight, after three epochs
@@ -32,11 +31,11 @@ class Run:
     stop_at: int | None = None
     model: ModelConfig = MODEL
 
-    def __call__(self, name: str, seat: Seat) -> None:
-        with join(seat) as crew:
-            self.fit(f"{name}-{crew.rank}", None if crew.size == 1 else crew)
+    def __call__(self, name: str, rank: Rank) -> None:
+        with join(rank) as process_group:
+            self.fit(f"{name}-{process_group.rank}", None if process_group.world_size == 1 else process_group)
 
-    def fit(self, name: str, crew: Crew | None) -> None:
+    def fit(self, name: str, process_group: ProcessGroup | None) -> None:
         features = planted(160, 3)
         absent = np.zeros((160, 3), dtype=bool)
         absent[100:, 2] = absent[:20, 1] = True  # a part of a batch may lack a modality that others have
@@ -54,7 +53,7 @@ class Run:
             score=lambda model: float(model.network.state_dict()["heads.text.outer.weight"][0, 0]),
             checkpoint=f"{self.folder}/checkpoint",
             log=log,
-            crew=crew,
+            process_group=process_group,
         )
         weights = {name: tensor.numpy() for name, tensor in model.network.state_dict().items()}
         np.savez(f"{self.folder}/{name}.npz", allow_pickle=False, **weights)
@@ -67,7 +66,7 @@ def test_two_workers_train_as_one_within_tolerance_and_are_equal_to_each_other(t
     alone = tmp_path / "alone"
     alone.mkdir()
     Run(str(alone), config).fit("one", None)
-    run_gang(EngineConfig(workers=2), Run(str(tmp_path), config), "two", 2)
+    run_process_group(EngineConfig(workers=2), Run(str(tmp_path), config), "two", 2)
     one, first, second = (np.load(path) for path in (alone / "one.npz", tmp_path / "two-0.npz", tmp_path / "two-1.npz"))
     for name in one.files:
         np.testing.assert_array_equal(first[name], second[name])
@@ -77,12 +76,12 @@ def test_two_workers_train_as_one_within_tolerance_and_are_equal_to_each_other(t
     np.testing.assert_allclose(theirs, mine, rtol=1e-3)
 
 
-def test_a_crew_that_was_stopped_resumes_bit_for_bit(tmp_path: Path) -> None:
+def test_a_process_group_that_was_stopped_resumes_bit_for_bit(tmp_path: Path) -> None:
     config = TrainConfig(epochs=3, batch_size=32, patience=9, threads=1)
     (tmp_path / "whole").mkdir()
-    run_gang(EngineConfig(workers=2), Run(str(tmp_path / "whole"), config), "run", 2)
+    run_process_group(EngineConfig(workers=2), Run(str(tmp_path / "whole"), config), "run", 2)
     with pytest.raises(ConfigError, match="stopped"):
-        run_gang(EngineConfig(workers=2), Run(str(tmp_path), config, stop_at=2), "first", 2)
-    run_gang(EngineConfig(workers=2), Run(str(tmp_path), config), "run", 2)
+        run_process_group(EngineConfig(workers=2), Run(str(tmp_path), config, stop_at=2), "first", 2)
+    run_process_group(EngineConfig(workers=2), Run(str(tmp_path), config), "run", 2)
     whole, resumed = (np.load(folder / "run-1.npz") for folder in (tmp_path / "whole", tmp_path))
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole.files)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from trichord.encoders import gradient_cache
 from trichord.encoders.data import Part, TrainingData
-from trichord.encoders.distributed import Crew
+from trichord.encoders.distributed import ProcessGroup
 from trichord.encoders.fusion import FusionNetwork
 from trichord.encoders.model import FusionModel
 from trichord.encoders.objective import Objective
@@ -67,8 +67,8 @@ def test_vectors_of_a_slice_do_not_depend_on_the_slices(data, fusion):
     assert whole.shape == (40, 3 + 2, MODEL.dimension)
     parts = torch.cat([represent(network, data, plan, part) for part in (slice(0, 1), slice(1, 17), slice(17, 40))])
     assert_equal(parts, whole)
-    crew = [Crew(rank=rank, size=64).part(40) for rank in range(64)]  # more workers than rows: some have none
-    assert_equal(torch.cat([represent(network, data, plan, part) for part in crew]), whole)
+    shares = [ProcessGroup(rank=rank, world_size=64).part(40) for rank in range(64)]  # some have no row
+    assert_equal(torch.cat([represent(network, data, plan, share) for share in shares]), whole)
     torch.testing.assert_close(represent(network, data, plan, slice(0, 40)), whole, rtol=0, atol=0)  # nothing is drawn
 
 

@@ -13,6 +13,39 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from trichord.infra.errors import ConfigError, TrichordError
+
+
+class SettingError(ConfigError):
+    """A subclass of a subclass, with an exit code of its own."""
+
+    exit_code = 42
+
+
+class TwoArguments(SettingError):
+    """Pickling an instance works, unpickling it does not: the constructor wants two arguments."""
+
+    def __init__(self, setting: str, why: str) -> None:
+        super().__init__(f"{setting}: {why}")
+
+
+class Unpicklable(Exception):
+    """An error of a library: with two arguments, its message in `__str__`, and holding what does not pickle."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(first)
+        self.held = lambda: second
+
+    def __str__(self) -> str:
+        return f"first: {self.args[0]}\nsecond: {self.held()}"
+
+
+def error_of_a_local_class(message: str) -> TrichordError:
+    class Local(SettingError):
+        pass
+
+    return Local(message)
+
 
 def square(item: int) -> int:
     return item * item
@@ -32,6 +65,12 @@ class Trouble:
         if self.cured_after is not None and len(attempts) >= self.cured_after:
             return square(item)
         match self.kinds.get(item):
+            case "ours":
+                raise TwoArguments("model.dimension", "a: b\nNext: c: d")
+            case "local":
+                raise error_of_a_local_class("said: here\nand there")
+            case "foreign":
+                raise Unpicklable(1, 2)
             case "raise":
                 raise KeyError(f"item {item}")
             case "kill":
@@ -73,6 +112,10 @@ class MakeCounting:
 
 def raising_factory() -> Counting:
     raise OSError("the model is not there")
+
+
+def refusing_factory() -> Counting:
+    raise TwoArguments("model.path", "there is: none")
 
 
 def dying_factory() -> Counting:
@@ -127,6 +170,14 @@ def emit_nothing_of_x(document: tuple[str, str]) -> pa.Table:
     if document[0] == "x":
         raise ValueError("x cannot be emitted")
     return emit_words(document)
+
+
+def emit_refused(document: tuple[str, str]) -> pa.Table:
+    raise TwoArguments("emit", document[0])
+
+
+def refusing_reduce(bucket: pa.Table) -> int:
+    raise TwoArguments("reduce", "no: never")
 
 
 def emit_without_key(document: tuple[str, str]) -> pa.Table:

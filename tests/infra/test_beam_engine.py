@@ -7,7 +7,9 @@ import pytest
 from tests.infra import engine_tasks as tasks
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import Done, open_engine
+from trichord.infra.engines.base import Returned
 from trichord.infra.engines.beam import _Sink
+from trichord.infra.engines.failure import Failure
 from trichord.infra.errors import ConfigError, PartialRun
 
 
@@ -54,17 +56,18 @@ def test_lost_outcomes_are_a_partial_run_and_no_vanished_item(tmp_path, monkeypa
 
 def test_of_two_tries_of_one_item_the_good_one_counts(tmp_path) -> None:
     sink = _Sink(str(tmp_path), b"the key of this run")
-    for outcome in ((0, "ok", 1), (0, "died", "first try"), (1, "died", "only try")):
-        sink.process(outcome)
-    assert sink.read() == [(0, "ok", 1), (1, "died", "only try")]
+    first, only = (Failure(kind="died", message=message) for message in ("first try", "only try"))
+    for number, outcome in ((0, Returned(1)), (0, first), (1, only)):
+        sink.process((number, outcome))
+    assert sink.read() == [(0, Returned(1)), (1, only)]
 
 
 def test_an_outcome_that_somebody_changed_is_refused_before_it_is_read(tmp_path) -> None:
     sink = _Sink(str(tmp_path), b"the key of this run")
-    sink.process((0, "ok", 1))
-    assert sink.read() == [(0, "ok", 1)]
-    data = bytearray((tmp_path / "0-ok").read_bytes())
+    sink.process((0, Returned(1)))
+    assert sink.read() == [(0, Returned(1))]
+    data = bytearray((tmp_path / "0-Returned").read_bytes())
     data[-2] ^= 1
-    (tmp_path / "0-ok").write_bytes(data)
+    (tmp_path / "0-Returned").write_bytes(data)
     with pytest.raises(PartialRun, match="not what the pipeline wrote"):
         sink.read()

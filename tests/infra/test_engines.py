@@ -1,4 +1,4 @@
-"""The engine contract, the same cases over local processes and Ray."""
+"""The engine contract, the same cases over local processes, Ray and Beam."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.conftest import EngineMaker
 from tests.infra import engine_tasks as tasks
 from trichord.infra.digest import hash64
 from trichord.infra.engines import Done, Failed
+from trichord.infra.engines.failure import WorkerTraceback
 from trichord.infra.errors import PartialRun
 
 DOCUMENTS = [
@@ -35,18 +36,57 @@ def test_every_item_is_answered_once(make_engine: EngineMaker) -> None:
     assert answered == {item: Done(item, item * item) for item in range(40)}
 
 
-def test_a_raising_item_fails_alone_with_its_traceback_and_is_not_tried_again(
-    make_engine: EngineMaker, tmp_path: Path
-) -> None:
+def test_a_raising_item_fails_alone_and_is_not_tried_again(make_engine: EngineMaker, tmp_path: Path) -> None:
     task = tasks.Trouble(str(tmp_path), {3: "raise"})
     answered = by_item(make_engine(workers=2).map(task, range(8)))
     failed = answered.pop(3)
     assert isinstance(failed, Failed)
-    assert failed.kind == "error"
-    assert "KeyError: 'item 3'" in failed.detail
-    assert "engine_tasks.py" in failed.detail
+    assert failed.failure.kind == "error"
+    assert str(failed.failure).startswith("KeyError: 'item 3' (engine_tasks.py, line ")
     assert task.attempts(3) == 1
     assert all(isinstance(outcome, Done) for outcome in answered.values())
+
+
+def test_an_error_of_ours_keeps_its_class_its_message_and_its_exit_code(
+    make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    task = tasks.Trouble(str(tmp_path), {0: "ours", 1: "local"})
+    answered = by_item(make_engine(workers=2).map(task, range(2)))
+    failures = {item: outcome.failure for item, outcome in answered.items() if isinstance(outcome, Failed)}
+    ours = failures[0].error("not this")
+    assert type(ours) is tasks.TwoArguments
+    assert (str(ours), ours.exit_code) == ("model.dimension: a: b\nNext: c: d", 42)
+    nearest = failures[1].error("not this")  # the nearest class that another process can import
+    assert type(nearest) is tasks.SettingError
+    assert (str(nearest), nearest.exit_code) == ("said: here\nand there", 42)
+    for error in (ours, nearest):
+        assert isinstance(error.__cause__, WorkerTraceback)
+        assert "engine_tasks.py" in str(error.__cause__)
+        assert "Traceback" not in str(error)
+
+
+def test_an_error_of_others_is_shown_by_its_name_and_text_without_a_traceback(
+    make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    task = tasks.Trouble(str(tmp_path), {0: "foreign"})
+    [outcome] = make_engine(workers=1).map(task, [0])
+    assert isinstance(outcome, Failed)
+    failure = outcome.failure
+    assert (failure.error_type, failure.message) == ("tests.infra.engine_tasks.Unpicklable", "first: 1\nsecond: 2")
+    error = failure.error(f"It failed: {failure}")
+    assert type(error) is PartialRun
+    assert "Traceback" not in str(error)
+    assert "Traceback" in str(error.__cause__)
+
+
+def test_an_error_of_ours_in_a_factory_or_a_group_is_raised_as_itself(make_engine: EngineMaker) -> None:
+    engine = make_engine(workers=2)
+    with pytest.raises(tasks.TwoArguments, match=r"^model\.path: there is: none$"):
+        list(engine.map_actors(tasks.refusing_factory, range(3)))
+    with pytest.raises(tasks.TwoArguments, match=r"^emit: [a-e]$"):
+        list(engine.group(DOCUMENTS, tasks.emit_refused, tasks.rows_of, buckets=2))
+    with pytest.raises(tasks.TwoArguments, match=r"^reduce: no: never$"):
+        list(engine.group(DOCUMENTS, tasks.emit_words, tasks.refusing_reduce, buckets=2))
 
 
 def test_an_item_that_ends_its_worker_is_retried_then_fails_alone(make_engine: EngineMaker, tmp_path: Path) -> None:
@@ -55,8 +95,8 @@ def test_an_item_that_ends_its_worker_is_retried_then_fails_alone(make_engine: E
     for item in (2, 5, 6):
         failed = answered.pop(item)
         assert isinstance(failed, Failed), failed
-        assert failed.kind == "died"
-        assert failed.detail
+        assert failed.failure.kind == "died"
+        assert failed.failure.message
         assert task.attempts(item) == 2
     assert answered == {item: Done(item, item * item) for item in answered}
 
@@ -73,7 +113,7 @@ def test_an_item_that_overruns_its_time_fails_alone(make_engine: EngineMaker, tm
     answered = by_item(make_engine(workers=2, retries=1, task_timeout_s=3).map(task, range(6)))
     failed = answered.pop(1)
     assert isinstance(failed, Failed)
-    assert failed.kind == "timeout"
+    assert failed.failure.kind == "timeout"
     assert task.attempts(1) == 2
     assert answered == {item: Done(item, item * item) for item in answered}
 
@@ -83,7 +123,7 @@ def test_an_item_that_needs_more_memory_than_a_worker_may_take_fails_alone(make_
     answered = by_item(engine.map(tasks.greedy, [1, 2, 6 << 30, 3]))
     failed = answered.pop(6 << 30)
     assert isinstance(failed, Failed)
-    assert failed.kind == "died"
+    assert failed.failure.kind == "died"
     assert answered == {item: Done(item, item) for item in (1, 2, 3)}
 
 
@@ -138,9 +178,11 @@ def test_a_factory_runs_once_a_worker_and_its_task_keeps_state(make_engine: Engi
         assert sorted(seen) == list(range(1, len(seen) + 1))
 
 
-def test_a_raising_factory_ends_the_run_with_its_traceback(make_engine: EngineMaker) -> None:
-    with pytest.raises(PartialRun, match="the model is not there"):
+def test_a_raising_factory_ends_the_run_without_a_traceback_in_its_message(make_engine: EngineMaker) -> None:
+    with pytest.raises(PartialRun, match="OSError: the model is not there") as caught:
         list(make_engine(workers=2).map_actors(tasks.raising_factory, range(5)))
+    assert "Traceback" not in str(caught.value)
+    assert "raising_factory" in str(caught.value.__cause__)
 
 
 def test_workers_that_keep_dying_in_the_factory_end_the_run(make_engine: EngineMaker) -> None:
@@ -161,7 +203,7 @@ def test_what_does_not_pickle_is_the_callers_mistake(make_engine: EngineMaker) -
         list(make_engine(workers=1).map(tasks.square, [lambda: 1]))  # type: ignore[arg-type]
     (outcome,) = make_engine(workers=1).map(tasks.unpicklable_result, [1])
     assert isinstance(outcome, Failed)
-    assert outcome.kind == "error"
+    assert outcome.failure.kind == "error"
 
 
 def test_two_maps_may_run_interleaved(make_engine: EngineMaker) -> None:
