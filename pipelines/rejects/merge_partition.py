@@ -6,7 +6,6 @@ be proven, `Unmergeable` is raised and nothing is written: the partition is then
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,9 +25,8 @@ from trichord.transforms.collect import media_root, read_partition
 from trichord.transforms.collect.partitions import Partition, PlannedRow, planned_rows
 from trichord.transforms.collect.read import PartitionReader, chunks, marked_repeats
 from trichord.transforms.op import OpCounts, run_chain
+from trichord.transforms.part_keys import CUT_BY, PartKey, cut_from
 
-_PART = re.compile(r"([a-z])\d{4,}")
-_CUT_BY = {"t": "cut_time", "p": "cut_time", "r": "cut_regions"}
 _READ = ("read", "worker")  # what rejects rows before the ops do
 _BATCH_ROWS = 16
 
@@ -253,8 +251,7 @@ def _slice(table: pa.Table, at: int) -> pa.Table:
 
 def _roots(key: str) -> list[str]:
     """The key, and those of rows that it may have been cut from."""
-    pieces = key.split("#")
-    return [key, *("#".join(pieces[:n]) for n in range(1, len(pieces)) if _PART.fullmatch(pieces[n]))]
+    return [key, *cut_from(key)]
 
 
 def _root(key: str, place: Mapping[str, int]) -> int:
@@ -271,10 +268,10 @@ def _place(reject: Mapping[str, Any], place: Mapping[str, int]) -> int:
 
 def _maker(key: str) -> str:
     """The op that cut a part."""
-    found = _PART.fullmatch(key.rsplit("#", 1)[-1])
-    if found is None or found[1] not in _CUT_BY:
+    part = PartKey.decode(key)
+    if part is None or part.mark not in CUT_BY:
         raise Unmergeable(f"no op is known to have cut {key!r}")
-    return _CUT_BY[found[1]]
+    return CUT_BY[part.mark]
 
 
 def _require_unlike(keys: Collection[str]) -> None:

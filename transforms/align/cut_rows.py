@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trichord.transforms.batch import Batch, Image, Reject, Row, Waveform, reject_of
+from trichord.transforms.part_keys import Mark, PartKey
 
 MAX_PARTS = 5_000  # of one row
 
@@ -64,12 +65,12 @@ class Parts:
         )
 
 
-def part_of(parent: Row, name: str, text: str) -> Row:
+def part_of(parent: Row, mark: Mark, number: int, text: str) -> Row:
     """A new row that inherits source, partition, group, subset, meta and payload, and what ops wrote is left behind."""
     stripped = text.strip()
     return replace(
         parent,
-        key=f"{parent.key}#{name}",
+        key=PartKey(parent=parent.key, mark=mark, number=number).encode(),
         group=parent.group or parent.key,
         text=stripped or None,
         captions=(),
@@ -92,7 +93,7 @@ def alignment_of(row: Row) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def clash(taken: Collection[tuple[str, str]], parent: Row, names: Iterable[str]) -> str | None:
+def clash(taken: Collection[tuple[str, str]], parent: Row, parts: Iterable[tuple[Mark, int]]) -> str | None:
     """The key of a part that another row bears already; `taken` are the (source, key) of all rows."""
-    made = (f"{parent.key}#{name}" for name in names)
+    made = (PartKey(parent=parent.key, mark=mark, number=number).encode() for mark, number in parts)
     return next((key for key in made if (parent.source, key) in taken), None)

@@ -11,6 +11,7 @@ from trichord.infra.config import SourceBase
 from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
 from trichord.transforms.batch import Batch
 from trichord.transforms.op import Op
+from trichord.transforms.part_keys import Mark
 
 _MAX_SIDE = 1e6  # pixels; no picture that is decoded is larger
 
@@ -51,7 +52,7 @@ class CutRegions(Op):
                 detail = f"{len(regions)} regions, at most {self.max_parts} parts are made"
                 parts.refuse(row, "too_many_parts", detail)
                 continue
-            bearer = clash(taken, row, (f"r{n:04d}" for n in range(len(regions))))
+            bearer = clash(taken, row, ((Mark.REGION, n) for n in range(len(regions))))
             if bearer is not None:
                 parts.refuse(row, "regions_invalid", f"another row is named {bearer!r}, as one of the parts would be")
                 continue
@@ -66,7 +67,7 @@ class CutRegions(Op):
             parts.keep(batch, at)
         for n, region in enumerate(regions):
             text = region.get("text") if isinstance(region, Mapping) else None
-            part = replace(part_of(row, f"r{n:04d}", text if isinstance(text, str) else ""), span=None)
+            part = replace(part_of(row, Mark.REGION, n, text if isinstance(text, str) else ""), span=None)
             box, fault = _box(region)
             if text is not None and not isinstance(text, str):
                 fault = f"text must be a string, not {type(text).__name__}"

@@ -20,6 +20,7 @@ from trichord.transforms.align.subtitles import (
 )
 from trichord.transforms.batch import Batch, Row, Segment
 from trichord.transforms.op import Op
+from trichord.transforms.part_keys import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +99,19 @@ class CutTime(Op):
             detail = f"{len(cues)} segments and {len(alone)} pictures, at most {self.max_parts} parts are made"
             parts.refuse(row, "too_many_parts", detail)
             return
-        names = [f"t{i:04d}" for i in range(len(cues))] + [f"p{i:04d}" for i in alone]
-        bearer = clash(taken, row, names)
+        made = [(Mark.SEGMENT, i) for i in range(len(cues))] + [(Mark.PICTURE, i) for i in alone]
+        bearer = clash(taken, row, made)
         if bearer is not None:
             parts.refuse(row, "segments_invalid", f"another row is named {bearer!r}, as one of the parts would be")
             return
         self._keep_parent(batch, at, cues, parts)
         audio = batch.raw_audios[at]
-        for cue, partner, name in zip(cues, partners, names, strict=False):
+        for i, (cue, partner) in enumerate(zip(cues, partners, strict=True)):
             image = batch.raw_images[at] if partner is None else pictures[partner].raw
-            part = replace(part_of(row, name, cue.text), box=None if partner is not None else row.box)
+            part = replace(part_of(row, Mark.SEGMENT, i, cue.text), box=None if partner is not None else row.box)
             _add(parts, part, cue, image, audio)
         for i in alone:
-            part = part_of(row, f"p{i:04d}", "")
+            part = part_of(row, Mark.PICTURE, i, "")
             if pictures[i].raw is None:
                 parts.refuse(part, "picture_missing", "the source has no file for this picture")
             else:

@@ -7,7 +7,6 @@ on seed, key, change and copy alone (DESIGN section 6), so it is the same in any
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
@@ -17,24 +16,19 @@ import numpy as np
 from trichord.infra import digest
 from trichord.transforms.batch import Batch, Change, Image, Row, Waveform, join
 from trichord.transforms.op import Op
-
-_MARK = re.compile(r"#aug([1-9][0-9]*)\Z")
-
-
-def variant_key(key: str, copy: int) -> str:
-    """Key of a record's variant; copies are counted from 1."""
-    return f"{key}#aug{copy}"
+from trichord.transforms.part_keys import Mark, PartKey
 
 
 def record_key(key: str) -> str:
     """Key of the record that a row is or is a variant of: rows of one are never each other's negatives."""
-    return _MARK.sub("", key)
+    part = PartKey.decode(key)
+    return key if part is None or part.mark is not Mark.VARIANT else part.parent
 
 
 def copy_of(row: Row) -> int | None:
     """Which copy of its parent a row is; None for a row that is no variant."""
-    found = _MARK.search(row.key)
-    return int(found[1]) if found is not None and row.parent == row.key[: found.start()] else None
+    part = PartKey.decode(row.key)
+    return part.number if part is not None and part.mark is Mark.VARIANT and part.parent == row.parent else None
 
 
 def applied(row: Row) -> list[str]:
@@ -44,6 +38,12 @@ def applied(row: Row) -> list[str]:
         for change in row.changes
         if change.op.startswith(PREFIX)
     ]
+
+
+def _variant(row: Row, copy: int) -> Row:
+    """A record's variant, still equal to it; copies are counted from 1."""
+    key = PartKey(parent=row.key, mark=Mark.VARIANT, number=copy).encode()
+    return replace(row, key=key, parent=row.key, changes=())
 
 
 PREFIX = "augment:"
@@ -68,7 +68,7 @@ class Variants(Op):
         parts = [batch]
         alone = replace(batch, rejects=())
         for copy in range(1, self.copies + 1):
-            rows = tuple(replace(row, key=variant_key(row.key, copy), parent=row.key, changes=()) for row in batch.rows)
+            rows = tuple(_variant(row, copy) for row in batch.rows)
             parts.append(replace(alone, rows=rows))
         return join(parts)
 
