@@ -3,61 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.encoders.planted import ENCODERS, MODEL, planted, without
-from trichord.encoders.data import Part, TrainingData
-from trichord.encoders.distributed import ProcessGroup, join
-from trichord.encoders.train import train
-from trichord.infra.config import EngineConfig, Loss, ModelConfig, TrainConfig
-from trichord.infra.engines.process_group import Rank, run_process_group
+from tests.encoders.short_run import ShortRun
+from trichord.infra.config import EngineConfig, Loss, TrainConfig
+from trichord.infra.engines.process_group import run_process_group
 from trichord.infra.errors import ConfigError
 
 TOLERANCE = 2e-4  # of any weight, after three epochs
-
-
-@dataclass(frozen=True)
-class Run:
-    """A short training run whose first worker leaves its weights and history in `folder`."""
-
-    folder: str
-    train: TrainConfig
-    stop_at: int | None = None
-    model: ModelConfig = MODEL
-
-    def __call__(self, name: str, rank: Rank) -> None:
-        with join(rank) as process_group:
-            self.fit(f"{name}-{process_group.rank}", None if process_group.world_size == 1 else process_group)
-
-    def fit(self, name: str, process_group: ProcessGroup | None) -> None:
-        features = planted(160, 3)
-        absent = np.zeros((160, 3), dtype=bool)
-        absent[100:, 2] = absent[:20, 1] = True  # a part of a batch may lack a modality that others have
-        data = TrainingData.write(f"{self.folder}/data-{name}", [Part(features=without(features, absent))])
-
-        def log(entry: Mapping[str, Any]) -> None:
-            if entry["epoch"] == self.stop_at:
-                raise ConfigError("stopped")
-
-        model, history = train(
-            data,
-            ENCODERS,
-            self.model,
-            self.train,
-            score=lambda model: float(model.network.state_dict()["heads.text.outer.weight"][0, 0]),
-            checkpoint=f"{self.folder}/checkpoint",
-            log=log,
-            process_group=process_group,
-        )
-        weights = {name: tensor.numpy() for name, tensor in model.network.state_dict().items()}
-        np.savez(f"{self.folder}/{name}.npz", allow_pickle=False, **weights)
-        Path(self.folder, f"{name}.json").write_text(json.dumps(history))
 
 
 @pytest.mark.parametrize("loss", ["mixed_gallery_infonce", "infonce"])
@@ -65,8 +21,8 @@ def test_two_workers_train_as_one_within_tolerance_and_are_equal_to_each_other(t
     config = TrainConfig(loss=loss, epochs=3, batch_size=32, patience=9, threads=1)
     alone = tmp_path / "alone"
     alone.mkdir()
-    Run(str(alone), config).fit("one", None)
-    run_process_group(EngineConfig(workers=2), Run(str(tmp_path), config), "two", 2)
+    ShortRun(str(alone), config).fit("one", None)
+    run_process_group(EngineConfig(workers=2), ShortRun(str(tmp_path), config), "two", 2)
     one, first, second = (np.load(path) for path in (alone / "one.npz", tmp_path / "two-0.npz", tmp_path / "two-1.npz"))
     for name in one.files:
         np.testing.assert_array_equal(first[name], second[name])
@@ -79,9 +35,9 @@ def test_two_workers_train_as_one_within_tolerance_and_are_equal_to_each_other(t
 def test_a_process_group_that_was_stopped_resumes_bit_for_bit(tmp_path: Path) -> None:
     config = TrainConfig(epochs=3, batch_size=32, patience=9, threads=1)
     (tmp_path / "whole").mkdir()
-    run_process_group(EngineConfig(workers=2), Run(str(tmp_path / "whole"), config), "run", 2)
+    run_process_group(EngineConfig(workers=2), ShortRun(str(tmp_path / "whole"), config), "run", 2)
     with pytest.raises(ConfigError, match="stopped"):
-        run_process_group(EngineConfig(workers=2), Run(str(tmp_path), config, stop_at=2), "first", 2)
-    run_process_group(EngineConfig(workers=2), Run(str(tmp_path), config), "run", 2)
+        run_process_group(EngineConfig(workers=2), ShortRun(str(tmp_path), config, stop_at=2), "first", 2)
+    run_process_group(EngineConfig(workers=2), ShortRun(str(tmp_path), config), "run", 2)
     whole, resumed = (np.load(folder / "run-1.npz") for folder in (tmp_path / "whole", tmp_path))
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole.files)

@@ -7,54 +7,11 @@ from typing import Literal
 
 import pytest
 
-from tests.infra import engine_tasks as tasks
+from tests.infra.engine_tasks import TwoArguments
+from tests.infra.process_group_tasks import add_up, die_at_one, fail_at_one
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.process_group import Rank, run_process_group
+from trichord.infra.engines.process_group import run_process_group
 from trichord.infra.errors import ConfigError, PartialRun
-
-
-def add_up(folder: str, rank: Rank) -> None:
-    """Every process adds its rank to the others' by a collective call and leaves the sum in a file."""
-    import torch
-    import torch.distributed as dist
-
-    from trichord.encoders.distributed import join
-
-    with join(rank) as process_group:
-        total = torch.tensor(float(process_group.rank))
-        dist.all_reduce(total)
-        told = process_group.broadcast(b"the first one's word" if process_group.rank == 0 else b"another's")
-        Path(folder, f"{process_group.rank}").write_text(f"{int(total)} {told!r}")
-
-
-def fail_at_one(folder: str, rank: Rank) -> None:
-    """One process refuses while the others wait for it, and is slow to say so."""
-    import time
-
-    from trichord.encoders.distributed import join
-
-    try:
-        with join(rank) as process_group:
-            if process_group.rank == 1:
-                raise tasks.TwoArguments("train.loss", "this one: will\nnot")
-            process_group.broadcast(b"")
-            process_group.broadcast(b"")
-    except tasks.TwoArguments:
-        time.sleep(0.5)
-        raise
-
-
-def die_at_one(folder: str, rank: Rank) -> None:
-    """One process dies while the others wait for it."""
-    import os
-
-    from trichord.encoders.distributed import join
-
-    with join(rank) as process_group:
-        if process_group.rank == 1:
-            os._exit(9)
-        process_group.broadcast(b"")
-        process_group.broadcast(b"")
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
@@ -73,7 +30,7 @@ def test_all_run_at_once_and_talk(kind: Literal["local", "ray"], tmp_path: Path)
 
 
 def test_an_error_of_ours_in_one_ends_all_and_is_told(kind: Literal["local", "ray"], tmp_path: Path) -> None:
-    with pytest.raises(tasks.TwoArguments) as caught:
+    with pytest.raises(TwoArguments) as caught:
         run_process_group(EngineConfig(kind=kind, workers=2), fail_at_one, str(tmp_path), 2)
     assert str(caught.value) == "train.loss: this one: will\nnot"
     assert caught.value.exit_code == 42
