@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: one function a verb, rich tables, no logic."""
+"""Print results in the terminal: one function per command, no logic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ console = Console(highlight=False)
 
 
 def error(problem: BaseException) -> None:
-    """A message on stderr: what happened in red, evidence and advice below."""
+    """Print an error on stderr: what happened, then evidence and advice below."""
     first, _, rest = str(problem).partition("\n")
     stderr = Console(stderr=True, highlight=False)
     stderr.print(f"[bold red]{type(problem).__name__}[/] {escape(first)}")
@@ -22,7 +22,7 @@ def error(problem: BaseException) -> None:
 
 
 def table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
-    """Print a table: column names with their justification, and rows of plain values."""
+    """Print a table of plain values; `columns` maps each name to its justification."""
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for name, justify in columns.items():
         drawn.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -38,27 +38,27 @@ def _cell(value: Any) -> str:
 
 
 def initialised(result: dict[str, Any]) -> None:
-    """Where the project file was written."""
+    """Print where the project file was written."""
     path = escape(result["path"])
     console.print(f"Wrote {path}. Name your sources in it, then: trichord plan --project {path}")
 
 
 def plan(result: dict[str, Any]) -> None:
-    """What a reindex would do."""
+    """Print what a reindex would do."""
     table(
         "What a reindex would do",
         {"source": "left", "rows": "right", "partitions": "right", "to make": "right", "kept": "right"},
         [[s["source"], s["rows"], s["partitions"], s["to_make"], s["kept"]] for s in result["sources"]],
     )
     console.print(
-        f"{result['to_remove']} record shards would be removed. Unchanged: {'yes' if result['unchanged'] else 'no'}."
+        f"Record shards to remove: {result['to_remove']}. Unchanged: {'yes' if result['unchanged'] else 'no'}."
     )
     for partition in result["make"][:20]:
         console.print(f"  make {escape(partition)}")
 
 
 def prepare(result: dict[str, Any]) -> None:
-    """What a preparation did."""
+    """Print what a preparation did."""
     _balance(result)
     table(
         "Ops",
@@ -70,7 +70,7 @@ def prepare(result: dict[str, Any]) -> None:
 
 
 def _balance(result: dict[str, Any]) -> None:
-    added = f" + cut from them {result['rows_added']:,}" if result.get("rows_added") else ""
+    added = f" + added by cutting {result['rows_added']:,}" if result.get("rows_added") else ""
     console.print(
         f"rows in {result['rows_in']:,}{added} = kept {result['rows_kept']:,} + rejected {result['rows_rejected']:,}"
         f" + duplicate {result['rows_duplicate']:,}"
@@ -89,7 +89,7 @@ def _touched(result: dict[str, Any]) -> None:
 def _timings(result: dict[str, dict[str, Any]]) -> None:
     steps = ("read", "decode", "forward", "write", "waited", "wall")
     table(
-        "Encoding, seconds over all workers (reading and decoding run beside the forward pass)",
+        "Encoding: seconds summed over all workers (reading and decoding overlap the forward pass)",
         {"table": "left", "shards": "right", "rows": "right"} | dict.fromkeys(steps, "right"),
         [
             [name.strip("_"), found["shards"], found["rows"], *(f"{found[f'{step}_s']:.1f}" for step in steps)]
@@ -99,7 +99,7 @@ def _timings(result: dict[str, dict[str, Any]]) -> None:
 
 
 def reindex(result: dict[str, Any]) -> None:
-    """What a reindex did."""
+    """Print what a reindex did."""
     if result["unchanged"]:
         console.print(f"[green]Nothing changed.[/] {result['publication']} stays live. ({result['seconds']:.1f} s)")
         return
@@ -114,7 +114,7 @@ def reindex(result: dict[str, Any]) -> None:
 
 
 def evaluation(result: dict[str, Any]) -> None:
-    """The recall matrix and the mixed gallery."""
+    """Print the recall matrix and the mixed-gallery figures."""
     galleries = list(dict.fromkeys(gallery for cells in result["recall_at_10"].values() for gallery in cells))
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
     title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
@@ -139,23 +139,23 @@ def _ends(measured: dict[str, Any], name: str) -> str:
 
 
 def _consistency(told: dict[str, Any], k: int) -> None:
-    columns = dict.fromkeys(("true pairs", "shuffled", "told apart", "gap", "alignment"), "right")
+    columns = dict.fromkeys(("true pairs", "shuffled", "AUC", "gap", "alignment"), "right")
     rows = [
         [pair, found["true"]["p50"], found["shuffled"]["p50"], found["auc"], told["gap"][pair], told["alignment"][pair]]
         for pair, found in told["similarity"].items()
     ]
-    table("Agreement of two modalities: median cosine, probability of telling pairs from shuffled ones",
+    table("Agreement of modalities: median cosine of true and shuffled pairs, AUC of telling them apart",
           {"pair": "left"} | columns, rows)  # fmt: skip
     hubs = "  ".join(
         f"{direction.replace('_to_', '→')} {found['skewness']:.2f}"
         for direction, found in told["hubness"].items()
         if found["skewness"] is not None
     )
-    console.print(f"Hubness (skewness of how often an item is in the first {k}): {hubs or '–'}")
+    console.print(f"Hubness (skewness of how often an item is in a top {k}): {hubs or '–'}")
 
 
 def hits(result: dict[str, Any]) -> None:
-    """The hits of a query, with what the ranking sorted them by."""
+    """Print the hits of a query, with the scores that ranked them."""
     ranked_by = [name for name in ("calibrated", "rank_score") if result["hits"] and name in result["hits"][0]]
     columns = {"score": "right"} | dict.fromkeys(ranked_by, "right") | dict.fromkeys(("key", "view", "source"), "left")
     table(
@@ -166,13 +166,13 @@ def hits(result: dict[str, Any]) -> None:
 
 
 def publication(row: dict[str, Any]) -> None:
-    """What is live now."""
+    """Print which publication is live."""
     counts = row["counts"] if isinstance(row["counts"], dict) else json.loads(row["counts"])
     console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {counts['rows_kept']:,} records")
 
 
 def status(result: dict[str, Any]) -> None:
-    """Live index, history, tables, refused candidate."""
+    """Print the live publication, the history, the tables and a failed candidate."""
     live = result["live"]
     console.print(f"Lake {escape(result['lake'])}")
     console.print(
@@ -190,11 +190,11 @@ def status(result: dict[str, Any]) -> None:
     )
     if milvus := result["milvus"]:
         where = milvus.get("error") or f"{milvus['alias']} → {milvus['alias_of'] or 'nothing'}"
-        late = "" if milvus.get("in_step", True) else " [red](not the live one: run `trichord verify`)[/]"
+        late = "" if milvus.get("in_step", True) else " [red](not the live collection: run `trichord verify`)[/]"
         console.print(f"Milvus {escape(milvus['uri'])}: {escape(where)}{late}")
         table(
             "Collections",
-            {"collection": "left", "publication": "left", "stands": "left", "live": "left"},
+            {"collection": "left", "publication": "left", "exists": "left", "live": "left"},
             [
                 [
                     one["collection"],
@@ -207,16 +207,16 @@ def status(result: dict[str, Any]) -> None:
     if result["candidate"]:
         verdict = result["candidate"]["verdict"]
         console.print(f"Candidate {result['candidate']['candidate']['manifest_digest'][:12]}: "
-                      f"{'passed the gate' if verdict['passed'] else '[red]refused by the gate[/]'}")  # fmt: skip
+                      f"{'passed the gate' if verdict['passed'] else '[red]failed the gate[/]'}")  # fmt: skip
         for check in verdict["checks"]:
             if not check["passed"]:
                 console.print(
-                    f"  {check['name']}: {check['value']} against {check['threshold']} {escape(check['detail'])}"
+                    f"  {check['name']}: {check['value']}, threshold {check['threshold']}. {escape(check['detail'])}"
                 )
 
 
 def explanation(result: dict[str, Any]) -> None:
-    """A record's journey."""
+    """Print what happened to a record, step by step."""
     console.print(f"[bold]{escape(result['key'])}[/]: {result['outcome']}")
     for step in result["journey"]:
         console.print(f"[bold]{step['step']}[/]")
@@ -226,7 +226,7 @@ def explanation(result: dict[str, Any]) -> None:
 
 
 def rejects(result: dict[str, Any]) -> None:
-    """Rejects by reason, then rows."""
+    """Print rejects counted by reason, then as rows."""
     table(
         f"{result['total']:,} rejects",
         {"op": "left", "reason": "left", "rows": "right"},
@@ -240,43 +240,46 @@ def rejects(result: dict[str, Any]) -> None:
 
 
 def reject(result: dict[str, Any]) -> None:
-    """One reject, whole."""
+    """Print every field of a reject."""
     for row in result["rejects"]:
         for name, value in row.items():
             console.print(f"{name}: {escape(str(value))}")
 
 
 def exported(result: dict[str, Any]) -> None:
-    """Where rejects were written."""
-    console.print(f"Wrote {result['rows']:,} rejects to {escape(result['path'])}, {result['files']:,} media files.")
+    """Print where rejects were written."""
+    console.print(f"Wrote {result['rows']:,} rejects and {result['files']:,} media files to {escape(result['path'])}.")
     if result["not_read"]:
         table(
-            "Media that were not read", {"why": "left", "files": "right"}, [list(p) for p in result["not_read"].items()]
+            "Media that could not be read",
+            {"reason": "left", "files": "right"},
+            [list(p) for p in result["not_read"].items()],
         )
     console.print(
-        f"As a source: {{name: mended, kind: {result['kind']}, path: {escape(result['path'])}, "
+        f"To use it as a source: {{name: fixed, kind: {result['kind']}, path: {escape(result['path'])}, "
         f"media_root: {escape(str(result['media_root'] or '…'))}}}"
     )
 
 
 def replayed(result: dict[str, Any]) -> None:
-    """What a replay did."""
+    """Print what a replay did."""
     if result["nothing_to_replay"]:
         console.print(f"[green]Nothing to replay.[/] {result['advice']}")
     else:
         console.print(
-            f"{result['partitions_merged']:,} partitions merged: {result['rows_replayed']:,} rows run, "
+            f"Merged {result['partitions_merged']:,} partitions: {result['rows_replayed']:,} rows replayed, "
             f"{result['rows_copied']:,} copied. "
-            f"{result['partitions_remade']:,} partitions prepared as a whole ({result['rows_remade']:,} rows)."
+            f"Prepared {result['partitions_remade']:,} partitions in full ({result['rows_remade']:,} rows)."
         )
         for why, partitions in result["remade_because"].items():
-            console.print(f"  {partitions:,} as a whole: {escape(why)}")
+            console.print(f"  {partitions:,} in full: {escape(why)}")
     still = sum(result["rows_still_rejected"].values())
     console.print(
-        f"{result['rows_recovered']:,} rejects recovered, {still:,} still rejected, {result['rows_gone']:,} gone."
+        f"Rejects: {result['rows_recovered']:,} recovered, {still:,} still rejected, "
+        f"{result['rows_gone']:,} no longer in their sources."
     )
     table(
-        "Rejects of this choice",
+        "Selected rejects",
         {"reason": "left", "recovered": "right", "still rejected": "right"},
         [
             [code, result["rows_recovered_by_reason"].get(code, 0), result["rows_still_rejected"].get(code, 0)]
@@ -286,14 +289,15 @@ def replayed(result: dict[str, Any]) -> None:
 
 
 def verified(result: dict[str, Any]) -> None:
-    """What verify looked at."""
+    """Print what was verified."""
     console.print(
-        f"[green]Whole:[/] {result['files']:,} files, {result['bytes']:,} bytes, {result['publications']} publications."
+        f"[green]Intact:[/] {result['files']:,} files, {result['bytes']:,} bytes, "
+        f"{result['publications']} publications."
     )
 
 
 def collected(result: dict[str, Any]) -> None:
-    """What gc found or removed."""
+    """Print what gc found or removed."""
     verb = "Removed" if result["removed"] else "Would remove (add --delete)"
     console.print(f"{verb}: {result['files']:,} files, {result['bytes']:,} bytes.")
     for path in result["paths"][:20]:
@@ -303,21 +307,21 @@ def collected(result: dict[str, Any]) -> None:
 
 
 def doctor(result: dict[str, Any]) -> None:
-    """Every check with its advice."""
+    """Print every check with its advice."""
     for check in result["checks"]:
         mark = "[green]ok[/] " if check["ok"] else "[red]bad[/]"
         console.print(f"{mark} {check['name']}: {escape(check['found'])} {escape(check['advice'])}")
 
 
 def demo(result: dict[str, Any]) -> None:
-    """What the demo showed."""
+    """Print what the demo found."""
     table(
-        "What was cleaned out, and why",
-        {"planted defect": "left", "planted": "right", "found": "right", "as": "left"},
+        "Planted defects and their outcome",
+        {"defect": "left", "planted": "right", "found": "right", "outcome": "left"},
         [[d["defect"], d["planted"], d["found"], d["as"]] for d in result["defects"]],
     )
     table(
-        "Recall@10 before and after alignment",
+        "Recall@10 before and after training",
         {"query → gallery": "left", "chance": "right", "before": "right", "after": "right"},
         [[d["direction"], d["chance"], d["before"], d["after"]] for d in result["alignment"]],
     )
@@ -325,4 +329,4 @@ def demo(result: dict[str, Any]) -> None:
         console.print(f"\nQuery by {query['by']}: [italic]{escape(query['query'])}[/]")
         hits(query)
     console.print(f"\n[green]Published[/] {result['publication']}; page: {result['page']}  ({result['seconds']:.0f} s)")
-    console.print(f"Go on: trichord search --project {result['project']} --text 'two red circles'")
+    console.print(f"Next: trichord search --project {result['project']} --text 'two red circles'")

@@ -1,4 +1,4 @@
-"""A comparison for people: in the terminal, and as Markdown."""
+"""Print a comparison in the terminal, and write it as Markdown."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ COLUMNS = ("recall_at_10", "ndcg_at_10", "retention")
 
 
 def comparison(result: Mapping[str, Any]) -> None:
-    """The settings, best mixed gallery first, and what became of the claims."""
+    """Print the settings, best mixed gallery first, and the verdict on each claim."""
     rows = _ranked(result["rows"])
     title = f"{result['held_out']} held-out records, {result['seeds']} seeds: mean ± standard deviation"
     table(title, {name: "left" if place < 2 else "right" for place, name in enumerate(_head())}, rows)
     claims = [[claim["claim"], claim["verdict"], *_evidence(claim)] for claim in result["claims"]]
     table("Claims", {"claim": "left", "verdict": "left", "means": "right", "p": "right"}, claims)
-    console.print("Every view: add --json, or --report FILE.")
+    console.print("For every view, add --json or --report FILE.")
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Every row and every claim."""
+    """Return every row and every claim as Markdown."""
     head = ["fusion", "loss", "share", "view", *COLUMNS]
     rows = [
         [row["fusion"], row["loss"], f"{row['share']:g}", row["view"], *(_figure(row[name]) for name in COLUMNS)]
@@ -31,9 +31,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     claims = [[claim["claim"], claim["verdict"], *_evidence(claim)] for claim in result["claims"]]
     parts = [
         f"# Comparison: {result['held_out']} held-out records, {result['seeds']} seeds",
-        "Mean ± standard deviation over seeds. `mixed`: each record once, in a form drawn at random; `all_views`: "
-        "every item by itself; other views: a gallery of that view alone, asked by the other modalities "
-        "(`retention`: what is kept of that recall in the mixed gallery).",
+        "Mean ± standard deviation over seeds. `mixed`: each record appears once, in a random form; `all_views`: "
+        "every item appears by itself; other views: a gallery of that view alone, queried by the other modalities "
+        "(`retention`: the fraction of that recall kept in the mixed gallery).",
         _markdown_table(head, rows),
         "## Claims",
         _markdown_table(["claim", "verdict", "means", "p"], claims),

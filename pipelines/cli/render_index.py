@@ -1,4 +1,4 @@
-"""What the terminal shows of index plans."""
+"""Print index estimates in the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from trichord.pipelines.cli.render import console, table
 
 
 def paper(result: dict[str, Any]) -> None:
-    """A plan on paper."""
+    """Print the estimated size and cost of an index."""
     index = result["index"]
     chosen = ", ".join(f"{name} {index[name]}" for name in ("nlist", "bits", "parts", "refine") if name in index)
     made = index.get("predicted", {})
     table(
-        f"An index of {result['rows']:,} vectors of {result['dimension']} values, on paper",
+        f"Estimate for an index of {result['rows']:,} vectors of {result['dimension']} dimensions",
         {"": "left", "predicted": "right"},
         [
             ["kind", index["kind"] + (f" ({chosen})" if chosen else "")],
@@ -21,15 +21,15 @@ def paper(result: dict[str, Any]) -> None:
             ["index shards", f"{result['shards']:,}"],
             ["index files", _bytes(result["index_bytes"])],
             ["keys files", _bytes(result["keys_bytes"])],
-            ["of these read by every search", _bytes(result["scanned_bytes"])],
-            ["memory of all building workers", _bytes(result["build_memory_bytes"])],
+            ["index bytes read by every search", _bytes(result["scanned_bytes"])],
+            ["memory of all build workers", _bytes(result["build_memory_bytes"])],
             [f"hours on {result['cores']} cores", result["build_hours"]],
             ["core hours", result["core_hours"]],
-            ["milliseconds a query in a batch", result["query_ms"]],
+            ["milliseconds per query in a batch", result["query_ms"]],
             ["GPUs", result["gpus"]],
         ],
     )
-    console.print(f"Why: {index['reason']}. The costs are those of docs/indexing.md; a build measures.")
+    console.print(f"Why: {index['reason']}. Costs are estimated as docs/indexing.md describes; a build measures them.")
     if result["advice"]:
         console.print(f"Advice: {result['advice']}")
 

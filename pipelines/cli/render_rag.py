@@ -1,4 +1,4 @@
-"""What a person sees of answers, feedback and their evaluation."""
+"""Print answers, feedback and their evaluation in the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN_CHARS = 70
 
 
 def answer(result: dict[str, Any]) -> None:
-    """The answer, its sources, and how to rate it."""
+    """Print the answer, its sources, and how to rate it."""
     console.print(escape(result["answer"]))
     table = Table(title=f"Sources in {result['publication']}", title_justify="left", header_style="dim")
     for name in ("#", "cited", "score", "reranked", "key", "text"):
@@ -26,21 +26,23 @@ def answer(result: dict[str, Any]) -> None:
     console.print(table)
     if result["cited_unknown"]:
         named = ", ".join(f"[{number}]" for number in result["cited_unknown"])
-        console.print(f"[yellow]The answer cites {escape(named)}, which is no source.[/]")
+        console.print(f"[yellow]The answer cites {escape(named)}, which is not among the sources.[/]")
     if result["finish_reason"] == "length":
-        console.print("[yellow]The answer was cut at its limit (rag.max_answer_tokens).[/]")
+        console.print("[yellow]The answer reached its length limit (rag.max_answer_tokens) and was cut.[/]")
     if result["order_kept"]:
         console.print(f"[yellow]Not reranked:[/] {escape(result['order_kept'])}")
     console.print(f"Rate it: trichord feedback {result['id']} --rating 1")
 
 
 def feedback(row: dict[str, Any]) -> None:
-    """What was noted."""
-    console.print(f"Noted {row['rating']:+d} for {row['answer']}, made from {escape(row['publication'])}.")
+    """Print the rating that was saved."""
+    console.print(
+        f"Saved rating {row['rating']:+d} for answer {row['answer']} from publication {escape(row['publication'])}."
+    )
 
 
 def evaluation(result: dict[str, Any]) -> None:
-    """The figures of rag-eval."""
+    """Print the figures of rag-eval."""
     table = Table(
         title=f"{result['questions']} questions, {result['publication']}", title_justify="left", header_style="dim"
     )
