@@ -9,11 +9,12 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
 ROOMS := __init__.py pipelines transforms encoders index_builders infra tests setup.py
-# The real-data tests run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
-MARKS := not gpu and not server$(if $(TRICHORD_SAMPLE),, and not sample)
+# Tests on real data run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
+MARKS := not gpu and not server and not full and not sample
+REST := not gpu and not server and (full$(if $(TRICHORD_SAMPLE), or sample))
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
-.PHONY: help .venv demo test test-server test-gpu lint format docs lock bench clean
+.PHONY: help .venv demo test test-all test-server test-gpu lint format docs lock bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,8 +47,11 @@ $(STAMP): requirements.lock requirements-annoy.lock setup.py
 demo: $(STAMP) ## Clean, train, index and search the synthetic corpus
 	$(BIN)/trichord demo
 
-test: lint ## Every check and every test that needs no accelerator
+test: lint ## Every check, and the tests that need no accelerator, server or sample
 	$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST_ARGS)
+
+test-all: test ## `make test`, then the sweeps in full and, with TRICHORD_SAMPLE, the tests on real data
+	$(BIN)/python -m pytest -m "$(REST)" $(PYTEST_ARGS)
 
 test-server: $(STAMP) ## The tests that start a real Milvus server
 	$(BIN)/python -m pytest -m server -n 0

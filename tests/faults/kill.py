@@ -14,13 +14,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
+from contextlib import suppress
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.command import COMMAND
 from tests.pipelines.lakes import (
     SETTINGS,
     copy_of,
@@ -31,6 +34,7 @@ from tests.pipelines.lakes import (
     write_project,
     write_rows,
 )
+from tests.warm_workers import warm_workers
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.manifest import read_manifest
 from trichord.infra.digest import generator
@@ -39,71 +43,62 @@ CHANGED = 12  # one row in so many is taken away before the second run
 
 
 class Scene:
-    """A corpus, its index, and the digests of uninterrupted runs before and after a change of the corpus."""
+    """A corpus, its index, and what uninterrupted runs before and after a change of the corpus end in and report."""
 
     def __init__(self, folder: Path, records: int) -> None:
         self.folder = folder
         self.fresh = write_project(folder / "fresh", records=records, settings={**SETTINGS, "engine": {"workers": 2}})
         self.old = copy_of(self.fresh.parent, folder / "old")
-        self.old_digest, self.old_s = self.run(self.old)
+        self.old_digest, self.old_gaps = self.run(self.old)
         self.changed = copy_of(self.old.parent, folder / "changed")
         write_rows(self.changed.parent / "corpus", rows_of(self.changed.parent / "corpus")[records // CHANGED :])
         done = copy_of(self.changed.parent, folder / "done")
-        self.new_digest, self.new_s = self.run(done)
+        self.new_digest, self.new_gaps = self.run(done)
 
-    def run(self, project: Path) -> tuple[str, float]:
-        """Reindex without being disturbed: the digest and the seconds it took."""
-        started = time.monotonic()
-        summary = result_of(trichord("reindex", "--project", str(project), "--json"))
-        return summary["manifest_digest"], time.monotonic() - started
+    def run(self, project: Path) -> tuple[str, list[float]]:
+        """Reindex without being disturbed: the digest, and for each event it reports the seconds to the next."""
+        with warm_workers():
+            done = trichord("reindex", "--project", str(project), "--json")
+        events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+        at = [datetime.fromisoformat(event["at"]).timestamp() for event in events]
+        return result_of(done)["manifest_digest"], [later - earlier for earlier, later in pairwise(at)]
 
     def kill_driver(self, point: int, points: int) -> dict[str, Any]:
-        """SIGKILL the driver after a share of the run's usual time, then rerun."""
+        """SIGKILL the driver at a share of its events, then rerun."""
         first_run = point % 2 == 0
-        template, usual_s, wanted = (
-            (self.fresh, self.old_s, self.old_digest) if first_run else (self.changed, self.new_s, self.new_digest)
+        template, gaps, wanted = (
+            (self.fresh, self.old_gaps, self.old_digest)
+            if first_run
+            else (self.changed, self.new_gaps, self.new_digest)
         )
-        share = (point + 1) / (points + 1)
         allowed = {wanted} if first_run else {self.old_digest, self.new_digest}
-        while True:
-            project = copy_of(template.parent, self.folder / f"driver-{point}")
-            driver = _start(project)
-            with Reader(project, allowed) as reader:
-                time.sleep(usual_s * share)
-                finished = driver.poll() is not None
-                driver.send_signal(signal.SIGKILL)
-                driver.wait()
-                digest, _ = self.run(project)
-            if not finished:
-                break
-            usual_s *= 0.8  # the machine is faster now than when the usual time was taken: the kill came too late
-            shutil.rmtree(project.parent)
+        project = copy_of(template.parent, self.folder / f"driver-{point}")
+        with _start(project) as driver, Reader(project, allowed) as reader:
+            _follow(driver, gaps, (point + 1) / (points + 1))
+            driver.kill()
+            driver.communicate()
+            digest, _ = self.run(project)
         shutil.rmtree(project.parent)
-        return {"converged": digest == wanted, "reads": reader.reads, "wrong": reader.wrong}
+        return {
+            "killed": driver.returncode == -signal.SIGKILL,
+            "converged": digest == wanted,
+            "reads": reader.reads,
+            "wrong": reader.wrong,
+        }
 
     def kill_worker(self, point: int, points: int) -> dict[str, Any]:
-        """SIGKILL one worker after a share of the run's usual time; the run must end well by itself."""
-        usual_s = self.old_s
-        while True:
-            project = copy_of(self.fresh.parent, self.folder / f"worker-{point}")
-            driver = _start(project)
-            time.sleep(usual_s * (point + 1) / (points + 1))
-            victims: list[psutil.Process] = []
-            while driver.poll() is None and not victims:
-                victims = [child for child in psutil.Process(driver.pid).children(recursive=True) if _is_worker(child)]
-                time.sleep(0.02)
+        """SIGKILL one worker at a share of the run's events; the run must end well by itself."""
+        project = copy_of(self.fresh.parent, self.folder / f"worker-{point}")
+        with _start(project) as driver:
+            _follow(driver, self.old_gaps, (point + 1) / (points + 1))
+            victims = [child for child in psutil.Process(driver.pid).children(recursive=True) if _is_worker(child)]
             if victims:
-                break
-            usual_s *= 0.8  # as above: the run was over
-            driver.communicate()
-            shutil.rmtree(project.parent)
-        victims[int(generator("victim", point).integers(len(victims)))].kill()
-        out, err = driver.communicate(timeout=300)
-        ended = driver.returncode == 0
-        digest = json.loads(out.strip().splitlines()[-1])["manifest_digest"] if ended else None
+                victims[int(generator("victim", point).integers(len(victims)))].kill()
+            out, err = driver.communicate(timeout=300)
+        digest = json.loads(out.strip().splitlines()[-1])["manifest_digest"] if driver.returncode == 0 else None
         shutil.rmtree(project.parent)
-        detail = "" if ended else err[-500:]
-        return {"converged": digest == self.old_digest, "detail": detail}
+        detail = "" if driver.returncode == 0 else err[-500:]
+        return {"killed": bool(victims), "converged": digest == self.old_digest, "detail": detail}
 
 
 class Reader(threading.Thread):
@@ -145,8 +140,19 @@ class Reader(threading.Thread):
 
 
 def _start(project: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "trichord.pipelines", "reindex", "--project", str(project), "--json"]
+    command = [*COMMAND, "reindex", "--project", str(project), "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _follow(driver: subprocess.Popen[str], gaps: list[float], share: float) -> None:
+    """Return when the run has reported this share of its events, and a part of the time to the next has passed."""
+    assert driver.stderr is not None
+    position = share * len(gaps)
+    for _ in range(int(position) + 1):
+        while not driver.stderr.readline().startswith("{"):
+            assert driver.poll() is None, "the run ended before it was killed"
+    with suppress(subprocess.TimeoutExpired):
+        driver.wait((position % 1) * gaps[int(position)])
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -159,7 +165,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def measure(driver: int, worker: int, records: int) -> dict[str, Any]:
-    """Kill at so many points. Returns counts, JSON-ready; `converged` must equal `kills`, `wrong` be empty."""
+    """Kill at `driver` and at `worker` points. Counts, JSON-ready; `converged` must equal `kills`, `wrong` be empty."""
     with tempfile.TemporaryDirectory(prefix="trichord-kill-") as folder:
         scene = Scene(Path(folder), records)
         drivers = [scene.kill_driver(point, driver) for point in range(driver)]
@@ -167,17 +173,17 @@ def measure(driver: int, worker: int, records: int) -> dict[str, Any]:
     wrong = sum((item["wrong"] for item in drivers), Counter[str]())
     return {
         "driver": {
-            "kills": driver,
+            "kills": sum(item["killed"] for item in drivers),
             "converged": sum(item["converged"] for item in drivers),
             "reads": sum(item["reads"] for item in drivers),
             "wrong": dict(wrong),
         },
         "worker": {
-            "kills": worker,
+            "kills": sum(item["killed"] for item in workers),
             "converged": sum(item["converged"] for item in workers),
             "details": [item["detail"] for item in workers if item["detail"]],
         },
-        "run_s": round(scene.old_s, 1),
+        "events": len(scene.old_gaps) + 1,
     }
 
 
