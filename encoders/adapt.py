@@ -87,7 +87,7 @@ class MaskedLanguage(Objective):
         )
         self.drawn = bool(missing)
         self.tokenizer = encoder.processor
-        self.longest = int(min(encoder.config.max_tokens, encoder.form.positions or encoder.config.max_tokens))
+        self.longest = int(min(encoder.config.max_tokens, encoder.shape.positions or encoder.config.max_tokens))
         self.collate = DataCollatorForLanguageModeling(self.tokenizer, mlm_probability=config.mask_share)
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:

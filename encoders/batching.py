@@ -1,15 +1,21 @@
-"""Which inputs go through a model together: planned from their sizes alone, and what to do when memory runs out."""
+"""Batches: which inputs go through a model together.
+
+`Planner` and `run_passes` put inputs of different sizes into passes, planned from their sizes alone, and halve a pass
+that does not fit into memory. `blocks` cuts rows of one width into passes of one size.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
+import numpy as np
 import torch
 
+from trichord.encoders.base import Modality
 from trichord.infra.errors import ConfigError
 
 Size = tuple[int, ...]
@@ -106,6 +112,24 @@ def run_passes(
             continue
         if torch.cuda.is_available():  # outside the handler: the error holds the tensors of its frames
             torch.cuda.empty_cache()
+
+
+def blocks(
+    values: Mapping[Modality, np.ndarray], views: np.ndarray, size: int, *, pad: bool
+) -> Iterator[tuple[int, dict[Modality, np.ndarray], np.ndarray]]:
+    """Yield first row, features (size, D_m) and views (size, ..., M) of every block of rows.
+
+    Padded to one shape, so that a row's bits do not depend on how many others came; without `pad` the last is shorter.
+    """
+    for start in range(0, len(views), size):
+        rows = slice(start, start + size)
+        missing = size - len(views[rows]) if pad else 0
+
+        def block(matrix: np.ndarray, rows: slice = rows, missing: int = missing) -> np.ndarray:
+            # a copy: torch takes no read-only memory
+            return np.pad(matrix[rows], ((0, missing), *[(0, 0)] * (matrix.ndim - 1)))
+
+        yield start, {name: block(matrix) for name, matrix in values.items()}, block(views)
 
 
 def _halves(whole: Pass) -> list[Pass]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trichord.encoders.base import Modality
-from trichord.encoders.disk_matrix import RowFile
+from trichord.encoders.disk_matrix import DiskMatrix
 from trichord.encoders.heads import FeatureStats
 from trichord.encoders.views import MODALITIES, Features, can_pair
 
@@ -202,16 +202,16 @@ class TrainingData:
         widths: dict[Modality, int] = json.loads(Path(self.folder, "widths.json").read_bytes())
         return widths
 
-    def _features(self, name: Modality) -> RowFile:
-        return RowFile(os.path.join(self.folder, name), np.dtype(np.float16), self._widths[name])
+    def _features(self, name: Modality) -> DiskMatrix:
+        return DiskMatrix(os.path.join(self.folder, name), np.dtype(np.float16), self._widths[name])
 
     @property
-    def _records(self) -> RowFile:
-        return RowFile(os.path.join(self.folder, "records"), _RECORD, 1)
+    def _records(self) -> DiskMatrix:
+        return DiskMatrix(os.path.join(self.folder, "records"), _RECORD, 1)
 
     @property
-    def _contents(self) -> RowFile:
-        return RowFile(os.path.join(self.folder, "contents"), np.dtype(np.uint64), 1)
+    def _contents(self) -> DiskMatrix:
+        return DiskMatrix(os.path.join(self.folder, "contents"), np.dtype(np.uint64), 1)
 
 
 def _flatten(part: Features) -> dict[Modality, np.ndarray]:

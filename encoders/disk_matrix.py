@@ -12,7 +12,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class RowFile:
+class DiskMatrix:
     """Rows of `width` values of one dtype, fetched by position."""
 
     path: str

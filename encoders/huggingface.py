@@ -22,7 +22,7 @@ from trichord.encoders.batching import Pass, Planner, run_passes
 from trichord.encoders.device import compute_device, exact_numerics
 from trichord.encoders.pooling import Pooling, sentence_bert_pooling
 from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
-from trichord.encoders.probe import Form, form_of, tower
+from trichord.encoders.probe import ModelShape, probe_model, tower
 from trichord.infra import digest
 from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError
@@ -84,7 +84,7 @@ class HuggingFaceEncoder(ABC):
     @property
     def dimension(self) -> int:
         """Values of a feature vector; known without loading weights."""
-        width = self.form.summary if self.pooling.kinds == ("pooler",) else self.form.width
+        width = self.shape.summary if self.pooling.kinds == ("pooler",) else self.shape.width
         return self.config.tokens * width * len(self.pooling.kinds)
 
     @cached_property
@@ -118,11 +118,13 @@ class HuggingFaceEncoder(ABC):
         return self._prepared(tower(model, self.modality)).to(compute_device())
 
     @cached_property
-    def form(self) -> Form:
+    def shape(self) -> ModelShape:
         """What the model makes of an input, found without weights (PyTorch's `meta` device)."""
         example = self._example()
         given = self._inputs([example], example.shape)
-        return form_of(self.folder, self.modality, {n: value for n, value in given.items() if n != "attention_mask"})
+        return probe_model(
+            self.folder, self.modality, {n: value for n, value in given.items() if n != "attention_mask"}
+        )
 
     @cached_property
     def pooling(self) -> Pooling:
@@ -136,9 +138,9 @@ class HuggingFaceEncoder(ABC):
         if self.config.pooling == "auto":
             if found := sentence_bert_pooling(self.folder, self.setting):
                 return found
-            return Pooling(kinds=("pooler",) if self.form.feature_map and self.form.summary else ("mean",))
-        if (self.config.pooling == "pooler" and not self.form.summary) or (
-            self.config.pooling == "cls" and self.form.feature_map
+            return Pooling(kinds=("pooler",) if self.shape.feature_map and self.shape.summary else ("mean",))
+        if (self.config.pooling == "pooler" and not self.shape.summary) or (
+            self.config.pooling == "cls" and self.shape.feature_map
         ):
             raise ConfigError(f"{self.folder} ({self.setting}) has no {self.config.pooling!r}.\nSet pooling to mean.")
         return Pooling(kinds=(self.config.pooling,))

@@ -60,7 +60,7 @@ class HuggingFaceText(HuggingFaceEncoder):
         """Tokens of a window: what is asked for, if tokenizer, model and a Sentence-BERT's settings allow it."""
         settings = self.folder / "sentence_bert_config.json"
         named = json.loads(settings.read_bytes()).get("max_seq_length") if settings.is_file() else None
-        limits = (self.processor.model_max_length, self.form.positions, named)
+        limits = (self.processor.model_max_length, self.shape.positions, named)
         return int(min([self.config.max_tokens, *(limit for limit in limits if limit)]))
 
     @property

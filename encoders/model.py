@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trichord.encoders.base import Encoder, Modality
-from trichord.encoders.blocks import blocks
+from trichord.encoders.batching import blocks
 from trichord.encoders.calibration import Calibration
 from trichord.encoders.device import torch_threads
 from trichord.encoders.frozen import Encoders, load_encoder, load_encoders

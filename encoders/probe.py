@@ -1,4 +1,4 @@
-"""What comes out of a Hugging Face model, found without its weights."""
+"""Probing a Hugging Face model: the shape of its output, found without its weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "w
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class ModelShape:
     """Width of a model's states and of its own summary (0: it makes none), and the most positions it has learned."""
 
     width: int
@@ -26,15 +26,15 @@ class Form:
     positions: int | None
 
 
-def form_of(folder: Path, modality: Modality, inputs: Mapping[str, torch.Tensor]) -> Form:
-    """The form of the model in a folder, from what it makes of `inputs` on PyTorch's `meta` device."""
+def probe_model(folder: Path, modality: Modality, inputs: Mapping[str, torch.Tensor]) -> ModelShape:
+    """Return the shape of the model in a folder, from a forward pass of `inputs` on PyTorch's `meta` device."""
     transformers = quiet_transformers()
     config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     with torch.device("meta"), torch.inference_mode():
         model = tower(transformers.AutoModel.from_config(config, trust_remote_code=False).eval(), modality)
         found = model(**{name: value.to("meta") for name, value in inputs.items()})
     states, summary = found.last_hidden_state, getattr(found, "pooler_output", None)
-    return Form(
+    return ModelShape(
         width=states.shape[1] if states.ndim == 4 else states.shape[-1],
         summary=0 if summary is None else summary.shape[1],
         feature_map=states.ndim == 4,

@@ -20,7 +20,7 @@ from trichord.infra import digest
 _SHAPING = {".json", ".txt", ".model", ".safetensors"}  # files that can change an answer
 
 
-class _Model:
+class _TextGenerator:
     """A model folder in the layout of `save_pretrained`; weights are loaded at the first use, in the worker.
 
     Raises:
@@ -59,7 +59,7 @@ class _Model:
         return int(min(most, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", most)))
 
 
-class MaskedWords(_Model):
+class MaskFiller(_TextGenerator):
     """A masked language model that fills in words.
 
     Args:
@@ -118,7 +118,7 @@ class MaskedWords(_Model):
         return found
 
 
-class SequenceRewriter(_Model):
+class Paraphraser(_TextGenerator):
     """A sequence-to-sequence model that says a text in other words (paraphrase, simplification, round trip).
 
     Args:

@@ -22,13 +22,13 @@ def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
     fill = rewrite = None
     contextual, rewriting = config.text.contextual, config.text.rewrite
     if contextual.path is not None and contextual.p > 0:
-        from trichord.encoders.text_generators import MaskedWords
+        from trichord.encoders.text_generators import MaskFiller
 
-        fill = MaskedWords(contextual.path, contextual.top)
+        fill = MaskFiller(contextual.path, contextual.top)
     if rewriting.path is not None and rewriting.p > 0:
-        from trichord.encoders.text_generators import SequenceRewriter
+        from trichord.encoders.text_generators import Paraphraser
 
-        rewrite = SequenceRewriter(rewriting.path, rewriting.prefix, rewriting.beams, rewriting.max_tokens)
+        rewrite = Paraphraser(rewriting.path, rewriting.prefix, rewriting.beams, rewriting.max_tokens)
     return augment_chain(config, fill, rewrite)
 
 

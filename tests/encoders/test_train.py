@@ -16,7 +16,7 @@ import pytest
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
 from trichord.encoders.checkpoint import NAME
 from trichord.encoders.data import Part, TrainingData
-from trichord.encoders.disk_matrix import RowFile
+from trichord.encoders.disk_matrix import DiskMatrix
 from trichord.encoders.model import FusionModel
 from trichord.encoders.train import train
 from trichord.encoders.views import Features
@@ -193,7 +193,7 @@ def test_records_that_share_a_wording_a_picture_or_a_sound_are_no_negatives(tmp_
 
 def test_a_row_file_gives_back_the_rows_that_were_written(tmp_path):
     rows = generator("rows").normal(size=(50, 7)).astype(np.float32)
-    file = RowFile(str(tmp_path / "rows"), np.dtype(np.float32), 7)
+    file = DiskMatrix(str(tmp_path / "rows"), np.dtype(np.float32), 7)
     file.append(rows[:20])
     file.append(rows[20:])
     order = np.array([49, 0, 7, 7])

@@ -37,7 +37,7 @@ def test_the_end_of_a_long_text_changes_its_vector_and_no_token_is_lost(tmp_path
     windows = encoder.windows([text])
     plain = encoder.processor(text, add_special_tokens=False)["input_ids"]
     assert [token for window in windows for token in window.values[1:-1]] == plain
-    assert max(len(window.values) for window in windows) == encoder.form.positions  # what the model has learned
+    assert max(len(window.values) for window in windows) == encoder.shape.positions  # what the model has learned
     assert [window.span[0] for window in windows[1:]] == [window.span[1] for window in windows[:-1]]
 
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from tests.transforms.test_augment import NEVER
-from trichord.encoders.text_generators import MaskedWords, SequenceRewriter
+from trichord.encoders.text_generators import MaskFiller, Paraphraser
 from trichord.infra import digest
 from trichord.infra.config import AugmentConfig
 from trichord.infra.errors import ConfigError
@@ -87,7 +87,7 @@ def changed(rows: tuple[Row, ...], fill: Filler | None, rewrite: Rewriter | None
 
 
 def test_a_masked_model_replaces_words_and_nothing_else(masked: Path) -> None:
-    fill = MaskedWords(str(masked), 5)
+    fill = MaskFiller(str(masked), 5)
     rows = changed((Row(key="a", text=TEXT, captions=(TEXT,)),), fill)
     assert len({row.text for row in rows.values()}) > 1
     for row in rows.values():
@@ -96,17 +96,15 @@ def test_a_masked_model_replaces_words_and_nothing_else(masked: Path) -> None:
         assert len(row.text.split(" ")) == len(TEXT.split(" "))
         assert protected_words(row.text) >= protected_words(TEXT)
         assert json.loads(applied(row)[0]) == {"changed": 2, "op": "text_contextual"}
-    assert changed((Row(key="a", text=TEXT, captions=(TEXT,)),), MaskedWords(str(masked), 5)) == rows
+    assert changed((Row(key="a", text=TEXT, captions=(TEXT,)),), MaskFiller(str(masked), 5)) == rows
     both = changed((Row(key="b", text="the dog runs"), Row(key="a", text=TEXT, captions=(TEXT,))), fill)
     assert {key: row for key, row in both.items() if key in rows} == rows
 
 
 def test_a_sequence_model_rewrites_and_the_same_draw_gives_the_same(sequence: Path) -> None:
-    rewrite = SequenceRewriter(str(sequence), "a ", 4, 12)
+    rewrite = Paraphraser(str(sequence), "a ", 4, 12)
     found = [rewrite("the dog runs", digest.generator(i)) for i in range(8)]
-    assert found == [
-        SequenceRewriter(str(sequence), "a ", 4, 12)("the dog runs", digest.generator(i)) for i in range(8)
-    ]
+    assert found == [Paraphraser(str(sequence), "a ", 4, 12)("the dog runs", digest.generator(i)) for i in range(8)]
     assert len(set(found)) > 1
     assert "the dog runs" not in found
     assert rewrite("dog " * 50, digest.generator(0)) == "dog " * 50
@@ -135,26 +133,26 @@ def test_a_rewriting_that_loses_a_negation_or_a_number_is_not_taken() -> None:
 
 def test_a_model_counts_by_its_bytes_and_settings_and_not_by_its_place(masked: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(masked, tmp_path / "elsewhere"))
-    one = MaskedWords(str(masked), 5).fingerprint
-    assert MaskedWords(str(moved), 5).fingerprint == one
-    assert MaskedWords(str(moved), 6).fingerprint != one
+    one = MaskFiller(str(masked), 5).fingerprint
+    assert MaskFiller(str(moved), 5).fingerprint == one
+    assert MaskFiller(str(moved), 6).fingerprint != one
     data = bytearray((moved / "model.safetensors").read_bytes())
     data[-3] ^= 1
     (moved / "model.safetensors").write_bytes(data)
-    assert MaskedWords(str(moved), 5).fingerprint != one
+    assert MaskFiller(str(moved), 5).fingerprint != one
     config = AugmentConfig(copies=1)
-    recipes = [recipe_of(augment_chain(config, MaskedWords(str(path), 5))) for path in (masked, moved)]
+    recipes = [recipe_of(augment_chain(config, MaskFiller(str(path), 5))) for path in (masked, moved)]
     assert digest.canonical_json(recipes[0]) != digest.canonical_json(recipes[1])
 
 
 def test_a_folder_without_safetensors_or_of_another_kind_is_a_configuration_error(masked: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"augment\.text\.contextual\.path"):
-        MaskedWords(str(tmp_path / "none"), 5)
+        MaskFiller(str(tmp_path / "none"), 5)
     folder = tmp_path / "pickled"
     folder.mkdir()
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(ConfigError, match="only safetensors are read"):
-        SequenceRewriter(str(folder), "", 4, 64)
+        Paraphraser(str(folder), "", 4, 64)
     with pytest.raises(ConfigError, match="does not fit"):
-        SequenceRewriter(str(masked), "", 4, 64)("the dog", digest.generator(0))
+        Paraphraser(str(masked), "", 4, 64)("the dog", digest.generator(0))
