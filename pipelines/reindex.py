@@ -17,7 +17,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
 from trichord.pipelines.prepare.plan import inputs_digest, make_plan
-from trichord.pipelines.publish.verify import missing_files
+from trichord.pipelines.publish.pinned import missing_files
 
 
 def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:

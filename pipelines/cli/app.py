@@ -351,7 +351,7 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Find (and with --delete remove) files that no kept publication names."""
-    from trichord.pipelines.publish.verify import gc as job
+    from trichord.pipelines.publish.gc import gc as job
 
     _print(job(_open(project, set_, as_json, engine), delete=delete), as_json, render.collected)
 

@@ -25,8 +25,8 @@ from trichord.pipelines.publish.checks import (
 )
 from trichord.pipelines.publish.evaluate import evaluate_publication
 from trichord.pipelines.publish.measure_index import measure_index, reject_counts
+from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.publish.vector_audit import check_content
-from trichord.pipelines.publish.verify import missing_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

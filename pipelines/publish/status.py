@@ -8,7 +8,7 @@ from typing import Any
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import collections
-from trichord.pipelines.publish.verify import kept_publications
+from trichord.pipelines.publish.pinned import kept_publications
 
 PARSED = ("table_versions", "counts", "recipe", "verdict")
 

@@ -17,9 +17,10 @@ from trichord.infra.errors import GateFailed, ServiceError
 from trichord.pipelines.index.open import needed, place_of
 from trichord.pipelines.ops.doctor import doctor
 from trichord.pipelines.publish import publish as publishing
+from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.publish import rollback
 from trichord.pipelines.publish.status import status
-from trichord.pipelines.publish.verify import gc, verify
+from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import open_live, record_texts
 

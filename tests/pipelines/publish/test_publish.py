@@ -10,8 +10,9 @@ from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, wr
 from trichord.infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.table import Publications
+from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.publish import Candidate, publish, rollback
-from trichord.pipelines.publish.verify import gc, verify
+from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.search.search import open_live
 
 

@@ -17,8 +17,8 @@ from trichord.infra.errors import ConfigError, ServiceError
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.cli import render_rag
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.status import status
-from trichord.pipelines.publish.verify import gc
 from trichord.pipelines.rag.answer import Question, ask, open_rag
 from trichord.pipelines.rag.evaluate import evaluate_rag, ranks_at_k, refuse_below
 from trichord.pipelines.rag.feedback import feedback_rows, give_feedback, satisfaction

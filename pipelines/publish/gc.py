@@ -1,0 +1,70 @@
+"""gc: find the files that no kept publication and no table's head names, and remove them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from trichord.infra.lake.schema import TABLES
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.milvus_collections import NOTES, drop_unneeded
+from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files
+from trichord.transforms.collect.read import needed_downloads
+
+CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth")
+
+
+def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
+    """Find files that no kept publication and no table's head names, older than the grace period.
+
+    Nothing is removed unless `delete`. Delta logs are never touched; caches are removed when old. Collections of Milvus
+    that only older publications have are dropped too.
+
+    Returns:
+        JSON-ready: `removed` (bool), `files`, `bytes`, `paths` (lake-relative, sorted), `collections`.
+    """
+    named = set()
+    heads = {name: workspace.table(name) for name in TABLES}
+    for table in heads.values():
+        if table.version() is not None:
+            named |= {ref.path for ref in table.shards().values()}
+    folders = []
+    for row in kept_publications(workspace):
+        named |= pinned_files(workspace, row).keys()
+        folders.append(row["model"].rstrip("/") + "/")
+    candidate = read_candidate(workspace)
+    if candidate is not None and missing_files(workspace, candidate):
+        candidate = None
+    if candidate is not None:
+        named |= pinned_files(workspace, candidate).keys()
+    collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
+    named |= needed_downloads(workspace.lake)
+    named.add("index/candidate.json")
+    oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
+    found, untouched = [], (NOTES, *folders)
+    for top in (*TABLES, "index", "models", *CACHES):
+        left = workspace.lake.list(top, temporary=True)
+        for stat in (*workspace.lake.list(top), *left):
+            path = workspace.lake.relative(stat.uri)
+            if "/_delta_log/" in path or path in named or path.startswith(untouched) or stat.mtime_ns > oldest:
+                continue
+            found.append((path, stat.size))
+            if delete:
+                workspace.storage.delete(stat.uri)
+    return {
+        "removed": delete,
+        "files": len(found),
+        "bytes": sum(size for _, size in found),
+        "paths": sorted(path for path, _ in found),
+        "collections": collections,
+    }
+
+
+def read_candidate(workspace: Workspace) -> dict[str, Any] | None:
+    """The candidate that the last gate looked at, in the form of a publication's row; None if there is none."""
+    uri = workspace.lake.uri("index", "candidate.json")
+    if not workspace.storage.exists(uri):
+        return None
+    candidate: dict[str, Any] = json.loads(workspace.storage.read(uri))["candidate"]
+    return candidate | {"table_versions": json.dumps(candidate["table_versions"])}
