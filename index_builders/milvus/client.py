@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -346,8 +346,3 @@ def _import(state: Any) -> Import:
 def quoted(value: str) -> str:
     """A string as it stands in a condition."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def any_of(field: str, values: Iterable[str]) -> str:
-    """The condition that a field is one of these values."""
-    return f"{field} in [{', '.join(quoted(value) for value in values)}]"

@@ -33,7 +33,7 @@ def compare(
         typer.Option(min=0.01, max=1, help="Share of the training groups, 1 by default; repeatable."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Training runs of each setting.")] = 3,
-    report: Annotated[Path | None, typer.Option(help="Also write the table and the claims as Markdown here.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write every row as a Markdown table here.")] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,

@@ -11,32 +11,27 @@ COLUMNS = ("recall_at_10", "ndcg_at_10", "retention")
 
 
 def comparison(result: Mapping[str, Any]) -> None:
-    """Print the settings, best mixed gallery first, and the verdict on each claim."""
+    """Print the settings, best mixed gallery first."""
     rows = _ranked(result["rows"])
     title = f"{result['held_out']} held-out records, {result['seeds']} seeds: mean ± standard deviation"
     table(title, {name: "left" if place < 2 else "right" for place, name in enumerate(_head())}, rows)
-    claims = [[claim["claim"], claim["verdict"], *_evidence(claim)] for claim in result["claims"]]
-    table("Claims", {"claim": "left", "verdict": "left", "means": "right", "p": "right"}, claims)
     console.print("For every view, add --json or --report FILE.")
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Return every row and every claim as Markdown."""
+    """Return every row as a Markdown table."""
     head = ["fusion", "loss", "share", "view", *COLUMNS]
     rows = [
         [row["fusion"], row["loss"], f"{row['share']:g}", row["view"], *(_figure(row[name]) for name in COLUMNS)]
         for row in result["rows"]
         if any(row[name] for name in COLUMNS)
     ]
-    claims = [[claim["claim"], claim["verdict"], *_evidence(claim)] for claim in result["claims"]]
     parts = [
         f"# Comparison: {result['held_out']} held-out records, {result['seeds']} seeds",
         "Mean ± standard deviation over seeds. `mixed`: each record appears once, in a random form; `all_views`: "
         "every item appears by itself; other views: a gallery of that view alone, queried by the other modalities "
         "(`retention`: the fraction of that recall kept in the mixed gallery).",
         _markdown_table(head, rows),
-        "## Claims",
-        _markdown_table(["claim", "verdict", "means", "p"], claims),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -63,13 +58,6 @@ def _mean(found: Mapping[str, Any] | None) -> float:
 
 def _figure(found: Mapping[str, Any] | None) -> str:
     return "–" if found is None else f"{found['mean']:.3f} ± {found['spread']:.3f}"
-
-
-def _evidence(claim: Mapping[str, Any]) -> list[str]:
-    if "means" not in claim:
-        return ["", ""]
-    better, worse = claim["means"]
-    return [f"{better:g} / {worse:g}", "" if claim["p"] is None else f"{claim['p']:.3f}"]
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

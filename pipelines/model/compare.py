@@ -24,7 +24,6 @@ from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.galleries import MODALITIES
-from trichord.pipelines.model.claims import check_claims
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.train import TrainItem, TrainTask, train_item
 from trichord.pipelines.prepare.exact_duplicates import dropped_rows
@@ -93,8 +92,8 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
 
     Returns:
         JSON-ready: `rows` (fusion, loss, share, view, and of each measure `mean`, `spread` (standard deviation over
-        seeds) and `values` by seed), `runs` (a training run each, with `seconds` where it was trained now), `claims`
-        (see `claims.check_claims`), `held_out`, `seeds`.
+        seeds) and `values` by seed), `runs` (a training run each, with `seconds` where it was trained now),
+        `held_out`, `seeds`.
 
     Raises:
         PartialRun: some run failed; a second run trains what is missing.
@@ -138,7 +137,6 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
     return {
         "rows": rows,
         "runs": runs,
-        "claims": check_claims(rows, runs),
         "held_out": held_out,
         "seeds": grid.seeds,
     }

@@ -28,11 +28,6 @@ class Cell:
         """The heat, linear in recall."""
         return round(HEAT_LEVELS * min(1.0, max(0.0, self.recall)))
 
-    @property
-    def over_chance(self) -> float:
-        """Recall in units of chance."""
-        return self.recall / self.chance
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:

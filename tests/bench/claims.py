@@ -1,4 +1,6 @@
-"""What is commonly claimed of fusions and losses, checked against a comparison's own figures.
+"""What is commonly claimed of fusions and losses, checked against the figures of `trichord compare`.
+
+`python -m tests.bench.claims comparison.json` reads what `trichord compare --json` printed.
 
 A claim is a difference of two means. With the runs' spread it is `supported`, `contradicted` or `undecided` (Welch's
 t-test over seeds, p < 0.05 one-sided; `undecided` too where a side was not run or has one seed only).
@@ -6,9 +8,13 @@ t-test over seeds, p < 0.05 one-sided; `undecided` too where a side was not run 
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scipy.stats import ttest_ind
@@ -131,3 +137,17 @@ def _seconds(runs: Sequence[Mapping[str, Any]], fusion: str) -> list[float]:
 
 def _gains(much: Sequence[float], little: Sequence[float]) -> list[float]:
     return [m - n for m, n in zip(much, little, strict=True)] if much and little else []
+
+
+def main() -> None:
+    """Print a verdict a line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("comparison", type=Path)
+    result = json.loads(parser.parse_args().comparison.read_text(encoding="utf-8"))
+    for claim in check_claims(result["rows"], result["runs"]):
+        figures = [*claim.get("means", ()), claim.get("p")]
+        sys.stdout.write("\t".join([claim["verdict"], claim["claim"], *map(str, figures)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

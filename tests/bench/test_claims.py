@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trichord.pipelines.model.claims import Claim, check_claims
+from tests.bench.claims import Claim, check_claims
 
 
 def _claim(better, worse):
