@@ -44,7 +44,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live["publication"])
         if "milvus" in workspace.project.index.backends:
-            from trichord.pipelines.index.build import follow, make_ready
+            from trichord.pipelines.index.milvus_collections import follow, make_ready
 
             make_ready(workspace, live)
             follow(workspace, live)

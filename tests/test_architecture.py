@@ -61,7 +61,7 @@ FORBIDDEN = [
     ("faiss", "index_builders.exact", "faiss"),
     ("faiss", "pipelines.index.build_faiss", "faiss"),
     ("annoy", "pipelines.index.build_annoy", "annoy"),
-    ("milvus", "pipelines.index.build", "pymilvus"),
+    ("milvus", "pipelines.index.build_milvus", "pymilvus"),
     ("milvus", "index_builders.milvus.load", "milvus_lite"),
     ("tests", "pipelines.cli.app", "tests"),
     ("tests", "infra.lake.storage", "moto"),

@@ -93,7 +93,7 @@ class Drifted:
         return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
 
 
-def build(
+def build_faiss(
     workspace: Workspace,
     engine: Engine,
     vectors: Mapping[str, ShardRef],

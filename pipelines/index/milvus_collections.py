@@ -1,4 +1,9 @@
-"""The Milvus collections of a lake: which stand, which one readers are sent to, and which nothing needs any more."""
+"""The Milvus collections of a lake: which exist, which one readers are sent to, and which nothing needs any more.
+
+Milvus holds a collection for each manifest of its own. Our readers follow the publication to the collection it names;
+the alias is for other readers, and is moved right after the commit. A process that dies between the two leaves the
+alias on the old collection, which is kept until `gc`; `reindex`, `rollback`, `publish` and `verify` all move it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trichord.index_builders.manifest import IndexManifest, read_manifests
+from trichord.infra import log
 from trichord.infra.errors import ServiceError, StorageError
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.build_milvus import load, milvus_manifests
 from trichord.pipelines.index.open import MILVUS, place_of
 
 NOTES = "index/collections/"
@@ -46,6 +53,41 @@ def collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> dict
     }
 
 
+def make_ready(workspace: Workspace, row: Mapping[str, Any]) -> None:
+    """Before the commit: every backend of a publication must hold it. A collection that was dropped is filled again."""
+    for manifest in milvus_manifests(workspace, row):
+        load(workspace, manifest)
+
+
+def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
+    """After the commit: let the alias stand for the live publication's collection, and ask through it.
+
+    Where the live publication has no collection the alias is taken away: its readers get an error, not old rows.
+
+    Raises:
+        ServiceError: the server fails; the publication is live all the same.
+    """
+    place = place_of(workspace)
+    if place is None or row is None:
+        return
+    from trichord.index_builders.milvus.builder import collection_of
+    from trichord.index_builders.milvus.client import connected
+    from trichord.index_builders.milvus.load import Loader
+
+    manifests = milvus_manifests(workspace, row)
+    with connected(place) as milvus:
+        standing = milvus.alias_target()
+        if not manifests and standing is not None:
+            milvus.drop_alias()
+            log.event("alias_dropped", alias=place.alias, collection=standing)
+        for manifest in manifests:
+            collection = collection_of(manifest)
+            if standing != collection:
+                milvus.set_alias(collection)
+                Loader(workspace.lake, milvus, manifest).verify_alias()
+                log.event("alias_moved", alias=place.alias, collection=collection)
+
+
 def verify_collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> None:
     """Count the rows of every standing collection of a kept publication, ask canary queries, and mend the alias.
 
@@ -58,7 +100,6 @@ def verify_collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) 
         return
     from trichord.index_builders.milvus.client import connected
     from trichord.index_builders.milvus.load import Loader
-    from trichord.pipelines.index.build import follow
 
     with connected(place) as milvus:
         for row, name, manifest in _held(workspace, kept):

@@ -12,8 +12,8 @@ from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.build import follow, make_ready
 from trichord.pipelines.index.ground_truth import vector_shards
+from trichord.pipelines.index.milvus_collections import follow, make_ready
 from trichord.pipelines.index.vector_tables import VectorTables
 from trichord.pipelines.publish.checks import (
     chance_checks,

@@ -32,7 +32,7 @@ from trichord.index_builders.faiss_search import FaissSearcher, open_searcher
 from trichord.index_builders.tune import DEPTHS
 from trichord.infra.config import EngineConfig, IndexConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.index.build_faiss import build
+from trichord.pipelines.index.build_faiss import build_faiss
 from trichord.pipelines.index.shards import Built
 
 VERSION = "2.18.0"
@@ -72,7 +72,7 @@ def run_ours(lake: Path, index: dict[str, Any], rows: int, cores: int) -> tuple[
     with open_engine(EngineConfig(workers=cores)) as engine:
         list(engine.map(str, ["workers", "start"]))
         started = time.perf_counter()
-        built = build(workspace, engine, vectors, model_of(D), None)
+        built = build_faiss(workspace, engine, vectors, model_of(D), None)
         seconds = time.perf_counter() - started
     return built, open_searcher(workspace.lake, built.manifest, SPACE), seconds
 

@@ -27,7 +27,7 @@ from trichord.index_builders.exact import exact_topk, shared
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.infra.config import EngineConfig, IndexConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.index.build_faiss import build
+from trichord.pipelines.index.build_faiss import build_faiss
 
 D, QUERIES = 256, 1_000
 PLANS = (
@@ -100,7 +100,7 @@ def extrapolated(sizes: list[int], dimension: int, workers: int) -> list[dict[st
             with open_engine(EngineConfig(workers=workers)) as engine:
                 list(engine.map(str, ["workers", "start"]))
                 started = time.perf_counter()
-                built = build(workspace, engine, vectors, model_of(dimension), None)
+                built = build_faiss(workspace, engine, vectors, model_of(dimension), None)
                 seconds = time.perf_counter() - started
             predicted = predict(plan, rows, dimension, cores=workers, rows_per_shard=100_000, recall=0.95)
             size = sum(shard.index.bytes for shard in built.manifest.shards)

@@ -31,7 +31,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.build_faiss import build
+from trichord.pipelines.index.build_faiss import build_faiss
 from trichord.pipelines.index.shards import Built
 
 INDEX: dict[str, Any] = {"kind": "rabitq", "bits": 4, "refine": "none"}
@@ -60,7 +60,7 @@ def timed(
     """(what was built, seconds, seconds of these spent merging)."""
     watched = Watched(engine)
     started = time.perf_counter()
-    built = build(workspace, watched, vectors, model_of(dimension), live)
+    built = build_faiss(workspace, watched, vectors, model_of(dimension), live)
     return built, time.perf_counter() - started, watched.spent.get("BuildTask", 0.0)
 
 

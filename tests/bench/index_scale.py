@@ -22,7 +22,7 @@ import psutil
 from tests.bench.vectors_lake import model_of, workspace_at, write_corpus
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
-from trichord.pipelines.index.build_faiss import build
+from trichord.pipelines.index.build_faiss import build_faiss
 
 INDEX: dict[str, Any] = {"kind": "auto", "recall": 0.95}
 WATCH_S = 0.05
@@ -52,7 +52,7 @@ def one(rows: int, dimension: int, workers: int) -> dict[str, Any]:
             watcher = threading.Thread(target=peak_of, args=(psutil.Process(), stop, peak))
             watcher.start()
             started = time.perf_counter()
-            built = build(workspace, engine, vectors, model_of(dimension), None)
+            built = build_faiss(workspace, engine, vectors, model_of(dimension), None)
             seconds = time.perf_counter() - started
             stop.set()
             watcher.join()

@@ -13,7 +13,7 @@ from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.build_faiss import build, spread
+from trichord.pipelines.index.build_faiss import build_faiss, spread
 from trichord.pipelines.index.shards import Built
 
 D, ROWS, RECALL = 32, 300, 0.7
@@ -50,9 +50,9 @@ def corpus(workspace: Workspace, folder: Path, shifted: int) -> dict[str, ShardR
 def nights(engine, folder: Path, growth: float, shifted: int, *, whole: bool = False) -> tuple[Built, Built]:
     """A first index of vectors of one sort (of all, if `whole`), and the next night's with some of another."""
     workspace = workspace_at(folder, INDEX | {"max_error_growth": growth}, workers=1)
-    first = build(workspace, engine, corpus(workspace, folder, shifted if whole else 0), model_of(D), None)
+    first = build_faiss(workspace, engine, corpus(workspace, folder, shifted if whole else 0), model_of(D), None)
     live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
-    return first, build(workspace, engine, corpus(workspace, folder, shifted), model_of(D), live)
+    return first, build_faiss(workspace, engine, corpus(workspace, folder, shifted), model_of(D), live)
 
 
 def test_what_fits_is_kept(engine, tmp_path):
@@ -80,11 +80,11 @@ def test_recall_that_fell_is_cause_to_train_anew(engine, tmp_path, capsys):
 def test_cells_that_are_named_are_searched_from_then_on(engine, tmp_path):
     workspace = workspace_at(tmp_path, INDEX, workers=1)
     vectors = corpus(workspace, tmp_path, 0)
-    first = build(workspace, engine, vectors, model_of(D), None)
+    first = build_faiss(workspace, engine, vectors, model_of(D), None)
     live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
     for nprobe in (3, 4):
         named = workspace_at(tmp_path, INDEX | {"nprobe": nprobe}, workers=1)
-        second = build(named, engine, vectors, model_of(D), live)
+        second = build_faiss(named, engine, vectors, model_of(D), live)
         assert second.manifest.search["all"]["nprobe"] == nprobe
         assert second.manifest.shards == first.manifest.shards
 
@@ -92,13 +92,13 @@ def test_cells_that_are_named_are_searched_from_then_on(engine, tmp_path):
 def test_truth_that_is_damaged_is_found_again(engine, tmp_path):
     workspace = workspace_at(tmp_path, INDEX, workers=1)
     vectors = corpus(workspace, tmp_path, 0)
-    first = build(workspace, engine, vectors, model_of(D), None)
+    first = build_faiss(workspace, engine, vectors, model_of(D), None)
     [kept] = (tmp_path / "_truth").iterdir()
     data = bytearray(kept.read_bytes())
     for place in range(4, len(data), 97):
         data[place] ^= 1
     kept.write_bytes(data)
-    assert build(workspace, engine, vectors, model_of(D), None).manifest == first.manifest
+    assert build_faiss(workspace, engine, vectors, model_of(D), None).manifest == first.manifest
 
 
 def test_a_sample_is_taken_from_few_shards_of_every_source():
@@ -119,5 +119,6 @@ def test_a_sample_is_taken_from_few_shards_of_every_source():
 def test_an_index_of_exact_recall_is_not_what_tuning_looks_for(engine, tmp_path):
     wanted = {"kind": "pq_fast", "parts": 16, "refine": "flat", "recall": 0.99}
     workspace = workspace_at(tmp_path, wanted, workers=1)
-    found = build(workspace, engine, corpus(workspace, tmp_path, 0), model_of(D), None).manifest.search["all"]["depth"]
+    built = build_faiss(workspace, engine, corpus(workspace, tmp_path, 0), model_of(D), None)
+    found = built.manifest.search["all"]["depth"]
     assert 1 < found < 128

@@ -1,0 +1,103 @@
+"""The index in Milvus: import files made by the engine's workers, and the collection that is loaded from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from trichord.index_builders.manifest import IndexManifest, read_manifests, write_manifest
+from trichord.infra import log
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.open import MILVUS, needed, place_of
+from trichord.pipelines.index.shards import Built, live_recall, make_shards, tuned
+from trichord.pipelines.index.vector_tables import VectorTables
+
+if TYPE_CHECKING:
+    from trichord.index_builders.milvus.builder import MilvusBuilder
+
+
+def build_milvus(
+    workspace: Workspace,
+    engine: Engine,
+    vectors: Mapping[str, ShardRef],
+    model: TrainedModel,
+    live: dict[str, Any] | None,
+) -> Built:
+    """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
+    from trichord.index_builders.milvus.builder import MilvusBuilder
+    from trichord.index_builders.milvus.load import index_params
+    from trichord.index_builders.milvus.search import effort_of
+
+    config = workspace.project.milvus
+    builder = MilvusBuilder(
+        dimension=model.dimension,
+        fingerprint=model.fingerprint,
+        views=tuple(sorted(workspace.project.index.views)),
+        index_type=config.index_type,
+        partitions=config.partitions,
+        index_params=index_params(config.index_type, dict(config.index_params)),
+        prefix=config.prefix,
+        metadata=tuple(sorted(workspace.project.index.metadata)),
+    )
+    shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_file)
+    manifest = _renewed(workspace, builder, builder.manifest(shards), live)
+    write_manifest(workspace.lake, manifest)
+    load(workspace, manifest)
+    place = place_of(workspace)
+    target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
+    known = manifest.search and live_recall(live, MILVUS) >= target
+    if manifest.rows and not known and effort_of(config.index_type) and not config.search_params:
+        tables = VectorTables.of(workspace, vectors)
+        search, _ = tuned(workspace, engine, tables, manifest, target, place=place)
+        manifest = replace(manifest, search=search)
+        write_manifest(workspace.lake, manifest)
+        load(workspace, manifest)  # notes the manifest that is published
+    log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)
+    return Built(manifest=manifest, plan=None, made=made, reused=reused)
+
+
+def load(workspace: Workspace, manifest: IndexManifest) -> bool:
+    """Make the collection of a manifest hold its rows alone; whether anything was to do. Raises as `Loader.ensure`."""
+    from trichord.index_builders.milvus.client import connected
+    from trichord.index_builders.milvus.load import Loader
+
+    with connected(needed(place_of(workspace))) as milvus:
+        return Loader(workspace.lake, milvus, manifest).ensure()
+
+
+def milvus_manifests(workspace: Workspace, row: Mapping[str, Any]) -> list[IndexManifest]:
+    """Return the manifests of a publication's collections; none where the project has no Milvus."""
+    if place_of(workspace) is None:
+        return []
+    manifests = read_manifests(workspace.lake, row["manifest"], row["manifest_digest"])
+    return [manifest for manifest in manifests if manifest.kind == MILVUS]
+
+
+def _recipe(manifest: IndexManifest) -> tuple[Any, ...]:
+    """What all rows of a collection have in common."""
+    params = {name: manifest.params.get(name) for name in ("index_type", "index_params", "partitions")}
+    return manifest.fingerprint, params, manifest.metadata
+
+
+def _renewed(
+    workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: dict[str, Any] | None
+) -> IndexManifest:
+    """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
+    from trichord.index_builders.hashed_files import opened
+    from trichord.index_builders.milvus.refresh import changed_rows
+
+    config = workspace.project.milvus
+    held = milvus_manifests(workspace, live) if config.refresh != "new" and live is not None else []
+    for standing in held:
+        if _recipe(standing) != _recipe(manifest):
+            continue  # rows of another space or another index never share a collection
+        if standing.shards == manifest.shards:
+            return standing
+        changed = changed_rows(lambda shard: opened(workspace.lake, shard.index), standing, manifest)
+        if config.refresh == "in_place" or changed <= config.in_place_share * manifest.rows:
+            return builder.manifest(manifest.shards, in_place_of=standing.params["collection"])
+    return manifest
