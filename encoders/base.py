@@ -1,4 +1,4 @@
-"""What an encoder of one modality is: the one interface that `FusionModel` knows (DESIGN section 3)."""
+"""What an encoder of one modality is: the one interface that `FusionModel` knows."""
 
 from __future__ import annotations
 

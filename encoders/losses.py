@@ -114,7 +114,7 @@ def mixed_gallery_infonce(
     margin_MB: Tensor | None = None,
     weight_MB: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE against one gallery in which every record stands once, in whatever view was drawn for it (DESIGN 7).
+    """InfoNCE against one gallery in which every record stands once, in whatever view was drawn for it.
 
     The mean over all queries asked of (query finds its gallery item among all B + item finds its query among the
     queries of the same source) / 2. No modality sees only its own kind, so none can win by being nearer as such.

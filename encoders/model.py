@@ -1,4 +1,4 @@
-"""`FusionModel`: frozen encoders, trained heads and fusion, and the fingerprint that names their space (law 3)."""
+"""`FusionModel`: frozen encoders, trained heads and fusion, and the fingerprint that names their space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views of records, the features they are made of, and how a training batch draws them (DESIGN section 7).
+"""Views of records, the features they are made of, and how a training batch draws them.
 
 Shape letters: N rows, B rows of a batch, M modalities in the order of `MODALITIES`, C captions, D values of a vector.
 """

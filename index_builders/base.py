@@ -180,7 +180,7 @@ class IndexBuilder(Protocol):
     """Makes index shards out of vector shards; picklable, so that it travels to a worker."""
 
     def address(self, inputs: Sequence[str]) -> str:
-        """Address of the index shard made of these vector shards, in any order (law 1)."""
+        """Address of the index shard made of these vector shards, in any order."""
         ...
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
@@ -221,7 +221,7 @@ def check_queries(queries_ND: np.ndarray, dimension: int, tolerance: float = 1e-
 
 
 def check_space(manifest: IndexManifest, fingerprint: str) -> None:
-    """Refuse a client of another space (law 3). Raises FingerprintMismatch."""
+    """Refuse a client of another space. Raises FingerprintMismatch."""
     if manifest.fingerprint != fingerprint:
         raise FingerprintMismatch(
             f"The index holds vectors of space {manifest.fingerprint}; these queries are of {fingerprint}. "

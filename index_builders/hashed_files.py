@@ -1,6 +1,6 @@
 """The files of an index: content-addressed names, receipts, and the one place that opens them.
 
-FAISS notices none of 300 one-bit flips in a Flat index (FACTS), so no byte reaches it that was not hashed before.
+FAISS notices none of 300 one-bit flips in a Flat index, so no byte reaches it that was not hashed before.
 
 | file, relative to the lake | what |
 |---|---|

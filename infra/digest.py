@@ -25,7 +25,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def address(*parts: Any) -> str:
-    """Digest of JSON-encodable parts as 32 hex characters: a shard's address (law 1)."""
+    """Digest of JSON-encodable parts as 32 hex characters: a shard's address."""
     return hashlib.sha256(canonical_json(list(parts))).hexdigest()[:ADDRESS_CHARS]
 
 
@@ -43,6 +43,6 @@ def hash64(text: str) -> int:
 
 
 def generator(*parts: Any) -> np.random.Generator:
-    """Philox generator keyed by the parts, for example (seed, key, op, copy) (DESIGN section 6)."""
+    """Philox generator keyed by the parts, for example (seed, key, op, copy)."""
     key = int.from_bytes(hashlib.sha256(canonical_json(list(parts))).digest()[:16], "big")
     return np.random.Generator(np.random.Philox(key=key))

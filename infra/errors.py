@@ -1,4 +1,4 @@
-"""Errors named by what follows from them, each with its process exit code (DESIGN section 8).
+"""Errors named by what follows from them, each with its process exit code.
 
 Every message says what happened, the evidence, and the next command to type.
 """
@@ -55,6 +55,6 @@ class ServiceError(TrichordError):
 
 
 class FingerprintMismatch(TrichordError):
-    """Vectors, an index or a client of another space were offered (law 3)."""
+    """Vectors, an index or a client of another space were offered."""
 
     exit_code = 6

@@ -1,4 +1,4 @@
-"""The house plan as tests: layers and third-party walls (DESIGN section 4), file sizes and names (STYLE)."""
+"""The architecture as tests (see docs/architecture.md): layers, third-party walls, file sizes and names."""
 
 from __future__ import annotations
 

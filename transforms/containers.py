@@ -1,7 +1,7 @@
 """What a media file declares about itself against the bytes that are there.
 
-Decoders accept truncated files (FACTS: WAV 60 of 60, MP3 50 of 60, OGG 30 of 60 decoded "successfully"), so the
-container is walked first.
+Decoders accept truncated files: of 60 cut ones of each kind, 60 WAV, 50 MP3 and 30 OGG files decoded "successfully". So
+the container is walked first.
 
 | container | truncation is found by | damage is found by |
 |---|---|---|

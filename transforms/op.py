@@ -1,4 +1,4 @@
-"""Ops and the chain that runs them: no row vanishes, no row stops the others (laws 1 and 2)."""
+"""Ops and the chain that runs them: no row vanishes, no row stops the others."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def recipe_of(ops: Sequence[Op]) -> list[dict[str, Any]]:
 
 
 def run_chain(batch: Batch, ops: Sequence[Op]) -> tuple[Batch, dict[str, OpCounts]]:
-    """Run the ops in turn and account for every row of each (law 2).
+    """Run the ops in turn and account for every row of each: rows in + fan-out = rows kept + rows rejected.
 
     A row that makes an op raise becomes a reject with reason `op_error`; the rows beside it go on.
 
@@ -111,7 +111,7 @@ def _run(op: Op, batch: Batch) -> Batch:
     try:
         return op(batch)
     except (MemoryError, OSError, ImportError, TrichordError):
-        raise  # the machine's or the program's fault: a reject would make the shard depend on the day (law 1)
+        raise  # the machine's or the program's fault: a reject would make the shard depend on the day
     except Exception as error:  # whatever else an op raises is answered with a reject that says so
         if len(batch) == 0:
             raise

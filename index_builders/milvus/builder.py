@@ -2,7 +2,7 @@
 
 A manifest of kind `milvus` lists its import files as a FAISS manifest lists its shards, each with its keys file, so
 what counts, explains, verifies and collects index files works on both. The collection's name is derived from all that
-shapes its content, fingerprint included: another space has another name (law 3), the same rows have the same (law 1).
+shapes its content, fingerprint included: another space has another name, the same rows have the same.
 It can be made anew from the manifest's files at any time.
 """
 

@@ -1,7 +1,7 @@
 """Change a collection row by row into what another manifest says: upserts and deletes, read back.
 
-Costs what the change is, not what the collection is, but readers of the publication before see the new rows at once and
-its own go (law 4 does not hold for them); a new collection for every publication is therefore the default.
+The cost is that of the change, not of the collection. But while it runs, readers of the publication before see new rows
+come and old rows go: neither publication whole. So a new collection for every publication is the default.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Shards: content-addressed Parquet files, the only form in which rows travel between jobs.
 
-A shard's name is `<table>/<aa>/<address>.<sha256>.parquet`: the address says what made it (law 1), the SHA-256 what it
+A shard's name is `<table>/<aa>/<address>.<sha256>.parquet`: the address says what made it, the SHA-256 what it
 holds. Its bytes follow from address, schema and rows: zstd but for media and hashes, page checksums, fixed row-group
 cuts, no time or host.
-The footer carries the address and the conservation counts (law 2): rows_in + fan_out = rows_kept + rows_rejected.
+The footer carries the address and the conservation counts: rows_in + fan_out = rows_kept + rows_rejected.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ShardWriter:
         """Close the file, put it in its place and say what it is.
 
         Raises:
-            ValueError: the counts do not balance (law 2).
+            ValueError: the counts do not balance.
             StorageError: it could not be stored.
         """
         if (unbalanced := _imbalance(counts)) is not None:
@@ -216,7 +216,7 @@ def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bo
     A truncated or wrong-sized file counts as not finished (with `verify`, so does one whose bytes changed).
 
     Raises:
-        StorageError: two files of one address differ (law 1 is broken).
+        StorageError: two files of one address differ.
     """
     wanted = set(wanted)
     folders = sorted({address[:2] for address in wanted})
@@ -247,7 +247,7 @@ def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bo
 
 
 def verify_shard(lake: Lake, ref: ShardRef) -> None:
-    """Re-hash the file and check its footer: address, row count and conservation counts (law 2).
+    """Re-hash the file and check its footer: address, row count and conservation counts.
 
     Raises:
         FileNotFoundError: it is gone.
@@ -262,10 +262,10 @@ def verify_shard(lake: Lake, ref: ShardRef) -> None:
 
 
 def require_same_bytes(one: ShardRef, other: ShardRef) -> None:
-    """Raise StorageError when two shards of one address hold different bytes (law 1)."""
+    """Raise StorageError when two shards of one address hold different bytes."""
     if one.sha256 != other.sha256:
         raise StorageError(
-            f"law 1 is broken: table {one.table} has two shards of address {one.address}: sha256 {one.sha256} and "
+            f"One address has two contents: {one.address} in table {one.table}, sha256 {one.sha256} and "
             f"{other.sha256}. An op or model changed without a new version; find which, then delete the stray file"
         )
 
@@ -300,7 +300,7 @@ def _imbalance(counts: Mapping[str, int]) -> str | None:
         return None
     entered = counts["rows_in"] + counts.get("fan_out", 0)
     left = counts["rows_kept"] + counts["rows_rejected"]
-    return None if entered == left else f"{entered} rows in (fan-out included), but {left} kept or rejected (law 2)"
+    return None if entered == left else f"{entered} rows in (fan-out included), but {left} kept or rejected"
 
 
 def _row_bytes(table: pa.Table) -> np.ndarray:

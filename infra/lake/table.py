@@ -75,7 +75,7 @@ class LakeTable:
 
         Raises:
             CommitConflict: another writer committed meanwhile; reconcile again.
-            StorageError: a wanted shard differs from the committed one of its address (law 1), the table has another
+            StorageError: a wanted shard differs from the committed one of its address, the table has another
                 schema, or the log could not be read or written.
         """
         by_address: dict[str, ShardRef] = {}

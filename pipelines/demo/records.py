@@ -64,7 +64,7 @@ class Record:
 
 
 class Recipe:
-    """Makes record i from (seed, i, difficulty, rates): every draw has a generator of its own (DESIGN section 6).
+    """Makes record i from (seed, i, difficulty, rates): every draw has a generator of its own.
 
     Two rules keep a record independent of the corpus's size: only neighbours (2k, 2k + 1) exchange pictures, and only
     earlier records are duplicated. So only the last of an odd number may differ from its namesake in a longer corpus.

@@ -1,4 +1,4 @@
-"""What the rankings are worth: the mixed galleries of DESIGN section 7 under each of them.
+"""What the rankings are worth: the mixed galleries under each of them.
 
 `plain` is the order by cosine. Every ranking sees the same records: those that the calibration was not fitted on.
 Shape letters: N queries, D dimension, G gallery items, K places.

@@ -1,4 +1,4 @@
-"""Retrieval between and across modalities: the query-by-gallery matrix and DESIGN section 7's mixed galleries.
+"""Retrieval between and across modalities: the query-by-gallery matrix and the mixed galleries.
 
 In the `mixed` gallery (after MixBench, arXiv 2507.19054) each record stands once, in a form drawn from those that may
 answer the query. In `all_views` every picture, sound and text stands by itself, so a text must find its picture

@@ -1,7 +1,7 @@
 """encode: records → features (once, cached) → vectors of the space, one shard of each a records shard.
 
 Actors load their model once and want a GPU; the next rows are decoded while the present ones run through the encoders;
-blocks are planned from the shard alone (DESIGN section 6). Where the time goes is told beside the shards.
+blocks are planned from the shard alone, so its bytes depend on nothing else. Timings are reported beside the shards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""plan: what the sources hold now, as the set of record shards that should exist (law 1)."""
+"""plan: what the sources hold now, as the set of record shards that should exist."""
 
 from __future__ import annotations
 

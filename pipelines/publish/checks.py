@@ -1,4 +1,4 @@
-"""gates: the checks that a measured candidate must pass (law 5). Pure: figures in, checks out."""
+"""gates: the checks that a measured candidate must pass. Pure: figures in, checks out."""
 
 from __future__ import annotations
 

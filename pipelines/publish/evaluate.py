@@ -1,4 +1,4 @@
-"""evaluate: held-out records of a publication, measured as its users will feel it (DESIGN section 7)."""
+"""evaluate: held-out records of a publication, measured as its users will feel it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""publish: the gate a candidate index must pass, and the one commit that makes it live (laws 4 and 5)."""
+"""publish: the gate a candidate index must pass, and the one commit that makes it live."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def publish(workspace: Workspace, candidate: Candidate, verdict: dict[str, Any])
     """Append the publication: the only moment at which anything changes for a reader.
 
     Raises:
-        GateFailed: the verdict is not a pass (law 5).
+        GateFailed: the verdict is not a pass.
         CommitConflict: something else was published since the gate compared the candidate with the live index.
     """
     if not verdict["passed"]:

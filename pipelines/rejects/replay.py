@@ -5,7 +5,7 @@ the lake remembers and a partition that is planned name the older shard, whoever
 
 A row that ended its worker is the one reject that no address explains: memory and time of a worker are no part of it.
 Such a row is tried again wherever its partition gets a new address. Where it does not, it is tried alone; if it passes
-now, nothing is written, for one address cannot have two contents (law 1), and the message says how to take the row in.
+now, nothing is written, for one address cannot have two contents, and the message says how to take the row in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of DESIGN section 7 on the demo corpus: mixed-gallery InfoNCE against plain InfoNCE, rankings too.
+"""Mixed-gallery InfoNCE against plain InfoNCE on the demo corpus, rankings too.
 
 `python -m tests.bench.losses --difficulty D` prints the means over seeds and in how many of them mixed-gallery InfoNCE
 is ahead; `--json` one JSON line. Queries are captions that are not the text in the gallery. One corpus, one lake, one

@@ -1,4 +1,4 @@
-"""Readers of a collection see old or new, and a disturbed load ends where an undisturbed one ends (laws 1 and 4)."""
+"""Readers of a collection see old or new, and a disturbed load ends where an undisturbed one ends."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_deleted_rows_leave_no_trace_and_rows_are_conserved(backend):
     assert (whole.rows, searcher.rows) == (80, 40)
     assert set(searcher.search(vector, 40).keys.ravel()) == set(shards[kept]["key"].to_pylist())
     assert searcher.partitions_of([key]) == {}
-    assert whole.search(vector, 1).keys[0, 0] == key  # readers of the index before still see it (law 4)
+    assert whole.search(vector, 1).keys[0, 0] == key  # readers of the index before still see it
 
 
 def test_an_empty_shard_is_no_hindrance(backend):

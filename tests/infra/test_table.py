@@ -140,12 +140,12 @@ def test_a_commit_names_its_run_and_recipe(local: Place) -> None:
     assert (entry["run"], entry["recipe"]) == ("run 7", "recipe")
 
 
-def test_another_content_under_a_committed_address_breaks_law_1(local: Place) -> None:
+def test_another_content_under_a_committed_address_is_an_error(local: Place) -> None:
     table = table_of(local)
     reconcile(table, [make_shard(local, 1)])
-    with pytest.raises(StorageError, match="law 1"):
+    with pytest.raises(StorageError, match="One address has two contents"):
         reconcile(table, [make_shard(local, 1, content="changed")])
-    with pytest.raises(StorageError, match="law 1"):
+    with pytest.raises(StorageError, match="One address has two contents"):
         reconcile(table, [make_shard(local, 2), make_shard(local, 2, content="changed")])
     assert table.version() == 0
 

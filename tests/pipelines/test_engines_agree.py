@@ -1,4 +1,4 @@
-"""Same bytes from every engine, any number of workers, any order of the sources (law 1)."""
+"""Same bytes from every engine, any number of workers, any order of the sources."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_a_change_touches_only_what_follows_from_it_and_a_deleted_record_is_gone
     assert deleted not in {hit["key"] for hit in hits}
     assert "an-added-row" in {hit["key"] for hit in hits}
 
-    # undoing the change gives the first addresses again: a shard is a pure function (law 1)
+    # undoing the change gives the first addresses again: a shard is a pure function of its inputs
     write_rows(corpus, [row for row in rows if row["id"] != changed])
     _reindex(lake_copy)
     again = {s.address for s in make_plan(workspace).shards}

@@ -1,4 +1,4 @@
-"""Law 2 in the chain: every row of every op is kept or rejected, and no row stops the others."""
+"""Conservation in the chain: every row of every op is kept or rejected, and no row stops the others."""
 
 from __future__ import annotations
 

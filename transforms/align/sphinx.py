@@ -71,7 +71,7 @@ class _Piece:
 def _decoder(spoken: Sequence[str]) -> tuple[Any, dict[str, str]]:
     """A decoder that knows these words alone, and their names in it.
 
-    A new one for each sound (15 ms): a used one remembers the last frames of the sound before it (law 1).
+    A new one for each sound (15 ms): a used one remembers the last frames of the sound before it.
     """
     from pocketsphinx import Decoder, get_model_path
 

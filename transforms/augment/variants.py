@@ -1,7 +1,7 @@
 """Variants of records as rows, and what every change of a variant has in common.
 
 A variant has the key `<key of the record>#aug<copy>` and the record's key as its parent. What is drawn for it depends
-on seed, key, change and copy alone (DESIGN section 6), so it is the same in any batch, order and worker.
+on seed, key, change and copy alone, so it is the same in any batch, order and worker.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class PartitionReader:
         except (FileNotFoundError, TooLarge):
             version = "gone or grown"
         if version != medium.version:
-            # a shard of other bytes under the planned address would break law 1
+            # or one address would name two contents
             raise SourceError(f"{uri} changed while it was being read. Run it again: it resumes")
         return data
 

@@ -1,4 +1,4 @@
-"""Every retrieval measure equals its plain-loop definition, and the galleries hold what DESIGN section 7 says."""
+"""Every retrieval measure equals its plain-loop definition, and no gallery holds what the query was made from."""
 
 from __future__ import annotations
 
