@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trichord.infra import log
+from trichord.pipelines.core.result import Result
 
 if TYPE_CHECKING:
     from trichord.pipelines.core.workspace import Workspace
@@ -35,7 +36,9 @@ def open_project(project: Path, overrides: list[str] | None, as_json: bool, engi
 
 
 def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
-    """The result as one JSON line on stdout, or by `human` for people."""
+    """Print the result as one JSON line on stdout, or by `human` for people; both get its plain values."""
+    if isinstance(result, Result):
+        result = result.to_dict()
     if as_json:
         sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")
     else:

@@ -1,7 +1,7 @@
-"""One partition replayed: rows whose fate cannot have changed are copied from an older shard, the others run.
+"""Replay one partition: copy rows whose result cannot have changed from an older shard, and run the others.
 
-The shards that come out are those that preparing the whole partition would give, byte for byte. Where that cannot
-be proven, `Unmergeable` is raised and nothing is written: the partition is then prepared as a whole.
+The shards are equal, byte for byte, to those of preparing the whole partition. Where that cannot be proven,
+`Unmergeable` is raised and nothing is written; the partition is then prepared as a whole.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _BATCH_ROWS = 16
 
 
 class Unmergeable(TrichordError):
-    """A partition whose older shards do not prove enough: it is prepared as a whole."""
+    """The older shards of a partition do not prove enough, so it must be prepared as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeItem:
-    """A partition to make from an older shard of it.
+    """A partition to make from one of its older shards.
 
-    `before` is that shard's partition where its rows were others. `thresholds` are those that let more through now.
+    `before` is that shard's partition, if its rows were different. `thresholds` are those that let more through now.
     """
 
     shard: WantedShard
@@ -50,7 +50,7 @@ class MergeItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What one partition became: source rows that ran through the ops, and source rows that were copied."""
+    """One merged partition: how many source rows ran through the ops, and how many were copied."""
 
     prepared: Prepared
     run: int
@@ -59,7 +59,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class MergeTask:
-    """The task an engine maps."""
+    """Merges partitions in a worker."""
 
     prepare: PrepareTask
 
@@ -77,7 +77,7 @@ class MergeTask:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """What became of one source row and the parts that were cut from it: positions in the older shards."""
+    """Where one source row, and the parts cut from it, are in the older shards: positions."""
 
     kept: list[int] = field(default_factory=list)
     rejects: list[int] = field(default_factory=list)
@@ -93,14 +93,14 @@ class _Merge:
         self.run = self.copied = 0
 
     def parts(self) -> Iterator[Made]:
-        """The partition's rows, batch for batch in the order in which it is read."""
+        """Yield the partition's rows batch by batch, in reading order."""
         rows = self._read_planned if self._item.shard.partition.part is None else self._read_part
         for keys, batch in rows():
-            yield self._made(keys, batch)
+            yield self._merge(keys, batch)
         self._require_all_used()
 
     def _read_planned(self) -> Iterator[tuple[list[str], Batch]]:
-        """Keys of the good rows of each batch, and those rows that must run; only their media are read."""
+        """Yield the keys of each batch's good rows, and the rows that must run; only these rows' media are read."""
         task, item = self._task, self._item
         source, partition = item.shard.source, item.shard.partition
         rows = marked_repeats(planned_rows(partition, task.lake))
@@ -119,20 +119,20 @@ class _Merge:
             yield [key for key in good if key not in dropped], batch
 
     def _read_part(self) -> Iterator[tuple[list[str], Batch]]:
-        """The same of a part of a data file, which is read as a whole."""
+        """Do the same for a part of a data file, which is read as a whole."""
         task, shard = self._task, self._item.shard
         for batch in read_partition(shard.source, task.lake, shard.partition, config=task.config):
             yield [row.key for row in batch.rows], batch.select([not self._is_settled(r.key) for r in batch.rows])
 
     def _is_settled(self, key: str) -> bool:
-        """Whether all that became of a source row is known and cannot be otherwise now."""
+        """Return True where everything that a source row became is known and cannot differ now."""
         unit = self._base.units.get(key)
         if unit is None:
             return False
         ops = {self._base.rejects[i]["op"] for i in unit.rejects}
         return not ops & {*self._item.thresholds, "worker"}
 
-    def _made(self, keys: Sequence[str], batch: Batch) -> Made:
+    def _merge(self, keys: Sequence[str], batch: Batch) -> Made:
         running = {row.key for row in batch.rows}
         copied = [(at, key) for at, key in enumerate(keys) if key not in running]
         if len(running) + len(copied) != len(keys):
@@ -169,11 +169,11 @@ class _Merge:
 
     def _rank_of(self, reject: Mapping[str, Any]) -> int:
         if reject["op"] not in self._rank:
-            raise Unmergeable(f"{reject['op']} rejected a row, but is no op any more")
+            raise Unmergeable(f"{reject['op']} rejected a row, but is no longer an op")
         return self._rank[reject["op"]]
 
     def _counts(self, key: str, unit: _Unit) -> Counter[str]:
-        """How the ops count a row that is copied, and its parts: in at every op from the first to the last it met."""
+        """Count a copied row and its parts as the ops would: as input of each op from the first to the last it met."""
         counts = Counter(fan_out=len(unit.kept) + len(unit.rejects) - 1)
         ends = [(self._base.keys[i], len(self._chain)) for i in unit.kept]
         for i in unit.rejects:
@@ -198,11 +198,11 @@ class _Merge:
 
 
 class _Base:
-    """An older shard: keys and rejects in memory, records read once from front to back."""
+    """An older shard: keys and rejects in memory; records are read once, front to back."""
 
     def __init__(self, lake: Lake, base: Prepared) -> None:
         self.keys: list[str] = read_shard(lake, base.records, ["key"])["key"].to_pylist()
-        self.rejects: list[dict[str, Any]] = (
+        self.rejects: list[Mapping[str, Any]] = (
             read_shard(lake, base.rejects).to_pylist() if base.rejects is not None else []
         )
         self.units: dict[str, _Unit] = defaultdict(_Unit)
@@ -215,27 +215,27 @@ class _Base:
                     self.units[root].rejects.append(i)
         self._signatures = read_shard(lake, base.signatures).cast(schema.SIGNATURES)
         if self._signatures["key"].to_pylist() != self.keys:
-            raise Unmergeable("records and signatures are not side by side")
+            raise Unmergeable("records and signatures do not match")
         self._records = iter_shard(lake, base.records, batch_rows=_BATCH_ROWS)
         self._held = schema.RECORDS.empty_table()
         self._start = 0
 
     def row(self, at: int) -> tuple[pa.Table, pa.Table]:
-        """A record and its signature; asked for in rising order.
+        """Return a record and its signature; positions must rise.
 
         Raises:
-            Unmergeable: an earlier row was asked for.
+            Unmergeable: the position is before the last one.
         """
         if at < self._start:
-            raise Unmergeable("rows come in another order than they did")
+            raise Unmergeable("the order of rows has changed")
         while at >= self._start + len(self._held):
             self._start += len(self._held)
             self._held = pa.Table.from_batches([next(self._records)]).cast(schema.RECORDS)
         return _slice(self._held, at - self._start), _slice(self._signatures, at)
 
 
-def old_partition(partition: Partition, locator: str, lake: Lake) -> Partition | None:
-    """The partition of this name in another plan file, if it has the same place there; with the version it had."""
+def find_old_partition(partition: Partition, locator: str, lake: Lake) -> Partition | None:
+    """Return the partition of this name in another plan file, with its version there; None if it moved."""
     before = replace(partition, locator=locator)
     try:
         rows = planned_rows(before, lake)
@@ -250,12 +250,12 @@ def _slice(table: pa.Table, at: int) -> pa.Table:
 
 
 def _roots(key: str) -> list[str]:
-    """The key, and those of rows that it may have been cut from."""
+    """Return the key, and the keys of rows that it may have been cut from."""
     return [key, *cut_from(key)]
 
 
 def _root(key: str, place: Mapping[str, int]) -> int:
-    """Position of the source row that a row is, or was cut from."""
+    """Return the position of the source row that a row is, or was cut from."""
     found = [place[root] for root in _roots(key) if root in place]
     if len(found) != 1:
         raise Unmergeable(f"{key!r} may have been cut from {len(found)} rows")
@@ -263,18 +263,18 @@ def _root(key: str, place: Mapping[str, int]) -> int:
 
 
 def _place(reject: Mapping[str, Any], place: Mapping[str, int]) -> int:
-    return 0 if reject["op"] == "read" else _root(reject["key"], place)  # those are in order already
+    return 0 if reject["op"] == "read" else _root(reject["key"], place)  # read rejects them in order
 
 
 def _maker(key: str) -> str:
-    """The op that cut a part."""
+    """Return the op that cut a part."""
     part = PartKey.decode(key)
     if part is None or part.mark not in CUT_BY:
-        raise Unmergeable(f"no op is known to have cut {key!r}")
+        raise Unmergeable(f"no known op cuts parts named like {key!r}")
     return CUT_BY[part.mark]
 
 
 def _require_unlike(keys: Collection[str]) -> None:
-    """Rows that are named as the parts of others would be depend on each other."""
+    """Refuse rows named like parts of others: they would depend on each other."""
     if any(root in keys for key in keys for root in _roots(key)[1:]):
-        raise Unmergeable("a row is named as a part of another would be")
+        raise Unmergeable("a row is named like a part of another row")

@@ -1,10 +1,10 @@
-"""rejects: the rows that were left out, listed, looked at, and written out to be mended."""
+"""rejects ls and show: the rows that were left out, and why."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.core.json_objects import stored_object
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 
 
@@ -25,7 +27,7 @@ class Choice:
     source: str | None = None
 
     def filter(self, table: pa.Table) -> pa.Table:
-        """The rows of a REJECTS table that are meant."""
+        """Return the matching rows of a REJECTS table."""
         for name in ("reason", "op", "source"):
             wanted = getattr(self, name)
             if wanted is not None:
@@ -33,55 +35,109 @@ class Choice:
         return table
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectKey:
+    """Which row was rejected, where, and by what."""
+
+    key: str
+    source: str
+    partition: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject(RejectKey):
+    """A rejected row; `payload` holds what was known of it: text (500 characters), media, line."""
+
+    detail: str
+    payload: Mapping[str, Any]
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Reject:
+        """Read a row of the table.
+
+        Raises:
+            StorageError: its payload is damaged.
+        """
+        payload = stored_object(row["payload"], f"The payload of reject {row['key']!r}")
+        return cls(**{**row, "payload": payload})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonCount:
+    """How many rows an op rejected for one reason."""
+
+    op: str
+    reason: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectList(Result):
+    """Counts of the matching rejects, and the first rows in order of key."""
+
+    total: int
+    by_reason: tuple[ReasonCount, ...]
+    rows: tuple[Reject, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectsOfKey(Result):
+    """Every reject of one key."""
+
+    key: str
+    rejects: tuple[Reject, ...]
+
+
 def list_rejects(
     workspace: Workspace, *, reason: str | None = None, op: str | None = None, source: str | None = None, limit: int
-) -> dict[str, Any]:
-    """Counts of rejects by op and reason, and the first `limit` rows in order of key.
+) -> RejectList:
+    """Count rejects by op and reason, and return the first `limit` rows in order of key.
 
     Raises:
         ConfigError: no reject has that reason, op or source.
     """
     choice = Choice(reason=reason, op=op, source=source)
     counts: Counter[tuple[str, str]] = Counter()
-    rows: list[dict[str, Any]] = []
-    for table in reject_tables(workspace, choice, live=True):
+    rows: list[Mapping[str, Any]] = []
+    for table in iter_rejects(workspace, choice, live=True):
         counts.update(zip(table["op"].to_pylist(), table["reason"].to_pylist(), strict=True))
         rows = sorted(rows + table.to_pylist(), key=lambda row: row["key"])[:limit]
-    by_reason = [{"op": op, "reason": code, "rows": n} for (op, code), n in sorted(counts.items())]
-    for row in rows:
-        row["payload"] = json.loads(row["payload"])
-    return {"total": counts.total(), "by_reason": by_reason, "rows": rows}
+    return RejectList(
+        total=counts.total(),
+        by_reason=tuple(ReasonCount(op=op, reason=code, rows=n) for (op, code), n in sorted(counts.items())),
+        rows=tuple(Reject.of_row(row) for row in rows),
+    )
 
 
-def show_reject(workspace: Workspace, key: str) -> dict[str, Any]:
-    """Everything known about the rejected rows of one key.
+def show_reject(workspace: Workspace, key: str) -> RejectsOfKey:
+    """Return everything known about the rejected rows of one key.
 
     Raises:
         ConfigError: no reject has this key.
     """
-    found: list[dict[str, Any]] = []
-    for table in _tables(workspace, live=True):
-        found += table.filter(pc.equal(table["key"], key)).to_pylist()
+    found: list[Reject] = []
+    for table in _read_tables(workspace, live=True):
+        found += [Reject.of_row(row) for row in table.filter(pc.equal(table["key"], key)).to_pylist()]
     if not found:
         raise ConfigError(f"No reject has the key {key!r}. List them: `trichord rejects ls`.")
-    for row in found:
-        row["payload"] = json.loads(row["payload"])
-    return {"key": key, "rejects": found}
+    return RejectsOfKey(key=key, rejects=tuple(found))
 
 
-def reject_tables(workspace: Workspace, choice: Choice, *, live: bool) -> Iterator[pa.Table]:
-    """The rejects that are meant, shard by shard in order of address.
+def iter_rejects(workspace: Workspace, choice: Choice, *, live: bool) -> Iterator[pa.Table]:
+    """Iterate over the matching rejects, shard by shard in order of address.
 
     Args:
         workspace: the project on its lake.
-        choice: which of them.
-        live: those of the live publication, where there is one; else of the last run.
+        choice: which rejects.
+        live: read those of the live publication, where there is one; otherwise those of the last run.
 
     Raises:
-        ConfigError: there are rejects, but none of that choice.
+        ConfigError: there are rejects, but none matches.
     """
     total = 0
-    for table in _tables(workspace, live=live):
+    for table in _read_tables(workspace, live=live):
         if len(some := choice.filter(table)):
             total += len(some)
             yield some
@@ -89,14 +145,14 @@ def reject_tables(workspace: Workspace, choice: Choice, *, live: bool) -> Iterat
         _refuse_unknown(workspace, choice, live=live)
 
 
-def chosen_rejects(workspace: Workspace, choice: Choice, *, live: bool) -> list[dict[str, Any]]:
-    """The rejects that are meant, without details and payloads. Raises as `reject_tables`."""
+def select_keys(workspace: Workspace, choice: Choice, *, live: bool) -> list[RejectKey]:
+    """Return which rows the matching rejects are. Raises as `iter_rejects`."""
     columns = ["key", "source", "partition", "op", "reason"]
-    tables = reject_tables(workspace, choice, live=live)
-    return [row for table in tables for row in table.select(columns).to_pylist()]
+    tables = iter_rejects(workspace, choice, live=live)
+    return [RejectKey(**row) for table in tables for row in table.select(columns).to_pylist()]
 
 
-def _tables(workspace: Workspace, *, live: bool) -> Iterator[pa.Table]:
+def _read_tables(workspace: Workspace, *, live: bool) -> Iterator[pa.Table]:
     table = workspace.table("rejects")
     if table.version() is None:
         return
@@ -112,16 +168,16 @@ def _refuse_unknown(workspace: Workspace, choice: Choice, *, live: bool) -> None
         if wanted is None:
             continue
         counts: Counter[str] = Counter()
-        for table in _tables(workspace, live=live):
+        for table in _read_tables(workspace, live=live):
             counts.update(table[name].to_pylist())
         if wanted not in counts:
-            raise ConfigError(f"No reject has the {name} {wanted!r}. {_known(name, counts)}")
+            raise ConfigError(f"No reject has the {name} {wanted!r}. {_list_known(name, counts)}")
     if choice != Choice():
         meant = ", ".join(f"{n} {getattr(choice, n)!r}" for n in ("reason", "op", "source") if getattr(choice, n))
         raise ConfigError(f"No reject has {meant} together. List them: `trichord rejects ls`.")
 
 
-def _known(name: str, counts: Counter[str]) -> str:
+def _list_known(name: str, counts: Counter[str]) -> str:
     if not counts:
         return "Nothing was rejected in the last run."
     shown = ", ".join(f"{value} ({n:,})" for value, n in sorted(counts.items()))

@@ -70,8 +70,8 @@ def test_every_reject_is_written_with_its_whole_row_and_media(prepared, tmp_path
     told = export_rejects(workspace, Choice(), out=out, media=tmp_path / "out" / "media")
     rows = read(out)
     total = sum(ref.rows for ref in workspace.table("rejects").shards().values())
-    assert told["rows"] == total == sum(told["by_reason"].values())
-    assert told["rows_gone"] == 0
+    assert told.rows == total == sum(told.by_reason.values())
+    assert told.rows_gone == 0
     assert rows["long"]["text"] == LONG
     assert (rows["long"]["captions"], rows["long"]["group"], rows["long"]["meta"]) == (["one"], "g", {"extra": 1})
     corpus = prepared.parent / "corpus"
@@ -88,7 +88,7 @@ def test_media_outside_the_source_are_never_read(prepared, tmp_path):
     told = export_rejects(opened(prepared), Choice(), out=out, media=tmp_path / "media")
     rows = read(out)
     assert not {"image", "audio"} & {*rows["outside"], *rows["linked"]}
-    assert told["not_read"] == {"media_missing": 2, "media_outside_root": 2}
+    assert told.not_read == {"media_missing": 2, "media_outside_root": 2}
     secret = (prepared.parent / "secret.jpg").read_bytes()
     others = [row for row in rows.values() if "image" in row and row["id"] != "long"]
     assert all((tmp_path / row["image"]).read_bytes() != secret for row in others)
@@ -96,14 +96,14 @@ def test_media_outside_the_source_are_never_read(prepared, tmp_path):
         opened(prepared, "prepare.image.max_bytes=1"), Choice(), out=out, media=tmp_path / "bounded"
     )
     assert not any("image" in row for row in read(out).values())
-    assert bounded["not_read"]["media_too_large"] > 0
+    assert bounded.not_read["media_too_large"] > 0
 
 
 def test_a_second_export_is_the_same_file(prepared, tmp_path):
     first, second = (tmp_path / name / "rejects.jsonl" for name in ("a", "b"))
     for out in (first, second, second):
         told = export_rejects(opened(prepared), Choice(), out=out, media=out.parent / "media")
-    assert told["files"] == 0
+    assert told.files == 0
     assert first.read_bytes() == second.read_bytes()
     assert not list(second.parent.rglob(".*"))
 
@@ -116,7 +116,7 @@ def test_an_export_serves_as_a_source(prepared, tmp_path):
     source = {"name": "mended", "kind": "manifest", "path": "mended.jsonl"}
     project.write_text(yaml.safe_dump({**settings, "sources": [source]}))
     workspace = opened(project)
-    assert prepare_only(workspace)["rows_in"] == told["rows"]
+    assert prepare_only(workspace)["rows_in"] == told.rows
     [records] = workspace.table("records").shards().values()
     assert "long" in read_shard(workspace.lake, records, ["key"])["key"].to_pylist()
     rejects = workspace.table("rejects").shards().values()
@@ -127,8 +127,8 @@ def test_an_export_serves_as_a_source(prepared, tmp_path):
 def test_parquet_holds_the_same_rows(prepared, tmp_path):
     told = export_rejects(opened(prepared), Choice(), out=tmp_path / "rejects.parquet")
     table = pq.ParquetFile(tmp_path / "rejects.parquet").read()
-    assert len(table) == told["rows"]
-    assert told["media_root"] == str(prepared.parent / "corpus")
+    assert len(table) == told.rows
+    assert told.media_root == str(prepared.parent / "corpus")
     row = next(row for row in table.to_pylist() if row["id"] == "long")
     assert (prepared.parent / "corpus" / row["image"]).exists()
     assert json.loads(row["meta"]) == {"extra": 1}
@@ -139,7 +139,7 @@ def test_rows_that_left_their_source_are_written_from_the_reject(prepared, tmp_p
     write_rows(folder / "corpus", [row for row in rows_of(folder / "corpus") if row["id"] != "long"])
     out = tmp_path / "rejects.jsonl"
     told = export_rejects(opened(folder / prepared.name), Choice(reason="text_too_long"), out=out)
-    assert told["rows_gone"] == 1
+    assert told.rows_gone == 1
     assert LONG.startswith(read(out)["long"]["text"])
 
 

@@ -28,8 +28,8 @@ from trichord.pipelines.prepare.job import prepare_only
 from trichord.pipelines.prepare.plan import WantedShard, make_plan
 from trichord.pipelines.prepare.records import prepare_task
 from trichord.pipelines.rejects.merge_partition import MergeTask, Unmergeable
-from trichord.pipelines.rejects.query import Choice, list_rejects
-from trichord.pipelines.rejects.replay import find_bases, replay
+from trichord.pipelines.rejects.query import Choice, RejectKey, list_rejects
+from trichord.pipelines.rejects.replay import Replay, find_bases, replay
 from trichord.transforms.collect.partitions import planned_rows
 
 TABLES = ("records", "rejects", "signatures", "duplicates")
@@ -122,20 +122,21 @@ def test_a_loosened_threshold_runs_only_what_it_rejected(project, tmp_path, monk
     workspace = opened(project, loose, workers=workers)
     summary = replay(workspace, Choice(reason="image_too_small"))
     assert shards_of(workspace) == fresh(project, tmp_path, loose)
-    assert summary["partitions_remade"] == 0
-    assert summary["rows_replayed"] == len(refused)
+    assert summary.partitions_remade == 0
+    assert summary.rows_replayed == len(refused)
     read = sum(op == "read" for _, op, _ in before)
     rows = rows_of(project.parent / "corpus")
-    assert summary["rows_replayed"] + summary["rows_copied"] + read == len(rows)
-    assert summary["rows_copied"] > len(rows) // 4
-    assert summary["rows_recovered"] > 0
+    assert summary.rows_replayed + summary.rows_copied + read == len(rows)
+    assert summary.rows_copied > len(rows) // 4
+    assert summary.fates.rows_recovered > 0
     assert _told(summary) == sum(reason == "image_too_small" for *_, reason in before)
-    entered = summary["rows_in"] + summary["rows_added"]
-    assert entered == summary["rows_kept"] + summary["rows_rejected"] + summary["rows_duplicate"]
+    told = summary.to_dict()
+    assert told["rows_in"] + told["rows_added"] == told["rows_kept"] + told["rows_rejected"] + told["rows_duplicate"]
+    assert not told["nothing_to_replay"]
     monkeypatch.undo()
     again = replay(workspace, Choice())
-    assert again["nothing_to_replay"]
-    assert again["rows_replayed"] == 0
+    assert again.to_dict()["nothing_to_replay"]
+    assert again.rows_replayed == 0
 
 
 @pytest.mark.parametrize("other", [{"prepare.image.min_side": 250}, {"prepare.image.quality": 70}])
@@ -144,11 +145,9 @@ def test_any_other_change_prepares_partitions_as_a_whole_and_says_so(project, tm
     workspace = opened(project, settings)
     summary = replay(workspace, Choice())
     assert shards_of(workspace) == fresh(project, tmp_path, settings)
-    assert summary["partitions_merged"] == 0
-    assert summary["partitions_remade"] == len(make_plan(workspace).shards)
-    assert summary["remade_because"] == {
-        "more has changed than thresholds that let more through": summary["partitions_remade"]
-    }
+    assert summary.partitions_merged == 0
+    assert summary.partitions_remade == len(make_plan(workspace).shards)
+    assert summary.remade_because == {"more changed than loosened thresholds": summary.partitions_remade}
 
 
 def test_a_mended_file_runs_alone(project, tmp_path):
@@ -158,7 +157,7 @@ def test_a_mended_file_runs_alone(project, tmp_path):
     workspace = opened(project, STRICT)
     summary = replay(workspace, Choice(reason="image_format"))
     assert shards_of(workspace) == fresh(project, tmp_path, STRICT)
-    assert (summary["partitions_merged"], summary["partitions_remade"], summary["rows_replayed"]) == (1, 0, 1)
+    assert (summary.partitions_merged, summary.partitions_remade, summary.rows_replayed) == (1, 0, 1)
     assert _told(summary) == 1
 
 
@@ -170,8 +169,8 @@ def test_rows_that_came_and_went_leave_the_others_alone(project, tmp_path):
     workspace = opened(project, STRICT)
     summary = replay(workspace, Choice())
     assert shards_of(workspace) == fresh(project, tmp_path, STRICT)
-    assert summary["partitions_remade"] == 0
-    assert summary["rows_replayed"] == 2
+    assert summary.partitions_remade == 0
+    assert summary.rows_replayed == 2
 
 
 def test_downloads_that_work_now_run_alone(tmp_path):
@@ -188,7 +187,7 @@ def test_downloads_that_work_now_run_alone(tmp_path):
         server.files(pictures)
         workspace = opened(path)
         summary = replay(workspace, Choice(reason="download_missing"))
-        assert (summary["partitions_remade"], summary["rows_replayed"], _told(summary)) == (0, 1, 1)
+        assert (summary.partitions_remade, summary.rows_replayed, _told(summary)) == (0, 1, 1)
         assert shards_of(workspace) == fresh(path, tmp_path)
     assert "download_missing" not in {reason for *_, reason in rejects_of(workspace)}
 
@@ -205,7 +204,7 @@ def test_a_part_of_a_data_file_is_merged_as_well(tmp_path):
     workspace = opened(path)
     summary = replay(workspace, Choice(reason="image_too_small"))
     assert shards_of(workspace) == fresh(path, tmp_path)
-    assert (summary["partitions_merged"], summary["partitions_remade"], summary["rows_replayed"]) == (
+    assert (summary.partitions_merged, summary.partitions_remade, summary.rows_replayed) == (
         2,
         0,
         len(refused),
@@ -221,7 +220,7 @@ def test_a_replay_that_was_ended_converges(project, tmp_path):
     with pytest.raises(Unmergeable):
         MergeTask(prepare_task(workspace))(half)
     summary = replay(workspace, Choice(reason="image_too_small"))
-    assert summary["partitions_merged"] == len(plan.shards) - 1
+    assert summary.partitions_merged == len(plan.shards) - 1
     assert shards_of(workspace) == fresh(project, tmp_path)
 
 
@@ -233,17 +232,17 @@ def test_a_damaged_older_shard_costs_a_whole_partition_only(project, tmp_path):
     data[len(data) // 2] ^= 255
     damaged.write_bytes(data)
     summary = replay(workspace, Choice(reason="image_too_small"))
-    assert (summary["partitions_merged"], summary["partitions_remade"]) == (len(items) - 1, 1)
+    assert (summary.partitions_merged, summary.partitions_remade) == (len(items) - 1, 1)
     assert shards_of(workspace) == fresh(project, tmp_path)
 
 
 def test_a_row_that_ended_its_worker_is_refused_where_its_address_stays(project, monkeypatch):
-    row = {"source": "demo", "op": "worker", "reason": "worker_died"}
     plan = make_plan(opened(project, STRICT))
     key = rows_of(project.parent / "corpus")[1]["id"]
     partition = next(s.partition.id for s in plan.shards if key in _keys(opened(project, STRICT), s))
-    monkeypatch.setattr(job, "chosen_rejects", lambda *_, **__: [row | {"key": key, "partition": partition}])
-    with pytest.raises(ConfigError, match="one address has one content"):
+    row = RejectKey(key=key, source="demo", partition=partition, op="worker", reason="worker_died")
+    monkeypatch.setattr(job, "select_keys", lambda *_, **__: [row])
+    with pytest.raises(ConfigError, match="an address has one content"):
         replay(opened(project, STRICT), Choice(reason="worker_died"))
 
 
@@ -253,7 +252,7 @@ def test_an_unknown_choice_names_what_is_known(project):
     with pytest.raises(ConfigError, match=r"Known sources.*demo"):
         list_rejects(opened(project, STRICT), source="other", limit=1)
     some = list_rejects(opened(project, STRICT), op="threshold:image_too_small", source="demo", limit=1)
-    assert [row["reason"] for row in some["by_reason"]] == ["image_too_small"]
+    assert [row.reason for row in some.by_reason] == ["image_too_small"]
 
 
 def test_addresses_are_those_of_the_plan(project):
@@ -289,8 +288,9 @@ def test_only_thresholds_that_let_more_through_are_a_loosening(old, new, wider):
     assert loosened(old, new) == (None if wider is None else frozenset(wider))
 
 
-def _told(summary: Mapping[str, Any]) -> int:
-    return summary["rows_recovered"] + sum(summary["rows_still_rejected"].values()) + summary["rows_gone"]
+def _told(summary: Replay) -> int:
+    fates = summary.fates
+    return fates.rows_recovered + sum(fates.rows_still_rejected.values()) + fates.rows_gone
 
 
 def _keys(workspace: Workspace, shard: WantedShard) -> set[str]:

@@ -63,7 +63,7 @@ def test_explain_tells_every_fate(workspace, indexed, clean):
     story = explain(workspace, key)
     assert story["outcome"] == "rejected"
     assert story["journey"][0]["reason"] == reason
-    assert show_reject(workspace, key)["rejects"][0]["payload"]
+    assert show_reject(workspace, key).rejects[0].payload
     pair = next(iter(truth.duplicates.items()))
     fates = {explain(workspace, name)["outcome"] for name in pair}
     assert fates == {"duplicate", "indexed"}
@@ -74,8 +74,8 @@ def test_explain_tells_every_fate(workspace, indexed, clean):
 def test_rejects_are_counted_and_filtered_by_reason(workspace, indexed):
     truth = expected(read_labels(indexed[0].parent / "corpus"))
     everything = list_rejects(workspace, reason=None, limit=3)
-    assert everything["total"] == len(truth.rejects)
-    assert len(everything["rows"]) == min(3, len(truth.rejects))
+    assert everything.total == len(truth.rejects)
+    assert len(everything.rows) == min(3, len(truth.rejects))
     reason = next(iter(truth.rejects.values()))
     some = list_rejects(workspace, reason=reason, limit=100)
-    assert {row["key"] for row in some["rows"]} == {key for key, why in truth.rejects.items() if why == reason}
+    assert {row.key for row in some.rows} == {key for key, why in truth.rejects.items() if why == reason}

@@ -1,0 +1,46 @@
+"""JSON objects read from files and services; what is damaged or something else is an error that says where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.lake import Lake
+
+
+def parse_object(data: bytes | str) -> Mapping[str, Any]:
+    """Parse text that should be one JSON object.
+
+    Raises:
+        ValueError: it is not JSON, or not an object; the message begins with `not`.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"not a JSON object but a {type(value).__name__}")
+    return value
+
+
+def stored_object(data: bytes | str, place: str) -> Mapping[str, Any]:
+    """Parse an object that Trichord itself wrote; `place` names the file or row in the message.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    try:
+        return parse_object(data)
+    except ValueError as error:
+        raise StorageError(f"{place} is damaged: {error}.\nRun `trichord verify` to see what else is.") from error
+
+
+def read_object(lake: Lake, *parts: str) -> Mapping[str, Any]:
+    """Read a JSON file of the lake.
+
+    Raises:
+        StorageError: it is damaged; otherwise as `Storage.read`.
+    """
+    return stored_object(lake.read(*parts), lake.uri(*parts))
