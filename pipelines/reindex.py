@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.lake import schema
+from trichord.infra.lake.publication import Candidate, Publication, RowCounts
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.commits import Touched
 from trichord.pipelines.core.workspace import Workspace
@@ -42,7 +42,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     live = workspace.publications.live()
     wanted = inputs_digest(workspace, plan)
     if live is not None and _nothing_to_do(workspace, live, wanted):
-        log.event("unchanged", publication=live["publication"])
+        log.event("unchanged", publication=live.id)
         if "milvus" in workspace.project.index.backends:
             from trichord.pipelines.index.milvus_collections import follow, make_ready
 
@@ -60,7 +60,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
     from trichord.pipelines.model.train import live_model, train
     from trichord.pipelines.prepare.exact_duplicates import dropped_rows
     from trichord.pipelines.prepare.job import prepare_lake
-    from trichord.pipelines.publish.publish import Candidate, gate, publish, refuse_rolled_back
+    from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)
@@ -90,9 +90,13 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build_backends(workspace, engine, vectors, model, live)
         write_partitions(workspace, built.manifest, prepared)
-        counts = done.counts | {"rows_disagreeing": len(left_out), "disagreements": len(disagreeing)}
-        counts["rows_kept"] -= len(left_out)
-        counts["rows_without_view"] = sum(ref.counts["without_view"] for ref in vectors.values())
+        counts = replace(
+            done.counts,
+            rows_kept=done.counts.rows_kept - len(left_out),
+            rows_disagreeing=len(left_out),
+            disagreements=len(disagreeing),
+            rows_without_view=sum(ref.counts["without_view"] for ref in vectors.values()),
+        )
         candidate = Candidate(
             manifest=built.manifest.path,
             manifest_digest=built.manifest.digest,
@@ -108,8 +112,8 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         table="index", version=None, made=built.made, reused=len(built.reused), removed=built.no_longer(workspace, live)
     )
     touched = [*commit.touched, index]
-    if live is not None and live["manifest_digest"] == candidate.manifest_digest and live["inputs_digest"] == wanted:
-        row: dict[str, Any] | None = live  # only files were missing
+    if live is not None and live.manifest_digest == candidate.manifest_digest and live.inputs_digest == wanted:
+        row: Publication | None = live  # only files were missing
     elif publishing:
         refuse_rolled_back(workspace, candidate.manifest_digest)
         row = publish(workspace, candidate, verdict)
@@ -117,45 +121,43 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         row = None
     return {
         **_summary(candidate.manifest_digest, counts, touched, time.monotonic() - started),
-        "publication": row["publication"] if row else None,
+        "publication": row.id if row else None,
         "fingerprint": model.fingerprint,
         "unchanged": False,
-        "evaluation": verdict["evaluation"],
+        "evaluation": verdict.evaluation,
         "timings": timings.summary(),
     }
 
 
-def _nothing_to_do(workspace: Workspace, live: dict[str, Any], wanted: str) -> bool:
+def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool:
     """Whether the live publication is what is wanted, and all its files stand (`verify` hashes them)."""
-    if live["inputs_digest"] != wanted or workspace.project.train.policy != "reuse":
+    if live.inputs_digest != wanted or workspace.project.train.policy != "reuse":
         return False
     missing = missing_files(workspace, live)
     if missing:
-        log.event("files_missing", publication=live["publication"], files=len(missing), first=missing[0])
+        log.event("files_missing", publication=live.id, files=len(missing), first=missing[0])
     return not missing
 
 
-def _unchanged(workspace: Workspace, live: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _unchanged(workspace: Workspace, live: Publication, seconds: float) -> dict[str, Any]:
     touched = []
-    for name, version in json.loads(live["table_versions"]).items():
+    for name, version in live.table_versions.items():
         reused = len(workspace.table(name).shards(version))
         touched.append(Touched(table=name, version=version, made=(), reused=reused, removed=()))
     return {
-        **_summary(live["manifest_digest"], json.loads(live["counts"]), touched, seconds),
-        "publication": live["publication"],
-        "fingerprint": live["fingerprint"],
+        **_summary(live.manifest_digest, live.counts, touched, seconds),
+        "publication": live.id,
+        "fingerprint": live.fingerprint,
         "unchanged": True,
-        "evaluation": json.loads(live["verdict"])["evaluation"],
+        "evaluation": live.verdict.evaluation,
         "timings": {},
     }
 
 
-def _summary(
-    manifest_digest: str, counts: Mapping[str, int], touched: Sequence[Touched], seconds: float
-) -> dict[str, Any]:
+def _summary(manifest_digest: str, counts: RowCounts, touched: Sequence[Touched], seconds: float) -> dict[str, Any]:
     return {
         "manifest_digest": manifest_digest,
-        **counts,
+        **counts.to_dict(),
         "shards_made": sum(len(item.made) for item in touched),
         "shards_reused": sum(item.reused for item in touched),
         "touched": [asdict(item) for item in touched],

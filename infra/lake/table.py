@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -27,6 +26,7 @@ from deltalake.transaction import (
 from trichord.infra.digest import address, canonical_json
 from trichord.infra.errors import CommitConflict, StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.schema import PUBLICATIONS
 from trichord.infra.lake.shard import (
     ShardRef,
@@ -220,48 +220,50 @@ class Publications(LakeTable):
 
     def __init__(self, lake: Lake) -> None:
         super().__init__(lake, "publications")
-        self._read: tuple[DeltaTable | None, list[dict[str, Any]]] | None = None
+        self._read: tuple[DeltaTable | None, list[Publication]] | None = None
 
-    def rows(self, version: int | None = None) -> list[dict[str, Any]]:
+    def rows(self, version: int | None = None) -> list[Publication]:
         """All publications of a table version (the newest by default), first to last."""
         table = self._load(version)
         rows = [
-            row
+            Publication.from_row(row)
             for ref in (self._shards_of(table).values() if table is not None else ())
             for row in read_shard(self._lake, ref, verify=True).to_pylist()
         ]
-        rows.sort(key=lambda row: row["sequence"])
+        rows.sort(key=lambda row: row.sequence)
         if version is None:
             self._read = (table, rows)
         return rows
 
-    def live(self) -> dict[str, Any] | None:
+    def live(self) -> Publication | None:
         """The publication that readers use now; None before the first."""
         rows = self.rows()
         return rows[-1] if rows else None
 
-    def append(self, row: Mapping[str, Any]) -> int:
-        """Make `row` live, on top of what this object read last (`rows` or `live`); return the table's version.
+    def append(self, publication: Publication) -> int:
+        """Make a publication live, on top of what this object read last (`rows` or `live`).
 
         Of two writers that read the same state, one gets CommitConflict: neither overrules the other unknowingly.
 
+        Returns:
+            The table's version.
+
         Raises:
-            ValueError: the row's fields are not those of `schema.PUBLICATIONS`, or its sequence does not go on.
+            ValueError: its sequence does not go on.
             CommitConflict: somebody else published since that read.
         """
         if self._read is None:
             self.rows()
         assert self._read is not None
-        table, rows = self._read
-        if row.keys() != set(PUBLICATIONS.names):
-            raise ValueError(f"a publication has the fields {PUBLICATIONS.names}, not {sorted(row)}")
-        if rows and row["sequence"] <= rows[-1]["sequence"]:
-            raise ValueError(f"sequence {row['sequence']} does not come after {rows[-1]['sequence']}")
-        rows = [*rows, dict(row)]
+        table, before = self._read
+        if before and publication.sequence <= before[-1].sequence:
+            raise ValueError(f"sequence {publication.sequence} does not come after {before[-1].sequence}")
+        published = [*before, publication]
+        rows = [one.to_row() for one in published]
         with ShardWriter(self._lake, self.name, address(self.name, rows), PUBLICATIONS) as writer:
             writer.write(pa.Table.from_pylist(rows, schema=PUBLICATIONS))
             ref = writer.finish({})
         present = list(self._shards_of(table).values()) if table is not None else []
-        version = self._commit(table, [ref], present, PUBLICATIONS, {"publication": str(row["publication"])})
-        self._read = (self._load(version), rows)
+        version = self._commit(table, [ref], present, PUBLICATIONS, {"publication": publication.id})
+        self._read = (self._load(version), published)
         return version

@@ -215,7 +215,7 @@ def publish(
     """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
     from trichord.pipelines.publish.publish import publish_candidate
 
-    _print(publish_candidate(_open(project, set_, as_json, engine)), as_json, render.publication)
+    _print(publish_candidate(_open(project, set_, as_json, engine)).to_dict(), as_json, render.publication)
 
 
 @app.command()
@@ -231,7 +231,7 @@ def rollback(
     """Make an earlier publication live again, by one commit."""
     from trichord.pipelines.publish.publish import rollback as job
 
-    _print(job(_open(project, set_, as_json, engine), to), as_json, render.publication)
+    _print(job(_open(project, set_, as_json, engine), to).to_dict(), as_json, render.publication)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich.console import Console
@@ -167,8 +166,7 @@ def hits(result: dict[str, Any]) -> None:
 
 def publication(row: dict[str, Any]) -> None:
     """Print which publication is live."""
-    counts = row["counts"] if isinstance(row["counts"], dict) else json.loads(row["counts"])
-    console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {counts['rows_kept']:,} records")
+    console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {row['counts']['rows_kept']:,} records")
 
 
 def status(result: dict[str, Any]) -> None:

@@ -120,7 +120,7 @@ def alignment_table(workspace: Workspace) -> list[dict[str, Any]]:
     """Held-out recall@10 by direction, of the untrained and of the trained model."""
     live = workspace.publications.live()
     assert live is not None
-    story = json.loads(workspace.lake.read(live["model"], "training.json"))
+    story = json.loads(workspace.lake.read(live.model, "training.json"))
     before, after = story["before"], story["after"]
     rows = [
         {

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from trichord.index_builders.manifest import write_manifest
 from trichord.infra.engines.base import Engine
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace
@@ -26,7 +26,7 @@ def build_backends(
     engine: Engine,
     vectors: Mapping[str, ShardRef],
     model: TrainedModel,
-    live: dict[str, Any] | None,
+    live: Publication | None,
 ) -> Built:
     """Build the index for every backend of `index.backends`, and bind their manifests to the first one's.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from trichord.index_builders.manifest import write_manifest
 from trichord.infra import log
 from trichord.infra.engines.base import Engine
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace, run_alone
@@ -37,7 +37,7 @@ def build_annoy(
     engine: Engine,
     vectors: Mapping[str, ShardRef],
     model: TrainedModel,
-    live: dict[str, Any] | None,
+    live: Publication | None,
 ) -> Built:
     """Build the forests that do not stand yet, and find how many candidates a search must look at.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from trichord.index_builders.choose import choose
 from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
@@ -15,6 +14,7 @@ from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantise
 from trichord.index_builders.tune import ALL
 from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
@@ -98,7 +98,7 @@ def build_faiss(
     engine: Engine,
     vectors: Mapping[str, ShardRef],
     model: TrainedModel,
-    live: dict[str, Any] | None,
+    live: Publication | None,
 ) -> Built:
     """Build the index shards that do not stand yet and bind all of them into a manifest.
 

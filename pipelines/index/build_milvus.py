@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trichord.index_builders.manifest import IndexManifest, read_manifests, write_manifest
 from trichord.infra import log
 from trichord.infra.engines.base import Engine
+from trichord.infra.lake.publication import Pinned, Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace
@@ -25,7 +26,7 @@ def build_milvus(
     engine: Engine,
     vectors: Mapping[str, ShardRef],
     model: TrainedModel,
-    live: dict[str, Any] | None,
+    live: Publication | None,
 ) -> Built:
     """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
     from trichord.index_builders.milvus.builder import MilvusBuilder
@@ -69,11 +70,11 @@ def load(workspace: Workspace, manifest: IndexManifest) -> bool:
         return Loader(workspace.lake, milvus, manifest).ensure()
 
 
-def milvus_manifests(workspace: Workspace, row: Mapping[str, Any]) -> list[IndexManifest]:
+def milvus_manifests(workspace: Workspace, row: Pinned) -> list[IndexManifest]:
     """Return the manifests of a publication's collections; none where the project has no Milvus."""
     if place_of(workspace) is None:
         return []
-    manifests = read_manifests(workspace.lake, row["manifest"], row["manifest_digest"])
+    manifests = read_manifests(workspace.lake, row.manifest, row.manifest_digest)
     return [manifest for manifest in manifests if manifest.kind == MILVUS]
 
 
@@ -84,7 +85,7 @@ def _recipe(manifest: IndexManifest) -> tuple[Any, ...]:
 
 
 def _renewed(
-    workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: dict[str, Any] | None
+    workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: Publication | None
 ) -> IndexManifest:
     """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
     from trichord.index_builders.hashed_files import opened

@@ -8,20 +8,22 @@ alias on the old collection, which is kept until `gc`; `reindex`, `rollback`, `p
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from trichord.index_builders.manifest import IndexManifest, read_manifests
 from trichord.infra import log
 from trichord.infra.errors import ServiceError, StorageError
+from trichord.infra.lake.publication import Pinned, Publication
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.build_milvus import load, milvus_manifests
 from trichord.pipelines.index.open import MILVUS, place_of
 
 NOTES = "index/collections/"
+P = TypeVar("P", bound=Pinned)
 
 
-def collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def collections(workspace: Workspace, kept: Sequence[Publication]) -> dict[str, Any] | None:
     """What `status` shows: None where the project has no Milvus; `error` where the server fails.
 
     Args:
@@ -35,7 +37,7 @@ def collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> dict
 
     told: dict[str, Any] = {"uri": place.uri, "alias": place.alias}
     try:
-        held = {name: row["publication"] for row, name, _ in reversed(list(_held(workspace, kept)))}
+        held = {name: row.id for row, name, _ in reversed(list(_held(workspace, kept)))}
         live = next((name for _, name, _ in _held(workspace, kept[:1])), None)
         with connected(place) as milvus:
             standing = set(milvus.collections())
@@ -53,13 +55,13 @@ def collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> dict
     }
 
 
-def make_ready(workspace: Workspace, row: Mapping[str, Any]) -> None:
+def make_ready(workspace: Workspace, row: Pinned) -> None:
     """Before the commit: every backend of a publication must hold it. A collection that was dropped is filled again."""
     for manifest in milvus_manifests(workspace, row):
         load(workspace, manifest)
 
 
-def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
+def follow(workspace: Workspace, row: Publication | None) -> None:
     """After the commit: let the alias stand for the live publication's collection, and ask through it.
 
     Where the live publication has no collection the alias is taken away: its readers get an error, not old rows.
@@ -88,7 +90,7 @@ def follow(workspace: Workspace, row: Mapping[str, Any] | None) -> None:
                 log.event("alias_moved", alias=place.alias, collection=collection)
 
 
-def verify_collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) -> None:
+def verify_collections(workspace: Workspace, kept: Sequence[Publication]) -> None:
     """Count the rows of every standing collection of a kept publication, ask canary queries, and mend the alias.
 
     Raises:
@@ -106,12 +108,12 @@ def verify_collections(workspace: Workspace, kept: Sequence[Mapping[str, Any]]) 
             if milvus.describe(name) is not None:
                 Loader(workspace.lake, milvus, manifest).verify(name)
             elif row is kept[0]:
-                raise StorageError(f"{row['publication']}: its collection {name} is gone. Run `trichord reindex`.")
+                raise StorageError(f"{row.id}: its collection {name} is gone. Run `trichord reindex`.")
     follow(workspace, kept[0] if kept else None)
 
 
 def drop_unneeded(
-    workspace: Workspace, kept: Sequence[Mapping[str, Any]], candidate: Mapping[str, Any] | None, *, delete: bool
+    workspace: Workspace, kept: Sequence[Publication], candidate: Pinned | None, *, delete: bool
 ) -> list[str]:
     """Collections that this lake once filled and needs no more, older than the grace period; dropped with `delete`.
 
@@ -143,11 +145,9 @@ def drop_unneeded(
     return gone
 
 
-def _held(
-    workspace: Workspace, rows: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Mapping[str, Any], str, IndexManifest]]:
+def _held(workspace: Workspace, rows: Sequence[P]) -> Iterator[tuple[P, str, IndexManifest]]:
     """The collections of these publications: (publication, collection, manifest)."""
     for row in rows:
-        for manifest in read_manifests(workspace.lake, row["manifest"], row["manifest_digest"]):
+        for manifest in read_manifests(workspace.lake, row.manifest, row.manifest_digest):
             if manifest.kind == MILVUS:
                 yield row, str(manifest.params["collection"]), manifest

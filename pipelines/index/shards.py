@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trichord.index_builders.base import IndexBuilder
 from trichord.index_builders.choose import group_shards
@@ -17,6 +16,7 @@ from trichord.infra import log
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
 from trichord.pipelines.index.ground_truth import QUERIES, K, Probes, exact_probes
@@ -39,7 +39,7 @@ class Built:
     made: tuple[str, ...]
     reused: tuple[str, ...]
 
-    def no_longer(self, workspace: Workspace, live: dict[str, Any] | None) -> tuple[str, ...]:
+    def no_longer(self, workspace: Workspace, live: Publication | None) -> tuple[str, ...]:
         """Addresses of the live index's shards that this one does without."""
         before = live_manifest(workspace, live, backend_of(self.manifest))
         gone = {shard.address for shard in before.shards} if before else set()
@@ -135,19 +135,18 @@ class TuneSearch:
         return found
 
 
-def live_recall(live: dict[str, Any] | None, backend: str) -> float:
+def live_recall(live: Publication | None, backend: str) -> float:
     """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
-    checks = json.loads(live["verdict"])["checks"] if live and "verdict" in live else ()
-    found = {check["name"]: check["value"] for check in checks}
-    return float(found.get(f"{backend}_recall_at_10", found.get("ann_recall_at_10", 1.0)))
+    found = {check.name: check.value for check in (live.verdict.checks if live is not None else ())}
+    return float(found.get(f"{backend}_recall_at_10", found.get("ann_recall_at_10", 1.0)) or 0.0)
 
 
-def live_manifest(workspace: Workspace, live: dict[str, Any] | None, backend: str) -> IndexManifest | None:
+def live_manifest(workspace: Workspace, live: Publication | None, backend: str) -> IndexManifest | None:
     """The live index's manifest of a backend; None where there is none, or it was lost, which a rebuild mends."""
     if live is None:
         return None
     try:
-        held = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])
+        held = read_manifests(workspace.lake, live.manifest, live.manifest_digest)
     except StorageError as lost:
         log.event("live_manifest_lost", detail=str(lost))
         return None

@@ -27,6 +27,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.engines.process_group import Rank, run_process_group
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace, run_alone
@@ -242,16 +243,16 @@ def group_ids(rows: pa.Table) -> np.ndarray:
     return np.array([digest.hash64(f"group/{group}") for group in rows["group"].to_pylist()], dtype=np.uint64)
 
 
-def live_model(workspace: Workspace, live: Mapping[str, Any] | None) -> TrainedModel | None:
+def live_model(workspace: Workspace, live: Publication | None) -> TrainedModel | None:
     """The live publication's model, if it was made under the settings of today and they say to keep it."""
     if live is None or workspace.project.train.policy == "always":
         return None
-    if json.loads(live["recipe"])["model"] != workspace.model_settings():
+    if live.recipe["model"] != workspace.model_settings():
         return None
-    found = finished(workspace, live["model"])
+    found = finished(workspace, live.model)
     if found is None:
         return None
-    stored = json.loads(workspace.lake.read(live["model"], "model.json"))
+    stored = json.loads(workspace.lake.read(live.model, "model.json"))
     encoders = load_encoders(workspace.project.model).by_modality
     # features of another encoder (new weights, a newer version of its code) would mean nothing to the live model
     same = all(stored["encoders"].get(name) == encoder.fingerprint for name, encoder in encoders.items())

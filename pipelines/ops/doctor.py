@@ -79,7 +79,7 @@ def _lake(workspace: Workspace) -> str:
     probe = workspace.lake.uri("_doctor")
     workspace.storage.write(probe, b"probe")
     workspace.storage.delete(probe)
-    return f"{workspace.lake} can be written"
+    return f"{workspace.lake.root} can be written"
 
 
 def _sources(workspace: Workspace) -> str:
@@ -109,4 +109,4 @@ def _live(workspace: Workspace) -> str:
     if live is None:
         return "nothing published yet"
     open_live(workspace)
-    return f"{live['publication']} opens"
+    return f"{live.id} opens"

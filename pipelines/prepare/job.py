@@ -13,6 +13,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
+from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.commits import Commits
 from trichord.pipelines.core.workspace import Workspace
@@ -34,17 +35,17 @@ class Preparation:
     commit: Commits
 
     @property
-    def counts(self) -> dict[str, int]:
-        """rows_in + rows_added = rows_kept + rows_rejected + rows_duplicate."""
+    def counts(self) -> RowCounts:
+        """What became of all rows."""
         totals = [item.records.counts for item in self.prepared]
         duplicate = sum(ref.rows for ref in self.duplicates)
-        return {
-            "rows_in": sum(counts["rows_in"] for counts in totals),
-            "rows_added": sum(counts["fan_out"] for counts in totals),
-            "rows_kept": sum(counts["rows_kept"] for counts in totals) - duplicate,
-            "rows_rejected": sum(counts["rows_rejected"] for counts in totals),
-            "rows_duplicate": duplicate,
-        }
+        return RowCounts(
+            rows_in=sum(counts["rows_in"] for counts in totals),
+            rows_added=sum(counts["fan_out"] for counts in totals),
+            rows_kept=sum(counts["rows_kept"] for counts in totals) - duplicate,
+            rows_rejected=sum(counts["rows_rejected"] for counts in totals),
+            rows_duplicate=duplicate,
+        )
 
     def funnel(self, workspace: Workspace) -> list[dict[str, Any]]:
         """Rows that went into every op and rows it rejected, in the order of the chain."""
@@ -99,10 +100,10 @@ def prepare_only(workspace: Workspace) -> dict[str, Any]:
     counts = done.counts
     rejected = reject_counts(workspace, done.commit.versions["rejects"])
     over = refused_ratios(workspace, rejected, counts)
-    if counts["rows_in"] and not counts["rows_kept"]:
+    if counts.rows_in and not counts.rows_kept:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
         raise GateFailed(
-            f"No row was kept: {counts['rows_rejected']} of {counts['rows_in']} were rejected ({by_op}).\n"
+            f"No row was kept: {counts.rows_rejected} of {counts.rows_in} were rejected ({by_op}).\n"
             "Look at them with `trichord rejects ls`; often `media_root` or `require` of a source is wrong."
         )
     if over:
@@ -113,7 +114,7 @@ def prepare_only(workspace: Workspace) -> dict[str, Any]:
         )
     return {
         "manifest_digest": done.digest,
-        **counts,
+        **counts.to_dict(),
         "funnel": done.funnel(workspace),
         "touched": [asdict(item) for item in done.commit.touched],
         "seconds": round(time.monotonic() - started, 3),
@@ -121,10 +122,10 @@ def prepare_only(workspace: Workspace) -> dict[str, Any]:
 
 
 def refused_ratios(
-    workspace: Workspace, rejected: Mapping[str, int], counts: Mapping[str, int]
+    workspace: Workspace, rejected: Mapping[str, int], counts: RowCounts
 ) -> list[tuple[str, float, float]]:
     """Ops that rejected more than they may: (op, share of the rows, limit)."""
-    rows = max(1, counts["rows_in"] + counts.get("rows_added", 0))
+    rows = max(1, counts.rows)
     limits = workspace.project.gate
     shares = ((op, n / rows, limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)) for op, n in rejected.items())
     return sorted((op, share, limit) for op, share, limit in shares if share > limit)

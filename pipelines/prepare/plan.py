@@ -165,5 +165,5 @@ def preview(workspace: Workspace) -> dict[str, Any]:
         "make": sorted(shard.partition.id for shard in plan.shards if shard.address not in present),
         "to_remove": len(present - plan.wanted),
         "ignored_files": plan.ignored,
-        "unchanged": live is not None and live["inputs_digest"] == inputs_digest(workspace, plan),
+        "unchanged": live is not None and live.inputs_digest == inputs_digest(workspace, plan),
     }

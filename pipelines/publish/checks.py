@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trichord.infra.config import GateConfig
+from trichord.infra.lake.publication import Check, Publication, RowCounts
 from trichord.pipelines.evaluation.figures import PLACES, figures
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
@@ -16,40 +16,27 @@ from trichord.pipelines.publish.vector_audit import Content
 FEW = 20  # records below which nothing need be held out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One measured condition of the gate; the value is None where it is unknown."""
-
-    name: str
-    passed: bool
-    value: float | int | str | None
-    threshold: float | int | str
-    detail: str = ""
-
-
 def index_checks(
-    counts: Mapping[str, int], measured: Measured, evaluation: Mapping[str, Any], limits: GateConfig
+    counts: RowCounts, measured: Measured, evaluation: Mapping[str, Any], limits: GateConfig
 ) -> Iterator[Check]:
     """Do the rows add up, is every record in the index once and sound, was it measured, is it searched well?"""
-    rows = counts["rows_in"] + counts["rows_added"]
-    left_out = counts["rows_rejected"] + counts["rows_duplicate"] + counts["rows_disagreeing"]
     yield Check(
         name="rows_reconcile",
-        passed=rows == counts["rows_kept"] + left_out,
-        value=counts["rows_kept"] + left_out,
-        threshold=rows,
+        passed=counts.balanced,
+        value=counts.rows_kept + counts.rows_left_out,
+        threshold=counts.rows,
         detail="kept + rejected + duplicate + disagreeing = rows in + rows cut from them",
     )
     yield Check(
         name="indexed_records",
-        passed=measured.records == counts["rows_kept"] - counts["rows_without_view"],
+        passed=measured.records == counts.rows_kept - counts.rows_without_view,
         value=measured.records,
-        threshold=counts["rows_kept"] - counts["rows_without_view"],
+        threshold=counts.rows_kept - counts.rows_without_view,
         detail="records in the index = records − duplicates − rejects − those without an indexed view",
     )
     yield Check(
         name="held_out_records",
-        passed=evaluation["records"] > 0 or counts["rows_kept"] < FEW,
+        passed=evaluation["records"] > 0 or counts.rows_kept < FEW,
         value=evaluation["records"],
         threshold=1,
         detail="an index must be measured: see train.held_out, train.held_out_subsets and fields.subset",
@@ -123,23 +110,22 @@ def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig) -> Iterator
 
 
 def live_checks(
-    counts: Mapping[str, int],
+    counts: RowCounts,
     evaluation: Mapping[str, Any],
-    live_counts: Mapping[str, int],
-    live_evaluation: Mapping[str, Any],
+    live: Publication,
     limits: GateConfig,
 ) -> Iterator[Check]:
     """Does the candidate lose rows or recall against the live index?"""
-    before = live_counts["rows_kept"]
+    before = live.counts.rows_kept
     least_rows = int(before * (1 - limits.max_row_drop))
     yield Check(
         name="rows_against_live",
-        passed=counts["rows_kept"] >= least_rows,
-        value=counts["rows_kept"],
+        passed=counts.rows_kept >= least_rows,
+        value=counts.rows_kept,
         threshold=least_rows,
         detail=f"the live index holds {before}",
     )
-    old, new = live_evaluation["mixed"]["recall_at_10"], evaluation["mixed"]["recall_at_10"]
+    old, new = live.verdict.evaluation["mixed"]["recall_at_10"], evaluation["mixed"]["recall_at_10"]
     if old is not None and new is not None:
         yield Check(
             name="mixed_recall_against_live",

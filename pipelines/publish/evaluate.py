@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import JsonObject, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace, run_alone
@@ -72,17 +72,15 @@ class EvaluateTask:
         return keep
 
 
-def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure the held-out records of a candidate or publication (a row of it, or what a row would hold)."""
-    versions = pinned["table_versions"]
-    versions = json.loads(versions) if isinstance(versions, str) else versions
+def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonObject:
+    """Measure the held-out records of a candidate or publication."""
+    versions = pinned.table_versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
-    records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned["manifest"]).items()}
+    records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
     duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
-    task = EvaluateTask(workspace.lake, workspace.project, pinned["model"], pinned["fingerprint"])
+    task = EvaluateTask(workspace.lake, workspace.project, pinned.model, pinned.fingerprint)
     dropped = dropped_rows(workspace, duplicates)
-    counts = pinned["counts"]
-    if (json.loads(counts) if isinstance(counts, str) else counts).get("rows_disagreeing"):
+    if pinned.counts.rows_disagreeing:
         dropped = with_rows(dropped, pinned_disagreements(workspace, versions["agreement"]))
     found = run_alone(engine, task, (records, dropped))
     return found if found is not None else nothing_held_out()
@@ -103,10 +101,10 @@ def evaluate_live(workspace: Workspace) -> dict[str, Any]:
     live = workspace.publications.live()
     if live is None:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-    if json.loads(live["recipe"])["model"] != workspace.model_settings():
+    if live.recipe["model"] != workspace.model_settings():
         raise ConfigError(
             "The settings of model, train or evaluate are not those of the live model: what it saw is not known.\n"
             "Run `trichord reindex`, or take the changed settings back."
         )
     with open_engine(workspace.project.engine) as engine:
-        return {"publication": live["publication"]} | evaluate_publication(workspace, engine, live)
+        return {"publication": live.id} | evaluate_publication(workspace, engine, live)

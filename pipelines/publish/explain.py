@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.workspace import Workspace
 
@@ -25,7 +26,7 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
     if not key.isprintable():
         raise ConfigError(f"A key holds printable characters only, not {key!r}.")
     live = workspace.publications.live()
-    versions = json.loads(live["table_versions"]) if live else {}
+    versions = live.table_versions if live else {}
     journey: list[dict[str, Any]] = []
     for row, ref in _find(workspace, "rejects", versions.get("rejects"), key):
         journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
@@ -58,14 +59,14 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
     )
     if outcome == "prepared" and "agreement" in steps and workspace.project.agreement.check == "drop":
         outcome = "disagrees"
-    return {"key": key, "outcome": outcome, "publication": live["publication"] if live else None, "journey": journey}
+    return {"key": key, "outcome": outcome, "publication": live.id if live else None, "journey": journey}
 
 
-def _index_rows(workspace: Workspace, live: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+def _index_rows(workspace: Workspace, live: Publication, key: str) -> Iterator[dict[str, Any]]:
     from trichord.index_builders.manifest import read_manifest
     from trichord.index_builders.row_labels import read_keys
 
-    manifest = read_manifest(workspace.lake, live["manifest"], live["manifest_digest"])
+    manifest = read_manifest(workspace.lake, live.manifest, live.manifest_digest)
     for shard in manifest.shards:
         keys = read_keys(workspace.lake, shard)
         rows = pc.indices_nonzero(pc.equal(keys["key"], key)).to_pylist()
@@ -76,7 +77,7 @@ def _index_rows(workspace: Workspace, live: dict[str, Any], key: str) -> Iterato
                 "index_row": row,
                 "index_shard": shard.index.path,
                 "fingerprint": manifest.fingerprint,
-                "publication": live["publication"],
+                "publication": live.id,
             }
 
 

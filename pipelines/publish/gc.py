@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import NOTES, drop_unneeded
-from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files
+from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files, read_candidate
 from trichord.transforms.collect.read import needed_downloads
 
-CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth")
+CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth", "_exclusions")
 
 
 def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
@@ -32,8 +31,8 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     folders = []
     for row in kept_publications(workspace):
         named |= pinned_files(workspace, row).keys()
-        folders.append(row["model"].rstrip("/") + "/")
-    candidate = read_candidate(workspace)
+        folders.append(row.model.rstrip("/") + "/")
+    candidate, _ = read_candidate(workspace) or (None, None)
     if candidate is not None and missing_files(workspace, candidate):
         candidate = None
     if candidate is not None:
@@ -59,12 +58,3 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
         "paths": sorted(path for path, _ in found),
         "collections": collections,
     }
-
-
-def read_candidate(workspace: Workspace) -> dict[str, Any] | None:
-    """The candidate that the last gate looked at, in the form of a publication's row; None if there is none."""
-    uri = workspace.lake.uri("index", "candidate.json")
-    if not workspace.storage.exists(uri):
-        return None
-    candidate: dict[str, Any] = json.loads(workspace.storage.read(uri))["candidate"]
-    return candidate | {"table_versions": json.dumps(candidate["table_versions"])}

@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.publication import Candidate, Pinned, Publication, Verdict
 from trichord.pipelines.core.model_store import MODEL_FILES
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import partitions_path
 
 
-def kept_publications(workspace: Workspace) -> list[dict[str, Any]]:
+def kept_publications(workspace: Workspace) -> list[Publication]:
     """The live publication and those before it, `keep_publications` different indexes in all, newest first."""
-    kept: dict[str, dict[str, Any]] = {}
+    kept: dict[str, Publication] = {}
     for row in reversed(workspace.publications.rows()):
         if len(kept) < workspace.project.keep_publications:
-            kept.setdefault(row["manifest_digest"], row)
+            kept.setdefault(row.manifest_digest, row)
     return list(kept.values())
 
 
-def pinned_files(workspace: Workspace, row: dict[str, Any]) -> dict[str, int | None]:
+def pinned_files(workspace: Workspace, row: Pinned) -> dict[str, int | None]:
     """Lake-relative path of every file that a publication pins, with its size where that is pinned too.
 
     Raises:
         StorageError: the manifest is missing or damaged.
     """
-    files: dict[str, int | None] = {partitions_path(row["manifest"]): None}
-    files |= dict.fromkeys(f"{row['model']}/{name}" for name in MODEL_FILES)
-    for name, version in json.loads(row["table_versions"]).items():
+    files: dict[str, int | None] = {partitions_path(row.manifest): None}
+    files |= dict.fromkeys(f"{row.model}/{name}" for name in MODEL_FILES)
+    for name, version in row.table_versions.items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}
-    for manifest in read_manifests(workspace.lake, row["manifest"], row["manifest_digest"]):
+    for manifest in read_manifests(workspace.lake, row.manifest, row.manifest_digest):
         files |= dict.fromkeys(manifest.files())
     return files
 
 
-def missing_files(workspace: Workspace, row: dict[str, Any]) -> list[str]:
+def missing_files(workspace: Workspace, row: Pinned) -> list[str]:
     """Files of a publication that are gone or have another size, by listing alone. A lost manifest is one of them."""
     try:
         pinned = pinned_files(workspace, row)
     except StorageError:
-        return [row["manifest"]]
+        return [row.manifest]
     found = {
         workspace.lake.relative(stat.uri): stat.size
         for top in sorted({path.split("/", 1)[0] for path in pinned})
         for stat in workspace.lake.list(top)
     }
     return sorted(path for path, size in pinned.items() if path not in found or size not in (None, found[path]))
+
+
+def read_candidate(workspace: Workspace) -> tuple[Candidate, Verdict] | None:
+    """The candidate that the last gate looked at, and what it said; None if there is none."""
+    if not workspace.lake.exists("index", "candidate.json"):
+        return None
+    stored = json.loads(workspace.lake.read("index", "candidate.json"))
+    return Candidate.from_dict(stored["candidate"]), Verdict.from_dict(stored["verdict"])

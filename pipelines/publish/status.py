@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+from trichord.infra.lake.publication import JsonObject, Publication
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import collections
-from trichord.pipelines.publish.pinned import kept_publications
-
-PARSED = ("table_versions", "counts", "recipe", "verdict")
+from trichord.pipelines.publish.pinned import kept_publications, read_candidate
 
 
-def status(workspace: Workspace) -> dict[str, Any]:
+def status(workspace: Workspace) -> JsonObject:
     """The live publication, the history, the tables' heads, and a candidate that was refused or not published."""
     history = workspace.publications.rows()
-    for row in history:
-        row.update({name: json.loads(row[name]) for name in PARSED})
     tables = {}
     for name in TABLES:
         table = workspace.table(name)
@@ -32,13 +26,19 @@ def status(workspace: Workspace) -> dict[str, Any]:
             }
     live = history[-1] if history else None
     summary = [
-        {name: row[name] for name in ("publication", "kind", "created_at", "manifest_digest", "fingerprint")}
-        | {"rows": row["counts"]["rows_kept"]}
+        {
+            "publication": row.id,
+            "kind": row.kind,
+            "created_at": row.created_at,
+            "manifest_digest": row.manifest_digest,
+            "fingerprint": row.fingerprint,
+            "rows": row.counts.rows_kept,
+        }
         for row in history
     ]
     return {
-        "lake": workspace.lake,
-        "live": live,
+        "lake": workspace.lake.root,
+        "live": live.to_dict() if live is not None else None,
         "history": summary,
         "tables": tables,
         "candidate": _candidate(workspace, live),
@@ -46,12 +46,12 @@ def status(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _candidate(workspace: Workspace, live: dict[str, Any] | None) -> dict[str, Any] | None:
-    uri = workspace.lake.uri("index", "candidate.json")
-    if not workspace.storage.exists(uri):
+def _candidate(workspace: Workspace, live: Publication | None) -> JsonObject | None:
+    """The candidate that was refused, or that is not published yet."""
+    stored = read_candidate(workspace)
+    if stored is None:
         return None
-    stored: dict[str, Any] = json.loads(workspace.storage.read(uri))
-    same = live is not None and stored["candidate"]["manifest_digest"] == live["manifest_digest"]
-    if same and stored["verdict"]["passed"]:
+    candidate, verdict = stored
+    if verdict.passed and live is not None and candidate.manifest_digest == live.manifest_digest:
         return None
-    return stored
+    return {"candidate": candidate.to_dict(), "verdict": verdict.to_dict()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
@@ -70,9 +71,7 @@ class Content:
         return f"{seen}; {'; '.join(self.misfits[:SHOWN])}{more}"
 
 
-def check_content(
-    workspace: Workspace, engine: Engine, pinned: Mapping[str, Any], inputs: Sequence[str], rows: int
-) -> Content:
+def check_content(workspace: Workspace, engine: Engine, pinned: Pinned, inputs: Sequence[str], rows: int) -> Content:
     """Encode rows of the vectors shards again, in as many shards as `MOST_RECORDS` allows.
 
     Args:
@@ -86,16 +85,16 @@ def check_content(
     Raises:
         TrichordError: the error of ours that a worker met; PartialRun for any other failure.
     """
-    shards = workspace.table("vectors").shards(pinned["table_versions"]["vectors"])
+    shards = workspace.table("vectors").shards(pinned.table_versions["vectors"])
     found = [shards[address] for address in sorted(set(inputs)) if shards[address].rows]
     if len(found) > (most := max(1, MOST_RECORDS // rows)):
-        drawn = digest.generator("content", pinned["manifest_digest"]).choice(len(found), most, replace=False)
+        drawn = digest.generator("content", pinned.manifest_digest).choice(len(found), most, replace=False)
         found = [found[place] for place in sorted(drawn.tolist())]
     factory = ContentActors(
         lake=workspace.lake,
-        model=pinned["model"],
-        fingerprint=pinned["fingerprint"],
-        partitions=read_partitions(workspace, pinned["manifest"]),
+        model=pinned.model,
+        fingerprint=pinned.fingerprint,
+        partitions=read_partitions(workspace, pinned.manifest),
         rows=rows,
         config=workspace.project.model,
     )

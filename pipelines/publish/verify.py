@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import StorageError, TrichordError
+from trichord.infra.lake.publication import Pinned, Publication
 from trichord.infra.lake.shard import verify_shard
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import verify_collections
@@ -29,18 +29,18 @@ def verify(workspace: Workspace) -> dict[str, Any]:
     kept = kept_publications(workspace)
     for row in kept:
         rows = {}
-        for name, version in json.loads(row["table_versions"]).items():
+        for name, version in row.table_versions.items():
             shards = workspace.table(name).shards(version)
             rows[name] = sum(ref.rows for ref in shards.values())
             for ref in shards.values():
                 if ref.path not in checked:
                     _try(problems, lambda ref=ref: verify_shard(workspace.lake, ref))
                     checked[ref.path] = ref.bytes
-        counts = json.loads(row["counts"])
-        left = rows["records"] - rows["duplicates"] - counts.get("rows_disagreeing", 0)
-        if left != counts["rows_kept"]:
-            problems.append(f"{row['publication']}: records − duplicates − disagreeing = {left}, "
-                            f"but {counts['rows_kept']} were published")  # fmt: skip
+        left = rows["records"] - rows["duplicates"] - row.counts.rows_disagreeing
+        if left != row.counts.rows_kept:
+            problems.append(
+                f"{row.id}: records − duplicates − disagreeing = {left}, but {row.counts.rows_kept} were published"
+            )
         _try(problems, lambda row=row: _verify_index(workspace, row, checked))
         _try(problems, lambda row=row: _verify_model(workspace, row))
     _try(problems, lambda: verify_collections(workspace, kept))
@@ -53,13 +53,11 @@ def verify(workspace: Workspace) -> dict[str, Any]:
     return {"publications": len(kept), "files": len(checked), "bytes": sum(checked.values())}
 
 
-def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, int]) -> None:
-    manifests = read_manifests(workspace.lake, row["manifest"], row["manifest_digest"])
-    records = {
-        ref.path for ref in workspace.table("records").shards(json.loads(row["table_versions"])["records"]).values()
-    }
-    if set(read_partitions(workspace, row["manifest"]).values()) != records:
-        raise StorageError(f"{partitions_path(row['manifest'])} does not name the records of {row['publication']}.")
+def _verify_index(workspace: Workspace, row: Publication, checked: dict[str, int]) -> None:
+    manifests = read_manifests(workspace.lake, row.manifest, row.manifest_digest)
+    records = {ref.path for ref in workspace.table("records").shards(row.table_versions["records"]).values()}
+    if set(read_partitions(workspace, row.manifest).values()) != records:
+        raise StorageError(f"{partitions_path(row.manifest)} does not name the records of {row.id}.")
     refs = [
         ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys, *shard.blocks)
     ]
@@ -69,10 +67,10 @@ def _verify_index(workspace: Workspace, row: dict[str, Any], checked: dict[str, 
                 checked[ref.path] = ref.bytes
 
 
-def _verify_model(workspace: Workspace, row: dict[str, Any]) -> None:
+def _verify_model(workspace: Workspace, row: Pinned) -> None:
     from trichord.pipelines.core.model_store import load_model
 
-    load_model(workspace.lake, row["model"], row["fingerprint"], workspace.project.model)
+    load_model(workspace.lake, row.model, row.fingerprint, workspace.project.model)
 
 
 def _try(problems: list[str], check: Any) -> None:

@@ -140,7 +140,7 @@ def kept_answer(workspace: Workspace, answer: str) -> Mapping[str, Any]:
     uri = workspace.lake.uri(ANSWERS, f"{answer}.json")
     if _ID.fullmatch(answer) is None or not workspace.storage.exists(uri):
         raise ConfigError(
-            f"No answer with the id {answer!r} is kept in {workspace.lake}.\n"
+            f"No answer with the id {answer!r} is kept in {workspace.lake.root}.\n"
             "`trichord ask --json` prints the id; with rag.keep_answers: false nothing is kept."
         )
     kept: Mapping[str, Any] = json.loads(workspace.storage.read(uri))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -157,7 +156,7 @@ def _read_tables(workspace: Workspace, *, live: bool) -> Iterator[pa.Table]:
     if table.version() is None:
         return
     row = workspace.publications.live() if live else None
-    version = json.loads(row["table_versions"])["rejects"] if row else None
+    version = row.table_versions["rejects"] if row else None
     for _, ref in sorted(table.shards(version).items()):
         yield read_shard(workspace.lake, ref)
 

@@ -20,6 +20,7 @@ from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.commits import Touched
@@ -59,7 +60,7 @@ class Replayed:
     """The state that a replay reached: the committed tables, as `prepare` reports them."""
 
     manifest_digest: str
-    counts: Mapping[str, int]
+    counts: RowCounts
     touched: Sequence[Touched]
 
 

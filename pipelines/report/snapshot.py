@@ -16,8 +16,6 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report.prepared import kind_of, read_rows
 from trichord.transforms.chain import prepare_chain
 
-_JSON_FIELDS = ("table_versions", "counts", "verdict", "recipe")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -73,7 +71,7 @@ def open_snapshot(workspace: Workspace) -> Snapshot:
     history = workspace.publications.rows()
     if not history:
         raise ConfigError("Nothing is published yet, so there is nothing to show. Run `trichord reindex` first.")
-    rows = [{**row, **{name: json.loads(row[name]) for name in _JSON_FIELDS}} for row in history[-2:]]
+    rows = [publication.to_dict() for publication in history[-2:]]
     live = rows[-1]
     rejects: Counter[tuple[str, str]] = Counter()
     for ref in _pinned(workspace, live, "rejects"):

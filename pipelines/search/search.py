@@ -66,9 +66,9 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
     live = workspace.publications.live()
     if live is None:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-    manifests = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])
+    manifests = read_manifests(workspace.lake, live.manifest, live.manifest_digest)
     if model is None:
-        loaded = load_model(workspace.lake, live["model"], live["fingerprint"], workspace.project.model)
+        loaded = load_model(workspace.lake, live.model, live.fingerprint, workspace.project.model)
     else:
         loaded = FusionModel.load(str(model), workspace.project.model)
     manifest, actors = chosen(manifests, backend), workspace.project.query.fan_out
@@ -77,7 +77,7 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
     else:
         place = place_of(workspace)
         searcher = open_backend(workspace.lake, place, manifest, loaded.fingerprint)
-    return LiveIndex(publication=live["publication"], manifest=live["manifest"], model=loaded, searcher=searcher)
+    return LiveIndex(publication=live.id, manifest=live.manifest, model=loaded, searcher=searcher)
 
 
 def search(

@@ -120,7 +120,7 @@ def run_ours(manifest: Path, out: Path, workers: int) -> tuple[float, float]:
         started = time.perf_counter()
         done = prepare_lake(workspace, engine, plan)
         ops = time.perf_counter() - started
-    if done.counts["rows_in"] != summary["rows_in"]:
+    if done.counts.rows_in != summary["rows_in"]:
         raise RuntimeError("the two runs saw different rows")
     return seconds, ops
 

@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from trichord.index_builders.base import Searcher
 from trichord.index_builders.manifest import read_manifests
 from trichord.index_builders.milvus.client import MilvusPlace, connected
 from trichord.infra.digest import generator
+from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import backend_of, open_backend, place_of
 from trichord.pipelines.publish.publish import rollback
@@ -63,12 +63,12 @@ class Clients:
         self._open: dict[tuple[str, str], Searcher] = {}
         self._expected: dict[tuple[str, str], Answer] = {}
         first = workspace.publications.rows()[0]
-        dimension = read_manifests(workspace.lake, first["manifest"])[0].dimension
+        dimension = read_manifests(workspace.lake, first.manifest)[0].dimension
         queries = generator("load", dimension).normal(size=(4, dimension))
         self._queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
         for row in workspace.publications.rows():
             for name in ("faiss", "milvus"):
-                self._expected[row["manifest_digest"], name] = self._ask(self._searcher(row, name))
+                self._expected[row.manifest_digest, name] = self._ask(self._searcher(row, name))
         kinds = ("faiss", "milvus", "faiss", "alias")
         self._threads = [
             threading.Thread(target=self._run, args=(kinds[number % 4],), daemon=True) for number in range(count)
@@ -84,15 +84,15 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
-    def _searcher(self, row: Mapping[str, Any], backend: str) -> Searcher:
+    def _searcher(self, row: Publication, backend: str) -> Searcher:
         with self._lock:
-            known = self._open.get((row["manifest_digest"], backend))
+            known = self._open.get((row.manifest_digest, backend))
             if known is None:
                 lake = self._workspace.lake
-                manifests = read_manifests(lake, row["manifest"], row["manifest_digest"])
+                manifests = read_manifests(lake, row.manifest, row.manifest_digest)
                 [manifest] = [one for one in manifests if backend_of(one) == backend]
-                known = open_backend(lake, place_of(self._workspace), manifest, row["fingerprint"])
-                self._open[row["manifest_digest"], backend] = known
+                known = open_backend(lake, place_of(self._workspace), manifest, row.fingerprint)
+                self._open[row.manifest_digest, backend] = known
             return known
 
     def _ask(self, searcher: Searcher) -> Answer:
@@ -112,7 +112,7 @@ class Clients:
                 else:
                     row = publications.live()
                     assert row is not None
-                    good = self._ask(self._searcher(row, kind)) == self._expected[row["manifest_digest"], kind]
+                    good = self._ask(self._searcher(row, kind)) == self._expected[row.manifest_digest, kind]
             except Exception as error:  # noqa: BLE001 - whatever a client meets is what this counts
                 self.wrong[f"{kind}: {type(error).__name__}: {error}"[:300]] += 1
                 continue

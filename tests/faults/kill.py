@@ -132,10 +132,10 @@ class Reader(threading.Thread):
         live = workspace.publications.live()
         if live is None:
             return
-        manifest = read_manifest(workspace.lake, live["manifest"], live["manifest_digest"])
-        searcher = open_searcher(workspace.lake, manifest, live["fingerprint"])
+        manifest = read_manifest(workspace.lake, live.manifest, live.manifest_digest)
+        searcher = open_searcher(workspace.lake, manifest, live.fingerprint)
         self.reads += 1
-        if live["manifest_digest"] not in self.allowed or searcher.rows != json.loads(live["counts"])["rows_kept"]:
+        if live.manifest_digest not in self.allowed or searcher.rows != live.counts.rows_kept:
             self.wrong["neither the old index nor the new one"] += 1
 
 

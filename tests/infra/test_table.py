@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import deltalake
 import pyarrow as pa
@@ -16,6 +16,7 @@ from trichord.infra.config import StorageConfig
 from trichord.infra.digest import address
 from trichord.infra.errors import CommitConflict, StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
 from trichord.infra.lake.schema import PUBLICATIONS, SIGNATURES
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.infra.lake.storage import Storage
@@ -171,9 +172,23 @@ def test_a_version_that_is_not_there_or_a_damaged_log_is_a_storage_error(local: 
         table.version()
 
 
-def row(sequence: int, **changes: str) -> dict[str, Any]:
-    values = {name: f"{name} {sequence}" for name in PUBLICATIONS.names}
-    return {**values, "sequence": sequence, **changes}
+def row(sequence: int, kind: Literal["publish", "rollback"] = "publish") -> Publication:
+    check = Check(name="keys_unique", passed=True, value=0, threshold=0)
+    return Publication(
+        id=f"id {sequence}",
+        sequence=sequence,
+        kind=kind,
+        manifest=f"index/{sequence}.json",
+        manifest_digest=f"digest {sequence}",
+        inputs_digest=f"inputs {sequence}",
+        model=f"models/{sequence}",
+        fingerprint=f"fingerprint {sequence}",
+        table_versions={"records": sequence},
+        counts=RowCounts(rows_in=sequence, rows_kept=sequence),
+        recipe={"prepare": "p", "model": "m"},
+        verdict=Verdict(against=None, passed=True, checks=(check,), evaluation={"records": sequence}),
+        created_at="2025-01-02T03:04:05+00:00",
+    )
 
 
 def test_the_last_publication_is_live_and_the_earlier_are_kept(place: Place) -> None:
@@ -199,21 +214,22 @@ def test_a_publication_on_top_of_an_outdated_reading_conflicts(place: Place, bef
         second.append(row(before + 1, kind="rollback"))
     live = second.live()
     assert live is not None
-    assert live["kind"] == "publish"
+    assert live.kind == "publish"
     second.append(row(before + 2))
     assert first.rows()[-1] == row(before + 2)
 
 
-def test_a_publication_with_wrong_fields_or_sequence_is_the_callers_mistake(local: Place) -> None:
+def test_a_publication_with_a_wrong_sequence_is_the_callers_mistake(local: Place) -> None:
     publications = Publications(Lake(local.storage, local.uri))
     publications.append(row(3))
     with pytest.raises(ValueError, match="does not come after 3"):
         publications.append(row(3))
-    with pytest.raises(ValueError, match="has the fields"):
-        publications.append({"sequence": 4})
-    with pytest.raises(ValueError, match="has the fields"):
-        publications.append({**row(4), "comment": "x"})
     assert publications.rows() == [row(3)]
+
+
+def test_a_publications_row_holds_the_columns_of_its_table_and_gives_it_back() -> None:
+    assert set(row(1).to_row()) == set(PUBLICATIONS.names)
+    assert Publication.from_row(row(1).to_row()) == row(1)
 
 
 def test_a_damaged_publications_shard_is_refused(local: Place) -> None:

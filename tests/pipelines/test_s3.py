@@ -28,8 +28,8 @@ def test_a_lake_on_s3_holds_the_same_index_as_a_local_one(s3_config, tmp_path: P
     assert summary["manifest_digest"] == local["manifest_digest"]
     assert reindex(workspace)["unchanged"]
     assert len(search(workspace, text="a red circle", image=None, audio=None, k=5)["hits"]) == 5
-    (changed,) = [row for row in workspace.publications.rows() if row["kind"] == "publish"]
-    assert changed["publication"] == summary["publication"]
+    (changed,) = [row for row in workspace.publications.rows() if row.kind == "publish"]
+    assert changed.id == summary["publication"]
 
 
 def test_etags_are_versions_of_their_own(s3_config, tmp_path: Path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -29,7 +27,8 @@ BOTH = ("index.backends=[faiss, milvus]", "milvus.index_type=FLAT", "engine.work
 
 def live_collection(workspace):
     live = workspace.publications.live()
-    manifests = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])
+    assert live is not None
+    manifests = read_manifests(workspace.lake, live.manifest, live.manifest_digest)
     return collection_of(manifests[1])
 
 
@@ -38,8 +37,9 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
     reindex(workspace)
     first, told = live_collection(workspace), status(workspace)["milvus"]
     assert (told["alias_of"], told["in_step"]) == (first, True)
-    verdict = json.loads((workspace.publications.live() or {})["verdict"])
-    assert {"milvus_rows", "milvus_recall_at_10"} <= {check["name"] for check in verdict["checks"]}
+    live = workspace.publications.live()
+    assert live is not None
+    assert {"milvus_rows", "milvus_recall_at_10"} <= {check.name for check in live.verdict.checks}
 
     by_faiss, by_milvus = open_live(workspace, backend="faiss"), open_live(workspace, backend="milvus")
     queries, _ = by_faiss.model.encode(_query(workspace), "fused")
@@ -107,11 +107,12 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     pytest.importorskip("annoy", reason="built where there is a C++ compiler")
     workspace = workspace_of(lake_copy, "index.backends=[faiss, annoy]", "engine.workers=1", "gate.max_row_drop=1")
     reindex(workspace)
-    live = workspace.publications.live() or {}
-    checks = {check["name"]: check for check in json.loads(live["verdict"])["checks"]}
-    assert checks["annoy_rows"]["passed"]
-    assert checks["annoy_recall_at_10"]["value"] >= 0.95
-    forest = read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])[1]
+    live = workspace.publications.live()
+    assert live is not None
+    checks = {check.name: check for check in live.verdict.checks}
+    assert checks["annoy_rows"].passed
+    assert float(checks["annoy_recall_at_10"].value or 0) >= 0.95
+    forest = read_manifests(workspace.lake, live.manifest, live.manifest_digest)[1]
     assert (forest.kind, forest.search["all"]["search_k"] > 0) == ("annoy", True)
     by_faiss, by_annoy = open_live(workspace, backend="faiss"), open_live(workspace, backend="annoy")
     queries, _ = by_faiss.model.encode(_query(workspace), "fused")
@@ -120,15 +121,16 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     assert np.allclose(one.scores, other.scores, atol=1e-5)
     assert set(one.keys[0]) == set(other.keys[0])
     assert reindex(workspace)["unchanged"]
-    for path in (live["manifest"], forest.path):
+    for path in (live.manifest, forest.path):
         (lake_copy.parent / "lake" / path).unlink()
-    assert reindex(workspace)["manifest_digest"] == live["manifest_digest"]  # made again as they were
+    assert reindex(workspace)["manifest_digest"] == live.manifest_digest  # made again as they were
 
     corpus = lake_copy.parent / "corpus"
     write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
     reindex(workspace)
-    after = workspace.publications.live() or {}
-    kept = read_manifests(workspace.lake, after["manifest"], after["manifest_digest"])[1]
+    after = workspace.publications.live()
+    assert after is not None
+    kept = read_manifests(workspace.lake, after.manifest, after.manifest_digest)[1]
     assert kept.params == forest.params  # a night keeps the trees, so that it builds only what changed
     assert gc(workspace, delete=True)["files"] >= 0
     rollback(workspace)

@@ -11,6 +11,7 @@ import pytest
 from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
+from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.build_faiss import build_faiss, spread
@@ -19,7 +20,16 @@ from trichord.pipelines.index.shards import Built
 D, ROWS, RECALL = 32, 300, 0.7
 # recall is what the codes allow
 INDEX = {"kind": "ivf_pq_fast", "nlist": 4, "parts": 32, "refine": "none", "recall": RECALL}
-FOUND = {"verdict": json.dumps({"checks": [{"name": "ann_recall_at_10", "value": 1.0}]})}
+
+
+def published(built: Built) -> Publication:
+    """The publication of an index whose recall was 1."""
+    recall = Check(name="ann_recall_at_10", passed=True, value=1.0, threshold=RECALL)
+    return Publication(
+        id="first", sequence=1, kind="publish", manifest=built.manifest.path, manifest_digest=built.manifest.digest,
+        inputs_digest="", model="", fingerprint="", table_versions={}, counts=RowCounts(), recipe={},
+        verdict=Verdict(against=None, passed=True, checks=(recall,), evaluation={}), created_at="",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +61,7 @@ def nights(engine, folder: Path, growth: float, shifted: int, *, whole: bool = F
     """A first index of vectors of one sort (of all, if `whole`), and the next night's with some of another."""
     workspace = workspace_at(folder, INDEX | {"max_error_growth": growth}, workers=1)
     first = build_faiss(workspace, engine, corpus(workspace, folder, shifted if whole else 0), model_of(D), None)
-    live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
+    live = published(first)
     return first, build_faiss(workspace, engine, corpus(workspace, folder, shifted), model_of(D), live)
 
 
@@ -81,7 +91,7 @@ def test_cells_that_are_named_are_searched_from_then_on(engine, tmp_path):
     workspace = workspace_at(tmp_path, INDEX, workers=1)
     vectors = corpus(workspace, tmp_path, 0)
     first = build_faiss(workspace, engine, vectors, model_of(D), None)
-    live = FOUND | {"manifest": first.manifest.path, "manifest_digest": first.manifest.digest}
+    live = published(first)
     for nprobe in (3, 4):
         named = workspace_at(tmp_path, INDEX | {"nprobe": nprobe}, workers=1)
         second = build_faiss(named, engine, vectors, model_of(D), live)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,16 @@ import pytest
 from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_rows
 from trichord.infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
 from trichord.infra.lake.table import Publications
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.gc import gc
-from trichord.pipelines.publish.publish import Candidate, publish, rollback
+from trichord.pipelines.publish.publish import publish, rollback
 from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.search.search import open_live
 
 
-def _live(workspace) -> dict:
+def _live(workspace: Workspace) -> Publication:
     live = workspace.publications.live()
     assert live is not None
     return live
@@ -41,11 +44,11 @@ def test_a_failed_gate_publishes_nothing_and_exits_3(lake_copy, indexed):
 def test_a_verdict_that_is_no_pass_is_never_published(indexed):
     workspace = workspace_of(indexed[0])
     candidate = Candidate(
-        manifest="", manifest_digest="0" * 64, inputs_digest="", model="", fingerprint="", table_versions={}, counts={},
-        recipe={},
+        manifest="", manifest_digest="0" * 64, inputs_digest="", model="", fingerprint="", table_versions={},
+        counts=RowCounts(), recipe={},
     )  # fmt: skip
     with pytest.raises(GateFailed):
-        publish(workspace, candidate, {"passed": False, "checks": [], "evaluation": {}})
+        publish(workspace, candidate, Verdict(against=None, passed=False, checks=(), evaluation={}))
     assert len(workspace.publications.rows()) == 1
 
 
@@ -55,18 +58,18 @@ def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
     summary = result_of(trichord("reindex", "--no-publish", "--project", str(lake_copy), "--json", *loose))
     workspace = workspace_of(lake_copy)
     assert summary["publication"] is None
-    assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
+    assert _live(workspace).manifest_digest == indexed[1]["manifest_digest"]
     trichord("publish", "--project", str(lake_copy))
-    assert _live(workspace)["manifest_digest"] == summary["manifest_digest"]
+    assert _live(workspace).manifest_digest == summary["manifest_digest"]
     rollback(workspace)
-    assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
-    assert [row["kind"] for row in workspace.publications.rows()] == ["publish", "publish", "rollback"]
+    assert _live(workspace).manifest_digest == indexed[1]["manifest_digest"]
+    assert [row.kind for row in workspace.publications.rows()] == ["publish", "publish", "rollback"]
     # the next night does not bring back what somebody rolled back; a person can
     refused = trichord("reindex", "--project", str(lake_copy), *loose, check=3)
     assert "rolled back" in refused.stderr
-    assert _live(workspace)["manifest_digest"] == indexed[1]["manifest_digest"]
+    assert _live(workspace).manifest_digest == indexed[1]["manifest_digest"]
     trichord("publish", "--project", str(lake_copy))
-    assert _live(workspace)["manifest_digest"] == summary["manifest_digest"]
+    assert _live(workspace).manifest_digest == summary["manifest_digest"]
     assert verify(workspace)["publications"] == 2
     assert len(open_live(workspace).searcher.search(open_live(workspace).model.encode(_query(workspace), "fused")[0], 3)
                .rows(0)) == 3  # fmt: skip
@@ -84,7 +87,7 @@ def test_a_client_of_another_space_is_refused(lake_copy, indexed):
         cwd=lake_copy.parent,
     )  # fmt: skip
     stranger = workspace_of(lake_copy, f"lake={lake_copy.parent / 'other-lake'}")
-    model = stranger.lake.uri(_live(stranger)["model"])
+    model = stranger.lake.uri(_live(stranger).model)
     assert result_of(other)["fingerprint"] != indexed[1]["fingerprint"]
     with pytest.raises(FingerprintMismatch):
         open_live(workspace_of(lake_copy), Path(model))
@@ -127,17 +130,17 @@ def test_two_writers_never_both_publish(indexed, tmp_path):
     assert one.rows() == other.rows() == []
     one.append(row)
     with pytest.raises(CommitConflict):
-        other.append(dict(row, publication="the-other"))
-    assert [r["publication"] for r in one.rows()] == [row["publication"]]
+        other.append(replace(row, id="the-other"))
+    assert [r.id for r in one.rows()] == [row.id]
 
 
 def test_a_candidate_is_not_published_over_one_that_its_gate_did_not_see(lake_copy):
     workspace = workspace_of(lake_copy)
     live = _live(workspace)
     candidate = Candidate(
-        manifest=live["manifest"], manifest_digest="1" * 64, inputs_digest="", model="", fingerprint="",
-        table_versions={}, counts={}, recipe={},
+        manifest=live.manifest, manifest_digest="1" * 64, inputs_digest="", model="", fingerprint="",
+        table_versions={}, counts=RowCounts(), recipe={},
     )  # fmt: skip
     with pytest.raises(CommitConflict):
-        publish(workspace, candidate, {"passed": True, "checks": [], "evaluation": {}, "against": "an-older-one"})
+        publish(workspace, candidate, Verdict(against="an-older-one", passed=True, checks=(), evaluation={}))
     assert workspace.publications.live() == live

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +48,7 @@ def swapped(encoders: Encoders, modality: Modality) -> Encoders:
 def actor(workspace: Workspace, model: FusionModel, rows: int = 4) -> ContentActor:
     live = workspace.publications.live()
     assert live is not None
-    partitions = read_partitions(workspace, live["manifest"])
+    partitions = read_partitions(workspace, live.manifest)
     return ContentActor(lake=workspace.lake, model=model, partitions=partitions, rows=rows)
 
 
@@ -58,7 +57,7 @@ def model(indexed) -> FusionModel:
     workspace = workspace_of(indexed[0])
     live = workspace.publications.live()
     assert live is not None
-    return load_model(workspace.lake, live["model"], live["fingerprint"], workspace.project.model)
+    return load_model(workspace.lake, live.model, live.fingerprint, workspace.project.model)
 
 
 def vectors_of(workspace: Workspace) -> list[ShardRef]:
@@ -81,11 +80,11 @@ def replaced(workspace: Workspace, ref: ShardRef, change: Callable[[np.ndarray],
 def test_a_publication_tells_that_its_vectors_are_the_models_to_the_last_bit(indexed):
     live = workspace_of(indexed[0]).publications.live()
     assert live is not None
-    [check] = [c for c in json.loads(live["verdict"])["checks"] if c["name"] == "content_matches"]
+    [check] = [c for c in live.verdict.checks if c.name == "content_matches"]
     shards = len(vectors_of(workspace_of(indexed[0])))
-    assert check["passed"]
-    assert (check["value"], check["threshold"]) == (1.0, 0.99999)
-    assert check["detail"].startswith(f"{2 * shards} of {2 * shards} vectors of {2 * shards} records")
+    assert check.passed
+    assert (check.value, check.threshold) == (1.0, 0.99999)
+    assert check.detail.startswith(f"{2 * shards} of {2 * shards} vectors of {2 * shards} records")
 
 
 def test_the_rows_looked_at_follow_from_the_shards_address_alone(indexed, model):

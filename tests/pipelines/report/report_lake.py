@@ -19,6 +19,7 @@ from trichord.index_builders.row_labels import KEYS, write_keys
 from trichord.infra import digest
 from trichord.infra.config import EvaluateConfig, ManifestSource, Project
 from trichord.infra.lake import schema
+from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.whole import measure
@@ -79,7 +80,7 @@ class SmallLake:
         duplicates: Sequence[Mapping[str, Any]] = (),
         evaluation: Mapping[str, Any] | None = None,
         story: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Publication:
         lake = self.workspace.lake
         partitions = {"demo/0": self.shard("records", records, schema.RECORDS).path}
         self.shard("rejects", rejects, schema.REJECTS)
@@ -102,17 +103,32 @@ class SmallLake:
         lake.write(partitions_path(path), digest.canonical_json(partitions))
         if story is not None:
             lake.write("models/m/training.json", digest.canonical_json(story))
-        counts = {"rows_in": len(records) + len(rejects), "rows_kept": len(kept)}
-        counts |= {"rows_rejected": len(rejects), "rows_duplicate": len(duplicates)}
-        check = {"name": "keys_unique", "passed": True, "value": 0, "threshold": 0, "detail": HOSTILE}
-        verdict = {"passed": True, "checks": [check], "evaluation": evaluation or nothing_held_out()}
+        counts = RowCounts(
+            rows_in=len(records) + len(rejects),
+            rows_kept=len(kept),
+            rows_rejected=len(rejects),
+            rows_duplicate=len(duplicates),
+        )
+        check = Check(name="keys_unique", passed=True, value=0, threshold=0, detail=HOSTILE)
+        measured = dict(evaluation) if evaluation is not None else nothing_held_out()
         sequence = len(self.workspace.publications.rows()) + 1
-        row = {"publication": f"{manifest.digest[:12]}-{sequence}", "sequence": sequence, "kind": "publish",
-               "manifest": path, "manifest_digest": manifest.digest, "inputs_digest": "i", "fingerprint": "f" * 32,
-               "model": "models/m", "table_versions": json.dumps(self._versions), "counts": json.dumps(counts),
-               "verdict": json.dumps(verdict), "recipe": "{}", "created_at": "2025-01-02T03:04:05+00:00"}  # fmt: skip
-        self.workspace.publications.append(row)
-        return row
+        publication = Publication(
+            id=f"{manifest.digest[:12]}-{sequence}",
+            sequence=sequence,
+            kind="publish",
+            manifest=path,
+            manifest_digest=manifest.digest,
+            inputs_digest="i",
+            fingerprint="f" * 32,
+            model="models/m",
+            table_versions=self._versions,
+            counts=counts,
+            verdict=Verdict(against=None, passed=True, checks=(check,), evaluation=measured),
+            recipe={},
+            created_at="2025-01-02T03:04:05+00:00",
+        )
+        self.workspace.publications.append(publication)
+        return publication
 
 
 def picture(seed: int, side: int = 64) -> bytes:

@@ -111,7 +111,7 @@ def test_the_page_tells_everything_in_order(lake: SmallLake, tmp_path: Path) -> 
     parsed = Parsed(tmp_path / "page.html")
 
     assert parsed.headings == SECTIONS
-    assert live["publication"] in parsed.words
+    assert live.id in parsed.words
     assert "12 rows in = 7 kept + 4 rejected + 1 duplicate." in parsed.words
     assert "published at 2025-01-02 03:04:05 UTC" in parsed.words
     # what leaves, in the order of the chain; what has no op of the chain left first

@@ -30,8 +30,9 @@ def project(tmp_path_factory):
 
 
 def manifest_of(workspace: Workspace):
-    live = workspace.publications.live() or {}
-    return read_manifests(workspace.lake, live["manifest"], live["manifest_digest"])[0]
+    live = workspace.publications.live()
+    assert live is not None
+    return read_manifests(workspace.lake, live.manifest, live.manifest_digest)[0]
 
 
 def kill_actors() -> int:

@@ -48,9 +48,9 @@ def test_the_calibration_is_stored_with_the_model_and_covers_what_is_indexed(pro
 def test_the_evaluation_tells_every_ranking(project):
     live = workspace_of(project).publications.live()
     assert live is not None
-    rankings = json.loads(live["verdict"])["evaluation"]["rankings"]
+    rankings = live.verdict.evaluation["rankings"]
     assert set(rankings) == {"records", *RANKINGS}
-    assert 0 < rankings["records"] < json.loads(live["verdict"])["evaluation"]["records"]
+    assert 0 < rankings["records"] < live.verdict.evaluation["records"]
     [story] = (project.parent / "lake" / "models").glob("*/training.json")
     assert set(json.loads(story.read_bytes())["after"]["rankings"]) == {"records", *RANKINGS}
 

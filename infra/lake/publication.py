@@ -1,0 +1,185 @@
+"""Publication: what one row of the `publications` table says, typed; JSON only where the row is read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+JsonObject = dict[str, Any]  # the content of a JSON object whose fields this module does not know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCounts:
+    """What became of all rows: rows_in + rows_added = rows_kept + rows_rejected + rows_duplicate + rows_disagreeing.
+
+    Attributes:
+        rows_in: rows that the sources hold.
+        rows_added: further rows cut from them (segments, regions).
+        rows_kept: records that are indexed, or have no view that is.
+        rows_rejected: rows refused by an op.
+        rows_duplicate: rows dropped for a survivor.
+        rows_disagreeing: rows left out because their modalities disagree.
+        disagreements: rows whose modalities disagree, left out or not.
+        rows_without_view: of the kept rows, those with no indexed view.
+    """
+
+    rows_in: int = 0
+    rows_added: int = 0
+    rows_kept: int = 0
+    rows_rejected: int = 0
+    rows_duplicate: int = 0
+    rows_disagreeing: int = 0
+    disagreements: int = 0
+    rows_without_view: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All rows that went through the ops: those of the sources, and those cut from them."""
+        return self.rows_in + self.rows_added
+
+    @property
+    def rows_left_out(self) -> int:
+        """Rows that are not in the index, for whatever reason."""
+        return self.rows_rejected + self.rows_duplicate + self.rows_disagreeing
+
+    @property
+    def balanced(self) -> bool:
+        """Return True where every row is accounted for."""
+        return self.rows == self.rows_kept + self.rows_left_out
+
+    def to_dict(self) -> dict[str, int]:
+        """JSON-ready, by the names of the fields."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, int]) -> Self:
+        """The counts of a stored object; what it lacks is 0."""
+        return cls(**{one.name: int(counts.get(one.name, 0)) for one in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One measured condition of the gate; the value is None where it is unknown."""
+
+    name: str
+    passed: bool
+    value: float | int | str | None
+    threshold: float | int | str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate said of a candidate.
+
+    Attributes:
+        against: id of the publication that was live then; None where nothing was.
+        passed: every check passed.
+        checks: all of them, with their evidence.
+        evaluation: the figures, as `trichord evaluate` prints them.
+    """
+
+    against: str | None
+    passed: bool
+    checks: tuple[Check, ...]
+    evaluation: JsonObject
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready."""
+        return asdict(self) | {"checks": [asdict(check) for check in self.checks]}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """The verdict of a stored object."""
+        checks = tuple(Check(**check) for check in stored["checks"])
+        return cls(
+            against=stored["against"], passed=stored["passed"], checks=checks, evaluation=dict(stored["evaluation"])
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """An index and all that it was made from: what a candidate and a publication have in common.
+
+    Attributes:
+        manifest: lake-relative path of the index manifest.
+        manifest_digest: its digest; equal digests are equal indexes.
+        inputs_digest: digest of everything that was wanted; equal means that there is nothing to do.
+        model: lake-relative folder of the model.
+        fingerprint: of the model, and so of the vectors' space.
+        table_versions: table -> Delta version.
+        counts: what became of all rows.
+        recipe: digests of the settings: `prepare` and `model`.
+    """
+
+    manifest: str
+    manifest_digest: str
+    inputs_digest: str
+    model: str
+    fingerprint: str
+    table_versions: Mapping[str, int]
+    counts: RowCounts
+    recipe: Mapping[str, str]
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready, by the names of the fields."""
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name in ("table_versions", "recipe"):
+            plain[name] = dict(plain[name])
+        return plain | {"counts": self.counts.to_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Pinned):
+    """A built index that is not published (yet)."""
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """The candidate of a stored object."""
+        return cls(**{**stored, "counts": RowCounts.from_dict(stored["counts"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication(Pinned):
+    """An index version that was made live.
+
+    Attributes:
+        id: the manifest digest's first 12 characters and the sequence number.
+        sequence: counts publications of the lake from 1.
+        kind: made live by a `publish`, or again by a `rollback`.
+        verdict: what the gate said of it.
+        created_at: ISO 8601, UTC.
+    """
+
+    id: str
+    sequence: int
+    kind: Literal["publish", "rollback"]
+    verdict: Verdict = field(repr=False)
+    created_at: str
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready; the id is `publication`."""
+        plain = Pinned.to_dict(self)
+        return {"publication": plain.pop("id"), **plain, "verdict": self.verdict.to_dict()}
+
+    def to_row(self) -> JsonObject:
+        """The row of the table: objects as JSON strings."""
+        return {
+            name: json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+            for name, value in self.to_dict().items()
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The publication of a row of the table."""
+        parsed = {name: json.loads(row[name]) for name in ("table_versions", "counts", "recipe", "verdict")}
+        plain = {name: value for name, value in row.items() if name != "publication"} | parsed
+        plain |= {"counts": RowCounts.from_dict(parsed["counts"]), "verdict": Verdict.from_dict(parsed["verdict"])}
+        return cls(id=row["publication"], **plain)
