@@ -1,7 +1,7 @@
 """Exclusions: the records that a run leaves out of training, judging, encoding and measuring; one mask for all jobs.
 
-They are duplicates, and on request records whose modalities disagree. Their row digests are kept in one file of the lake, sorted by
-partition: the driver holds an entry a partition, and a worker reads the rows of its own.
+They are duplicates, and on request records whose modalities disagree. Their row digests are kept in one file of the
+lake, sorted by partition: the driver holds an entry a partition, and a worker reads the rows of its own.
 """
 
 from __future__ import annotations
