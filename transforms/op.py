@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import ClassVar, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from trichord.infra.errors import TrichordError
 from trichord.transforms.batch import Batch, Row, join
+
+Settings: TypeAlias = dict[str, object]  # JSON values by name
+
+
+class OpRecipe(TypedDict):
+    """What an op does, as JSON: a part of the address of whatever its chain makes."""
+
+    op: str
+    version: int
+    settings: Settings
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A setting that is a model or dictionary: its content counts, not its place."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that shapes its answers."""
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """A setting that has settings of its own, such as an aligner."""
+
+    def settings(self) -> Settings:
+        """Return what shapes the result, as JSON."""
 
 
 class ConservationError(TrichordError):
@@ -33,9 +60,14 @@ class Op(Protocol):
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
 
-    def settings(self) -> dict[str, Any]:
-        """What shapes the result besides the version, as JSON."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]  # every op is a dataclass
+    def libraries(self) -> Mapping[str, str]:
+        """Return the versions of the libraries whose next version may give another result."""
+        return {}
+
+    def settings(self) -> Settings:
+        """Return what shapes the result besides the version: the op's fields and its libraries."""
+        found = {field.name: _setting(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]  # every op is a dataclass
+        return found | ({"libraries": dict(libraries)} if (libraries := self.libraries()) else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +113,16 @@ class OpCounts:
     rows_rejected: int
 
 
-def recipe_of(ops: Sequence[Op]) -> list[dict[str, Any]]:
-    """What a chain does, as JSON: a part of the address of whatever it makes."""
+def _setting(value: object) -> object:
+    if isinstance(value, Fingerprinted):
+        return value.fingerprint
+    if isinstance(value, Configured):
+        return value.settings()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def recipe_of(ops: Sequence[Op]) -> list[OpRecipe]:
+    """Return what each op of a chain does."""
     return [{"op": op.name, "version": op.version, "settings": op.settings()} for op in ops]
 
 

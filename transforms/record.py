@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
 
 import pyarrow as pa
 
@@ -26,7 +25,7 @@ from trichord.transforms.media import (
     encode_image,
     resample,
 )
-from trichord.transforms.op import recipe_of
+from trichord.transforms.op import OpRecipe, recipe_of
 
 # What every op may compute with, the tables of characters included.
 NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")} | {
@@ -39,7 +38,7 @@ _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare
 
 def record_recipe(
     config: PrepareConfig, source: Source | None = None, aligner: Aligner | None = None
-) -> list[dict[str, Any]]:
+) -> list[OpRecipe]:
     """All that shapes the records made from a partition: the prepare chain and the encoding behind it. JSON."""
     return [
         *recipe_of(prepare_chain(config, source, aligner)),

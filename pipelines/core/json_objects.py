@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from trichord.infra import json_values
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
 
@@ -16,13 +16,7 @@ def parse_object(data: bytes | str) -> Mapping[str, Any]:
     Raises:
         ValueError: it is not JSON, or not an object; the message begins with `not`.
     """
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"not a JSON object but a {type(value).__name__}")
-    return value
+    return json_values.parse_object(data)
 
 
 def stored_object(data: bytes | str, place: str) -> Mapping[str, Any]:

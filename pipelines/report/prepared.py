@@ -19,7 +19,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.report.smallest import Smallest
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.op import Op, recipe_of
+from trichord.transforms.op import Op, OpRecipe, recipe_of
 from trichord.transforms.record import record_recipe
 
 PREPARED_TABLES = ("records", "rejects", "signatures", "duplicates", "matches")
@@ -52,7 +52,7 @@ class Chain:
     recipe: str
 
     @property
-    def described(self) -> list[dict[str, Any]]:
+    def described(self) -> list[OpRecipe]:
         """Name, version and settings of every op."""
         return recipe_of(self.ops)
 

@@ -18,6 +18,7 @@ from trichord.transforms.align.transcript import Token
 from trichord.transforms.align.words import Alignment, Word, mean_score
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import AUDIO_LIBRARIES
+from trichord.transforms.op import Settings
 
 Floats = npt.NDArray[np.float32]
 
@@ -53,8 +54,8 @@ class CtcAligner:
 
     emit: Emitter
 
-    def settings(self) -> dict[str, Any]:
-        """What shapes the result besides the version, as JSON."""
+    def settings(self) -> Settings:
+        """Return what shapes the result, as JSON."""
         model = self.emit.fingerprint
         return {"aligner": "ctc", "aligner_version": self.version, "model": model, "libraries": AUDIO_LIBRARIES}
 

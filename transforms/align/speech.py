@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from trichord.infra.config import AlignConfig
 from trichord.infra.errors import ConfigError
@@ -47,11 +47,9 @@ class SpeechAlign(Op):
         """The op's name."""
         return "speech_align"
 
-    def settings(self) -> dict[str, Any]:
-        """With what aligns and what finds speech."""
-        bounds = ("min_speech_s", "min_speech_share", "min_words", "max_words", "max_s", "max_shift_s")
-        found = {name: getattr(self, name) for name in bounds}
-        return found | {"aligner": self.aligner.settings(), "libraries": VAD_LIBRARIES}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the package that finds speech."""
+        return VAD_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

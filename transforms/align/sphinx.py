@@ -21,6 +21,7 @@ from trichord.transforms.align.transcript import Token
 from trichord.transforms.align.words import Alignment, Word
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import pcm16, resample
+from trichord.transforms.op import Settings
 
 RATE_HZ = 16_000
 SPHINX_LIBRARIES = {"pocketsphinx": version("pocketsphinx")}
@@ -41,8 +42,8 @@ class SphinxAligner:
     version: ClassVar[int] = 1
     languages: ClassVar[tuple[str, ...]] = ("en",)
 
-    def settings(self) -> dict[str, Any]:
-        """What shapes the result besides the version, as JSON."""
+    def settings(self) -> Settings:
+        """Return what shapes the result, as JSON."""
         return {"aligner": "pocketsphinx", "aligner_version": self.version, "libraries": SPHINX_LIBRARIES}
 
     def __call__(self, wave: Waveform, tokens: Sequence[Token]) -> Alignment | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -54,9 +54,9 @@ class CutTime(Op):
         """The op's name."""
         return "cut_time"
 
-    def settings(self) -> dict[str, Any]:
-        """With the libraries that read subtitles."""
-        return Op.settings(self) | {"libraries": SUBTITLE_LIBRARIES}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the libraries that read subtitles."""
+        return SUBTITLE_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

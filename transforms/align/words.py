@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 from trichord.transforms.align.transcript import Token
 from trichord.transforms.batch import Waveform
+from trichord.transforms.op import Settings
 
 GOOD = 0.5  # a word with this score or more is found in the sound
 _PAUSE_S = 0.3  # shorter gaps between words are part of the speech
@@ -52,8 +53,8 @@ class Aligner(Protocol):
     def languages(self) -> tuple[str, ...]:
         """ISO 639 codes of the languages that it knows; empty where it is for any."""
 
-    def settings(self) -> dict[str, Any]:
-        """What shapes the result, as JSON."""
+    def settings(self) -> Settings:
+        """Return what shapes the result, as JSON."""
 
     def __call__(self, wave: Waveform, tokens: Sequence[Token]) -> Alignment | None:
         """The words with times and scores; None where the sound cannot be the transcript's."""

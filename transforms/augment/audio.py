@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from trichord.infra.config.augment import AudioAugment
-from trichord.transforms.augment.variants import Draft, Step, uniform
+from trichord.transforms.augment.variants import Draft, Drawn, Step, uniform
 from trichord.transforms.batch import Samples, Segment, Waveform
 
 _FFT, _HOP = 512, 128  # of the short-time spectrum whose bands are masked
@@ -45,9 +45,9 @@ class AudioStep(Step):
     """A change of the sound."""
 
     medium: ClassVar[str] = "audio"
-    libraries: ClassVar[tuple[str, ...]] = ("torchaudio", "torch", "numpy")
+    packages: ClassVar[tuple[str, ...]] = ("torchaudio", "torch", "numpy")
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """New samples (T,) and what was drawn, or None where the change does not fit the sound."""
         raise NotImplementedError
 
@@ -79,7 +79,7 @@ class Speed(AudioStep):
     least: float
     most: float
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """ceil(T / factor) samples; the factor is a whole number of hundredths."""
         from torchaudio.functional import speed
 
@@ -92,8 +92,10 @@ class Speed(AudioStep):
 
     def retimed(self, draft: Draft) -> Draft:
         """Segments at times divided by the factor, inside the sound."""
-        assert draft.wave is not None
-        factor, end_s = draft.drawn["factor"], draft.wave.duration_s
+        factor, wave = draft.drawn["factor"], draft.wave
+        assert wave is not None
+        assert isinstance(factor, float)
+        end_s = wave.duration_s
 
         def moved(segment: Segment) -> Segment:
             start_s, stop_s = (min(end_s, at / factor) for at in (segment.start_s, segment.end_s))
@@ -109,7 +111,7 @@ class Pitch(AudioStep):
     kind: ClassVar[str] = "pitch"
     max_semitones: float
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """T samples."""
         from torchaudio.functional import pitch_shift
 
@@ -129,7 +131,7 @@ class Reverberation(AudioStep):
     most_s: float
     min_direct_db: float
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """T samples: the tail behind the end is cut, the level (mean square) kept."""
         import torch
         from torchaudio.functional import fftconvolve
@@ -157,7 +159,7 @@ class Noise(AudioStep):
     most_db: float
     colour: Literal["white", "pink"]
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """T samples."""
         import torch
         from torchaudio.functional import add_noise
@@ -182,7 +184,7 @@ class TimeMask(AudioStep):
     max_share: float
     max_s: float
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """T samples."""
         size = len(wave.samples)
         mask, start, stop = _mask(size, int(min(size * self.max_share, self.max_s * wave.rate_hz)), rng)
@@ -199,7 +201,7 @@ class FrequencyMask(AudioStep):
     kind: ClassVar[str] = "frequency_mask"
     max_share: float
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """T samples."""
         import torch
 
@@ -223,7 +225,7 @@ class Gain(AudioStep):
     least_db: float
     most_db: float
 
-    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, dict[str, Any]] | None:
+    def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
         """T samples; `gain_db` is what was left of the drawn gain below full scale."""
         from torchaudio.functional import gain
 

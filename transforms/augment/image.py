@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from trichord.infra.config.augment import ImageAugment
-from trichord.transforms.augment.variants import Draft, Step, drawn_before, uniform
+from trichord.transforms.augment.variants import Draft, Drawn, Step, drawn_before, uniform
 from trichord.transforms.augment.words import names_colour, says_foreign_side, says_side, swap_sides, words_of
 from trichord.transforms.batch import Image, Row
+
+Numbers: TypeAlias = dict[str, float]  # what was drawn, by name
+AppliedParams: TypeAlias = Sequence[tuple[str, Mapping[str, Any]]]  # by transform, as albumentations reports them
 
 _REFLECT_101 = 4  # cv2.BORDER_REFLECT_101
 _LINEAR = 1  # cv2.INTER_LINEAR
@@ -45,7 +49,7 @@ class ImageStep(Step):
     """A change of the picture by one albumentations transform, whose own generator is seeded by the variant's."""
 
     medium: ClassVar[str] = "image"
-    libraries: ClassVar[tuple[str, ...]] = ("albumentations", "albucore", "opencv-python-headless", "numpy")
+    packages: ClassVar[tuple[str, ...]] = ("albumentations", "albucore", "opencv-python-headless", "numpy")
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
         """The variant with its picture changed."""
@@ -61,19 +65,18 @@ class ImageStep(Step):
         transform = self.transform(albumentations, drawn, height, width)
         seed = int(rng.integers(2**32))
         made = albumentations.Compose([transform], seed=seed, save_applied_params=True)(image=draft.image)
-        drawn = drawn | self.placed(made["applied_transforms"])
         image: Image = np.ascontiguousarray(made["image"])
-        return replace(self.reworded(draft), image=image, drawn=drawn)
+        return replace(self.reworded(draft), image=image, drawn={**drawn, **self.placed(made["applied_transforms"])})
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any] | None:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
         """What is drawn for a variant, or None where the change would make its words untrue."""
         raise NotImplementedError
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """The albumentations transform that does what was drawn."""
         raise NotImplementedError
 
-    def placed(self, params: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    def placed(self, params: AppliedParams) -> Drawn:
         """What albumentations drew besides."""
         del params
         return {}
@@ -90,11 +93,11 @@ class Rotate(ImageStep):
     kind: ClassVar[str] = "rotate"
     max_degrees: float
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
         """An angle."""
         return {"degrees": uniform(rng, -self.max_degrees, self.max_degrees)}
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """Rotate by the angle."""
         angle = drawn["degrees"]
         return library.Rotate(limit=(angle, angle), border_mode=_REFLECT_101, p=1)
@@ -109,13 +112,13 @@ class Scale(ImageStep):
     most: float
     min_box_keep: float
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any] | None:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
         """A factor; `keep` is the share of the picture that is still seen."""
         factor = uniform(rng, self.least, self.most)
         keep = round(min(1.0, factor**-2), 4)
         return {"factor": factor, "keep": keep} if keep >= _least_keep(draft.row, self.min_box_keep) else None
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """Scale about the middle."""
         factor = drawn["factor"]
         return library.Affine(scale=(factor, factor), border_mode=_REFLECT_101, p=1)
@@ -129,12 +132,12 @@ class Crop(ImageStep):
     min_keep: float
     min_box_keep: float
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any] | None:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
         """The share of the area that is kept; where it lies is drawn by albumentations."""
         keep = uniform(rng, self.min_keep, 1)
         return {"keep": keep} if keep >= _least_keep(draft.row, self.min_box_keep) else None
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """Crop to the picture's own shape and resize to its size."""
         keep, ratio = drawn["keep"], width / height
         return library.RandomResizedCrop(
@@ -145,7 +148,7 @@ class Crop(ImageStep):
             p=1,
         )
 
-    def placed(self, params: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    def placed(self, params: AppliedParams) -> Drawn:
         """Where the crop lies: x, y, right and bottom in pixels."""
         return {"corners": [int(value) for value in params[0][1]["crop_coords"]]}
 
@@ -157,7 +160,7 @@ class Flip(ImageStep):
     kind: ClassVar[str] = "flip"
     mirror_text: Literal["skip", "swap"]
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any] | None:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
         """Nothing is drawn; `swapped` says whether words were exchanged."""
         said = list(words_of(draft.row))
         sided = any(map(says_side, said))
@@ -166,7 +169,7 @@ class Flip(ImageStep):
             return None
         return {"swapped": sided}
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """Mirror."""
         return library.HorizontalFlip(p=1)
 
@@ -187,7 +190,7 @@ class Colour(ImageStep):
     saturation: float
     hue: float
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
         """Three factors and a turn of the hue."""
         drawn = {
             name: uniform(rng, 1 - spread, 1 + spread)
@@ -200,7 +203,7 @@ class Colour(ImageStep):
         hue = uniform(rng, -self.hue, self.hue)
         return drawn | {"hue": 0.0 if any(map(names_colour, words_of(draft.row))) else hue}
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """Jitter by what was drawn, in an order that albumentations draws."""
         return library.ColorJitter(**{name: (value, value) for name, value in drawn.items()}, p=1)
 
@@ -212,11 +215,11 @@ class Blur(ImageStep):
     kind: ClassVar[str] = "blur"
     max_sigma: float
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
         """A standard deviation in pixels."""
         return {"sigma": uniform(rng, min(0.4, self.max_sigma), self.max_sigma)}
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """A kernel of four standard deviations, never wider than the picture."""
         sigma = drawn["sigma"]
         side = 2 * max(1, min(math.ceil(4 * sigma), (min(height, width) - 1) // 2)) + 1
@@ -231,11 +234,11 @@ class Compression(ImageStep):
     least: int
     most: int
 
-    def draw(self, draft: Draft, rng: np.random.Generator) -> dict[str, Any]:
+    def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
         """A JPEG quality."""
         return {"quality": int(rng.integers(self.least, self.most + 1))}
 
-    def transform(self, library: Any, drawn: dict[str, Any], height: int, width: int) -> Any:
+    def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
         """Compress and decode."""
         quality = drawn["quality"]
         return library.ImageCompression(quality_range=(quality, quality), compression_type="jpeg", p=1)

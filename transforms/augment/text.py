@@ -94,7 +94,7 @@ class TextStep(Step):
     """A change of the text and, each by itself, of its other captions."""
 
     medium: ClassVar[str] = "text"
-    libraries: ClassVar[tuple[str, ...]] = ("nlpaug", "numpy")
+    packages: ClassVar[tuple[str, ...]] = ("nlpaug", "numpy")
 
     min_words: int
 
@@ -161,10 +161,6 @@ class Synonym(WordStep):
     kind: ClassVar[str] = "synonym"
     wordnet: WordNetSynonyms
 
-    def settings(self) -> dict[str, Any]:
-        """The dictionaries count by their bytes."""
-        return Step.settings(replace(self, wordnet=None)) | {"wordnet": self.wordnet.fingerprint}  # type: ignore[arg-type]
-
     def augmenter(self) -> Any:
         """nlpaug's SynonymAug on our dictionary."""
         return _synonyms(self.wordnet)
@@ -230,13 +226,9 @@ class Contextual(TextStep):
     """Words that a masked language model finds likely in their place."""
 
     kind: ClassVar[str] = "contextual"
-    libraries: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
+    packages: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
     max_share: float
     model: Filler
-
-    def settings(self) -> dict[str, Any]:
-        """The model counts by its fingerprint."""
-        return Step.settings(replace(self, model=None)) | {"model": self.model.fingerprint}  # type: ignore[arg-type]
 
     def reword(self, text: str, rng: np.random.Generator) -> str | None:
         """The text with words of the model's at drawn places."""
@@ -253,12 +245,8 @@ class Rewrite(TextStep):
     """Another wording by a sequence-to-sequence model; one that loses a side, a negation or a number is not taken."""
 
     kind: ClassVar[str] = "rewrite"
-    libraries: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
+    packages: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
     model: Rewriter
-
-    def settings(self) -> dict[str, Any]:
-        """The model counts by its fingerprint."""
-        return Step.settings(replace(self, model=None)) | {"model": self.model.fingerprint}  # type: ignore[arg-type]
 
     def reword(self, text: str, rng: np.random.Generator) -> str | None:
         """The model's wording."""

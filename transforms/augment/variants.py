@@ -6,17 +6,21 @@ on seed, key, change and copy alone, so it is the same in any batch, order and w
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version as version_of
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
 from trichord.infra import digest
+from trichord.infra.json_values import JsonObject, parse_object
 from trichord.transforms.batch import Batch, Change, Image, Row, Waveform, join
 from trichord.transforms.op import Op
 from trichord.transforms.part_keys import Mark, PartKey
+
+PREFIX = "augment:"
+Drawn: TypeAlias = Mapping[str, float | str | Sequence[int]]  # the numbers and choices a change drew, by name
 
 
 def record_key(key: str) -> str:
@@ -32,21 +36,19 @@ def copy_of(row: Row) -> int | None:
 
 
 def applied(row: Row) -> list[str]:
-    """The changes a variant has gone through, in order, as JSON: the op's name and what was drawn."""
-    return [
-        digest.canonical_json({"op": change.op.removeprefix(PREFIX), **json.loads(change.after)}).decode()
-        for change in row.changes
-        if change.op.startswith(PREFIX)
-    ]
+    """Return the changes a variant went through, in order, as JSON: the op's name and what was drawn."""
+    return [digest.canonical_json({"op": op.removeprefix(PREFIX), **drawn}).decode() for op, drawn in _history(row)]
+
+
+def _history(row: Row) -> list[tuple[str, JsonObject]]:
+    """Return the op and the drawn values of each change a variant went through."""
+    return [(change.op, parse_object(change.after)) for change in row.changes if change.op.startswith(PREFIX)]
 
 
 def _variant(row: Row, copy: int) -> Row:
-    """A record's variant, still equal to it; copies are counted from 1."""
+    """Return a record's variant, still equal to it; copies are counted from 1."""
     key = PartKey(parent=row.key, mark=Mark.VARIANT, number=copy).encode()
     return replace(row, key=key, parent=row.key, changes=())
-
-
-PREFIX = "augment:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +77,12 @@ class Variants(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A variant in the making; `drawn` is what the last change drew (JSON values)."""
+    """A variant in the making; `drawn` is what the last change drew."""
 
     row: Row
     image: Image | None
     wave: Waveform | None
-    drawn: dict[str, Any]
+    drawn: Drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class Step(Op):
     version: ClassVar[int] = 1
     medium: ClassVar[str]
     kind: ClassVar[str]
-    libraries: ClassVar[tuple[str, ...]]  # whose versions shape the result
+    packages: ClassVar[tuple[str, ...]]  # whose versions shape the result
 
     seed: int
     p: float
@@ -100,11 +102,9 @@ class Step(Op):
         """For example `augment:image_rotate`."""
         return f"{PREFIX}{self.medium}_{self.kind}"
 
-    def settings(self) -> dict[str, Any]:
-        """What shapes the result, versions of libraries included."""
-        from importlib.metadata import version
-
-        return asdict(self) | {"libraries": {name: version(name) for name in self.libraries}}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the versions of `packages`."""
+        return {name: version_of(name) for name in self.packages}
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
         """The changed variant, or None where the change does not fit it. Media are never written in place."""
@@ -130,9 +130,9 @@ class Step(Op):
 
 
 def drawn_before(row: Row, name: str) -> Sequence[float]:
-    """The values of one number that earlier changes of a variant drew."""
-    stories = [json.loads(change.after) for change in row.changes if change.op.startswith(PREFIX)]
-    return [float(story[name]) for story in stories if name in story]
+    """Return the values of one number that earlier changes of a variant drew."""
+    values = [drawn[name] for _, drawn in _history(row) if name in drawn]
+    return [float(value) for value in values if isinstance(value, int | float)]
 
 
 def uniform(rng: np.random.Generator, low: float, high: float, digits: int = 4) -> float:

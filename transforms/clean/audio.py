@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -71,9 +72,9 @@ class AudioDecode(Op):
         """The op's name."""
         return "audio_decode"
 
-    def settings(self) -> dict[str, Any]:
-        """With the libraries that decode and resample: another version may give other samples."""
-        return Op.settings(self) | {"libraries": AUDIO_LIBRARIES}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the libraries that decode and resample."""
+        return AUDIO_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

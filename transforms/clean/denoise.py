@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -91,9 +92,9 @@ class HumRemoval(Op):
         """The op's name."""
         return "audio_hum_removal"
 
-    def settings(self) -> dict[str, Any]:
-        """With the library that filters."""
-        return Op.settings(self) | {"libraries": {"scipy": version("scipy")}}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the library that filters."""
+        return {"scipy": version("scipy")}
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

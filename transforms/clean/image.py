@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,9 +40,9 @@ class ImageDecode(Op):
         """The op's name."""
         return "image_decode"
 
-    def settings(self) -> dict[str, Any]:
-        """With the libraries that decode: another version may give other pixels."""
-        return Op.settings(self) | {"libraries": IMAGE_LIBRARIES}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the libraries that decode pictures."""
+        return IMAGE_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -50,9 +51,9 @@ class TextLanguage(Op):
         """The op's name."""
         return "text_language"
 
-    def settings(self) -> dict[str, Any]:
-        """With the library, which carries its model."""
-        return Op.settings(self) | {"libraries": {"py3langid": version("py3langid")}}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the library, which carries its model."""
+        return {"py3langid": version("py3langid")}
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

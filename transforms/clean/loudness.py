@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -53,9 +54,9 @@ class AudioLoudness(Op):
         """The op's name."""
         return "audio_loudness"
 
-    def settings(self) -> dict[str, Any]:
-        """With the library that measures."""
-        return Op.settings(self) | {"libraries": LOUDNESS_LIBRARIES}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the libraries that measure loudness."""
+        return LOUDNESS_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

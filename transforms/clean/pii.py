@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from trichord.transforms.batch import Batch, Change
 from trichord.transforms.clean import annotate
@@ -90,9 +90,9 @@ class TextPii(Op):
         """The op's name."""
         return "text_pii"
 
-    def settings(self) -> dict[str, Any]:
-        """With the library that knows phone numbers."""
-        return Op.settings(self) | {"libraries": {"phonenumbers": version("phonenumbers")}}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the library that knows phone numbers."""
+        return {"phonenumbers": version("phonenumbers")}
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

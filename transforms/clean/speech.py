@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -51,9 +51,9 @@ class AudioVoice(Op):
         """The op's name."""
         return "audio_voice"
 
-    def settings(self) -> dict[str, Any]:
-        """With the package whose weights are used."""
-        return {"libraries": VAD_LIBRARIES}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the package whose weights are used."""
+        return VAD_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

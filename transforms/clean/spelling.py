@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -113,9 +113,9 @@ class TextSpelling(Op):
         """The op's name."""
         return "text_spelling"
 
-    def settings(self) -> dict[str, Any]:
-        """With the library, which carries its dictionary."""
-        return Op.settings(self) | {"libraries": {"symspellpy": version("symspellpy")}}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the library, which carries its dictionary."""
+        return {"symspellpy": version("symspellpy")}
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ftfy
 
@@ -104,9 +104,9 @@ class TextEncoding(Op):
         """The op's name."""
         return "text_encoding"
 
-    def settings(self) -> dict[str, Any]:
-        """With the library that mends."""
-        return {"libraries": {"ftfy": version("ftfy")}}
+    def libraries(self) -> Mapping[str, str]:
+        """Return the library that repairs text."""
+        return {"ftfy": version("ftfy")}
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

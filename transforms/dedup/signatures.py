@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.dedup import shingles, spectrum
+from trichord.transforms.op import OpRecipe
 
 _OF_RECORDS = ("key", "source", "partition", "row_digest", "content_digest")
 
@@ -34,7 +34,7 @@ def row_digest(row: Row, content: str) -> str:
     return digest.address("row", row.source, row.key, content, list(row.captions), row.meta, row.group, row.subset)
 
 
-def signature_recipe(config: DedupConfig) -> list[dict[str, Any]]:
+def signature_recipe(config: DedupConfig) -> list[OpRecipe]:
     """What shapes the signatures: a part of the address of whatever `prepare` makes. JSON.
 
     No limit is in it: other limits need no media.

@@ -1,0 +1,42 @@
+"""JSON as typed values, and the one parser of JSON that comes from a file."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeAlias
+
+JsonObject: TypeAlias = dict[str, object]  # an object of any shape, such as a user's row: check each value before use
+
+
+def parse_json(text: str | bytes, *, allow_nan: bool = True) -> object:
+    """Parse a JSON value.
+
+    Args:
+        text: JSON; bytes may be UTF-8, UTF-16 or UTF-32.
+        allow_nan: accept NaN and Infinity, which JSON does not have but many writers produce.
+
+    Raises:
+        ValueError: the text is not JSON.
+        RecursionError: it is nested too deeply.
+    """
+    value: object = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+    return value
+
+
+def parse_object(text: str | bytes) -> JsonObject:
+    """Parse JSON that must be an object.
+
+    Raises:
+        ValueError: it is not JSON, or not an object; the message begins with `not`.
+    """
+    try:
+        value = parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"not a JSON object but a {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
