@@ -28,14 +28,13 @@ from typing import Any, BinaryIO
 
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
-FOLDER = "index"
 MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
 MAX_RECEIPT_BYTES = 16 * 2**20
-_PATH = re.compile(
-    rf"{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.(faiss|annoy|import\.parquet|keys\.parquet|quantiser|codes)"
-)
+_ENDINGS = "|".join(map(re.escape, layout.INDEX_ENDINGS))
+_PATH = re.compile(rf"{layout.INDEX}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.({_ENDINGS})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +59,6 @@ class FileRef:
         return self.path.rsplit("/", 1)[-1].split(".")[0]
 
 
-def receipt_path(address: str) -> str:
-    """Lake-relative path of the receipt that says that an address is finished."""
-    return f"{FOLDER}/{address[:2]}/{address}.json"
-
-
 def put_hashed(
     lake: Lake,
     address: str,
@@ -87,7 +81,7 @@ def put_hashed(
                 return file.write(data)
 
             fill(write)
-        path = f"{FOLDER}/{address[:2]}/{address}.{state.hexdigest()}.{ending}"
+        path = layout.index_path(address, state.hexdigest(), ending)
         lake.storage.put_file(local, lake.uri(path))
     return FileRef(path=path, bytes=size, sha256=state.hexdigest())
 
@@ -122,7 +116,7 @@ def opened(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
 def write_receipt(lake: Lake, made: dict[str, Any]) -> None:
     """State what was made at an address (`made["address"]`). Written last, so its files stand wherever it stands."""
     receipt = {"made": made, "check": digest.address(made)}
-    lake.write(receipt_path(made["address"]), digest.canonical_json(receipt))
+    lake.write(layout.receipt_path(made["address"]), digest.canonical_json(receipt))
 
 
 def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -133,7 +127,7 @@ def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, dict[str, A
     found: dict[str, dict[str, Any]] = {}
     for address in addresses:
         try:
-            receipt = json.loads(lake.read(receipt_path(address), max_bytes=MAX_RECEIPT_BYTES))
+            receipt = json.loads(lake.read(layout.receipt_path(address), max_bytes=MAX_RECEIPT_BYTES))
             made = receipt["made"]
             if receipt["check"] == digest.address(made) and made["address"] == address:
                 found[address] = made

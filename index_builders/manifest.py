@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trichord.index_builders.hashed_files import FOLDER, MEND, FileRef, read_receipts, receipt_path, stands
+from trichord.index_builders.hashed_files import MEND, FileRef, read_receipts, stands
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
 FORMAT = 3
@@ -160,19 +161,14 @@ class IndexManifest:
     @property
     def path(self) -> str:
         """Where the manifest stands, relative to the lake."""
-        return manifest_path(self.digest)
+        return layout.manifest_path(self.digest)
 
     def files(self) -> list[str]:
         """Every file that the index needs or a night reuses, relative to the lake: what `gc` keeps."""
-        parts = [path for s in self.shards for path in (s.index.path, s.keys.path, receipt_path(s.address))]
-        trained = [self.quantiser.file.path, receipt_path(self.quantiser.address)] if self.quantiser else []
-        blocks = [path for s in self.shards for b in s.blocks for path in (b.path, receipt_path(b.address))]
+        parts = [path for s in self.shards for path in (s.index.path, s.keys.path, layout.receipt_path(s.address))]
+        trained = [self.quantiser.file.path, layout.receipt_path(self.quantiser.address)] if self.quantiser else []
+        blocks = [path for s in self.shards for b in s.blocks for path in (b.path, layout.receipt_path(b.address))]
         return sorted({self.path, *parts, *trained, *blocks})
-
-
-def manifest_path(manifest_digest: str) -> str:
-    """Lake-relative path of the manifest with this digest."""
-    return f"{FOLDER}/manifests/{manifest_digest}.json"
 
 
 def write_manifest(lake: Lake, manifest: IndexManifest) -> str:
@@ -189,7 +185,7 @@ def read_manifest(lake: Lake, path: str, manifest_digest: str | None = None) -> 
     """
     uri = lake.uri(path)
     stated = path.rsplit("/", 1)[-1].removesuffix(".json")
-    if manifest_digest not in (None, stated) or not _SHA256.fullmatch(stated) or path != manifest_path(stated):
+    if manifest_digest not in (None, stated) or not _SHA256.fullmatch(stated) or path != layout.manifest_path(stated):
         raise StorageError(f"{path!r} is not the index manifest {manifest_digest}. Run `trichord verify`.")
     try:
         data = lake.storage.read(uri, max_bytes=MAX_MANIFEST_BYTES)

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from trichord.index_builders.hashed_files import FOLDER
 from trichord.infra import digest
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-
-STATES = f"{FOLDER}/collections"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +57,10 @@ class LoadState:
         return self.held is None or content in {held.content for held in (self.held, self.toward) if held is not None}
 
 
-def state_path(collection: str) -> str:
-    """Lake-relative path of a collection's state."""
-    return f"{STATES}/{collection}.json"
-
-
 def read_state(lake: Lake, collection: str) -> LoadState:
     """The noted state; a blank one where nothing was noted, or the note is damaged (then all is done again)."""
     try:
-        noted: dict[str, Any] = json.loads(lake.read(state_path(collection)))
+        noted: dict[str, Any] = json.loads(lake.read(layout.collection_path(collection)))
         return LoadState(
             collection=collection,
             attempt=noted["attempt"],
@@ -81,16 +74,16 @@ def read_state(lake: Lake, collection: str) -> LoadState:
 
 def write_state(lake: Lake, state: LoadState) -> LoadState:
     """Note a state durably, and return it."""
-    lake.write(state_path(state.collection), digest.canonical_json(asdict(state)))
+    lake.write(layout.collection_path(state.collection), digest.canonical_json(asdict(state)))
     return state
 
 
 def noted_collections(lake: Lake) -> Iterator[tuple[str, int]]:
     """Every collection that this lake ever began to fill and has not dropped, with the time of its last note in ns."""
-    for stat in lake.list(STATES):
+    for stat in lake.list(layout.COLLECTIONS):
         yield stat.uri.rsplit("/", 1)[-1].removesuffix(".json"), stat.mtime_ns
 
 
 def forget(lake: Lake, collection: str) -> None:
     """Remove the note of a dropped collection."""
-    lake.delete(state_path(collection))
+    lake.delete(layout.collection_path(collection))

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra.digest import canonical_json, sha256_hex
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.stores import temporary_name
@@ -50,11 +51,6 @@ class ShardRef:
     counts: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
-def shard_path(table: str, address: str, sha256: str) -> str:
-    """A shard's lake-relative path."""
-    return f"{table}/{address[:2]}/{address}.{sha256}.parquet"
-
-
 def parse_shard_path(path: str) -> tuple[str, str] | None:
     """(address, sha256) of a shard's path or URI; None for another file."""
     match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
@@ -78,7 +74,7 @@ class ShardWriter:
         self._held: list[pa.Table] = []
         self._held_sizes_N: list[np.ndarray] = []
         self._rows = 0
-        folder = tempfile.gettempdir() if lake.remote else os.path.join(lake.root, table, address[:2])
+        folder = tempfile.gettempdir() if lake.remote else lake.uri(layout.shard_folder(table, address))
         os.makedirs(folder, exist_ok=True)
         self._temporary = os.path.join(folder, temporary_name())
         self._writer = open_writer(self._temporary, self._schema)
@@ -119,7 +115,7 @@ class ShardWriter:
                 file.seek(0)
                 sha256 = sha256_hex(iter(lambda: file.read(1 << 20), b""))
                 size = file.tell()
-        path = shard_path(self._table, self._address, sha256)
+        path = layout.shard_path(self._table, self._address, sha256)
         self._lake.storage.put_file(self._temporary, self._lake.uri(path))
         return ShardRef(
             address=self._address,
@@ -231,7 +227,7 @@ def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bo
 
     def examine(candidate: tuple[str, int, str, str]) -> ShardRef | None:
         _, size, address, sha256 = candidate
-        path = shard_path(table, address, sha256)
+        path = layout.shard_path(table, address, sha256)
         try:
             with _opened(lake, path, verify=verify) as file:
                 return _ref_of(file.metadata, table, path, size)

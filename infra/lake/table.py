@@ -25,6 +25,7 @@ from deltalake.transaction import (
 
 from trichord.infra.digest import address, canonical_json
 from trichord.infra.errors import CommitConflict, StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.schema import PUBLICATIONS
@@ -34,7 +35,6 @@ from trichord.infra.lake.shard import (
     parse_shard_path,
     read_shard,
     require_same_bytes,
-    shard_path,
 )
 
 # Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
@@ -130,7 +130,7 @@ class LakeTable:
             refs[name[0]] = ShardRef(
                 address=name[0],
                 table=self.name,
-                path=shard_path(self.name, *name),
+                path=layout.shard_path(self.name, *name),
                 rows=rows,
                 bytes=size,
                 sha256=name[1],
@@ -199,7 +199,7 @@ class LakeTable:
         return expected
 
     def _flush_log(self, version: int) -> None:
-        log = self._lake.storage.join(self._uri, "_delta_log")
+        log = self._lake.uri(layout.log_folder(self.name))
         for stat in self._lake.storage.list(log):
             if stat.uri.rsplit("/", 1)[-1].startswith((f"{version:020d}", "_last_checkpoint")):
                 self._lake.storage.flush(stat.uri)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from trichord.infra.web.errors import DownloadError
 from trichord.infra.web.fetch import Content, Fetcher
-from trichord.infra.web.http_cache import DOWNLOADS, RECEIPTS, content_path, is_web, receipt_contents
+from trichord.infra.web.http_cache import is_web, receipt_contents
 
 __all__ = [
-    "DOWNLOADS",
-    "RECEIPTS",
     "Content",
     "DownloadError",
     "Fetcher",
-    "content_path",
     "is_web",
     "receipt_contents",
 ]

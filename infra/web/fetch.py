@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from trichord.infra import digest
 from trichord.infra.config import WebConfig
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.web import responses
 from trichord.infra.web.addresses import (
@@ -30,7 +31,7 @@ from trichord.infra.web.addresses import (
     system_addresses,
 )
 from trichord.infra.web.errors import DownloadError, refused, too_large, unreachable
-from trichord.infra.web.http_cache import RECEIPTS, Receipt, Receipts, content_path
+from trichord.infra.web.http_cache import Receipt, Receipts
 from trichord.infra.web.throttle import Clock, Hosts
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Fetcher:
 
     @property
     def _receipts_uri(self) -> str:
-        return self._lake.uri(RECEIPTS)
+        return self._lake.uri(layout.DOWNLOAD_RECEIPTS)
 
     def _content(self, target: Target, max_bytes: int) -> Content:
         receipt = self._receipts.get(target.url) or Receipt(url=target.url)
@@ -184,7 +185,7 @@ class Fetcher:
         if not receipt.sha256:
             return False
         try:
-            return self._lake.storage.stat(self._lake.uri(content_path(receipt.sha256))).size == receipt.size
+            return self._lake.storage.stat(self._lake.uri(layout.content_path(receipt.sha256))).size == receipt.size
         except FileNotFoundError:
             return False
 
@@ -295,5 +296,5 @@ class Fetcher:
                     file.write(data)
             receipt = Receipt(url="", sha256=state.hexdigest(), size=size)
             if not self._is_kept(receipt):
-                self._lake.storage.put_file(path, self._lake.uri(content_path(receipt.sha256)))
+                self._lake.storage.put_file(path, self._lake.uri(layout.content_path(receipt.sha256)))
         return receipt.sha256, size

@@ -11,11 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
-
-DOWNLOADS = "_downloads"
-RECEIPTS = f"{DOWNLOADS}/receipts.parquet"
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -24,11 +22,6 @@ _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": 
 def is_web(named: str) -> bool:
     """Whether a row names a medium by an http(s) URI."""
     return _WEB.match(named) is not None
-
-
-def content_path(sha256: str) -> str:
-    """Lake-relative path of a downloaded content."""
-    return f"{DOWNLOADS}/{sha256[:2]}/{sha256}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +127,10 @@ def receipt_contents(lake: Lake) -> set[str]:
     Raises:
         StorageError: there are receipts that cannot be read; what they name must not be removed.
     """
-    receipts = Receipts.load(lake.storage, lake.uri(RECEIPTS))
+    receipts = Receipts.load(lake.storage, lake.uri(layout.DOWNLOAD_RECEIPTS))
     known = receipts._known.values()
-    if not receipts._loaded and lake.exists(RECEIPTS):
-        raise StorageError(f"{RECEIPTS} cannot be read: remove it, and what was downloaded is fetched anew")
-    return {RECEIPTS, *(content_path(receipt.sha256) for receipt in known if receipt.sha256)}
+    if not receipts._loaded and lake.exists(layout.DOWNLOAD_RECEIPTS):
+        raise StorageError(
+            f"{layout.DOWNLOAD_RECEIPTS} cannot be read: remove it, and what was downloaded is fetched anew"
+        )
+    return {layout.DOWNLOAD_RECEIPTS, *(layout.content_path(receipt.sha256) for receipt in known if receipt.sha256)}

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trichord.infra import digest
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard, take_rows
 
-EXCLUSIONS = "_exclusions"
 SCHEMA = pa.schema(
     [pa.field("partition", pa.string(), nullable=False), pa.field("row_digest", pa.string(), nullable=False)]
 )
@@ -97,7 +97,7 @@ class Exclusions:
         address = digest.address("exclusions", FORMAT, made_of, [list(row) for row in more])
         if not more and not any(ref.rows for ref in refs):
             return cls(lake=lake, duplicates=refs)
-        found = find_finished(lake, EXCLUSIONS, [address]).get(address)
+        found = find_finished(lake, layout.EXCLUSIONS, [address]).get(address)
         if found is None:
             found = _write(lake, address, refs, more)
         return cls(lake=lake, by_partition=dict(_entries(lake, found)), duplicates=refs)
@@ -124,7 +124,7 @@ def _write(lake: Lake, address: str, duplicates: Iterable[ShardRef], further: It
             rows.executemany(insert, zip(*(batch[name].to_pylist() for name in SCHEMA.names), strict=True))
     rows.executemany(insert, further)
     count = 0
-    with ShardWriter(lake, EXCLUSIONS, address, SCHEMA) as writer:
+    with ShardWriter(lake, layout.EXCLUSIONS, address, SCHEMA) as writer:
         found = rows.execute("SELECT partition, row_digest FROM excluded ORDER BY partition, row_digest")
         while part := found.fetchmany(ROWS):
             columns = [list(column) for column in zip(*part, strict=True)]

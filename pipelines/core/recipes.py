@@ -8,13 +8,13 @@ from typing import Any
 
 from trichord.infra import digest
 from trichord.infra.config import Source
+from trichord.infra.lake import layout
 from trichord.pipelines.core.workspace import Workspace
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.record import record_recipe
 
 RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
-RECIPES = "_recipes"
 Recipe = Sequence[Mapping[str, Any]]
 
 _LIMITS = {"score", "reason", "least", "most"}
@@ -35,7 +35,7 @@ def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
     """Keep the recipes of all sources in the lake, each once, under its digest."""
     for source in workspace.project.sources:
         name, recipe = current_recipe(workspace, source, aligner)
-        uri = workspace.lake.uri(RECIPES, f"{name}.json")
+        uri = workspace.lake.uri(layout.recipe_path(name))
         if not workspace.storage.exists(uri):
             workspace.storage.write(uri, digest.canonical_json(recipe))
 
@@ -43,7 +43,7 @@ def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
 def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
     """Recipes that the lake remembers, by digest. Damaged ones and those of another record format are left out."""
     known: dict[str, Recipe] = {}
-    for stat in workspace.lake.list(RECIPES):
+    for stat in workspace.lake.list(layout.RECIPES):
         name = stat.uri.rsplit("/", 1)[-1].removesuffix(".json")
         try:
             recipe = json.loads(workspace.storage.read(stat.uri))

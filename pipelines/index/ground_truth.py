@@ -17,6 +17,7 @@ from trichord.index_builders.exact import exact_hits, near_queries
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra import digest
 from trichord.infra.engines.base import Engine
+from trichord.infra.lake import layout
 from trichord.pipelines.core.workspace import Workspace, run_all
 from trichord.pipelines.index.vector_tables import VectorTables
 
@@ -68,7 +69,7 @@ def exact_probes(
     inputs = vector_shards(manifest)
     corpus = digest.address("corpus", manifest.fingerprint, manifest.dimension, manifest.views, inputs)
     name = digest.address("truth", VERSION, corpus, queries, K, view)
-    uri = workspace.lake.uri("_truth", f"{name}.parquet")
+    uri = workspace.lake.uri(layout.truth_path(name))
     try:
         return _parsed(workspace.storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
     except (OSError, pa.ArrowInvalid, KeyError, ValueError):

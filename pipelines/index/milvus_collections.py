@@ -19,7 +19,6 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.build_milvus import load, milvus_manifests
 from trichord.pipelines.index.open import MILVUS, place_of
 
-NOTES = "index/collections/"
 P = TypeVar("P", bound=Pinned)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.records import Prepared
 
@@ -15,12 +16,7 @@ from trichord.pipelines.prepare.records import Prepared
 def write_partitions(workspace: Workspace, manifest: IndexManifest, prepared: Sequence[Prepared]) -> None:
     """Note beside the manifest which records shard holds which partition, so that a hit's record is found at once."""
     paths = {item.partition: item.records.path for item in prepared}
-    workspace.lake.write(partitions_path(manifest.path), digest.canonical_json(paths))
-
-
-def partitions_path(manifest_path: str) -> str:
-    """Lake-relative path of the note that `write_partitions` leaves."""
-    return manifest_path.removesuffix(".json") + ".partitions.json"
+    workspace.lake.write(layout.partitions_path(manifest.path), digest.canonical_json(paths))
 
 
 def read_partitions(workspace: Workspace, manifest_path: str) -> dict[str, str]:
@@ -29,7 +25,7 @@ def read_partitions(workspace: Workspace, manifest_path: str) -> dict[str, str]:
     Raises:
         StorageError: the note is missing or damaged.
     """
-    path = partitions_path(manifest_path)
+    path = layout.partitions_path(manifest_path)
     try:
         paths: dict[str, str] = json.loads(workspace.lake.read(path))
     except (FileNotFoundError, ValueError) as error:

@@ -20,6 +20,7 @@ from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import LONG_S, Done
 from trichord.infra.engines.failure import partly_failed
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace
@@ -107,7 +108,7 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
         for cell in grid.cells():
             project = cell.project(workspace.project)
             item = train_item(Workspace(project), features, dropped, share=cell.share)
-            if (standing := finished(workspace, f"models/{item.address}")) is not None:
+            if (standing := finished(workspace, layout.model_path(item.address))) is not None:
                 found[cell] = standing, None
             else:
                 jobs.append(Job(cell=cell, project=project, item=item))

@@ -18,7 +18,7 @@ from trichord.encoders.views import Features
 from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
-from trichord.infra.lake import schema
+from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.pipelines.core.materialise import make_missing
@@ -26,7 +26,6 @@ from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.model.feature_cache import (
-    FEATURES,
     FEATURES_SCHEMA,
     features_address,
     features_table,
@@ -65,7 +64,7 @@ class FeatureActor:
 
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
-        with ShardWriter(self.lake, FEATURES, item.address, FEATURES_SCHEMA) as writer:
+        with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
             encoders, written = self.encoders.featurise, 0
             for rows, features in featurised(self.lake, item.records, encoders, watch=watch, blocks=self.blocks):
                 with watch("write"):
@@ -167,7 +166,7 @@ def featurise(
         for ref in variants
     ]
     factory = ActorFactory(lake=workspace.lake, config=config)
-    return _by_partition(workspace, engine, FEATURES, items, factory, timings)
+    return _by_partition(workspace, engine, layout.FEATURES, items, factory, timings)
 
 
 def encode(

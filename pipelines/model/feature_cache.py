@@ -18,7 +18,6 @@ from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.pipelines.core.timings import Stopwatch
 from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decoded_blocks, every_row
 
-FEATURES = "_features"  # a cache in the lake, not a table
 FEATURES_FORMAT = 3
 LABELS = ("key", "source", "partition", "group", "subset", "row_digest", "meta", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))

@@ -26,6 +26,7 @@ from trichord.infra.config import Project
 from trichord.infra.engines.base import Engine
 from trichord.infra.engines.process_group import Rank, run_process_group
 from trichord.infra.errors import ConfigError, SourceError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
@@ -136,7 +137,7 @@ class TrainTask:
                 rankings = evaluate_rankings(trained, calibration, K, project.train.seed)
                 story["after"] = evaluate(trained, K, project.train.seed) | {"rankings": rankings}
             model.save(os.path.join(folder, "model"))
-            path = f"models/{item.address}"
+            path = layout.model_path(item.address)
             self.lake.storage.write(self.lake.uri(path, "training.json"), digest.canonical_json(story))
             for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == "model.json"):
                 # model.json last: where it stands, the model is whole
@@ -163,8 +164,8 @@ class TrainTask:
                 yield rows.take(pa.array(chosen)), features.take(chosen)
 
     def _checkpoints(self, address: str) -> str:
-        root = tempfile.gettempdir() if self.lake.remote else self.lake.uri("_checkpoints")
-        return os.path.join(root, f"train-{address}")
+        root = tempfile.gettempdir() if self.lake.remote else self.lake.uri(layout.CHECKPOINTS)
+        return os.path.join(root, layout.checkpoints_name(address))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +195,7 @@ def train(
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
     """
     item = train_item(workspace, features, dropped, without)
-    found = finished(workspace, f"models/{item.address}")
+    found = finished(workspace, layout.model_path(item.address))
     if found is not None:
         return found
     if sum(ref.rows for ref in item.features) == sum(map(len, item.dropped.values())):
@@ -204,7 +205,7 @@ def train(
     if project.train.workers == 1:
         return run_alone(engine, task, item)
     run_process_group(project.engine, task.together, item, project.train.workers)
-    found = finished(workspace, f"models/{item.address}")
+    found = finished(workspace, layout.model_path(item.address))
     assert found is not None
     return found
 

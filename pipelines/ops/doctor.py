@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from trichord.infra.errors import TrichordError
+from trichord.infra.lake import layout
 from trichord.pipelines.core.workspace import Workspace
 
 NEEDED = ("numpy", "pyarrow", "pillow", "torch", "torchaudio", "transformers", "deltalake", "soundfile")
@@ -76,7 +77,7 @@ def _device() -> str:
 
 
 def _lake(workspace: Workspace) -> str:
-    probe = workspace.lake.uri("_doctor")
+    probe = workspace.lake.uri(layout.PROBE)
     workspace.storage.write(probe, b"probe")
     workspace.storage.delete(probe)
     return f"{workspace.lake.root} can be written"

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
-from trichord.infra.lake import schema
+from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from trichord.pipelines.core.workspace import Workspace
@@ -23,7 +23,6 @@ from trichord.pipelines.prepare.records import Prepared
 ROWS_PER_BUCKET = 1_000_000
 DEDUP_FORMAT = 1
 REPEATING = ("parquet", "webdataset", "delta")  # kinds of source whose partitions may repeat a key
-NOTES = "_dedup"  # folder of notes on what came of which signatures
 NOTE = pa.schema([pa.field("table", pa.string(), nullable=False), pa.field("address", pa.string(), nullable=False)])
 
 _ROW = ("key", "source", "partition", "row_digest")
@@ -143,14 +142,14 @@ def _remember(workspace: Workspace, address: str, result: Deduplicated) -> None:
     """Note which shards came of the signatures that `address` stands for."""
     refs = [*result.duplicates, *result.matches]
     rows = pa.table({"table": [ref.table for ref in refs], "address": [ref.address for ref in refs]}, schema=NOTE)
-    with ShardWriter(workspace.lake, NOTES, address, NOTE) as writer:
+    with ShardWriter(workspace.lake, layout.DEDUP, address, NOTE) as writer:
         writer.write(rows)
         writer.finish({"rows": len(refs)})
 
 
 def _recall(workspace: Workspace, address: str) -> Deduplicated | None:
     """What came of the same signatures before; None where that is unknown or a shard of it is gone."""
-    note = find_finished(workspace.lake, NOTES, [address]).get(address)
+    note = find_finished(workspace.lake, layout.DEDUP, [address]).get(address)
     if note is None:
         return None
     named = read_shard(workspace.lake, note).to_pylist()

@@ -11,6 +11,7 @@ from trichord.encoders.frozen import load_encoders
 from trichord.infra import digest
 from trichord.infra.config import Project, Source
 from trichord.infra.errors import ConfigError, SourceError
+from trichord.infra.lake import layout
 from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.recipes import current_recipe, shard_address
@@ -61,7 +62,7 @@ def make_plan(workspace: Workspace) -> Plan:
     aligner = open_aligner(project.prepare.align)
     _check(project, aligner)
     recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
-    cache_uri = workspace.lake.uri("_plans", "versions.parquet")
+    cache_uri = workspace.lake.uri(layout.PLAN_VERSIONS)
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []
     ignored = 0

@@ -15,6 +15,7 @@ from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonObject, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
@@ -23,7 +24,7 @@ from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.model.feature_cache import FEATURES, features_address, featurised, read_features
+from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
 from trichord.pipelines.model.pair_agreement import pinned_disagreements, with_rows
 from trichord.pipelines.prepare.exact_duplicates import dropped_rows
 
@@ -55,7 +56,7 @@ class EvaluateTask:
         for partition in sorted(records, key=digest.hash64):
             ref, gone = records[partition], set(dropped.get(partition, ()))
             address = features_address(encoders, ref.address)
-            found = find_finished(self.lake, FEATURES, [address]).get(address)
+            found = find_finished(self.lake, layout.FEATURES, [address]).get(address)
             if found is not None:
                 parts = read_features(self.lake, found, model.input_dimensions)
             else:

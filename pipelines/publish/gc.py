@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from trichord.infra.lake import layout
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.milvus_collections import NOTES, drop_unneeded
+from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files, read_candidate
 from trichord.transforms.collect.read import needed_downloads
-
-CACHES = ("_features", "_plans", "_checkpoints", "_dedup", "_downloads", "_truth", "_exclusions")
 
 
 def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     """Find files that no kept publication and no table's head names, older than the grace period.
 
-    Nothing is removed unless `delete`. Delta logs are never touched; caches are removed when old. Collections of Milvus
-    that only older publications have are dropped too.
+    Nothing is removed unless `delete`, and notes never are (`layout.Kind`). Collections of Milvus that only older
+    publications have are dropped too.
 
     Returns:
         JSON-ready: `removed` (bool), `files`, `bytes`, `paths` (lake-relative, sorted), `collections`.
@@ -39,14 +38,14 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
         named |= pinned_files(workspace, candidate).keys()
     collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
     named |= needed_downloads(workspace.lake)
-    named.add("index/candidate.json")
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
-    found, untouched = [], (NOTES, *folders)
-    for top in (*TABLES, "index", "models", *CACHES):
+    found = []
+    for top in layout.FOLDERS:
         left = workspace.lake.list(top, temporary=True)
         for stat in (*workspace.lake.list(top), *left):
             path = workspace.lake.relative(stat.uri)
-            if "/_delta_log/" in path or path in named or path.startswith(untouched) or stat.mtime_ns > oldest:
+            kept = path in named or path.startswith(tuple(folders)) or layout.kind_of(path) is layout.Kind.NOTE
+            if kept or stat.mtime_ns > oldest:
                 continue
             found.append((path, stat.size))
             if delete:

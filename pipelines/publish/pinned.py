@@ -6,10 +6,10 @@ import json
 
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Candidate, Pinned, Publication, Verdict
 from trichord.pipelines.core.model_store import MODEL_FILES
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.partition_map import partitions_path
 
 
 def kept_publications(workspace: Workspace) -> list[Publication]:
@@ -27,7 +27,7 @@ def pinned_files(workspace: Workspace, row: Pinned) -> dict[str, int | None]:
     Raises:
         StorageError: the manifest is missing or damaged.
     """
-    files: dict[str, int | None] = {partitions_path(row.manifest): None}
+    files: dict[str, int | None] = {layout.partitions_path(row.manifest): None}
     files |= dict.fromkeys(f"{row.model}/{name}" for name in MODEL_FILES)
     for name, version in row.table_versions.items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}
@@ -52,7 +52,7 @@ def missing_files(workspace: Workspace, row: Pinned) -> list[str]:
 
 def read_candidate(workspace: Workspace) -> tuple[Candidate, Verdict] | None:
     """The candidate that the last gate looked at, and what it said; None if there is none."""
-    if not workspace.lake.exists("index", "candidate.json"):
+    if not workspace.lake.exists(layout.CANDIDATE):
         return None
-    stored = json.loads(workspace.lake.read("index", "candidate.json"))
+    stored = json.loads(workspace.lake.read(layout.CANDIDATE))
     return Candidate.from_dict(stored["candidate"]), Verdict.from_dict(stored["verdict"])

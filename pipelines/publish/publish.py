@@ -10,6 +10,7 @@ from trichord.index_builders.manifest import read_manifest
 from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Candidate, Pinned, Publication, Verdict
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.ground_truth import vector_shards
@@ -64,7 +65,7 @@ def gate(
         evaluation=evaluation,
     )
     stored = {"candidate": candidate.to_dict(), "verdict": verdict.to_dict()}
-    workspace.lake.write("index/candidate.json", digest.canonical_json(stored))
+    workspace.lake.write(layout.CANDIDATE, digest.canonical_json(stored))
     log.event("gate", passed=verdict.passed, checks=len(checks))
     _require_passed(verdict, live)
     return verdict

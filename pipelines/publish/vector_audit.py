@@ -21,13 +21,14 @@ from trichord.encoders.views import MODALITIES, Features
 from trichord.infra import digest
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Done, Engine
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path, read_shard, take_rows
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.model.feature_cache import FEATURES, features_address, read_features
+from trichord.pipelines.model.feature_cache import features_address, read_features
 from trichord.transforms.record import batch_of
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class ContentActor:
         """Which tower is another, where the features that the vectors were made from are still in the cache."""
         address = (parse_shard_path(records) or ("", ""))[0]
         wanted = features_address(self.model.encoders.fingerprint, address)
-        cache = find_finished(self.lake, FEATURES, [wanted]).get(wanted)
+        cache = find_finished(self.lake, layout.FEATURES, [wanted]).get(wanted)
         if cache is None:
             return ""
         for rows, cached in read_features(self.lake, cache, self.model.input_dimensions):

@@ -7,11 +7,12 @@ from typing import Any
 from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import StorageError, TrichordError
+from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Pinned, Publication
 from trichord.infra.lake.shard import verify_shard
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import verify_collections
-from trichord.pipelines.index.partition_map import partitions_path, read_partitions
+from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.publish.pinned import kept_publications
 
 
@@ -57,7 +58,7 @@ def _verify_index(workspace: Workspace, row: Publication, checked: dict[str, int
     manifests = read_manifests(workspace.lake, row.manifest, row.manifest_digest)
     records = {ref.path for ref in workspace.table("records").shards(row.table_versions["records"]).values()}
     if set(read_partitions(workspace, row.manifest).values()) != records:
-        raise StorageError(f"{partitions_path(row.manifest)} does not name the records of {row.id}.")
+        raise StorageError(f"{layout.partitions_path(row.manifest)} does not name the records of {row.id}.")
     refs = [
         ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys, *shard.blocks)
     ]

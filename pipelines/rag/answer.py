@@ -11,6 +11,7 @@ from typing import Any
 
 from trichord.infra import digest, log
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake import layout
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.rag.citations import citations
 from trichord.pipelines.rag.endpoint import Endpoint
@@ -20,7 +21,6 @@ from trichord.pipelines.rag.rerank import Reranked, Reranker, open_reranker
 from trichord.pipelines.rag.retrieve import Passage, pictures_of, retrieve
 from trichord.pipelines.search.search import LiveIndex, open_live, read_media, read_query
 
-ANSWERS = "answers"  # folder of the lake
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -107,7 +107,7 @@ class Rag:
             "answer", *(result[name] for name in named), [[source["source"], source["key"]] for source in sources]
         )
         if config.keep_answers:
-            uri = self.workspace.lake.uri(ANSWERS, f"{result['id']}.json")
+            uri = self.workspace.lake.uri(layout.answer_path(str(result["id"])))
             self.workspace.storage.write(uri, digest.canonical_json(result))
         return result
 
@@ -137,7 +137,7 @@ def kept_answer(workspace: Workspace, answer: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: there is none of this id.
     """
-    uri = workspace.lake.uri(ANSWERS, f"{answer}.json")
+    uri = workspace.lake.uri(layout.answer_path(answer))
     if _ID.fullmatch(answer) is None or not workspace.storage.exists(uri):
         raise ConfigError(
             f"No answer with the id {answer!r} is kept in {workspace.lake.root}.\n"

@@ -20,6 +20,7 @@ from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake import layout
 from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.web import Fetcher
@@ -220,8 +221,8 @@ def _pick_best(
 def _list_old_plans(workspace: Workspace, current: Iterable[str]) -> list[str]:
     """List plan files other than the current ones, newest first: lake-relative paths."""
     lake = workspace.lake
-    found = [(stat.mtime_ns, lake.relative(stat.uri)) for stat in lake.list("_plans")]
-    known = {*current, "_plans/versions.parquet"}
+    found = [(stat.mtime_ns, lake.relative(stat.uri)) for stat in lake.list(layout.PLANS)]
+    known = {*current, layout.PLAN_VERSIONS}
     return [path for _, path in sorted(found, reverse=True) if path not in known][:_OLD_PLANS]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from trichord.infra import digest
 from trichord.infra.config import Project, Source
 from trichord.infra.errors import TrichordError
+from trichord.infra.lake import layout
 from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard, read_shard
 from trichord.pipelines.core.recipes import RECORD_FORMAT
 from trichord.pipelines.core.workspace import Workspace
@@ -220,7 +221,7 @@ def _counts(workspace: Workspace, versions: Mapping[str, int], sources: Mapping[
 
 def _commit(workspace: Workspace, version: int | None) -> dict[str, Any]:
     """`timestamp` (milliseconds) and `recipe` of the records' version, as far as Delta's log still has its entry."""
-    uri = workspace.lake.uri("records", "_delta_log", f"{version or 0:020d}.json")
+    uri = workspace.lake.uri(layout.commit_path("records", version or 0))
     if version is None or not workspace.storage.exists(uri):
         return {}
     entries = [json.loads(line) for line in workspace.storage.read(uri).splitlines() if line.strip()]

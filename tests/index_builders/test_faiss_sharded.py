@@ -19,13 +19,13 @@ from trichord.index_builders.exact import exact_hits, recall_at_k
 from trichord.index_builders.faiss_kinds import train
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
-from trichord.index_builders.hashed_files import receipt_path
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import read_manifest
 from trichord.index_builders.row_labels import read_keys
 from trichord.index_builders.tune import tune
 from trichord.infra.digest import generator
 from trichord.infra.errors import FingerprintMismatch, StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
 PLAN = IndexPlan(kind="ivf_flat", nlist=8)
@@ -170,7 +170,7 @@ def test_a_shard_whose_files_do_not_stand_is_not_finished_and_building_it_mends_
     lake, shards = str(tmp_path), tables(2, 50, 16)
     manifest = build(lake, shards, [list(shards)])
     shard = manifest.shards[0]
-    receipt = tmp_path / receipt_path(shard.address)
+    receipt = tmp_path / layout.receipt_path(shard.address)
     if harm == "index gone":
         os.remove(tmp_path / shard.index.path)
     elif harm == "keys cut":

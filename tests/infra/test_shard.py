@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.conftest import Place
 from trichord.infra.config import StorageConfig
 from trichord.infra.errors import StorageError
-from trichord.infra.lake import shard
+from trichord.infra.lake import layout, shard
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.schema import RECORDS, vectors_schema
 from trichord.infra.lake.shard import (
@@ -211,7 +211,7 @@ def test_a_truncated_or_padded_shard_is_refused_and_counts_as_not_finished(local
 
 def test_a_shard_under_another_shards_name_is_refused(local: Place) -> None:
     ref = write(local, records(5))
-    moved = shard.shard_path("records", OTHER, ref.sha256)
+    moved = layout.shard_path("records", OTHER, ref.sha256)
     local.storage.write(local.storage.join(local.uri, moved), Path(local.uri, ref.path).read_bytes())
     assert find_finished(Lake(local.storage, local.uri), "records", [OTHER]) == {}
     with pytest.raises(StorageError, match="address"):

@@ -17,8 +17,9 @@ from tests.infra.web_server import LIMIT, STORAGE, FakeClock, Web, file_answer, 
 from trichord.infra.config import WebConfig
 from trichord.infra.digest import sha256_hex
 from trichord.infra.errors import ConfigError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.web import RECEIPTS, DownloadError, Fetcher, content_path, receipt_contents
+from trichord.infra.web import DownloadError, Fetcher, receipt_contents
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def test_a_content_lies_in_the_lake_under_its_hash_and_once(web: Web) -> None:
     files = sorted(path.name for path in (web.lake / "_downloads").rglob("*") if path.is_file())
     assert files == sorted([sha256_hex(b"one"), sha256_hex(b""), "receipts.parquet"])
     assert receipt_contents(Lake(STORAGE, str(web.lake))) == {
-        RECEIPTS,
-        content_path(sha256_hex(b"one")),
-        content_path(sha256_hex(b"")),
+        layout.DOWNLOAD_RECEIPTS,
+        layout.content_path(sha256_hex(b"one")),
+        layout.content_path(sha256_hex(b"")),
     }
 
 
@@ -99,13 +100,13 @@ def test_no_request_is_made_before_a_content_is_old(web: Web) -> None:
 def test_a_content_that_is_not_there_is_fetched_without_condition(damage: str, web: Web) -> None:
     web.server.files({"/a": b"one"})
     web.fetch("/a")
-    path = web.lake / content_path(sha256_hex(b"one"))
+    path = web.lake / layout.content_path(sha256_hex(b"one"))
     if damage == "delete":
         path.unlink()
     elif damage == "cut":
         path.write_bytes(b"on")
     else:
-        (web.lake / RECEIPTS).write_bytes(b"no parquet")
+        (web.lake / layout.DOWNLOAD_RECEIPTS).write_bytes(b"no parquet")
     assert web.fetch("/a", max_age_s=0 if damage == "receipts" else 1_000) == b"one"
     assert "If-None-Match" not in web.server.requests[-1].headers
 
@@ -256,7 +257,9 @@ def test_the_last_good_content_stands_in_while_a_server_fails_but_not_once_it_sa
     assert "If-None-Match" in web.server.requests[-1].headers
     web.server.answers["/a"] = flaky(99, 410)
     assert web.failure("/a", **options)[0] == "download_missing"
-    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {RECEIPTS}, "nothing keeps the content alive"
+    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {layout.DOWNLOAD_RECEIPTS}, (
+        "nothing keeps the content alive"
+    )
 
 
 def test_a_host_that_cannot_be_reached_is_given_up_for_the_run(web: Web) -> None:
@@ -318,10 +321,10 @@ def test_what_is_on_disk_survives_a_kill_by_receipts_saved_on_the_way(web: Web) 
     web.server.files({"/a": b"one", "/b": b"two"})
     with web.fetcher() as fetcher:
         fetcher.fetch(web.server.url("/a"), LIMIT)
-        assert not (web.lake / RECEIPTS).exists()
+        assert not (web.lake / layout.DOWNLOAD_RECEIPTS).exists()
         web.clock.at += 61
         fetcher.fetch(web.server.url("/b"), LIMIT)
-        assert (web.lake / RECEIPTS).exists()
+        assert (web.lake / layout.DOWNLOAD_RECEIPTS).exists()
 
 
 def test_receipts_of_urls_that_no_row_names_are_dropped_when_old(web: Web) -> None:
@@ -332,7 +335,10 @@ def test_receipts_of_urls_that_no_row_names_are_dropped_when_old(web: Web) -> No
     assert len(receipt_contents(Lake(STORAGE, str(web.lake)))) == 3
     web.clock.at += 60
     web.fetch("/b", keep_unused_s=100)
-    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {RECEIPTS, content_path(sha256_hex(b"two"))}
+    assert receipt_contents(Lake(STORAGE, str(web.lake))) == {
+        layout.DOWNLOAD_RECEIPTS,
+        layout.content_path(sha256_hex(b"two")),
+    }
 
 
 def test_a_body_is_never_larger_than_the_limit(web: Web) -> None:

@@ -20,9 +20,10 @@ import pytest
 
 from trichord.infra.config import StorageConfig, WebConfig
 from trichord.infra.digest import sha256_hex
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
-from trichord.infra.web import DownloadError, Fetcher, content_path
+from trichord.infra.web import DownloadError, Fetcher
 from trichord.infra.web.throttle import Clock
 
 STORAGE = Storage(StorageConfig())
@@ -182,7 +183,7 @@ class Web:
 
     def read(self, fetcher: Fetcher, url: str, max_bytes: int = LIMIT) -> bytes:
         content = fetcher.fetch(url, max_bytes)
-        data = (self.lake / content_path(content.sha256)).read_bytes()
+        data = (self.lake / layout.content_path(content.sha256)).read_bytes()
         assert (sha256_hex(data), len(data)) == (content.sha256, content.size)
         assert content.version == f"sha256:{content.sha256}"
         return data

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.command import Finished, trichord, trichord_process
+from trichord.infra.lake import layout
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
@@ -78,3 +79,9 @@ def addresses(workspace: Workspace) -> dict[str, dict[str, str]]:
     tables = {name: workspace.table(name) for name in TABLES if name != "publications"}
     made = {name: table for name, table in tables.items() if table.version() is not None}
     return {name: {address: ref.sha256 for address, ref in table.shards().items()} for name, table in made.items()}
+
+
+def unknown_files(lake: Path) -> list[str]:
+    """Lake-relative paths of the files that `layout` does not know, temporary ones included."""
+    paths = (path.relative_to(lake).as_posix() for path in lake.rglob("*") if path.is_file())
+    return sorted(path for path in paths if layout.place_of(path) is None)

@@ -14,9 +14,10 @@ from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig, WebConfig
 from trichord.infra.digest import sha256_hex
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
-from trichord.infra.web import RECEIPTS, Fetcher, content_path
+from trichord.infra.web import Fetcher
 from trichord.infra.web.throttle import Clock
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.clean.image import image_ops
@@ -192,7 +193,7 @@ def test_without_a_fetcher_the_web_is_no_place_for_media(house: House) -> None:
 @pytest.mark.parametrize("damage", ["delete", "flip", "grow"])
 def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -> None:
     partitions = house.plan()
-    path = house.folder / "lake" / content_path(sha256_hex(image(5)))
+    path = house.folder / "lake" / layout.content_path(sha256_hex(image(5)))
     if damage == "delete":
         path.unlink()
     else:
@@ -206,16 +207,18 @@ def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -
 
 def test_downloads_that_plans_or_receipts_name_are_needed(house: House) -> None:
     first = house.plan()
-    kept = {content_path(sha256_hex(image(i))) for i in range(ROWS)} | {content_path(sha256_hex(AUDIO))}
-    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, RECEIPTS}
+    kept = {layout.content_path(sha256_hex(image(i))) for i in range(ROWS)} | {layout.content_path(sha256_hex(AUDIO))}
+    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, layout.DOWNLOAD_RECEIPTS}
     house.server.files({"/5.jpg": image(55)})
     second = house.plan()
-    new = content_path(sha256_hex(image(55)))
-    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, RECEIPTS}, (
+    new = layout.content_path(sha256_hex(image(55)))
+    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, layout.DOWNLOAD_RECEIPTS}, (
         "the old plan still names the old content"
     )
     STORAGE.delete(STORAGE.join(house.lake, first[0].locator))
-    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, RECEIPTS} - {content_path(sha256_hex(image(5)))}
-    STORAGE.delete(STORAGE.join(house.lake, RECEIPTS))
+    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, layout.DOWNLOAD_RECEIPTS} - {
+        layout.content_path(sha256_hex(image(5)))
+    }
+    STORAGE.delete(STORAGE.join(house.lake, layout.DOWNLOAD_RECEIPTS))
     assert needed_downloads(Lake(STORAGE, house.lake)) >= {new}
     assert house.versions(second)["k5"]["image"].endswith(sha256_hex(image(55)))

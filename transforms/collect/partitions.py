@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 
@@ -139,7 +140,7 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
         leaves = trie(np.frombuffer(hashes, np.uint64), rows_per_partition)
         versions = [digest.address(sorted(value.tobytes().hex() for value in digests_N[at])) for _, at in leaves]
         ids = [f"{source}/{bits or 'all'}" for bits, _ in leaves]
-        locator = f"_plans/{digest.address('plan', PLAN_FORMAT, ids, versions)}.parquet"
+        locator = layout.plan_path(digest.address("plan", PLAN_FORMAT, ids, versions))
         uri = lake.uri(locator)
         if leaves and not lake.storage.exists(uri):
             groups = (_ordered(spool.fileno(), ends, digests_N, at) for _, at in leaves)

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.errors import SourceError, StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import TooLarge, is_remote
-from trichord.infra.web import content_path, is_web, receipt_contents
+from trichord.infra.web import is_web, receipt_contents
 from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
@@ -128,7 +129,7 @@ class PartitionReader:
     def _download(self, medium: Medium) -> bytes:
         """The content that planning fetched, from the lake."""
         sha256 = medium.version.removeprefix("sha256:")
-        uri = self.lake.uri(content_path(sha256))
+        uri = self.lake.uri(layout.content_path(sha256))
         try:
             data = self.lake.storage.read(uri, max_bytes=medium.size)
         except (FileNotFoundError, TooLarge):
@@ -205,7 +206,7 @@ def needed_downloads(lake: Lake) -> set[str]:
         StorageError: a plan cannot be read.
     """
     needed = receipt_contents(lake)
-    for stat in lake.list("_plans"):
+    for stat in lake.list(layout.PLANS):
         try:
             with lake.storage.open(stat.uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
                 if plan.schema_arrow.names != PLAN.names:
@@ -224,5 +225,5 @@ def _downloads_of(media: str) -> set[str]:
     if "://" not in media:
         return set()
     named = json.loads(media).values()
-    return {content_path(version.removeprefix("sha256:")) for path, size, version in named
+    return {layout.content_path(version.removeprefix("sha256:")) for path, size, version in named
             if is_web(path) and version.startswith("sha256:")}  # fmt: skip

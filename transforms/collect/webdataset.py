@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
 from trichord.infra.errors import SourceError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
@@ -63,7 +64,7 @@ def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | 
     for stat in data_files(source, lake.storage, TAR_ENDINGS):
         version = lake.storage.version(stat, source.version_by, cache)
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
-        locator = f"_plans/{address}.parquet"
+        locator = layout.plan_path(address)
         uri = lake.uri(locator)
         if not lake.storage.exists(uri):
             rows = _indexed(source, lake.storage, stat)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.bench.rollback_load import measure, two_publications
-from tests.pipelines.lakes import rows_of, workspace_of, write_rows
+from tests.pipelines.lakes import rows_of, unknown_files, workspace_of, write_rows
 from trichord.index_builders.manifest import read_manifests
 from trichord.index_builders.milvus.builder import collection_of
 from trichord.index_builders.milvus.client import connected
@@ -71,6 +71,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
     assert gc(workspace, delete=True)["collections"] == [first]
     with connected(needed(place_of(workspace))) as milvus:
         assert milvus.collections() == [second]
+    assert unknown_files(lake_copy.parent / "lake") == []
     rollback(workspace)  # the dropped collection is filled again from its import files, then made live
     assert status(workspace)["milvus"]["alias_of"] == first
     assert verify(workspace)["publications"] == 3  # with the one that FAISS alone held
@@ -132,6 +133,7 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     assert after is not None
     kept = read_manifests(workspace.lake, after.manifest, after.manifest_digest)[1]
     assert kept.params == forest.params  # a night keeps the trees, so that it builds only what changed
+    assert unknown_files(lake_copy.parent / "lake") == []
     assert gc(workspace, delete=True)["files"] >= 0
     rollback(workspace)
     assert verify(workspace)["publications"] == 3

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.lakes import result_of, rows_of, trichord, workspace_of, write_rows
+from tests.pipelines.lakes import result_of, rows_of, trichord, unknown_files, workspace_of, write_rows
 from trichord.infra.errors import CommitConflict, FingerprintMismatch, GateFailed, StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
+from trichord.infra.lake.stores import TEMPORARY_PREFIX
 from trichord.infra.lake.table import Publications
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.gc import gc
@@ -106,6 +108,23 @@ def test_verify_finds_one_flipped_bit(lake_copy, where):
     victim.write_bytes(data)
     with pytest.raises(StorageError, match="problems"):
         verify(workspace_of(lake_copy))
+
+
+def test_layout_knows_every_file_of_a_lake_and_gc_may_remove_no_note(lake_copy):
+    lake, workspace = lake_copy.parent / "lake", workspace_of(lake_copy, "gc_grace_s=0")
+    assert unknown_files(lake) == []
+    notes = {path for path in _paths(lake) if layout.kind_of(path) is layout.Kind.NOTE}
+    left = lake / "_recipes" / f"{TEMPORARY_PREFIX}left"
+    left.write_bytes(b"by a writer that was killed")
+    removed = set(gc(workspace, delete=True)["paths"])
+    assert str(left.relative_to(lake)) in removed
+    assert {path.split("/")[0] for path in notes} >= {"_recipes", "records", "publications", "index"}
+    assert notes <= _paths(lake)
+    assert {layout.kind_of(path) for path in removed} == {layout.Kind.CACHE, layout.Kind.TEMPORARY}
+
+
+def _paths(lake):
+    return {path.relative_to(lake).as_posix() for path in lake.rglob("*") if path.is_file()}
 
 
 def test_gc_removes_only_what_nothing_names(lake_copy):

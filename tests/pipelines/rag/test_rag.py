@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.pipelines.lakes import SETTINGS, copy_of, result_of, trichord, workspace_of, write_project
+from tests.pipelines.lakes import SETTINGS, copy_of, result_of, trichord, unknown_files, workspace_of, write_project
 from tests.pipelines.rag.model_server import SOURCE, model_server, words
 from tests.pipelines.rag.test_prompt import passage as made
 from trichord.infra.errors import ConfigError, ServiceError
@@ -241,6 +241,7 @@ def test_feedback_is_appended_and_adds_up_by_publication_and_record(project, ser
     assert cited[0] != cited[1]
     assert blamed == {cited[0]: 0.5, cited[1]: -1.0}, "what was not cited is not blamed"
     assert next(iter(blamed)) == cited[1], "the worst comes first"
+    assert unknown_files(project.parent / "lake") == []
     kept = gc(workspace_of(project, "gc_grace_s=0"), delete=True)["paths"]
     assert not any(path.startswith(("feedback", "answers")) for path in kept)
     assert feedback_rows(workspace) == rows

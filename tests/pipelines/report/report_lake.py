@@ -18,12 +18,11 @@ from trichord.index_builders.manifest import IndexManifest, IndexShard, write_ma
 from trichord.index_builders.row_labels import KEYS, write_keys
 from trichord.infra import digest
 from trichord.infra.config import EvaluateConfig, ManifestSource, Project
-from trichord.infra.lake import schema
+from trichord.infra.lake import layout, schema
 from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.whole import measure
-from trichord.pipelines.index.partition_map import partitions_path
 from trichord.pipelines.publish.evaluate import nothing_held_out
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import encode_audio, encode_image
@@ -100,7 +99,7 @@ class SmallLake:
             kind="flat", params={}, dimension=8, fingerprint="f" * 32, views=("fused",), shards=(shard,)
         )
         path = write_manifest(lake, manifest)
-        lake.write(partitions_path(path), digest.canonical_json(partitions))
+        lake.write(layout.partitions_path(path), digest.canonical_json(partitions))
         if story is not None:
             lake.write("models/m/training.json", digest.canonical_json(story))
         counts = RowCounts(
