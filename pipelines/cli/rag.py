@@ -62,4 +62,4 @@ def rag_eval(
     with log.progress("rag-eval"):
         result = evaluate_rag(workspace, questions)
     print_result(result, as_json, render_rag.evaluation)
-    refuse_below(result, workspace.project.rag.least)
+    refuse_below(result.figures(), workspace.project.rag.least)

@@ -1,7 +1,7 @@
 """Answers against references: BLEU by sacrebleu, ROUGE by rouge-score, METEOR by nltk.
 
-ROUGE and METEOR count the same words: runs of letters and digits of any script, lower-cased (for ASCII those of
-ROUGE-1.5.5), with Porter's stemmer. BLEU cuts text by its own rule, which stands in its signature.
+ROUGE and METEOR count the same words: runs of letters and digits of any script, lower-cased (for ASCII, those of
+ROUGE-1.5.5), with Porter's stemmer. BLEU tokenizes by its own rule, which its signature names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from trichord.infra.errors import ConfigError
+from trichord.pipelines.core.result import Result
 from trichord.transforms.augment.wordnet import WordNetSynonyms, open_wordnet
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
@@ -21,53 +22,80 @@ _PARTS_OF_SPEECH = ("n", "v", "a", "r")
 
 
 def words(text: str) -> list[str]:
-    """The words that ROUGE and METEOR count."""
+    """Return the words that ROUGE and METEOR count."""
     return _WORD.findall(text.lower())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationFigures(Result):
+    """How close answers come to their references.
+
+    Attributes:
+        answers: number of answers.
+        bleu: 0 to 100, over the corpus (Papineni et al. 2002).
+        bleu_signature: sacrebleu's settings.
+        rouge_1: 0 to 1, mean F of single words (Lin 2004).
+        rouge_2: of pairs of words.
+        rouge_l: of the longest common subsequence.
+        meteor: 0 to 1, mean (Lavie and Agarwal 2007).
+        meteor_synonyms: which synonyms it knew.
+    """
+
+    answers: int
+    bleu: float
+    bleu_signature: str
+    rouge_1: float
+    rouge_2: float
+    rouge_l: float
+    meteor: float
+    meteor_synonyms: str
 
 
 def generation_figures(
     answers: Sequence[str], references: Sequence[Sequence[str]], wordnet: str | None = None
-) -> dict[str, Any]:
-    """How close answers come to their references; of several references the closest counts (BLEU takes all).
+) -> GenerationFigures:
+    """Compare answers with their references; of several references the closest counts (BLEU uses all).
 
     Args:
         answers: N texts.
         references: at least one reference for each of them.
         wordnet: folder of WordNet's dictionaries; without it METEOR knows no synonyms.
 
-    Returns:
-        JSON-ready: `answers` (N), `bleu` (0 to 100, over the corpus: Papineni et al. 2002) with its `bleu_signature`,
-        `rouge_1`, `rouge_2`, `rouge_l` (0 to 1, mean F: Lin 2004), `meteor` (0 to 1, mean: Lavie and Agarwal 2007) with
-        `meteor_synonyms`, which says what it took for a synonym.
-
     Raises:
-        ConfigError: a library is not installed, or the folder holds no WordNet.
+        ConfigError: a library is not installed, or the folder does not hold WordNet.
         ValueError: there is no answer, or one has no reference.
     """
     if not answers or len(answers) != len(references) or not all(references):
         raise ValueError(f"{len(answers)} answers with {[len(several) for several in references]} references")
     if missing := [name for name in ("nltk", "rouge_score", "sacrebleu") if find_spec(name) is None]:
         raise ConfigError(f"BLEU, ROUGE and METEOR need {', '.join(missing)}.\nRun `pip install 'trichord[rag]'`.")
-    return (
-        {"answers": len(answers)}
-        | _bleu(answers, references)
-        | _rouge(answers, references)
-        | _meteor(answers, references, wordnet)
+    bleu, signature = _measure_bleu(answers, references)
+    rouge = _measure_rouge(answers, references)
+    meteor, synonyms = _measure_meteor(answers, references, wordnet)
+    return GenerationFigures(
+        answers=len(answers),
+        bleu=bleu,
+        bleu_signature=signature,
+        rouge_1=rouge["rouge_1"],
+        rouge_2=rouge["rouge_2"],
+        rouge_l=rouge["rouge_l"],
+        meteor=meteor,
+        meteor_synonyms=synonyms,
     )
 
 
-def _bleu(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _measure_bleu(answers: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, str]:
     from sacrebleu.metrics.bleu import BLEU
 
     most = max(map(len, references))
     # None: this answer has fewer references than another
     streams: Any = [[several[i] if i < len(several) else None for several in references] for i in range(most)]
     metric = BLEU()
-    return {"bleu": metric.corpus_score(list(answers), streams).score, "bleu_signature": str(metric.get_signature())}
+    return metric.corpus_score(list(answers), streams).score, str(metric.get_signature())
 
 
 class _Tokenizer:
-    """rouge-score's own tokenizer drops every letter outside a to z; this one keeps all."""
+    """Keeps letters of every script; rouge-score's own tokenizer keeps only a to z."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer
@@ -75,11 +103,11 @@ class _Tokenizer:
         self._stemmer = PorterStemmer()
 
     def tokenize(self, text: str) -> list[str]:
-        """Stemmed words; as in ROUGE-1.5.5 the short ones stay as they are."""
+        """Return stemmed words; words of up to three letters are not stemmed, as in ROUGE-1.5.5."""
         return [self._stemmer.stem(word) if len(word) > 3 else word for word in words(text)]
 
 
-def _rouge(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+def _measure_rouge(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE.values()), tokenizer=_Tokenizer())
@@ -105,19 +133,21 @@ class _Synset:
 
 @dataclass(frozen=True, slots=True)
 class _Synonyms:
-    """What nltk asks of WordNet, answered from its dictionary files (nltk's reader wants files that no package has)."""
+    """nltk's view of WordNet, read from its dictionary files; nltk's own reader needs files that no package has."""
 
     dictionary: WordNetSynonyms | None
 
     def synsets(self, word: str) -> list[_Synset]:
-        """The word's most frequent sense; none without dictionaries."""
+        """Return the word's most frequent sense; nothing without dictionaries."""
         if self.dictionary is None:
             return []
         found = [other.lower() for pos in _PARTS_OF_SPEECH for other in self.dictionary.predict(word, pos)]
         return [_Synset(tuple(found))] if found else []
 
 
-def _meteor(answers: Sequence[str], references: Sequence[Sequence[str]], wordnet: str | None) -> dict[str, Any]:
+def _measure_meteor(
+    answers: Sequence[str], references: Sequence[Sequence[str]], wordnet: str | None
+) -> tuple[float, str]:
     from nltk.translate.meteor_score import meteor_score
 
     dictionary = None
@@ -134,4 +164,4 @@ def _meteor(answers: Sequence[str], references: Sequence[Sequence[str]], wordnet
     ran = "none: words and stems alone"
     if dictionary is not None:
         ran = f"the most frequent sense in WordNet {dictionary.fingerprint[:12]}"
-    return {"meteor": sum(scores) / len(scores), "meteor_synonyms": ran}
+    return sum(scores) / len(scores), ran

@@ -1,1 +1,1 @@
-"""Answers from the published index: retrieve, rerank, prompt, generate, cite; feedback; and their evaluation."""
+"""Answers from the published index: retrieve, rerank, prompt, generate, cite; feedback; evaluation."""

@@ -7,12 +7,12 @@ import re
 CITATION = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 
 
-def citations(answer: str) -> list[int]:
-    """The source numbers that an answer cites, ascending."""
+def find_citations(answer: str) -> list[int]:
+    """Return the source numbers that an answer cites, ascending."""
     return sorted({int(number) for group in CITATION.findall(answer) for number in group.split(",")})
 
 
-def without_citations(answer: str) -> str:
-    """The answer's words alone."""
-    # words are set apart by one space first: to look for more at every place of a long run takes its square
+def remove_citations(answer: str) -> str:
+    """Return the answer without its citations."""
+    # one space between words first: searching for more spaces from every place of a long run takes quadratic time
     return re.sub(" ?" + CITATION.pattern, "", " ".join(answer.split())).strip()

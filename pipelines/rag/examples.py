@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.storage import Storage
-from trichord.pipelines.rag.citations import citations
-from trichord.pipelines.rag.jsonl import known_fields, read_objects, text_field, text_list
+from trichord.pipelines.rag.citations import find_citations
+from trichord.pipelines.rag.jsonl import read_objects, read_text, read_texts, refuse_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A question that was answered well from its sources, citing them."""
+    """A question, its sources, and a good answer that cites them."""
 
     question: str
     sources: tuple[str, ...]
@@ -20,20 +20,20 @@ class Example:
 
 
 def read_examples(storage: Storage, path: str) -> tuple[Example, ...]:
-    """The worked examples of a JSONL file: `question`, `sources` (a list of texts), `answer`.
+    """Read the worked examples of a JSONL file: `question`, `sources` (a list of texts), `answer`.
 
     Raises:
         ConfigError: the file cannot be read, a line is not of that form, or cites a source it does not have.
     """
     examples = []
     for place, value in read_objects(storage, path):
-        known_fields(value, ("question", "sources", "answer"), place)
+        refuse_unknown(value, ("question", "sources", "answer"), place)
         example = Example(
-            question=text_field(value, "question", place),
-            sources=text_list(value, "sources", place),
-            answer=text_field(value, "answer", place),
+            question=read_text(value, "question", place),
+            sources=read_texts(value, "sources", place),
+            answer=read_text(value, "answer", place),
         )
-        if wrong := [number for number in citations(example.answer) if not 1 <= number <= len(example.sources)]:
+        if wrong := [number for number in find_citations(example.answer) if not 1 <= number <= len(example.sources)]:
             raise ConfigError(f"{place}: the answer cites [{wrong[0]}], but there are {len(example.sources)} sources.")
         examples.append(example)
     return tuple(examples)

@@ -1,62 +1,62 @@
-"""Small JSONL files that a person writes: questions, and worked examples."""
+"""Small JSONL files written by people: questions, and worked examples."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.storage import LineTooLong, Storage
+from trichord.pipelines.core.json_objects import parse_object
 
 
 def read_objects(storage: Storage, path: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The JSON objects of a file, each with its place (`file:line`) for messages; empty lines are skipped.
+    """Read the JSON objects of a file, each with its place (`file:line`) for messages; empty lines are skipped.
 
     Raises:
-        ConfigError: the file cannot be read, a line is no JSON object, or there is none.
+        ConfigError: the file does not exist or is empty, or a line is not a JSON object.
     """
     found: list[tuple[str, Mapping[str, Any]]] = []
     try:
         for number, (_, line) in enumerate(storage.lines(path), 1):
             place = f"{path}:{number}"
             if isinstance(line, LineTooLong):
-                raise ConfigError(f"{place} has {line.size} bytes: too long a line.")
+                raise ConfigError(f"{place} has {line.size} bytes, which is too long.")
             if line.strip():
-                found.append((place, _object(line, place)))
+                found.append((place, _parse(line, place)))
     except FileNotFoundError as error:
         raise ConfigError(f"There is no file {path}.") from error
     if not found:
-        raise ConfigError(f"{path} is empty: it needs a JSON object a line.")
+        raise ConfigError(f"{path} is empty. Write one JSON object on each line.")
     return found
 
 
-def text_list(value: Mapping[str, Any], name: str, place: str) -> tuple[str, ...]:
-    """A field that is a list of texts, none of them empty; () where it is left out.
+def read_texts(value: Mapping[str, Any], name: str, place: str) -> tuple[str, ...]:
+    """Read a list of texts, none of them empty; () where the field is left out.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the field holds something else.
     """
     texts = value.get(name, [])
     if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ConfigError(f"{place}: {name} is a list of texts, none of them empty.")
+        raise ConfigError(f"{place}: {name} must be a list of texts, none of them empty.")
     return tuple(texts)
 
 
-def text_field(value: Mapping[str, Any], name: str, place: str) -> str:
-    """A field that must be there and hold text.
+def read_text(value: Mapping[str, Any], name: str, place: str) -> str:
+    """Read a required text.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: the field is missing or holds something else.
     """
     text = value.get(name)
     if not isinstance(text, str) or not text.strip():
-        raise ConfigError(f"{place}: {name} is a text that is not empty.")
+        raise ConfigError(f"{place}: {name} must be a text that is not empty.")
     return text
 
 
-def known_fields(value: Mapping[str, Any], names: tuple[str, ...], place: str) -> None:
-    """Refuse a field of another name.
+def refuse_unknown(value: Mapping[str, Any], names: tuple[str, ...], place: str) -> None:
+    """Refuse fields of other names.
 
     Raises:
         ConfigError: there is one.
@@ -65,11 +65,8 @@ def known_fields(value: Mapping[str, Any], names: tuple[str, ...], place: str) -
         raise ConfigError(f"{place}: unknown key {unknown[0]!r}; known here: {', '.join(names)}.")
 
 
-def _object(line: bytes, place: str) -> Mapping[str, Any]:
+def _parse(line: bytes, place: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{place} is no JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{place} is a {type(value).__name__}, not a JSON object.")
-    return value
+        return parse_object(line)
+    except ValueError as error:
+        raise ConfigError(f"{place} is {error}.") from error

@@ -1,8 +1,8 @@
 """The conversation that asks a model for an answer: instructions, worked examples, numbered sources, the question.
 
-Sources are foreign text and may try to give orders (indirect prompt injection, arXiv 2302.12173). They stand between
-tags that they cannot close, because their own angle brackets are escaped, and what looks like a citation in them is
-not one any more. That makes an order inside a source recognisable; only the model can refuse to follow it.
+Sources are foreign text and may try to give orders (indirect prompt injection, arXiv 2302.12173). They are put between
+tags that they cannot close, because their own angle brackets are escaped, and citations inside them are rewritten.
+So an order inside a source is recognisable; only the model can refuse to follow it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A conversation, and how many of the passages it holds (always the first ones)."""
+    """A conversation, and how many of the passages it holds: always the first ones."""
 
     messages: tuple[Message, ...]
     used: int
 
 
 def source_block(number: int, words: str, max_chars: int) -> str:
-    """One source as it stands in a prompt: cut, escaped and between tags that carry its number."""
+    """Write one source for a prompt: cut, escaped, and between tags with its number."""
     cut = words if len(words) <= max_chars else words[: max_chars - 1] + "…"
     safe = html.escape(_CONTROL.sub(" ", CITATION.sub(r"(\1)", cut)), quote=False)
     return f'<source id="{number}">\n{safe}\n</source>'
@@ -46,14 +46,14 @@ def build_prompt(
     config: RagConfig,
     pictures: Sequence[bytes | None] = (),
 ) -> Prompt:
-    """The conversation for a question; the last passages are left out where it would pass `max_prompt_chars`.
+    """Build the conversation for a question; the last passages are left out if it would exceed `max_prompt_chars`.
 
     Args:
-        question: what is asked.
+        question: the user's words.
         passages: the sources, best first.
-        examples: come before the question.
+        examples: go before the question.
         config: instructions and limits.
-        pictures: the passages' pictures (JPEG), which then go along; for no passage if empty.
+        pictures: JPEG, one a passage (None for none), sent along; may be empty.
 
     Raises:
         ConfigError: not even one source fits.
@@ -62,7 +62,7 @@ def build_prompt(
     for example in examples:
         blocks = [source_block(i, words, config.max_source_chars) for i, words in enumerate(example.sources, 1)]
         head += [
-            {"role": "user", "content": _asked(blocks, example.question)},
+            {"role": "user", "content": _write_question(blocks, example.question)},
             {"role": "assistant", "content": example.answer},
         ]
     blocks = [
@@ -70,25 +70,25 @@ def build_prompt(
     ]
     fixed = sum(len(message["content"]) for message in head)
     used = len(blocks)
-    while used and fixed + len(_asked(blocks[:used], question)) > config.max_prompt_chars:
+    while used and fixed + len(_write_question(blocks[:used], question)) > config.max_prompt_chars:
         used -= 1
     if blocks and not used:
         raise ConfigError(
-            f"Instructions, examples, question and one source have more than the {config.max_prompt_chars} characters "
+            f"Instructions, examples, question and one source exceed the {config.max_prompt_chars} characters "
             "of rag.max_prompt_chars.\nRaise it, or lower rag.max_source_chars."
         )
-    asked: Any = _asked(blocks[:used], question)
+    asked: Any = _write_question(blocks[:used], question)
     shown = [(i, data) for i, data in enumerate(pictures[:used], 1) if data is not None]
     if shown:
-        asked = [{"type": "text", "text": asked}, *(part for i, data in shown for part in _picture(i, data))]
+        asked = [{"type": "text", "text": asked}, *(part for i, data in shown for part in _show_picture(i, data))]
     return Prompt(messages=(*head, {"role": "user", "content": asked}), used=used)
 
 
-def _asked(blocks: Sequence[str], question: str) -> str:
+def _write_question(blocks: Sequence[str], question: str) -> str:
     return "\n\n".join([*blocks, f"Question: {_CONTROL.sub(' ', question)}"])
 
 
-def _picture(number: int, data: bytes) -> tuple[Mapping[str, Any], ...]:
+def _show_picture(number: int, data: bytes) -> tuple[Mapping[str, Any], ...]:
     url = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
     return {"type": "text", "text": f"The picture of source [{number}]:"}, {
         "type": "image_url",

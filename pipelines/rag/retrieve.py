@@ -1,8 +1,8 @@
-"""Passages for a question: the records of the published index nearest to it, with their words, and pictures on demand.
+"""Passages for a question: the nearest records of the published index, with their words, and pictures on demand.
 
 Vectors of an index have unit length, so cosine c, inner product c and Euclidean distance sqrt(2 - 2c) rank alike: the
-metric chooses what a passage's score says, never which passages are found. Hits come from one view of a record, from
-several, or from all of them mixed; a record stands once, in its best view.
+metric changes a passage's score, never which passages are found. Hits come from one view of a record, from several, or
+from all of them mixed; a record appears once, in its best view.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Passage:
     """A record that may hold the answer.
 
     Attributes:
-        key: the record's.
+        key: of the record.
         source: name of its source in the project file.
-        view: the view of it that was found.
-        score: the metric's own value; of `l2` smaller is nearer.
-        words: its text and its other captions, a line each; '' where it has none.
-        rerank_score: what the reranker gave it, higher fits better; None where none ran.
+        view: the view that was found.
+        score: the metric's value; for `l2`, smaller is nearer.
+        words: its text and its other captions, one a line; '' where it has none.
+        rerank_score: the reranker's, higher is better; None if none ran.
     """
 
     key: str
@@ -47,79 +47,68 @@ class Passage:
     words: str
     rerank_score: float | None = None
 
-    def told(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "key": self.key,
-            "source": self.source,
-            "view": self.view,
-            "score": self.score,
-            "rerank_score": self.rerank_score,
-            "text": self.words,
-        }
-
 
 def metric_value(cosine: float, metric: Metric) -> float:
-    """What a metric says of two unit vectors of this cosine."""
+    """Return a metric's value for two unit vectors of this cosine."""
     return math.sqrt(max(0.0, 2 - 2 * cosine)) if metric == "l2" else cosine
 
 
 def retrieve(workspace: Workspace, index: LiveIndex, query: Batch) -> list[Passage]:
-    """The passages nearest to a query of one row, best first, as the project's sections `rag` and `query` say.
+    """Return the passages nearest to a query of one row, best first, by the project's sections `rag` and `query`.
 
-    Over all views together the ranking of `query` holds; of single views (`rag.views`) hits come by cosine.
+    All views together are ranked by `query.ranking`; the views of `rag.views` are ranked by cosine.
 
     Raises:
-        ConfigError: the publication has no row of these views, or the ranking does not fit it.
+        ConfigError: the publication has no row of these views, or the ranking does not suit it.
     """
     config = workspace.project.rag
     if config.views:
-        hits = _of_views(index, query, config.views, config.candidates)
+        hits = _search_views(index, query, config.views, config.candidates)
     else:
         hits = nearest(index, query, workspace.project.query, config.candidates)
-    records = _records(workspace, index, [hit.key for hit in hits], ["key", "text", "captions"])
+    records = _read_records(workspace, index, [hit.key for hit in hits], ["key", "text", "captions"])
     return [
         Passage(
             key=hit.key,
             source=hit.source or "",
             view=hit.view,
             score=metric_value(hit.cosine, config.metric),
-            words=_words(records[hit.key]),
+            words=_join_words(records[hit.key]),
         )
         for hit in hits
     ]
 
 
-def pictures_of(workspace: Workspace, index: LiveIndex, passages: Sequence[Passage]) -> list[bytes | None]:
-    """The passages' pictures as JPEG; None where a record has none."""
+def read_pictures(workspace: Workspace, index: LiveIndex, passages: Sequence[Passage]) -> list[bytes | None]:
+    """Read the passages' pictures as JPEG; None where a record has none."""
     keys = [passage.key for passage in passages]
-    records = _records(workspace, index, keys, ["key", "image"])
+    records = _read_records(workspace, index, keys, ["key", "image"])
     return [records[key]["image"] for key in keys]
 
 
-def _of_views(index: LiveIndex, query: Batch, views: Sequence[View], k: int) -> list[Hit]:
+def _search_views(index: LiveIndex, query: Batch, views: Sequence[View], k: int) -> list[Hit]:
     vector_1D, _ = index.model.encode(query, "fused")
     indexed = [view for view in views if view in index.searcher.views]
     hits = by_score([listed(index.searcher.search(vector_1D, k, view=view)) for view in indexed], k)
     if not hits:
         raise ConfigError(
-            f"Publication {index.publication} holds no {' or '.join(views)} view, which rag.views asks for.\n"
+            f"Publication {index.publication} holds no {' or '.join(views)} view, which rag.views names.\n"
             "Add it to index.views and run `trichord reindex`, or leave rag.views empty."
         )
     return hits
 
 
-def _words(record: Mapping[str, Any]) -> str:
+def _join_words(record: Mapping[str, Any]) -> str:
     lines: Iterable[str] = [record["text"] or "", *record["captions"]]
     return "\n".join(dict.fromkeys(line for line in lines if line))
 
 
-def _records(
+def _read_records(
     workspace: Workspace, index: LiveIndex, keys: Sequence[str], columns: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> Mapping[str, Mapping[str, Any]]:
     partitions = index.searcher.partitions_of(keys)
     paths = read_partitions(workspace, index.manifest)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for partition in sorted(set(partitions.values())):
         wanted = pa.array([key for key in keys if partitions[key] == partition], pa.string())
         there = read_shard(workspace.lake, paths[partition], ["key"])["key"]

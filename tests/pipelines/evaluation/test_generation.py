@@ -15,7 +15,7 @@ CAT = "the cat sat on the mat"
 
 
 def figures(answer: str, *references: str, **options):
-    return generation_figures([answer], [references], **options)
+    return generation_figures([answer], [references], **options).to_dict()
 
 
 def test_the_same_words_are_a_perfect_answer():
@@ -39,12 +39,12 @@ def test_bleu_is_the_geometric_mean_of_precisions_times_the_brevity_penalty():
 
 def test_bleu_counts_over_the_corpus_and_takes_as_many_references_as_each_answer_has():
     answers, references = [CAT, "a dog barks at the man"], [[CAT], ["a dog barks", "a dog barks at the man"]]
-    assert generation_figures(answers, references)["bleu"] == pytest.approx(100)
-    assert "tok:13a" in generation_figures(answers, references)["bleu_signature"]
+    assert generation_figures(answers, references).bleu == pytest.approx(100)
+    assert "tok:13a" in generation_figures(answers, references).bleu_signature
     # unigrams 11/12, bigrams 9/10, trigrams 7/8, 4-grams 5/6, equal lengths
     answers[1] = "a dog barks at the tree"
     expected = 100 * (11 / 12 * 9 / 10 * 7 / 8 * 5 / 6) ** 0.25
-    assert generation_figures(answers, references)["bleu"] == pytest.approx(expected)
+    assert generation_figures(answers, references).bleu == pytest.approx(expected)
 
 
 def test_rouge_counts_shared_words_pairs_and_the_longest_common_sequence():

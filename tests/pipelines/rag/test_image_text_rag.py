@@ -27,7 +27,7 @@ from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.render import encode_picture, render
 from trichord.pipelines.demo.scenes import draw_scene
 from trichord.pipelines.evaluation.generation import generation_figures
-from trichord.pipelines.rag.citations import without_citations
+from trichord.pipelines.rag.citations import remove_citations
 from trichord.pipelines.rag.examples import read_examples
 
 pytestmark = pytest.mark.xdist_group("image_text_rag")  # one worker trains for all
@@ -114,10 +114,10 @@ def test_retrieval_finds_the_photo_and_the_answer_says_what_is_in_it(made):
     assert result["retrieval"]["recall_at_k"] >= 0.5 > 8 * chance
     assert result["retrieval"]["precision_at_k"] == pytest.approx(result["retrieval"]["recall_at_k"] / 5)
     assert result["citations"] == {"citing": 1.0, "citing_unknown": 0.0}
-    answers = [without_citations(row["answer"]) for row in result["rows"]]
+    answers = [remove_citations(row["answer"]) for row in result["rows"]]
     references = [case["references"] for case in cases]
-    assert result["generation"] == generation_figures(answers, references)
-    shifted = generation_figures(answers, [*references[1:], references[0]])  # of other photos
+    assert result["generation"] == generation_figures(answers, references).to_dict()
+    shifted = generation_figures(answers, [*references[1:], references[0]]).to_dict()  # of other photos
     for figure in ("bleu", "rouge_1", "rouge_2", "rouge_l", "meteor"):
         assert result["generation"][figure] > 1.2 * shifted[figure], figure
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.pipelines.rag.model_server import read_prompt
 from trichord.infra.config import RagConfig
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.rag.citations import citations, without_citations
+from trichord.pipelines.rag.citations import find_citations, remove_citations
 from trichord.pipelines.rag.examples import Example, read_examples
 from trichord.pipelines.rag.prompt import build_prompt, source_block
 from trichord.pipelines.rag.retrieve import Passage
@@ -48,7 +48,7 @@ def test_no_source_can_end_its_block_or_begin_another(texts):
     content = build_prompt("Q", passages, [], RagConfig()).messages[-1]["content"]
     assert re.findall(r"<source[^>]*>", content) == [f'<source id="{i}">' for i in range(1, len(texts) + 1)]
     assert content.count("</source>") == len(texts)
-    assert not citations(content.replace("Question: Q", "")), "a source cites nothing"
+    assert not find_citations(content.replace("Question: Q", "")), "a source cites nothing"
 
 
 @given(st.text())
@@ -117,8 +117,8 @@ def test_the_picture_of_a_source_that_was_left_out_is_left_out():
     ],
 )
 def test_citations_are_read_and_taken_out(answer, cited, words):
-    assert citations(answer) == cited
-    assert without_citations(answer) == words
+    assert find_citations(answer) == cited
+    assert remove_citations(answer) == words
 
 
 def write(path, *values):
@@ -135,12 +135,12 @@ def test_examples_are_read(tmp_path, storage):
     ("line", "told"),
     [
         ({"question": "Q", "sources": ["s"], "answer": "A [2]"}, r"cites \[2\], but there are 1"),
-        ({"question": "Q", "sources": ["s"], "answer": ""}, "answer is a text"),
-        ({"question": "Q", "sources": "s", "answer": "A"}, "sources is a list"),
-        ({"question": "Q", "sources": [" "], "answer": "A"}, "sources is a list"),
+        ({"question": "Q", "sources": ["s"], "answer": ""}, "answer must be a text"),
+        ({"question": "Q", "sources": "s", "answer": "A"}, "sources must be a list"),
+        ({"question": "Q", "sources": [" "], "answer": "A"}, "sources must be a list"),
         ({"question": "Q", "source": ["s"], "answer": "A"}, "unknown key 'source'"),
-        ("[]", "is a list, not a JSON object"),
-        ("{", "is no JSON"),
+        ("[]", "is not a JSON object but a list"),
+        ("{", "is not valid JSON"),
     ],
 )
 def test_a_bad_example_is_named_by_its_line(tmp_path, storage, line, told):

@@ -17,12 +17,13 @@ from trichord.infra.errors import ConfigError, ServiceError
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.cli import render_rag
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.status import status
 from trichord.pipelines.rag.answer import Question, ask, open_rag
-from trichord.pipelines.rag.evaluate import evaluate_rag, ranks_at_k, refuse_below
-from trichord.pipelines.rag.feedback import feedback_rows, give_feedback, satisfaction
-from trichord.pipelines.rag.retrieve import pictures_of, retrieve
+from trichord.pipelines.rag.evaluate import Ranks, evaluate_rag, rank_at_k, refuse_below
+from trichord.pipelines.rag.feedback import give_feedback, read_feedback, summarise
+from trichord.pipelines.rag.retrieve import read_pictures, retrieve
 from trichord.pipelines.search.search import open_live, read_query, search
 from trichord.transforms.batch import Batch
 
@@ -115,7 +116,7 @@ def test_a_passage_holds_the_records_words_captions_and_on_demand_its_picture(al
     index = open_live(workspace)
     passages = retrieve(workspace, index, query(workspace, "a red circle"))
     assert len(passages) == index.searcher.rows // len(VIEWS)
-    for item, picture in zip(passages, pictures_of(workspace, index, passages), strict=True):
+    for item, picture in zip(passages, read_pictures(workspace, index, passages), strict=True):
         record = records[item.key]
         assert item.words.splitlines() == list(dict.fromkeys([*filter(None, [record["text"]]), *record["captions"]]))
         assert picture == record["image"]
@@ -161,8 +162,8 @@ def test_ask_answers_from_its_sources_and_cites_them(project, server, capsys):
         "temperature": 0.0, "max_tokens": 512, "seed": 0,
     }  # fmt: skip
     again = ask(workspace_of(project, *to(server)), "Where is the red circle?")
-    assert again == result, "the same question has the same answer, and the same id"
-    render_rag.answer(again)
+    assert again.to_dict() == result, "the same question has the same answer, and the same id"
+    render_rag.answer(again.to_dict())
     told = capsys.readouterr().out
     assert result["id"] in told
     assert "Sources in" in told
@@ -172,8 +173,8 @@ def test_a_question_may_be_about_a_picture(project, server):
     picture = next((project.parent / "corpus").rglob("*.jpg"))
     workspace = workspace_of(project, *to(server))
     with_picture = ask(workspace, "What is shown here?", image=picture)
-    assert with_picture["question_digest"] != ask(workspace, "What is shown here?")["question_digest"]
-    assert with_picture["sources"][0]["score"] != ask(workspace, "What is shown here?")["sources"][0]["score"]
+    assert with_picture.question_digest != ask(workspace, "What is shown here?").question_digest
+    assert with_picture.sources[0].score != ask(workspace, "What is shown here?").sources[0].score
     with pytest.raises(ConfigError, match="cannot be read"):
         ask(workspace, "What is shown here?", image=project.parent / "none.jpg")
 
@@ -182,13 +183,13 @@ def test_pictures_reach_a_model_that_sees(project, server):
     asked = ask(workspace_of(project, *to(server), "rag.pictures=true", "rag.k=3"), "Where is the red circle?")
     parts = server.requests[0].body["messages"][-1]["content"]
     assert [part["type"] for part in parts] == ["text", *["text", "image_url"] * 3]
-    assert len(asked["sources"]) == 3
+    assert len(asked.sources) == 3
 
 
 def test_a_citation_of_no_source_is_flagged(project, server):
     server.models["liar"] = lambda body: "It is so [2], and so [9]."
     result = ask(workspace_of(project, *to(server, "liar")), "Where is the red circle?")
-    assert (result["cited"], result["cited_unknown"]) == ([2], [9])
+    assert (result.cited, result.cited_unknown) == ([2], [9])
 
 
 def test_a_judge_moves_the_source_that_answers_to_the_front(project, server):
@@ -226,46 +227,46 @@ def test_a_service_that_refuses_exits_8(all_views, server):
 def test_feedback_is_appended_and_adds_up_by_publication_and_record(project, server):
     workspace = workspace_of(project, *to(server))
     answers = [ask(workspace, text) for text in ("Where is the red circle?", "What is blue?")]
-    row = result_of(trichord("feedback", answers[0]["id"], "--rating", "1", "--comment", "so it is", "--project",
+    row = result_of(trichord("feedback", answers[0].id, "--rating", "1", "--comment", "so it is", "--project",
                              str(project), "--json"))  # fmt: skip
-    assert (row["rating"], row["comment"], row["publication"]) == (1, "so it is", answers[0]["publication"])
-    give_feedback(workspace, answers[0]["id"], 0)
-    give_feedback(workspace, answers[1]["id"], -1)
-    rows = feedback_rows(workspace)
-    assert sorted(item["rating"] for item in rows) == [-1, 0, 1]
-    told = satisfaction(rows)
+    assert (row["rating"], row["comment"], row["publication"]) == (1, "so it is", answers[0].publication)
+    give_feedback(workspace, answers[0].id, 0)
+    give_feedback(workspace, answers[1].id, -1)
+    rows = read_feedback(workspace)
+    assert sorted(item.rating for item in rows) == [-1, 0, 1]
+    told = summarise(rows).to_dict()
     assert told["overall"] == {"ratings": 3, "mean": 0.0, "good": pytest.approx(1 / 3)}
-    assert told["by_publication"] == {answers[0]["publication"]: told["overall"]}
+    assert told["by_publication"] == {answers[0].publication: told["overall"]}
     blamed = {item["key"]: item["mean"] for item in told["by_record"]}
-    cited = [answer["sources"][answer["cited"][0] - 1]["key"] for answer in answers]
+    cited = [answer.sources[answer.cited[0] - 1].key for answer in answers]
     assert cited[0] != cited[1]
     assert blamed == {cited[0]: 0.5, cited[1]: -1.0}, "what was not cited is not blamed"
     assert next(iter(blamed)) == cited[1], "the worst comes first"
     assert unknown_files(project.parent / "lake") == []
     kept = gc(workspace_of(project, "gc_grace_s=0"), delete=True)["paths"]
     assert not any(path.startswith(("feedback", "answers")) for path in kept)
-    assert feedback_rows(workspace) == rows
+    assert read_feedback(workspace) == rows
     assert status(workspace)["tables"]["feedback"]["rows"] == 3
 
 
 def test_no_feedback_is_lost_among_many_at_once(project, server):
     workspace = workspace_of(project, *to(server))
-    answer = ask(workspace, "Where is the red circle?")["id"]
+    answer = ask(workspace, "Where is the red circle?").id
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: give_feedback(workspace, answer, 1, str(number)), range(4)))
-    assert sorted(row["comment"] for row in feedback_rows(workspace)) == ["0", "1", "2", "3"]
+    assert sorted(row.comment for row in read_feedback(workspace)) == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("answer", ["0" * 32, "../publications", "", "x"])
 def test_feedback_on_no_answer_is_refused(project, server, answer):
     with pytest.raises(ConfigError, match="No answer with the id"):
         give_feedback(workspace_of(project), answer, 1)
-    assert feedback_rows(workspace_of(project)) == []
+    assert read_feedback(workspace_of(project)) == []
 
 
 def test_an_answer_that_is_not_kept_can_get_no_feedback(project, server):
     workspace = workspace_of(project, *to(server), "rag.keep_answers=false")
-    answer = ask(workspace, "Where is the red circle?")["id"]
+    answer = ask(workspace, "Where is the red circle?").id
     with pytest.raises(ConfigError, match="keep_answers"):
         give_feedback(workspace, answer, 1)
     with pytest.raises(ValueError):
@@ -274,7 +275,7 @@ def test_an_answer_that_is_not_kept_can_get_no_feedback(project, server):
 
 def test_without_feedback_satisfaction_is_unknown():
     nothing = {"ratings": 0, "mean": None, "good": None}
-    assert satisfaction([]) == {"overall": nothing, "by_publication": {}, "by_record": []}
+    assert summarise([]).to_dict() == {"overall": nothing, "by_publication": {}, "by_record": []}
 
 
 def write_questions(folder, *values):
@@ -286,16 +287,16 @@ def write_questions(folder, *values):
 def test_rag_eval_measures_retrieval_answers_citations_and_satisfaction(project, server, tmp_path):
     workspace = workspace_of(project, *to(server))
     first = ask(workspace, "Where is the red circle?")
-    give_feedback(workspace, first["id"], 1)
-    keys = [source["key"] for source in first["sources"]]
+    give_feedback(workspace, first.id, 1)
+    keys = [source.key for source in first.sources]
     path = write_questions(
         tmp_path,
         {"id": "a", "question": "Where is the red circle?", "relevant": [keys[0], keys[3], "elsewhere"],
-         "references": [first["answer"].rpartition(" [")[0]]},
+         "references": [first.answer.rpartition(" [")[0]]},
         {"question": "What is blue?", "relevant": ["elsewhere"]},
         {"question": "What is green?", "references": ["zzz"]},
     )  # fmt: skip
-    result = evaluate_rag(workspace, path)
+    result = evaluate_rag(workspace, path).to_dict()
     assert (result["questions"], result["failed"], result["k"]) == (3, 0, 5)
     assert result["retrieval"] == {
         "questions": 2, "precision_at_k": pytest.approx((2 / 5 + 0) / 2), "recall_at_k": pytest.approx((2 / 3 + 0) / 2),
@@ -308,7 +309,7 @@ def test_rag_eval_measures_retrieval_answers_citations_and_satisfaction(project,
     assert result["satisfaction"]["of_these_questions"] == {"ratings": 1, "mean": 1.0}
     rows = {row["id"]: row for row in result["rows"]}
     assert rows["a"]["ratings"] == [1]
-    assert rows["a"]["answer_id"] == first["id"]
+    assert rows["a"]["answer_id"] == first.id
     assert set(rows) == {"a", "2", "3"}
 
 
@@ -323,10 +324,11 @@ def test_a_figure_below_its_limit_exits_3_after_the_result_was_printed(project, 
 
 def test_a_limit_of_a_figure_that_is_not_there_is_a_mistake_of_the_settings():
     result = {"retrieval": {"recall_at_k": 0.5}, "generation": None}
-    refuse_below(result, {"retrieval.recall_at_k": 0.5})
+    measured = dict(figures(result))
+    refuse_below(measured, {"retrieval.recall_at_k": 0.5})
     for path in ("retrieval.recal_at_k", "retrieval", "generation.bleu", ""):
-        with pytest.raises(ConfigError, match="no figure"):
-            refuse_below(result, {path: 0.5})
+        with pytest.raises(ConfigError, match="not a figure"):
+            refuse_below(measured, {path: 0.5})
 
 
 def test_a_question_that_fails_is_listed_and_the_others_are_measured(project, server, tmp_path):
@@ -334,7 +336,7 @@ def test_a_question_that_fails_is_listed_and_the_others_are_measured(project, se
         tmp_path, {"question": "one", "references": ["x"], "relevant": ["y"]}, {"question": "two", "references": ["x"]}
     )
     server.queue += [lambda exchange: exchange.send(b"overloaded", 500)]
-    result = evaluate_rag(workspace_of(project, *to(server)), path)
+    result = evaluate_rag(workspace_of(project, *to(server)), path).to_dict()
     assert result["failed"] == 1
     assert "overloaded" in result["rows"][0]["failed"]
     assert (result["retrieval"]["questions"], result["generation"]["answers"]) == (1, 1)
@@ -346,8 +348,8 @@ def test_a_question_that_fails_is_listed_and_the_others_are_measured(project, se
     ("value", "told"),
     [
         ({"question": "Q"}, "neither relevant nor references"),
-        ({"question": "", "relevant": ["a"]}, "question is a text"),
-        ({"question": "Q", "relevant": "a"}, "relevant is a list"),
+        ({"question": "", "relevant": ["a"]}, "question must be a text"),
+        ({"question": "Q", "relevant": "a"}, "relevant must be a list"),
         ({"question": "Q", "relevant": ["a"], "answer": "x"}, "unknown key 'answer'"),
         ({"question": "Q", "relevant": ["a"], "image": "none.jpg"}, "cannot be read"),
     ],
@@ -361,4 +363,4 @@ def test_a_bad_question_is_named(all_views, server, tmp_path, value, told):
 
 def test_precision_and_recall_count_each_relevant_record_once():
     passages = [made(str(number), "x") for number in range(10)]
-    assert ranks_at_k(passages, ["0", "0", "9", "none"], 5) == {"precision_at_k": 1 / 5, "recall_at_k": 1 / 3}
+    assert rank_at_k(passages, ["0", "0", "9", "none"], 5) == Ranks(precision_at_k=1 / 5, recall_at_k=1 / 3)
