@@ -50,23 +50,23 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
             follow(workspace, live)
         return _unchanged(workspace, live, time.monotonic() - started)
     # what an unchanged lake never pays for: torch, faiss, the engine
+    from trichord.pipelines.core.exclusions import Exclusions
     from trichord.pipelines.core.timings import Timings
     from trichord.pipelines.index.build import build_backends
     from trichord.pipelines.index.partition_map import write_partitions
     from trichord.pipelines.index.vector_tables import VectorTables
     from trichord.pipelines.model.augment import augment
     from trichord.pipelines.model.encode import encode, featurise
-    from trichord.pipelines.model.pair_agreement import Disagreement, judge, with_rows
+    from trichord.pipelines.model.pair_agreement import Disagreement, judge
     from trichord.pipelines.model.train import live_model, train
-    from trichord.pipelines.prepare.exact_duplicates import dropped_rows
     from trichord.pipelines.prepare.job import prepare_lake
     from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)
         prepared, commit = done.prepared, done.commit
-        dropped = dropped_rows(workspace, done.duplicates)
-        variants = augment(workspace, engine, prepared, dropped)
+        exclusions = Exclusions.gather(workspace.lake, done.duplicates)
+        variants = augment(workspace, engine, prepared, exclusions)
         if variants or workspace.table("augmented").version() is not None:
             commit("augmented", variants, schema.AUGMENTED)
         settings, disagreeing, timings = workspace.project.agreement, list[Disagreement](), Timings()
@@ -75,18 +75,18 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         if model is None or settings.check != "off":
             features = featurise(workspace, engine, prepared, variants, timings=timings)
         if model is None and (settings.check == "off" or not settings.folds):
-            model = train(workspace, engine, features, dropped)
+            model = train(workspace, engine, features, exclusions)
         if settings.check != "off":
-            judged, disagreeing = judge(workspace, engine, features, dropped, model)
+            judged, disagreeing = judge(workspace, engine, features, exclusions, model)
             commit("agreement", judged, schema.AGREEMENT)
             log.event("judged", disagreeing=len(disagreeing), check=settings.check)
         elif workspace.table("agreement").version() is not None:
             commit("agreement", [], schema.AGREEMENT)
         left_out = disagreeing if settings.check == "drop" else []
-        dropped = with_rows(dropped, left_out)
+        exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
         if model is None:  # judged by other models: this one never sees what was left out
-            model = train(workspace, engine, features, dropped)
-        vectors = encode(workspace, engine, prepared, dropped, features, model, timings=timings)
+            model = train(workspace, engine, features, exclusions)
+        vectors = encode(workspace, engine, prepared, exclusions, features, model, timings=timings)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build_backends(workspace, engine, vectors, model, live)
         write_partitions(workspace, built.manifest, prepared)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 
 from trichord.infra import digest, log
@@ -15,6 +14,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
+from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import held_out_mask
@@ -32,12 +32,12 @@ ROWS = 8  # records in memory at a time, each with all its variants
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentItem:
-    """A records shard to make variants of. `dropped` holds the row digests that duplicates take out."""
+    """A records shard to make variants of. `excluded` says which of its rows are left out."""
 
     address: str
     partition: str
     records: ShardRef
-    dropped: tuple[str, ...]
+    excluded: Excluded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +49,11 @@ class AugmentActor:
     chain: tuple[Op, ...]
 
     def __call__(self, item: AugmentItem) -> ShardRef:
-        counts, refused = Counter[str](), set(item.dropped)
+        counts, mask = Counter[str](), item.excluded.mask(self.lake)
         with ShardWriter(self.lake, "augmented", item.address, schema.AUGMENTED) as writer:
             for part in iter_shard(self.lake, item.records, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
-                keep = ~held_out_mask(rows, self.project.train)
-                keep &= np.array([row not in refused for row in rows["row_digest"].to_pylist()], dtype=bool)
+                keep = ~held_out_mask(rows, self.project.train) & mask.keeps(rows)
                 chosen = rows.filter(pa.array(keep))
                 after, by_op = run_chain(records_batch(chosen, self.project.prepare.audio.rate_hz), self.chain)
                 counts.update(
@@ -132,7 +131,7 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
 
 
 def augment(
-    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], dropped: Mapping[str, Sequence[str]]
+    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], exclusions: Exclusions
 ) -> list[ShardRef]:
     """Augmented shards of all records shards, in order of address; those that stand are not made again.
 
@@ -148,9 +147,9 @@ def augment(
     recipe = wanted_variants(project)
     items = []
     for shard in prepared:
-        gone = tuple(sorted(dropped.get(shard.partition, ())))
-        address = digest.address("augmented", shard.address, list(gone), recipe)
-        items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, dropped=gone))
+        excluded = exclusions.of(shard.partition)
+        address = digest.address("augmented", shard.address, excluded.digest, recipe)
+        items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, excluded=excluded))
     factory = _Factory(lake=workspace.lake, project=project)
     made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
     return [made[address] for address in sorted(made)]

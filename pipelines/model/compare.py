@@ -22,12 +22,12 @@ from trichord.infra.engines.base import LONG_S, Done
 from trichord.infra.engines.failure import partly_failed
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.galleries import MODALITIES
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.train import TrainItem, TrainTask, train_item
-from trichord.pipelines.prepare.exact_duplicates import dropped_rows
 from trichord.pipelines.prepare.job import prepare_lake
 from trichord.pipelines.prepare.plan import make_plan
 
@@ -101,13 +101,13 @@ def compare(workspace: Workspace, grid: Grid) -> dict[str, Any]:
     """
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, make_plan(workspace))
-        dropped = dropped_rows(workspace, done.duplicates)
+        exclusions = Exclusions.gather(workspace.lake, done.duplicates)
         features = featurise(workspace, engine, done.prepared)
         found: dict[Cell, tuple[TrainedModel, float | None]] = {}
         jobs = []
         for cell in grid.cells():
             project = cell.project(workspace.project)
-            item = train_item(Workspace(project), features, dropped, share=cell.share)
+            item = train_item(Workspace(project), features, exclusions, share=cell.share)
             if (standing := finished(workspace, layout.model_path(item.address))) is not None:
                 found[cell] = standing, None
             else:

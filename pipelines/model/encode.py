@@ -21,6 +21,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
@@ -45,13 +46,13 @@ LABELS = ("key", "source", "partition", "row_digest", "meta")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeItem:
-    """A records shard to encode. `dropped` holds the row digests that duplicates take out."""
+    """A records shard to encode. `excluded` says which of its rows are left out."""
 
     address: str
     partition: str
     records: ShardRef
     features: ShardRef | None = None
-    dropped: tuple[str, ...] = ()
+    excluded: Excluded = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,12 @@ class VectorActor:
     blocks: Blocks = BLOCKS
 
     def __call__(self, item: EncodeItem) -> Timed:
-        watch, dropped = Stopwatch(), set(item.dropped)
+        watch, mask = Stopwatch(), item.excluded.mask(self.lake)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
         covered = records = left_out = 0
         with ShardWriter(self.lake, "vectors", item.address, table_schema) as writer:
             for rows, features in self._features(item, watch):
-                keep_N = np.array([row not in dropped for row in rows["row_digest"].to_pylist()], dtype=bool)
+                keep_N = mask.keeps(rows)
                 with watch("forward"):
                     vectors_VND, present_VN = self._embedded(features)
                 seen_VN = present_VN & keep_N
@@ -135,10 +136,10 @@ class VectorActor:
 
 
 def vectors_address(
-    records: str, dropped: Sequence[str], fingerprint: str, views: Sequence[str], dtype: schema.VectorDtype
+    records: str, excluded: Excluded, fingerprint: str, views: Sequence[str], dtype: schema.VectorDtype
 ) -> str:
-    """Address of the vectors that a model makes of a records shard without the dropped rows."""
-    return digest.address("vectors", ENCODE_FORMAT, records, list(dropped), fingerprint, list(views), dtype)
+    """Address of the vectors that a model makes of a records shard without the excluded rows."""
+    return digest.address("vectors", ENCODE_FORMAT, records, excluded.digest, fingerprint, list(views), dtype)
 
 
 def featurise(
@@ -173,7 +174,7 @@ def encode(
     workspace: Workspace,
     engine: Engine,
     prepared: Sequence[Prepared],
-    dropped: Mapping[str, Sequence[str]],
+    exclusions: Exclusions,
     features: Mapping[str, ShardRef],
     model: TrainedModel,
     *,
@@ -184,15 +185,15 @@ def encode(
     views, dtype = tuple(index.views), index.vector_dtype
     items = []
     for item in prepared:
-        gone = tuple(dropped.get(item.partition, ()))
-        address = vectors_address(item.address, gone, model.fingerprint, views, dtype)
+        excluded = exclusions.of(item.partition)
+        address = vectors_address(item.address, excluded, model.fingerprint, views, dtype)
         items.append(
             EncodeItem(
                 address=address,
                 partition=item.partition,
                 records=item.records,
                 features=features.get(item.partition),
-                dropped=gone,
+                excluded=excluded,
             )
         )
     factory = ActorFactory(

@@ -26,10 +26,10 @@ from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import held_out_mask
 from trichord.pipelines.model.augment_chain import open_chain
-from trichord.pipelines.prepare.exact_duplicates import dropped_rows
 from trichord.transforms.augment.variants import copy_of
 from trichord.transforms.batch import Batch, Waveform
 from trichord.transforms.media import resample
@@ -48,7 +48,7 @@ class LakeSamples:
     project: Project
     modality: Modality
     records: Sequence[ShardRef]
-    dropped: frozenset[str]  # row digests that duplicates take out
+    exclusions: Exclusions
     others: Encoders | None  # where the record's other modalities are looked at
 
     @property
@@ -60,7 +60,7 @@ class LakeSamples:
     @property
     def steps(self) -> int:
         """See `trichord.encoders.adapt.Samples`; counted without decoding anything."""
-        columns = ("group", "subset", "row_digest", *self._looked_at)
+        columns = ("partition", "group", "subset", "row_digest", *self._looked_at)
         rows = 0
         for ref in self.records:
             for part in iter_shard(self.lake, ref, columns, ROWS):
@@ -129,8 +129,9 @@ class LakeSamples:
         keep = (held_out_mask(rows, self.project.train) == held_out) & has.pop(self.modality)
         if has:
             keep &= np.logical_or.reduce(list(has.values()))
-        gone = [row in self.dropped for row in rows["row_digest"].to_pylist()]
-        return np.asarray(keep & ~np.array(gone, dtype=bool))
+        if rows.num_rows:  # all of one shard, and so of one partition
+            keep &= self.exclusions.of(rows["partition"][0].as_py()).mask(self.lake).keeps(rows)
+        return np.asarray(keep)
 
     def _views(self, batch: Batch, seed: int) -> tuple[list[Any], list[Any]]:
         if self.modality == "text":  # one of its wordings; dropout makes the second view
@@ -241,13 +242,12 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]
     if records.version() is None:
         raise ConfigError("The lake holds no records yet. Run `trichord prepare` first.")
     shards = sorted(records.shards().values(), key=lambda ref: digest.hash64(ref.address))
-    gone = dropped_rows(workspace, list(workspace.table("duplicates").shards().values()))
     samples = LakeSamples(
         lake=workspace.lake,
         project=workspace.project,
         modality=modality,
         records=shards,
-        dropped=frozenset(row for rows in gone.values() for row in rows),
+        exclusions=Exclusions.gather(workspace.lake, workspace.table("duplicates").shards().values()),
         others=None,
     )
     out.parent.mkdir(parents=True, exist_ok=True)

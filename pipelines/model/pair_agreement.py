@@ -25,6 +25,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
+from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.workspace import Workspace
@@ -42,12 +43,12 @@ COHORT = 20  # records of other groups in the shard: fewer give no mean and spre
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementItem:
-    """A features shard to judge, and the row digests that duplicates drop."""
+    """A features shard to judge, and which of its rows are left out."""
 
     address: str
     partition: str
     features: ShardRef
-    dropped: tuple[str, ...]
+    excluded: Excluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,10 @@ class AgreementActor:
             return writer.finish(dict(counts))
 
     def _rows(self, item: AgreementItem) -> Iterator[tuple[pa.Table, Features]]:
-        gone = set(item.dropped)
+        mask = item.excluded.mask(self.lake)
         widths = self.models[0].input_dimensions
         for rows, features in read_features(self.lake, item.features, widths):
-            keep = np.flatnonzero([row not in gone for row in rows["row_digest"].to_pylist()])
+            keep = np.flatnonzero(mask.keeps(rows))
             yield rows.take(pa.array(keep)), features.take(keep)
 
 
@@ -197,7 +198,7 @@ def judge(
     workspace: Workspace,
     engine: Engine,
     features: Mapping[str, ShardRef],
-    dropped: Mapping[str, Sequence[str]],
+    exclusions: Exclusions,
     model: TrainedModel | None = None,
 ) -> tuple[list[ShardRef], list[Disagreement]]:
     """Agreement shards of all features shards (those that stand are reused), and the records that disagree.
@@ -206,7 +207,7 @@ def judge(
         workspace: the project on its lake.
         engine: where shards are judged.
         features: by partition.
-        dropped: row digests of duplicates, by partition.
+        exclusions: rows that are left out.
         model: the run's own, which judges where `agreement.folds` is 0.
 
     Raises:
@@ -214,7 +215,7 @@ def judge(
     """
     folds = workspace.project.agreement.folds
     parts = [Fold(number=number, folds=folds) for number in range(folds)]
-    models = tuple(train(workspace, engine, features, dropped, part) for part in parts)
+    models = tuple(train(workspace, engine, features, exclusions, part) for part in parts)
     if not models:
         if model is None:
             raise ValueError("agreement.folds is 0, and no model was given")
@@ -223,10 +224,10 @@ def judge(
     for partition, ref in sorted(features.items()):
         if partition.startswith("augmented/"):
             continue  # variants are trained on, not judged
-        gone = tuple(dropped.get(partition, ()))
+        excluded = exclusions.of(partition)
         judges = [judge.fingerprint for judge in models]
-        address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, list(gone))
-        items.append(AgreementItem(address=address, partition=partition, features=ref, dropped=gone))
+        address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, excluded.digest)
+        items.append(AgreementItem(address=address, partition=partition, features=ref, excluded=excluded))
     factory = _Factory(lake=workspace.lake, models=models, config=workspace.project.model)
     made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
     refs = [made[item.address] for item in items]
@@ -292,11 +293,3 @@ def _worst(
         if measure.partition("|")[0] in modalities
     ]
     return max(((rate, measure, score) for rate, measure, score in rated if rate is not None), default=None)
-
-
-def with_rows(dropped: Mapping[str, Sequence[str]], found: Sequence[Disagreement]) -> dict[str, list[str]]:
-    """Row digests by partition: those dropped already, and those of the records that disagree."""
-    rows = {partition: set(digests) for partition, digests in dropped.items()}
-    for row in found:
-        rows.setdefault(row.partition, set()).add(row.row_digest)
-    return {partition: sorted(digests) for partition, digests in rows.items()}

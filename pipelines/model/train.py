@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.calibrate import calibrate
@@ -150,14 +151,14 @@ class TrainTask:
         self, item: TrainItem, dimensions: Mapping[Modality, int], held_out: bool
     ) -> Iterator[tuple[pa.Table, Features]]:
         for ref in item.features:
-            gone = set(item.dropped.get(ref.address, ()))
+            mask = item.excluded.get(ref.address, NOTHING).mask(self.lake)
             for rows, features in read_features(self.lake, ref, dimensions):
                 held = held_out_mask(rows, self.project.train)
                 keep = held if held_out else ~held
                 if item.without is not None:  # a judge: it learns from all that lies outside its fold
                     fold = item.without.of(rows)
                     keep = held & fold if held_out else ~fold
-                keep &= np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
+                keep &= mask.keeps(rows)
                 if not held_out:
                     keep &= _share_mask(rows, item.share)
                 chosen = np.flatnonzero(keep)
@@ -170,14 +171,14 @@ class TrainTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainItem:
-    """What a model is made of. `dropped` holds the row digests that duplicates take out, by features address.
+    """What a model is made of. `excluded` says which rows of a features shard are left out, by its address.
 
     `share` of the training groups is used: less than all only in comparisons.
     """
 
     address: str
     features: tuple[ShardRef, ...]
-    dropped: Mapping[str, Sequence[str]]
+    excluded: Mapping[str, Excluded]
     without: Fold | None = None
     share: float = 1.0
 
@@ -186,7 +187,7 @@ def train(
     workspace: Workspace,
     engine: Engine,
     features: Mapping[str, ShardRef],
-    dropped: Mapping[str, Sequence[str]],
+    exclusions: Exclusions,
     without: Fold | None = None,
 ) -> TrainedModel:
     """Train on the features of all partitions (but for one fold), or find the model that an earlier run made of these.
@@ -194,11 +195,11 @@ def train(
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
     """
-    item = train_item(workspace, features, dropped, without)
+    item = train_item(workspace, features, exclusions, without)
     found = finished(workspace, layout.model_path(item.address))
     if found is not None:
         return found
-    if sum(ref.rows for ref in item.features) == sum(map(len, item.dropped.values())):
+    if sum(ref.rows for ref in item.features) == sum(excluded.rows for excluded in item.excluded.values()):
         raise SourceError("No record is left to train on. See why: `trichord rejects ls`, `trichord plan`.")
     project = workspace.project
     task = TrainTask(lake=workspace.lake, project=project)
@@ -213,18 +214,24 @@ def train(
 def train_item(
     workspace: Workspace,
     features: Mapping[str, ShardRef],
-    dropped: Mapping[str, Sequence[str]],
+    exclusions: Exclusions,
     without: Fold | None = None,
     share: float = 1.0,
 ) -> TrainItem:
     """What a model of these features, under the workspace's settings, is made of."""
     refs = tuple(features[partition] for partition in sorted(features, key=digest.hash64))
-    gone = {features[partition].address: tuple(rows) for partition, rows in dropped.items() if partition in features}
-    made_of = [[ref.address, list(gone.get(ref.address, ()))] for ref in refs]
+    excluded = {ref.address: exclusions.of(partition) for partition, ref in features.items()}
+    made_of = [[ref.address, excluded[ref.address].digest] for ref in refs]
     part: list[Any] = [] if without is None else [["outside", without.number, without.folds]]
     part += [] if share == 1 else [share]
     address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *part)
-    return TrainItem(address=address, features=refs, dropped=gone, without=without, share=share)
+    return TrainItem(
+        address=address,
+        features=refs,
+        excluded={name: one for name, one in excluded.items() if one.rows},
+        without=without,
+        share=share,
+    )
 
 
 def _share_mask(rows: pa.Table, share: float) -> np.ndarray:

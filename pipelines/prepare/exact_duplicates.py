@@ -123,16 +123,6 @@ def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepare
     return result
 
 
-def dropped_rows(workspace: Workspace, duplicates: Sequence[ShardRef]) -> dict[str, list[str]]:
-    """Row digests that duplicates drop, by partition."""
-    dropped: dict[str, list[str]] = {}
-    for ref in duplicates:
-        table = read_shard(workspace.lake, ref, ["partition", "row_digest"])
-        for partition, row in zip(table["partition"].to_pylist(), table["row_digest"].to_pylist(), strict=True):
-            dropped.setdefault(partition, []).append(row)
-    return {partition: sorted(rows) for partition, rows in dropped.items()}
-
-
 def _lengths(starts: pa.Array, total: int) -> list[int]:
     ends = [*starts.to_pylist()[1:], total]
     return [end - start for start, end in zip(starts.to_pylist(), ends, strict=True)]

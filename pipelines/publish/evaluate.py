@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,14 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonObject, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
-from trichord.pipelines.model.pair_agreement import pinned_disagreements, with_rows
-from trichord.pipelines.prepare.exact_duplicates import dropped_rows
+from trichord.pipelines.model.pair_agreement import pinned_disagreements
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
@@ -41,7 +41,7 @@ class EvaluateTask:
     model: str
     fingerprint: str
 
-    def __call__(self, shards: tuple[Mapping[str, ShardRef], Mapping[str, Sequence[str]]]) -> dict[str, Any] | None:
+    def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> dict[str, Any] | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
         config = self.project.evaluate
         rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
@@ -50,27 +50,23 @@ class EvaluateTask:
         return measure(rows.views(model), K, self.project.train.seed, config, model.calibration)
 
     def _held_out(
-        self, model: FusionModel, records: Mapping[str, ShardRef], dropped: Mapping[str, Sequence[str]]
+        self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions
     ) -> Iterator[tuple[pa.Table, Features]]:
         encoders = model.encoders.fingerprint
         for partition in sorted(records, key=digest.hash64):
-            ref, gone = records[partition], set(dropped.get(partition, ()))
+            ref, mask = records[partition], exclusions.of(partition).mask(self.lake)
             address = features_address(encoders, ref.address)
             found = find_finished(self.lake, layout.FEATURES, [address]).get(address)
             if found is not None:
                 parts = read_features(self.lake, found, model.input_dimensions)
             else:
-                parts = featurised(self.lake, ref, model.featurise, keep=self._kept(gone))
+                parts = featurised(self.lake, ref, model.featurise, keep=self._kept(mask))
             for rows, features in parts:
-                chosen = np.flatnonzero(self._kept(gone)(rows))
+                chosen = np.flatnonzero(self._kept(mask)(rows))
                 yield rows.take(pa.array(chosen)), features.take(chosen)
 
-    def _kept(self, gone: set[str]) -> Callable[[pa.Table], np.ndarray]:
-        def keep(rows: pa.Table) -> np.ndarray:
-            standing = np.array([row not in gone for row in rows["row_digest"].to_pylist()], dtype=bool)
-            return held_out_mask(rows, self.project.train) & standing
-
-        return keep
+    def _kept(self, mask: Mask) -> Callable[[pa.Table], np.ndarray]:
+        return lambda rows: held_out_mask(rows, self.project.train) & mask.keeps(rows)
 
 
 def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonObject:
@@ -78,12 +74,13 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -
     versions = pinned.table_versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
-    duplicates = list(workspace.table("duplicates").shards(versions["duplicates"]).values())
+    duplicates = workspace.table("duplicates").shards(versions["duplicates"]).values()
     task = EvaluateTask(workspace.lake, workspace.project, pinned.model, pinned.fingerprint)
-    dropped = dropped_rows(workspace, duplicates)
+    exclusions = Exclusions.gather(workspace.lake, duplicates)
     if pinned.counts.rows_disagreeing:
-        dropped = with_rows(dropped, pinned_disagreements(workspace, versions["agreement"]))
-    found = run_alone(engine, task, (records, dropped))
+        left_out = pinned_disagreements(workspace, versions["agreement"])
+        exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
+    found = run_alone(engine, task, (records, exclusions))
     return found if found is not None else nothing_held_out()
 
 

@@ -25,12 +25,13 @@ from typing import Any
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.infra.project import load_project
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.run import write_project
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.pair_agreement import judge as judge_agreement
-from trichord.pipelines.prepare.exact_duplicates import deduplicate, dropped_rows
+from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.records import Prepared, prepare
 
@@ -275,9 +276,9 @@ def collect(folder: Path, records: int, seed: int, workers: int) -> Evidence:
         lap("prepare")
         duplicates = list(deduplicate(workspace, engine, prepared).duplicates)
         lap("dedup")
-        dropped = dropped_rows(workspace, duplicates)
+        exclusions = Exclusions.gather(workspace.lake, duplicates)
         features = featurise(workspace, engine, prepared)
-        _, found = judge_agreement(workspace, engine, features, dropped)
+        _, found = judge_agreement(workspace, engine, features, exclusions)
         lap("agreement")
     evidence = read_evidence(workspace, folder / "corpus", prepared, duplicates, stages)
     gone = {row["key"] for row in evidence.duplicates}

@@ -19,6 +19,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, read_shard, verify_shard
 from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import is_held_out
 from trichord.pipelines.model.augment import augment
@@ -43,8 +44,13 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
-    """The job on one worker."""
-    return lambda workspace, prepared, dropped: augment(workspace, engine, prepared, dropped)
+    """The job on one worker, without the rows of some partitions."""
+
+    def augmented(workspace: Workspace, prepared: Sequence[Prepared], dropped: dict[str, list[str]]) -> list[ShardRef]:
+        rows = [(partition, row) for partition, digests in dropped.items() for row in digests]
+        return augment(workspace, engine, prepared, Exclusions.gather(workspace.lake, [], rows))
+
+    return augmented
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
     assert len(made) == len(prepared) > 2
     again = elsewhere(workspace, tmp_path)
     with open_engine(EngineConfig(workers=2)) as two:
-        other = augment(again, two, prepared[::-1], {})
+        other = augment(again, two, prepared[::-1], Exclusions(lake=again.lake))
     assert [(ref.address, ref.sha256) for ref in other] == [(ref.address, ref.sha256) for ref in made]
     before = {path: path.stat().st_mtime_ns for path in Path(again.lake.root, "augmented").rglob("*.parquet")}
     assert run(again, prepared, {}) == made

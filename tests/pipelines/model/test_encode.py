@@ -22,6 +22,7 @@ from trichord.infra.config import EncoderConfig, ModelConfig
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardWriter, iter_shard, read_shard
+from trichord.pipelines.core.exclusions import NOTHING, Exclusions
 from trichord.pipelines.core.timings import Spent, Stopwatch, Timed, Timings
 from trichord.pipelines.model import encode, prefetch
 from trichord.pipelines.model.encode import EncodeItem, FeatureActor, VectorActor
@@ -102,7 +103,9 @@ def test_of_a_record_every_view_it_has_stands_there_once_and_dropped_ones_not_at
     records = records_shard(Lake(storage, lake), 40)
     digests = read_shard(Lake(storage, lake), records, ["row_digest"])["row_digest"].to_pylist()
     model = fusion_model(SMALL)
-    item = EncodeItem(address=address(1), partition="planted/0", records=records, dropped=(digests[3], digests[8]))
+    dropped = [("planted/0", digests[3]), ("planted/0", digests[8])]
+    excluded = Exclusions.gather(Lake(storage, lake), [], dropped).of("planted/0")
+    item = EncodeItem(address=address(1), partition="planted/0", records=records, excluded=excluded)
     ref = VectorActor(Lake(storage, lake), model, ("image", "audio"))(item).ref
     table = read_shard(Lake(storage, lake), ref)
     wanted = [
@@ -200,7 +203,7 @@ def test_only_the_columns_that_encoders_need_are_read(storage, lake, monkeypatch
     asked: list[set[str]] = []
 
     def noting(*arguments, **options):
-        asked.append(set(arguments[3]))
+        asked.append(set(arguments[2]))
         return iter_shard(*arguments, **options)
 
     monkeypatch.setattr(prefetch, "iter_shard", noting)
@@ -262,8 +265,8 @@ def test_timings_add_up_over_shards(storage, lake):
 
 
 def test_precision_of_stored_vectors_is_part_of_their_address():
-    assert encode.vectors_address("r", (), "space", ("fused",), "float32") != encode.vectors_address(
-        "r", (), "space", ("fused",), "float16"
+    assert encode.vectors_address("r", NOTHING, "space", ("fused",), "float32") != encode.vectors_address(
+        "r", NOTHING, "space", ("fused",), "float16"
     )
 
 

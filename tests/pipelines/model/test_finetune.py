@@ -15,6 +15,7 @@ from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Pr
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.model import finetune as adapting
 from trichord.pipelines.model.finetune import AdaptTask, LakeSamples, adapt
 
@@ -60,7 +61,7 @@ def lake_samples(lake: Lake, **settings: object) -> LakeSamples:
         ),
         modality="audio",
         records=[records_shard(lake, rows, side=8, seconds=0.02) for rows in (30, 41)],
-        dropped=frozenset(),
+        exclusions=Exclusions(lake=lake),
         others=None,
     )
 

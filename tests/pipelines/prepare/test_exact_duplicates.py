@@ -16,8 +16,9 @@ from trichord.infra.engines import Engine, open_engine
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardWriter, read_shard
 from trichord.infra.project import load_project
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.prepare.exact_duplicates import Deduplicated, deduplicate, dropped_rows
+from trichord.pipelines.prepare.exact_duplicates import Deduplicated, deduplicate
 from trichord.pipelines.prepare.records import Prepared
 from trichord.pipelines.publish.explain import explain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch
@@ -159,7 +160,8 @@ def test_exact_copies_go_first_and_each_row_is_dropped_once(tmp_path: Path, engi
         ("s1", "y"): ("b", "exact_content"),
         ("s0", "c"): ("b", "near: image 3/256, text 1.00"),
     }
-    assert sum(map(len, dropped_rows(workspace, found.duplicates).values())) == 4
+    excluded = Exclusions.gather(workspace.lake, found.duplicates).by_partition.values()
+    assert sum(one.rows for one in excluded) == 4
 
 
 @pytest.mark.parametrize(("kind", "dropped"), [("parquet", ["b"]), ("webdataset", ["b"]), ("folder", [])])
