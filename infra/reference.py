@@ -153,7 +153,7 @@ def _about(node: Node) -> str:
 
 
 def commented_example() -> str:
-    """A project file for `trichord init`: what must be given is given, every default stands as a comment."""
+    """A project file for `trichord init --full`: what must be given is given, every default stands as a comment."""
     lines = [
         "# Trichord project file with every key there is. A `#` without a space hides a default:",
         "# take the `#` away to change it. `trichord schema > FILE` writes a JSON Schema for your editor.",
@@ -212,7 +212,8 @@ _PREFACE = """# The project file
 `trichord.yaml` is strict: an unknown key, a repeated key or a value of the wrong type is an error that names the file,
 the line and the key, and nothing is touched. All problems are listed at once (exit code 2).
 
-- `trichord init` writes a commented file with every key. `trichord schema` prints its JSON Schema for your editor.
+- `trichord init DATA` writes the file for your data, `trichord init --full` one with every key. `trichord schema`
+  prints its JSON Schema for your editor.
 - `--set key.sub=value` replaces one value for one run; the value is YAML, a list item is named by its position
   (`--set sources.0.path=more.jsonl`, `--set 'index.views=[fused, text]'`).
 - `${NAME}` in a value is the environment variable NAME, `${NAME:-default}` the default where NAME is unset or empty,

@@ -47,10 +47,10 @@ class SourceBase(Strict):
 
 
 class ManifestSource(SourceBase):
-    """Rows of a JSONL or CSV file that name text and media files."""
+    """Rows of a JSONL, CSV or TSV file that name text and media files."""
 
     kind: Literal["manifest"]
-    format: Literal["auto", "jsonl", "csv"] = Field("auto", description="auto goes by the file's ending.")
+    format: Literal["auto", "jsonl", "csv", "tsv"] = Field("auto", description="auto goes by the file's ending.")
     media_root: str | None = Field(
         None, description="Media paths are relative to this and may not leave it; the manifest's folder if unset."
     )

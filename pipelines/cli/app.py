@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trichord.infra import log
-from trichord.infra.errors import ConfigError, GateFailed, StorageError, TrichordError
+from trichord.infra.errors import GateFailed, StorageError, TrichordError
 from trichord.pipelines.cli import render, render_index
 from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.finetune import adapt
+from trichord.pipelines.cli.init import init
 from trichord.pipelines.cli.options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
@@ -61,19 +62,7 @@ def main() -> None:
         sys.exit(130)
 
 
-@app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_PROJECT,
-    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Write a commented project file to start from."""
-    from trichord.infra.project import commented_example
-
-    if path.exists() and not force:
-        raise ConfigError(f"{path} exists already. Choose another name or add --force.")
-    path.write_text(commented_example(), encoding="utf-8")
-    _print({"path": str(path)}, as_json, render.initialised)
+app.command()(init)
 
 
 @app.command()

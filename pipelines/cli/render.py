@@ -36,12 +36,6 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
 
 
-def initialised(result: dict[str, Any]) -> None:
-    """Print where the project file was written."""
-    path = escape(result["path"])
-    console.print(f"Wrote {path}. Name your sources in it, then: trichord plan --project {path}")
-
-
 def plan(result: dict[str, Any]) -> None:
     """Print what a reindex would do."""
     table(

@@ -149,7 +149,7 @@ def test_only_the_first_good_row_of_a_key_is_kept(tmp_path: Path) -> None:
     assert len(kept) == 1
 
 
-def test_csv_and_jsonl_rows_of_one_content_are_one_plan(tmp_path: Path) -> None:
+def test_csv_tsv_and_jsonl_rows_of_one_content_are_one_plan(tmp_path: Path) -> None:
     corpus(tmp_path, 2)
     write(
         tmp_path,
@@ -158,8 +158,12 @@ def test_csv_and_jsonl_rows_of_one_content_are_one_plan(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes(
         b'\xef\xbb\xbfid,text,captions,image,n\r\n1,"say ""hi"",\nnow","[""x"", ""y""]",,5\r\n\r\n2,,,images/1.jpg,\r\n'
     )
-    table = ManifestSource(kind="manifest", name="m", path=str(tmp_path / "m.csv"))
-    assert plan(table, tmp_path / "lake") == plan(manifest(tmp_path), tmp_path / "lake")
+    (tmp_path / "m.tsv").write_bytes(
+        b'id\ttext\tcaptions\timage\tn\n1\t"say ""hi"",\nnow"\t["x", "y"]\t\t5\n2\t\t\timages/1.jpg\t\n'
+    )
+    for name in ("m.csv", "m.tsv"):
+        table = ManifestSource(kind="manifest", name="m", path=str(tmp_path / name))
+        assert plan(table, tmp_path / "lake") == plan(manifest(tmp_path), tmp_path / "lake")
 
 
 def test_bad_csv_rows_are_rejects_and_the_rows_behind_them_go_on(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
 MAX_FILES_OF_A_PATTERN = 100_000
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _HASHED = VersionCache()  # a process that reads several partitions of one file hashes it once
 
 
@@ -52,7 +52,7 @@ def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -
 
 
 def _expanded(source: SourceBase) -> list[str]:
-    pieces = _RANGE.split(source.path)
+    pieces = RANGE.split(source.path)
     ranges = [(first, last) for first, last in zip(pieces[1::3], pieces[2::3], strict=True)]
     count = 1
     for first, last in ranges:

@@ -1,4 +1,4 @@
-"""Manifest sources: rows of a JSONL or CSV file that name text and media files."""
+"""Manifest sources: rows of a JSONL, CSV or TSV file that name text and media files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, mapped
 
 MAX_CELL_CHARS = 1 << 20
-_FORMATS: dict[str, Literal["jsonl", "csv"]] = {"jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "csv": "csv"}
+_FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "json": "jsonl",
+    "csv": "csv",
+    "tsv": "tsv",
+}
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def read_manifest(source: ManifestSource, storage: Storage) -> Iterator[Draft]:
@@ -36,7 +43,7 @@ def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple
             raise SourceError(f"{source.path}: .{ending} names no format. Set `format` of source {source.name!r}")
         kind = _FORMATS[ending]
     try:
-        yield from _csv(source, storage) if kind == "csv" else _jsonl(source, storage)
+        yield from _jsonl(source, storage) if kind == "jsonl" else _table(source, storage, kind)
     except FileNotFoundError as error:
         raise SourceError(f"{source.path}: there is no such manifest. Mend `path` of source {source.name!r}") from error
 
@@ -64,7 +71,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _csv(source: ManifestSource, storage: Storage) -> Iterator[tuple[dict[str, Any], str] | Draft]:
+def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tuple[dict[str, Any], str] | Draft]:
     csv.field_size_limit(MAX_CELL_CHARS)
     last = ""
 
@@ -75,13 +82,13 @@ def _csv(source: ManifestSource, storage: Storage) -> Iterator[tuple[dict[str, A
             last = "\udfff" if isinstance(line, LineTooLong) else line.decode(errors="surrogateescape")
             yield last + "\n"
 
-    reader = csv.reader(lines(), strict=True)
+    reader = csv.reader(lines(), strict=True, delimiter=_DELIMITERS[kind])
     header: list[str] | None = None
     while True:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield bad_row(last, f"not CSV: {error}")
+            yield bad_row(last, f"not {kind.upper()}: {error}")
             continue
         if cells is None:
             return

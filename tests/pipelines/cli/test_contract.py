@@ -79,6 +79,18 @@ def test_a_source_that_is_not_there_exits_7(indexed, tmp_path):
 
 
 def test_init_writes_a_file_that_loads(tmp_path):
-    trichord("init", str(tmp_path / "trichord.yaml"))
+    trichord("init", "--out", str(tmp_path / "trichord.yaml"))
     assert json.loads(trichord("schema").stdout)["properties"]["sources"]
-    trichord("init", str(tmp_path / "trichord.yaml"), check=2)
+    done = trichord("init", "--full", "--out", str(tmp_path / "trichord.yaml"), check=2)
+    assert "--force" in done.stderr
+    trichord("init", "--full", "--force", "--out", str(tmp_path / "trichord.yaml"))
+
+
+def test_init_looks_at_data_and_prints_what_the_manual_says(indexed, tmp_path):
+    manifest, out = str(indexed[0].parent / "corpus" / "manifest.jsonl"), str(tmp_path / "trichord.yaml")
+    result = result_of(trichord("init", manifest, "--out", out, "--json"))
+    assert set(result) == {"path", "source", "looked_at", "records", "notes"}
+    assert result["source"]["kind"] == "manifest"
+    assert len(result["records"]) == 3
+    shown = trichord("init", manifest, "--out", out, "--force").stdout
+    assert all(record["key"] in shown for record in result["records"])

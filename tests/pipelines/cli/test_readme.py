@@ -21,11 +21,13 @@ def test_every_command_of_the_readme_runs(lake_copy, tmp_path):
     folder = lake_copy.parent
     row = next(row for row in rows_of(folder / "corpus") if row["image"].endswith(".jpg"))
     shutil.copy(folder / "corpus" / row["image"], folder / "photo.jpg")
+    shutil.copytree(folder / "corpus", tmp_path / "data")
+    (tmp_path / "data" / "manifest.jsonl").rename(tmp_path / "data" / "products.jsonl")
     # a second publication, so that there is one to roll back to
     trichord("reindex", "--set", "index.rows_per_shard=50", cwd=folder)
     for command in commands:
         words = [row["id"] if word == "KEY" else word for word in shlex.split(command)[1:]]
-        where = tmp_path if words == ["init"] else folder
+        where = tmp_path / "data" if words[0] == "init" else folder
         trichord(*words, cwd=where)
 
 

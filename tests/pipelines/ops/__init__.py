@@ -1,0 +1,1 @@
+"""Tests of the verbs that look at a machine and at data."""
