@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from trichord.infra.json_values import JsonObject, parse_object
 from trichord.transforms.batch import Batch, Image, Reject, Row, Waveform, reject_of
 from trichord.transforms.part_keys import Mark, PartKey
 
@@ -23,8 +22,8 @@ class Parts:
     raw_audios: list[bytes | None] = field(default_factory=list)
     images: list[Image | None] = field(default_factory=list)
     waves: list[Waveform | None] = field(default_factory=list)
-    scores: list[Any] = field(default_factory=list)
-    attachments: list[Any] = field(default_factory=list)
+    scores: list[Mapping[str, float]] = field(default_factory=list)
+    attachments: list[Mapping[str, bytes] | None] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
     def keep(self, batch: Batch, at: int, row: Row | None = None) -> None:
@@ -82,15 +81,12 @@ def part_of(parent: Row, mark: Mark, number: int, text: str) -> Row:
     )
 
 
-def alignment_of(row: Row) -> dict[str, Any]:
-    """A row's alignment as a dictionary; empty where it is no JSON object."""
-    if row.alignment == "{}":
-        return {}
+def alignment_of(row: Row) -> JsonObject:
+    """Return a row's alignment, unchecked; empty if it is not a JSON object."""
     try:
-        value = json.loads(row.alignment)
+        return {} if row.alignment == "{}" else parse_object(row.alignment)
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def clash(taken: Collection[tuple[str, str]], parent: Row, parts: Iterable[tuple[Mark, int]]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from trichord.infra.config import SourceBase
 from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
@@ -59,7 +59,7 @@ class CutRegions(Op):
             self._cut(batch, i, regions, parts)
         return parts.batch(batch)
 
-    def _cut(self, batch: Batch, at: int, regions: list[Any], parts: Parts) -> None:
+    def _cut(self, batch: Batch, at: int, regions: list[object], parts: Parts) -> None:
         row = batch.rows[at]
         if self.parents == "drop":
             parts.refuse(row, "replaced_by_parts", "its parts stand for it")
@@ -78,7 +78,7 @@ class CutRegions(Op):
                 parts.add(replace(part, box=(x + box[0], y + box[1], box[2], box[3])), batch.raw_images[at], None)
 
 
-def _box(region: Any) -> tuple[tuple[float, float, float, float] | None, str]:
+def _box(region: object) -> tuple[tuple[float, float, float, float] | None, str]:
     """The box of a region (x, y, width, height), or what is wrong with it."""
     if not isinstance(region, Mapping):
         return None, f"a region must be an object, not {type(region).__name__}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+
+from trichord.infra.json_values import parse_json
 
 MAX_BYTES = 10_000_000
 MAX_LINE = 20_000  # characters; the parsers' patterns get slow on longer ones
@@ -64,7 +64,7 @@ def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
     return _srt(tidy) if form == "srt" else _vtt(tidy)
 
 
-def cues_of(items: Any) -> tuple[Cue, ...]:
+def cues_of(items: object) -> tuple[Cue, ...]:
     """Segments from a list of {start_s, end_s, text}.
 
     Raises:
@@ -77,7 +77,7 @@ def cues_of(items: Any) -> tuple[Cue, ...]:
     return tuple(_cue(item, i) for i, item in enumerate(items))
 
 
-def _cue(item: Any, at: int) -> Cue:
+def _cue(item: object, at: int) -> Cue:
     if not isinstance(item, dict):
         raise SegmentsError(f"segments[{at}] must be an object, not {type(item).__name__}")
     start_s, end_s = (number(item.get(name), f"segments[{at}].{name}") for name in ("start_s", "end_s"))
@@ -87,7 +87,7 @@ def _cue(item: Any, at: int) -> Cue:
     return Cue(start_s, end_s, text)
 
 
-def number(value: Any, name: str) -> float:
+def number(value: object, name: str) -> float:
     """A JSON number as a float.
 
     Raises:
@@ -107,9 +107,9 @@ def _decoded(data: bytes) -> str:
         raise SegmentsError(f"segments are not UTF-8: {error}") from error
 
 
-def _json_list(text: str) -> Any:
+def _json_list(text: str) -> object:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise SegmentsError(f"segments are no JSON: {error}") from error
     return value.get("segments") if isinstance(value, dict) else value

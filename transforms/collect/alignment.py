@@ -6,10 +6,10 @@ import math
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from trichord.transforms.collect.drafts import InvalidRow
+from trichord.transforms.collect.line import PictureEntry, RowAlignment, SegmentEntry
 
 SEGMENT_FORMATS = {".srt": "srt", ".vtt": "vtt", ".json": "json"}
 MAX_PICTURES = 1_000  # of one row: each is a file to look up
@@ -17,13 +17,13 @@ MAX_PICTURES = 1_000  # of one row: each is a file to look up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aligned:
-    """A row's `alignment` (see `batch.Row`), and the files it names: "segments", "image:0", "image:1" ..."""
+    """A row's alignment, and the files it names: "segments", "image:0", "image:1" ..."""
 
-    alignment: Mapping[str, Any] = field(default_factory=dict)
+    alignment: RowAlignment = field(default_factory=RowAlignment)
     media: Mapping[str, str] = field(default_factory=dict)
 
 
-def aligned(segments: Any, pictures: Any, regions: Any) -> Aligned:
+def aligned(segments: object, pictures: object, regions: object) -> Aligned:
     """Check and gather; anything may be None or empty.
 
     Args:
@@ -34,23 +34,18 @@ def aligned(segments: Any, pictures: Any, regions: Any) -> Aligned:
     Raises:
         InvalidRow: something is malformed.
     """
-    found: dict[str, Any] = {}
+    found: RowAlignment = {}
     media: dict[str, str] = {}
     if isinstance(segments, str) and segments:
         found["segments_format"] = segments_format(segments)
         media["segments"] = segments
     elif segments:
-        found["segments"] = [
-            {**_times(item, f"segments[{i}]"), "text": _string(item, "text", f"segments[{i}]")}
-            for i, item in enumerate(_list(segments, "segments"))
-        ]
+        found["segments"] = [_segment(item, f"segments[{i}]") for i, item in enumerate(_list(segments, "segments"))]
     if pictures:
         listed = _list(pictures, "pictures")
         if len(listed) > MAX_PICTURES:
             raise InvalidRow(f"{len(listed)} pictures with times, at most {MAX_PICTURES} are read")
-        found["pictures"] = [
-            {**_times(item, f"pictures[{i}]"), "attachment": f"image:{i}"} for i, item in enumerate(listed)
-        ]
+        found["pictures"] = [_picture(item, i) for i, item in enumerate(listed)]
         media |= {f"image:{i}": _string(item, "image", f"pictures[{i}]", 1) for i, item in enumerate(listed)}
     if regions:
         found["regions"] = [
@@ -72,7 +67,7 @@ def segments_format(path: str) -> str:
     return SEGMENT_FORMATS[ending]
 
 
-def _list(value: Any, name: str) -> list[Mapping[str, Any]]:
+def _list(value: object, name: str) -> list[Mapping[str, object]]:
     if not isinstance(value, list):
         raise InvalidRow(f"{name} must be a list, not {type(value).__name__}")
     for i, item in enumerate(value):
@@ -81,14 +76,24 @@ def _list(value: Any, name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _times(item: Mapping[str, Any], name: str) -> dict[str, float]:
+def _segment(item: Mapping[str, object], name: str) -> SegmentEntry:
+    start_s, end_s = _times(item, name)
+    return {"start_s": start_s, "end_s": end_s, "text": _string(item, "text", name)}
+
+
+def _picture(item: Mapping[str, object], at: int) -> PictureEntry:
+    start_s, end_s = _times(item, f"pictures[{at}]")
+    return {"start_s": start_s, "end_s": end_s, "attachment": f"image:{at}"}
+
+
+def _times(item: Mapping[str, object], name: str) -> tuple[float, float]:
     start_s, end_s = (_number(item.get(part), f"{name}.{part}") for part in ("start_s", "end_s"))
     if not 0 <= start_s < end_s:
         raise InvalidRow(f"{name} goes from {start_s} s to {end_s} s")
-    return {"start_s": start_s, "end_s": end_s}
+    return start_s, end_s
 
 
-def _box(item: Mapping[str, Any], name: str) -> list[float]:
+def _box(item: Mapping[str, object], name: str) -> list[float]:
     box = item.get("box")
     if not isinstance(box, list) or len(box) != 4:
         raise InvalidRow(f"{name}.box must be [x, y, w, h]")
@@ -98,7 +103,7 @@ def _box(item: Mapping[str, Any], name: str) -> list[float]:
     return [x, y, width, height]
 
 
-def _number(value: Any, name: str) -> float:
+def _number(value: object, name: str) -> float:
     """A finite number as a float: 1 and 1.0 are the same row."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise InvalidRow(f"{name} must be a number, not {str(value)[:50]!r}")
@@ -106,7 +111,7 @@ def _number(value: Any, name: str) -> float:
     return float(value)
 
 
-def _string(item: Mapping[str, Any], part: str, name: str, least: int = 0) -> str:
+def _string(item: Mapping[str, object], part: str, name: str, least: int = 0) -> str:
     value = item.get(part)
     if not isinstance(value, str) or len(value) < least:
         raise InvalidRow(f"{name}.{part} must be a string, not {type(value).__name__}")

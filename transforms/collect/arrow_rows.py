@@ -7,7 +7,7 @@ import decimal
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -17,6 +17,7 @@ from trichord.infra.config import FieldMap
 from trichord.infra.errors import SourceError
 
 MediaKind = Literal["bytes", "paths", "none"]
+Record: TypeAlias = dict[str, object]  # a row's cells by column: Python values, or `Unreadable`
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +88,30 @@ def _type_at(schema: pa.Schema, name: str | None) -> pa.DataType | None:
     return found
 
 
-def records(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def records(batch: pa.RecordBatch) -> Iterator[Record]:
     """The rows as Python values; cells that Python cannot hold as `Unreadable`."""
     columns = [_values(column) for column in batch.columns]
     for values in zip(*columns, strict=True):
         yield dict(zip(batch.schema.names, values, strict=True))
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(column: pa.Array) -> list[object]:
     try:
-        values: list[Any] = column.to_pylist()
+        values: list[object] = column.to_pylist()
         return values
     except (ValueError, OverflowError, NotImplementedError):
         return [_value(cell) for cell in column]
 
 
-def _value(cell: pa.Scalar) -> Any:
+def _value(cell: pa.Scalar) -> object:
     try:
-        return cell.as_py()
+        value: object = cell.as_py()
+        return value
     except (ValueError, OverflowError, NotImplementedError) as error:
         return Unreadable(f"{cell.type}: {error}"[:200])
 
 
-def medium_of(value: Any) -> tuple[bytes | None, str]:
+def medium_of(value: object) -> tuple[bytes | None, str]:
     """The bytes of a media cell, plain or as {bytes, path}, and the path that is told beside them."""
     if isinstance(value, Mapping):
         data, path = value.get("bytes"), value.get("path")
@@ -117,7 +119,7 @@ def medium_of(value: Any) -> tuple[bytes | None, str]:
     return (value, "") if isinstance(value, bytes) else (None, "")
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A JSON value that stands for any cell: times as ISO text, bytes by size and digest, NaN as null."""
     if value is None or isinstance(value, bool | int | str):
         return value

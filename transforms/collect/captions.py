@@ -12,10 +12,12 @@ from typing import Any
 
 from trichord.infra.config import CaptionsSource
 from trichord.infra.errors import SourceError
+from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import Storage, TooLarge
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import bad_row, draft, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
+from trichord.transforms.collect.line import Line
 
 _TOKEN = re.compile(r"(?P<file>.+)#(?P<number>\d{1,9})\t(?P<caption>.*)")
 _Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
@@ -46,7 +48,7 @@ def read_captions(source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
 
 def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
     try:
-        document = json.loads(data.decode("utf-8-sig"))
+        document = parse_json(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{source.path} is no JSON ({error}). Mend the file, or set `format`") from error
     del data
@@ -85,21 +87,21 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
         yield _without_picture(key, told, f"no image has the id {key[:200]!r}")
 
 
-def _invalid(value: Any, detail: str) -> Draft:
+def _invalid(value: object, detail: str) -> Draft:
     return bad_row(json.dumps(value)[:2_000], detail)
 
 
-def _id(value: Any, name: str) -> str:
+def _id(value: object, name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise InvalidRow(f"{name} must be an integer or a string, not {type(value).__name__}")
     return str(value)
 
 
-def _record(key: str, media: dict[str, str], told: list[str], meta: dict[str, Any]) -> Draft:
+def _record(key: str, media: dict[str, str], told: list[str], meta: JsonObject) -> Draft:
     """Raises InvalidRow or ValueError as `draft` does."""
     from trichord.transforms.collect.alignment import Aligned
 
-    line = {"text": told[0] if told else None, "captions": told[1:], "group": key, "subset": "", "meta": meta}
+    line: Line = {"text": told[0] if told else None, "captions": told[1:], "group": key, "subset": "", "meta": meta}
     return draft(key, line, media, Aligned(), "no key")
 
 

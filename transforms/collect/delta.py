@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -31,7 +30,7 @@ class _DataFile:
     size: int
     modified_ms: int
     rows: int | None
-    constants: Mapping[str, Any]  # its partition
+    constants: Mapping[str, object]  # its partition
 
 
 def plan_delta(source: DeltaSource, storage: Storage) -> list[Partition] | Iterator[Draft]:

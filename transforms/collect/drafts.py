@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from trichord.infra.config import PrepareConfig, VersionBy
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.web import DownloadError, Fetcher, is_web
+from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.partitions import Medium, PlannedRow
 from trichord.transforms.media import MediaError
@@ -36,7 +36,7 @@ class Draft:
     """A row with the media it names: a path or URI, or the file itself where a listing found it."""
 
     key: str
-    line: Mapping[str, Any]  # text, captions, group, subset, meta; or `raw` of a line that is no row
+    line: Line
     media: Mapping[str, str | Stat] = field(default_factory=dict)
     reason: str | None = None
     detail: str = ""

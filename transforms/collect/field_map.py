@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from trichord.infra import digest
 from trichord.infra.config import FieldMap
 from trichord.transforms.collect.alignment import Aligned, aligned
 from trichord.transforms.collect.drafts import Draft, InvalidRow
+from trichord.transforms.collect.line import Line
 
 MAX_KEY_CHARS = 1_024
 _SHOWN_CHARS = 500  # of a line that is no row
@@ -25,7 +25,7 @@ def bad_row(line: str, detail: str) -> Draft:
     )
 
 
-def mapped(record: Mapping[str, Any], fields: FieldMap, line: str, *, hidden: frozenset[str] = frozenset()) -> Draft:
+def mapped(record: Mapping[str, object], fields: FieldMap, line: str, *, hidden: frozenset[str] = frozenset()) -> Draft:
     """A record's fields by their meaning.
 
     Args:
@@ -42,7 +42,7 @@ def mapped(record: Mapping[str, Any], fields: FieldMap, line: str, *, hidden: fr
         }
         found = aligned(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
         meaning = {*fields.model_dump().values(), *hidden}
-        line_of = {
+        line_of: Line = {
             "text": _text(record, fields.text),
             "captions": captions_of(get(record, fields.captions), str(fields.captions)),
             "group": _name(record, fields.group),
@@ -54,7 +54,7 @@ def mapped(record: Mapping[str, Any], fields: FieldMap, line: str, *, hidden: fr
         return bad_row(line, str(error))
 
 
-def draft(key: str, line: dict[str, Any], media: Mapping[str, str], found: Aligned, unnamed: str) -> Draft:
+def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unnamed: str) -> Draft:
     """A draft of checked parts; without a key it is a reject whose detail is `unnamed`.
 
     Raises:
@@ -78,7 +78,7 @@ def draft(key: str, line: dict[str, Any], media: Mapping[str, str], found: Align
     return Draft(key=key, line=line, media=media)
 
 
-def captions_of(value: Any, name: str) -> list[str]:
+def captions_of(value: object, name: str) -> list[str]:
     """Captions: a list of strings, or one string.
 
     Raises:
@@ -90,21 +90,21 @@ def captions_of(value: Any, name: str) -> list[str]:
     return captions
 
 
-def get(record: Mapping[str, Any], name: str | None) -> Any:
+def get(record: Mapping[str, object], name: str | None) -> object:
     """A field by its name, or by its path through nested objects; None where there is none."""
     if name is None or name in record:
         return record.get(name) if name is not None else None
-    value: Any = record
+    value: object = record
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
-def _text(record: Mapping[str, Any], name: str | None) -> str | None:
+def _text(record: Mapping[str, object], name: str | None) -> str | None:
     return text_of(get(record, name), str(name))
 
 
-def text_of(value: Any, name: str) -> str | None:
+def text_of(value: object, name: str) -> str | None:
     """A string; None where it is absent or empty.
 
     Raises:
@@ -115,11 +115,11 @@ def text_of(value: Any, name: str) -> str | None:
     return value or None
 
 
-def _name(record: Mapping[str, Any], name: str | None) -> str:
+def _name(record: Mapping[str, object], name: str | None) -> str:
     return name_of(get(record, name), str(name))
 
 
-def name_of(value: Any, name: str) -> str:
+def name_of(value: object, name: str) -> str:
     """A value that names something: a string or an integer; '' where it is absent.
 
     Raises:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from typing import Any
 
 from trichord.infra.config import FolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage
 from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.collect.line import Line
 
-_LINE: dict[str, Any] = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # all is in the files
+_LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # all is in the files
 
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from trichord.infra import digest
 from trichord.infra.config import PrepareConfig
 from trichord.transforms.batch import Batch, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
+from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.collect.read import batched
-
-_SHOWN_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +19,7 @@ class Found:
 
     draft: Draft
     media: Mapping[str, bytes] = field(default_factory=dict)
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, object] = field(default_factory=dict)
 
 
 _Held = tuple[Found, tuple[str, str] | None]  # and why it is refused
@@ -71,19 +68,4 @@ def _batch(held: list[_Held], partition: Partition) -> Batch:
 
 
 def _row(found: Found, partition: Partition) -> Row:
-    line, payload = found.draft.line, dict(found.payload)
-    for name in ("text", "raw"):
-        if line.get(name):
-            payload[name] = line[name][:_SHOWN_CHARS]
-    return Row(
-        key=found.draft.key,
-        source=partition.source,
-        partition=partition.id,
-        group=line.get("group") or found.draft.key,
-        subset=line.get("subset", ""),
-        text=line.get("text"),
-        captions=tuple(line.get("captions", ())),
-        meta=digest.canonical_json(line.get("meta", {})).decode(),
-        payload=digest.canonical_json(payload).decode(),
-        alignment=digest.canonical_json(line.get("alignment", {})).decode(),
-    )
+    return row_of(found.draft.key, found.draft.line, partition.source, partition.id, found.payload)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from trichord.infra.config import FieldMap, ManifestSource
 from trichord.infra.errors import SourceError
+from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import LineTooLong, Storage
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, mapped
@@ -34,7 +34,7 @@ def read_manifest(source: ManifestSource, storage: Storage) -> Iterator[Draft]:
         yield found if isinstance(found, Draft) else mapped(found[0], source.fields, found[1])
 
 
-def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple[dict[str, Any], str] | Draft]:
+def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObject, str] | Draft]:
     """Every row as (fields by name, its line), and as a draft where it is no row. Raises as `read_manifest`."""
     kind = source.format
     if kind == "auto":
@@ -48,7 +48,7 @@ def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple
         raise SourceError(f"{source.path}: there is no such manifest. Mend `path` of source {source.name!r}") from error
 
 
-def _jsonl(source: ManifestSource, storage: Storage) -> Iterator[tuple[dict[str, Any], str] | Draft]:
+def _jsonl(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObject, str] | Draft]:
     for _, line in storage.lines(source.path):
         if isinstance(line, LineTooLong):
             yield bad_row(f"a line of {line.size} bytes", f"too long: {line.size} bytes")
@@ -56,10 +56,10 @@ def _jsonl(source: ManifestSource, storage: Storage) -> Iterator[tuple[dict[str,
             yield _parsed(line.removeprefix(b"\xef\xbb\xbf"))
 
 
-def _parsed(line: bytes) -> tuple[dict[str, Any], str] | Draft:
+def _parsed(line: bytes) -> tuple[JsonObject, str] | Draft:
     try:
         text = line.decode()
-        record = json.loads(text, parse_constant=_no_constant)
+        record = parse_json(text, allow_nan=False)
     except (ValueError, RecursionError) as error:
         return bad_row(line.decode(errors="replace"), f"not JSON: {error}")
     if not isinstance(record, dict):
@@ -67,11 +67,7 @@ def _parsed(line: bytes) -> tuple[dict[str, Any], str] | Draft:
     return record, text
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tuple[dict[str, Any], str] | Draft]:
+def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tuple[JsonObject, str] | Draft]:
     csv.field_size_limit(MAX_CELL_CHARS)
     last = ""
 
@@ -105,13 +101,13 @@ def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tupl
             yield _with_lists(present, source.fields), last
 
 
-def _with_lists(record: dict[str, Any], fields: FieldMap) -> dict[str, Any]:
+def _with_lists(record: dict[str, str], fields: FieldMap) -> JsonObject:
     """Cells that may hold a list (captions, segments, pictures, regions) hold it as JSON, or else one plain value."""
-    lists = dict[str, Any]()
+    lists: JsonObject = {}
     for name in (fields.captions, fields.segments, fields.pictures, fields.regions):
         if name is not None and record.get(name, "").startswith("["):
             try:
-                lists[name] = json.loads(record[name])
+                lists[name] = parse_json(record[name])
             except (ValueError, RecursionError):
                 continue
-    return record | lists
+    return {**record, **lists}

@@ -9,10 +9,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
 from trichord.infra.errors import SourceError
+from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, mapped
@@ -91,7 +92,7 @@ class MediaFolderReader:
             yield file
             yield self._row(file, values, line, folder, media.get(file))
 
-    def _row(self, file: str, values: dict[str, Any], line: str, folder: str, stat: Stat | None) -> Draft:
+    def _row(self, file: str, values: JsonObject, line: str, folder: str, stat: Stat | None) -> Draft:
         fields, own = self._source.fields, self._modality
         record = {name: value for name, value in values.items() if name != _FILE}
         for name in (fields.image, fields.audio, fields.segments):
@@ -115,7 +116,7 @@ class MediaFolderReader:
 
     def _untold(self, path: str, stat: Stat) -> Draft:
         subset, label = places(path)
-        record: dict[str, Any] = {_FILE: path, **({"label": label} if label else {})}
+        record = {_FILE: path, **({"label": label} if label else {})}
         fields = FieldMap(key=_FILE, image=None, audio=None)
         draft = mapped(record, fields, path)
         if draft.reason is not None:

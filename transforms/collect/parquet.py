@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareC
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
-from trichord.transforms.collect.arrow_rows import MediaKind, Unreadable, media_kind, medium_of, plain, records
+from trichord.transforms.collect.arrow_rows import MediaKind, Record, Unreadable, media_kind, medium_of, plain, records
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, root_of, unchanged
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, mapped
@@ -150,7 +149,7 @@ def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str) ->
             yield from drafts_of(file, path, fields, {})
 
 
-def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, Any]) -> Iterator[Draft]:
+def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, object]) -> Iterator[Draft]:
     """The rows of a file as drafts that name their media."""
     number = 0
     for batch in file.iter_batches(_DRAFT_ROWS, use_threads=False):
@@ -200,12 +199,12 @@ def _require_rows(found: int, planned: int) -> None:
         raise ValueError(f"it holds {found} rows, not {planned}")
 
 
-def _row(record: dict[str, Any], fields: FieldMap, where: str, config: PrepareConfig) -> Found:
+def _row(record: Record, fields: FieldMap, where: str, config: PrepareConfig) -> Found:
     """A record whose media are bytes; other cells are as in a manifest."""
     media: dict[str, bytes] = {}
     hidden = frozenset(name for name in (fields.image, fields.audio) if name is not None)
     path, _, row = where.rpartition("#")
-    payload: dict[str, Any] = {"file": path, "row": int(row)}
+    payload = {"file": path, "row": int(row)}
     fault: tuple[str, str] | None = None
     for name, field in (("image", fields.image), ("audio", fields.audio)):
         if field is None or (value := get(record, field)) is None:
@@ -231,7 +230,7 @@ def _row(record: dict[str, Any], fields: FieldMap, where: str, config: PrepareCo
     return Found(draft=draft, media=media if draft.reason is None else {}, payload=payload)
 
 
-def _draft(record: dict[str, Any], fields: FieldMap, where: str, hidden: frozenset[str]) -> Draft:
+def _draft(record: Record, fields: FieldMap, where: str, hidden: frozenset[str]) -> Draft:
     for field in (fields.key, fields.text, fields.captions, fields.group, fields.subset):
         value = get(record, field)
         if isinstance(value, Unreadable | bytes):

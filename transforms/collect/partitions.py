@@ -6,13 +6,12 @@ order, not on where the files lie, and a row more or less touches one leaf.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +20,16 @@ import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.transforms.collect.line import Line
 
 PLAN_FORMAT = 1
 PLAN = pa.schema([(name, pa.string()) for name in ("key", "line", "media", "reason", "detail")])
+
+Columns: TypeAlias = tuple[str, str, str, str | None, str]  # of a row, in the order of PLAN
 
 _DIGEST_BYTES = 16
 _BITS = 64
@@ -40,7 +43,7 @@ class Part:
     size: int  # of the file, in bytes
     version: str  # of the file; "" where its table promises that it never changes
     groups: tuple[int, int] = (0, 0)  # Parquet: the first row group and the one behind the last
-    constants: tuple[tuple[str, Any], ...] = ()  # columns that the file leaves out, with their one value (JSON)
+    constants: tuple[tuple[str, object], ...] = ()  # columns that the file leaves out, with their one value (JSON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,27 +73,34 @@ class PlannedRow:
     """One row of a source, media looked up but unread. `reason` is set where it is bad and will be a reject."""
 
     key: str
-    line: Mapping[str, Any]  # text, captions, group, subset, meta, alignment
+    line: Line
     media: Mapping[str, Medium] = field(default_factory=dict)  # by image, audio, text, segments, image:0, image:1 ...
     reason: str | None = None
     detail: str = ""
 
-    def columns(self) -> tuple[str, str, str, str | None, str]:
-        """The row as PLAN columns."""
+    def columns(self) -> Columns:
+        """Return the row as PLAN columns."""
         media = {name: [medium.path, medium.size, medium.version] for name, medium in self.media.items()}
         return self.key, _json(self.line), _json(media), self.reason, self.detail
 
     @classmethod
     def of(cls, key: str, line: str, media: str, reason: str | None, detail: str) -> PlannedRow:
-        """The inverse of `columns`."""
-        found = {
-            name: Medium(path=path, size=size, version=version)
-            for name, (path, size, version) in json.loads(media).items()
-        }
-        return cls(key=key, line=json.loads(line), media=found, reason=reason, detail=detail)
+        """Return the row that `columns` wrote."""
+        return cls(key=key, line=line_of(line), media=media_of(media), reason=reason, detail=detail)
 
 
-def _json(value: Any) -> str:
+def line_of(column: str) -> Line:
+    """Read the PLAN column `line`."""
+    return cast("Line", parse_json(column))
+
+
+def media_of(column: str) -> dict[str, Medium]:
+    """Read the PLAN column `media`."""
+    found = cast("dict[str, tuple[str, int, str]]", parse_json(column))
+    return {name: Medium(path=path, size=size, version=version) for name, (path, size, version) in found.items()}
+
+
+def _json(value: object) -> str:
     return digest.canonical_json(value).decode()
 
 
@@ -151,16 +161,15 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
     ]
 
 
-def _ordered(
-    spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]
-) -> list[tuple[str, ...]]:
+def _ordered(spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]) -> list[Columns]:
     """A leaf's rows from the spool, ordered by key, then digest."""
-    rows = [json.loads(os.pread(spool, ends[i + 1] - ends[i], ends[i])) for i in at.tolist()]
+    # JSON made lists of the tuples
+    rows = [cast("Columns", parse_json(os.pread(spool, ends[i + 1] - ends[i], ends[i]))) for i in at.tolist()]
     keyed = sorted((row[0], digests_N[i].tobytes(), n) for n, (row, i) in enumerate(zip(rows, at, strict=True)))
-    return [tuple(rows[n]) for _, _, n in keyed]
+    return [rows[n] for _, _, n in keyed]
 
 
-def write_groups(groups: Iterable[Sequence[tuple[str | None, ...]]], storage: Storage, uri: str) -> None:
+def write_groups(groups: Iterable[Sequence[Columns]], storage: Storage, uri: str) -> None:
     """Write a plan file: rows as `PlannedRow.columns` gives them, one row group a partition."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "plan.parquet")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,8 +21,9 @@ from trichord.infra.web import is_web, receipt_contents
 from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
+from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, planned_rows
+from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, media_of, planned_rows
 from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32
@@ -31,7 +31,6 @@ ROWS_PER_BATCH = 32
 _ROWS_OF_A_SOUND = 4  # as many rows without a sound it counts for
 BYTES_PER_BATCH = 64_000_000
 _REMOTE_READERS = 8
-_SHOWN_CHARS = 500
 T = TypeVar("T")
 
 
@@ -42,10 +41,6 @@ class _Loaded:
     audio: bytes | None = None
     attachments: Mapping[str, bytes] | None = None
     reject: Reject | None = None
-
-
-def _json(value: Mapping[str, Any] | None) -> str:
-    return digest.canonical_json(value).decode() if value else "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +69,8 @@ class PartitionReader:
         )
 
     def _load(self, planned: PlannedRow) -> _Loaded:
-        line = planned.line
-        payload: dict[str, Any] = {name: medium.path for name, medium in planned.media.items()}
-        for name in ("text", "raw"):
-            if line.get(name) and name not in payload:
-                payload[name] = line[name][:_SHOWN_CHARS]
-        row = Row(
-            key=planned.key,
-            source=self.partition.source,
-            partition=self.partition.id,
-            group=line.get("group") or planned.key,
-            subset=line.get("subset", ""),
-            text=line.get("text"),
-            captions=tuple(line.get("captions", ())),
-            meta=_json(line.get("meta")),
-            payload=_json(payload),
-            alignment=_json(line.get("alignment")),
-        )
+        paths = {name: medium.path for name, medium in planned.media.items()}
+        row = row_of(planned.key, planned.line, self.partition.source, self.partition.id, paths)
         if planned.reason is not None:
             return _Loaded(row, reject=reject_of(row, "read", planned.reason, planned.detail))
         limits = media_limits(self.config)
@@ -224,6 +204,8 @@ def needed_downloads(lake: Lake) -> set[str]:
 def _downloads_of(media: str) -> set[str]:
     if "://" not in media:
         return set()
-    named = json.loads(media).values()
-    return {layout.content_path(version.removeprefix("sha256:")) for path, size, version in named
-            if is_web(path) and version.startswith("sha256:")}  # fmt: skip
+    return {
+        layout.content_path(medium.version.removeprefix("sha256:"))
+        for medium in media_of(media).values()
+        if is_web(medium.path) and medium.version.startswith("sha256:")
+    }

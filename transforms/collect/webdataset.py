@@ -6,19 +6,18 @@ The members of a tar are indexed once, ordered by key; rows are then read at ran
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
 from trichord.infra.errors import SourceError
+from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
@@ -29,12 +28,14 @@ from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import MAX_KEY_CHARS, captions_of, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.inline import Found, batches, limit_of
+from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.partitions import (
     PLAN_FORMAT,
     Medium,
     Part,
     Partition,
     PlannedRow,
+    line_of,
     planned_rows,
     write_groups,
 )
@@ -89,7 +90,7 @@ def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | 
 
 
 def _count_of_others(line: str) -> int:
-    return int(json.loads(line).get("others_count", 0))
+    return line_of(line).get("others_count", 0)
 
 
 def _indexed(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
@@ -165,9 +166,9 @@ class _Index:
                 detail = f"the member {member.name!r} beside {first.name!r}"
                 yield PlannedRow(key=key, line={"names": [member.name]}, reason="key_repeated", detail=detail)
         others = sorted(self.others.get(key, ()))
-        line: dict[str, Any] = {"names": sorted(medium.path for medium in media.values()) + others[:_SHOWN_OTHERS]}
+        line: Line = {"names": sorted(medium.path for medium in media.values()) + others[:_SHOWN_OTHERS]}
         if others:
-            line |= {"others": others[:_SHOWN_OTHERS], "others_count": len(others)}
+            line["others"], line["others_count"] = others[:_SHOWN_OTHERS], len(others)
         if media:
             yield PlannedRow(key=key, line=line, media=media)
         else:
@@ -209,7 +210,7 @@ def read_webdataset(
 
 def _found(planned: PlannedRow, descriptor: int, archive: str, config: PrepareConfig) -> Found:
     payload = {"file": archive, "members": planned.line["names"]}
-    line: dict[str, Any] = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}
+    line: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}
     if planned.reason is not None:
         bad = Draft(key=planned.key, line=line, reason=planned.reason, detail=planned.detail)
         return Found(draft=bad, payload=payload)
@@ -241,14 +242,14 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
     if not isinstance(meta, dict):
         raise InvalidRow(f"meta must be an object, not {type(meta).__name__}")
     found = aligned(record.pop("segments", None), None, record.pop("regions", None))
-    alignment = dict(found.alignment)
+    alignment = found.alignment.copy()
     if found.media:
         raise InvalidRow("segments must be a list: a subtitle file is a member of its own")
     if "segments" in data:
         alignment.pop("segments", None)
         ending = posixpath.splitext(planned.media["segments"].path)[1].lower()
         alignment["segments_format"] = SEGMENT_FORMATS[ending]
-    line: dict[str, Any] = {
+    line: Line = {
         "text": wordings[0] if wordings else None,
         "captions": wordings[1:],
         "group": name_of(record.pop("group", None), "group"),
@@ -264,12 +265,8 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
     return draft(planned.key, line, {}, aligned(None, None, None), "")
 
 
-def _object(data: bytes) -> dict[str, Any]:
-    record = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
+def _object(data: bytes) -> JsonObject:
+    record = parse_json(data.decode("utf-8-sig"), allow_nan=False)
     if not isinstance(record, dict):
         raise InvalidRow(f"the .json member holds a {type(record).__name__}, not an object")
     return record
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
