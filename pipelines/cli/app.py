@@ -360,5 +360,5 @@ def doctor(
     log.configure(as_json=as_json)
     result = job(_open(project, set_, as_json, engine) if project is not None else None)
     _print(result, as_json, render.doctor)
-    if not result["ok"]:
+    if not result.ok:
         raise typer.Exit(1)

@@ -85,7 +85,7 @@ class _Speaker:
         return 1 + int(next(self._draws) * (options - 1))
 
     def says(self, at_hardest: float) -> bool:
-        """Whether a detail is mentioned that the hardest captions leave out with chance `at_hardest`."""
+        """Decide whether to mention a detail that the hardest captions leave out with chance `at_hardest`."""
         return next(self._draws) >= at_hardest * self._difficulty
 
     def form(self, options: int) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from trichord.pipelines.core.json_objects import parse_object
+from trichord.pipelines.core.result import plain
 from trichord.pipelines.demo.defects import DEFAULT_RATE, DEFECTS, rates_of
 from trichord.pipelines.demo.records import Recipe, Record
 
@@ -20,7 +22,7 @@ MANIFEST, LABELS = "manifest.jsonl", "labels.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusSummary:
-    """What was written; `counts` holds every defect, also those planted nowhere."""
+    """What was written; `counts` holds every defect, even one that was planted nowhere."""
 
     folder: str
     records: int
@@ -72,19 +74,19 @@ def write_corpus(
     return CorpusSummary(folder=str(root), records=records, counts=MappingProxyType(dict(counts)))
 
 
-def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a corpus's `labels.jsonl`, in record order."""
+def read_labels(folder: str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
+    """Read the rows of a corpus's `labels.jsonl`, in record order."""
     with open(Path(folder) / LABELS, encoding="utf-8", newline="\n") as lines:
         for line in lines:
-            yield json.loads(line)
+            yield parse_object(line)
 
 
 def key_of(index: int) -> str:
-    """The key of record `index`."""
+    """Return the key of record `index`."""
     return f"scene-{index:06d}"
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record) -> Mapping[str, Any]:
     key = key_of(record.index)
     return {
         "id": key,
@@ -96,7 +98,7 @@ def _row(record: Record) -> dict[str, Any]:
     }
 
 
-def _label(record: Record) -> dict[str, Any]:
+def _label(record: Record) -> Mapping[str, Any]:
     key, picture, sound = key_of(record.index), record.picture, record.sound
     return {
         "key": key,
@@ -105,7 +107,7 @@ def _label(record: Record) -> dict[str, Any]:
         "twin": None if record.twin is None else key_of(record.twin),
         "group": key_of(record.group),
         "clean_text": record.clean_text,
-        "scene": record.scene.attributes(),
+        "scene": plain(record.scene),
         "image": {"width": picture.width, "height": picture.height, "format": picture.kind},
         "audio": {"rate_hz": sound.rate_hz, "duration_s": round(sound.duration_s, 4), "format": sound.kind},
     }

@@ -3,7 +3,7 @@
 | defect | what is done | must be, by default |
 |---|---|---|
 | typos | letters of a fifth of the text's words swapped, dropped or doubled | kept |
-| mojibake | curly quotes and an accent, stored in UTF-8 and read as Windows-1252 | kept, mended |
+| mojibake | curly quotes and an accent, stored in UTF-8 and read as Windows-1252 | kept, fixed |
 | control_characters | C0 control characters strewn inside words | kept, the text as it was |
 | empty_text | no text and no captions | kept, with two modalities |
 | html_markup | tags, a link, entities, a comment, as in the source of a page | kept, the text as it was |
@@ -80,9 +80,9 @@ class Expected:
 
 
 def expected(labels: Iterable[Mapping[str, Any]], reasons: Mapping[str, str] = REJECT_REASONS) -> Expected:
-    """The known answer: what must become of each record, from the rows of `labels.jsonl`.
+    """Return what must become of each record, from the rows of `labels.jsonl`.
 
-    `reasons` are the reject reasons of defects under the settings at hand: by default those of the default settings.
+    `reasons` are the reject reasons of defects; by default, those under the default settings.
     """
     rejects: dict[str, str] = {}
     duplicates: dict[str, str] = {}
@@ -103,7 +103,7 @@ def expected(labels: Iterable[Mapping[str, Any]], reasons: Mapping[str, str] = R
 
 
 def rates_of(defects: float | Mapping[str, float]) -> dict[str, float]:
-    """The rate of every defect: one rate for all, or by name with 0 for those not named.
+    """Return the rate of every defect: one rate for all, or by name with 0 for those not named.
 
     Raises:
         ValueError: an unknown name, a rate outside [0, 1], or rates that add up to more than 1.

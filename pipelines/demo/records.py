@@ -21,7 +21,7 @@ from trichord.pipelines.demo.spoil_text import TEXT_DEFECTS, spoil_text
 
 K = TypeVar("K")
 
-_REACH = 1_000  # a duplicate's twin stands at most this many records earlier
+_REACH = 1_000  # a duplicate's twin is at most this many records earlier
 _TRIES = 32
 _PICTURE_SHARES: Mapping[PictureFormat, float] = {"jpg": 0.94, "png": 0.03, "webp": 0.03}
 _SOUND_SHARES: Mapping[AudioFormat, float] = {"wav": 0.60, "flac": 0.37, "ogg": 0.03}
@@ -100,7 +100,7 @@ class Recipe:
         return draw_scene(self._rng(index, "scene"), self._difficulty)
 
     def _swaps(self, index: int) -> bool:
-        """Whether a record exchanges pictures with its neighbour; main colour and main shape must differ."""
+        """Return True where a record exchanges pictures with its neighbour; main colour and main shape must differ."""
         pair = index // 2
         if self._rng(pair, "swap").random() >= self._swap_rate:
             return False

@@ -1,12 +1,12 @@
-"""`trichord demo`: from nothing to a published, searchable index, and what happened on the way."""
+"""demo: from nothing to a published, searchable index, and what happened on the way."""
 
 from __future__ import annotations
 
-import json
 import time
 import webbrowser
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,73 +16,128 @@ import yaml
 from trichord.infra import log
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.project import load_project
+from trichord.pipelines.core.json_objects import parse_object, read_object
+from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, expected
-from trichord.pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
+from trichord.pipelines.demo.settings import DEMO_REASONS, FIXED_BY, PREPARE
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.report.page import write_page
 from trichord.pipelines.search.search import LiveIndex, open_live, read_query, record_texts
 
 
-def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Sequence[str] = ()) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefectRow(Result):
+    """How often one defect was planted and found, and its `fate` (`as` in JSON)."""
+
+    defect: str
+    planted: int
+    found: int
+    fate: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {"defect": self.defect, "planted": self.planted, "found": self.found, "as": self.fate}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignmentRow:
+    """Recall@10 of one direction, by chance and before and after training."""
+
+    direction: str
+    chance: float | None
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoQuery(Result):
+    """A query made of the record `answer`, with its hits; `image` and `audio` are its own files."""
+
+    by: str
+    query: str
+    answer: str
+    publication: str
+    hits: Sequence[Mapping[str, Any]]
+    image: Path | None
+    audio: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values; media that the query lacks are left out."""
+        values = {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo(Result):
+    """What the demo did; `reindex` is that verb's result."""
+
+    publication: str
+    reindex: Mapping[str, Any]
+    defects: Sequence[DefectRow]
+    alignment: Sequence[AlignmentRow]
+    queries: Sequence[DemoQuery]
+    project: Path
+    page: Path
+    seconds: float
+
+
+def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Sequence[str] = ()) -> Demo:
     """Write a corpus, index it, and show what was cleaned out, how alignment helped, and a few queries.
 
     Args:
-        folder: receives `corpus/`, `lake/`, `trichord.yaml` and `page.html`; a second run reuses what stands.
+        folder: receives `corpus/`, `lake/`, `trichord.yaml` and `page.html`; a second run reuses what exists.
         records: size of the corpus.
         seed: of the corpus.
         open_page: open the page in a browser at the end.
         also: backends that hold the index beside FAISS; milvus is Milvus Lite in the lake.
-
-    Returns:
-        JSON-ready: `publication`, `defects`, `alignment`, `queries`, `page`, `project`, `seconds`, `reindex`.
     """
     started, folder = time.monotonic(), folder.resolve()
-    corpus = folder / "corpus"
+    corpus, page = folder / "corpus", folder / "page.html"
     with log.progress("demo"):
         written = write_corpus(corpus, records=records, seed=seed)
         log.event("corpus_written", records=records, defects=sum(written.counts.values()))
         project_file = write_project(folder, also)
         workspace = Workspace(load_project(project_file, []))
-        summary = reindex(workspace)
-        queries = list(sample_queries(workspace, corpus))
-        result = {
-            "publication": summary["publication"],
-            "reindex": summary,
-            "defects": defect_table(workspace, corpus),
-            "alignment": alignment_table(workspace),
-            "queries": queries,
-            "project": str(project_file),
-        }
-        page = folder / "page.html"
-        write_page(workspace, page, title="Trichord demo", queries=queries, defects=result["defects"])
+        summary = plain(reindex(workspace))
+        queries, defects = list(ask_samples(workspace, corpus)), compare_defects(workspace, corpus)
+        write_page(workspace, page, title="Trichord demo", queries=plain(queries), defects=plain(defects))
+        alignment = compare_alignment(workspace)
     if open_page:
         webbrowser.open(page.resolve().as_uri())
-    return result | {"page": str(page), "seconds": round(time.monotonic() - started, 1)}
+    return Demo(
+        publication=summary["publication"],
+        reindex=summary,
+        defects=defects,
+        alignment=alignment,
+        queries=queries,
+        project=project_file,
+        page=page,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def write_project(folder: Path, also: Sequence[str] = ()) -> Path:
-    """Write the demo's project file, every detector turned on."""
+    """Write the demo's project file, which turns every detector on."""
     path = folder / "trichord.yaml"
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
-    project: dict[str, Any] = {"lake": "lake", "sources": [source], "prepare": PREPARE}
-    if also:
-        project["index"] = {"backends": ["faiss", *also]}
+    backends = {"index": {"backends": ["faiss", *also]}} if also else {}
+    project = {"lake": "lake", "sources": [source], "prepare": PREPARE, **backends}
     path.write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
     return path
 
 
-def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
-    """What was planted against what became of it, by defect."""
+def compare_defects(workspace: Workspace, corpus: Path) -> list[DefectRow]:
+    """Compare what was planted with what became of it, by defect."""
     labels = list(read_labels(corpus))
     truth = expected(labels, DEMO_REASONS)
-    reasons = {row["key"]: row["reason"] for row in _rows(workspace, "rejects", "key", "reason")}
-    dropped = {row["key"]: row["survivor_key"] for row in _rows(workspace, "duplicates", "key", "survivor_key")}
+    reasons = {row["key"]: row["reason"] for row in _read_rows(workspace, "rejects", "key", "reason")}
+    dropped = {row["key"]: row["survivor_key"] for row in _read_rows(workspace, "duplicates", "key", "survivor_key")}
     twins = dropped | {survivor: key for key, survivor in dropped.items()}
     changed = {
         row["key"]: {change["op"] for change in row["changes"]}
-        for row in _rows(workspace, "records", "key", "changes")
+        for row in _read_rows(workspace, "records", "key", "changes")
         if row["changes"]
     }
     planted, found, fates = Counter[str](), Counter[str](), {}
@@ -96,53 +151,58 @@ def defect_table(workspace: Workspace, corpus: Path) -> list[dict[str, Any]]:
             elif key in truth.duplicates:
                 fates[defect] = "duplicate"
                 found[defect] += key in twins
-            elif defect in MENDED_BY:
-                fates[defect] = f"mended: {MENDED_BY[defect]}"
-                found[defect] += MENDED_BY[defect] in changed.get(key, ())
+            elif defect in FIXED_BY:
+                fates[defect] = f"fixed: {FIXED_BY[defect]}"
+                found[defect] += FIXED_BY[defect] in changed.get(key, ())
             else:
                 fates[defect] = "kept"
                 found[defect] += key not in reasons
     wrong = sum(not label["defects"] and label["key"] in reasons for label in labels)
     rows = [
-        {"defect": name, "planted": planted[name], "found": found[name], "as": fates[name]}
+        DefectRow(defect=name, planted=planted[name], found=found[name], fate=fates[name])
         for name in DEFECTS
         if planted[name]
     ]
-    return [*rows, {"defect": "(none)", "planted": 0, "found": wrong, "as": "rejected without a planted defect"}]
+    return [*rows, DefectRow(defect="(none)", planted=0, found=wrong, fate="rejected without a planted defect")]
 
 
-def _rows(workspace: Workspace, table: str, *columns: str) -> Iterator[dict[str, Any]]:
+def _read_rows(workspace: Workspace, table: str, *columns: str) -> Iterator[Mapping[str, Any]]:
     for ref in workspace.table(table).shards().values():
         yield from read_shard(workspace.lake, ref, list(columns)).to_pylist()
 
 
-def alignment_table(workspace: Workspace) -> list[dict[str, Any]]:
-    """Held-out recall@10 by direction, of the untrained and of the trained model."""
+def compare_alignment(workspace: Workspace) -> list[AlignmentRow]:
+    """Compare held-out recall@10 of the untrained and the trained model, by direction."""
     live = workspace.publications.live()
     assert live is not None
-    story = json.loads(workspace.lake.read(live.model, "training.json"))
+    story = read_object(workspace.lake, live.model, "training.json")
     before, after = story["before"], story["after"]
     rows = [
-        {
-            "direction": f"{query} → {gallery}",
-            "chance": after["chance"][query][gallery],
-            "before": before["recall_at_10"][query][gallery],
-            "after": after["recall_at_10"][query][gallery],
-        }
+        AlignmentRow(
+            direction=f"{query} → {gallery}",
+            chance=after["chance"][query][gallery],
+            before=before["recall_at_10"][query][gallery],
+            after=after["recall_at_10"][query][gallery],
+        )
         for query in ("text", "image", "audio")
         for gallery in ("text", "image", "audio")
         if query != gallery
     ]
-    mixed = {"direction": "mixed gallery", "chance": after["mixed"]["chance"]}
-    return [*rows, mixed | {"before": before["mixed"]["recall_at_10"], "after": after["mixed"]["recall_at_10"]}]
+    mixed = AlignmentRow(
+        direction="mixed gallery",
+        chance=after["mixed"]["chance"],
+        before=before["mixed"]["recall_at_10"],
+        after=after["mixed"]["recall_at_10"],
+    )
+    return [*rows, mixed]
 
 
-def sample_queries(workspace: Workspace, corpus: Path) -> Iterator[dict[str, Any]]:
-    """One query of each kind, made of an indexed record: another caption, its picture, its sound, picture and words."""
+def ask_samples(workspace: Workspace, corpus: Path) -> Iterator[DemoQuery]:
+    """Ask one query of each kind about an indexed record: by another caption, picture, sound, picture and words."""
     index = open_live(workspace)
-    label = next(label for label in read_labels(corpus) if _indexed(workspace, label))
+    label = next(label for label in read_labels(corpus) if _is_indexed(workspace, label))
     with open(corpus / "manifest.jsonl", encoding="utf-8") as lines:
-        row = next(row for line in lines if (row := json.loads(line))["id"] == label["key"])
+        row = next(row for line in lines if (row := parse_object(line))["id"] == label["key"])
     image, audio = (corpus / row[name] for name in ("image", "audio"))
     words = row["captions"][0]
     asked = (
@@ -155,24 +215,30 @@ def sample_queries(workspace: Workspace, corpus: Path) -> Iterator[dict[str, Any
         shown = " + ".join(
             str(part.name if isinstance(part, Path) else part) for part in (picture, sound, text) if part
         )
-        yield {"by": by, "query": shown, "answer": row["id"]} | _ask(workspace, index, text, picture, sound)
+        yield DemoQuery(
+            by=by,
+            query=shown,
+            answer=row["id"],
+            publication=index.publication,
+            hits=_search(workspace, index, text, picture, sound),
+            image=picture,
+            audio=sound,
+        )
 
 
-def _ask(
+def _search(
     workspace: Workspace, index: LiveIndex, text: str | None, image: Path | None, audio: Path | None
-) -> dict[str, Any]:
+) -> Sequence[Mapping[str, Any]]:
     query = read_query(
         workspace.project.prepare, text, image.read_bytes() if image else None, audio.read_bytes() if audio else None
     )
     vectors, _ = index.model.encode(query, "fused")
     hits = index.searcher.search(vectors, 5).rows(0)
-    for hit, found in zip(hits, record_texts(workspace, index, [hit["key"] for hit in hits]), strict=True):
-        hit["text"] = found
-    media = {name: str(path) for name, path in (("image", image), ("audio", audio)) if path}
-    return {"publication": index.publication, "hits": hits, **media}
+    texts = record_texts(workspace, index, [hit["key"] for hit in hits])
+    return [hit | {"text": text} for hit, text in zip(hits, texts, strict=True)]
 
 
-def _indexed(workspace: Workspace, label: dict[str, Any]) -> bool:
+def _is_indexed(workspace: Workspace, label: Mapping[str, Any]) -> bool:
     if label["defects"]:
         return False
     for ref in workspace.table("vectors").shards().values():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ BACKGROUNDS: Mapping[str, RGB] = {
     "brown": (110, 70, 42),
     "lavender": (192, 174, 232),
 }
-# Pairs that could not be told apart in the picture.
+# Pairs that look alike in the picture.
 _HIDDEN = {
     ("white", "white"),
     ("yellow", "white"),
@@ -74,16 +73,6 @@ class Scene:
 
     background: str
     groups: tuple[Group, ...]
-
-    def attributes(self) -> dict[str, Any]:
-        """The scene as JSON values, for the labels."""
-        return {
-            "background": self.background,
-            "groups": [
-                {"shape": g.shape, "colour": g.colour, "size": g.size, "count": g.count, "position": g.position}
-                for g in self.groups
-            ],
-        }
 
 
 def draw_scene(rng: np.random.Generator, difficulty: float) -> Scene:

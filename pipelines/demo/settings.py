@@ -1,4 +1,4 @@
-"""The demo's project: every detector turned on, and what that must make of each planted defect."""
+"""The demo's project: every detector turned on, and what becomes of each planted defect."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ DEMO_REASONS: Mapping[str, str] = {
     "image_bright": "image_bright",
     "audio_noise": "audio_noise",
 }
-# The op that must have changed a record with this defect, which is then kept.
-MENDED_BY: Mapping[str, str] = {
+# The op that must have fixed a record with this defect, which is then kept.
+FIXED_BY: Mapping[str, str] = {
     "typos": "text_spelling",
     "mojibake": "text_encoding",
     "control_characters": "text_normalize",

@@ -87,7 +87,7 @@ def _mojibake(text: str) -> str:
 
 
 def _html(text: str, rng: np.random.Generator) -> str:
-    """The text as it stands in the source of a web page; without its tags, entities and white space it is the text."""
+    """Return the text as the source of a web page has it; without its tags, entities and white space it is the text."""
     words = text.split(" ")
     bold = int(rng.integers(len(words)))
     words[bold] = f"<b>{words[bold]}</b>"

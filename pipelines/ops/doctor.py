@@ -1,58 +1,73 @@
-"""doctor: is this installation whole, and can this project's sources, lake and live index be reached?"""
+"""doctor: check the installation, and whether a project's sources, lake and live index can be reached."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from trichord.infra.errors import TrichordError
 from trichord.infra.lake import layout
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 
 NEEDED = ("numpy", "pyarrow", "pillow", "torch", "torchaudio", "transformers", "deltalake", "soundfile")
 OPTIONAL = {"ray": "ray", "apache-beam": "beam", "pymilvus": "milvus", "annoy": "annoy"}
 
 
-def doctor(workspace: Workspace | None) -> dict[str, Any]:
-    """Run every check; a failed one says what to do.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check: what was found, and what to do if it failed."""
 
-    Returns:
-        JSON-ready: `ok` and `checks`, each with `name`, `ok`, `found` and `advice`.
-    """
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis(Result):
+    """Every check; `ok` if all passed."""
+
+    ok: bool
+    checks: Sequence[Check]
+
+
+def doctor(workspace: Workspace | None) -> Diagnosis:
+    """Run every check; with a workspace, also those of the project."""
     checks = [_check("python", platform.python_version)]
     checks += [_check(name, partial(importlib.metadata.version, name)) for name in NEEDED]
-    checks.append(_check("faiss", _faiss))
-    checks.append(_check("device", _device))
+    checks.append(_check("faiss", _find_faiss))
+    checks.append(_check("device", _find_device))
     for name, extra in OPTIONAL.items():
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found = f"not installed (optional: pip install 'trichord[{extra}]')"
-        checks.append({"name": name, "ok": True, "found": found, "advice": ""})
+        checks.append(Check(name=name, ok=True, found=found))
     if workspace is not None:
-        checks.append(_check("lake", lambda: _lake(workspace)))
-        checks.append(_check("sources", lambda: _sources(workspace)))
+        checks.append(_check("lake", lambda: _probe_lake(workspace)))
+        checks.append(_check("sources", lambda: _plan_sources(workspace)))
         if "milvus" in workspace.project.index.backends:
-            checks.append(_check("milvus server", lambda: _milvus(workspace)))
-        checks.append(_check("live index", lambda: _live(workspace)))
-    return {"ok": all(check["ok"] for check in checks), "checks": checks}
+            checks.append(_check("milvus server", lambda: _reach_milvus(workspace)))
+        checks.append(_check("live index", lambda: _open_live(workspace)))
+    return Diagnosis(ok=all(check.ok for check in checks), checks=checks)
 
 
-def _check(name: str, probe: Callable[[], str]) -> dict[str, Any]:
+def _check(name: str, probe: Callable[[], str]) -> Check:
     try:
-        return {"name": name, "ok": True, "found": probe(), "advice": ""}
+        return Check(name=name, ok=True, found=probe())
     except importlib.metadata.PackageNotFoundError:
-        return {"name": name, "ok": False, "found": "not installed", "advice": f"pip install {name}"}
+        return Check(name=name, ok=False, found="not installed", advice=f"pip install {name}")
     except (TrichordError, ImportError, OSError, RuntimeError) as error:
         first, *rest = str(error).splitlines() or [type(error).__name__]
-        return {"name": name, "ok": False, "found": first, "advice": " ".join(rest)}
+        return Check(name=name, ok=False, found=first, advice=" ".join(rest))
 
 
-def _faiss() -> str:
+def _find_faiss() -> str:
     installed = [name for name in ("faiss-cpu", "faiss-gpu") if _installed(name)]
     if len(installed) != 1:
         raise RuntimeError(
@@ -70,27 +85,27 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _device() -> str:
+def _find_device() -> str:
     from trichord.encoders.device import describe_device
 
     return describe_device()
 
 
-def _lake(workspace: Workspace) -> str:
+def _probe_lake(workspace: Workspace) -> str:
     probe = workspace.lake.uri(layout.PROBE)
     workspace.storage.write(probe, b"probe")
     workspace.storage.delete(probe)
     return f"{workspace.lake.root} can be written"
 
 
-def _sources(workspace: Workspace) -> str:
+def _plan_sources(workspace: Workspace) -> str:
     from trichord.pipelines.prepare.plan import make_plan
 
     plan = make_plan(workspace)
     return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
 
 
-def _milvus(workspace: Workspace) -> str:
+def _reach_milvus(workspace: Workspace) -> str:
     from trichord.pipelines.index.open import needed, place_of
 
     place = needed(place_of(workspace))
@@ -103,7 +118,7 @@ def _milvus(workspace: Workspace) -> str:
         )
 
 
-def _live(workspace: Workspace) -> str:
+def _open_live(workspace: Workspace) -> str:
     from trichord.pipelines.search.search import open_live
 
     live = workspace.publications.live()

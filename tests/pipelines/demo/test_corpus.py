@@ -19,7 +19,7 @@ import soundfile
 from trichord.infra.config import PrepareConfig
 from trichord.pipelines.demo.corpus import CorpusSummary, read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, TWIN_DEFECTS, Expected, expected, rates_of
-from trichord.pipelines.demo.settings import DEMO_REASONS, MENDED_BY, PREPARE
+from trichord.pipelines.demo.settings import DEMO_REASONS, FIXED_BY, PREPARE
 from trichord.pipelines.demo.spoil_media import IMAGE_DEFECTS
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
@@ -34,8 +34,8 @@ RECORDS, SEED, RATE = 600, 7, 0.024
 @dataclass(frozen=True)
 class Corpus:
     folder: Path
-    rows: dict[str, dict[str, Any]]
-    labels: dict[str, dict[str, Any]]
+    rows: Mapping[str, Mapping[str, Any]]
+    labels: Mapping[str, Mapping[str, Any]]
     summary: CorpusSummary
 
     def bytes_of(self, key: str, medium: str) -> bytes:
@@ -132,7 +132,7 @@ def test_the_demo_settings_reject_and_mend_what_was_planted_and_hardly_anything_
     # each detector's precision and recall: tests.bench.detectors
     assert sum(reasons.get(key) != wanted.get(key) for key in spoilt.rows) <= 0.005 * RECORDS
     mended = {row.key: {change.op for change in row.changes} for row in done.rows}
-    for kind, op in MENDED_BY.items():
+    for kind, op in FIXED_BY.items():
         keys = spoilt.with_defect(kind)
         assert sum(op in mended[key] for key in keys) >= 0.9 * len(keys), kind
     spotless = [key for key in mended if not _defects(spoilt, key)]

@@ -51,7 +51,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
     assert isinstance(by_milvus.searcher, MilvusSearcher)
     by_milvus.searcher.close()
     assert reindex(workspace)["unchanged"]
-    assert {check["name"]: check["ok"] for check in doctor(workspace)["checks"]}["milvus server"]
+    assert {check.name: check.ok for check in doctor(workspace).checks}["milvus server"]
 
     corpus = lake_copy.parent / "corpus"
     write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
