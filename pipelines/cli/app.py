@@ -154,10 +154,12 @@ def prepare(
 def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
     if report is not None:
         from trichord.pipelines.report.dataset_card import write_card
-        from trichord.pipelines.report.preparation import write_preparation_page
+        from trichord.pipelines.report.facts import read_facts
+        from trichord.pipelines.report.page import write_preparation_page
 
-        write_preparation_page(workspace, report, title=f"Trichord: {name}")
-        write_card(workspace, report.with_name("dataset_card.md"))
+        facts = read_facts(workspace)
+        write_preparation_page(facts, report, title=f"Trichord: {name}")
+        write_card(facts, report.with_name("dataset_card.md"))
 
 
 @app.command()

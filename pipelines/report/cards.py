@@ -1,4 +1,4 @@
-"""Cards: what a page can hold of a record, within a budget of bytes."""
+"""Cards: what a page shows of a record, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,42 @@ from trichord.transforms.media import MediaError, decode_audio, decode_image, en
 
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY, CLIP_S, CLIPS = 96, 80, 4.0, 8
 MAX_FILE_BYTES, MAX_PIXELS, MAX_S = 50_000_000, 50_000_000, 600.0
-MEDIA_BYTES = 3_500_000  # of all data URIs together; the page's own text stays far below what is left of 6 MB
+MEDIA_BYTES = 3_500_000  # of all data URIs together; the page's own text needs far less than the rest of 6 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What is shown of a record. `notes` say what could not be shown, and why."""
+    """What is shown of a record.
+
+    Attributes:
+        key: of the record.
+        tags: (colour, words), `''` for no colour.
+        lines: short facts about it.
+        text: its text.
+        thumbnail: a data URI.
+        tiles: the thumbnail with its blurred tiles, shown in its place.
+        wave: the waveform.
+        words: the words below a wide waveform.
+        duration_s: of the sound.
+        clip: the start of the sound, a data URI.
+        notes: what could not be shown, and why.
+    """
 
     key: str
+    tags: tuple[tuple[str, str], ...] = ()
+    lines: tuple[str, ...] = ()
     text: str | None = None
     thumbnail: str | None = None
+    tiles: Markup | None = None
     wave: Markup | None = None
+    words: Markup | None = None
     duration_s: float | None = None
     clip: str | None = None
     notes: tuple[str, ...] = ()
-    tiles: Markup | None = None  # the thumbnail with its blurred tiles, in its place
-    words: Markup | None = None  # the words under a wide waveform
 
 
 class Printer:
-    """Turns media into what a page can hold, until its bytes are spent."""
+    """Makes cards until the page's bytes for media are used up. `left_out` counts the media that did not fit."""
 
     def __init__(self, media_bytes: int = MEDIA_BYTES, clips: int = CLIPS) -> None:
         self._left, self._clips = media_bytes, clips
@@ -51,16 +67,16 @@ class Printer:
         blur_map: str | None = None,
         segments: Sequence[Mapping[str, Any]] = (),
     ) -> Card:
-        """A card; a medium that cannot be decoded leaves a note.
+        """Return a card; a medium that cannot be decoded leaves a note.
 
         Args:
             key: of the record.
             text: of the record.
             image: encoded picture.
             audio: encoded sound.
-            clip: whether the beginning of the sound can be listened to.
+            clip: add a player with the start of the sound.
             blur_map: the record's label `image_blur_map`, drawn over the picture.
-            segments: words of the record with their times, drawn under the waveform.
+            segments: words of the record with their times, drawn below the waveform.
         """
         card = Card(key=key, text=text)
         if image is not None:

@@ -1,4 +1,4 @@
-"""How far the modalities agree, as plots and tables: true pairs beside shuffled ones, gaps, and hubs."""
+"""Agreement of the modalities as plots and tables: true and shuffled pairs, gaps, and hubs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trichord.pipelines.report import plots
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRow:
-    """Two modalities of one record: the plot of their cosines (None: nothing to plot), and figures of the pair."""
+    """Figures of two modalities of one record, and a plot of their cosines (None: nothing to plot)."""
 
     pair: str
     pairs: int
@@ -28,7 +28,7 @@ class PairRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRow:
-    """How unevenly a gallery is found."""
+    """How unevenly the items of a gallery are found."""
 
     direction: str
     skewness: float
@@ -39,7 +39,7 @@ class HubRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """The section's content; pairs and directions that no record has are left out."""
+    """Content of the page's section, without pairs and directions that no record has."""
 
     pairs: tuple[PairRow, ...]
     hubs: tuple[HubRow, ...]
@@ -48,7 +48,7 @@ class Agreement:
 
 
 def agreement(evaluation: Mapping[str, Any]) -> Agreement | None:
-    """The consistency of an evaluation; None where it was not measured or no record has two modalities."""
+    """Return the agreement in an evaluation; None if it was not measured or no record has two modalities."""
     told = evaluation.get("consistency")
     if told is None:
         return None
@@ -91,7 +91,7 @@ def _pair(name: str, told: Mapping[str, Any]) -> PairRow:
 
 
 def _ordered(told: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Modalities in their own order, what concerns all of them last; stored JSON is sorted by name."""
+    """Sort by modality, figures over all of them last; stored JSON is sorted by name."""
     places = {name: place for place, name in enumerate(MODALITIES)}
 
     def place(item: tuple[str, Any]) -> list[int]:

@@ -1,18 +1,20 @@
-"""The funnel of a preparation: what went into every op, what it cut from its rows, what it rejected."""
+"""How many rows each op let through, cut or rejected: by source, in total, and as a funnel from rows to records."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trichord.pipelines.report.prepared import Chain, PreparedLake
+from trichord.infra.lake.publication import RowCounts
+from trichord.pipelines.report.facts import Chain, Facts
 
-READ, WORKER = "read", "worker"  # what rejects a row before the first op of the chain
+BEFORE_THE_CHAIN = ("read", "worker")  # what rejects a row before the first op
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpFlow:
-    """rows_in + added = rows_kept + rejected."""
+    """rows_in + added = kept + rejected."""
 
     op: str
     rows_in: int
@@ -21,22 +23,21 @@ class OpFlow:
 
     @property
     def kept(self) -> int:
-        """Rows behind the op."""
+        """Rows that leave the op."""
         return self.rows_in + self.added - self.rejected
 
     @property
     def quiet(self) -> bool:
-        """Whether every row passed as it was in number."""
+        """True if the op neither added nor rejected a row."""
         return not self.added and not self.rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFlow:
-    """What became of a source's rows; `ops` in the order of its chain. `listed`: the project file names the source."""
+    """rows_in + added = kept + rejected + duplicate; `ops` in the order of the source's chain."""
 
     source: str
-    kind: str
-    recipe: str
+    chain: Chain | None  # None: the project file no longer names the source
     partitions: int
     rows_in: int
     added: int
@@ -44,79 +45,111 @@ class SourceFlow:
     duplicate: int
     kept: int
     ops: tuple[OpFlow, ...]
-    listed: bool
 
     @property
     def share_rejected(self) -> float:
-        """Rejected rows over all rows, those cut from others included."""
+        """Rejected rows as a share of all rows, including those added by cutting."""
         return self.rejected / max(1, self.rows_in + self.added)
 
 
-def source_flows(lake: PreparedLake) -> list[SourceFlow]:
-    """The flow of every source, in the order of the project file; sources that it no longer names come last."""
-    chains: dict[str, Chain | None] = {chain.source.name: chain for chain in lake.chains}
-    chains |= dict.fromkeys(name for name in sorted({*lake.counts, *lake.rejects_of}) if name not in chains)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of the funnel: of the `before` rows that were left, `rows` leave (or arrive, or stay)."""
+
+    kind: str  # 'in', 'reject', 'duplicate' or 'indexed'
+    label: str
+    note: str
+    rows: int
+    before: int
+
+
+def source_flows(facts: Facts) -> list[SourceFlow]:
+    """Return the flow of every source, in the order of the project file; sources it no longer names come last."""
+    chains = {chain.source.name: chain for chain in facts.chains}
+    gone = {*facts.footers, *(source for source, _ in facts.rejects.counts)} - chains.keys()
     flows = []
-    for name, chain in chains.items():
-        counts = lake.counts.get(name, {})
-        rejected = {op: 0 for op, _ in lake.rejects_of.get(name, {})}
-        for (op, _), rows in lake.rejects_of.get(name, {}).items():
-            rejected[op] += rows
-        duplicate = lake.duplicates_of.get(name, 0)
+    for name in (*chains, *sorted(gone)):
+        counts = facts.footers.get(name, {})
+        duplicate = sum(facts.duplicates.of(name).values())
         flows.append(
             SourceFlow(
                 source=name,
-                kind=chain.source.kind if chain else "–",
-                recipe=chain.recipe if chain else "",
+                chain=chains.get(name),
                 partitions=counts.get("shards", 0),
                 rows_in=counts.get("rows_in", 0),
                 added=counts.get("fan_out", 0),
                 rejected=counts.get("rows_rejected", 0),
                 duplicate=duplicate,
                 kept=counts.get("rows_kept", 0) - duplicate,
-                ops=_ops(chain, counts, rejected),
-                listed=chain is not None,
+                ops=_ops(chains.get(name), counts, facts.rejects.of(name)),
             )
         )
     return flows
 
 
-def _ops(chain: Chain | None, counts: Mapping[str, int], rejected: Mapping[str, int]) -> tuple[OpFlow, ...]:
-    """The flow through a chain, by the footers' counts of every op; without them, by the rejects, which are whole.
+def _ops(chain: Chain | None, counts: Mapping[str, int], rejects: Mapping[tuple[str, str], int]) -> tuple[OpFlow, ...]:
+    """Return the flow through a chain: rejects from their table, added rows from the footers' counts of every op.
 
-    Without counts of the ops, what was cut is told of the last op that cuts.
+    Where the footers do not count ops, all added rows are attributed to the last op that cuts.
     """
-    before = [op for op in (READ, WORKER) if rejected.get(op)]
+    rejected: Counter[str] = Counter()
+    for (op, _), rows in rejects.items():
+        rejected[op] += rows
     known = [op.name for op in chain.ops] if chain is not None else []
-    others = sorted(op for op in rejected if op not in known and op not in (READ, WORKER))
-    names = [*before, *known, *others]
     cutting = [op.name for op in chain.ops if op.fan_out] if chain is not None else []
-    told = any(name.endswith("/in") for name in counts)
+    before = [op for op in BEFORE_THE_CHAIN if rejected[op]]
+    names = [*before, *known, *sorted(rejected.keys() - {*known, *BEFORE_THE_CHAIN})]
+    counted = any(name.endswith("/in") for name in counts)
     left = counts.get("rows_in", 0)
     flows = []
     for place, name in enumerate(names):
-        gone = rejected.get(name, 0)
-        added = counts.get("fan_out", 0) if cutting and name == cutting[-1] else 0
-        if told and name in known:
-            follower = next((counts[f"{op}/in"] for op in names[place + 1 :] if f"{op}/in" in counts), None)
-            added = 0 if follower is None or name not in cutting else max(0, follower + gone - left)
-        flows.append(OpFlow(op=name, rows_in=left, added=added, rejected=gone))
+        added = 0
+        if name in cutting and counted:
+            following = next((counts[f"{op}/in"] for op in names[place + 1 :] if f"{op}/in" in counts), None)
+            added = 0 if following is None else max(0, following + rejected[name] - left)
+        elif cutting and name == cutting[-1]:
+            added = counts.get("fan_out", 0)
+        flows.append(OpFlow(op=name, rows_in=left, added=added, rejected=rejected[name]))
         left = flows[-1].kept
     return tuple(flows)
 
 
 def all_ops(flows: Sequence[SourceFlow]) -> list[OpFlow]:
-    """The flows of all sources added up op by op, in the order in which the ops first stand in a chain."""
-    total: dict[str, OpFlow] = {}
-    order = [step.op for flow in flows for step in flow.ops]
-    chain = [op for op in (READ, WORKER) if op in order]
-    chain += [op for op in dict.fromkeys(order) if op not in chain]
-    for op in chain:
-        steps = [step for flow in flows for step in flow.ops if step.op == op]
-        total[op] = OpFlow(
+    """Add up the flows of all sources op by op, in the order of the chains."""
+    steps: dict[str, list[OpFlow]] = {}
+    for step in (step for flow in flows for step in flow.ops):
+        steps.setdefault(step.op, []).append(step)
+    order = {name: place for place, name in enumerate(BEFORE_THE_CHAIN)}
+    return [
+        OpFlow(
             op=op,
-            rows_in=sum(step.rows_in for step in steps),
-            added=sum(step.added for step in steps),
-            rejected=sum(step.rejected for step in steps),
+            rows_in=sum(step.rows_in for step in steps[op]),
+            added=sum(step.added for step in steps[op]),
+            rejected=sum(step.rejected for step in steps[op]),
         )
-    return list(total.values())
+        for op in sorted(steps, key=lambda op: order.get(op, len(order)))
+    ]
+
+
+def funnel(facts: Facts, counts: RowCounts, last: str, note: str) -> list[Step]:
+    """Return the steps from the rows of the sources to the records that are left, in the order in which rows leave.
+
+    Args:
+        facts: rejects and duplicates.
+        counts: row counts of the publication or preparation.
+        last: what the remaining records are called.
+        note: what is said about them.
+    """
+    left = counts.rows_in
+    steps = [Step(kind="in", label="rows in", note="all sources", rows=left, before=left)]
+    if added := counts.rows_added:
+        left += added
+        steps.append(Step(kind="in", label="added by cutting", note="by time or region", rows=added, before=left))
+    leaving = [("reject", reason, op, rows) for (op, reason), rows in facts.reasons.items()]
+    leaving += [("duplicate", kind, "another record is kept", n) for kind, n in facts.duplicates.totals().items()]
+    if counts.rows_disagreeing:
+        leaving.append(("reject", "disagreeing", "its modalities do not agree", counts.rows_disagreeing))
+    for kind, label, why, rows in leaving:
+        steps.append(Step(kind=kind, label=label, note=why, rows=rows, before=left))
+        left -= rows
+    return [*steps, Step(kind="indexed", label=last, note=note, rows=counts.rows_kept, before=counts.rows_kept)]

@@ -1,4 +1,4 @@
-"""An evaluation as tables: the recall matrices, the mixed gallery by form, and every item by itself."""
+"""An evaluation as tables: recall matrices, the mixed gallery by form, and every item by itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Evaluation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """Recall of one query modality in one gallery; `level` is its heat, from 0 to `HEAT_LEVELS`."""
+    """Recall of one query modality in one gallery."""
 
     recall: float
     chance: float
@@ -25,13 +25,18 @@ class Cell:
 
     @property
     def level(self) -> int:
-        """The heat, linear in recall."""
+        """Heat from 0 to `HEAT_LEVELS`, linear in recall."""
         return round(HEAT_LEVELS * min(1.0, max(0.0, self.recall)))
+
+    @property
+    def over_chance(self) -> float:
+        """Recall as a multiple of chance."""
+        return self.recall / self.chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Query modality by gallery; None where there was nothing to ask."""
+    """Recall by query modality and gallery; None where there are no queries."""
 
     title: str
     k: int
@@ -41,14 +46,14 @@ class Matrix:
 
     @property
     def chances(self) -> tuple[float, float]:
-        """The least and the greatest chance of its cells."""
+        """Lowest and highest chance of its cells."""
         chances = [cell.chance for _, cells in self.rows for cell in cells if cell is not None]
         return min(chances), max(chances)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormRow:
-    """A form of records in the mixed gallery. Shares are of the first k hits and of the truth."""
+    """A form in the mixed gallery: `top` is its share of the first k hits, `truth` of the relevant records."""
 
     form: str
     retention: float | None
@@ -58,11 +63,11 @@ class FormRow:
 
 
 def matrices(story: Mapping[str, Any], live: Evaluation) -> list[Matrix]:
-    """Before and after alignment where the model's training tells both, else what was measured of the publication."""
+    """Return recall before and after training if the model's story has both, else recall of the publication."""
     if story.get("before") and story.get("after"):
-        titled = [("Before alignment", story["before"]), ("After alignment", story["after"])]
+        titled = [("Before training", story["before"]), ("After training", story["after"])]
     else:
-        titled = [("The live model", live)]
+        titled = [("Live model", live)]
     return [matrix for title, evaluation in titled if (matrix := _matrix(title, evaluation)).rows]
 
 
@@ -93,7 +98,7 @@ def _cell(evaluation: Evaluation, query: str, gallery: str) -> Cell | None:
 
 
 def mixed_rows(live: Evaluation, story: Mapping[str, Any]) -> list[FormRow]:
-    """The mixed gallery by form, in the order of `FORMS`; retention before alignment beside it where it is known."""
+    """Return the mixed gallery by form, in the order of `FORMS`, with the retention before training if known."""
     mixed = live["mixed"]
     before = (story.get("before") or {}).get("mixed", {})
     share = mixed.get("share", {})
@@ -111,7 +116,7 @@ def mixed_rows(live: Evaluation, story: Mapping[str, Any]) -> list[FormRow]:
 
 
 def all_views_rows(live: Evaluation) -> list[dict[str, Any]]:
-    """Recall of each kind of item by query modality where every item stands by itself, with its shares."""
+    """Return recall and shares of each kind of item by query modality, in a gallery of single items."""
     told = {query: found for query, found in live.get("all_views", {}).items() if found is not None}
     recall_at = f"recall_at_{live['k']}"
     return [
@@ -129,7 +134,7 @@ def all_views_rows(live: Evaluation) -> list[dict[str, Any]]:
 
 
 def training_points(story: Mapping[str, Any], name: str) -> list[tuple[float, float]]:
-    """(epoch, value) of one figure of the training history."""
+    """Return (epoch, value) of one figure of the training history."""
     return [
         (float(epoch.get("epoch", place)), float(epoch[name]))
         for place, epoch in enumerate(story.get("history", ()))

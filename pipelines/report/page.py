@@ -1,19 +1,25 @@
-"""The page of the live publication: the gate, the rows it was made from, its training, and what it finds."""
+"""The two pages: of the live publication, and of a preparation, which needs neither model nor index."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.report import fates, measures, plots, preparation, samples
+from trichord.pipelines.report import flow, measures, plots, samples
 from trichord.pipelines.report.cards import Printer
+from trichord.pipelines.report.changes import changes
 from trichord.pipelines.report.consistency import agreement
-from trichord.pipelines.report.prepared import open_prepared
+from trichord.pipelines.report.facts import Facts
+from trichord.pipelines.report.publication import open_snapshot, touched
 from trichord.pipelines.report.render import ROWS, write_html
-from trichord.pipelines.report.snapshot import Snapshot, funnel, open_snapshot, touched, training_story
+from trichord.pipelines.report.tally import SCORED
+from trichord.transforms.op import Threshold
 
+HISTOGRAMS, BARS, SOURCES_PER_SCORE = 40, 12, 5
 LOSS, SCORE = "loss", "score"  # names in the training history
 
 
@@ -21,47 +27,32 @@ def write_page(
     workspace: Workspace,
     path: Path,
     *,
-    title: str = "Trichord: what is live",
+    title: str = "Trichord: live publication",
     queries: Sequence[Mapping[str, Any]] = (),
     defects: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write the page of the live publication, at most `MAX_BYTES` long.
+    """Write the page of the live publication, at most `render.MAX_BYTES` long.
 
     Args:
         workspace: the project on its lake, local or remote; everything is read through its storage.
-        path: where the file goes; a file that is there is replaced whole.
+        path: of the page; an existing file is replaced.
         title: the page's heading.
-        queries: to show with their hits; see `samples.query_cards` for their fields.
-        defects: planted defects and what became of them, each with `defect`, `planted`, `found` and `as`.
+        queries: to show with their hits; `samples.queries` lists their fields.
+        defects: planted defects and their outcome, each with `defect`, `planted`, `found` and `as`.
 
     Raises:
         ConfigError: nothing is published.
         StorageError: a file of the publication is missing or damaged, or the page cannot be written.
     """
-    snapshot = open_snapshot(workspace)
-    content = _content(snapshot, queries) | {"title": title, "defects": list(defects)[:ROWS]}
-    write_html(workspace, path, "page.html.j2", content)
-
-
-def _content(snapshot: Snapshot, queries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the template shows, in plain values and SVG."""
-    printer = Printer()
-    live = snapshot.row["verdict"]["evaluation"]
-    story = training_story(snapshot)
-    # what a reader came for takes its share of the bytes first
-    asked = samples.query_cards(snapshot, printer, queries)
-    steps = funnel(snapshot)
-    most = max(step.before for step in steps)
-    lake = open_prepared(snapshot.workspace, snapshot.row["table_versions"])
-    return {
-        "row": snapshot.row,
+    snapshot, printer = open_snapshot(workspace), Printer()
+    publication, story = snapshot.publication, snapshot.story
+    live = publication.verdict.evaluation
+    asked = samples.queries(snapshot, printer, queries)  # first: readers come for these, so they get their media
+    content = {
+        "publication": publication,
         "previous": snapshot.previous,
         "manifest": snapshot.manifest,
-        "checks": snapshot.row["verdict"]["checks"][:ROWS],
-        "steps": [(step, plots.waterfall(step.before, step.rows, most, step.kind)) for step in steps[:ROWS]],
-        "rejects": samples.reject_samples(snapshot, printer),
-        "pairs": fates.duplicates(lake, printer),
-        "prepared": preparation.content(lake, printer),
+        "checks": publication.verdict.checks[:ROWS],
         "curves": _curves(story),
         "held_out": story.get("held_out"),
         "matrices": measures.matrices(story, live),
@@ -72,16 +63,112 @@ def _content(snapshot: Snapshot, queries: Sequence[Mapping[str, Any]]) -> dict[s
         "all_views": measures.all_views_rows(live),
         "queries": asked,
         "tables": touched(snapshot),
-        "left_out": printer.left_out,
+    }
+    steps = flow.funnel(snapshot.facts, publication.counts, "indexed", f"vectors: {snapshot.vectors}")
+    content |= _prepared(snapshot.facts, printer, steps)
+    content |= {"title": title, "defects": defects[:ROWS], "left_out": printer.left_out}
+    write_html(workspace, path, "page.html.j2", content)
+
+
+def write_preparation_page(
+    facts: Facts,
+    path: Path,
+    *,
+    title: str = "Trichord: prepared data",
+    defects: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write the page of a preparation; arguments and errors as of `write_page`."""
+    printer = Printer()
+    content = _prepared(facts, printer, flow.funnel(facts, facts.totals, "kept", "records"))
+    content |= {"title": title, "defects": defects[:ROWS], "left_out": printer.left_out}
+    write_html(facts.workspace, path, "preparation.html.j2", content)
+
+
+def _prepared(facts: Facts, printer: Printer, steps: Sequence[flow.Step]) -> dict[str, Any]:
+    """Return what both pages show of prepared rows."""
+    flows, records = flow.source_flows(facts), facts.records
+    ops = flow.all_ops(flows)
+    most = max(step.before for step in steps)
+    modalities: Counter[str] = Counter()
+    for (_, combination), rows in records.modalities.items():
+        modalities[combination] += rows
+    return {
+        "facts": facts,
+        "totals": facts.totals,
+        "ops": [(step, plots.waterfall(step.rows_in, step.rejected, most, "reject")) for step in ops[:ROWS]],
+        "all_rows": most,
+        "steps": [(step, plots.waterfall(step.before, step.rows, most, step.kind)) for step in steps[:ROWS]],
+        "flows": flows[:ROWS],
+        "records": records,
+        "languages": bars(records.languages),
+        "modalities": bars(modalities),
+        "histograms": _histograms(facts)[:HISTOGRAMS],
+        "changes": changes(records)[:ROWS],
+        "rejects": samples.rejects(facts, printer),
+        "duplicates": samples.duplicates(facts, printer),
+        "matches": samples.matches(facts, printer),
+        "fates": samples.fates(facts, printer),
     }
 
 
+def bars(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
+    """Return the most frequent names with their rows and their share, then all others as one."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if others := ordered[BARS:]:
+        ordered[BARS:] = [(f"{len(others)} others", sum(rows for _, rows in others))]
+    return [(name, rows, rows / total) for name, rows in ordered]
+
+
+def _histograms(facts: Facts) -> list[dict[str, Any]]:
+    """Return every measured score with the project's thresholds, what they rejected, and the median of each source."""
+    thresholds: dict[str, dict[str, Threshold]] = defaultdict(dict)
+    for op in (op for chain in facts.chains for op in chain.ops):
+        if isinstance(op, Threshold):
+            thresholds[op.score][op.name] = op
+    found = []
+    for name in sorted({*facts.records.scores, *facts.beyond}):
+        kept = [(source, value) for source, value in facts.records.scores.get(name, ()) if math.isfinite(value)]
+        beyond = [value for value in facts.beyond.get(name, ()) if math.isfinite(value)]
+        if not kept and not beyond:
+            continue
+        ops = thresholds[name].values()
+        sides = [side for op in ops for side in (("at least", op.least), ("at most", op.most))]
+        limits = list(dict.fromkeys((side, limit) for side, limit in sides if limit is not None))
+        reasons = {(op.name, op.reason) for op in ops}
+        rejected = sum(rows for reason, rows in facts.reasons.items() if reason in reasons)
+        # kept values are a sample, so rejected values are shown in the same proportion
+        shown = math.ceil(rejected * min(1.0, SCORED / max(1, facts.records.total)))
+        found.append(
+            {
+                "name": name,
+                "rows": len(kept),
+                "svg": plots.histogram([value for _, value in kept], name, limits, beyond[:shown]),
+                "limits": " and ".join(f"{side} {plots.figure(limit)}" for side, limit in limits),
+                "rejected": rejected,
+                "medians": _medians(kept),
+            }
+        )
+    return found
+
+
+def _medians(scored: Sequence[tuple[str, float]]) -> str:
+    """Return the median of every source, if there are several."""
+    by_source: dict[str, list[float]] = defaultdict(list)
+    for source, value in sorted(scored):
+        by_source[source].append(value)
+    if len(by_source) < 2:
+        return ""
+    medians = [f"{source} {plots.figure(values[len(values) // 2])}" for source, values in by_source.items()]
+    return "median: " + ", ".join(medians[:SOURCES_PER_SCORE]) + (", …" if len(medians) > SOURCES_PER_SCORE else "")
+
+
 def _curves(story: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Loss and held-out score by epoch; the best score is marked."""
+    """Return loss and held-out score by epoch; the best score is marked."""
     curves = []
     for name, title in ((LOSS, "Training loss"), (SCORE, "Held-out mixed-gallery NDCG@10")):
         points = measures.training_points(story, name)
-        if points and not (name == SCORE and not story.get("held_out")):
+        if points and (name == LOSS or story.get("held_out")):
             best = max(range(len(points)), key=lambda place: points[place][1]) if name == SCORE else None
             curves.append({"title": title, "svg": plots.curve(points, title, best=best)})
     return curves

@@ -1,4 +1,4 @@
-"""Small plots as inline SVG. They carry no colour: the page's style sheet paints their classes.
+"""Small plots as inline SVG, without colours: the page's style sheet colours their classes.
 
 Every value goes through `Markup.format`, which escapes it; coordinates are plain numbers.
 """
@@ -24,7 +24,7 @@ _GRID = re.compile(r"(\d{1,2})x(\d{1,2}):([01.]+)")
 
 
 def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None = None) -> Markup:
-    """A line through (epoch, value) points, axes with round numbers, and the point `best` marked."""
+    """Plot a line through (epoch, value) points, with round ticks and the point `best` marked."""
     width, height = CURVE_SIZE
     left, right, top, bottom = 46, width - 14, 14, height - 26
     ticks = round_ticks(min(y for _, y in points), max(y for _, y in points))
@@ -45,7 +45,7 @@ def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None
     if best is not None:
         x, y = place(points[best])
         parts.append(_dot(x, y, 4, "best"))
-        # the label stays inside: left of points at the right edge, below points at the top
+        # keep the label inside the frame: left of points on the right, below points at the top
         anchor = "end" if x > width / 2 else ""
         down = 16 if y < top + 12 else -8
         parts.append(_text(x, y + down, figure(points[best][1]), f"value {anchor}"))
@@ -55,10 +55,10 @@ def curve(points: Sequence[tuple[float, float]], label: str, *, best: int | None
 def histogram(
     values: Sequence[float], label: str, limits: Sequence[tuple[str, float]] = (), refused: Sequence[float] = ()
 ) -> Markup:
-    """How values are distributed, with limits (name, value) drawn in where they are near the values.
+    """Plot the distribution of values, with limits (name, value) that are close to the values.
 
-    `refused` values stand on top of the others in a colour of their own. The axis is logarithmic where positive values
-    span more than a factor of 50. Values that are no finite number are left out; there must be one that is.
+    `refused` values are stacked on the others in their own colour. The axis is logarithmic if all values are positive
+    and span more than a factor of 50. Only finite values are plotted; there must be at least one.
     """
     width, height = HISTOGRAM_SIZE
     left, right, top, bottom = 8, width - 8, 24, height - 22
@@ -106,7 +106,7 @@ def histogram(
 
 
 def overlaid(low: float, high: float, strangers: Sequence[float], pairs: Sequence[float], label: str) -> Markup:
-    """Two distributions over one axis from `low` to `high`: shares of equal bins, `pairs` in front of `strangers`."""
+    """Plot two distributions from `low` to `high`, as shares of equal bins, `pairs` in front of `strangers`."""
     width, height = HISTOGRAM_SIZE
     left, right, top, bottom = 8, width - 8, 10, height - 22
     most = max(*strangers, *pairs) or 1.0
@@ -134,7 +134,7 @@ def _finite(values: Sequence[float]) -> np.ndarray:
 
 
 def tiles(uri: str, size: tuple[int, int], marks: str) -> Markup:
-    """A picture (width, height) with its blurred tiles in red and its flat tiles in grey.
+    """Draw a picture with its blurred tiles in red and its flat tiles in grey.
 
     Args:
         uri: the picture, a data URI.
@@ -153,11 +153,11 @@ def tiles(uri: str, size: tuple[int, int], marks: str) -> Markup:
                 parts.append(_rect(place % side * across, place // side * down, across, down, kind))
         lines = "".join(f"M{i * across:.1f} 0V{height}M0 {i * down:.1f}H{width}" for i in range(1, side))
         parts.append(Markup('<path class="tile-line" d="{}"/>').format(lines))
-    return _svg(width, height, parts, "picture with its blurred tiles")
+    return _svg(width, height, parts, "picture with blurred tiles marked")
 
 
 def words(segments: Sequence[tuple[float, float, str, float]], duration_s: float) -> Markup:
-    """Words (start and end in seconds, text, score from 0 to 1) where they stand in a sound of `duration_s`."""
+    """Draw words (start and end in seconds, text, score from 0 to 1) at their times in a sound of `duration_s`."""
     width, height = STRIP_SIZE
     parts = []
     for start, end, said, score in segments[:WORDS]:
@@ -172,7 +172,7 @@ def words(segments: Sequence[tuple[float, float, str, float]], duration_s: float
 
 
 def waveform(wave: Waveform, size: tuple[int, int] = WAVE_SIZE) -> Markup:
-    """Lowest and highest sample of each column at full scale, so that clipping shows as a flat edge."""
+    """Draw the lowest and highest sample of each column at full scale, so that clipping shows as a flat edge."""
     width, height = size
     columns = np.array_split(wave.samples, min(width, max(1, len(wave.samples))))
     middle = height / 2
@@ -184,7 +184,7 @@ def waveform(wave: Waveform, size: tuple[int, int] = WAVE_SIZE) -> Markup:
 
 
 def waterfall(before: int, rows: int, total: int, kind: str) -> Markup:
-    """A bar of `rows`, ending where `before` rows end on a scale of `total`."""
+    """Draw a bar of `rows` that ends at `before`, on a scale of `total`."""
     scale = 1_000 / max(1, total)
     wide = min(1_000.0, max(rows * scale, 3.0)) if rows else 0.0
     start = min(max(0.0, (before - rows) * scale), 1_000 - wide)
@@ -192,7 +192,7 @@ def waterfall(before: int, rows: int, total: int, kind: str) -> Markup:
 
 
 def bar(value: float, kind: str, *, whole: float = 1.0, mark: float | None = None) -> Markup:
-    """A bar of `value` on a scale of `whole`, and a tick at `mark`."""
+    """Draw a bar of `value` on a scale of `whole`, and a tick at `mark`."""
 
     def reach(part: float) -> float:
         return round(1_000 * min(1.0, max(0.0, part / whole)), 1)
@@ -204,7 +204,7 @@ def bar(value: float, kind: str, *, whole: float = 1.0, mark: float | None = Non
 
 
 def round_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """About `wanted` + 1 round numbers that enclose [low, high]."""
+    """Return about `wanted` + 1 round numbers that enclose [low, high]."""
     size = max(abs(low), abs(high))
     span = high - low if high - low > 1e-6 * size else size or 1.0
     power = 10.0 ** math.floor(math.log10(span / wanted))
@@ -214,7 +214,7 @@ def round_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def figure(value: float) -> str:
-    """A number in as few characters as three significant digits allow: 1,234, 0.123, 5e-07."""
+    """Format a number with three significant digits, or thousands separators: 1,234, 0.123, 5e-07."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     if abs(value) >= 100 or (float(value).is_integer() and abs(value) < 100):

@@ -1,7 +1,7 @@
-"""Content and a template as one HTML file without scripts or outside resources, safe for hostile records.
+"""Render a template as one HTML file without scripts or external resources, safe for hostile records.
 
-All text is escaped by the template engine, and the page's content security policy allows nothing but its one style
-sheet (by its hash) and the pictures and sounds that stand in the page itself.
+The template engine escapes all text. The page's content security policy allows only its own style sheet (by hash) and
+the pictures and sounds embedded in the page.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _SPACES = re.compile(r"[^\S ]\s*| \s+|^ | $")
 
 
 def write_html(workspace: Workspace, path: Path, template: str, content: Mapping[str, Any]) -> None:
-    """Write a page, at most `MAX_BYTES` long; a file that is there is replaced whole.
+    """Write a page of at most `MAX_BYTES`; an existing file is replaced.
 
     Raises:
         StorageError: it cannot be written.
     """
     data = render(template, content).encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
-        raise AssertionError(f"a page of {len(data)} bytes: some list of it is not bounded")
+        raise AssertionError(f"page of {len(data)} bytes: one of its lists is not bounded")
     write_file(workspace, path, data)
 
 
 def write_file(workspace: Workspace, path: Path, data: bytes) -> None:
-    """Write a file and the folders above it.
+    """Write a file, and create its folder if needed.
 
     Raises:
         StorageError: it cannot be written.
@@ -49,12 +49,12 @@ def write_file(workspace: Workspace, path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"The page cannot be written to {path}: {error.strerror}.") from error
+        raise StorageError(f"Cannot write the page to {path}: {error.strerror}.") from error
     workspace.storage.write(str(path.resolve()), data)
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """The page as text."""
+    """Return the page as text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -81,7 +81,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def shown(value: object, chars: int = TEXT_CHARS) -> str:
-    """Text as a page shows it: on one line, cut to `chars`, control characters and direction marks made visible."""
+    """Return text on one line, cut to `chars`, with control characters and direction marks made visible."""
     text = str(value)
     line = " ".join(text[: chars + 1].split())[:chars]
     clean = "".join("\ufffd" if _unseen(char) else char for char in line)
@@ -89,7 +89,7 @@ def shown(value: object, chars: int = TEXT_CHARS) -> str:
 
 
 def spaced(text: str) -> str:
-    """Text with the white space made visible that a page would not tell from one space."""
+    """Return text with white space made visible where a page would show it as one space or not at all."""
     return _SPACES.sub(lambda found: "␣" * len(found[0]), text[: 2 * TEXT_CHARS])
 
 
@@ -98,7 +98,7 @@ def _unseen(char: str) -> bool:
 
 
 def size(bytes_: int) -> str:
-    """Bytes for people: 512 B, 1.4 MB."""
+    """Format bytes: 512 B, 1.4 MB."""
     value, unit = float(bytes_), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 1_000 or unit == "TB":
@@ -108,17 +108,17 @@ def size(bytes_: int) -> str:
 
 
 def count(rows: int) -> str:
-    """A number of rows: 12,345."""
+    """Format a number of rows: 12,345."""
     return f"{rows:,}"
 
 
 def _figure(value: object) -> str:
-    """A measured value of whatever type the gate or the evaluation gave it."""
+    """Format a measured value of any type."""
     if value is None:
         return "–"
     return plots.figure(value) if isinstance(value, int | float) else shown(value)
 
 
 def percent(share: float | None) -> str:
-    """A share: 4.2 %, 37 %."""
+    """Format a share: 4.2 %, 37 %."""
     return "–" if share is None else f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"

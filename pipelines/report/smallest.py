@@ -1,4 +1,4 @@
-"""A sample that no order, engine or night changes: the rows of the smallest key digests."""
+"""A sample that depends on neither order nor engine: the rows with the smallest key digests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 class Smallest(Generic[T]):
-    """Keeps `size` items, those whose names have the smallest digests; memory does not grow with what is offered."""
+    """Keeps the `size` items whose names have the smallest digests, in constant memory."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._heap: list[tuple[int, str, int, T]] = []  # negated: the heap's first is the largest kept
+        self._heap: list[tuple[int, str, int, T]] = []  # negated, so that the heap's first is the largest digest
         self._offered = 0
 
     def offer(self, name: str, item: T) -> None:
-        """Take an item in if its name is small enough; of equal names the earlier stays."""
+        """Keep an item if its digest is small enough; of equal names the earlier stays."""
         self._offered += 1
         digest = -hash64(name)
         if len(self._heap) < self._size:
@@ -28,9 +28,9 @@ class Smallest(Generic[T]):
             heapq.heapreplace(self._heap, (digest, name, -self._offered, item))
 
     def wants(self, name: str) -> bool:
-        """Whether an item of this name would be taken in: for items that cost something to make."""
+        """Return True if an item of this name would be kept. Ask before making a costly item."""
         return len(self._heap) < self._size or bool(self._heap and -hash64(name) > self._heap[0][0])
 
     def items(self) -> list[T]:
-        """What is kept, smallest digest first."""
+        """Return the kept items, smallest digest first."""
         return [entry[3] for entry in sorted(self._heap, key=lambda entry: (-entry[0], entry[1], -entry[2]))]

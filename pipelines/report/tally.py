@@ -1,144 +1,146 @@
-"""One pass over the records: what they hold, counted, and a few of each kind by smallest key digest."""
+"""One pass over the records: counts of what they hold, and a few records of each fate by smallest key digest."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
-from trichord.pipelines.report.prepared import PreparedLake
 from trichord.pipelines.report.smallest import Smallest
 from trichord.transforms.clean.language import LABEL as LANGUAGE
 
-LOOKED_SHARDS = 200  # a larger lake is judged by so many of its shards, evenly spaced in order of address
-SCORED, FATES, CHANGED, KINDS = 2_000, 12, 3, 64
-COLUMNS = ("key", "source", "partition", "subset", "row_digest", "captions", "meta", "scores", "labels", "changes",
-           "segments", "parent", "text")  # fmt: skip
-MODALITIES = ("text", "image", "audio")
-LICENCE = ("license", "licence")
+MAX_SHARDS = 200  # a larger lake is sampled: this many shards, evenly spaced by address
+SCORED, CANDIDATES, CHANGES_PER_KIND, MAX_NAMES = 2_000, 12, 3, 64
+_COLUMNS = ("key", "source", "partition", "subset", "row_digest", "captions", "meta", "scores", "labels", "changes",
+            "segments", "parent", "text")  # fmt: skip
+_LICENCE = ("license", "licence")
 
-Place = tuple[str, str, str, str]  # path of the shard, key, partition, row digest
+Kind = tuple[str, str]  # (op, field) of a change
+
+
+class Place(NamedTuple):
+    """Where a record is stored."""
+
+    path: str  # of its shard, relative to the lake
+    key: str
+    source: str
+    partition: str
+    row_digest: str
 
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What was counted. All counts are of the `looked` records; `records` is how many there are.
+    """Counts over the `looked` records of `total`, duplicates included. At most `MAX_NAMES` names are counted of each.
 
-    `scores` are (source, value) by name, of the `SCORED` records with the smallest key digests.
+    `scores` are (source, value) by name, of the `SCORED` records with the smallest key digests; `fates` are
+    records that were kept, by what happened to them.
     """
 
-    records: int = 0
+    total: int
     looked: int = 0
-    languages: Counter[str] = field(default_factory=Counter)
-    modalities: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, 'text + image')
-    subsets: Counter[tuple[str, str]] = field(default_factory=Counter)
-    licences: Counter[str] = field(default_factory=Counter)
-    changes: Counter[tuple[str, str]] = field(default_factory=Counter)  # (op, field) -> records
     changed: int = 0
     cut: int = 0
     aligned: int = 0
     captions: int = 0
-    scores: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
-    places: Mapping[str, Sequence[Place]] = field(default_factory=dict)  # fate -> rows of it
-    change_samples: Mapping[tuple[str, str], Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    languages: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
+    modalities: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, 'text + image')
+    subsets: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, subset)
+    changes: Counter[Kind] = field(default_factory=Counter)  # records
+    change_samples: dict[Kind, list[Mapping[str, str]]] = field(default_factory=dict)
+    scores: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    fates: dict[str, list[Place]] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
-        """Whether every record was looked at."""
-        return self.looked == self.records
+        """True if every record was counted."""
+        return self.looked == self.total
+
+    @property
+    def candidates(self) -> set[str]:
+        """Row digests of all records in `fates`."""
+        return {place.row_digest for places in self.fates.values() for place in places}
+
+    def drop(self, row_digests: Collection[str]) -> None:
+        """Take duplicates out of `fates`."""
+        for fate, places in self.fates.items():
+            self.fates[fate] = [place for place in places if place.row_digest not in row_digests]
 
 
-def tally(lake: PreparedLake) -> Tally:
-    """Count what the records hold. Media are not read; one batch of rows is in memory at a time.
-
-    A shard's address is a digest, so shards in order of address are in random order.
-    """
-    shards = [ref for ref in lake.shards("records") if ref.rows]
-    counted = Tally(records=sum(ref.rows for ref in shards))
-    scored: Smallest[tuple[str, dict[str, float]]] = Smallest(SCORED)
-    fates: dict[str, Smallest[Place]] = defaultdict(lambda: Smallest(FATES))
-    samples: dict[tuple[str, str], Smallest[Mapping[str, str]]] = defaultdict(lambda: Smallest(CHANGED))
-    for ref in shards[:: -(-len(shards) // LOOKED_SHARDS)] if shards else ():
-        for batch in iter_shard(lake.workspace.lake, ref, COLUMNS, batch_rows=256):
+def tally(lake: Lake, shards: Sequence[ShardRef]) -> Tally:
+    """Count what the records of some shards hold, without reading their media, 256 rows at a time."""
+    filled = [ref for ref in shards if ref.rows]
+    counted = Tally(total=sum(ref.rows for ref in filled))
+    scored = Smallest[tuple[str, dict[str, float]]](SCORED)
+    fates: dict[str, Smallest[Place]] = defaultdict(lambda: Smallest(CANDIDATES))
+    samples: dict[Kind, Smallest[Mapping[str, str]]] = defaultdict(lambda: Smallest(CHANGES_PER_KIND))
+    # addresses are digests, so shards by address are in random order
+    for ref in filled[:: -(-len(filled) // MAX_SHARDS) or 1]:
+        for batch in iter_shard(lake, ref, _COLUMNS, batch_rows=256):
             for row in batch.to_pylist():
                 _count(counted, row)
                 scored.offer(row["key"], (row["source"], dict(row["scores"])))
-                _sample(fates, samples, ref, row)
-    values: dict[str, list[tuple[str, float]]] = defaultdict(list)
+                place = Place(ref.path, *(row[name] for name in Place._fields[1:]))
+                for fate in _fates(row):
+                    fates[fate].offer(row["key"], place)
+                for change in row["changes"]:
+                    kind = _kind(change)
+                    if (kind in samples or len(samples) < MAX_NAMES) and samples[kind].wants(row["key"]):
+                        samples[kind].offer(row["key"], change)
     for source, scores in scored.items():
         for name, value in scores.items():
-            values[name].append((source, value))
-    counted.scores = dict(sorted(values.items()))
-    counted.places = {fate: kept.items() for fate, kept in fates.items()}
-    counted.change_samples = {name: kept.items() for name, kept in sorted(samples.items())}
+            counted.scores.setdefault(name, []).append((source, value))
+    counted.fates = {fate: kept.items() for fate, kept in fates.items()}
+    counted.change_samples = {kind: kept.items() for kind, kept in samples.items()}
     return counted
 
 
 def modalities_of(row: Mapping[str, Any]) -> str:
-    """What a record has, for example 'text + image'. Media are told by what was measured of them: they stay unread."""
+    """Return what a record has, for example 'text + image'. Its scores tell which media it has."""
     measured = {name.partition("_")[0] for name, _ in row["scores"]}
-    present = [name for name in MODALITIES if (row["text"] is not None if name == "text" else name in measured)]
-    return " + ".join(present) or "nothing"
+    present = ["text"] if row["text"] is not None else []
+    return " + ".join([*present, *(name for name in ("image", "audio") if name in measured)]) or "nothing"
 
 
 def _count(counted: Tally, row: Mapping[str, Any]) -> None:
     counted.looked += 1
-    counted.modalities[row["source"], modalities_of(row)] += 1
-    _bounded(counted.subsets, (row["source"], row["subset"] or "–"))
-    counted.captions += len(row["captions"])
+    counted.changed += bool(row["changes"])
     counted.cut += bool(row["parent"])
     counted.aligned += bool(row["segments"])
-    language = dict(row["labels"]).get(LANGUAGE)
-    if language is not None:
-        _bounded(counted.languages, language)
-    counted.changed += bool(row["changes"])
+    counted.captions += len(row["captions"])
+    counted.modalities[row["source"], modalities_of(row)] += 1
+    _bounded(counted.subsets, (row["source"], row["subset"] or "–"))
+    _bounded(counted.languages, dict(row["labels"]).get(LANGUAGE))
+    _bounded(counted.licences, _licence(row["meta"]))
     for kind in {_kind(change) for change in row["changes"]}:
         _bounded(counted.changes, kind)
-    licence = _licence(row["meta"])
-    if licence is not None:
-        _bounded(counted.licences, licence[:200])
-
-
-def _kind(change: Mapping[str, str]) -> tuple[str, str]:
-    """Op and field of a change; one caption is as good as another."""
-    return change["op"], change["field"].partition("[")[0]
 
 
 def _bounded(counter: Counter[Any], name: Any) -> None:
-    """Count `name` unless there are `KINDS` others already: what records say must not fill the memory."""
-    if name in counter or len(counter) < KINDS:
+    """Count `name`, if there is one, unless `MAX_NAMES` others are counted: records must not fill the memory."""
+    if name is not None and (name in counter or len(counter) < MAX_NAMES):
         counter[name] += 1
 
 
+def _kind(change: Mapping[str, str]) -> Kind:
+    return change["op"], change["field"].partition("[")[0]  # captions[0] and captions[1] are one field
+
+
+def _fates(row: Mapping[str, Any]) -> list[str]:
+    named = {"cut": row["parent"], "aligned": row["segments"], "tiles": "image_blur_map" in dict(row["labels"])}
+    return ["changed" if row["changes"] else "kept", *(fate for fate, given in named.items() if given)]
+
+
 def _licence(meta: str) -> str | None:
-    if not any(name in meta for name in LICENCE):
+    if not any(name in meta for name in _LICENCE):
         return None
     try:
         told = json.loads(meta)
     except ValueError:
         return None
-    found = next((told[name] for name in LICENCE if isinstance(told, dict) and told.get(name)), None)
-    return found if isinstance(found, str) else None
-
-
-def _sample(
-    fates: Mapping[str, Smallest[Place]],
-    samples: dict[tuple[str, str], Smallest[Mapping[str, str]]],
-    ref: ShardRef,
-    row: Mapping[str, Any],
-) -> None:
-    name, place = row["key"], (ref.path, row["key"], row["partition"], row["row_digest"])
-    fates["changed" if row["changes"] else "kept"].offer(name, place)
-    if row["parent"]:
-        fates["cut"].offer(name, place)
-    if row["segments"]:
-        fates["aligned"].offer(name, place)
-    if "image_blur_map" in dict(row["labels"]):
-        fates["blurred tiles"].offer(name, place)
-    for change in row["changes"]:
-        kind = _kind(change)
-        if (kind in samples or len(samples) < KINDS) and samples[kind].wants(name):
-            samples[kind].offer(name, {"key": row["key"], "source": row["source"], **change})
+    found = next((told[name] for name in _LICENCE if isinstance(told, dict) and told.get(name)), None)
+    return found[:200] if isinstance(found, str) else None

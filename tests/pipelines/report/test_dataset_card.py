@@ -16,6 +16,7 @@ from tests.conftest import Place
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.report.report_lake import HOSTILE, SmallLake, duplicate, hostile, record, reject
 from trichord.pipelines.report.dataset_card import write_card
+from trichord.pipelines.report.facts import read_facts
 from trichord.pipelines.report.markdown import code, literal, table, yaml_text
 
 WORDS = "[click](javascript:alert(1)) ![x](http://evil/x.png) <b>x</b> http://evil.example\n---\nlicense: mit | `x` *y*"
@@ -27,7 +28,7 @@ def lake(place: Place, tmp_path: Path) -> SmallLake:
 
 
 def card_of(lake: SmallLake, folder: Path) -> tuple[dict[str, Any], str]:
-    write_card(lake.workspace, folder / "card.md")
+    write_card(read_facts(lake.workspace), folder / "card.md")
     text = (folder / "card.md").read_text(encoding="utf-8")
     _, front, body = text.split("---\n", 2)
     return yaml.safe_load(front), body
@@ -49,7 +50,7 @@ def test_the_card_has_the_form_of_the_hub(lake: SmallLake, tmp_path: Path) -> No
     assert front["modalities"] == ["text", "image", "audio"]
     assert front["size_categories"] == ["n<1K"]
     assert "image-to-text" in front["task_categories"]
-    assert "6 rows in = 4 kept + 1 rejected + 1 duplicates." in body
+    assert "6 rows in = 4 kept + 1 rejected + 1 duplicate." in body
     for heading in ("Sources", "Composition", "What was left out", "Reject reasons", "Duplicates",
                     "How it was prepared", "Personal data", "Known limits", "How to load it"):  # fmt: skip
         assert f"# {heading}\n" in body
@@ -86,12 +87,12 @@ def test_a_hostile_record_becomes_no_markup(lake: SmallLake, tmp_path: Path) -> 
 def test_an_empty_lake_has_a_card(lake: SmallLake, tmp_path: Path) -> None:
     front, body = card_of(lake, tmp_path)
     assert front["license"] == "unknown"
-    assert "There is no record." in body
+    assert "There are no records." in body
 
 
 def test_equal_lakes_make_equal_cards(indexed: tuple[Path, dict], tmp_path: Path) -> None:
     for name in ("one.md", "two.md"):
-        write_card(workspace_of(indexed[0]), tmp_path / name)
+        write_card(read_facts(workspace_of(indexed[0])), tmp_path / name)
     assert (tmp_path / "one.md").read_bytes() == (tmp_path / "two.md").read_bytes()
 
 

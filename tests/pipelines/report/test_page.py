@@ -27,8 +27,8 @@ TAGS = {
     "tbody", "svg", "rect", "line", "text", "circle", "polyline", "path",
 }  # fmt: skip
 SECTIONS = ["The gate", "From rows to records", "Planted defects", "Rejects", "Duplicates", "Op by op",
-            "Sources", "What the records hold", "Changes", "Records of each fate", "Training",
-            "Recall across modalities", "Mixed gallery", "Do the modalities agree?", "Measured scores", "Queries",
+            "Sources", "What the records contain", "Changes", "Sample records", "Measured scores", "Training",
+            "Recall across modalities", "Mixed gallery", "Do the modalities agree?", "Queries",
             "Tables and shards"]  # fmt: skip
 
 
@@ -119,7 +119,8 @@ def test_the_page_tells_everything_in_order(lake: SmallLake, tmp_path: Path) -> 
     steps = re.findall(r"(row invalid|image truncated|image blurred|audio clipped|exact content) \S+.*?(−\d)", funnel)
     assert steps == [("row invalid", "−1"), ("image truncated", "−1"), ("image blurred", "−1"), ("audio clipped", "−1"),
                      ("exact content", "−1")]  # fmt: skip
-    assert "at least 150 asked, 1 rejected" in parsed.words  # of the sharpness
+    assert "indexed vectors: 7 fused 7 58 %" in parsed.words
+    assert "required: at least 150; 1 rejected" in parsed.words  # of the sharpness
     assert "image truncated image_truncated image_decode cut" in parsed.words  # in place of a thumbnail
     thumbnails = [link for link in parsed.linked() if link.startswith("data:image")]
     assert len(thumbnails) == 1 + 2 + 4 + 1 + 2  # a reject, a pair, records that were kept, a query, its hits
@@ -127,7 +128,7 @@ def test_the_page_tells_everything_in_order(lake: SmallLake, tmp_path: Path) -> 
         assert max(shrunk.size) <= 96
     assert sum(tag == "audio" for tag, _ in parsed.tags) == 1
     assert [tag.get("class") for _, tag in parsed.tags].count("card answer") == 1
-    assert re.search(r"text – image.*?told apart 0\.\d{3} , \d+ pairs.*?text → image -?\d", parsed.words)
+    assert re.search(r"text – image.*?AUC 0\.\d{3} , \d+ pairs.*?text → image -?\d", parsed.words)
     assert re.search(r"NDCG@10 0\.\d+ \[0\.\d+, 0\.\d+\] , MRR 0\.\d+, mAP 0\.\d+", parsed.words)
     tables = re.search(r"records \d+ 1 8 .*? 1 0 1", parsed.words)  # one shard made, the one before removed
     assert tables is not None
@@ -141,10 +142,10 @@ def test_what_is_missing_is_said_in_a_sentence(lake: SmallLake, tmp_path: Path) 
     parsed = Parsed(tmp_path / "page.html")
 
     assert parsed.headings == [name for name in SECTIONS if name not in ("Planted defects", "Queries")]
-    for sentence in ("No row was rejected.", "No record is a duplicate", "tells no training history",
+    for sentence in ("No row was rejected.", "No record is a duplicate", "No training history is stored",
                      "recall was not measured", "there is no mixed gallery",
-                     "No held-out record has two modalities", "No score was measured.",
-                     "The first publication: every shard is new."):  # fmt: skip
+                     "no held-out record has two modalities", "No score was measured.",
+                     "This is the first publication, so every shard is new."):  # fmt: skip
         assert sentence in parsed.words
     assert not [link for link in parsed.linked() if not link.startswith("#")]
 
@@ -159,7 +160,7 @@ def test_a_reject_never_shows_a_file_from_outside_its_source(lake: SmallLake, tm
     parsed = Parsed(tmp_path / "page.html")
 
     assert parsed.words.count("image: media outside root") == 3
-    assert "image: the file is gone" in parsed.words
+    assert "image: the file no longer exists" in parsed.words
     assert not [link for link in parsed.linked() if link.startswith("data:")]
 
 
@@ -203,5 +204,5 @@ def test_the_indexed_demo_lake_makes_a_page(indexed: tuple[Path, dict], tmp_path
 
     summary = indexed[1]
     assert f"{summary['rows_in']:,} rows in = {summary['rows_kept']:,} kept" in parsed.words
-    assert re.search("Training loss.*Held-out mixed-gallery NDCG@10.*Before alignment.*After alignment", parsed.words)
+    assert re.search("Training loss.*Held-out mixed-gallery NDCG@10.*Before training.*After training", parsed.words)
     assert len(parsed.source) < MAX_BYTES

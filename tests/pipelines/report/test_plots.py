@@ -152,15 +152,15 @@ def test_matrices_keep_the_evaluations_figures_in_the_order_of_the_modalities() 
     stored = {name: measured[name] for name in sorted(measured)}
     before, after = measures.matrices({"before": stored, "after": stored}, measured)
 
-    assert (before.title, after.title) == ("Before alignment", "After alignment")
+    assert (before.title, after.title) == ("Before training", "After training")
     assert [name for name, _ in after.rows] == ["text", "image", "audio"]
     assert after.galleries == ("text", "image", "audio", "fused")
     for query, cells in after.rows:
         for gallery, cell in zip(after.galleries, cells, strict=True):
             recall = measured["recall_at_10"][query][gallery]
             assert (cell.recall if cell else None) == recall
-            assert cell is None or cell.chance == measured["chance"][query][gallery]
-    assert [matrix.title for matrix in measures.matrices({}, measured)] == ["The live model"]
+            assert cell is None or cell.over_chance == pytest.approx(recall / measured["chance"][query][gallery])
+    assert [matrix.title for matrix in measures.matrices({}, measured)] == ["Live model"]
     assert [row.form for row in measures.mixed_rows(measured, {})] == [
         form for form in FORMS if form in measured["mixed"]["share"]
     ]

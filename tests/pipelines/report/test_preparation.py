@@ -25,15 +25,15 @@ from tests.pipelines.report.report_lake import (
 from tests.pipelines.report.test_page import TAGS, Parsed
 from trichord.infra.lake import schema
 from trichord.pipelines.report import cards, plots, tally
-from trichord.pipelines.report.fates import difference
+from trichord.pipelines.report.changes import difference
+from trichord.pipelines.report.facts import read_facts
 from trichord.pipelines.report.flow import all_ops, source_flows
-from trichord.pipelines.report.preparation import write_preparation_page
-from trichord.pipelines.report.prepared import open_prepared
+from trichord.pipelines.report.page import write_preparation_page
 from trichord.pipelines.report.render import MAX_BYTES, spaced
 from trichord.pipelines.report.smallest import Smallest
 
-SECTIONS = ["Op by op", "Sources", "Rejects", "Duplicates", "Alike in one modality", "What the records hold", "Changes",
-            "Records of each fate", "Measured scores"]  # fmt: skip
+SECTIONS = ["From rows to records", "Rejects", "Duplicates", "Alike in one modality", "Op by op", "Sources",
+            "What the records contain", "Changes", "Sample records", "Measured scores"]  # fmt: skip
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def lake(place: Place, tmp_path: Path) -> SmallLake:
 
 
 def page_of(lake: SmallLake, path: Path, **told: object) -> Parsed:
-    write_preparation_page(lake.workspace, path, **told)  # type: ignore[arg-type]
+    write_preparation_page(read_facts(lake.workspace), path, **told)  # type: ignore[arg-type]
     return Parsed(path)
 
 
@@ -93,7 +93,7 @@ def test_a_hostile_lake_puts_nothing_but_text_on_the_page(lake: SmallLake, tmp_p
     [policy] = [tag["content"] for _, tag in parsed.tags if tag.get("http-equiv") == "Content-Security-Policy"]
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:; media-src data:; style-src 'sha256-")
-    for fate in ("Kept and changed", "Cut from a parent", "Aligned with its sound", "Blurred in part"):
+    for fate in ("Kept and changed", "Cut from a parent", "Transcript aligned with the sound", "Partly blurred"):
         assert fate in parsed.words
 
 
@@ -101,8 +101,8 @@ def test_an_empty_lake_has_a_page(lake: SmallLake, tmp_path: Path) -> None:
     parsed = page_of(lake, tmp_path / "page.html")
 
     assert parsed.headings == [name for name in SECTIONS if name != "Alike in one modality"]
-    for sentence in ("Nothing was prepared yet", "No row was rejected.", "No record is a duplicate",
-                     "There is no record.", "There is no record to show.", "No score was measured."):  # fmt: skip
+    for sentence in ("Nothing is prepared yet", "No row was rejected.", "No record is a duplicate.",
+                     "There are no records.", "There are no records to show.", "No score was measured."):  # fmt: skip
         assert sentence in parsed.words
     lake.prepare([])
     assert "0 rows in = 0 kept" in page_of(lake, tmp_path / "page.html").words
@@ -149,14 +149,14 @@ def test_the_page_stays_small_whatever_the_lake_holds(
 
 
 def test_the_funnel_follows_the_counts_of_the_ops(lake: SmallLake) -> None:
-    chain = [op.name for op in open_prepared(lake.workspace).chains[0].ops]
+    chain = [op.name for op in read_facts(lake.workspace).chains[0].ops]
     by_op = {f"{op}/in": 7 if op != "cut_time" else 4 for op in chain} | {f"{op}/rejected": 0 for op in chain}
     by_op["threshold:audio_clipped/rejected"] = 1
     behind = chain[chain.index("threshold:audio_clipped") + 1 :]
     by_op |= {f"{op}/in": 6 for op in behind}
     lake.prepare([record(i) for i in range(6)], rejects=[reject("r", "threshold:audio_clipped", "audio_clipped")],
                  added=3, by_op=by_op)  # fmt: skip
-    steps = {step.op: step for step in all_ops(source_flows(open_prepared(lake.workspace)))}
+    steps = {step.op: step for step in all_ops(source_flows(read_facts(lake.workspace)))}
 
     assert (steps["cut_time"].rows_in, steps["cut_time"].added, steps["cut_time"].kept) == (4, 3, 7)
     assert steps["cut_regions"].added == 0
@@ -165,11 +165,11 @@ def test_the_funnel_follows_the_counts_of_the_ops(lake: SmallLake) -> None:
 
 def test_a_large_lake_is_judged_by_some_of_its_shards(lake: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.prepare([record(i, media=False) for i in range(9)])
-    whole = tally.tally(open_prepared(lake.workspace))
+    whole = read_facts(lake.workspace).records
     monkeypatch.setattr(tally, "SCORED", 4)
-    some = tally.tally(open_prepared(lake.workspace))
+    some = read_facts(lake.workspace).records
 
-    assert (whole.looked, whole.records, whole.whole) == (9, 9, True)
+    assert (whole.looked, whole.total, whole.whole) == (9, 9, True)
     assert len(some.scores["text_chars"]) == 4
     assert some.modalities == whole.modalities
 
@@ -194,13 +194,13 @@ def test_a_sample_depends_on_neither_order_nor_number(names: list[str], size: in
 
 @given(before=st.text(alphabet="ab c"), after=st.text(alphabet="ab c"))
 def test_a_difference_puts_back_together_what_it_took_apart(before: str, after: str) -> None:
-    found = difference({"key": "k", "before": before, "after": after})
+    found = difference(before, after)
     assert found.head + found.gone + found.tail == before or len(before) > 30
     assert found.head + found.come + found.tail == after or len(after) > 30
 
 
 def test_a_difference_shows_whole_words() -> None:
-    found = difference({"key": "k", "before": "two small wedes on blue", "after": "two small wedges on blue"})
+    found = difference("two small wedes on blue", "two small wedges on blue")
     assert (found.head, found.gone, found.come, found.tail) == ("two small ", "wedes", "wedges", " on blue")
 
 
@@ -225,10 +225,10 @@ def test_words_stand_where_they_are_said_and_stay_inside() -> None:
 
 
 def test_the_indexed_demo_lake_makes_a_page(indexed: tuple[Path, dict], tmp_path: Path) -> None:
-    write_preparation_page(workspace_of(indexed[0]), tmp_path / "page.html")
+    write_preparation_page(read_facts(workspace_of(indexed[0])), tmp_path / "page.html")
     parsed = Parsed(tmp_path / "page.html")
 
     summary = indexed[1]
     assert f"{summary['rows_in']:,} rows in = {summary['rows_kept']:,} kept" in parsed.words
     assert [name for name in parsed.headings if name in SECTIONS] == parsed.headings
-    assert "changed since" not in parsed.words
+    assert "changed after the records were made" not in parsed.words
