@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from trichord.infra.config import Project
+from trichord.infra.config.first import FIRST
 from trichord.infra.environment import PATTERN
 
 Node = Mapping[str, Any]  # one node of a JSON Schema
@@ -229,9 +230,15 @@ the line and the key, and nothing is touched. All problems are listed at once (e
 """
 
 
+_FIRST = """## The settings to know first
+
+These are what most projects set. All others have defaults that are measured or safe; they follow by section.
+"""
+
+
 def reference_markdown() -> str:
-    """The page docs/configuration.md: every section with its keys, types, defaults and meaning."""
-    parts = [_PREFACE]
+    """The page docs/configuration.md: the settings to know first, then every section with its keys and defaults."""
+    parts = [_PREFACE, _first_settings()]
     for paths, model in _sections().items():
         title = ", ".join(f"`{path}`" for path in paths) if paths != ("",) else "Top level"
         rows = [_row(name, node) for name, node in model["properties"].items()]
@@ -239,6 +246,30 @@ def reference_markdown() -> str:
         about = [_about(model), ""] if _about(model) else []
         parts.append("\n".join([f"## {title}", "", *about, *table, ""]))
     return "\n".join(parts)
+
+
+def _first_settings() -> str:
+    rows = [_row(path, setting(path)) for path in FIRST]
+    return "\n".join([_FIRST, "| setting | must be | default | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def setting(path: str) -> Node:
+    """The node of a setting by its path; `sources[].path` is that of the first kind of source that has it.
+
+    Raises:
+        ValueError: there is no such setting.
+    """
+    models: list[Node] = [model_schema()]
+    found: Node = {}
+    for part in path.split("."):
+        name = part.removesuffix("[]")
+        owner = next((model for model in models if name in model.get("properties", {})), None)
+        if owner is None:
+            raise ValueError(f"there is no setting {path}")
+        found = owner["properties"][name]
+        models = list(variants(found["items"]).values()) if part != name else [resolve(found)]
+    kinds = list(variants(model_schema()["properties"]["sources"]["items"]))
+    return {"enum": kinds, "description": "What the source is; see below."} if path == "sources[].kind" else found
 
 
 def _sections() -> dict[tuple[str, ...], Node]:
