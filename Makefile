@@ -14,7 +14,7 @@ MARKS := not gpu and not server and not full and not sample
 REST := not gpu and not server and (full$(if $(TRICHORD_SAMPLE), or sample))
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
-.PHONY: help .venv demo test test-all test-server test-gpu lint format docs lock bench clean
+.PHONY: help .venv demo test test-all test-server test-gpu lint format docs docs-site lock bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,8 +72,11 @@ docs: $(STAMP) ## Write docs/configuration.md from the types
 	$(BIN)/python -m trichord.infra.reference > .venv/configuration.md
 	mv .venv/configuration.md docs/configuration.md
 
+docs-site: $(STAMP) ## Build the documentation as a site in build/site, refusing any warning
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
-	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra beam --extra tune --extra rag --extra tensorboard --extra dev $(UPGRADE) \
+	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
 	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
 

@@ -57,6 +57,11 @@ EXTRAS = {
     "tune": ("peft>=0.21,<1",),  # LoRA
     "rag": ("nltk>=3.10,<4", "rouge-score>=0.1.2", "sacrebleu>=2.6,<3"),  # METEOR, ROUGE, BLEU
     "tensorboard": ("tensorboard>=2.21,<3",),
+    "docs": (
+        "mkdocs>=1.6,<2",
+        "mkdocs-material>=9.7,<10",
+        "mkdocstrings[python]>=1,<2",
+    ),
     "dev": (
         "ai-edge-litert>=2.3",  # runs the TFLite encoders that tests plug in
         "boto3>=1.43",
@@ -69,11 +74,14 @@ EXTRAS = {
         "imagehash>=4.3",  # the reference of our pHash
         "ir-measures>=0.4.3",  # the reference of our retrieval measures
         "import-linter>=2.5",
+        "ipykernel>=7",  # with nbclient and nbformat: a test runs the notebook of examples/
         "jsonschema>=4.25",
         "markdown-it-py>=4",
         "milvus==2.3.5",  # carries a whole server, which tests start
         "moto[s3]>=5.1",
         "mypy>=1.19",
+        "nbclient>=0.10",
+        "nbformat>=5.10",
         "packaging>=24",
         "psutil>=7",
         "pytest>=9,<9.2",  # 9.2 ignores the groups of pytest-xdist (#1386)

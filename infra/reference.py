@@ -145,7 +145,11 @@ def _bounds(node: Node) -> str:
         "exclusiveMaximum": "below",
         "pattern": "matching",
     }
-    found = [f"{word} {node[name]}" for name, word in words.items() if name in node]
+    found = [
+        f"{word} `{node[name]}`" if name == "pattern" else f"{word} {node[name]}"
+        for name, word in words.items()
+        if name in node
+    ]
     return f" {' and '.join(found)}" if found else ""
 
 
