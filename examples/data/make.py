@@ -2,7 +2,7 @@
 
 - `scenes/`: 100 pictures of coloured shapes, each with a text and a sound of one name (`scene-001.jpg`, `.txt`, `.ogg`)
 - `captions.json`: five captions of each picture, in COCO's form
-- `scenes.jsonl`: the same records as rows of a manifest, all captions included
+- `manifest.jsonl`: the same records as rows of a manifest, all captions included
 - `events/`: 24 sounds in labelled folders
 - `pages/`: six pages with a text, a picture and a recording. The recordings are made by eSpeak NG, so they are made
   only where `espeak-ng` is installed; else they stay as they are.
@@ -53,10 +53,11 @@ def main() -> None:
         (folder / f"{name}.jpg").write_bytes(picture(scene, number))
         (folder / f"{name}.ogg").write_bytes(sound(scene, number))
         media = {"image": f"scenes/{name}.jpg", "audio": f"scenes/{name}.ogg"}
-        rows.append({"id": name, "text": texts[0], "captions": texts[1:], **media})
+        split = {"group": name, "split": "train" if number % 4 else "test"}
+        rows.append({"id": name, "text": texts[0], "captions": texts[1:], **media, **split})
         images.append({"id": number, "file_name": f"{name}.jpg"})
         annotations += [{"id": 10 * number + i, "image_id": number, "caption": text} for i, text in enumerate(texts)]
-    write_lines(HERE / "scenes.jsonl", rows)
+    write_lines(HERE / "manifest.jsonl", rows)
     document = {"info": {"description": "made by make.py"}, "images": images, "annotations": annotations}
     (HERE / "captions.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     events()
