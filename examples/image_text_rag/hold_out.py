@@ -1,10 +1,10 @@
 """Takes one caption of every Nth photo out of a COCO captions file and makes a question of it.
 
-    python hold_out.py coco/annotations/captions_val2017.json --out coco --every 10
+    python hold_out.py ../data/captions.json --out held_out --every 10
 
-writes `captions.json`, the captions that are left, and `questions.jsonl` for `trichord rag-eval`: the caption that was
-taken out as the question, its photo as the relevant record, the photo's other captions as references. So no question
-stands in the index word for word.
+writes `captions.json` with the remaining captions, and `questions.jsonl` for `trichord rag-eval`: the caption that was
+taken out is the question, its photo the relevant record, and the photo's other captions are the references. So no
+question is in the index word for word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captions", type=Path, help="captions file in COCO form")
     parser.add_argument("--out", type=Path, required=True, help="folder for captions.json and questions.jsonl")
-    parser.add_argument("--every", type=int, default=10, help="every which photo gives a question")
+    parser.add_argument("--every", type=int, default=10, help="make a question of every Nth photo")
     arguments = parser.parse_args()
 
     document = json.loads(arguments.captions.read_text(encoding="utf-8"))

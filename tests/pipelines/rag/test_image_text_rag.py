@@ -58,7 +58,7 @@ def flags(folder: Path, captions: Path, photos: Path, server) -> list[str]:
     ]  # fmt: skip
     return [
         "--project",
-        str(EXAMPLE / "trichord.yaml"),
+        str(EXAMPLE / "models.yaml"),
         "--json",
         *(w for change in changes for w in ("--set", change)),
     ]
@@ -144,6 +144,7 @@ def test_the_files_of_the_example_are_sound():
         assert (EXAMPLE / name).is_file(), name
     verbs = set(re.findall(r"^trichord ([a-z-]+)", readme, flags=re.M))
     assert verbs == {"reindex", "ask", "feedback", "rag-eval"}
+    load_project(EXAMPLE / "models.yaml")
     spans = [shlex.split(span) for span in re.findall(r"`(--set [^`]+)`", readme)]
     assert len(spans) >= 5
     for span in spans:

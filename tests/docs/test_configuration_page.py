@@ -9,7 +9,7 @@ import pytest
 from trichord.infra.config.first import FIRST
 from trichord.infra.reference import reference_markdown, setting
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_the_configuration_page_is_what_the_types_say() -> None:

@@ -1,0 +1,1 @@
+"""The documentation runs: its blocks, its links, its site, the examples, the notebook."""
