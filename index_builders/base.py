@@ -191,8 +191,7 @@ class IndexBuilder(Protocol):
         """Make one index shard and write its files.
 
         Args:
-            storage: where the lake is reached.
-            lake_uri: the lake.
+            lake: where the files go.
             inputs: addresses of the vector shards, ascending.
             tables: their rows, in the same order (key, view, source, partition, row_digest, fingerprint, vector).
 
