@@ -22,6 +22,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, expected
 from trichord.pipelines.demo.settings import DEMO_REASONS, FIXED_BY, PREPARE
+from trichord.pipelines.evaluation.report import Evaluation
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.report.page import write_page
 from trichord.pipelines.search.search import LiveIndex, open_live, read_query, record_texts
@@ -176,13 +177,13 @@ def compare_alignment(workspace: Workspace) -> list[AlignmentRow]:
     live = workspace.publications.live()
     assert live is not None
     story = read_object(workspace.lake, live.model, "training.json")
-    before, after = story["before"], story["after"]
+    before, after = (Evaluation.from_dict(story[name]) for name in ("before", "after"))
     rows = [
         AlignmentRow(
             direction=f"{query} → {gallery}",
-            chance=after["chance"][query][gallery],
-            before=before["recall_at_10"][query][gallery],
-            after=after["recall_at_10"][query][gallery],
+            chance=after.cells[query][gallery].chance,
+            before=before.cells[query][gallery].measures["recall_at_10"],
+            after=after.cells[query][gallery].measures["recall_at_10"],
         )
         for query in ("text", "image", "audio")
         for gallery in ("text", "image", "audio")
@@ -190,9 +191,9 @@ def compare_alignment(workspace: Workspace) -> list[AlignmentRow]:
     ]
     mixed = AlignmentRow(
         direction="mixed gallery",
-        chance=after["mixed"]["chance"],
-        before=before["mixed"]["recall_at_10"],
-        after=after["mixed"]["recall_at_10"],
+        chance=after.mixed.chance,
+        before=before.mixed.measures["recall_at_10"],
+        after=after.mixed.measures["recall_at_10"],
     )
     return [*rows, mixed]
 

@@ -1,10 +1,8 @@
-"""The gallery of all views: every picture, sound and text by itself, so a text must find its picture among texts."""
+"""The gallery of all views: every picture, sound and text is an item, so a text must find its picture among texts."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -12,27 +10,26 @@ from trichord.pipelines.evaluation.figures import mean, ratio
 from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap
 from trichord.pipelines.evaluation.ranking import rank
+from trichord.pipelines.evaluation.report import AllViewsReport, Share
 
 
-def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None = None) -> dict[str, Any] | None:
-    """Every single item by itself. The query's own source is not in its gallery; others of its kind are.
+def ask_all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None = None) -> AllViewsReport | None:
+    """Ask a gallery of single items; None where nothing can be asked.
 
-    Returns:
-        `gallery` (items), `queries`, `chance`, and by target modality `recall_at_<k>`, `share` (of the first k, beside
-        the share of the truth) and, with a bootstrap, `intervals` of the recall; None where nothing can be asked.
+    A query's own source is not in its gallery; other items of its kind are.
     """
     labels = held_out.labels()
     asking = np.flatnonzero(held_out.has(query) & held_out.disjoint(query).any(axis=1))
     if not len(asking):
         return None
-    vectors, rows, kinds = (np.concatenate(part) for part in zip(*single_items(held_out), strict=True))
+    vectors, rows, kinds = (np.concatenate(part) for part in zip(*split_items(held_out), strict=True))
     source = MODALITIES.index(query)
-    excluded = hidden_items(held_out, query, asking)
+    excluded = find_hidden(held_out, query, asking)
     ranked = rank(held_out.queries[query][asking], labels[asking], vectors, labels[rows], k, excluded_N=excluded)
     shown = ranked.items_NK >= 0
     recall: dict[str, float | None] = {}
     sums: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    share: dict[str, dict[str, float | None]] = defaultdict(dict)
+    top: dict[str, float | None] = {}
     relevant_of: dict[str, np.ndarray] = {}
     for kind, target in enumerate(MODALITIES):
         of_kind = kinds[ranked.items_NK] == kind
@@ -43,33 +40,31 @@ def all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None
         found_share = np.divide(found, relevant_of[target], out=np.zeros(len(asking)), where=able)
         sums[target] = found_share, able.astype(float)
         recall[target] = mean(found_share[able]) if able.any() else None
-        share[target]["top"] = ratio((of_kind & shown).sum(), shown.sum())
+        top[target] = ratio((of_kind & shown).sum(), shown.sum())
     every = sum(values.sum() for values in relevant_of.values())
-    for target, values in relevant_of.items():
-        share[target]["truth"] = ratio(values.sum(), every)
-    report = {
-        "gallery": len(rows),
-        "queries": len(asking),
-        f"recall_at_{k}": recall,
-        "chance": round(min(1.0, k / len(rows)), 6),
-        "share": dict(share),
-    }
-    if bootstrap is not None:
-        ends = bootstrap.intervals(sums, held_out.places()[asking], "all_views", query)
-        report["intervals"] = {f"recall_at_{k}": ends}
-    return report
+    places_N = held_out.places()[asking]
+    return AllViewsReport(
+        gallery=len(rows),
+        queries=len(asking),
+        recall=recall,
+        chance=round(min(1.0, k / len(rows)), 6),
+        share={
+            target: Share(top=top[target], truth=ratio(values.sum(), every)) for target, values in relevant_of.items()
+        },
+        intervals=None if bootstrap is None else bootstrap.intervals(sums, places_N, "all_views", query),
+    )
 
 
-def hidden_items(held_out: HeldOut, query: str, asking: np.ndarray) -> np.ndarray:
-    """Place in `single_items` of what each query was made from, which it must not find; -1 where that is not there."""
+def find_hidden(held_out: HeldOut, query: str, asking: np.ndarray) -> np.ndarray:
+    """Return the place in `split_items` of what each query was made from and must not find; -1 where it is absent."""
     source = MODALITIES.index(query)
     own_item = held_out.present[:, :source].sum() + np.cumsum(held_out.present[:, source]) - 1
     seen = held_out.other_caption[asking] if query == "text" else np.zeros(len(asking), bool)
     return np.where(seen, -1, own_item[asking])
 
 
-def single_items(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(vectors, records, kinds) of all texts, all images, all audios, then the further captions."""
+def split_items(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (vectors, records, kinds) of all texts, all images, all audios, then the further captions."""
     for kind, name in enumerate(MODALITIES):
         rows = np.flatnonzero(held_out.present[:, kind])
         if len(rows):

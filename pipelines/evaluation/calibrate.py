@@ -7,16 +7,16 @@ import numpy as np
 from trichord.encoders.calibration import Calibration, Labelled, fit
 from trichord.infra import digest
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.retrieval import forms_of, stack
+from trichord.pipelines.evaluation.retrieval import find_forms, stack
 
 
 def is_fitted_on(key: str) -> bool:
-    """Whether a held-out record serves to calibrate: half of them, by the key's digest. The others judge."""
+    """Return True for the half of held-out records, by the key's digest, that calibrate. The others judge."""
     return digest.hash64(f"calibration/{key}") % 2 == 0
 
 
 def calibrate(held_out: HeldOut) -> Calibration | None:
-    """Fit on those held-out records that serve for it, in the order of their keys; None where they are too few.
+    """Fit on the calibrating half of the held-out records, in the order of their keys; None where they are too few.
 
     Views are the seven forms, and `fused`: all modalities that a record has.
     """
@@ -25,15 +25,15 @@ def calibrate(held_out: HeldOut) -> Calibration | None:
     labels = part.labels()
     queries = {name: _where(part.queries[name], labels, part.has(name)) for name in MODALITIES}
     views = {form: _where(part.gallery[form], labels, part.has(form)) for form in FORMS}
-    whole = forms_of(part.present)
-    standing = np.flatnonzero(whole >= 0)
-    views["fused"] = Labelled(vectors=stack(part, standing, whole), labels=labels[standing])
+    whole = find_forms(part.present)
+    rows = np.flatnonzero(whole >= 0)
+    views["fused"] = Labelled(vectors=stack(part, rows, whole), labels=labels[rows])
     calibration = fit(queries, views)
     return calibration if calibration.lines else None
 
 
-def judges(held_out: HeldOut) -> HeldOut:
-    """The held-out records that no calibration was fitted on."""
+def select_judges(held_out: HeldOut) -> HeldOut:
+    """Select the held-out records that no calibration was fitted on."""
     return held_out.take(np.array([row for row, key in enumerate(held_out.keys) if not is_fitted_on(key)], np.int64))
 
 

@@ -1,4 +1,4 @@
-"""The geometry of a space: how far apart its modalities lie, and how well it uses the sphere.
+"""The geometry of a space: how far apart its modalities are, and how well it uses the sphere.
 
 Sources: modality gap as distance of centroids, Liang et al. 2022 (arXiv 2203.02053); alignment and uniformity, Wang
 and Isola 2020 (arXiv 2005.10242). Shape letters: N rows, D dimension.
@@ -6,22 +6,23 @@ and Isola 2020 (arXiv 2005.10242). Shape letters: N rows, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.evaluation.figures import PLACES
 from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
-from trichord.pipelines.evaluation.hubness import hubness_of
-from trichord.pipelines.evaluation.similarity import similarity
+from trichord.pipelines.evaluation.hubness import Hubness, measure_hubness
+from trichord.pipelines.evaluation.similarity import Similarity, similarity
 
 ROWS_A_TIME = 512
 
 
 def modality_gap(left_ND: np.ndarray, right_ND: np.ndarray) -> float:
-    """Distance between the centroids of two sets of L2-normalised vectors, 0 to 2.
+    """Return the distance between the centroids of two sets of L2-normalised vectors, 0 to 2.
 
     Raises:
         ValueError: a set is empty.
@@ -31,7 +32,7 @@ def modality_gap(left_ND: np.ndarray, right_ND: np.ndarray) -> float:
 
 
 def alignment(left_ND: np.ndarray, right_ND: np.ndarray) -> float:
-    """Mean squared distance of positive pairs, row by row: 0 where they coincide.
+    """Return the mean squared distance of positive pairs, row by row: 0 where they coincide.
 
     Raises:
         ValueError: the sets are empty or of different shape.
@@ -42,25 +43,38 @@ def alignment(left_ND: np.ndarray, right_ND: np.ndarray) -> float:
 
 
 def uniformity(vectors_ND: np.ndarray, t: float = 2.0) -> float:
-    """log of the mean of exp(-t * squared distance) over all pairs of different rows; lower is more uniform.
+    """Return the log of the mean of exp(-t * squared distance) over all pairs of different rows; lower is more uniform.
 
     Raises:
         ValueError: there are fewer than two rows.
     """
     rows = len(vectors_ND)
-    _demand(rows > 1, "uniformity wants two vectors at least")
+    _demand(rows > 1, "uniformity needs at least two vectors")
     total = sum(float(np.exp(-t * squares).sum()) for squares in _pair_squares(vectors_ND.astype(np.float64)))
     return float(np.log(total / (rows * (rows - 1) / 2)))
 
 
-def consistency(held_out: HeldOut, k: int, seed: int) -> dict[str, Any]:
-    """How far the modalities agree, on records that have both of a pair.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consistency(Result):
+    """How far the modalities agree; figures are rounded to 6 places, None where there are too few records.
 
-    Returns:
-        JSON-ready, rounded to 6 places, None where there are too few records: `gap`, `alignment` and `similarity` by
-        pair (`text-image`), `uniformity` by modality, `hubness` at depth k by direction (`text_to_image`) and over
-        `all_views`.
+    Attributes:
+        gap: by pair (`text-image`).
+        alignment: by pair.
+        uniformity: by modality.
+        hubness: by direction (`text_to_image`), and over `all_views`.
+        similarity: by pair.
     """
+
+    gap: Mapping[str, float | None]
+    alignment: Mapping[str, float | None]
+    uniformity: Mapping[str, float | None]
+    hubness: Mapping[str, Hubness]
+    similarity: Mapping[str, Similarity]
+
+
+def consistency(held_out: HeldOut, k: int, seed: int) -> Consistency:
+    """Measure how far the modalities agree, on records that have both of a pair; hubness is at depth k."""
     gaps: dict[str, float | None] = {}
     aligned: dict[str, float | None] = {}
     for left, right in combinations(MODALITIES, 2):
@@ -74,19 +88,19 @@ def consistency(held_out: HeldOut, k: int, seed: int) -> dict[str, Any]:
     for modality in MODALITIES:
         has = held_out.has(modality)
         spread[modality] = round(uniformity(held_out.gallery[modality][has]), PLACES) if has.sum() > 1 else None
-    return {
-        "gap": gaps,
-        "alignment": aligned,
-        "uniformity": spread,
-        "hubness": hubness_of(held_out, k),
-        "similarity": {
+    return Consistency(
+        gap=gaps,
+        alignment=aligned,
+        uniformity=spread,
+        hubness=measure_hubness(held_out, k),
+        similarity={
             f"{left}-{right}": similarity(held_out, left, right, seed) for left, right in combinations(MODALITIES, 2)
         },
-    }
+    )
 
 
 def _pair_squares(vectors_ND: np.ndarray) -> Iterator[np.ndarray]:
-    """Squared distances of all pairs of different rows, each pair once, in blocks."""
+    """Yield squared distances of all pairs of different rows, each pair once, in blocks."""
     norms = np.einsum("nd,nd->n", vectors_ND, vectors_ND)
     for first in range(0, len(vectors_ND), ROWS_A_TIME):
         block = vectors_ND[first : first + ROWS_A_TIME]

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: rounded where they are made, and found again by their dotted path."""
+"""Figures of an evaluation: rounded where they are made, and looked up by their dotted path."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import Any
 
 import numpy as np
 
+from trichord.pipelines.core.result import Result
+
 PLACES = 6  # of all rounding
 
 Figure = float | int | None
 
 
 def mean(values: np.ndarray) -> float:
-    """The rounded mean."""
+    """Return the rounded mean."""
     return round(float(values.mean()), PLACES)
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """Rounded part / whole; None where the whole is 0."""
+    """Return part / whole, rounded; None where the whole is 0."""
     return round(float(part) / float(whole), PLACES) if whole else None
 
 
 def figures(evaluation: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
-    """Every figure of an evaluation with its path, `mixed.recall_at_10`; None where it is unknown.
+    """Iterate over the figures of an evaluation with their paths, `mixed.recall_at_10`; unknown ones are None.
 
     Members of a list are numbered: `mixed.intervals.recall_at_10.0` is the lower end.
     """
+    if isinstance(evaluation, Result):
+        evaluation = evaluation.to_dict()
     if isinstance(evaluation, Mapping | list):
         parts = evaluation.items() if isinstance(evaluation, Mapping) else enumerate(evaluation)
         for name, value in parts:
@@ -36,8 +40,8 @@ def figures(evaluation: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
         yield path, evaluation
 
 
-def near_misses(path: str, known: Collection[str], wanted: int = 5) -> list[str]:
-    """Known paths that may have been meant: those that look alike, then those that begin or end alike."""
+def suggest_paths(path: str, known: Collection[str], wanted: int = 5) -> list[str]:
+    """Suggest known paths: those that look alike, then those that begin or end alike."""
     alike = difflib.get_close_matches(path, known, wanted, cutoff=0.6)
     last = path.rsplit(".", 1)[-1]
     related = sorted(other for other in known if other.startswith(f"{path}.") or other.rsplit(".", 1)[-1] == last)

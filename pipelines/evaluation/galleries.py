@@ -1,7 +1,7 @@
 """Held-out records as embedded queries and galleries, and which form of a record may answer which query.
 
 A form is a non-empty set of modalities, written `text+image`. A query may only be answered by a form that does not
-hold what the query was made from: a picture's own form is no answer to the picture; the text form
+hold what the query was made from: a picture's own form does not answer the picture; the text form
 answers a text query only where the query is another caption of the record.
 """
 

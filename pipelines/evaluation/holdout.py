@@ -21,7 +21,7 @@ K = 10  # depth of every measure, in the names of the figures too
 
 
 def is_held_out(subset: str, group: str, config: TrainConfig) -> bool:
-    """Whether a record is kept from training: by the source's own mark, else by the digest of its group.
+    """Return True where a record is kept from training: by the source's mark, else by the digest of its group.
 
     The same for every seed of training: models that differ in it are measured on the same records.
     """
@@ -31,13 +31,13 @@ def is_held_out(subset: str, group: str, config: TrainConfig) -> bool:
 
 
 def held_out_mask(rows: pa.Table, config: TrainConfig) -> np.ndarray:
-    """`is_held_out` of every row, bool (N,)."""
+    """Return `is_held_out` of every row, bool (N,)."""
     marks = zip(rows["subset"].to_pylist(), rows["group"].to_pylist(), strict=True)
     return np.array([is_held_out(subset, group, config) for subset, group in marks], dtype=bool)
 
 
 def text_ids(rows: pa.Table) -> np.ndarray:
-    """Equal for rows of the same words, which stand for each other in retrieval; -1 without text. int64 (N,)."""
+    """Return numbers that are equal for rows of the same words, which are relevant to each other; -1 without text."""
     return np.array(
         [digest.hash64(text.casefold()) >> 1 if text else -1 for text in rows["text"].to_pylist()], dtype=np.int64
     )

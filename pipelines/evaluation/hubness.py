@@ -1,4 +1,4 @@
-"""Hubness: some items stand in the first k of many queries, and others in none (Radovanović et al. 2010, JMLR 11).
+"""Hubness: some items are in the first k of many queries, and others of none (Radovanović et al. 2010, JMLR 11).
 
 Shape letters: N queries, D dimension, G gallery items, K places of a ranking.
 """
@@ -19,7 +19,7 @@ Hubness = dict[str, float | None]
 
 
 def hubness(items_NK: np.ndarray, gallery: int) -> dict[str, float]:
-    """How unevenly the first k of N queries are spread over a gallery.
+    """Measure how unevenly the first k of N queries are spread over a gallery.
 
     Args:
         items_NK: int, the items found, each at most once a query.
@@ -35,7 +35,7 @@ def hubness(items_NK: np.ndarray, gallery: int) -> dict[str, float]:
     """
     queries, k = items_NK.shape
     if not queries or not gallery:
-        raise ValueError("hubness wants queries and items")
+        raise ValueError("hubness needs queries and items")
     times_G = np.bincount(items_NK.ravel(), minlength=gallery).astype(np.float64)
     away_G = times_G - times_G.mean()
     spread = np.sqrt((away_G**2).mean())
@@ -47,37 +47,37 @@ def hubness(items_NK: np.ndarray, gallery: int) -> dict[str, float]:
     }
 
 
-def hubness_of(held_out: HeldOut, k: int) -> dict[str, Hubness]:
-    """Hubness from each modality to each other (`text_to_image`), and of all items among each other (`all_views`).
+def measure_hubness(held_out: HeldOut, k: int) -> dict[str, Hubness]:
+    """Measure hubness from each modality to each other (`text_to_image`), and of all items together (`all_views`).
 
     Returns:
         Figures rounded to 6 places; None where there are too few records.
     """
     found: dict[str, Hubness] = {}
     for query, target in permutations(MODALITIES, 2):
-        asking, standing = held_out.has(query), held_out.has(target)
+        asking, answering = held_out.has(query), held_out.has(target)
         name = f"{query}_to_{target}"
-        found[name] = _told(held_out.queries[query][asking], held_out.gallery[target][standing], k)
+        found[name] = _measure_direction(held_out.queries[query][asking], held_out.gallery[target][answering], k)
     items = [held_out.gallery[name][has] for name in MODALITIES if (has := held_out.has(name)).any()]
-    found["all_views"] = _among(np.concatenate(items), k) if items else dict.fromkeys(FIGURES)
+    found["all_views"] = _measure_items(np.concatenate(items), k) if items else dict.fromkeys(FIGURES)
     return found
 
 
-def _told(queries_ND: np.ndarray, gallery_GD: np.ndarray, k: int) -> Hubness:
+def _measure_direction(queries_ND: np.ndarray, gallery_GD: np.ndarray, k: int) -> Hubness:
     if not len(queries_ND) or not len(gallery_GD):
         return dict.fromkeys(FIGURES)
-    return _rounded(hubness(exact_topk(queries_ND, [gallery_GD], k)[0], len(gallery_GD)))
+    return _round(hubness(exact_topk(queries_ND, [gallery_GD], k)[0], len(gallery_GD)))
 
 
-def _among(vectors_GD: np.ndarray, k: int) -> Hubness:
-    """Every item asks for its k nearest others."""
+def _measure_items(vectors_GD: np.ndarray, k: int) -> Hubness:
+    """Let every item ask for its k nearest others."""
     if len(vectors_GD) < 2:
         return dict.fromkeys(FIGURES)
     items = exact_topk(vectors_GD, [vectors_GD], k + 1)[0]
     itself = items == np.arange(len(items))[:, None]
     others = np.take_along_axis(items, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, : items.shape[1] - 1]
-    return _rounded(hubness(others, len(vectors_GD)))
+    return _round(hubness(others, len(vectors_GD)))
 
 
-def _rounded(figures: dict[str, float]) -> Hubness:
+def _round(figures: dict[str, float]) -> Hubness:
     return {name: round(value, PLACES) for name, value in figures.items()}

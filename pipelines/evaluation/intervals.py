@@ -1,7 +1,7 @@
 """Confidence intervals of measures: the percentile bootstrap over records (Efron 1979).
 
-A record is drawn with all its queries: in a mixed gallery it asks once a modality, and those answers depend on each
-other.
+A record is drawn with all its queries: in a mixed gallery it asks once for each modality, and those answers depend on
+each other.
 Shape letters: N queries, R records, B resamples of a block, F columns of sums.
 """
 
@@ -22,14 +22,14 @@ Interval = list[float] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrap:
-    """How often records are drawn anew, how much of what comes out lies in the interval, and the seed of it all."""
+    """How often records are drawn again, the share of results inside the interval, and the seed."""
 
     resamples: int
     confidence: float
     seed: int
 
     def intervals(self, sums: Sums, records_N: np.ndarray, *name: str) -> dict[str, Interval]:
-        """The interval [low, high] of each figure, rounded to 6 places.
+        """Return the interval [low, high] of each figure, rounded to 6 places.
 
         Args:
             sums: of each query by figure. A mean's second array is all ones.
@@ -68,5 +68,5 @@ class Bootstrap:
 
 
 def means(measures: Mapping[str, np.ndarray]) -> Sums:
-    """Values of each query (N,) as sums whose ratio is their mean."""
+    """Return values of each query (N,) as sums whose ratio is their mean."""
     return {name: (values, np.ones(len(values))) for name, values in measures.items()}

@@ -1,4 +1,4 @@
-"""What the rankings are worth: the mixed galleries under each of them.
+"""Compare the rankings of search: both mixed galleries under each of them.
 
 `plain` is the order by cosine. Every ranking sees the same records: those that the calibration was not fitted on.
 Shape letters: N queries, D dimension, G gallery items, K places.
@@ -8,51 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from trichord.encoders.calibration import Calibration
 from trichord.index_builders.exact import top_k
-from trichord.pipelines.evaluation.all_views import hidden_items, single_items
-from trichord.pipelines.evaluation.calibrate import judges
+from trichord.pipelines.evaluation.all_views import find_hidden, split_items
+from trichord.pipelines.evaluation.calibrate import select_judges
 from trichord.pipelines.evaluation.figures import mean, ratio
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.ranking import Ranked
-from trichord.pipelines.evaluation.retrieval import MixedGallery, drawn_forms, draws, mixed_gallery, stack
+from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingReport, Rankings
+from trichord.pipelines.evaluation.retrieval import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
 from trichord.pipelines.search.fusion import Hit, by_quota, by_score, rank_fusion, rescored
 
 RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
 Lists = Mapping[str, Sequence[Hit]]  # a query's hits by form
 
 
-def evaluate_rankings(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> dict[str, Any]:
-    """Measure every ranking on both galleries.
+def evaluate_rankings(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> Rankings:
+    """Measure every ranking on both galleries; quotas are equal shares of all forms.
 
-    Returns:
-        JSON-ready, floats rounded, None where there is nothing to measure. By ranking (`calibrated` only with a
-        calibration that covers every pair; quotas are equal shares of all forms):
-
-        - `mixed` and `all_views`, as `evaluate` makes them: `recall_at_<k>`, `ndcg_at_<k>`, `retention` by form
-          (recall among all over recall in a gallery of the form alone), `retention_overall`;
-        - `all_views.by_query`: query modality -> target modality -> `recall_at_<k>`.
-
-        And `records`, the number of them.
+    `calibrated` needs a calibration that covers every pair of query and form; otherwise it is left out.
     """
-    judged = judges(held_out)
-    report: dict[str, Any] = {"records": len(judged.keys)}
-    drawn = draws(judged, seed)
-    mixed = [part for query in MODALITIES if (part := _mixed(judged, query, k, drawn)) is not None]
-    singly = [alone for query in MODALITIES if (alone := _all_views(judged, query, k)) is not None]
+    judged = select_judges(held_out)
+    drawn = draw_numbers(judged, seed)
+    mixed = [part for query in MODALITIES if (part := _ask_mixed(judged, query, k, drawn)) is not None]
+    singly = [alone for query in MODALITIES if (alone := _ask_all_views(judged, query, k)) is not None]
     asked = [*(part.asked for part in mixed), *(part.asked for part in singly)]
-    for ranking in RANKINGS:
-        if ranking == "calibrated" and not all(part.covered(calibration) for part in asked):
-            continue
-        report[ranking] = {
-            "mixed": _mixed_report(mixed, ranking, calibration, k),
-            "all_views": _all_views_report(singly, ranking, calibration, k),
-        }
-    return report
+    return Rankings(
+        k=k,
+        records=len(judged.keys),
+        by_name={
+            ranking: RankingReport(
+                mixed=_report_mixed(mixed, ranking, calibration, k),
+                all_views=_report_all_views(singly, ranking, calibration, k),
+            )
+            for ranking in RANKINGS
+            if ranking != "calibrated" or all(part.is_covered(calibration) for part in asked)
+        },
+    )
 
 
 class Asked:
@@ -89,22 +84,22 @@ class Asked:
                     if cosine != -np.inf
                 ]
 
-    def covered(self, calibration: Calibration | None) -> bool:
-        """Whether the calibration has a line for every form."""
+    def is_covered(self, calibration: Calibration | None) -> bool:
+        """Return True where the calibration has a line for every form."""
         return calibration is not None and all((self.query, form) in calibration.lines for form in self.forms)
 
-    def ranked(self, ranking: str, calibration: Calibration | None, k: int) -> Ranked:
-        """The first k items under a ranking."""
+    def rank(self, ranking: str, calibration: Calibration | None, k: int) -> Ranked:
+        """Return the first k items under a ranking."""
         items_NK = np.full((len(self.lists), k), -1)
         for row, lists in enumerate(self.lists):
-            hits = self._joined(lists, ranking, calibration, k)
+            hits = self._join(lists, ranking, calibration, k)
             items_NK[row, : len(hits)] = [int(hit.key) for hit in hits]
         relevant_NK = (items_NK >= 0) & np.take_along_axis(self.relevant_NG, items_NK, axis=1)
         return Ranked(items_NK=items_NK, relevant_NK=relevant_NK, total_N=self.relevant_NG.sum(axis=1), k=k)
 
-    def _joined(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[Hit]:
+    def _join(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[Hit]:
         if ranking == "rank_fusion":
-            return rank_fusion(list(lists.values()), k, constant=1)  # of no effect: no item stands in two lists
+            return rank_fusion(list(lists.values()), k, constant=1)  # no effect: no item is in two lists
         if ranking == "quota":
             return by_quota(lists, k, dict.fromkeys(lists, 1 / len(lists)))
         if ranking == "calibrated":
@@ -120,32 +115,34 @@ class _Mixed:
     plain: MixedGallery  # knows each query's own form, and its recall in a gallery of that form alone
 
 
-def _mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray) -> _Mixed | None:
-    plain = mixed_gallery(held_out, query, k, drawn_N3)
+def _ask_mixed(held_out: HeldOut, query: str, k: int, drawn_N3: np.ndarray) -> _Mixed | None:
+    plain = ask_mixed(held_out, query, k, drawn_N3)
     if plain is None:
         return None
-    labels, forms = held_out.labels(), drawn_forms(held_out, query, drawn_N3[:, MODALITIES.index(query)])
+    labels, forms = held_out.labels(), draw_forms(held_out, query, drawn_N3[:, MODALITIES.index(query)])
     asking, items = held_out.has(query) & (forms >= 0), np.flatnonzero(forms >= 0)
     vectors = stack(held_out, items, forms)
     asked = Asked(query, held_out.queries[query][asking], labels[asking], vectors, labels[items], forms[items], k)
     return _Mixed(asked=asked, plain=plain)
 
 
-def _mixed_report(parts: Sequence[_Mixed], ranking: str, calibration: Calibration | None, k: int) -> dict[str, Any]:
+def _report_mixed(
+    parts: Sequence[_Mixed], ranking: str, calibration: Calibration | None, k: int
+) -> GalleryUnderRanking:
     if not parts:
         return _nothing(k)
-    ranked = [part.asked.ranked(ranking, calibration, k) for part in parts]
+    ranked = [part.asked.rank(ranking, calibration, k) for part in parts]
     recall = np.concatenate([part.recall() for part in ranked])
     alone = np.concatenate([part.plain.alone_N for part in parts])
     own = np.concatenate([part.plain.own_forms_N for part in parts])
-    return {
-        f"recall_at_{k}": mean(recall),
-        f"ndcg_at_{k}": mean(np.concatenate([part.ndcg() for part in ranked])),
-        "retention": {
-            FORMS[form]: ratio(recall[own == form].sum(), alone[own == form].sum()) for form in np.unique(own)
+    return GalleryUnderRanking(
+        measures={
+            f"recall_at_{k}": mean(recall),
+            f"ndcg_at_{k}": mean(np.concatenate([part.ndcg() for part in ranked])),
         },
-        "retention_overall": ratio(recall.sum(), alone.sum()),
-    }
+        retention={FORMS[form]: ratio(recall[own == form].sum(), alone[own == form].sum()) for form in np.unique(own)},
+        retention_overall=ratio(recall.sum(), alone.sum()),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +151,13 @@ class _Singly:
     able: dict[str, np.ndarray]  # which queries can find their record in the target modality, bool (N,)
 
 
-def _all_views(held_out: HeldOut, query: str, k: int) -> _Singly | None:
+def _ask_all_views(held_out: HeldOut, query: str, k: int) -> _Singly | None:
     asking = np.flatnonzero(held_out.has(query) & held_out.disjoint(query).any(axis=1))
     if not len(asking):
         return None
     labels = held_out.labels()
-    vectors, rows, kinds = (np.concatenate(part) for part in zip(*single_items(held_out), strict=True))
-    hidden = hidden_items(held_out, query, asking)
+    vectors, rows, kinds = (np.concatenate(part) for part in zip(*split_items(held_out), strict=True))
+    hidden = find_hidden(held_out, query, asking)
     queries = held_out.queries[query][asking]
     return _Singly(
         asked=Asked(query, queries, labels[asking], vectors, labels[rows], kinds, k, hidden),
@@ -168,41 +165,38 @@ def _all_views(held_out: HeldOut, query: str, k: int) -> _Singly | None:
     )
 
 
-def _all_views_report(
+def _report_all_views(
     parts: Sequence[_Singly], ranking: str, calibration: Calibration | None, k: int
-) -> dict[str, Any]:
+) -> GalleryUnderRanking:
     if not parts:
         return _nothing(k)
     cells: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     ndcg = []
     for part in parts:
-        ranked = part.asked.ranked(ranking, calibration, k)
+        ranked = part.asked.rank(ranking, calibration, k)
         ndcg.append(ranked.ndcg())
-        for target, found, among in _recall_by_target(part, ranked, k):
+        for target, found, among in _measure_targets(part, ranked, k):
             cells[part.asked.query, target] = found, among
     recall = np.concatenate([found for found, _ in cells.values()])
     alone = np.concatenate([among for _, among in cells.values()])
     targets = [target for target in MODALITIES if any(target == kind for _, kind in cells)]
     sums = {target: [sum(c[i].sum() for (_, kind), c in cells.items() if kind == target) for i in (0, 1)]
             for target in targets}  # fmt: skip
-    return {
-        f"recall_at_{k}": mean(recall),
-        f"ndcg_at_{k}": mean(np.concatenate(ndcg)),
-        "retention": {target: ratio(found, among) for target, (found, among) in sums.items()},
-        "retention_overall": ratio(recall.sum(), alone.sum()),
-        "by_query": {
+    return GalleryUnderRanking(
+        measures={f"recall_at_{k}": mean(recall), f"ndcg_at_{k}": mean(np.concatenate(ndcg))},
+        retention={target: ratio(found, among) for target, (found, among) in sums.items()},
+        retention_overall=ratio(recall.sum(), alone.sum()),
+        recall_by_query={
             part.asked.query: {
-                f"recall_at_{k}": {
-                    kind: mean(found) for (query, kind), (found, _) in cells.items() if query == part.asked.query
-                }
+                kind: mean(found) for (query, kind), (found, _) in cells.items() if query == part.asked.query
             }
             for part in parts
         },
-    }
+    )
 
 
-def _recall_by_target(part: _Singly, ranked: Ranked, k: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each target: recall of its items among all, and in a gallery of the target alone, of the able queries."""
+def _measure_targets(part: _Singly, ranked: Ranked, k: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield each target, and the able queries' recall of its items: among all, and in a gallery of the target alone."""
     for target, able in part.able.items():
         if not able.any():
             continue
@@ -214,5 +208,6 @@ def _recall_by_target(part: _Singly, ranked: Ranked, k: int) -> Iterator[tuple[s
         yield target, found / total, among / total
 
 
-def _nothing(k: int) -> dict[str, Any]:
-    return dict.fromkeys((f"recall_at_{k}", f"ndcg_at_{k}", "retention_overall")) | {"retention": {}}
+def _nothing(k: int) -> GalleryUnderRanking:
+    unknown = dict.fromkeys((f"recall_at_{k}", f"ndcg_at_{k}"))
+    return GalleryUnderRanking(measures=unknown, retention={}, retention_overall=None)

@@ -61,13 +61,13 @@ class Ranked:
         return (precision * self.relevant_NK).sum(axis=1) / self.total_N
 
     def measures(self) -> dict[str, np.ndarray]:
-        """All of them (N,) by the name that their mean has in an evaluation (`names`)."""
+        """Return all of them (N,) by the name that their mean has in an evaluation (`names`)."""
         values = (self.recall(), self.precision(), self.ndcg(), self.reciprocal_rank(), self.average_precision())
         return dict(zip(names(self.k), values, strict=True))
 
 
 def names(k: int) -> tuple[str, ...]:
-    """What the measures at depth k are called in an evaluation."""
+    """Return what the measures at depth k are called in an evaluation."""
     return tuple(f"{name}_at_{k}" for name in ("recall", "precision", "ndcg", "mrr", "map"))
 
 

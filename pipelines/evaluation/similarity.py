@@ -1,25 +1,29 @@
-"""Cosines of true pairs beside those of shuffled ones: how well a space tells what belongs together.
+"""Cosines of true pairs beside those of shuffled ones: how well a space separates what belongs together.
 
 Shape letters: N records, D dimension, P pairs.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from trichord.infra.digest import generator
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.evaluation.figures import PLACES
 from trichord.pipelines.evaluation.galleries import HeldOut
 
-SHUFFLED_PAIRS = 100_000  # about so many at most
+SHUFFLED_PAIRS = 100_000  # about this many at most
 BINS = 32
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
 
 def auc(true_P: np.ndarray, shuffled_P: np.ndarray) -> float:
-    """Probability that a true pair is more similar than a shuffled one, ties counting half (Mann and Whitney 1947).
+    """Return the probability that a true pair is more similar than a shuffled one (Mann and Whitney 1947).
+
+    Ties count half.
 
     Raises:
         ValueError: there are no pairs of one kind.
@@ -31,41 +35,66 @@ def auc(true_P: np.ndarray, shuffled_P: np.ndarray) -> float:
     return float(1 - (below.mean() + not_above.mean()) / (2 * len(ranked)))
 
 
-def similarity(held_out: HeldOut, left: str, right: str, seed: int) -> dict[str, Any]:
-    """Cosines of two modalities of one record, and of different records.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Shares of the `true` and `shuffled` pairs in each of 32 equal bins between `low` and `high`."""
+
+    low: float
+    high: float
+    true: Sequence[float]
+    shuffled: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity(Result):
+    """Cosines of true and shuffled pairs: `mean` and quantiles (`p05` … `p95`), rounded to 6 places.
+
+    None where there are too few records.
+    """
+
+    pairs: int
+    auc: float | None
+    true: Mapping[str, float | None]
+    shuffled: Mapping[str, float | None]
+    histogram: Histogram | None
+
+
+def similarity(held_out: HeldOut, left: str, right: str, seed: int) -> Similarity:
+    """Measure cosines of two modalities of one record, and of different records.
 
     The shuffled pairs are rotations of the records in the order of their keys by offsets drawn from `seed`; all of them
-    in a small set. Records of equal text are no pair of strangers and are left out.
-
-    Returns:
-        JSON-ready, rounded to 6 places: `pairs`, `auc`, `true` and `shuffled` with `mean`, `p05` … `p95`, and
-        `histogram` with `low`, `high` and the share of `true` and `shuffled` pairs in each of 32 equal bins between;
-        None where there are too few records.
+    in a small set. Records of equal text belong together, so such pairs are left out.
     """
     rows = np.flatnonzero(held_out.has(f"{left}+{right}"))
     rows = rows[np.argsort(held_out.places()[rows])]
     lefts, rights, labels = held_out.gallery[left][rows], held_out.gallery[right][rows], held_out.labels()[rows]
     true_P = _cosines(lefts, rights)
-    shuffled_P = _shuffled(lefts, rights, labels, generator(seed, "shuffled", left, right))
+    shuffled_P = _shuffle(lefts, rights, labels, generator(seed, "shuffled", left, right))
     if not len(shuffled_P):
-        empty: dict[str, Any] = dict.fromkeys(("mean", *QUANTILES))
-        return {"pairs": len(true_P), "auc": None, "true": empty, "shuffled": empty, "histogram": None}
+        empty: Mapping[str, None] = dict.fromkeys(("mean", *QUANTILES))
+        return Similarity(pairs=len(true_P), auc=None, true=empty, shuffled=empty, histogram=None)
     every = np.concatenate([true_P, shuffled_P])
     low, high = float(every.min()), float(every.max())
-    histogram: dict[str, Any] = {"low": round(low, PLACES), "high": round(high, PLACES)}
-    for name, cosines_P in (("true", true_P), ("shuffled", shuffled_P)):
-        counts = np.histogram(cosines_P, BINS, (low, high))[0]
-        histogram[name] = [round(float(share), PLACES) for share in counts / len(cosines_P)]
-    return {
-        "pairs": len(true_P),
-        "auc": round(auc(true_P, shuffled_P), PLACES),
-        "true": _described(true_P),
-        "shuffled": _described(shuffled_P),
-        "histogram": histogram,
-    }
+    return Similarity(
+        pairs=len(true_P),
+        auc=round(auc(true_P, shuffled_P), PLACES),
+        true=_describe(true_P),
+        shuffled=_describe(shuffled_P),
+        histogram=Histogram(
+            low=round(low, PLACES),
+            high=round(high, PLACES),
+            true=_share_bins(true_P, low, high),
+            shuffled=_share_bins(shuffled_P, low, high),
+        ),
+    )
 
 
-def _shuffled(
+def _share_bins(cosines_P: np.ndarray, low: float, high: float) -> list[float]:
+    counts = np.histogram(cosines_P, BINS, (low, high))[0]
+    return [round(float(share), PLACES) for share in counts / len(cosines_P)]
+
+
+def _shuffle(
     lefts_ND: np.ndarray, rights_ND: np.ndarray, labels_N: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     rows = len(labels_N)
@@ -83,7 +112,7 @@ def _cosines(lefts_ND: np.ndarray, rights_ND: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", lefts_ND, rights_ND, dtype=np.float64)
 
 
-def _described(cosines_P: np.ndarray) -> dict[str, float]:
+def _describe(cosines_P: np.ndarray) -> dict[str, float]:
     values = {"mean": cosines_P.mean()} | dict(
         zip(QUANTILES, np.quantile(cosines_P, list(QUANTILES.values())), strict=True)
     )

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,13 +130,13 @@ class TrainTask:
             story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
                 untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
-                story["before"] = evaluate(held.views(untrained), K, project.train.seed)
+                story["before"] = evaluate(held.views(untrained), K, project.train.seed).to_dict()
                 trained = held.views(model)
                 calibration = calibrate(trained)
                 if calibration is not None:
                     model = model.calibrated(calibration)
                 rankings = evaluate_rankings(trained, calibration, K, project.train.seed)
-                story["after"] = evaluate(trained, K, project.train.seed) | {"rankings": rankings}
+                story["after"] = replace(evaluate(trained, K, project.train.seed), rankings=rankings).to_dict()
             model.save(os.path.join(folder, "model"))
             path = layout.model_path(item.address)
             self.lake.storage.write(self.lake.uri(path, "training.json"), digest.canonical_json(story))

@@ -47,7 +47,7 @@ class EvaluateTask:
         rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
         if rows is None:
             return None
-        return measure(rows.views(model), K, self.project.train.seed, config, model.calibration)
+        return measure(rows.views(model), K, self.project.train.seed, config, model.calibration).to_dict()
 
     def _held_out(
         self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions

@@ -33,7 +33,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.project import load_project
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.calibrate import judges
+from trichord.pipelines.evaluation.calibrate import select_judges
 from trichord.pipelines.evaluation.galleries import HeldOut
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K
 from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
@@ -105,9 +105,9 @@ def _measured(rows: HeldOutRows, model: FusionModel, seed: int) -> dict[str, Any
     blocks = np.array([key.rsplit("_", 1)[0] if key.startswith("asp") else key.split("_", 1)[0] for key in rows.keys])
     pictured = np.flatnonzero(held.has("text+image"))
     cosines = held.gallery["text"][pictured] @ held.gallery["image"][pictured].T
-    evaluation = evaluate(held, K, seed)
-    rankings = evaluate_rankings(held, model.calibration, K, seed)
-    judged = judges(held)
+    evaluation = evaluate(held, K, seed).to_dict()
+    rankings = evaluate_rankings(held, model.calibration, K, seed).to_dict()
+    judged = select_judges(held)
     return {
         "text_image_p": permutation_p(cosines, blocks[pictured], seed),
         **{

@@ -27,7 +27,7 @@ def test_gap_alignment_and_uniformity_equal_their_plain_definitions(monkeypatch)
     assert alignment(left, right) == pytest.approx(np.mean([math.dist(left[i], right[i]) ** 2 for i in rows]))
     pairs = [math.exp(-2 * math.dist(left[i], left[j]) ** 2) for i in rows for j in rows if i < j]
     assert uniformity(left) == pytest.approx(math.log(np.mean(pairs)))
-    report = consistency(h, 3, 0)
+    report = consistency(h, 3, 0).to_dict()
     assert report["gap"]["text-image"] == pytest.approx(modality_gap(left, right), abs=1e-6)
     assert report["alignment"]["text-image"] == pytest.approx(alignment(left, right), abs=1e-6)
     assert report["uniformity"]["text"] == pytest.approx(uniformity(left), abs=1e-6)
@@ -79,7 +79,7 @@ def test_a_picture_near_every_text_is_a_hub_and_takes_the_others_places():
 
     texts, pictures = unit(content + 1.5), unit(content)
     pictures[:3] = unit(np.full((3, 16), 1.0))
-    told = consistency(_space(0, rows, text=texts, image=pictures, audio=unit(content)), 10, 0)["hubness"]
+    told = consistency(_space(0, rows, text=texts, image=pictures, audio=unit(content)), 10, 0).to_dict()["hubness"]
     assert told["text_to_image"]["top_hub"] > 0.9 > 0.5 > told["audio_to_image"]["top_hub"]
     assert told["text_to_image"]["skewness"] > 2 > told["audio_to_image"]["skewness"]
     assert told["text_to_image"]["never_found"] > told["audio_to_image"]["never_found"]
@@ -89,7 +89,7 @@ def test_among_all_items_each_asks_for_others_than_itself():
     # three places with three equal items each, at k = 2: each finds its two twins, so none is found more than others
     places = np.eye(4, dtype=np.float32)[:3]
     h = _space(1, 3, text=places, image=places, audio=places)
-    told = consistency(h, 2, 0)["hubness"]["all_views"]
+    told = consistency(h, 2, 0).to_dict()["hubness"]["all_views"]
     assert told == {"skewness": 0, "never_found": 0, "never_found_by_chance": round((7 / 9) ** 9, 6), "top_hub": 2 / 9
                     } | {"top_hub": round(2 / 9, 6)}  # fmt: skip
 
@@ -104,7 +104,7 @@ def test_true_and_shuffled_pairs_are_told_apart_as_mann_and_whitney_say():
 
 def test_the_similarities_of_a_small_set_are_those_of_all_its_pairs():
     h = held_out_of(4, 45, complete=True)
-    told = consistency(h, 3, 0)["similarity"]["image-audio"]
+    told = consistency(h, 3, 0).to_dict()["similarity"]["image-audio"]
     cosines = h.gallery["image"].astype(float) @ h.gallery["audio"].astype(float).T
     labels = h.labels()
     true, shuffled = np.diag(cosines), cosines[labels[:, None] != labels]

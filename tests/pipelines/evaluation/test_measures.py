@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import ir_measures
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.evaluation.galleries import MODALITIES
 from trichord.pipelines.evaluation.intervals import Bootstrap, means
 from trichord.pipelines.evaluation.ranking import names, rank
+from trichord.pipelines.evaluation.report import Evaluation
 from trichord.pipelines.evaluation.retrieval import evaluate
 
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=3)
@@ -49,7 +52,7 @@ def test_the_measures_are_those_of_trec_eval(k):
 
 
 def test_an_evaluation_tells_every_measure_and_its_interval():
-    report = evaluate(held_out_of(3, 60, captions=30), 10, 0, BOOTSTRAP)
+    report = evaluate(held_out_of(3, 60, captions=30), 10, 0, BOOTSTRAP).to_dict()
     for name in names(10):
         for query in MODALITIES:
             for gallery, value in report[name][query].items():
@@ -73,12 +76,12 @@ def test_an_evaluation_tells_every_measure_and_its_interval():
 
 def test_intervals_leave_the_figures_as_they_are_and_do_not_depend_on_the_order_of_records():
     h = held_out_of(6, 40, complete=True)
-    report = evaluate(h, 5, 1, BOOTSTRAP)
-    plain = evaluate(h, 5, 1)
+    report = evaluate(h, 5, 1, BOOTSTRAP).to_dict()
+    plain = evaluate(h, 5, 1).to_dict()
     assert {path: value for path, value in figures(report) if "intervals" not in path} == dict(figures(plain))
     order = generator("order").permutation(40)
     shuffled = h.take(order)
-    assert evaluate(shuffled, 5, 1, BOOTSTRAP) == report
+    assert evaluate(shuffled, 5, 1, BOOTSTRAP).to_dict() == report
 
 
 def test_an_interval_holds_the_true_mean_as_often_as_it_says():
@@ -108,3 +111,18 @@ def test_what_cannot_be_drawn_from_has_no_interval():
     nothing = BOOTSTRAP.intervals({"x": (np.zeros(4), np.zeros(4))}, np.arange(4))
     none = Bootstrap(resamples=0, confidence=0.9, seed=0).intervals(means({"x": np.ones(4)}), np.arange(4))
     assert one == nothing == none == {"x": None}
+
+
+def test_an_evaluation_survives_json():
+    for bootstrap in (None, BOOTSTRAP):
+        for rows in (0, 1, 40):
+            values = json.loads(json.dumps(evaluate(held_out_of(5, rows, captions=9), 10, 0, bootstrap).to_dict()))
+            assert Evaluation.from_dict(values).to_dict() == values
+
+
+def test_a_figure_is_found_by_its_path():
+    measured = evaluate(held_out_of(3, 40), 10, 0)
+    assert measured.figure("mixed.recall_at_10") == measured.mixed.measures["recall_at_10"]
+    assert measured.figure("chance.text.image") == measured.cells["text"]["image"].chance
+    with pytest.raises(KeyError):
+        measured.figure("mixed.recal_at_10")

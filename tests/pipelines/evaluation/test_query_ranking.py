@@ -11,7 +11,7 @@ import pytest
 from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.encoders.calibration import Calibration, Line
 from trichord.infra.digest import generator
-from trichord.pipelines.evaluation.calibrate import calibrate, is_fitted_on, judges
+from trichord.pipelines.evaluation.calibrate import calibrate, is_fitted_on, select_judges
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.query_ranking import RANKINGS, evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate
@@ -45,11 +45,11 @@ def space() -> HeldOut:
 
 @pytest.fixture(scope="module")
 def report(space: HeldOut) -> dict:
-    return evaluate_rankings(space, calibrate(space), 10, 0)
+    return evaluate_rankings(space, calibrate(space), 10, 0).to_dict()
 
 
 def test_calibration_and_judgement_share_no_record(space):
-    judged = judges(space)
+    judged = select_judges(space)
     assert 0.4 < len(judged.keys) / len(space.keys) < 0.6
     assert not any(is_fitted_on(key) for key in judged.keys)
     rest = np.array([is_fitted_on(key) for key in space.keys])
@@ -83,8 +83,8 @@ def test_every_ranking_is_measured_and_brings_back_what_a_gap_took(report):
 def test_the_plain_ranking_measures_what_evaluate_measures(case):
     seed, rows, captions = case
     held_out = held_out_of(seed, rows, captions=captions)
-    plain, judged = evaluate_rankings(held_out, None, 3, 5)["plain"], judges(held_out)
-    expected = evaluate(judged, 3, 5)
+    plain, judged = evaluate_rankings(held_out, None, 3, 5).to_dict()["plain"], select_judges(held_out)
+    expected = evaluate(judged, 3, 5).to_dict()
     for name in ("recall_at_3", "ndcg_at_3", "retention", "retention_overall"):
         assert plain["mixed"][name] == expected["mixed"][name]
     for query, part in expected["all_views"].items():
@@ -94,19 +94,19 @@ def test_the_plain_ranking_measures_what_evaluate_measures(case):
 
 def test_one_line_for_every_pair_changes_no_figure_and_no_calibration_leaves_the_ranking_out(space):
     same = Calibration(lines={(query, form): Line(scale=2.0, offset=-1.0) for query in MODALITIES for form in FORMS})
-    report = evaluate_rankings(space, same, 10, 0)
+    report = evaluate_rankings(space, same, 10, 0).to_dict()
     assert report["calibrated"] == report["plain"]
     some = Calibration(lines={key: line for key, line in same.lines.items() if key != ("text", "image")})
     for calibration in (None, some):
-        assert set(evaluate_rankings(space, calibration, 10, 0)) == {"records", *RANKINGS} - {"calibrated"}
+        assert set(evaluate_rankings(space, calibration, 10, 0).to_dict()) == {"records", *RANKINGS} - {"calibrated"}
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_next_to_no_records_give_no_calibration_and_no_figures(rows):
     few = space_of(rows)
     assert calibrate(few) is None
-    report = evaluate_rankings(few, None, 10, 0)
-    assert report["records"] == len(judges(few).keys)
+    report = evaluate_rankings(few, None, 10, 0).to_dict()
+    assert report["records"] == len(select_judges(few).keys)
     if not report["records"]:
         assert report["plain"]["mixed"]["ndcg_at_10"] is report["plain"]["all_views"]["ndcg_at_10"] is None
 

@@ -102,7 +102,7 @@ CASES = st.tuples(st.integers(0, 10_000), st.integers(1, 25))
 @settings(max_examples=40, deadline=None)
 def test_the_matrix_equals_its_plain_definition(case):
     h = held_out_of(*case)
-    report = evaluate(h, K, seed=1)
+    report = evaluate(h, K, seed=1).to_dict()
     for query in MODALITIES:
         for target in (*MODALITIES, "fused"):
             forms = {r: _fused_form(h, r, query) if target == "fused" else target for r in range(len(h.keys))}
@@ -120,7 +120,7 @@ def test_the_matrix_equals_its_plain_definition(case):
 @settings(max_examples=40, deadline=None)
 def test_the_mixed_gallery_equals_its_plain_definition(case, seed):
     h = held_out_of(*case)
-    report = evaluate(h, K, seed)["mixed"]
+    report = evaluate(h, K, seed).to_dict()["mixed"]
     every: dict[str, list] = {"recall": [], "ndcg": [], "alone": [], "forms": [], "top": [], "truth": []}
     for query in MODALITIES:
         one: dict[str, list] = {name: [] for name in every}
@@ -162,7 +162,7 @@ def _check_mixed(report: dict, expected: dict[str, list]) -> None:
 @settings(max_examples=40, deadline=None)
 def test_the_gallery_of_all_views_equals_its_plain_definition(case, captions):
     h = held_out_of(*case, captions=captions)
-    report = evaluate(h, K, seed=0)["all_views"]
+    report = evaluate(h, K, seed=0).to_dict()["all_views"]
     items = [(name, r, h.gallery[name][r]) for name in MODALITIES for r in range(len(h.keys)) if name in _names(h, r)]
     if h.captions is not None and h.caption_rows is not None:
         items += [("text", int(r), vector) for r, vector in zip(h.caption_rows, h.captions, strict=True)]
@@ -207,7 +207,7 @@ def test_a_perfect_space_scores_one_and_a_collapsed_one_scores_chance():
             other_caption=np.ones(rows, bool),
             gallery=dict.fromkeys(FORMS, vectors),
         )
-        report, expected = evaluate(h, 10, 0), 1.0 if vectors is exact else 0.05
+        report, expected = evaluate(h, 10, 0).to_dict(), 1.0 if vectors is exact else 0.05
         cells = [value for row in report["recall_at_10"].values() for value in row.values() if value is not None]
         assert len(cells) == 10  # image to image and audio to audio cannot be asked
         assert cells == [expected] * 10
@@ -238,7 +238,7 @@ def test_a_space_in_which_texts_find_texts_loses_its_pictures_in_the_mixed_galle
         other_caption=np.ones(rows, bool),
         gallery={form: embedded(form.split("+")[0]) for form in FORMS},
     )
-    report = evaluate(h, 10, 0)
+    report = evaluate(h, 10, 0).to_dict()
     text = report["mixed"]["by_query"]["text"]
     assert report["recall_at_10"]["text"]["image"] > 0.9
     assert text["retention"]["text"] > 0.9
@@ -257,9 +257,9 @@ def test_a_records_drawn_form_does_not_depend_on_the_others_or_on_their_order():
 
 def test_the_report_is_json_also_where_nothing_can_be_asked():
     for h in (held_out_of(1, 0), held_out_of(2, 1), held_out_of(3, 12)):
-        report = evaluate(h, 10, 0)
+        report = evaluate(h, 10, 0).to_dict()
         assert json.loads(json.dumps(report, allow_nan=False)) == report
-    nothing = evaluate(held_out_of(1, 0), 10, 0)
+    nothing = evaluate(held_out_of(1, 0), 10, 0).to_dict()
     assert nothing["mixed"]["recall_at_10"] is None
     assert nothing["all_views"] == dict.fromkeys(MODALITIES)
 

@@ -16,7 +16,7 @@ from trichord.pipelines.publish.checks import content_check, figure_checks
 from trichord.pipelines.publish.evaluate import nothing_held_out
 from trichord.pipelines.publish.vector_audit import Content
 
-EVALUATION = measure(held_out_of(2, 60, captions=30), 10, 0, EvaluateConfig())
+EVALUATION = measure(held_out_of(2, 60, captions=30), 10, 0, EvaluateConfig()).to_dict()
 PATHS = ("mixed.ndcg_at_10", "consistency.gap.text-image", "mixed.retention.text+image", "recall_at_10.text.image",
          "mixed.intervals.recall_at_10.0", "consistency.hubness.text_to_image.skewness",
          "consistency.similarity.text-audio.auc", "all_views.image.recall_at_10.text")  # fmt: skip
@@ -39,7 +39,7 @@ def test_any_figure_can_be_gated_from_below_and_from_above(path):
 
 def test_every_figure_that_can_be_measured_is_a_known_path():
     for records in (0, 1, 12, 60):
-        measured = measure(held_out_of(records, records, captions=9), 10, 0, EvaluateConfig())
+        measured = measure(held_out_of(records, records, captions=9), 10, 0, EvaluateConfig()).to_dict()
         deep = {path for path, value in figures(measured) if value is not None}
         assert deep <= known_paths(10)
     complete = dict(figures(measure(held_out_of(1, 60, complete=True), 10, 0, EvaluateConfig())))

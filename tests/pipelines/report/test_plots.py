@@ -148,7 +148,7 @@ def test_figures_are_short() -> None:
 
 
 def test_matrices_keep_the_evaluations_figures_in_the_order_of_the_modalities() -> None:
-    measured = evaluate(held_out_of(3, 30, complete=True), 10, 0)
+    measured = evaluate(held_out_of(3, 30, complete=True), 10, 0).to_dict()
     stored = {name: measured[name] for name in sorted(measured)}
     before, after = measures.matrices({"before": stored, "after": stored}, measured)
 
