@@ -12,7 +12,8 @@ ROOMS := __init__.py pipelines transforms encoders index_builders infra tests se
 # Tests on real data run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
 MARKS := not gpu and not server and not full and not sample
 REST := not gpu and not server and (full$(if $(TRICHORD_SAMPLE), or sample))
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+LINT := $(BIN)/ruff check $(ROOMS) && $(BIN)/ruff format --check $(ROOMS) && $(BIN)/mypy
+PYTEST_ARGS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help .venv demo test test-all test-server test-gpu lint format docs docs-site lock bench clean
 
@@ -47,8 +48,11 @@ $(STAMP): requirements.lock requirements-annoy.lock setup.py
 demo: $(STAMP) ## Clean, train, index and search the synthetic corpus
 	$(BIN)/trichord demo
 
-test: lint ## Every check, and the tests that need no accelerator, server or sample
-	$(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST_ARGS)
+# mypy has one thread and takes as long as a tenth of the tests, so it runs beside them.
+test: $(STAMP) ## Every check, and the tests that need no accelerator, server or sample
+	@{ $(LINT); } > .venv/lint.log 2>&1 & lint=$$!; \
+	tests=0; $(BIN)/python -m pytest -m "$(MARKS)" $(PYTEST_ARGS) || tests=$$?; \
+	wait $$lint && linted=0 || linted=$$?; cat .venv/lint.log; exit $$((tests ? tests : linted))
 
 test-all: test ## `make test`, then the sweeps in full and, with TRICHORD_SAMPLE, the tests on real data
 	$(BIN)/python -m pytest -m "$(REST)" $(PYTEST_ARGS)
@@ -60,9 +64,7 @@ test-gpu: $(STAMP) ## The tests that need an accelerator
 	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff and mypy (the import contracts run with the tests)
-	$(BIN)/ruff check $(ROOMS)
-	$(BIN)/ruff format --check $(ROOMS)
-	$(BIN)/mypy
+	$(LINT)
 
 format: $(STAMP) ## Put the code into one form
 	$(BIN)/ruff check --fix $(ROOMS)

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
 import trichord
 from tests import environment
 from tests.milvus_server import MilvusServer
+from tests.scheduling import ByGroupOrFile
 from trichord.infra.config import EngineConfig, StorageConfig
 from trichord.infra.engines import Engine, open_engine
 from trichord.infra.lake.lake import Lake
@@ -48,6 +50,11 @@ class Place:
     def lake(self) -> Lake:
         """The folder as a lake."""
         return Lake(self.storage, self.uri)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroupOrFile | None:
+    """Share out by file where `--dist loadgroup` shares out test by test."""
+    return ByGroupOrFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_configure() -> None:

@@ -124,6 +124,7 @@ def test_prepare_rejects_what_was_planted_and_nothing_else(prepared: Batch, trut
     assert {row.key for row in prepared.rows if row.text is None} == truth.two_modalities
 
 
+@pytest.mark.full
 def test_the_demo_settings_reject_and_mend_what_was_planted_and_hardly_anything_else(spoilt: Corpus) -> None:
     done = _prepare(spoilt, PrepareConfig.model_validate(PREPARE))
     unsettled = set(spoilt.with_defect("image_partial_blur"))  # cropped, rejected, or nothing to see in it

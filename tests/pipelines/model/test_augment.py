@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from tests.pipelines.lakes import workspace_of, write_project
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines import Engine, open_engine
+from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
 from trichord.infra.lake.shard import ShardRef, read_shard, verify_shard
@@ -32,35 +32,22 @@ from trichord.transforms.record import batch_of
 COPIES = 2
 
 
-Run = Callable[[Workspace, Sequence[Prepared], dict[str, list[str]]], list[ShardRef]]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """One worker, which has the libraries loaded from the first test on."""
-    with open_engine(EngineConfig(workers=1)) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def run(engine: Engine) -> Run:
+def run(workspace: Workspace, prepared: Sequence[Prepared], dropped: dict[str, list[str]]) -> list[ShardRef]:
     """The job on one worker, without the rows of some partitions."""
-
-    def augmented(workspace: Workspace, prepared: Sequence[Prepared], dropped: dict[str, list[str]]) -> list[ShardRef]:
-        rows = [(partition, row) for partition, digests in dropped.items() for row in digests]
+    rows = [(partition, row) for partition, digests in dropped.items() for row in digests]
+    with open_engine(EngineConfig(workers=1)) as engine:
         return augment(workspace, engine, prepared, Exclusions.gather(workspace.lake, [], rows))
 
-    return augmented
-
 
 @pytest.fixture(scope="module")
-def lake(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Prepared]]:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Prepared]]:
     """A lake of prepared records; what is tested adds only `augmented`."""
     project = write_project(tmp_path_factory.mktemp("augment"), records=40)
     # spelling: nlpaug keeps its candidates in sets, whose order differs between worker processes
     settings = (f"augment.copies={COPIES}", "augment.text.spelling.p=1.0", "prepare.rows_per_partition=12")
     workspace = workspace_of(project, *settings)
-    return workspace, prepare(workspace, engine, make_plan(workspace).shards)
+    with open_engine(EngineConfig(workers=1)) as engine:
+        return workspace, prepare(workspace, engine, make_plan(workspace).shards)
 
 
 def elsewhere(workspace: Workspace, folder: Path) -> Workspace:
@@ -76,7 +63,7 @@ def table(workspace: Workspace, refs: Sequence[ShardRef]) -> pa.Table:
 
 
 def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
-    lake: tuple[Workspace, list[Prepared]], run: Run, tmp_path: Path
+    lake: tuple[Workspace, list[Prepared]], tmp_path: Path
 ) -> None:
     workspace, prepared = lake
     made = run(workspace, prepared, {})
@@ -90,9 +77,7 @@ def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
     assert {path: path.stat().st_mtime_ns for path in Path(again.lake.root, "augmented").rglob("*.parquet")} == before
 
 
-def test_every_training_record_has_its_copies_and_no_other_has_any(
-    lake: tuple[Workspace, list[Prepared]], run: Run
-) -> None:
+def test_every_training_record_has_its_copies_and_no_other_has_any(lake: tuple[Workspace, list[Prepared]]) -> None:
     workspace, prepared = lake
     records = pa.concat_tables([read_shard(workspace.lake, item.records) for item in prepared])
     train = workspace.project.train
@@ -115,7 +100,7 @@ def test_every_training_record_has_its_copies_and_no_other_has_any(
     assert len(without - {ref.address for ref in refs}) == 1
 
 
-def test_a_variant_is_its_record_but_for_what_its_ops_say(lake: tuple[Workspace, list[Prepared]], run: Run) -> None:
+def test_a_variant_is_its_record_but_for_what_its_ops_say(lake: tuple[Workspace, list[Prepared]]) -> None:
     workspace, prepared = lake
     whole = pa.concat_tables([read_shard(workspace.lake, item.records) for item in prepared])
     records = {row["key"]: row for row in whole.to_pylist()}
@@ -156,7 +141,7 @@ def test_other_settings_give_other_addresses(lake: tuple[Workspace, list[Prepare
 
 
 def test_no_copies_make_no_shard_and_the_table_is_committed_as_any_other(
-    lake: tuple[Workspace, list[Prepared]], run: Run
+    lake: tuple[Workspace, list[Prepared]],
 ) -> None:
     workspace, prepared = lake
     refs = run(workspace, prepared, {})
@@ -169,9 +154,7 @@ def test_no_copies_make_no_shard_and_the_table_is_committed_as_any_other(
     assert run(none, prepared, {}) == []
 
 
-def test_a_missing_model_is_told_before_any_work(
-    lake: tuple[Workspace, list[Prepared]], run: Run, tmp_path: Path
-) -> None:
+def test_a_missing_model_is_told_before_any_work(lake: tuple[Workspace, list[Prepared]], tmp_path: Path) -> None:
     workspace, prepared = lake
     settings = {"copies": 1, "text": {"contextual": {"path": str(tmp_path / "none")}}}
     config = type(workspace.project.augment).model_validate(settings)

@@ -58,18 +58,32 @@ class DeadlyTask(job.PrepareTask):
         return (Deadly(how=self.how), *job.PrepareTask.chain(self, source))
 
 
-@pytest.mark.parametrize("how", ["segfault", "out_of_memory", "endless_loop"])
-@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray")), "beam"])
-def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatch, kind, how, request):
+RAY, FULL = pytest.mark.xdist_group("ray"), pytest.mark.full
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "rows"),  # rows of a partition: a loop is ended by the clock, once for every halving
+    [
+        ("local", "segfault", 4),
+        pytest.param("ray", "out_of_memory", 2, marks=RAY),
+        ("beam", "segfault", 2),
+        pytest.param("local", "out_of_memory", 4, marks=FULL),
+        pytest.param("local", "endless_loop", 2, marks=FULL),
+        pytest.param("ray", "segfault", 4, marks=[RAY, FULL]),
+        pytest.param("ray", "endless_loop", 2, marks=[RAY, FULL]),
+        pytest.param("beam", "out_of_memory", 4, marks=FULL),
+        pytest.param("beam", "endless_loop", 2, marks=FULL),
+    ],
+)
+def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatch, kind, how, rows, request):
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
-    rows = 2 if how == "endless_loop" else 4  # a loop is only ended by the clock, once for every halving
     settings = {**SETTINGS, "prepare": {"rows_per_partition": rows}}
     workspace = workspace_of(write_project(tmp_path, records=12, settings=settings))
     monkeypatch.setattr(job, "PrepareTask", partial(DeadlyTask, how=how))
     plan = make_plan(workspace)
     # only the loop is ended by the clock, which must leave time for a worker to start
-    limits = {"task_timeout_s": 12.0 if how == "endless_loop" else 300.0, "worker_memory_bytes": 6 << 30}
+    limits = {"task_timeout_s": 20.0 if how == "endless_loop" else 300.0, "worker_memory_bytes": 6 << 30}
     with open_engine(EngineConfig(kind=kind, workers=2, retries=0, **limits)) as engine:
         prepared = job.prepare(workspace, engine, plan.shards)
     rejected: dict[str, str] = {}
@@ -77,7 +91,7 @@ def test_a_row_that_kills_its_worker_costs_exactly_that_row(tmp_path, monkeypatc
     for item in prepared:
         kept += read_shard(workspace.lake, item.records, ["key"])["key"].to_pylist()
         if item.rejects:
-            rows = read_shard(workspace.lake, item.rejects)
-            rejected |= dict(zip(rows["key"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+            found = read_shard(workspace.lake, item.rejects)
+            rejected |= dict(zip(found["key"].to_pylist(), found["reason"].to_pylist(), strict=True))
     assert [key for key, reason in rejected.items() if reason == "worker_died"] == [KILLER]
     assert sorted([*kept, *rejected]) == sorted(row["id"] for row in rows_of(tmp_path / "corpus"))

@@ -113,7 +113,11 @@ def rejects_of(workspace: Workspace) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("loose", "workers"), [({"prepare.image.max_noise": "null"}, 1), ({"prepare.image.max_noise": 40}, 2)]
+    ("loose", "workers"),
+    [
+        ({"prepare.image.max_noise": "null"}, 1),
+        pytest.param({"prepare.image.max_noise": 40}, 2, marks=pytest.mark.full),
+    ],
 )
 def test_a_loosened_threshold_runs_only_what_it_rejected(project, tmp_path, monkeypatch, loose, workers):
     before = rejects_of(opened(project, STRICT))
