@@ -28,7 +28,7 @@ class Waveform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of the sound and what is said in it: a word or a sentence."""
+    """A stretch of the sound and the words spoken in it: a word or a sentence."""
 
     start_s: float
     end_s: float
@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What an op changed in a row: the field, its value before and after."""
+    """What an op changed in a row: the field, and its value before and after."""
 
     op: str
     field: str
@@ -48,11 +48,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a record is besides its media. `meta`, `payload` and `alignment` are canonical JSON.
+    """A record without its media. `meta`, `payload` and `alignment` are canonical JSON.
 
     `alignment` is what the source says of times and boxes: {"segments": [{start_s, end_s, text}], "pictures":
-    [{start_s, end_s, attachment}], "regions": [{box: [x, y, w, h], text}]}, keys left out where there are none.
-    `span` (seconds) and `box` (x, y, w, h in pixels) say which part of the parent's medium a cut row is: decoding cuts
+    [{start_s, end_s, attachment}], "regions": [{box: [x, y, w, h], text}]}; empty lists are left out.
+    `span` (seconds) and `box` (x, y, w, h in pixels) say which part of the parent's medium a cut row is; decoding cuts
     it out.
     """
 
@@ -70,13 +70,13 @@ class Row:
     span: tuple[float, float] | None = None
     box: tuple[float, float, float, float] | None = None
     segments: tuple[Segment, ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()  # what ops found that is no number, sorted by name
+    labels: tuple[tuple[str, str], ...] = ()  # what ops found besides numbers, sorted by name
     changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """A row that was left out: the op that refused it, a reason code, the evidence, and where its bytes are."""
+    """A rejected row: the op that rejected it, a reason code, the evidence, and where its bytes are."""
 
     key: str
     source: str
@@ -88,7 +88,7 @@ class Reject:
 
 
 def reject_of(row: Row, op: str, reason: str, detail: str) -> Reject:
-    """The reject that stands for a row."""
+    """Return the reject of a row."""
     return Reject(
         key=row.key,
         source=row.source,
@@ -102,9 +102,9 @@ def reject_of(row: Row, op: str, reason: str, detail: str) -> Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """N rows and, side by side with them, N of each medium; what was rejected so far travels along.
+    """N rows with N of each medium, and the rejects so far.
 
-    A medium is raw (bytes as read), then decoded; None where the row has none. Media fields left out are all None.
+    A medium is raw (bytes as read), then decoded; None if the row has none. Media fields left out are all None.
     """
 
     rows: tuple[Row, ...] = ()
@@ -135,7 +135,7 @@ class Batch:
         images: Sequence[Image | None] | None = None,
         waves: Sequence[Waveform | None] | None = None,
     ) -> Batch:
-        """A batch of queries; their keys are their positions.
+        """Make a batch of queries; their keys are their positions.
 
         Raises:
             ValueError: the modalities given have different lengths, or none is given.
@@ -148,7 +148,7 @@ class Batch:
         return cls(rows=rows, images=tuple(images or ()), waves=tuple(waves or ()))
 
     def select(self, mask: Sequence[bool]) -> Batch:
-        """The rows where `mask` is true, with every reject.
+        """Return the rows where `mask` is true, with all rejects.
 
         Raises:
             ValueError: the mask has another length.
@@ -160,7 +160,7 @@ class Batch:
         return replace(self, **{name: tuple(compress(getattr(self, name), mask)) for name in _COLUMNS})
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Rows start … stop-1, without the rejects."""
+        """Return rows start … stop-1 without the rejects."""
         return replace(self, rejects=(), **{name: getattr(self, name)[start:stop] for name in _COLUMNS})
 
     def reject(self, reasons: Mapping[int, tuple[str, str]], op: str) -> Batch:
@@ -172,7 +172,7 @@ class Batch:
         return replace(kept, rejects=self.rejects + refused)
 
     def with_scores(self, measured: Sequence[Mapping[str, float]]) -> Batch:
-        """Add what an op measured, one mapping (possibly empty) a row."""
+        """Add an op's scores: one mapping, possibly empty, for each row."""
         scores = tuple({**old, **new} for old, new in zip(self.scores, measured, strict=True))
         return replace(self, scores=scores)
 
@@ -181,6 +181,6 @@ _COLUMNS = tuple(field.name for field in fields(Batch) if field.name != "rejects
 
 
 def join(batches: Iterable[Batch]) -> Batch:
-    """All rows and rejects of several batches, in turn."""
+    """Join the rows and rejects of several batches in order."""
     parts = list(batches)
     return Batch(**{name: sum((getattr(part, name) for part in parts), ()) for name in (*_COLUMNS, "rejects")})

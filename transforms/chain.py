@@ -1,4 +1,4 @@
-"""The chain of `prepare`: every op that a row goes through, in the order it happens."""
+"""The chain of `prepare`: every op a row goes through, in order."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trichord.transforms.op import Op
 def prepare_chain(
     config: PrepareConfig, source: Source | None = None, aligner: Aligner | None = None
 ) -> tuple[Op, ...]:
-    """The ops of `prepare` for one source (None: a query): cheap ones first, each threshold behind what it judges.
+    """Return the ops of `prepare` for a source (None: a query), cheap ones first, each threshold after its measurement.
 
-    Rows are cut by time and region before anything is decoded; decoding then takes the part a row stands for. A query
-    has no source to cut by, and no transcript to align.
+    Rows are cut by time and region before anything is decoded; decoding then takes a row's part. A query has neither a
+    source to cut by nor a transcript to align.
     """
     cut = (*time_ops(source), *region_ops(source)) if source is not None else ()
     policy = modality_ops(source) if source is not None else ()

@@ -1,4 +1,4 @@
-"""What a media file declares about itself against the bytes that are there.
+"""Compare what a media file declares with the bytes it holds.
 
 Decoders accept truncated files: of 60 cut ones of each kind, 60 WAV, 50 MP3 and 30 OGG files decoded "successfully". So
 the container is walked first.
@@ -24,7 +24,7 @@ from typing import Literal
 
 MAX_JPEG_SCANS = 500  # encoders write about ten; each scan costs a pass over all coefficients
 _JPEG_SCAN = re.compile(rb"\xff\xda")  # much faster than bytes.count where 0xff is frequent
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # besides those that stand among the pixels
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # besides those among the pixels
 
 Fault = Literal["truncated", "corrupt", "format", "bomb", "too_long"]
 
@@ -55,14 +55,14 @@ def check_image(data: bytes) -> None:
         if _u32(data, 4) + 8 > len(data):
             raise ContainerError("truncated", f"declares {_u32(data, 4) + 8} bytes, holds {len(data)}")
     elif data[:3] == b"\xff\xd8\xff" and (scans := len(_JPEG_SCAN.findall(data))) > MAX_JPEG_SCANS:
-        raise ContainerError("bomb", f"{scans} scans, at most {MAX_JPEG_SCANS} are decoded")
+        raise ContainerError("bomb", f"{scans} scans; the limit is {MAX_JPEG_SCANS}")
 
 
 def plain_jpeg(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG that is as plain as can be; None for any other.
+    """Return width and height of a plain JPEG; None for any other.
 
-    That is one baseline scan of 8-bit grey or colour with its tables, in front of it at most JFIF and a colour profile
-    (so nothing that turns the picture), behind it the end of the file.
+    Plain is one baseline scan of 8-bit grey or colour with its tables, preceded by at most JFIF and a colour profile
+    (so nothing rotates the picture), and followed by the end of the file.
     """
     at, size = 2, None
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -123,11 +123,11 @@ def _check_gif(data: bytes) -> None:
 
 
 def check_audio(data: bytes, max_duration_s: float) -> bytes:
-    """Walk a WAV, Ogg or MP3; FLAC only by its mark (libFLAC checks the rest).
+    """Walk a WAV, Ogg or MP3; recognise a FLAC by its mark (libFLAC checks the rest).
 
     Returns:
-        The bytes to decode: the same, but for an MP3 that does not declare how many frames it holds. libsndfile would
-        guess its length, and may end in the middle: a frame that declares the number is put in front.
+        The bytes to decode: the same, except for an MP3 that does not declare its number of frames. libsndfile would
+        guess its length and may stop in the middle, so a frame that declares the number is put in front.
 
     Raises:
         ContainerError: format (none of the four), truncated, corrupt or too_long.
@@ -172,7 +172,7 @@ _MIRROR = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 def ogg_crc(page: bytes) -> int:
-    """CRC of an Ogg page whose checksum field is zero (RFC 3533: polynomial 0x04C11DB7, not reflected).
+    """Return the CRC of an Ogg page whose checksum field is zero (RFC 3533: polynomial 0x04C11DB7, not reflected).
 
     zlib's CRC has the same polynomial reflected and other constants, so bits are mirrored before and after.
     """
@@ -202,7 +202,7 @@ _MP3_RATES = (44_100, 48_000, 32_000)
 
 
 def _mp3_frame(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """(bytes, samples, rate in Hz) that the Layer III frame header at `at` declares, or None."""
+    """Return (bytes, samples, rate in Hz) declared by the Layer III frame header at `at`, or None."""
     if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE6 != 0xE2:  # sync, Layer III
         return None
     version, index, rate = (data[at + 1] >> 3) & 3, data[at + 2] >> 4, (data[at + 2] >> 2) & 3
@@ -214,7 +214,7 @@ def _mp3_frame(data: bytes, at: int) -> tuple[int, int, int] | None:
 
 
 def _after_id3(data: bytes) -> int:
-    """Byte after a leading ID3v2 tag; 0 where there is none."""
+    """Return the byte after a leading ID3v2 tag; 0 if there is none."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = sum((value & 0x7F) << shift for value, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
@@ -238,7 +238,7 @@ def _check_mp3(data: bytes, max_duration_s: float) -> bytes:
         fault: Fault = "truncated" if first + 4 > len(data) else "format"
         raise ContainerError(fault, f"no Layer III frame at byte {first}")
     if rest[:8].startswith((b"TAG", b"APETAGEX", b"LYRICSBE", b"ID3", b"3DI")):
-        rest = b""  # a tag at the end; nothing of the sound is behind it
+        rest = b""  # a tag at the end: no sound follows
     if rest.strip(b"\0"):
         raise ContainerError("truncated" if len(rest) < 4 else "corrupt", f"no frame at byte {at}")
     behind = _mp3_side(data[first + 1], data[first + 3])
@@ -255,13 +255,13 @@ def _check_mp3(data: bytes, max_duration_s: float) -> bytes:
 
 
 def _mp3_side(version: int, mode: int) -> int:
-    """Bytes of a frame's header and side information, by its second and fourth byte."""
+    """Return the bytes of a frame's header and side information, by its second and fourth byte."""
     mono, mpeg1 = mode >> 6 == 3, version & 0x18 == 0x18
     return 4 + ((17 if mono else 32) if mpeg1 else (9 if mono else 17))
 
 
 def _mp3_declared(frame: bytes, behind: int) -> int | None:
-    """Number of frames that a first frame's Xing, Info or VBRI header declares."""
+    """Return the number of frames declared by a first frame's Xing, Info or VBRI header."""
     if frame[behind : behind + 4] in (b"Xing", b"Info") and frame[behind + 7] & 1:
         return int.from_bytes(frame[behind + 8 : behind + 12], "big")
     if frame[36:40] == b"VBRI":

@@ -1,17 +1,17 @@
-"""The one bounded decoder and encoder of image and audio bytes.
+"""The one decoder and encoder of image and audio bytes; its time and memory are bounded.
 
-A medium that cannot be taken whole raises `MediaError` with one of these reasons; nothing else comes out:
+A medium that is not whole raises `MediaError` with one of these reasons, and no other error:
 
 | reason | the bytes |
 |---|---|
 | media_empty | none, or no pixel or sample |
 | image_too_large, audio_too_large | over `max_bytes`; not looked at |
-| image_format, audio_format | none of the allowed formats, or a kind of it that is not decoded |
+| image_format, audio_format | not an allowed format, or an unsupported kind of one |
 | image_bomb | declare more than `max_pixels`, or an absurd number of scans; not decoded |
 | image_truncated, audio_truncated | end before what they declare |
 | image_corrupt, audio_corrupt | contradict themselves |
 | audio_too_long | longer than `max_duration_s`; not decoded further |
-| audio_nan | hold a sample that is no number |
+| audio_nan | hold a sample that is not a number |
 
 Allowed are JPEG, PNG, WebP, GIF, BMP and TIFF (Pillow, first frame), WAV, FLAC, Ogg and MP3 (libsndfile).
 """
@@ -42,8 +42,8 @@ from PIL.Image import DecompressionBombError
 from trichord.transforms import containers
 from trichord.transforms.batch import Image, Samples, Waveform
 
-cv2.setNumThreads(1)  # workers take the cores; threads inside them would only fight over these
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # its last words on a damaged file are in the MediaError
+cv2.setNumThreads(1)  # workers use the cores; more threads would only compete for them
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its messages on a damaged file are in the MediaError
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 IMAGE_LIBRARIES = {"pillow": PIL.__version__, "opencv": cv2.__version__}
@@ -70,7 +70,7 @@ _RESAMPLE_BLOCK = 1 << 22  # input samples resampled at a time
 
 
 class MediaError(Exception):
-    """A medium that cannot be taken whole: a reason code of the table above, and the evidence."""
+    """The medium is not whole: a reason code of the table above, and the evidence."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -80,8 +80,8 @@ class MediaError(Exception):
 def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
     """Decode a picture to uint8 RGB (H, W, 3), upright.
 
-    EXIF orientation is applied (unreadable EXIF counts as upright), transparency laid over white, 16-bit greys cut to
-    their upper 8 bits, CMYK and palettes converted without colour profiles; of an animation the first frame counts.
+    EXIF orientation is applied (unreadable EXIF counts as upright), transparency becomes white, 16-bit greys keep their
+    upper 8 bits, CMYK and palettes are converted without colour profiles, and an animation gives its first frame.
 
     Raises:
         MediaError: see the module's table.
@@ -89,11 +89,11 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
     if not data:
         raise MediaError("media_empty", "no bytes")
     if len(data) > max_bytes:
-        raise MediaError("image_too_large", f"{len(data)} bytes, at most {max_bytes} are read")
+        raise MediaError("image_too_large", f"{len(data)} bytes; the limit is {max_bytes}")
     if (plain := _plain_jpeg(data, max_pixels)) is not None:
         return plain
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of what is decided here
+        warnings.simplefilter("ignore")  # Pillow warns about what is decided here
         try:
             with Pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS) as picture:
                 _cap(picture, max_pixels)
@@ -118,16 +118,15 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
 def _cap(picture: Pillow.Image, max_pixels: int) -> None:
     width, height = picture.size
     if width * height > max_pixels:
-        raise MediaError("image_bomb", f"{width} × {height} pixels, at most {max_pixels} are decoded")
+        raise MediaError("image_bomb", f"{width} × {height} pixels; the limit is {max_pixels}")
     if width * height == 0:
         raise MediaError("media_empty", f"{width} × {height} pixels")
 
 
 def _plain_jpeg(data: bytes, max_pixels: int) -> Image | None:
-    """A plain JPEG straight into an array: Pillow's pixels, without its copies. None: Pillow decodes, or says why not.
+    """Decode a plain JPEG without Pillow's copies but to the same pixels; None if Pillow must decode it or say why not.
 
-    OpenCV forgives what is wrong behind the last pixel, and says on stderr what is wrong before: only what looks whole
-    is shown to it.
+    OpenCV ignores faults after the last pixel and prints those before it to stderr, so it only gets what looks whole.
     """
     size = containers.plain_jpeg(data)
     if size is None or not 0 < size[0] * size[1] <= max_pixels:
@@ -166,10 +165,10 @@ def _to_rgb(picture: Pillow.Image) -> Image:
 
 
 def encode_image(rgb: Image, quality: int) -> bytes:
-    """JPEG bytes (4:2:0, no metadata) of an RGB picture; equal pixels give equal bytes.
+    """Encode an RGB picture as JPEG (4:2:0, no metadata); equal pixels give equal bytes.
 
     Raises:
-        ValueError: the picture is none that a JPEG can hold.
+        ValueError: a JPEG cannot hold the picture.
     """
     made, file = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
     if not made:
@@ -178,7 +177,7 @@ def encode_image(rgb: Image, quality: int) -> bytes:
 
 
 def shrink_image(rgb: Image, side: int) -> Image:
-    """The picture with its longer side at most `side` pixels, averaged; small pictures stay as they are."""
+    """Shrink a picture so that its longer side is at most `side` pixels, averaged; small pictures are unchanged."""
     height, width = rgb.shape[:2]
     if max(height, width) <= side:
         return rgb
@@ -198,7 +197,7 @@ def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Wavef
     if not data:
         raise MediaError("media_empty", "no bytes")
     if len(data) > max_bytes:
-        raise MediaError("audio_too_large", f"{len(data)} bytes, at most {max_bytes} are read")
+        raise MediaError("audio_too_large", f"{len(data)} bytes; the limit is {max_bytes}")
     try:
         data = containers.check_audio(data, max_duration_s)
     except containers.ContainerError as error:
@@ -218,13 +217,13 @@ def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Wavef
 
 
 def _mono(file: soundfile.SoundFile, max_duration_s: float) -> Samples:
-    """All samples, channels averaged."""
+    """Read all samples and average the channels."""
     declared, channels = file.frames, file.channels
     if file.samplerate not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
         raise MediaError("audio_format", f"{channels} channels at {file.samplerate} Hz")
     if declared > max_duration_s * file.samplerate:
         seconds = declared / file.samplerate
-        raise MediaError("audio_too_long", f"{seconds:.1f} s, at most {max_duration_s:g} s are decoded")
+        raise MediaError("audio_too_long", f"{seconds:.1f} s; the limit is {max_duration_s:g} s")
     if declared <= 0:
         raise MediaError("media_empty", "no samples")
     samples, at = np.empty(declared, np.float32), 0  # memory is touched only as far as samples really come
@@ -244,34 +243,34 @@ def _mono(file: soundfile.SoundFile, max_duration_s: float) -> Samples:
 
 
 def pcm16(samples: Samples) -> npt.NDArray[np.int16]:
-    """Samples as they are stored: rounded to 16 bits; what came from 16 bits comes back unchanged."""
+    """Round samples to the 16 bits that are stored; 16-bit sources come back unchanged."""
     scaled: Samples = np.rint(samples * np.float32(32_768))
     np.clip(scaled, -32_768, 32_767, out=scaled)
     return scaled.astype(np.int16)
 
 
 def encode_audio(wave: Waveform) -> bytes:
-    """16-bit FLAC bytes; equal samples give equal bytes."""
+    """Encode a sound as 16-bit FLAC; equal samples give equal bytes."""
     out = io.BytesIO()
     soundfile.write(out, pcm16(wave.samples), wave.rate_hz, format="FLAC", subtype="PCM_16")
     return out.getvalue()
 
 
 def resample(wave: Waveform, rate_hz: int) -> Waveform:
-    """The sound at another rate (windowed sinc of torchaudio, one thread, in blocks), clipped to [-1, 1].
+    """Resample a sound (windowed sinc of torchaudio, one thread, in blocks), clipped to [-1, 1].
 
-    The ratio of odd rates is rounded to a near fraction (off by less than 0.1 %), so that kernels stay small.
+    The ratio of odd rates is rounded to a simpler fraction (off by less than 0.1 %), so that kernels stay small.
     """
     ratio = Fraction(rate_hz, wave.rate_hz)
     if ratio.numerator * ratio.denominator > _KERNEL_VALUES:
         ratio = ratio.limit_denominator(max(1, int(math.sqrt(_KERNEL_VALUES / ratio))))
     if ratio == 1:
         return Waveform(wave.samples, rate_hz)
-    import torch  # seconds to import: only where a rate has to change
+    import torch  # takes seconds to import, so only if the rate changes
 
     kernel = _resampler(ratio.denominator, ratio.numerator)
     step = _RESAMPLE_BLOCK // ratio.denominator * ratio.denominator
-    # a block is filtered with its surroundings, a multiple of the input period, so that phases stay aligned
+    # a block is filtered with its surroundings, in multiples of the input period, so that phases stay aligned
     margin = math.ceil(kernel.width / ratio.denominator) * ratio.denominator
     total, threads = math.ceil(len(wave.samples) * ratio), torch.get_num_threads()
     out = np.empty(total, np.float32)

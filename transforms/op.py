@@ -39,7 +39,7 @@ class Configured(Protocol):
 
 
 class ConservationError(TrichordError):
-    """An op lost, repeated or invented a row: a fault of the op, never of the data."""
+    """An op lost, repeated or invented a row: the op is at fault, never the data."""
 
 
 class Op(Protocol):
@@ -55,7 +55,7 @@ class Op(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique within a chain; a reject names it."""
+        """Unique within a chain; rejects carry it."""
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
@@ -72,9 +72,9 @@ class Op(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold(Op):
-    """Rejects rows whose score leaves [least, most] or is NaN; rows without the score pass.
+    """Rejects rows whose score is outside [least, most] or NaN; rows without the score pass.
 
-    Applied apart from measuring, so that another threshold needs no media.
+    It is apart from the measuring op, so that another threshold needs no media.
     """
 
     version: ClassVar[int] = 1
@@ -147,12 +147,12 @@ def run_chain(batch: Batch, ops: Sequence[Op]) -> tuple[Batch, dict[str, OpCount
 
 
 def _run(op: Op, batch: Batch) -> Batch:
-    """Apply one op, halving the batch until single rows are to blame for what it raises."""
+    """Apply one op; if it raises, halve the batch until the rows at fault are alone."""
     try:
         return op(batch)
     except (MemoryError, OSError, ImportError, TrichordError):
-        raise  # the machine's or the program's fault: a reject would make the shard depend on the day
-    except Exception as error:  # whatever else an op raises is answered with a reject that says so
+        raise  # the machine's or program's fault: a reject would make the shard depend on it
+    except Exception as error:  # anything else an op raises becomes a reject that says so
         if len(batch) == 0:
             raise
         if len(batch) == 1:
@@ -182,8 +182,8 @@ def _account(op: Op, before: Batch, after: Batch) -> OpCounts:
     made = Counter({row: n for row, n in added.items() if op.fan_out and row not in came})
     if lost or added != made:
         raise ConservationError(
-            f"{op.name} took {len(before)} rows and answered with {len(after)} and {len(new)} rejects: "
+            f"{op.name} got {len(before)} rows and returned {len(after)} and {len(new)} rejects: "
             f"lost {sorted(lost)[:3]}, repeated or invented {sorted(added - made)[:3]}. "
-            "Mend the op; no data is at fault"
+            "Fix the op; the data is not at fault"
         )
     return OpCounts(len(before), made.total(), len(after), len(new))

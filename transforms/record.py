@@ -1,4 +1,4 @@
-"""Records: prepared batches as rows of the lake's tables, and stored records as batches again."""
+"""Records: prepared batches as rows of the lake's tables, and stored records as batches."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from trichord.transforms.media import (
 )
 from trichord.transforms.op import OpRecipe, recipe_of
 
-# What every op may compute with, the tables of characters included.
+# What any op may compute with, including the character tables.
 NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")} | {
     "unicode": unicodedata.unidata_version
 }
-FINISH_VERSION = 2  # raised whenever the same batch would give other bytes
+FINISH_VERSION = 2  # raised when the same batch would give other bytes
 _ROW_COLUMNS = ("source", "partition", "group", "subset", "meta", "text", "parent")
-_STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # what prepare itself wrote needs no tight bounds
+_STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # prepare wrote them, so bounds need not be tight
 
 
 def record_recipe(
     config: PrepareConfig, source: Source | None = None, aligner: Aligner | None = None
 ) -> list[OpRecipe]:
-    """All that shapes the records made from a partition: the prepare chain and the encoding behind it. JSON."""
+    """Return all that shapes a partition's records: the prepare chain and the encoding."""
     return [
         *recipe_of(prepare_chain(config, source, aligner)),
         {
@@ -55,7 +55,7 @@ def record_recipe(
 
 
 def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
-    """The batch's rows as a RECORDS table, each medium encoded once.
+    """Return the batch's rows as a RECORDS table, each medium encoded once.
 
     Raises:
         ValueError: a medium was not decoded.
@@ -94,12 +94,12 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
 
 
 def rejects_table(batch: Batch) -> pa.Table:
-    """The batch's rejects as a REJECTS table."""
+    """Return the batch's rejects as a REJECTS table."""
     return pa.Table.from_pylist([asdict(reject) for reject in batch.rejects], schema=schema.REJECTS)
 
 
 def batch_of(records: pa.Table | pa.RecordBatch, rate_hz: int) -> Batch:
-    """Stored records as a batch, media decoded, sound at `rate_hz`. Columns other than `key` may be left out.
+    """Return stored records as a batch with decoded media, sound at `rate_hz`. All columns but `key` are optional.
 
     Raises:
         StorageError: a stored medium cannot be decoded.
@@ -113,7 +113,7 @@ def batch_of(records: pa.Table | pa.RecordBatch, rate_hz: int) -> Batch:
             waves.append(_wave(values.get("audio"), rate_hz))
         except MediaError as error:
             raise StorageError(
-                f"the record {key!r} holds a medium that cannot be decoded ({error.reason}: {error.detail}). "
+                f"a medium of the record {key!r} cannot be decoded ({error.reason}: {error.detail}). "
                 "Run `trichord verify`"
             ) from error
         scores.append(dict(values.get("scores") or ()))

@@ -1,3 +1,3 @@
-"""Aligning: rows brought together by key, time and region, and the check that modalities belong together."""
+"""Join rows by key, time and region, and check that their modalities belong together."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Forced alignment by connectionist temporal classification (CTC): models that give each frame letter probabilities.
+"""Forced alignment by connectionist temporal classification (CTC): the model gives each frame letter probabilities.
 
-The model is a callable that is handed in; see `trichord.encoders.ctc`. The path is torchaudio's (Viterbi over labels
-and blanks; Kürzinger et al., arXiv 2007.09127, describe the use).
+The caller passes the model; see `trichord.encoders.ctc`. torchaudio finds the path (Viterbi over labels and blanks;
+Kürzinger et al., arXiv 2007.09127, describe the use).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Floats = npt.NDArray[np.float32]
 
 
 class Emitter(Protocol):
-    """A CTC model: what its labels are, and their log-probabilities in each frame of a sound."""
+    """A CTC model: its labels, and their log-probabilities in each frame of a sound."""
 
     @property
     def blank(self) -> int:
-        """The label that stands for none."""
+        """The label for no letter."""
 
     @property
     def delimiter(self) -> int | None:
@@ -39,15 +39,15 @@ class Emitter(Protocol):
         """Digest of all that shapes the result."""
 
     def labels(self, word: str) -> Sequence[int]:
-        """The labels of a word, unknown letters left out."""
+        """Return the labels of a word without its unknown letters."""
 
     def __call__(self, wave: Waveform) -> tuple[Floats, float]:
-        """Log-probabilities (T frames, V labels) and the seconds of one frame."""
+        """Return log-probabilities (T frames, V labels) and the length of a frame in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CtcAligner:
-    """Aligns a transcript with a sound by a CTC model. A word's score is the mean probability of its labels."""
+    """Aligns a transcript with a sound by a CTC model; a word's score is the mean probability of its labels."""
 
     version: ClassVar[int] = 1
     languages: ClassVar[tuple[str, ...]] = ()
@@ -60,7 +60,7 @@ class CtcAligner:
         return {"aligner": "ctc", "aligner_version": self.version, "model": model, "libraries": AUDIO_LIBRARIES}
 
     def __call__(self, wave: Waveform, tokens: Sequence[Token]) -> Alignment | None:
-        """The tokens' words with times and scores; None where the sound is too short for the transcript."""
+        """Return the words with times and scores; None if the sound is too short for the transcript."""
         words = [self._labels(token) for token in tokens]
         log_probs, frame_s = self.emit(wave)
         spans = align_labels(log_probs, words, self.emit.blank, self.emit.delimiter)
@@ -75,7 +75,7 @@ class CtcAligner:
         return Alignment(words=aligned, score=mean_score(aligned))
 
     def _labels(self, token: Token) -> list[int]:
-        """A word's labels as it is written where it is all letters, else as it is said (numbers, signs)."""
+        """Return a word's labels: as written if it is all letters, else as spoken (numbers, signs)."""
         plain = all(char.isalpha() or char in "'’" for char in token.text)
         said = [token.text.replace("’", "'")] if plain or not token.spoken else token.spoken
         return [label for word in said for label in self.emit.labels(word)]
@@ -93,9 +93,9 @@ class LabelSpan:
 def align_labels(
     log_probs: Floats, words: Sequence[Sequence[int]], blank: int, delimiter: int | None
 ) -> list[LabelSpan | None] | None:
-    """Where each word is on the likeliest path through (T, V) log-probabilities that says all words in turn.
+    """Return where each word is on the likeliest path through (T, V) log-probabilities that says all words in order.
 
-    None for a word without labels; None for all where there are no labels, or fewer frames than these need.
+    A word without labels has None. The whole answer is None if no word has labels, or if there are too few frames.
     """
     targets: list[int] = []
     owners: list[int] = []

@@ -1,4 +1,4 @@
-"""Building a batch whose rows were cut into parts: each part under its parent's key and a number."""
+"""Build a batch whose rows are cut into parts, each under its parent's key and a number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_PARTS = 5_000  # of one row
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """Rows with their raw media, one after the other, and what was refused."""
+    """Rows with their raw media in order, and the rejects."""
 
     op: str
     rows: list[Row] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Parts:
     rejects: list[Reject] = field(default_factory=list)
 
     def keep(self, batch: Batch, at: int, row: Row | None = None) -> None:
-        """A row of the batch as it is, or with other fields."""
+        """Add a row of the batch, unchanged or with other fields."""
         self.rows.append(batch.rows[at] if row is None else row)
         self.raw_images.append(batch.raw_images[at])
         self.raw_audios.append(batch.raw_audios[at])
@@ -37,7 +37,7 @@ class Parts:
         self.attachments.append(batch.attachments[at])
 
     def add(self, row: Row, image: bytes | None, audio: bytes | None) -> None:
-        """A new row."""
+        """Add a new row."""
         self.rows.append(row)
         self.raw_images.append(image)
         self.raw_audios.append(audio)
@@ -47,11 +47,11 @@ class Parts:
         self.attachments.append(None)
 
     def refuse(self, row: Row, reason: str, detail: str) -> None:
-        """A row that is left out."""
+        """Reject a row."""
         self.rejects.append(reject_of(row, self.op, reason, detail))
 
     def batch(self, before: Batch) -> Batch:
-        """All of it as a batch, behind the rejects that were there."""
+        """Return everything as a batch; new rejects follow those of `before`."""
         return Batch(
             rows=tuple(self.rows),
             raw_images=tuple(self.raw_images),
@@ -65,7 +65,7 @@ class Parts:
 
 
 def part_of(parent: Row, mark: Mark, number: int, text: str) -> Row:
-    """A new row that inherits source, partition, group, subset, meta and payload, and what ops wrote is left behind."""
+    """Return a new row with the parent's source, partition, group, subset, meta and payload, without what ops wrote."""
     stripped = text.strip()
     return replace(
         parent,
@@ -90,6 +90,6 @@ def alignment_of(row: Row) -> JsonObject:
 
 
 def clash(taken: Collection[tuple[str, str]], parent: Row, parts: Iterable[tuple[Mark, int]]) -> str | None:
-    """The key of a part that another row bears already; `taken` are the (source, key) of all rows."""
+    """Return the key of a part that another row already has; `taken` holds the (source, key) of all rows."""
     made = (PartKey(parent=parent.key, mark=mark, number=number).encode() for mark, number in parts)
     return next((key for key in made if (parent.source, key) in taken), None)

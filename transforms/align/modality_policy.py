@@ -1,4 +1,4 @@
-"""By key: which modalities a record must have once its parts were joined."""
+"""Which modalities a record must have once its parts are joined by key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trichord.transforms.op import Op
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modalities(Op):
-    """Rejects rows that lack a required modality, or have too few; nothing is invented in their place."""
+    """Rejects rows that lack a required modality or have too few."""
 
     version: ClassVar[int] = 1
 
@@ -39,12 +39,12 @@ class Modalities(Op):
                 refused[i] = ("modality_missing", f"no {', no '.join(missing)}")
             elif sum(present.values()) < self.require_any:
                 found = ", ".join(name for name, there in present.items() if there) or "nothing"
-                refused[i] = ("modality_missing", f"only {found}: {self.require_any} modalities are required")
+                refused[i] = ("modality_missing", f"only {found}; {self.require_any} modalities are required")
         return batch.reject(refused, self.name)
 
 
 def modality_ops(source: SourceBase) -> tuple[Op, ...]:
-    """The policy of a source; nothing where any one modality will do."""
+    """Return the policy op of a source; nothing if any one modality is enough."""
     if not source.require and source.require_any == 1:
         return ()
     return (Modalities(require=tuple(sorted(source.require)), require_any=source.require_any),)

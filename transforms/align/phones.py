@@ -1,4 +1,4 @@
-"""How English words sound: the dictionary of pocketsphinx, and letter rules for the words that it lacks."""
+"""How English words sound: pocketsphinx's dictionary, and letter rules for words it does not have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-# Graphemes, longest first where several fit, and the ARPAbet phones they mostly stand for. Names are what a dictionary
-# mostly lacks, so vowels have their "continental" values, with a second reading below.
+# Graphemes (the longest that fits is used) and their usual ARPAbet phones. Words that a dictionary lacks are mostly
+# names, so vowels have their "continental" values; a second reading is below.
 _RULES = {
     "tion": "SH AH N", "sion": "ZH AH N", "ough": "AO", "eigh": "EY", "augh": "AO", "igh": "AY", "tch": "CH",
     "dge": "JH", "sch": "S K", "eau": "OW", "air": "EH R", "ear": "IH R", "eer": "IH R", "oor": "AO R", "our": "AW R",
@@ -27,7 +27,7 @@ _ENDINGS = (("'s", "Z"), ("s", "Z"), ("ed", "D"), ("ing", "IH NG"))
 
 @lru_cache(maxsize=4)
 def dictionary(path: str) -> dict[str, tuple[str, ...]]:
-    """Words and their pronunciations (ARPAbet phones, space between) of a dictionary file in CMU's form."""
+    """Read a dictionary in CMU's format: words and their pronunciations (ARPAbet phones separated by spaces)."""
     found: dict[str, tuple[str, ...]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         word, _, phones = line.partition(" ")
@@ -37,7 +37,7 @@ def dictionary(path: str) -> dict[str, tuple[str, ...]]:
 
 
 def pronunciations(word: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """How a lower-case word may sound: as the dictionary says, else from its stem in there, else by letter rules."""
+    """Return how a lower-case word may sound: from the dictionary, else from its stem's entry, else by letter rules."""
     if word in known:
         return known[word]
     for ending, phones in _ENDINGS:
@@ -49,7 +49,7 @@ def pronunciations(word: str, known: dict[str, tuple[str, ...]]) -> tuple[str, .
 
 
 def by_letters(word: str) -> tuple[str, ...]:
-    """Two readings of a word's letters, or one where they agree; none without letters."""
+    """Return two readings of a word's letters, one if they agree, none without letters."""
     once = re.sub(r"([^aeo])\1+|([aeo])\2{2,}", r"\1\2", word)
     silent = once[:-1] if re.search(r"[aeiou][^aeiou']e$", once) else once  # as in millipede, make
     readings = (_read(once, _RULES), _read(silent, _RULES | _ENGLISH))

@@ -1,4 +1,4 @@
-"""By region: boxes with their own text become records of their own."""
+"""Cut rows by region: boxes with their own text become records."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MAX_SIDE = 1e6  # pixels; no picture that is decoded is larger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRegions(Op):
-    """Cuts rows whose picture has regions with their own text into a row for each.
+    """Cuts rows whose picture has regions with text into one row per region.
 
-    A region becomes `<key>#r0000`, numbered as the source lists them: its text, its `box` of the same raw picture, no
-    sound. A region that is malformed is refused, not left out. A row without a picture stays as it is.
+    A region becomes `<key>#r0000`, numbered in the source's order: its text and its `box` of the same raw picture, no
+    sound. A malformed region is rejected, not skipped. A row without a picture is unchanged.
     """
 
     version: ClassVar[int] = 1
@@ -49,12 +49,12 @@ class CutRegions(Op):
                 parts.refuse(row, "regions_invalid", f"regions must be a list, not {type(regions).__name__}")
                 continue
             if len(regions) > self.max_parts:
-                detail = f"{len(regions)} regions, at most {self.max_parts} parts are made"
+                detail = f"{len(regions)} regions; the limit is {self.max_parts} parts"
                 parts.refuse(row, "too_many_parts", detail)
                 continue
             bearer = clash(taken, row, ((Mark.REGION, n) for n in range(len(regions))))
             if bearer is not None:
-                parts.refuse(row, "regions_invalid", f"another row is named {bearer!r}, as one of the parts would be")
+                parts.refuse(row, "regions_invalid", f"another row already has the key {bearer!r} of a part")
                 continue
             self._cut(batch, i, regions, parts)
         return parts.batch(batch)
@@ -62,7 +62,7 @@ class CutRegions(Op):
     def _cut(self, batch: Batch, at: int, regions: list[object], parts: Parts) -> None:
         row = batch.rows[at]
         if self.parents == "drop":
-            parts.refuse(row, "replaced_by_parts", "its parts stand for it")
+            parts.refuse(row, "replaced_by_parts", "its parts replace it")
         else:
             parts.keep(batch, at)
         for n, region in enumerate(regions):
@@ -79,7 +79,7 @@ class CutRegions(Op):
 
 
 def _box(region: object) -> tuple[tuple[float, float, float, float] | None, str]:
-    """The box of a region (x, y, width, height), or what is wrong with it."""
+    """Return a region's box (x, y, width, height), or what is wrong with it."""
     if not isinstance(region, Mapping):
         return None, f"a region must be an object, not {type(region).__name__}"
     box = region.get("box")
@@ -90,10 +90,10 @@ def _box(region: object) -> tuple[tuple[float, float, float, float] | None, str]
             return None, f"box must hold numbers of pixels, not {str(value)[:50]!r}"
     x, y, width, height = (float(value) for value in box)
     if x < 0 or y < 0 or width <= 0 or height <= 0 or not math.isfinite(width * height):
-        return None, f"box [{x:g}, {y:g}, {width:g}, {height:g}] is no box in a picture"
+        return None, f"box [{x:g}, {y:g}, {width:g}, {height:g}] is not a box in a picture"
     return (x, y, width, height), ""
 
 
 def region_ops(source: SourceBase) -> tuple[Op, ...]:
-    """The ops that cut rows of a source by region."""
+    """Return the ops that cut a source's rows by region."""
     return (CutRegions(parents=source.parents),)

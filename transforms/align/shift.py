@@ -1,4 +1,4 @@
-"""Transcripts whose times are all off by the same amount: the offset is estimated and taken back."""
+"""Fix transcripts whose times are all off by the same amount."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SPREAD_S = 0.35  # median distance from the offset above which it is not consta
 def constant_shift(
     segments: Sequence[Segment], counts: Sequence[int], words: Sequence[Word], max_shift_s: float
 ) -> float:
-    """How many seconds the segments are late (positive) or early; 0 where that is little, not constant or unknown.
+    """Return by how many seconds the segments are late (positive) or early; 0 if little, not constant or unknown.
 
     Args:
         segments: as the source gives them.
-        counts: how many words each has.
-        words: all their words in turn, aligned with the sound.
-        max_shift_s: a larger offset is not believed.
+        counts: the number of words in each.
+        words: all their words in order, aligned with the sound.
+        max_shift_s: larger offsets are taken for errors.
     """
     late, at = [], 0
     for segment, count in zip(segments, counts, strict=True):
@@ -44,7 +44,7 @@ def constant_shift(
 def shifted(
     segments: Sequence[Segment], counts: Sequence[int], words: Sequence[Word], offset_s: float, duration_s: float
 ) -> tuple[Segment, ...]:
-    """The segments that much earlier, cut to the sound, each with the mean score of its words."""
+    """Return the segments moved earlier by the offset, within the sound, each with the mean score of its words."""
     made, at = [], 0
     for segment, count in zip(segments, counts, strict=True):
         mine = words[at : at + count]

@@ -1,4 +1,4 @@
-"""Speech and transcript: whether the text is what is said, and when each word is."""
+"""Speech and transcript: whether the text is what is spoken, and when each word is."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
 from trichord.transforms.media import resample
 from trichord.transforms.op import Op, Threshold
 
-_SURE = 0.8  # a probability of the text's language that is believed; short English texts get less for others
+_SURE = 0.8  # from this probability on, the text's language is trusted; short English texts score less for others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechAlign(Op):
-    """Aligns what is said with the row's text.
+    """Aligns speech with the row's text.
 
-    Rows without text, without sound, or whose sound is not speech get no score. Measures `speech_score` (agreement of
+    Rows without text, without sound or without speech get no score. Measures `speech_score` (agreement of
     transcript and sound, in [0, 1]), `speech_coverage` (share of the speech that the words account for) and
     `speech_rate_wps` (words in a second of speech). `Row.segments` become the words with their times and scores;
-    segments that the source gave stay, with scores, and are shifted where all are late or early by the same time. What
-    cannot be aligned for its size or language is labelled `speech_skipped`.
+    segments that the source gave stay, with scores, and are shifted where all are late or early by the same time. Rows
+    that are too large or in another language are labelled `speech_skipped`.
     """
 
     version: ClassVar[int] = 1
@@ -66,14 +66,14 @@ class SpeechAlign(Op):
                 rows[i] = labelled(row, "speech_skipped", f"longer than {self.max_s:g} s")
             else:
                 speech_s = _speech_s(wave, scores)
-                # an earlier op's share is of the sound as it came: a trimmed sneeze is all "speech"
+                # an earlier op's share is of the untrimmed sound: a trimmed sneeze is all "speech"
                 share = scores.get("audio_speech_share", speech_s / max(wave.duration_s, 1e-3))
                 if speech_s >= max(self.min_speech_s, 1e-3) and share >= self.min_speech_share:
                     rows[i], measured[i] = self._aligned(row, wave, tokens, speech_s)
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def _foreign(self, row: Row, scores: Mapping[str, float]) -> str | None:
-        """The text's language where an earlier op is sure that it is none of the aligner's."""
+        """Return the text's language if an earlier op is sure that the aligner does not know it."""
         language = dict(row.labels).get("text_language")
         if language is None or not self.aligner.languages or language in self.aligner.languages:
             return None
@@ -97,7 +97,7 @@ class SpeechAlign(Op):
         return self._with_given(row, found, wave.duration_s), measured
 
     def _with_given(self, row: Row, found: Alignment, duration_s: float) -> Row:
-        """The row with the source's own segments scored, and shifted where that is called for."""
+        """Return the row with the source's segments scored and, if all are off by the same time, shifted."""
         counts = [len(tokens_of(segment.text)) for segment in row.segments]
         offset = constant_shift(row.segments, counts, found.words, self.max_shift_s)
         segments = shifted(row.segments, counts, found.words, offset, duration_s)
@@ -113,14 +113,14 @@ def _times(segments: Sequence[Segment]) -> str:
 
 
 def _transcript(row: Row) -> tuple[Token, ...]:
-    """The words of the row's segments where the source gave some, else of its text."""
+    """Return the words of the row's segments, or of its text if it has no segments."""
     if row.segments:
         return tuple(token for segment in row.segments for token in tokens_of(segment.text))
     return tokens_of(row.text) if row.text else ()
 
 
 def _speech_s(wave: Waveform, scores: Mapping[str, float]) -> float:
-    """Seconds of speech: as an earlier op measured it, else by voice activity detection."""
+    """Return the seconds of speech: measured by an earlier op, else by voice activity detection."""
     if "audio_speech_s" in scores:
         return scores["audio_speech_s"]
     if "audio_speech_share" in scores:
@@ -130,11 +130,11 @@ def _speech_s(wave: Waveform, scores: Mapping[str, float]) -> float:
 
 
 def speech_ops(config: AlignConfig, aligner: Aligner | None = None) -> tuple[Op, ...]:
-    """The ops that align speech with its transcript.
+    """Return the ops that align speech with its transcript.
 
     Args:
-        config: with `speech: ctc`, an aligner must be given.
-        aligner: takes the place of the embedded one; for CTC `trichord.transforms.align.ctc.CtcAligner`,
+        config: `speech: ctc` needs an aligner.
+        aligner: replaces the built-in one; for CTC `trichord.transforms.align.ctc.CtcAligner`,
             whose model `pipelines` loads.
 
     Raises:
@@ -144,7 +144,7 @@ def speech_ops(config: AlignConfig, aligner: Aligner | None = None) -> tuple[Op,
         return ()
     if aligner is None and config.speech == "ctc":
         raise ConfigError(
-            "align.speech: ctc needs a model that is loaded, and none was handed to this chain.\n"
+            "align.speech: ctc needs a loaded model, and this chain got none.\n"
             "Use align.speech: pocketsphinx, or run a command that loads align.ctc_model."
         )
     measure = SpeechAlign(

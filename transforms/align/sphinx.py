@@ -1,8 +1,8 @@
-"""Forced alignment of English speech by pocketsphinx, whose acoustic model and dictionary are inside its package.
+"""Forced alignment of English speech by pocketsphinx, whose package contains its acoustic model and dictionary.
 
 A frame's score is the log-likelihood of the aligned state minus that of the best of *all* states in the same frame (the
 likelihood-ratio form of "goodness of pronunciation", Witt and Young 2000). So scores of different clips, readers and
-microphones can be compared, which raw acoustic scores cannot.
+microphones can be compared; raw acoustic scores cannot.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SPHINX_LIBRARIES = {"pocketsphinx": version("pocketsphinx")}
 _FRAME_S = 0.01
 _LOG_UNIT = 1_024  # the decoder keeps a 1024th of a log-likelihood
 _FILLERS = ("<", "[", "+")  # silence and noises: <sil>, [NOISE], +SPN+
-# Measured on 208 pages read by 17 and more readers: the mean frame score of words that are said is -3.5, at worst
-# (strong accent, noise) -7.5, of other words -10; silence fits its stretches with -1 to -5.
+# Measured on 208 pages read by at least 17 readers. Mean frame scores: spoken words -3.5, at worst (strong accent,
+# noise) -7.5; other words -10; silence -1 to -5.
 _MIDDLE = -8.0  # the mean frame score that counts as 0.5
 _QUIET = -6.0  # stretches between words that fit silence worse than this hold other speech
-_UNSAID = 4.0  # what is taken off the mean frame score where all is other speech
+_UNSAID = 4.0  # subtracted from the mean frame score if everything is other speech
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class SphinxAligner:
         return {"aligner": "pocketsphinx", "aligner_version": self.version, "libraries": SPHINX_LIBRARIES}
 
     def __call__(self, wave: Waveform, tokens: Sequence[Token]) -> Alignment | None:
-        """The tokens' words with times and scores; None where no path through the sound says the transcript."""
+        """Return the words with times and scores; None if no path through the sound says the transcript."""
         spoken = [word for token in tokens for word in token.spoken]
         decoder, names = _decoder(spoken)
         said = [word for word in spoken if word in names]
@@ -70,9 +70,9 @@ class _Piece:
 
 
 def _decoder(spoken: Sequence[str]) -> tuple[Any, dict[str, str]]:
-    """A decoder that knows these words alone, and their names in it.
+    """Return a decoder that knows only these words, and their names in it.
 
-    A new one for each sound (15 ms): a used one remembers the last frames of the sound before it.
+    Each sound needs a new one (15 ms): a used one remembers the last frames of the sound before it.
     """
     from pocketsphinx import Decoder, get_model_path
 
@@ -133,7 +133,7 @@ def _alignment(tokens: Sequence[Token], names: dict[str, str], pieces: Sequence[
 
 
 def _unsaid(pieces: Sequence[_Piece]) -> float:
-    """Which share of the frames, silence left out, holds speech that the transcript does not account for."""
+    """Return the share of frames without silence whose speech is not in the transcript."""
     frames = {True: 0, False: 0}
     for piece in pieces:
         length = piece.stop - piece.start
@@ -144,5 +144,5 @@ def _unsaid(pieces: Sequence[_Piece]) -> float:
 
 
 def _squashed(mean: float) -> float:
-    """A mean frame score as a value in [0, 1]."""
+    """Map a mean frame score to [0, 1]."""
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, mean - _MIDDLE))))

@@ -19,12 +19,12 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")  # <i>, <font 
 
 
 class SegmentsError(Exception):
-    """Segments that cannot be read; the message is the evidence."""
+    """The segments cannot be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One segment as the source gives it: seconds and text. Its times may make no sense; see `fault`."""
+    """One segment as the source gives it: seconds and text. Its times may be wrong; see `fault`."""
 
     start_s: float
     end_s: float
@@ -32,29 +32,29 @@ class Cue:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the times; empty where nothing is."""
+        """What is wrong with the times; empty if nothing is."""
         if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
-            return "a time is no number"
+            return "a time is not a number"
         if self.start_s < 0 or self.end_s > MAX_TIME_S:
-            return f"{self.start_s:g} s to {self.end_s:g} s is no time of a sound"
+            return f"{self.start_s:g} s to {self.end_s:g} s is not within a sound"
         if self.start_s >= self.end_s:
             return f"ends at {self.end_s:g} s, starts at {self.start_s:g} s"
         return ""
 
 
 def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
-    """The segments of a file in the form "srt", "vtt" or "json", in the file's order.
+    """Return the segments of a file in the format "srt", "vtt" or "json", in the file's order.
 
     Raises:
-        SegmentsError: the file is too large, or none of that form.
+        SegmentsError: the file is too large or not in that format.
     """
     if len(data) > MAX_BYTES:
-        raise SegmentsError(f"{len(data)} bytes of segments, at most {MAX_BYTES} are read")
+        raise SegmentsError(f"{len(data)} bytes of segments; the limit is {MAX_BYTES}")
     text = _decoded(data)
     if form == "json":
         return cues_of(_json_list(text))
     if form not in ("srt", "vtt"):
-        raise SegmentsError(f"segments in the form {form[:50]!r}: only srt, vtt and json are read")
+        raise SegmentsError(f"segments in the format {form[:50]!r}; only srt, vtt and json can be read")
     lines = [line.rstrip() for line in text.splitlines()]
     if any(len(line) > MAX_LINE for line in lines):
         raise SegmentsError(f"a line of more than {MAX_LINE} characters")
@@ -65,15 +65,15 @@ def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
 
 
 def cues_of(items: object) -> tuple[Cue, ...]:
-    """Segments from a list of {start_s, end_s, text}.
+    """Return segments from a list of {start_s, end_s, text}.
 
     Raises:
-        SegmentsError: it is no such list, or too long.
+        SegmentsError: it is not such a list, or too long.
     """
     if not isinstance(items, list):
         raise SegmentsError(f"segments must be a list, not {type(items).__name__}")
     if len(items) > MAX_SEGMENTS:
-        raise SegmentsError(f"{len(items)} segments, at most {MAX_SEGMENTS} are read")
+        raise SegmentsError(f"{len(items)} segments; the limit is {MAX_SEGMENTS}")
     return tuple(_cue(item, i) for i, item in enumerate(items))
 
 
@@ -88,10 +88,10 @@ def _cue(item: object, at: int) -> Cue:
 
 
 def number(value: object, name: str) -> float:
-    """A JSON number as a float.
+    """Return a JSON number as a float.
 
     Raises:
-        SegmentsError: it is none.
+        SegmentsError: it is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise SegmentsError(f"{name} must be a number, not {str(value)[:50]!r}")
@@ -111,7 +111,7 @@ def _json_list(text: str) -> object:
     try:
         value = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise SegmentsError(f"segments are no JSON: {error}") from error
+        raise SegmentsError(f"segments are not JSON: {error}") from error
     return value.get("segments") if isinstance(value, dict) else value
 
 
@@ -123,10 +123,10 @@ def _srt(text: str) -> tuple[Cue, ...]:
     try:
         found = list(srt.parse(text))
     except (srt.SRTParseError, srt.TimestampParseError, ValueError, OverflowError) as error:
-        raise SegmentsError(f"no SRT: {str(error)[:300]}") from error
+        raise SegmentsError(f"not SRT: {str(error)[:300]}") from error
     return _all(
         [Cue(item.start.total_seconds(), item.end.total_seconds(), _plain(item.content)) for item in found],
-        len(re.findall(r"^\s*\d[^\n]{0,100}-->", text, re.MULTILINE)),  # what is said may hold an arrow
+        len(re.findall(r"^\s*\d[^\n]{0,100}-->", text, re.MULTILINE)),  # spoken text may contain an arrow
     )
 
 
@@ -137,19 +137,19 @@ def _vtt(text: str) -> tuple[Cue, ...]:
     try:
         found = webvtt.from_string(text).captions
     except (MalformedFileError, MalformedCaptionError, ValueError, OverflowError) as error:
-        raise SegmentsError(f"no WebVTT: {str(error)[:300]}") from error
+        raise SegmentsError(f"not WebVTT: {str(error)[:300]}") from error
     return _all([Cue(_clock(item.start), _clock(item.end), _plain(item.text)) for item in found], text.count("-->"))
 
 
 def _all(cues: Sequence[Cue], arrows: int) -> tuple[Cue, ...]:
-    """The cues, if there is one for each arrow: the parsers pass over what they cannot read."""
+    """Return the cues if each arrow has one: the parsers skip what they cannot read."""
     if arrows != len(cues):
-        raise SegmentsError(f"{arrows} segments, of which {len(cues)} can be read")
+        raise SegmentsError(f"only {len(cues)} of {arrows} segments can be read")
     return tuple(cues)
 
 
 def _clock(stamp: str) -> float:
-    """Seconds of "HH:MM:SS.mmm"."""
+    """Return the seconds of "HH:MM:SS.mmm"."""
     hours, minutes, seconds = stamp.split(":")
     return (int(hours) * 3_600 + int(minutes) * 60) + float(seconds)
 

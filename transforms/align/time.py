@@ -1,4 +1,4 @@
-"""By time: long sounds cut at segment borders, text and pictures with times joined by overlap."""
+"""Cut rows by time: long sounds at segment borders, joined with the text and pictures that overlap."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trichord.transforms.part_keys import Mark
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A picture with its times, and its bytes; None where the source has none under that name."""
+    """A picture with its times and its bytes; None if the source has no such file."""
 
     cue: Cue
     raw: bytes | None
@@ -33,13 +33,12 @@ class _Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutTime(Op):
-    """Cuts rows with segments, or with pictures that have times, into one row each.
+    """Cuts rows with segments or timed pictures into one row each.
 
-    A segment becomes `<key>#t0000`, numbered as the source lists them: its text, its `span` of the same raw sound, and
-    the timed picture that overlaps it most (the earlier one of equals), else the row's own. A timed picture that no
-    segment takes becomes `<key>#p0000` with its `span` of the sound. A part whose times make no sense is refused, not
-    left out. A row without sound and timed pictures has nothing to cut and stays as it is. Rows that are kept bear the
-    segments in `Row.segments`.
+    A segment becomes `<key>#t0000`, numbered in the source's order: its text, its `span` of the same raw sound, and the
+    timed picture that overlaps it most (the earlier of equals), else the row's own picture. A timed picture without a
+    segment becomes `<key>#p0000` with its `span` of the sound. A part with wrong times is rejected, not skipped. A row
+    without sound and timed pictures is unchanged. Rows that are kept have the segments in `Row.segments`.
     """
 
     version: ClassVar[int] = 2
@@ -47,7 +46,7 @@ class CutTime(Op):
 
     parents: Literal["keep", "drop"]
     max_parts: int = MAX_PARTS
-    max_total_s: float = 14_400.0  # of all parts together, which a batch holds at a time: 0.9 GB
+    max_total_s: float = 14_400.0  # of all parts together: a batch holds them at once, 0.9 GB
 
     @property
     def name(self) -> str:
@@ -86,23 +85,23 @@ class CutTime(Op):
     ) -> None:
         row = batch.rows[at]
         if max(len(cues), len(pictures)) > self.max_parts:
-            detail = f"{len(cues)} segments and {len(pictures)} pictures, at most {self.max_parts} parts are made"
+            detail = f"{len(cues)} segments and {len(pictures)} pictures; the limit is {self.max_parts} parts"
             parts.refuse(row, "too_many_parts", detail)
             return
         total_s = sum(cue.end_s - cue.start_s for cue in cues)
         if total_s > self.max_total_s:
-            parts.refuse(row, "too_many_parts", f"{total_s:.0f} s in all, at most {self.max_total_s:.0f} s are cut")
+            parts.refuse(row, "too_many_parts", f"{total_s:.0f} s in all; the limit is {self.max_total_s:.0f} s")
             return
         partners = [_partner(cue, pictures) for cue in cues]
         alone = [i for i in range(len(pictures)) if i not in set(partners)]
         if len(cues) + len(alone) > self.max_parts:
-            detail = f"{len(cues)} segments and {len(alone)} pictures, at most {self.max_parts} parts are made"
+            detail = f"{len(cues)} segments and {len(alone)} pictures; the limit is {self.max_parts} parts"
             parts.refuse(row, "too_many_parts", detail)
             return
         made = [(Mark.SEGMENT, i) for i in range(len(cues))] + [(Mark.PICTURE, i) for i in alone]
         bearer = clash(taken, row, made)
         if bearer is not None:
-            parts.refuse(row, "segments_invalid", f"another row is named {bearer!r}, as one of the parts would be")
+            parts.refuse(row, "segments_invalid", f"another row already has the key {bearer!r} of a part")
             return
         self._keep_parent(batch, at, cues, parts)
         audio = batch.raw_audios[at]
@@ -119,13 +118,13 @@ class CutTime(Op):
 
     def _keep_parent(self, batch: Batch, at: int, cues: Sequence[Cue], parts: Parts) -> None:
         row = batch.rows[at]
-        # a dropped row that still has regions to cut goes when they are cut
+        # a dropped row with regions is dropped when they are cut
         if self.parents == "drop" and not (alignment_of(row).get("regions") and batch.raw_images[at] is not None):
-            parts.refuse(row, "replaced_by_parts", "its parts stand for it")
+            parts.refuse(row, "replaced_by_parts", "its parts replace it")
             return
         said = tuple(Segment(start_s=cue.start_s, end_s=cue.end_s, text=cue.text) for cue in cues if not cue.fault)
         parts.keep(batch, at, replace(row, segments=said))
-        parts.attachments[-1] = None  # read; nothing behind this op needs the files
+        parts.attachments[-1] = None  # read; no later op needs the files
 
 
 def _add(parts: Parts, part: Row, cue: Cue, image: bytes | None, audio: bytes | None) -> None:
@@ -138,13 +137,13 @@ def _add(parts: Parts, part: Row, cue: Cue, image: bytes | None, audio: bytes | 
 
 
 def _within(span: tuple[float, float] | None, cue: Cue) -> tuple[float, float]:
-    """A cue's times in the whole sound; those of a row that is itself a part count from its start."""
+    """Return a cue's times in the whole sound; a part's times count from its own start."""
     start = span[0] if span is not None else 0.0
     return (start + cue.start_s, start + cue.end_s)
 
 
 def _partner(cue: Cue, pictures: Sequence[_Picture]) -> int | None:
-    """The picture that overlaps a segment most, the earlier one of equals; None where none does."""
+    """Return the picture that overlaps a segment most, the earlier of equals; None if none does."""
     if cue.fault or not pictures:
         return None
     starts = np.array([picture.cue.start_s for picture in pictures])
@@ -158,7 +157,7 @@ def _partner(cue: Cue, pictures: Sequence[_Picture]) -> int | None:
 
 
 def _timed(row: Row, files: Mapping[str, bytes]) -> tuple[tuple[Cue, ...], tuple[_Picture, ...]]:
-    """A row's segments and its pictures with times.
+    """Return a row's segments and timed pictures.
 
     Raises:
         SegmentsError: they are malformed.
@@ -181,5 +180,5 @@ def _timed(row: Row, files: Mapping[str, bytes]) -> tuple[tuple[Cue, ...], tuple
 
 
 def time_ops(source: SourceBase) -> tuple[Op, ...]:
-    """The ops that cut rows of a source by time."""
+    """Return the ops that cut a source's rows by time."""
     return (CutTime(parents=source.parents),)

@@ -1,4 +1,4 @@
-"""What is spoken when a text is read aloud: its words in order, numbers spelt out."""
+"""The words spoken when a text is read aloud, numbers spelled out."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LONGEST_NUMBER, _LONGEST_WORD = 12, 40
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word as it is written and the lower-case words of a to z that are said for it; none where that is unknown."""
+    """A written word and its spoken lower-case words of a to z; none if unknown."""
 
     text: str
     spoken: tuple[str, ...]
 
 
 def tokens_of(text: str) -> tuple[Token, ...]:
-    """The words of an English text; punctuation that stands alone is none."""
+    """Return the words of an English text; punctuation alone is not a word."""
     found = []
     for match in _TOKEN.finditer(text):
         written = match.group().strip("\"'“”‘’«»()[]{}<>.,;:!?…—–-*_#~/\\|")
@@ -49,7 +49,7 @@ def _spoken(written: str) -> tuple[str, ...]:
 
 
 def number_words(digits: str) -> list[str]:
-    """Digits as they are said: as a number, years in two halves, very long ones and those with a leading 0 singly."""
+    """Return digits as spoken: a number, a year in two halves; digit by digit if very long or with a leading 0."""
     if len(digits) > _LONGEST_NUMBER or (digits[0] == "0" and len(digits) > 1):
         return [_UNITS[int(digit)] for digit in digits[:_LONGEST_WORD]]
     value = int(digits)

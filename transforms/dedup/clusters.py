@@ -1,4 +1,4 @@
-"""The joint rule: which rows are the same record, which survives, and why each of the others does not.
+"""The joint rule: which rows are the same record, which of them survives, and why the others do not.
 
 Rows come sorted by precedence (earliest source, then smallest key), so the smallest index of a cluster survives.
 """
@@ -18,7 +18,7 @@ from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Members:
-    """N rows that some other row is near to in a modality: what they have, and their signatures of it."""
+    """N rows with a near row in some modality: their modalities, and the signatures of these."""
 
     modalities: Sequence[str]  # as in the table `signatures`
     signatures: Mapping[Modality, Sequence[bytes | None]]
@@ -29,7 +29,7 @@ class Members:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Same:
-    """Row `dropped` is the record `survivor`: it matched `via`, which is the survivor or leads to it."""
+    """Row `dropped` is the same record as `survivor`: it matched `via`, which is the survivor or leads to it."""
 
     dropped: int
     survivor: int
@@ -38,13 +38,13 @@ class Same:
 
     def evidence(self, keys: Sequence[str]) -> str:
         """For example `near: image 3/256, text 0.93, audio 0.04 via k2`."""
-        told = ", ".join(say(name, distance) for name, distance in self.distances.items())
-        return f"near: {told}" + ("" if self.via == self.survivor else f" via {keys[self.via]}")
+        distances = ", ".join(format_distance(name, distance) for name, distance in self.distances.items())
+        return f"near: {distances}" + ("" if self.via == self.survivor else f" via {keys[self.via]}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """Rows whose text, picture or sound is near that of the earliest such row; `direct` or through rows between."""
+    """A row whose text, picture or sound is near that of the earliest such row, directly or through other rows."""
 
     modality: Modality
     row: int
@@ -54,11 +54,11 @@ class Match:
 
     def evidence(self) -> str:
         """For example `image 0/256`."""
-        return say(self.modality, self.distance) + ("" if self.direct else ", chain")
+        return format_distance(self.modality, self.distance) + ("" if self.direct else ", chain")
 
 
-def say(modality: Modality, distance: float) -> str:
-    """A distance in words: bits of a picture, bit error rate of a sound, Jaccard similarity of a text."""
+def format_distance(modality: Modality, distance: float) -> str:
+    """Format a distance: bits of a picture, bit error rate of a sound, Jaccard similarity of a text."""
     match modality:
         case "image":
             return f"image {round(distance * 8 * spectrum.FINE_BYTES)}/{8 * spectrum.FINE_BYTES}"
@@ -69,19 +69,19 @@ def say(modality: Modality, distance: float) -> str:
 
 
 def same_records(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> list[Same]:
-    """Rows that are a record before them, in order of row.
+    """Return the rows that repeat an earlier record, in row order.
 
-    `edges` (E, 2) connect what is near in a leading modality. Each pair inside such a component that has the same
-    modalities is checked in all of them; clusters are what these pairs connect.
+    `edges` (E, 2) connect rows that are near in a leading modality. Each pair of a component with the same modalities
+    is checked in all of them; the pairs that match connect the clusters.
     """
-    found = [same for rule in _rules(members, edges, config) for same in rule.found()]
+    found = [same for rule in _rules(members, edges, config) for same in rule.find()]
     return sorted(found, key=lambda same: same.dropped)
 
 
 def matches(
     members: Members, edges: Mapping[Modality, Ints], dropped: npt.ArrayLike, config: DedupConfig
 ) -> list[Match]:
-    """For each row that is not dropped: what of it an earlier row also has, as edges to the earliest such row."""
+    """Return what each kept row shares with an earlier row, as edges to the earliest such row."""
     kept = np.ones(len(members), bool)
     kept[np.asarray(dropped, np.int64)] = False
     found: list[Match] = []
@@ -103,7 +103,7 @@ def matches(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Rule:
-    """The joint rule on some rows that have the same modalities; equal ones are compared once."""
+    """The joint rule on rows with the same modalities; equal rows are compared once."""
 
     rows: Ints  # in order of precedence
     content_N: Ints  # which of the distinct contents a row has
@@ -111,7 +111,7 @@ class _Rule:
 
     @classmethod
     def of(cls, members: Members, names: Sequence[Modality], rows: Ints, config: DedupConfig) -> _Rule:
-        """The rule on `rows`, which have all of `names`, the leading one first."""
+        """Make the rule on `rows`, which have all of `names`, the leading one first."""
         first: dict[tuple[bytes, ...], int] = {}
         contents = [tuple(_present(members.signatures[name][row]) for name in names) for row in rows]
         content_N = np.array([first.setdefault(content, len(first)) for content in contents], np.int64)
@@ -120,12 +120,12 @@ class _Rule:
         }
         return cls(rows=rows, content_N=content_N, packed=packed)
 
-    def found(self) -> Iterator[Same]:
-        """Every row that is a record before it."""
+    def find(self) -> Iterator[Same]:
+        """Yield each row that repeats an earlier record."""
         labels = connected(self.content_N.max() + 1, self._pairs())[self.content_N]
         for cluster in _clusters(labels):
             left, frontier = cluster[1:], cluster[:1]
-            while len(left):  # ends: every row is connected to the first
+            while len(left):  # ends, because every row is connected to the first
                 via, frontier = frontier, frontier[:0]
                 for row in via:
                     distances = self._distances(np.full(len(left), row), left)
@@ -140,7 +140,7 @@ class _Rule:
                 frontier = np.sort(frontier)
 
     def _pairs(self) -> Iterator[tuple[Ints, Ints]]:
-        """All pairs of contents that match in every modality. Texts are listed first: their pairs are the fewest."""
+        """Yield the pairs of contents that match in every modality; texts first, which have the fewest pairs."""
         by: Modality = "text" if "text" in self.packed else next(iter(self.packed))
         for i, j in self.packed[by].pairs():
             for name, signatures in self.packed.items():
@@ -155,7 +155,7 @@ class _Rule:
 
 
 def _rules(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> Iterator[_Rule]:
-    """The rows that may be the same record: in one component of their leading modality, with the same modalities."""
+    """Yield the rows that may be the same record: one component of the leading modality, the same modalities."""
     considered = [_considered(given, config) for given in members.modalities]
     for lead in LEADS:
         for component in _clusters(_labels(len(members), edges.get(lead))):
@@ -179,12 +179,12 @@ def _labels(size: int, edges: Ints | None) -> Ints:
 
 
 def _clusters(labels: Ints) -> Iterator[Ints]:
-    """Indices that share a label, ascending, where there are two at least."""
+    """Yield the indices that share a label, ascending, if there are at least two."""
     order = np.argsort(labels, kind="stable")
     bounds = np.flatnonzero(np.diff(labels[order])) + 1
     yield from (cluster for cluster in np.split(order, bounds) if len(cluster) > 1)
 
 
 def _present(signature: bytes | None) -> bytes:
-    assert signature is not None, "only rows that have a signature are compared"
+    assert signature is not None, "only rows with a signature are compared"
     return signature

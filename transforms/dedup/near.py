@@ -1,8 +1,8 @@
-"""Which signatures are near each other: candidates by keys, then every pair of a bucket checked, in bounded memory.
+"""Find signatures that are near each other: candidates by keys, then each pair of a bucket, in bounded memory.
 
-Of hashes, `limit` + 1 chunks of the coarse bits are keys: two hashes that differ in at most `limit` bits agree in one
-chunk at least (pigeonhole; Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing"), so none is
-missed. Of texts, MinHash bands are keys (`shingles.BANDS`), and the sketches decide.
+Keys of a hash are `limit` + 1 chunks of its coarse bits: two hashes that differ in at most `limit` bits agree in at
+least one chunk (pigeonhole; Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing"), so none is
+missed. Keys of a text are MinHash bands (`shingles.BANDS`); the sketches decide.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import shingles, spectrum
 
 Modality: TypeAlias = Literal["image", "audio", "text"]
-LEADS: tuple[Modality, ...] = ("image", "audio", "text")  # the first that a record has leads
+LEADS: tuple[Modality, ...] = ("image", "audio", "text")  # the first that a record has is its leading one
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
-BLOCK_PAIRS = 1 << 21  # pairs looked at in one step
+BLOCK_PAIRS = 1 << 21  # pairs checked in one step
 SMALL = 32  # rows of a group whose pairs are checked together with those of others
 NEAR_S = 0.1  # seconds by which lengths may always differ
 
@@ -35,21 +35,21 @@ class Signatures(Protocol):
     def __len__(self) -> int: ...
 
     def pairs(self) -> Iterator[tuple[Ints, Ints]]:
-        """All pairs i < j that are near, in blocks of bounded size."""
+        """Yield all near pairs i < j in blocks of bounded size."""
         ...
 
     def distance(self, i: Ints, j: Ints) -> npt.NDArray[np.float64]:
-        """Distance in [0, 1] of each pair (i, j); infinite where a limit is passed."""
+        """Return the distance in [0, 1] of each pair (i, j); infinite beyond a limit."""
         ...
 
     def without_limits(self) -> Signatures:
-        """The same, every pair within the limits."""
+        """Return the same signatures with every pair within the limits."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hashes:
-    """Hashes of pictures or sounds (`spectrum`). `beside` is what the signs do not say, (N, C)."""
+    """Hashes of pictures or sounds (`spectrum`); `beside` (N, C) is colour or length."""
 
     coarse_N: Words
     fine_N4: Words
@@ -57,7 +57,7 @@ class Hashes:
     coarse: int
     bits: int
     colour: float | None  # of pictures: mean difference of `beside`
-    length: float | None  # of sounds: share in which `beside` (milliseconds) may differ
+    length: float | None  # of sounds: share by which `beside` (milliseconds) may differ
 
     def __len__(self) -> int:
         return len(self.coarse_N)
@@ -73,7 +73,7 @@ class Hashes:
             yield i[near], j[near]
 
     def distance(self, i: Ints, j: Ints) -> npt.NDArray[np.float64]:
-        """Share of the 256 bits that differ."""
+        """Return the share of the 256 bits that differ."""
         out = np.full(len(i), np.inf)
         for start in range(0, len(i), BLOCK_PAIRS // 8):
             part = slice(start, start + BLOCK_PAIRS // 8)
@@ -96,7 +96,7 @@ class Hashes:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sketches:
-    """Sketches of texts (`shingles`), as one sorted run of `row << 32 | shingle`."""
+    """Sketches of texts (`shingles`) as one sorted run of `row << 32 | shingle`."""
 
     runs: Words
     starts_N: Ints  # (N + 1,)
@@ -121,7 +121,7 @@ class Sketches:
             yield i[near], j[near]
 
     def distance(self, i: Ints, j: Ints) -> npt.NDArray[np.float64]:
-        """1 - Jaccard similarity."""
+        """Return 1 - Jaccard similarity."""
         out = np.full(len(i), np.inf)
         step = BLOCK_PAIRS // shingles.SKETCH
         for start in range(0, len(i), step):
@@ -141,7 +141,7 @@ class Sketches:
         return replace(self, jaccard=0.0)
 
     def _jaccard(self, i: Ints, j: Ints, shared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Similarity of pairs that share so many shingles; of cut sketches, up to where both are known."""
+        """Return the similarity of pairs that share this many shingles; cut sketches up to where both are known."""
         sizes = np.diff(self.starts_N)
         known = np.where(sizes < shingles.SKETCH, np.uint64(0xFFFFFFFF), self._last() & np.uint64(0xFFFFFFFF))
         union = sizes[i] + sizes[j] - shared
@@ -159,7 +159,7 @@ class Sketches:
 
 
 def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *, beside: bool = False) -> Signatures:
-    """Signatures of one modality in arrays, under the limit of a leading modality or of one `beside` it."""
+    """Pack signatures of one modality into arrays, with the limits of a leading modality or of one `beside` it."""
     if modality == "text":
         sizes = np.array([len(one) // 4 - 1 for one in signatures], np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -185,7 +185,7 @@ def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *
 
 
 def chunk_keys(modality: Modality, signature: bytes, config: DedupConfig) -> list[str]:
-    """Keys of which two hashes within the coarse limit share one at least."""
+    """Return keys of a hash; two hashes within the coarse limit share at least one."""
     bits = int.from_bytes(signature[: spectrum.COARSE_BYTES], "big")
     chunks = (config.image_coarse if modality == "image" else config.audio_coarse) + 1
     edges = [64 * i // chunks for i in range(chunks + 1)]
@@ -197,17 +197,17 @@ def chunk_keys(modality: Modality, signature: bytes, config: DedupConfig) -> lis
 
 
 def text_chars(sketch: bytes) -> int:
-    """Characters of the normal form of a text."""
+    """Return the number of characters in a text's normal form."""
     return int.from_bytes(sketch[: shingles.LENGTH_BYTES], "little")
 
 
 def band_keys(bands: bytes) -> list[str]:
-    """Keys of which two near texts share one almost surely."""
+    """Return keys of a text; two near texts almost surely share one."""
     return [f"text/{i}/{bands[8 * i : 8 * i + 8].hex()}" for i in range(len(bands) // 8)]
 
 
 def near_edges(modality: Modality, rows: Ints, signatures: Sequence[bytes], config: DedupConfig) -> Ints:
-    """Edges (E, 2) that connect the rows of one bucket as their near pairs do: at most one less than there are rows.
+    """Return edges (E, 2) that connect a bucket's rows as its near pairs do: fewer than there are rows.
 
     Equal signatures are compared once.
     """
@@ -225,9 +225,9 @@ def near_edges(modality: Modality, rows: Ints, signatures: Sequence[bytes], conf
 def bucket_edges(
     modality: Modality, rows: Ints, signatures: Sequence[bytes], starts: Ints, sizes: Ints, config: DedupConfig
 ) -> Ints:
-    """Edges (E, 2) of many groups of rows at once, each `sizes` rows from `starts`.
+    """Return edges (E, 2) of many groups of rows at once, each `sizes` rows from `starts`.
 
-    Of small groups, which are most, the pairs are checked together; each large one is checked apart.
+    Pairs of small groups, which are most, are checked together; each large group is checked alone.
     """
     found = [np.zeros((0, 2), np.int64)]
     for start, size in zip(starts[sizes > SMALL].tolist(), sizes[sizes > SMALL].tolist(), strict=True):
@@ -262,7 +262,7 @@ def _small_edges(
 
 
 def connected(size: int, blocks: Iterator[tuple[Ints, Ints]]) -> Ints:
-    """Component of each of `size` nodes, numbered from 0 in order of their first node; edges come in blocks."""
+    """Return the component of each of `size` nodes, numbered from 0 by first node; edges come in blocks."""
     labels = np.arange(size)
     for i, j in blocks:
         if len(i):

@@ -1,8 +1,8 @@
-"""Text signatures: hashed character shingles, the least of them, and the MinHash bands made of these.
+"""Text signatures: the smallest hashes of character shingles, and MinHash bands of these.
 
-Shingles are runs of `SHINGLE` characters of the text without case, accents of width and punctuation, so that they work
-for short captions and for scripts without spaces. Kept are the `SKETCH` least hashes (bottom-k sketch, Broder 1997, "On
-the resemblance and containment of documents"): all of a text up to that many, of a longer one an even sample.
+Shingles are runs of `SHINGLE` characters of the text without case, width variants and punctuation, so they work for
+short captions and for scripts without spaces. The `SKETCH` smallest hashes are kept (bottom-k sketch, Broder 1997, "On
+the resemblance and containment of documents"): all hashes of a short text, an even sample of a longer one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from trichord.infra.digest import generator
 
-VERSION = 1  # raised whenever the same text would give another signature
+VERSION = 1  # raised when the same text would give another signature
 
 SHINGLE, SKETCH = 4, 256
 BANDS, ROWS_PER_BAND = 10, 8  # texts of Jaccard 0.9 share a band with chance 0.996, of 0.4 with 0.007
@@ -28,7 +28,7 @@ _PRIME = np.uint64((1 << 61) - 1)
 
 
 def normal_form(text: str) -> str:
-    """The text in NFKC without case; what is no letter, digit or mark becomes one space."""
+    """Return the text in NFKC without case; anything but letters, digits and marks becomes one space."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = folded if folded.isalnum() else "".join(char if _counts(char) else " " for char in folded)
     return " ".join(kept.split())
@@ -40,19 +40,19 @@ def _counts(char: str) -> bool:
 
 
 def text_sketch(text: str) -> bytes | None:
-    """Length of the normal form, then the least shingle hashes in order, 4 bytes each; None without a word."""
+    """Return the length of the normal form, then the smallest hashes in order, 4 bytes each; None without a word."""
     return text_sketches([text])[0]
 
 
 def text_sketches(texts: Sequence[str | None]) -> list[bytes | None]:
-    """The sketch of each text, hashed all at once; None where there is no text or no word."""
+    """Return the sketch of each text, hashed all at once; None without a text or a word."""
     padded = [f" {normal} " if text and (normal := normal_form(text)) else "" for text in texts]
     chars = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
     parts = chars * np.uint64(0x9E3779B97F4A7C15)
-    runs = [np.zeros(0, np.uint64)]  # runs[n]: of n characters, by where they begin
+    runs = [np.zeros(0, np.uint64)]  # runs[n]: of n characters, by start
     for i in range(min(SHINGLE, len(parts))):
         before = runs[-1][: len(parts) - i] if i else np.zeros(len(parts), np.uint64)
-        runs.append(_mixed(before + parts[i:]))
+        runs.append(_mix(before + parts[i:]))
     sketches: list[bytes | None] = []
     start = 0
     for text in padded:
@@ -64,25 +64,25 @@ def text_sketches(texts: Sequence[str | None]) -> list[bytes | None]:
 
 
 def band_keys(sketch: bytes) -> bytes:
-    """MinHash bands of a sketch: `BANDS` hashes of 8 bytes, each of `ROWS_PER_BAND` minima."""
+    """Return the MinHash bands of a sketch: `BANDS` hashes of 8 bytes, each of `ROWS_PER_BAND` minima."""
     return bands_of([sketch])[0] or b""
 
 
 def bands_of(sketches: Sequence[bytes | None]) -> list[bytes | None]:
-    """The bands of each sketch; None where there is none."""
+    """Return the bands of each sketch; None without a sketch."""
     least = np.zeros((len(sketches), BANDS, ROWS_PER_BAND), np.uint64)
     for i, sketch in enumerate(sketches):
         if sketch is not None:
             least[i] = _minima(sketch)
     keys = np.zeros((len(sketches), BANDS), np.uint64)
     for i in range(ROWS_PER_BAND):
-        keys = _mixed(keys + least[:, :, i])
+        keys = _mix(keys + least[:, :, i])
     found = keys.astype("<u8")
     return [None if sketch is None else found[i].tobytes() for i, sketch in enumerate(sketches)]
 
 
 def _minima(sketch: bytes) -> Hashes:
-    """The least value of each permutation over a sketch's hashes, (BANDS, ROWS_PER_BAND)."""
+    """Return the smallest value of each permutation over a sketch's hashes, (BANDS, ROWS_PER_BAND)."""
     shingles = np.frombuffer(sketch, "<u4", offset=LENGTH_BYTES).astype(np.uint64)
     factors, offsets = _permutations()
     values = shingles[:, None] * factors
@@ -98,14 +98,14 @@ def _minima(sketch: bytes) -> Hashes:
 
 @lru_cache(maxsize=1)
 def _permutations() -> tuple[Hashes, Hashes]:
-    """Factors below 2^29 (a 32-bit hash times one stays exact) and offsets of universal hashing, (BANDS x ROWS,)."""
+    """Return universal hashing's factors below 2^29 (times a 32-bit hash stays exact) and offsets, (BANDS x ROWS,)."""
     rng = generator("dedup", "minhash")
     count = BANDS * ROWS_PER_BAND
     return rng.integers(1, 1 << 29, count).astype(np.uint64), rng.integers(0, 1 << 60, count).astype(np.uint64)
 
 
-def _mixed(values: Hashes) -> Hashes:
-    """Every bit of a 64-bit number spread over all (splitmix64)."""
+def _mix(values: Hashes) -> Hashes:
+    """Spread every bit of 64-bit numbers over all bits (splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

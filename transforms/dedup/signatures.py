@@ -20,9 +20,9 @@ _OF_RECORDS = ("key", "source", "partition", "row_digest", "content_digest")
 
 
 def content_digest(text: str | None, image: bytes | None, audio: bytes | None) -> str:
-    """Digest of the normalised text, the picture and the sound as they are stored (32 hex characters).
+    """Return the digest of the stored text, picture and sound (32 hex characters).
 
-    Equal pixels and samples are stored as equal bytes: a source's file encoded again without loss is the same content.
+    Equal pixels and samples are stored as equal bytes, so a file encoded again without loss is the same content.
     Captions, key and source do not count.
     """
     media = (None if data is None else hashlib.sha256(data).hexdigest() for data in (image, audio))
@@ -30,14 +30,14 @@ def content_digest(text: str | None, image: bytes | None, audio: bytes | None) -
 
 
 def row_digest(row: Row, content: str) -> str:
-    """Digest of a prepared row, key and source included, whose content has this digest (32 hex characters)."""
+    """Return the digest of a prepared row, with key, source and content (32 hex characters)."""
     return digest.address("row", row.source, row.key, content, list(row.captions), row.meta, row.group, row.subset)
 
 
 def signature_recipe(config: DedupConfig) -> list[OpRecipe]:
-    """What shapes the signatures: a part of the address of whatever `prepare` makes. JSON.
+    """Return what shapes the signatures: a part of the address of whatever `prepare` makes.
 
-    No limit is in it: other limits need no media.
+    It holds no limits: other limits need no media.
     """
     if not config.near:
         return []
@@ -47,7 +47,7 @@ def signature_recipe(config: DedupConfig) -> list[OpRecipe]:
 
 
 def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa.Table:
-    """What dedup needs of prepared rows: `records` is `finish(batch)`, row for row."""
+    """Return what dedup needs of prepared rows; `records` is `finish(batch)`, row for row."""
     rows = []
     sketches = shingles.text_sketches([row.text if config.near else None for row in batch.rows])
     bands = shingles.bands_of(sketches)

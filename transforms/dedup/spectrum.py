@@ -1,12 +1,12 @@
-"""Perceptual hashes of pictures and sounds: signs of the low frequencies of a 32 × 32 map of each.
+"""Perceptual hashes of pictures and sounds: the signs of the low frequencies of a 32 × 32 map.
 
 The map of a picture is its luminance (pHash: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash
 Functions"), that of a sound its mel spectrogram in decibels over 32 slices of its whole length, in the spirit of
 Haitsma and Kalker 2002, "A Highly Robust Audio Fingerprinting System". Maps hold whole numbers and the transform of
 whole numbers is exact in float64, so equal maps give equal bits on any machine.
 
-A hash is bytes: 8 of the coarse 8 × 8 frequencies, 32 of the fine 16 × 16, then what the signs do not say: of a picture
-the colour (32 bytes), of a sound its length (4 bytes, milliseconds).
+A hash has 8 bytes of the coarse 8 × 8 frequencies, 32 of the fine 16 × 16, and then a picture's colour (32 bytes) or a
+sound's length (4 bytes, milliseconds).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import scipy.fft  # four times as fast as numpy's on many short frames, and keep
 
 from trichord.transforms.batch import Image, Samples, Waveform
 
-VERSION = 2  # raised whenever the same medium would give another hash
+VERSION = 2  # raised when the same medium would give another hash
 
 SIDE, COARSE, FINE = 32, 8, 16
 COARSE_BYTES, FINE_BYTES = COARSE * COARSE // 8, FINE * FINE // 8
@@ -28,7 +28,7 @@ HASH_BYTES = COARSE_BYTES + FINE_BYTES
 COLOUR_SIDE = 4
 COLOUR_BYTES = COLOUR_SIDE * COLOUR_SIDE * 2
 LENGTH_BYTES = 4
-FLAT_LUMINANCE = 1.5  # standard deviation of the map below which a picture shows nothing to compare
+FLAT_LUMINANCE = 1.5  # standard deviation of the map below which a picture has nothing to compare
 FLAT_STEPS = 2.0  # the same of a sound's map, in steps
 STEP_DB, FLOOR_DB = 0.5, 40.0  # the map's unit, and how far below the loudest cell it ends
 MEL_HZ = (80.0, 7_000.0)
@@ -39,7 +39,7 @@ Map = npt.NDArray[np.float64]  # (SIDE, SIDE) of whole numbers
 
 
 def image_hash(rgb: Image) -> bytes | None:
-    """Hash of a picture (72 bytes); None where it is all of one shade."""
+    """Return the hash of a picture (72 bytes); None if it has only one shade."""
     # down to one half, linear averages all there is; from there on a pixel is the mean of four, which is fast
     way = cv2.INTER_AREA if max(rgb.shape[:2]) > 8 * SIDE else cv2.INTER_LINEAR
     small = cv2.resize(rgb, (4 * SIDE, 4 * SIDE), interpolation=way)
@@ -56,7 +56,7 @@ def image_hash(rgb: Image) -> bytes | None:
 
 
 def audio_hash(wave: Waveform) -> bytes | None:
-    """Hash of a sound (44 bytes); None where it is silent, or too short or too even to compare."""
+    """Return the hash of a sound (44 bytes); None if it is silent, too short or too even to compare."""
     grid = spectrogram(wave)
     if grid is None or grid.std() < FLAT_STEPS:
         return None
@@ -64,7 +64,7 @@ def audio_hash(wave: Waveform) -> bytes | None:
 
 
 def spectrogram(wave: Waveform) -> Map | None:
-    """Mel bands by slices of time, in steps of `STEP_DB` above the floor; None for silence or under 2 windows.
+    """Return mel bands by slices of time, in steps of `STEP_DB` above the floor; None for silence or under 2 windows.
 
     Slices overlap by half and end at fractions of a frame, so a small shift changes little.
     """
@@ -87,7 +87,7 @@ def spectrogram(wave: Waveform) -> Map | None:
 
 
 def _band_energy(samples: Samples, rate_hz: int, window: int) -> npt.NDArray[np.float64]:
-    """Energy of each frame in each mel band, (frames, SIDE)."""
+    """Return the energy of each frame in each mel band, (frames, SIDE)."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[:: window // 2]
     taper = np.hanning(window + 1)[:-1].astype(np.float32)
     edges = _band_edges(rate_hz, window)
@@ -102,7 +102,7 @@ def _band_energy(samples: Samples, rate_hz: int, window: int) -> npt.NDArray[np.
 
 @lru_cache(maxsize=8)
 def _band_edges(rate_hz: int, window: int) -> npt.NDArray[np.int64]:
-    """First bin of each mel band and the end of the last, (SIDE + 1,); every band has a bin of its own."""
+    """Return the first bin of each mel band and the end of the last, (SIDE + 1,); every band has its own bin."""
     low, high = MEL_HZ[0], min(MEL_HZ[1], 0.45 * rate_hz)
     mel = np.linspace(1_127 * np.log1p(low / 700), 1_127 * np.log1p(high / 700), SIDE + 1)
     bins = np.rint(700 * np.expm1(mel / 1_127) * window / rate_hz).astype(np.int64)
@@ -112,7 +112,7 @@ def _band_edges(rate_hz: int, window: int) -> npt.NDArray[np.int64]:
 
 
 def _at(cumulated: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Rows of `cumulated` at fractional places, linear in between."""
+    """Return rows of `cumulated` at fractional places, linear in between."""
     below = np.minimum(places.astype(np.int64), len(cumulated) - 2)
     share = (places - below)[:, None]
     between: npt.NDArray[np.float64] = cumulated[below] * (1 - share) + cumulated[below + 1] * share
@@ -121,14 +121,14 @@ def _at(cumulated: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> 
 
 @lru_cache(maxsize=1)
 def _cosines() -> npt.NDArray[np.float64]:
-    """Rows of the DCT-II, scaled to whole numbers, (FINE, SIDE): sums of products stay below 2^53."""
+    """Return rows of the DCT-II, scaled to whole numbers, (FINE, SIDE): sums of products stay below 2^53."""
     k, n = np.arange(FINE)[:, None], np.arange(SIDE)[None, :]
     rows: npt.NDArray[np.float64] = np.rint(np.cos(np.pi * k * (2 * n + 1) / (2 * SIDE)) * 4_096)
     return rows
 
 
 def _signs(grid: Map) -> bytes:
-    """Whether each low frequency of a map is above their median: coarse bits, then fine ones."""
+    """Return whether each low frequency of a map is above their median: coarse bits, then fine ones."""
     frequencies = _cosines() @ grid @ _cosines().T
     coarse = frequencies[:COARSE, :COARSE].ravel()
     fine = frequencies.ravel()
