@@ -20,7 +20,7 @@ from trichord.transforms.clean.language import language_of
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.clean.pii import TextPii
 from trichord.transforms.clean.spelling import mistake
-from trichord.transforms.clean.text import TextNormalize, mend_encoding, normalize, repetition, symbol_ratio, text_ops
+from trichord.transforms.clean.text import TextNormalize, normalize, repair_encoding, repetition, symbol_ratio, text_ops
 from trichord.transforms.op import Threshold, run_chain
 
 
@@ -83,7 +83,7 @@ def test_captions_are_other_wordings_and_stand_in_for_an_absent_text() -> None:
     "text", ["“Café” – naïve ﬁne ｗｉｄｅ", "A wee café, 5 µm × 3²", "¿Qué?", "汉字「かな」", "Ærø ÅÄÖ"]
 )
 def test_what_is_no_mojibake_stays(text: str) -> None:
-    assert mend_encoding(text) == text
+    assert repair_encoding(text) == text
 
 
 @given(text=st.text(alphabet="“”‘’–éüñçßå abcdefg.", min_size=12).filter(lambda text: "é" in text and "’" in text))
@@ -92,7 +92,7 @@ def test_text_read_in_the_wrong_encoding_is_read_again(text: str) -> None:
         spoilt = text.encode().decode("cp1252")
     except UnicodeDecodeError:
         return
-    assert mend_encoding(spoilt) == text
+    assert repair_encoding(spoilt) == text
 
 
 @pytest.mark.parametrize(

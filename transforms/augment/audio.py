@@ -1,4 +1,4 @@
-"""Changes of sounds, made by torchaudio on one thread. Times of segments follow where the sound is stretched."""
+"""Changes of sounds by torchaudio on one thread. If a sound is stretched, the times of its segments follow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trichord.transforms.batch import Samples, Segment, Waveform
 
 _FFT, _HOP = 512, 128  # of the short-time spectrum whose bands are masked
 _PITCH_RATE_HZ = 1_000  # nominal: only the ratio of rates counts, and small numbers keep the resampling kernel small
-_SILENT = 1e-8  # mean square below which noise has no level to be measured against
+_SILENT = 1e-8  # mean square below which a sound has no level for noise to relate to
 
 
 def audio_steps(config: AudioAugment, seed: int) -> tuple[Step, ...]:
-    """The changes of a sound that are not left out, in order."""
+    """Return the changes of a sound with a probability above 0, in order."""
     c = config
     steps: tuple[Step, ...] = (
         Speed(seed=seed, p=c.speed.p, least=c.speed.min_factor, most=c.speed.max_factor),
@@ -48,11 +48,11 @@ class AudioStep(Step):
     packages: ClassVar[tuple[str, ...]] = ("torchaudio", "torch", "numpy")
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """New samples (T,) and what was drawn, or None where the change does not fit the sound."""
+        """Return new samples (T,) and what was drawn; None if the change does not fit the sound."""
         raise NotImplementedError
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
-        """The variant with its sound changed; what would be over full scale is made softer as a whole."""
+        """Return the variant with its sound changed; sounds above full scale are made softer as a whole."""
         if draft.wave is None:
             return None
         with _one_thread():
@@ -67,7 +67,7 @@ class AudioStep(Step):
         return self.retimed(replace(draft, wave=wave, drawn=drawn))
 
     def retimed(self, draft: Draft) -> Draft:
-        """The variant with the times that the change asks for."""
+        """Return the variant with the times that the change asks for."""
         return draft
 
 
@@ -80,7 +80,7 @@ class Speed(AudioStep):
     most: float
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """ceil(T / factor) samples; the factor is a whole number of hundredths."""
+        """Return ceil(T / factor) samples; the factor is a whole number of hundredths."""
         from torchaudio.functional import speed
 
         percent = int(rng.integers(math.ceil(self.least * 100 - 1e-6), math.floor(self.most * 100 + 1e-6) + 1))
@@ -91,7 +91,7 @@ class Speed(AudioStep):
         return made.numpy(), {"factor": percent / 100}
 
     def retimed(self, draft: Draft) -> Draft:
-        """Segments at times divided by the factor, inside the sound."""
+        """Divide the times of segments by the factor, within the sound."""
         factor, wave = draft.drawn["factor"], draft.wave
         assert wave is not None
         assert isinstance(factor, float)
@@ -106,13 +106,13 @@ class Speed(AudioStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pitch(AudioStep):
-    """Moves the pitch by a phase vocoder; the duration stays."""
+    """Shifts the pitch by a phase vocoder; the duration stays."""
 
     kind: ClassVar[str] = "pitch"
     max_semitones: float
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """T samples."""
+        """Return T samples."""
         from torchaudio.functional import pitch_shift
 
         semitones = uniform(rng, -self.max_semitones, self.max_semitones, digits=2)
@@ -124,7 +124,7 @@ class Pitch(AudioStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reverberation(AudioStep):
-    """A room: the sound convolved with an impulse response of decaying noise behind the direct sound."""
+    """A room: convolves the sound with an impulse response of decaying noise after the direct sound."""
 
     kind: ClassVar[str] = "reverberation"
     least_s: float
@@ -132,7 +132,7 @@ class Reverberation(AudioStep):
     min_direct_db: float
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """T samples: the tail behind the end is cut, the level (mean square) kept."""
+        """Return T samples: the tail after the end is cut, the level (mean square) kept."""
         import torch
         from torchaudio.functional import fftconvolve
 
@@ -160,7 +160,7 @@ class Noise(AudioStep):
     colour: Literal["white", "pink"]
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """T samples."""
+        """Return T samples."""
         import torch
         from torchaudio.functional import add_noise
 
@@ -185,7 +185,7 @@ class TimeMask(AudioStep):
     max_s: float
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """T samples."""
+        """Return T samples."""
         size = len(wave.samples)
         mask, start, stop = _mask(size, int(min(size * self.max_share, self.max_s * wave.rate_hz)), rng)
         if stop == start:
@@ -196,13 +196,13 @@ class TimeMask(AudioStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrequencyMask(AudioStep):
-    """Takes out a band of the short-time spectrum (SpecAugment, arXiv 1904.08779)."""
+    """Removes a band of the short-time spectrum (SpecAugment, arXiv 1904.08779)."""
 
     kind: ClassVar[str] = "frequency_mask"
     max_share: float
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """T samples."""
+        """Return T samples."""
         import torch
 
         bands = _FFT // 2 + 1
@@ -219,14 +219,14 @@ class FrequencyMask(AudioStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain(AudioStep):
-    """Louder or softer, at most up to full scale."""
+    """Makes the sound louder, up to full scale, or softer."""
 
     kind: ClassVar[str] = "gain"
     least_db: float
     most_db: float
 
     def sound(self, wave: Waveform, rng: np.random.Generator) -> tuple[Samples, Drawn] | None:
-        """T samples; `gain_db` is what was left of the drawn gain below full scale."""
+        """Return T samples; `gain_db` is the part of the drawn gain that stays below full scale."""
         from torchaudio.functional import gain
 
         gain_db = uniform(rng, self.least_db, self.most_db, digits=2)
@@ -237,11 +237,11 @@ class Gain(AudioStep):
 
 
 def _mask(size: int, most: int, rng: np.random.Generator) -> tuple[Samples, int, int]:
-    """Ones (size,) with a stretch of zeros of up to `most`, drawn by torchaudio, and where the stretch lies."""
+    """Return ones (size,) with a stretch of up to `most` zeros, drawn by torchaudio, and its start and end."""
     import torch
     from torchaudio.functional import mask_along_axis
 
-    with torch.random.fork_rng(devices=[]):  # torchaudio draws from torch's global generator: it is put back
+    with torch.random.fork_rng(devices=[]):  # torchaudio draws from torch's global generator, which is restored
         torch.manual_seed(int(rng.integers(2**32)))
         mask: Samples = mask_along_axis(torch.ones(1, size), most, 0.0, 1)[0].numpy()
     zeros = np.flatnonzero(mask == 0)

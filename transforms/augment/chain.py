@@ -1,4 +1,4 @@
-"""The chain of `augment`: variants are added, then changed by one op a kind of change."""
+"""The chain of `augment`: variants are added, then changed by one op per kind of change."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trichord.transforms.op import Op
 
 
 def augment_chain(config: AugmentConfig, fill: Filler | None = None, rewrite: Rewriter | None = None) -> tuple[Op, ...]:
-    """The ops that make the variants of records.
+    """Return the ops that make the variants of records.
 
-    Pictures come first: whether one may be mirrored is asked of the words as they were written.
+    Pictures come first: the original words decide whether one may be mirrored.
 
     Raises:
-        ConfigError: a dictionary that the settings name is missing.
+        ConfigError: a dictionary named in the settings is missing.
     """
     return (
         Variants(copies=config.copies),

@@ -1,4 +1,4 @@
-"""Changes of pictures, made by albumentations. What is said of a picture stays true of its variant."""
+"""Changes of pictures by albumentations. What a text says of a picture stays true of its variant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LINEAR = 1  # cv2.INTER_LINEAR
 
 
 def image_steps(config: ImageAugment, seed: int) -> tuple[Step, ...]:
-    """The changes of a picture that are not left out, in order."""
+    """Return the changes of a picture with a probability above 0, in order."""
     c, floor = config, config.min_box_keep
     steps: tuple[Step, ...] = (
         Rotate(seed=seed, p=c.rotate.p, max_degrees=c.rotate.max_degrees),
@@ -46,19 +46,19 @@ def image_steps(config: ImageAugment, seed: int) -> tuple[Step, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStep(Step):
-    """A change of the picture by one albumentations transform, whose own generator is seeded by the variant's."""
+    """A change of the picture by one albumentations transform, whose generator is seeded from the variant's."""
 
     medium: ClassVar[str] = "image"
     packages: ClassVar[tuple[str, ...]] = ("albumentations", "albucore", "opencv-python-headless", "numpy")
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
-        """The variant with its picture changed."""
+        """Return the variant with its picture changed."""
         if draft.image is None:
             return None
         drawn = self.draw(draft, rng)
         if drawn is None:
             return None
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at its first import
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its first import would access the network
         import albumentations
 
         height, width = draft.image.shape[:2]
@@ -69,32 +69,32 @@ class ImageStep(Step):
         return replace(self.reworded(draft), image=image, drawn={**drawn, **self.placed(made["applied_transforms"])})
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
-        """What is drawn for a variant, or None where the change would make its words untrue."""
+        """Draw for a variant; None if the change would make its words untrue."""
         raise NotImplementedError
 
     def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
-        """The albumentations transform that does what was drawn."""
+        """Return the albumentations transform for what was drawn."""
         raise NotImplementedError
 
     def placed(self, params: AppliedParams) -> Drawn:
-        """What albumentations drew besides."""
+        """Return what albumentations drew itself."""
         del params
         return {}
 
     def reworded(self, draft: Draft) -> Draft:
-        """The variant with the words that the change asks for."""
+        """Return the variant with the words that the change asks for."""
         return draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotate(ImageStep):
-    """Turns the picture about its middle."""
+    """Rotates the picture about its middle."""
 
     kind: ClassVar[str] = "rotate"
     max_degrees: float
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
-        """An angle."""
+        """Draw an angle."""
         return {"degrees": uniform(rng, -self.max_degrees, self.max_degrees)}
 
     def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
@@ -113,7 +113,7 @@ class Scale(ImageStep):
     min_box_keep: float
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
-        """A factor; `keep` is the share of the picture that is still seen."""
+        """Draw a factor; `keep` is the share of the picture that stays visible."""
         factor = uniform(rng, self.least, self.most)
         keep = round(min(1.0, factor**-2), 4)
         return {"factor": factor, "keep": keep} if keep >= _least_keep(draft.row, self.min_box_keep) else None
@@ -126,14 +126,14 @@ class Scale(ImageStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crop(ImageStep):
-    """Cuts out a part and brings it back to size. The box of a region is not cut away."""
+    """Cuts out a part and resizes it to the picture's size. The box of a region is not cut away."""
 
     kind: ClassVar[str] = "crop"
     min_keep: float
     min_box_keep: float
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
-        """The share of the area that is kept; where it lies is drawn by albumentations."""
+        """Draw the share of the area that is kept; albumentations draws its place."""
         keep = uniform(rng, self.min_keep, 1)
         return {"keep": keep} if keep >= _least_keep(draft.row, self.min_box_keep) else None
 
@@ -149,22 +149,22 @@ class Crop(ImageStep):
         )
 
     def placed(self, params: AppliedParams) -> Drawn:
-        """Where the crop lies: x, y, right and bottom in pixels."""
+        """Return the crop's place: x, y, right and bottom in pixels."""
         return {"corners": [int(value) for value in params[0][1]["crop_coords"]]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip(ImageStep):
-    """Mirrors the picture, unless what is said of it says left or right and cannot be exchanged."""
+    """Mirrors the picture, unless its words say left or right and cannot be exchanged."""
 
     kind: ClassVar[str] = "flip"
     mirror_text: Literal["skip", "swap"]
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
-        """Nothing is drawn; `swapped` says whether words were exchanged."""
+        """Draw nothing; `swapped` says whether words are exchanged."""
         said = list(words_of(draft.row))
         sided = any(map(says_side, said))
-        # what a voice says cannot be exchanged in writing alone
+        # spoken words cannot be exchanged
         if sided and (self.mirror_text == "skip" or draft.wave is not None or any(map(says_foreign_side, said))):
             return None
         return {"swapped": sided}
@@ -174,7 +174,7 @@ class Flip(ImageStep):
         return library.HorizontalFlip(p=1)
 
     def reworded(self, draft: Draft) -> Draft:
-        """Left and right exchanged in text and captions; nothing where no text says them."""
+        """Exchange left and right in text and captions."""
         row = draft.row
         text = None if row.text is None else swap_sides(row.text)
         return replace(draft, row=replace(row, text=text, captions=tuple(map(swap_sides, row.captions))))
@@ -182,7 +182,7 @@ class Flip(ImageStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Colour(ImageStep):
-    """Changes brightness, contrast and saturation, and the hue where no caption names a colour."""
+    """Changes brightness, contrast and saturation, and the hue if no caption names a colour."""
 
     kind: ClassVar[str] = "colour"
     brightness: float
@@ -191,7 +191,7 @@ class Colour(ImageStep):
     hue: float
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
-        """Three factors and a turn of the hue."""
+        """Draw three factors and a shift of the hue."""
         drawn = {
             name: uniform(rng, 1 - spread, 1 + spread)
             for name, spread in (
@@ -216,11 +216,11 @@ class Blur(ImageStep):
     max_sigma: float
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
-        """A standard deviation in pixels."""
+        """Draw a standard deviation in pixels."""
         return {"sigma": uniform(rng, min(0.4, self.max_sigma), self.max_sigma)}
 
     def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
-        """A kernel of four standard deviations, never wider than the picture."""
+        """Return a kernel of four standard deviations, never wider than the picture."""
         sigma = drawn["sigma"]
         side = 2 * max(1, min(math.ceil(4 * sigma), (min(height, width) - 1) // 2)) + 1
         return library.GaussianBlur(blur_limit=(side, side), sigma_limit=(sigma, sigma), p=1)
@@ -228,14 +228,14 @@ class Blur(ImageStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression(ImageStep):
-    """Sends the picture through a JPEG."""
+    """Compresses the picture to JPEG and decodes it."""
 
     kind: ClassVar[str] = "compression"
     least: int
     most: int
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers:
-        """A JPEG quality."""
+        """Draw a JPEG quality."""
         return {"quality": int(rng.integers(self.least, self.most + 1))}
 
     def transform(self, library: Any, drawn: Numbers, height: int, width: int) -> Any:
@@ -245,5 +245,5 @@ class Compression(ImageStep):
 
 
 def _least_keep(row: Row, min_box_keep: float) -> float:
-    """Share of the area that a further change must keep: a picture that is a region's box is all subject."""
+    """Return the share of the area that a further change must keep: a region's box is all subject."""
     return min_box_keep / math.prod(drawn_before(row, "keep")) if row.box is not None else 0.0

@@ -1,7 +1,7 @@
-"""Changes of texts: nlpaug's augmenters, and models that a job hands in.
+"""Changes of texts by nlpaug's augmenters and by models that the caller passes.
 
-nlpaug draws from Python's and numpy's global generators; both are seeded from the variant's own generator and put back
-afterwards. Words that carry sides, negations or numbers stay (`words.PROTECTED`); labels in `meta` are never touched.
+nlpaug draws from Python's and numpy's global generators; both are seeded from the variant's own generator and restored
+afterwards. Words for sides, negations and numbers stay (`words.PROTECTED`); labels in `meta` are never touched.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from trichord.transforms.clean.language import LABEL as LANGUAGE_LABEL
 
 
 class Filler(Protocol):
-    """A masked language model: other words for those at `spans` (start, end), drawn by `rng`."""
+    """A masked language model: replaces the words at `spans` (start, end), drawn by `rng`."""
 
     @property
     def fingerprint(self) -> str:
-        """What shapes its answers: a part of every variant's address."""
+        """Digest of all that shapes its answers: a part of every variant's address."""
 
     def __call__(self, text: str, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> str: ...
 
@@ -38,7 +38,7 @@ class Rewriter(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """What shapes its answers: a part of every variant's address."""
+        """Digest of all that shapes its answers: a part of every variant's address."""
 
     def __call__(self, text: str, rng: np.random.Generator) -> str: ...
 
@@ -46,7 +46,7 @@ class Rewriter(Protocol):
 def text_steps(
     config: TextAugment, seed: int, fill: Filler | None = None, rewrite: Rewriter | None = None
 ) -> tuple[Step, ...]:
-    """The changes of a text that are not left out, in order; those by a model need the model."""
+    """Return the changes of a text with a probability above 0, in order; those by a model need the model."""
     words, languages = config.min_words, config.languages
     steps: list[Step] = []
     if rewrite is not None:
@@ -78,7 +78,7 @@ def text_steps(
 
 @contextmanager
 def global_generators(seed: int) -> Iterator[None]:
-    """Seed Python's and numpy's global generators, and put their states back afterwards."""
+    """Seed Python's and numpy's global generators, and restore them afterwards."""
     mine, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 - nlpaug knows no other generator
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - as above
@@ -91,7 +91,7 @@ def global_generators(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextStep(Step):
-    """A change of the text and, each by itself, of its other captions."""
+    """A change of the text and, separately, of each caption."""
 
     medium: ClassVar[str] = "text"
     packages: ClassVar[tuple[str, ...]] = ("nlpaug", "numpy")
@@ -99,16 +99,16 @@ class TextStep(Step):
     min_words: int
 
     def fits(self, row: Row) -> bool:
-        """Whether the row's language is one that the change knows."""
+        """Return whether the change knows the row's language."""
         del row
         return True
 
     def reword(self, text: str, rng: np.random.Generator) -> str | None:
-        """The changed text, or None where nothing fits."""
+        """Return the changed text; None if nothing fits."""
         raise NotImplementedError
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
-        """The variant with text and captions changed; `changed` counts them."""
+        """Return the variant with text and captions changed; `changed` counts them."""
         row = draft.row
         if row.text is None or not self.fits(row):
             return None
@@ -134,11 +134,11 @@ class WordStep(TextStep):
     max_share: float
 
     def fits(self, row: Row) -> bool:
-        """Whether the text is in a language whose words and keyboard are known; texts without a verdict pass."""
+        """Return whether the text's language is known; texts without a language label pass."""
         return dict(row.labels).get(LANGUAGE_LABEL, self.languages[0] if self.languages else "") in self.languages
 
     def reword(self, text: str, rng: np.random.Generator) -> str | None:
-        """The text with up to `max_share` of its words changed."""
+        """Change up to `max_share` of the text's words."""
         words = sum(token[0].isalnum() for token in tokens(text))
         count = 1 + int(rng.integers(max(1, int(words * self.max_share))))
         augmenter = self.augmenter()
@@ -150,7 +150,7 @@ class WordStep(TextStep):
         return made[0] if made else None
 
     def augmenter(self) -> Any:
-        """The nlpaug augmenter; its counts are set for each text."""
+        """Return the nlpaug augmenter; its counts are set for each text."""
         raise NotImplementedError
 
 
@@ -162,7 +162,7 @@ class Synonym(WordStep):
     wordnet: WordNetSynonyms
 
     def augmenter(self) -> Any:
-        """nlpaug's SynonymAug on our dictionary."""
+        """Return nlpaug's SynonymAug on our dictionary."""
         return _synonyms(self.wordnet)
 
 
@@ -173,18 +173,18 @@ class Swap(WordStep):
     kind: ClassVar[str] = "swap"
 
     def augmenter(self) -> Any:
-        """nlpaug's RandomWordAug."""
+        """Return nlpaug's RandomWordAug."""
         return _augmenter("swap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete(WordStep):
-    """Leaves out words, never one that turns the meaning."""
+    """Removes words, never one that reverses the meaning."""
 
     kind: ClassVar[str] = "delete"
 
     def augmenter(self) -> Any:
-        """nlpaug's RandomWordAug."""
+        """Return nlpaug's RandomWordAug."""
         return _augmenter("delete")
 
 
@@ -195,7 +195,7 @@ class Spelling(WordStep):
     kind: ClassVar[str] = "spelling"
 
     def augmenter(self) -> Any:
-        """nlpaug's SpellingAug."""
+        """Return nlpaug's SpellingAug."""
         return _augmenter("spelling")
 
 
@@ -206,24 +206,24 @@ class Keyboard(WordStep):
     kind: ClassVar[str] = "keyboard"
 
     def augmenter(self) -> Any:
-        """nlpaug's KeyboardAug."""
+        """Return nlpaug's KeyboardAug."""
         return _augmenter("keyboard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ocr(WordStep):
-    """Mistakes a letter as character recognition does."""
+    """Replaces a letter as character recognition would."""
 
     kind: ClassVar[str] = "ocr"
 
     def augmenter(self) -> Any:
-        """nlpaug's OcrAug."""
+        """Return nlpaug's OcrAug."""
         return _augmenter("ocr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contextual(TextStep):
-    """Words that a masked language model finds likely in their place."""
+    """Replaces words by those that a masked language model finds likely."""
 
     kind: ClassVar[str] = "contextual"
     packages: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
@@ -231,7 +231,7 @@ class Contextual(TextStep):
     model: Filler
 
     def reword(self, text: str, rng: np.random.Generator) -> str | None:
-        """The text with words of the model's at drawn places."""
+        """Return the text with the model's words at drawn places."""
         spans = [match.span() for match in TOKEN.finditer(text) if not is_protected(match[0])]
         count = 1 + int(rng.integers(max(1, int(len(spans) * self.max_share))))
         if not spans:
@@ -242,14 +242,14 @@ class Contextual(TextStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrite(TextStep):
-    """Another wording by a sequence-to-sequence model; one that loses a side, a negation or a number is not taken."""
+    """Rewrites by a sequence-to-sequence model; a wording that loses a side, a negation or a number is discarded."""
 
     kind: ClassVar[str] = "rewrite"
     packages: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
     model: Rewriter
 
     def reword(self, text: str, rng: np.random.Generator) -> str | None:
-        """The model's wording."""
+        """Return the model's wording."""
         made = self.model(text, rng)
         return made if protected_words(made) == protected_words(text) else None
 
@@ -264,7 +264,7 @@ def _by_space(text: str) -> list[str]:
 
 @lru_cache(maxsize=8)
 def _augmenter(kind: str) -> Any:
-    """nlpaug's augmenter of a kind, made once a process. Its tokens join to the very text they came from."""
+    """Return nlpaug's augmenter of a kind, made once per process. Its tokens join to the original text."""
     import nlpaug.augmenter.char as char
     import nlpaug.augmenter.word as word
 
@@ -279,7 +279,7 @@ def _augmenter(kind: str) -> Any:
         return char.OcrAug(min_char=3, **letters)
     made = word.SpellingAug(aug_p=1.0, include_reverse=False, **within)
     known = made.model.dict
-    # nlpaug keeps them in a set's order, which differs between processes; another right word would change the meaning
+    # nlpaug keeps a set's order, which differs between processes; another correct word would change the meaning
     made.model.dict = {right: sorted(other for other in wrong if other not in known) for right, wrong in known.items()}
     return made
 

@@ -1,4 +1,4 @@
-"""Variants of records as rows, and what every change of a variant has in common.
+"""Variants of records as rows, and what all changes of variants share.
 
 A variant has the key `<key of the record>#aug<copy>` and the record's key as its parent. What is drawn for it depends
 on seed, key, change and copy alone, so it is the same in any batch, order and worker.
@@ -24,13 +24,13 @@ Drawn: TypeAlias = Mapping[str, float | str | Sequence[int]]  # the numbers and 
 
 
 def record_key(key: str) -> str:
-    """Key of the record that a row is or is a variant of: rows of one are never each other's negatives."""
+    """Return the key of the record that a row is or varies; rows of one record are never each other's negatives."""
     part = PartKey.decode(key)
     return key if part is None or part.mark is not Mark.VARIANT else part.parent
 
 
 def copy_of(row: Row) -> int | None:
-    """Which copy of its parent a row is; None for a row that is no variant."""
+    """Return which copy of its parent a row is; None if it is not a variant."""
     part = PartKey.decode(row.key)
     return part.number if part is not None and part.mark is Mark.VARIANT and part.parent == row.parent else None
 
@@ -53,7 +53,7 @@ def _variant(row: Row, copy: int) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variants(Op):
-    """Adds the variants of every row, still equal to it; rows that are no variant go on unchanged."""
+    """Adds the variants of every row, still equal to it; the rows themselves stay."""
 
     version: ClassVar[int] = 1
     fan_out: ClassVar[bool] = True
@@ -87,7 +87,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Op):
-    """One change, which each variant takes with probability `p`. Rows that are no variant are left alone."""
+    """One change, applied to each variant with probability `p`. Other rows are unchanged."""
 
     version: ClassVar[int] = 1
     medium: ClassVar[str]
@@ -107,7 +107,7 @@ class Step(Op):
         return {name: version_of(name) for name in self.packages}
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
-        """The changed variant, or None where the change does not fit it. Media are never written in place."""
+        """Return the changed variant; None if the change does not fit it. Media are never written in place."""
         raise NotImplementedError
 
     def __call__(self, batch: Batch) -> Batch:
@@ -123,8 +123,10 @@ class Step(Op):
             after = self.apply(Draft(row=row, image=images[i], wave=waves[i], drawn={}), rng)
             if after is None:
                 continue
-            told = Change(op=self.name, field=self.medium, before="", after=digest.canonical_json(after.drawn).decode())
-            rows[i] = replace(after.row, changes=(*after.row.changes, told))
+            change = Change(
+                op=self.name, field=self.medium, before="", after=digest.canonical_json(after.drawn).decode()
+            )
+            rows[i] = replace(after.row, changes=(*after.row.changes, change))
             images[i], waves[i] = after.image, after.wave
         return replace(batch, rows=tuple(rows), images=tuple(images), waves=tuple(waves))
 
@@ -136,5 +138,5 @@ def drawn_before(row: Row, name: str) -> Sequence[float]:
 
 
 def uniform(rng: np.random.Generator, low: float, high: float, digits: int = 4) -> float:
-    """A number from [low, high], rounded so that it is written as it is used."""
+    """Draw a number from [low, high], rounded so that the record holds exactly what was used."""
     return min(high, max(low, round(float(rng.uniform(low, high)), digits)))

@@ -1,6 +1,6 @@
-"""Synonyms from WordNet's own dictionary files, in the form nlpaug's synonym augmenter asks for.
+"""Synonyms from WordNet's own dictionary files, in the form that nlpaug's synonym augmenter needs.
 
-nlpaug's own way there goes through nltk's corpus reader and perceptron tagger, whose data no package carries. The
+nlpaug itself uses nltk's corpus reader and perceptron tagger, whose data no package contains. The
 dictionaries come as Debian's `wordnet-base` or from wordnet.princeton.edu; the format is that of wndb(5WN).
 """
 
@@ -16,10 +16,10 @@ from trichord.transforms.augment.words import is_protected, names_colour
 
 _FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 _TAGS = {"n": "NN", "v": "VB", "a": "JJ", "r": "RB"}  # Penn tags that nlpaug maps to these letters
-_SKIP = "DT"  # the one tag that nlpaug leaves alone
-_MARKER = re.compile(r"\([a-z]+\)$")  # where an adjective may stand: `galore(ip)`
+_SKIP = "DT"  # the one tag that nlpaug skips
+_MARKER = re.compile(r"\([a-z]+\)$")  # an adjective's position: `galore(ip)`
 
-# Words that stand in WordNet as nouns or adjectives (`a` is a vitamin, `in` a metal) and hold sentences together.
+# Function words that WordNet has as nouns or adjectives (`a` is a vitamin, `in` a metal).
 _FUNCTION_WORDS = """
 a about above across after against all am an and any are around as at be because been before behind being below
 between both but by can could did do does doing down each every few for from had has have having he her here hers
@@ -31,12 +31,12 @@ which while who whom whose why will with would yet you your
 
 
 class WordNetSynonyms:
-    """What nlpaug's synonym augmenter asks of a dictionary: `pos_tag` and `predict`.
+    """What nlpaug's synonym augmenter needs of a dictionary: `pos_tag` and `predict`.
 
     Synonyms are those of a word's most frequent sense, in the part of speech in which it is counted most often.
 
     Args:
-        folder: holds index.* and data.* for noun, verb, adj and adv.
+        folder: has index.* and data.* for noun, verb, adj and adv.
 
     Raises:
         ConfigError: a dictionary file is missing or cannot be read.
@@ -67,11 +67,11 @@ class WordNetSynonyms:
         )
 
     def pos_tag(self, tokens: list[str]) -> list[tuple[str, str]]:
-        """Tokens with the Penn tag of their most frequent part of speech; what has no synonym is tagged `DT`."""
+        """Return tokens with the Penn tag of their most frequent part of speech, or `DT` if they have no synonym."""
         return [(token, self._tag(token, first=i == 0)) for i, token in enumerate(tokens)]
 
     def predict(self, word: str, pos: str | None = None) -> list[str]:
-        """Other words of the word's most frequent sense, in WordNet's order."""
+        """Return other words of the word's most frequent sense, in WordNet's order."""
         lemma = word.lower()
         best = self._best(lemma)
         if best is None or pos != best[0]:
@@ -79,14 +79,14 @@ class WordNetSynonyms:
         return [other for other in self._words(*best) if other.lower() != lemma]
 
     def _tag(self, token: str, *, first: bool) -> str:
-        name = token[:1].isupper() and not first  # a name is no common noun
+        name = token[:1].isupper() and not first  # a name is not a common noun
         if name or is_protected(token) or names_colour(token) or token.lower() in _function_words():
             return _SKIP
         best = self._best(token.lower())
         return _TAGS[best[0]] if best is not None and self.predict(token, best[0]) else _SKIP
 
     def _best(self, lemma: str) -> tuple[str, int] | None:
-        """Part of speech and synset offset of a word's most frequent sense."""
+        """Return part of speech and synset offset of a word's most frequent sense."""
         senses = self._senses.get(lemma)
         return None if senses is None else (senses[0], senses[1])
 
@@ -101,14 +101,14 @@ class WordNetSynonyms:
 
     @cached_property
     def _senses(self) -> dict[str, tuple[str, int, int]]:
-        """Of each single word: the part of speech counted most often, the offset of its first sense, the count."""
+        """For each single word: its most frequent part of speech, the offset of its first sense, and the count."""
         found: dict[str, tuple[str, int, int]] = {}
         for pos, name in _FILES.items():
             for line in (self._folder / f"index.{name}").read_text(encoding="utf-8").splitlines():
                 if line.startswith(" "):  # the licence
                     continue
                 fields = line.split()
-                at = 4 + int(fields[3])  # behind lemma, part of speech, counts and the kinds of pointers
+                at = 4 + int(fields[3])  # after lemma, part of speech, counts and the kinds of pointers
                 tagged, offset = int(fields[at + 1]), int(fields[at + 2])
                 if "_" not in fields[0] and tagged > found.get(fields[0], ("", 0, -1))[2]:
                     found[fields[0]] = (pos, offset, tagged)
@@ -122,5 +122,5 @@ def _function_words() -> frozenset[str]:
 
 @lru_cache(maxsize=2)
 def open_wordnet(folder: str) -> WordNetSynonyms:
-    """The dictionaries of a folder, opened once a process."""
+    """Open the dictionaries of a folder, once per process."""
     return WordNetSynonyms(folder)

@@ -1,4 +1,4 @@
-"""Which words of a text carry what must not change: sides, negations, numbers, colours."""
+"""Which words of a text must not change: sides, negations, numbers, colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trichord.transforms.batch import Row
 _SIDE = re.compile(
     r"(?<![^\W_])(left|right)(?=(?:most|ward|wards|hand|handed|side|er|ers|y)?(?![^\W_]))", re.IGNORECASE
 )
-# The same in the languages nearest to hand: enough not to mirror, too little to rewrite.
+# The same in some other languages: enough not to mirror, too little to rewrite.
 _FOREIGN_SIDE = re.compile(
     r"\b(?:links|rechts|linke[nmrs]?|rechte[nmrs]?|gauche|droite?|izquierd[ao]s?|derech[ao]s?|sinistr[ao]|destr[ao]"
     r"|esquerd[ao]s?|direit[ao]s?|clockwise|anti-?clockwise|counter-?clockwise)\b",
@@ -38,7 +38,7 @@ TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|\s+|(?:[^\w\s]|_)+")
 
 
 def words_of(row: Row) -> Iterator[str]:
-    """Everything that is said of a row: text, captions, segments."""
+    """Yield all words of a row: text, captions, segments."""
     if row.text is not None:
         yield row.text
     yield from row.captions
@@ -47,32 +47,32 @@ def words_of(row: Row) -> Iterator[str]:
 
 
 def tokens(text: str) -> list[str]:
-    """Words, white space and punctuation in turn; joined they are the text again."""
+    """Split a text into words, white space and punctuation; joined, they are the text."""
     return TOKEN.findall(text)
 
 
 def is_protected(token: str) -> bool:
-    """Whether a token must stay as it is: a number, a negation, a side, or no word at all."""
+    """Return whether a token must not change: a number, a negation, a side, or not a word."""
     return _PROTECTED.match(token) is not None
 
 
 def protected_words(text: str) -> Counter[str]:
-    """The protected words of a text and how often each stands in it."""
+    """Count the protected words of a text."""
     return Counter(token.casefold() for token in tokens(text) if is_protected(token) and token.strip().isalnum())
 
 
 def says_side(text: str) -> bool:
-    """Whether a text says left or right, in English or another language known here."""
+    """Return whether a text says left or right, in English or another language known here."""
     return says_foreign_side(text) or _SIDE.search(text) is not None
 
 
 def says_foreign_side(text: str) -> bool:
-    """Whether it does so in words that `swap_sides` does not exchange."""
+    """Return whether it does so in words that `swap_sides` does not exchange."""
     return _FOREIGN_SIDE.search(text) is not None
 
 
 def swap_sides(text: str) -> str:
-    """The text with left and right exchanged, capitals kept."""
+    """Exchange left and right, keeping capitals."""
 
     def other(match: re.Match[str]) -> str:
         word = match[0]
@@ -83,5 +83,5 @@ def swap_sides(text: str) -> str:
 
 
 def names_colour(text: str) -> bool:
-    """Whether an English text names a colour."""
+    """Return whether an English text names a colour."""
     return _COLOUR.search(text) is not None

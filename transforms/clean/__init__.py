@@ -1,3 +1,3 @@
-"""Cleaning: what is decoded, measured, mended and refused, in the order it happens."""
+"""Cleaning: ops that decode, measure, repair and reject, in the order of the chain."""
 
 from __future__ import annotations

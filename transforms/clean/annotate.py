@@ -1,4 +1,4 @@
-"""What an op writes beside a row: labels, and what it changed."""
+"""What an op records in a row: labels and changes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _KEPT_CHARS = 500  # of each value of a change
 
 
 def labelled(row: Row, name: str, value: str | None) -> Row:
-    """The row with a label set, or without it where the value is None; labels stay sorted by name."""
+    """Return the row with a label set, or removed if the value is None; labels stay sorted by name."""
     labels = {**dict(row.labels), name: value}
     return replace(row, labels=tuple(sorted((key, text) for key, text in labels.items() if text is not None)))
 
 
 def change(op: str, field: str, before: str, after: str) -> Change:
-    """A change, its values cut to 500 characters; those of long values begin shortly before they differ."""
+    """Return a change with values cut to 500 characters; long values begin shortly before they differ."""
     if max(len(before), len(after)) > _KEPT_CHARS:
         same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
         start = max(0, same - 40)
@@ -25,5 +25,5 @@ def change(op: str, field: str, before: str, after: str) -> Change:
 
 
 def with_changes(row: Row, changes: list[Change]) -> Row:
-    """The row with further changes."""
+    """Return the row with further changes."""
     return replace(row, changes=(*row.changes, *changes)) if changes else row

@@ -1,4 +1,4 @@
-"""Sound: decoding to canonical rate, and the ops that judge and mend it, cheap ones first.
+"""Sound: decoding to the canonical rate, and the ops that judge and repair it, cheap ones first.
 
 | op | scores | may reject with | may change |
 |---|---|---|---|
@@ -36,14 +36,14 @@ from trichord.transforms.op import Op, Threshold
 FULL_SCALE = 0.999
 MIN_RUN = 3  # one sample at full scale is a peak, three in a row are a plateau
 SILENCE_DB = -120.0
-SPAN_SLACK_S = 0.5  # times of a subtitle may run past the end of the sound by so much
+SPAN_SLACK_S = 0.5  # a subtitle may end this long after the sound
 
 
 def clipping(samples: Samples) -> float:
-    """Share of the samples that lie in runs of at least three at full scale.
+    """Return the share of samples in runs of at least three at full scale.
 
-    A sound is clipped where it stays at the end of its range. A pure tone that only just reaches full scale stays there
-    for up to 2.8 % of its length as well.
+    A clipped sound stays at the end of its range. A pure tone that just reaches full scale also stays there, for up to
+    2.8 % of its length.
     """
     hot = np.abs(samples) >= FULL_SCALE
     edges = np.flatnonzero(np.diff(hot, prepend=False, append=False))
@@ -53,11 +53,11 @@ def clipping(samples: Samples) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioDecode(Op):
-    """Decodes raw sounds to mono, cuts out a row's span, measures it as it came, and resamples it to `rate_hz`.
+    """Decodes raw sounds to mono, cuts out a row's span, measures it unchanged, and resamples it to `rate_hz`.
 
-    All in one op, so that a batch never holds more than one sound at its own rate; and clipping can only be seen there,
-    as resampling rounds plateaus off. Measures `audio_duration_s`, `audio_peak_db` (relative to full scale, at least
-    -120) and `audio_clipping` (share of the samples). Rows that share one bytes object share one decoding.
+    All in one op, so that a batch never holds more than one sound at its own rate. Clipping must be measured there, as
+    resampling rounds plateaus off. Measures `audio_duration_s`, `audio_peak_db` (relative to full scale, at least
+    -120) and `audio_clipping` (share of the samples). Rows with the same bytes object share one decoding.
     """
 
     version: ClassVar[int] = 2
@@ -80,7 +80,7 @@ class AudioDecode(Op):
         """Apply the op."""
         rows, waves, measured = list(batch.rows), list(batch.waves), [dict[str, float]() for _ in batch.rows]
         refused: dict[int, tuple[str, str]] = {}
-        # whole and cut rows have other bounds: they never share, so that neither depends on its neighbours
+        # whole and cut rows have different bounds, so they never share: a row must not depend on its neighbours
         wanted = [
             None if raw is None else (id(raw), row.span is not None)
             for raw, row in zip(batch.raw_audios, batch.rows, strict=True)
@@ -124,7 +124,7 @@ class AudioDecode(Op):
             raise MediaError("span_outside", detail)
         end_s = min(end_s, total_s)
         if end_s - start_s > self.max_duration_s:
-            raise MediaError("audio_too_long", f"{detail}, at most {self.max_duration_s:g} s are kept")
+            raise MediaError("audio_too_long", f"{detail}; the limit is {self.max_duration_s:g} s")
         piece = whole.samples[round(start_s * rate_hz) : round(end_s * rate_hz)].copy()
         if len(piece) == 0:
             raise MediaError("span_outside", f"{detail}: no sample")
@@ -141,7 +141,7 @@ def _measured(wave: Waveform) -> dict[str, float]:
 
 
 def audio_ops(config: AudioConfig) -> tuple[Op, ...]:
-    """The ops on sounds, in order: what is judged is the sound as it came, mended is what is kept."""
+    """Return the ops on sounds, in order: the original sound is judged, and what is kept is repaired."""
     ops: list[Op | None] = [
         AudioDecode(
             max_bytes=config.max_bytes,

@@ -1,4 +1,4 @@
-"""Taking steady noise out of a sound: notches against mains hum, a spectral gate against the rest."""
+"""Reduce steady noise in a sound: notches against mains hum, a spectral gate against the rest."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from trichord.transforms.op import Op
 
 _HARMONICS, _NOTCH_HZ, _STANDS_OUT_DB = 10, 1.0, 10.0
 _WINDOW_S, _OVERLAP = 0.032, 4
-_BLOCK, _PROFILE_FRAMES = 2_048, 4_096  # frames worked on at a time, and frames the noise is learnt from
-_QUIET = 0.2  # a fifth of the frames of each frequency is taken to be noise alone
+_BLOCK, _PROFILE_FRAMES = 2_048, 4_096  # frames processed at a time, and frames that noise is estimated from
+_QUIET = 0.2  # a fifth of the frames of each frequency is assumed to be noise alone
 _MEMORY = 0.96  # how much the gate follows its own last decision
 
 Powers = npt.NDArray[np.float64]
 
 
 def without_hum(wave: Waveform, mains_hz: float) -> Samples:
-    """The sound without those of ten multiples of the mains' frequency that stand out: notches 1 Hz wide."""
+    """Notch out those of ten multiples of the mains frequency that stand out, each 1 Hz wide."""
     from scipy import signal
 
     lines = [mains_hz * factor for factor in range(1, _HARMONICS + 1) if mains_hz * factor < 0.45 * wave.rate_hz]
@@ -38,11 +38,11 @@ def without_hum(wave: Waveform, mains_hz: float) -> Samples:
 
 
 def gated(wave: Waveform, reduction_db: float) -> Samples:
-    """The sound with its steady noise lowered by up to `reduction_db`, by a soft gate on each frequency.
+    """Lower steady noise by up to `reduction_db` with a soft gate on each frequency.
 
-    The noise of a frequency is learnt from the quietest fifth of its frames. The gate is Wiener's, steered by the
+    The noise of a frequency is estimated from the quietest fifth of its frames. The gate is Wiener's, with the
     decision-directed estimate of Ephraim and Malah, "Speech enhancement using a minimum mean-square error short-time
-    spectral amplitude estimator", IEEE TASSP 32(6), 1984. What is steady all along (rain) counts as noise.
+    spectral amplitude estimator", IEEE TASSP 32(6), 1984. A sound that is steady throughout (rain) counts as noise.
     """
     size = 1 << round(math.log2(_WINDOW_S * wave.rate_hz))
     hop, length = size // _OVERLAP, len(wave.samples)
@@ -69,7 +69,7 @@ def gated(wave: Waveform, reduction_db: float) -> Samples:
 
 
 def _noise(views: npt.NDArray[np.float32], size: int) -> Powers:
-    """Mean power of the noise at each frequency, from evenly spaced frames."""
+    """Return the mean power of the noise at each frequency, from evenly spaced frames."""
     chosen = (
         views if len(views) <= _PROFILE_FRAMES else views[np.linspace(0, len(views) - 1, _PROFILE_FRAMES).astype(int)]
     )
@@ -81,7 +81,7 @@ def _noise(views: npt.NDArray[np.float32], size: int) -> Powers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HumRemoval(Op):
-    """Notches the mains and its harmonics out of sounds whose `audio_hum_db` is above a limit."""
+    """Notches mains hum and its harmonics out of sounds whose `audio_hum_db` is above a limit."""
 
     version: ClassVar[int] = 1
 

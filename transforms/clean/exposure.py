@@ -18,16 +18,16 @@ _NOISE_TILES = 8
 # second differences both ways: blind to slopes and straight edges
 _SECOND_DIFFERENCE = np.array([1, -2, 1], np.float32)
 _NOISE_GAIN = 6.0  # standard deviation of what it makes of white noise of deviation 1
-_FRAME_RANGE = 12  # grey levels within a uniform line, and between the lines of a frame: what JPEG leaves of one
+_FRAME_RANGE = 12  # grey levels within a uniform line, and between the lines of a frame, after JPEG
 
 
 def grey_of(rgb: npt.NDArray[np.uint8]) -> GreyImage:
-    """Luma (BT.601) of an RGB picture, uint8 (H, W)."""
+    """Return the luma (BT.601) of an RGB picture, uint8 (H, W)."""
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def exposure(grey: GreyImage) -> dict[str, float]:
-    """`image_contrast` (standard deviation of the grey levels), `image_dark` and `image_bright` (shares of pixels)."""
+    """Return `image_contrast` (deviation of the grey levels), `image_dark` and `image_bright` (shares of pixels)."""
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     total = float(grey.size)
     # whole numbers below 2^53: the sums are exact on every machine
@@ -40,11 +40,11 @@ def exposure(grey: GreyImage) -> dict[str, float]:
 
 
 def noise(rgb: npt.NDArray[np.uint8]) -> float:
-    """Standard deviation of a picture's noise in grey levels (0 to 255), of at most 128 × 128 px in its middle.
+    """Return the standard deviation of noise in grey levels (0 to 255), from at most 128 × 128 px in the middle.
 
-    Immerkaer's fast estimate ("Fast noise variance estimation", CVIU 1996) by tile, and of the tiles that are neither
-    nearly black nor nearly white the lower quartile, so that texture is not taken for noise. Of noise strong enough
-    to be cut off at black and white (from 30 levels on) it finds somewhat less.
+    Immerkaer's fast estimate ("Fast noise variance estimation", CVIU 1996) by tile; the result is the lower quartile of
+    the tiles that are neither nearly black nor nearly white, so that texture does not count as noise. Noise strong
+    enough to clip at black and white (from 30 levels on) is somewhat underestimated.
     """
     height, width = rgb.shape[:2]
     top, left = max(0, (height - _NOISE_WINDOW) // 2), max(0, (width - _NOISE_WINDOW) // 2)
@@ -61,9 +61,9 @@ def noise(rgb: npt.NDArray[np.uint8]) -> float:
 
 
 def frame(grey: GreyImage) -> tuple[int, int, int, int]:
-    """The picture inside a uniform frame (bars, mats): top, left, bottom, right (exclusive), in pixels.
+    """Return the picture inside a uniform frame (bars, mats): top, left, bottom, right (exclusive), in pixels.
 
-    Lines count from the outside in, as long as each is of one grey and of the same as the outermost. A picture that is
+    Lines belong to the frame, from the outside in, while each has one grey, that of the outermost. A picture that is
     uniform all over has no frame.
     """
     height, width = grey.shape
@@ -77,7 +77,7 @@ def frame(grey: GreyImage) -> tuple[int, int, int, int]:
 
 
 def _bars(grey: GreyImage) -> tuple[int, int]:
-    """How many lines are uniform, from the first on and from the last on."""
+    """Return how many lines are uniform, from the first and from the last."""
     if not (_uniform(grey[0]) or _uniform(grey[-1])):
         return 0, 0  # most pictures
     least, most = grey.min(axis=1).astype(np.int16), grey.max(axis=1).astype(np.int16)
@@ -86,11 +86,11 @@ def _bars(grey: GreyImage) -> tuple[int, int]:
 
 def _uniform(line: npt.NDArray[np.uint8]) -> bool:
     if abs(int(line[0]) - int(line[len(line) // 2])) > _FRAME_RANGE:
-        return False  # most lines, for less
+        return False  # most lines end here, cheaply
     return int(line.max()) - int(line.min()) <= _FRAME_RANGE
 
 
 def _leading(least: npt.NDArray[np.int16], most: npt.NDArray[np.int16]) -> int:
-    """The first lines that together stay within the range."""
+    """Return how many first lines together stay within the range."""
     inside = np.maximum.accumulate(most) - np.minimum.accumulate(least) <= _FRAME_RANGE
     return len(inside) if inside.all() else int(inside.argmin())

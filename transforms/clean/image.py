@@ -21,11 +21,11 @@ _MIN_CROPPED_SIDE = 16  # pixels of canonical size: a crop never leaves less
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDecode(Op):
-    """Decodes raw pictures, cuts out the row's box, measures them as they came, and shrinks them to canonical size.
+    """Decodes raw pictures, cuts out the row's box, measures them unchanged, and shrinks them to canonical size.
 
-    All in one op, so that a batch never holds more than one picture of full size; rows of one raw picture share its
-    decoding. A box is clipped to the picture; one outside it is `region_outside`. Measures `image_min_side` (pixels of
-    the shorter side), `image_aspect` (longer over shorter side) and `image_noise` (see `exposure.noise`). Afterwards
+    All in one op, so that a batch never holds more than one picture of full size; rows with the same raw picture share
+    one decoding. A box is clipped to the picture; one outside it is `region_outside`. Measures `image_min_side` (pixels
+    of the shorter side), `image_aspect` (longer over shorter side) and `image_noise` (see `exposure.noise`). Afterwards
     the longer side is at most `side`.
     """
 
@@ -76,7 +76,7 @@ class ImageDecode(Op):
 
 
 def _pictures(batch: Batch) -> Iterator[tuple[bytes, list[int]]]:
-    """Each raw picture once, with the positions of the rows that share the very object."""
+    """Yield each raw picture once, with the positions of the rows that share the same object."""
     sharing: dict[int, list[int]] = {}
     for i, raw in enumerate(batch.raw_images):
         if raw is not None:
@@ -88,7 +88,7 @@ def _pictures(batch: Batch) -> Iterator[tuple[bytes, list[int]]]:
 
 
 def _clipped(box: tuple[float, float, float, float], rgb: Image) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom in whole pixels inside the picture; None where nothing is left."""
+    """Return left, top, right, bottom in whole pixels inside the picture; None if nothing is left."""
     height, width = rgb.shape[:2]
     x, y, w, h = box
     if not all(map(math.isfinite, box)):
@@ -99,7 +99,7 @@ def _clipped(box: tuple[float, float, float, float], rgb: Image) -> tuple[int, i
 
 
 def _noted(row: Row, cut: tuple[int, int, int, int]) -> Row:
-    """The row, with a change where the box reached beyond the picture."""
+    """Return the row, with a change if the box reached beyond the picture."""
     x, y, w, h = row.box or (0.0, 0.0, 0.0, 0.0)
     left, top, right, bottom = cut
     if max(abs(left - x), abs(top - y), abs(right - x - w), abs(bottom - y - h)) < 1:
@@ -110,18 +110,18 @@ def _noted(row: Row, cut: tuple[int, int, int, int]) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageMeasure(Op):
-    """Measures decoded pictures from one grey copy of each; by policy cuts a frame off first.
+    """Measures decoded pictures from one grey copy of each; may first cut a frame off.
 
     Scores: `image_border` (share of the picture that is a uniform frame), `image_contrast`, `image_dark`,
     `image_bright` (see `exposure`), `image_sharpness` (edge widths along the longer side) and `image_blurred_share`
-    (blurred tiles over tiles with edges). Where a tile is blurred, the label `image_blur_map` says which.
+    (blurred tiles over tiles with edges). The label `image_blur_map` says which tiles are blurred.
     """
 
     version: ClassVar[int] = 1
 
     tiles: int
     min_sharpness: float
-    crop_border: float | None  # a larger frame is cut off; None: never
+    crop_border: float | None  # larger frames are cut off; None: never
 
     @property
     def name(self) -> str:
@@ -153,10 +153,10 @@ class ImageMeasure(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSharpRegion(Op):
-    """Crops pictures of which more than `max_blurred_share` is blurred to their largest sharp rectangle.
+    """Crops pictures with more than `max_blurred_share` blurred to their largest sharp rectangle.
 
-    Only if that keeps `min_sharp_share` of the picture; then `image_blurred_share` and the map are those of the crop.
-    What cannot be cropped stays, and its score with it.
+    It does so only if that keeps `min_sharp_share` of the picture; `image_blurred_share` and the map are then the
+    crop's. A picture that cannot be cropped keeps its score.
     """
 
     version: ClassVar[int] = 1
@@ -201,7 +201,7 @@ def _area(inside: tuple[int, int, int, int]) -> int:
 
 
 def _cut(rgb: Image, inside: tuple[int, int, int, int]) -> Image | None:
-    """The part of a picture, or None where it is too small."""
+    """Return the part of a picture; None if it is too small."""
     top, left, bottom, right = inside
     if min(bottom - top, right - left) < _MIN_CROPPED_SIDE:
         return None
@@ -209,20 +209,20 @@ def _cut(rgb: Image, inside: tuple[int, int, int, int]) -> Image | None:
 
 
 def _cropped(row: Row, op: str, rgb: Image, inside: tuple[int, int, int, int]) -> Row:
-    """The row, with the crop noted as x, y, width, height in pixels of canonical size."""
+    """Return the row with the crop recorded as x, y, width, height in pixels of canonical size."""
     top, left, bottom, right = inside
     before, after = f"0,0,{rgb.shape[1]},{rgb.shape[0]}", f"{left},{top},{right - left},{bottom - top}"
     return annotate.with_changes(row, [annotate.change(op, "image", before, after)])
 
 
 def _mapped(row: Row, edges: EdgeMap, least: float, share: float) -> Row:
-    """The row, labelled with its blur map where a tile is blurred."""
+    """Return the row, labelled with its blur map if a tile is blurred."""
     text = edges.text(least) if share else None
     return row if text is None and not row.labels else annotate.labelled(row, "image_blur_map", text)
 
 
 def image_ops(config: ImageConfig) -> tuple[Op, ...]:
-    """The ops on pictures, in order; a threshold without a value is left out."""
+    """Return the ops on pictures, in order, without thresholds that have no value."""
     least = config.min_sharpness or 0.0
     cropping = config.borders == "crop"
     ops: list[Op | None] = [

@@ -13,7 +13,7 @@ from trichord.transforms.clean import annotate
 from trichord.transforms.op import Op
 
 LABEL = "text_language"
-_READ_CHARS = 2_000  # of a text; more changes nothing
+_READ_CHARS = 2_000  # of a text; more would change nothing
 
 
 @lru_cache(maxsize=1)
@@ -24,12 +24,12 @@ def _identifier() -> Any:
 
 
 def known_languages() -> frozenset[str]:
-    """The codes that `language_of` may answer."""
+    """Return the codes that `language_of` may return."""
     return frozenset(str(label) for label in _identifier().labels)
 
 
 def language_of(text: str) -> tuple[str, float]:
-    """The likeliest language (ISO 639) and its probability, rounded so that every machine agrees."""
+    """Return the likeliest language (ISO 639) and its probability, rounded so that all machines agree."""
     found, probability = _identifier().classify(text[:_READ_CHARS])
     return str(found), round(float(probability), 4)
 
@@ -38,8 +38,8 @@ def language_of(text: str) -> tuple[str, float]:
 class TextLanguage(Op):
     """Labels the text's language `text_language` and measures `text_language_score`, its probability.
 
-    Where only some languages are allowed, `text_language_foreign` is that probability for any other language, else 0:
-    an uncertain verdict stays below the threshold.
+    If only some languages are allowed, `text_language_foreign` is that probability for any other language, else 0: an
+    uncertain result stays below the threshold.
     """
 
     version: ClassVar[int] = 1

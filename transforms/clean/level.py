@@ -16,9 +16,9 @@ FLOOR_DB = -120.0
 
 
 def frame_levels(wave: Waveform) -> npt.NDArray[np.float64]:
-    """Level of each frame of 20 ms against full scale, dB (at least -120): (ceil(T / frame),).
+    """Return the level of each frame of 20 ms against full scale, dB (at least -120): (ceil(T / frame),).
 
-    A full-scale square wave has 0 dB. The last frame may be shorter. A constant offset is no sound: it is left out.
+    A full-scale square wave has 0 dB. The last frame may be shorter. A constant offset is not sound and does not count.
     """
     samples, size = wave.samples, max(1, round(FRAME_S * wave.rate_hz))
     starts = np.arange(0, len(samples), size)
@@ -29,7 +29,7 @@ def frame_levels(wave: Waveform) -> npt.NDArray[np.float64]:
 
 
 def offset(samples: Samples) -> float:
-    """Mean of the samples: 0 of a sound without direct current."""
+    """Return the mean of the samples; 0 for a sound without direct current."""
     return float(samples.mean(dtype=np.float64))
 
 
@@ -38,7 +38,7 @@ class AudioLevel(Op):
     """Measures offset and silence.
 
     `audio_dc` is the size of the offset, of full scale; `audio_silence` the share of frames that are silent;
-    `audio_padding_s` the silence before and behind everything else (all of it, if there is nothing else).
+    `audio_padding_s` the silence before and after everything else (all of it if there is nothing else).
     """
 
     version: ClassVar[int] = 1

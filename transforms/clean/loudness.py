@@ -1,4 +1,4 @@
-"""Loudness by ITU-R BS.1770-4 (pyloudnorm), and bringing every sound to one."""
+"""Loudness by ITU-R BS.1770-4 (pyloudnorm), and its normalisation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 from trichord.transforms.batch import Batch, Change, Waveform
 from trichord.transforms.op import Op
 
-FLOOR_LUFS = -70.0  # the standard's absolute gate: what is quieter has no loudness
+FLOOR_LUFS = -70.0  # the standard's absolute gate: quieter sounds have no loudness
 LOUDNESS_LIBRARIES = {"pyloudnorm": version("pyloudnorm"), "scipy": version("scipy")}
 
 _BLOCK_S = 0.4
-_SMALLEST_DB = 0.05  # smaller changes are not worth new samples
+_SMALLEST_DB = 0.05  # smaller changes are not made
 
 
 def loudness(wave: Waveform) -> float:
-    """Integrated loudness in LUFS, at least -70. A sound shorter than a block of 0.4 s is one block."""
+    """Return the integrated loudness in LUFS, at least -70. A sound shorter than a block of 0.4 s is one block."""
     long = len(wave.samples) >= math.ceil(_BLOCK_S * wave.rate_hz)
     block_s = _BLOCK_S if long else (len(wave.samples) - 0.5) / wave.rate_hz
     found = float(_meter(wave.rate_hz, block_s).integrated_loudness(wave.samples.astype(np.float64)))
@@ -38,10 +38,10 @@ def _meter(rate_hz: int, block_s: float) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioLoudness(Op):
-    """Measures `audio_loudness_lufs` and, where a target is set, brings the sound to it.
+    """Measures `audio_loudness_lufs` and, if a target is set, brings the sound to it.
 
-    The score is that of the sound before it. A gain never lifts the peak over `max_peak_db`, so nothing is clipped,
-    and a sound may stay below the target; a sound without loudness (-70) is left alone.
+    The score is measured before. A gain never lifts the peak over `max_peak_db`, so nothing is clipped and a sound may
+    stay below the target; a sound without loudness (-70) is unchanged.
     """
 
     version: ClassVar[int] = 1

@@ -1,8 +1,7 @@
-"""HTML in texts: tags removed, entities decoded, where there really is markup.
+"""Remove HTML tags and decode entities, if a text really has markup.
 
-Only elements that HTML has count as tags: `a < b`, `<3` and `<unk>` stay. What is a tag is decided by patterns with
-bounded repeats, not by `html.parser`, whose reading of broken markup changes with Python's patch releases and takes
-quadratic time in some.
+Only HTML's own elements count as tags: `a < b`, `<3` and `<unk>` stay. Patterns with bounded repeats find tags, not
+`html.parser`: its reading of broken markup changes with Python's patch releases and is quadratic in some.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]
 
 
 def strip_markup(text: str) -> str:
-    """The text that a browser would show, on one line; texts without markup come back as they are.
+    """Return the text a browser would show, on one line; texts without markup are unchanged.
 
     Comments, scripts and style sheets are dropped, block elements become blanks.
     """
@@ -39,7 +38,7 @@ def strip_markup(text: str) -> str:
 
 
 def _shown(tag: re.Match[str], text: str) -> str:
-    """What stands for a tag: nothing, a blank, or, where it is no tag after all, itself."""
+    """Return what replaces a tag: nothing, a blank, or the same characters if it is not a tag."""
     closing, name, rest = tag[1], tag[2].lower(), tag[3].strip(" \t\r\n/")
     if rest and (closing or "=" not in rest):
         return tag[0]  # "if a <b and c> d"

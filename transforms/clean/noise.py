@@ -1,4 +1,4 @@
-"""Steady noise of a sound: mains hum, and how flat the spectrum is that never goes away."""
+"""Steady noise of a sound: mains hum, and how flat its lasting spectrum is."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAINS_HZ = (50.0, 60.0)
 
 _HUM_WINDOW_S, _HUM_LEAST_S = 0.512, 1.0
 _NEAR_HZ, _FAR_HZ = 5.0, 14.0  # neighbours of a line: beyond the window's main lobe, within the next line
-_INAUDIBLE_DB = -80.0  # against full scale: below, the noise of rounding makes lines
-_QUIET = 0.25  # hum lasts: a line counts with the level it has in the quietest quarter of the frames
+_INAUDIBLE_DB = -80.0  # against full scale: below it, rounding noise makes lines
+_QUIET = 0.25  # hum lasts, so a line's level is that of the quietest quarter of the frames
 _FLAT_WINDOW_S, _MAX_FRAMES = 0.032, 2_048
-_LOWEST_HZ, _HIGHEST_SHARE = 100.0, 0.95  # below is rumble, above is the slope of the resampling filter
+_LOWEST_HZ, _HIGHEST_SHARE = 100.0, 0.95  # rumble is below, the slope of the resampling filter above
 _TINY = np.float32(1e-14)
 
 Powers = npt.NDArray[np.float32]
@@ -29,34 +29,34 @@ Powers = npt.NDArray[np.float32]
 
 @lru_cache(maxsize=8)
 def hann(size: int) -> npt.NDArray[np.float32]:
-    """A periodic Hann window."""
+    """Return a periodic Hann window."""
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
     window.setflags(write=False)
     return window
 
 
 def spectra(samples: Samples, size: int, starts: npt.NDArray[np.int64]) -> Powers:
-    """Power spectra of windows of `size` samples at the places given: (places, size // 2 + 1)."""
+    """Return power spectra of windows of `size` samples at `starts`: (starts, size // 2 + 1)."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[starts] * hann(size)
     return np.square(np.abs(np.fft.rfft(frames, axis=1))).astype(np.float32)
 
 
 def _spread(length: int, size: int, most: int) -> npt.NDArray[np.int64]:
-    """Starts of half-overlapping windows, evenly thinned to at most `most`: memory is bounded for any length."""
+    """Return starts of half-overlapping windows, evenly thinned to at most `most`, so that memory is bounded."""
     starts = np.arange(0, length - size + 1, size // 2, dtype=np.int64)
     return starts if len(starts) <= most else starts[np.linspace(0, len(starts) - 1, most).astype(np.int64)]
 
 
 def standing_db(wave: Waveform, lines_hz: Sequence[float]) -> list[float]:
-    """How far a line at each frequency stands above the median of its neighbours at 5 to 14 Hz, in dB.
+    """Return how far a line at each frequency is above the median of its neighbours at 5 to 14 Hz, in dB.
 
-    0 if the line is too faint to be heard. Beyond 40 dB the leakage of the window limits the value.
+    0 if the line is inaudible. Beyond 40 dB the window's leakage limits the value.
     """
     size = 1 << round(np.log2(_HUM_WINDOW_S * wave.rate_hz))
     power = spectra(wave.samples, size, _spread(len(wave.samples), size, 256))
     lasting = np.quantile(power, _QUIET, axis=0) + _TINY
     hertz = np.fft.rfftfreq(size, 1 / wave.rate_hz)
-    audible = (size / 4 * 10 ** (_INAUDIBLE_DB / 20)) ** 2  # what a windowed sine of that peak level has
+    audible = (size / 4 * 10 ** (_INAUDIBLE_DB / 20)) ** 2  # the power of a windowed sine at that peak level
     found = []
     for line in lines_hz:
         away = np.abs(hertz - line)
@@ -67,10 +67,10 @@ def standing_db(wave: Waveform, lines_hz: Sequence[float]) -> list[float]:
 
 
 def hum(wave: Waveform) -> tuple[float, float] | None:
-    """How far the hum of the mains stands above its neighbours, in dB, and the mains' frequency in Hz.
+    """Return how far mains hum is above its neighbours, in dB, and the mains frequency in Hz.
 
-    The line at 50 or 60 Hz or at its double (the hum of a rectifier), whichever stands out most. None of a sound
-    shorter than a second.
+    The line at 50 or 60 Hz or at its double (the hum of a rectifier), whichever stands out most. None for a
+    sound shorter than a second.
     """
     if wave.duration_s < _HUM_LEAST_S:
         return None
@@ -79,10 +79,10 @@ def hum(wave: Waveform) -> tuple[float, float] | None:
 
 
 def flatness(wave: Waveform, silence_db: float) -> float | None:
-    """Wiener entropy (geometric over arithmetic mean) of the spectrum that half of the frames exceed, 100 Hz and up.
+    """Return the Wiener entropy (geometric over arithmetic mean) of the median spectrum from 100 Hz.
 
-    1 of white noise, near 0 of tones and speech. The median over time leaves out what comes and goes, so that noise
-    under it is found. Frames that are silent do not count; None where fewer than eight are left.
+    1 for white noise, near 0 for tones and speech. The median over time ignores what comes and goes, so that noise
+    under it shows. Silent frames do not count; None if fewer than eight are left.
     """
     size = 1 << round(np.log2(_FLAT_WINDOW_S * wave.rate_hz))
     starts = _spread(len(wave.samples), size, 1 << 62)

@@ -1,6 +1,6 @@
-"""Personal data in texts: mail addresses, phone numbers, IP addresses, payment cards. Only what is sure.
+"""Personal data in texts: mail addresses, phone numbers, IP addresses, payment cards. Only sure finds count.
 
-A mask says the kind alone (`<EMAIL>`), and so does the record of the change.
+A mask, and the record of the change, name only the kind (`<EMAIL>`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trichord.transforms.batch import Batch, Change
 from trichord.transforms.clean import annotate
 from trichord.transforms.op import Op
 
-_READ_CHARS = 100_000  # of a text; what is longer is masked so far
+_READ_CHARS = 100_000  # of a text; the rest is not masked
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[a-zA-Z0-9-]{1,63}\.){1,8}[a-zA-Z]{2,24}(?![\w@-])")
 _CARD = re.compile(
     r"(?<![\d.+-])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{4,5})(?![\d-]|\.\d)"
@@ -28,7 +28,7 @@ _IPV4 = re.compile(r"(?<![\w.:/-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\w)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])")
 _VERSIONED = re.compile(r"(?:version|release|build|section|chapter|ver\.?|v\.?|§|firmware)\s{0,2}$", re.IGNORECASE)
 
-# issuer: prefixes (first, last), lengths (ISO/IEC 7812; Maestro left out: it claims half of all numbers)
+# issuer: prefixes (first, last), lengths (ISO/IEC 7812; without Maestro, which claims half of all numbers)
 _ISSUERS: tuple[tuple[tuple[tuple[int, int], ...], tuple[int, ...]], ...] = (
     (((4, 4),), (13, 16, 19)),  # Visa
     (((51, 55), (2221, 2720)), (16,)),  # Mastercard
@@ -41,7 +41,7 @@ _ISSUERS: tuple[tuple[tuple[tuple[int, int], ...], tuple[int, ...]], ...] = (
 
 
 def _is_card(match: re.Match[str]) -> bool:
-    """Whether issuer, length and checksum (Luhn; ISO/IEC 7812-1, annex B) are those of a payment card."""
+    """Return whether issuer, length and checksum (Luhn; ISO/IEC 7812-1, annex B) are those of a payment card."""
     digits = [int(letter) for letter in match[0] if letter.isdecimal()]
     number = "".join(map(str, digits))
     issued = any(
@@ -53,7 +53,7 @@ def _is_card(match: re.Match[str]) -> bool:
 
 
 def _is_ip(match: re.Match[str]) -> bool:
-    """Whether it is an address of some machine elsewhere, and no number of a version or section."""
+    """Return whether it is another machine's address, not a version or section number."""
     try:
         address = ipaddress.ip_address(match[0])
     except ValueError:
@@ -78,7 +78,7 @@ def _is_phone(region: str | None, match: re.Match[str]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPii(Op):
-    """Measures `text_pii`, how many pieces of personal data text and captions hold; by policy masks them."""
+    """Measures `text_pii`, the pieces of personal data in text and captions; may mask them."""
 
     version: ClassVar[int] = 1
 
@@ -115,7 +115,7 @@ class TextPii(Op):
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def masked(self, text: str) -> tuple[str, list[str]]:
-        """The text with masks, and the kinds that were masked, in the order of the kinds."""
+        """Return the masked text and the kinds masked, grouped by kind."""
         head, tail = text[:_READ_CHARS], text[_READ_CHARS:]
         kinds: list[str] = []
         for kind, pattern, is_sure in self._detectors(head):
@@ -136,7 +136,7 @@ class TextPii(Op):
 
 
 def _silenced(change: Change) -> Change:
-    """An earlier change of a wording without its values: they may hold, in whatever encoding, what is masked now."""
+    """Return an earlier change without its values: they may contain, in some encoding, what is masked now."""
     if change.field != "text" and not change.field.startswith("captions"):
         return change
     return replace(change, before="<PII>", after="<PII>")

@@ -1,7 +1,7 @@
-"""How sharp a picture is, as a whole and by tile: widths of edges, which neither contrast nor the file's size changes.
+"""How sharp a picture is, as a whole and by tile: widths of edges, independent of contrast and file size.
 
 An edge blurred by a Gaussian of σ pixels has a slope whose energy (the sum of its squares) goes with 1/σ. Blurred once
-more by σ₀ it goes with 1/√(σ² + σ₀²). So the ratio Q of both energies tells σ = σ₀/√(Q² - 1), whatever the contrast
+more by σ₀ it goes with 1/√(σ² + σ₀²). So the ratio Q of both energies gives σ = σ₀/√(Q² - 1), whatever the contrast
 (after Zhuo and Sim, "Defocus map estimation from a single image", Pattern Recognition 2011; here by tile instead of by
 edge). Sharpness is the longer side over σ, the number of edge widths along the picture: the same for a file of half or
 double the size. Texture, where edges meet, counts as somewhat sharper than a lone edge.
@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from trichord.transforms.clean.exposure import GreyImage
 
-MEASURED_SIDE = 128  # the longer side, in pixels, of the picture that is measured
+MEASURED_SIDE = 128  # the longer side of the measured picture, in pixels
 _REBLUR = 1.0  # σ₀, in its pixels
 _SLOPE = 0.5  # grey levels a pixel: tiles below are flat, their sharpness is unknown
-_SHARE_OF_STEEPEST = 0.02  # and so are those of which another tile is 50 times as steep
-# The whole is judged by its plainest edges: JPEG's own steps count for nothing beside them.
+_SHARE_OF_STEEPEST = 0.02  # and so are tiles if another tile is 50 times as steep
+# The whole is judged by its plainest edges; JPEG's own steps are far weaker.
 _PLAIN_SLOPE, _PLAIN_SHARE = 0.7, 0.15
 _QUANTILE = 0.75  # of those tiles: a picture with a sharp quarter is not a blurred picture
 _MOST = 1_000.0
@@ -34,7 +34,7 @@ Grey = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EdgeMap:
-    """Tiles (n, n) of a picture: how much their slopes vary (grey levels a pixel), and how sharp they are."""
+    """Tiles (n, n) of a picture: how much their slopes vary (grey levels per pixel), and how sharp they are."""
 
     slope: Grey
     sharpness: Grey
@@ -52,29 +52,29 @@ class EdgeMap:
         return self.slope < max(_SLOPE, _SHARE_OF_STEEPEST * float(self.slope.max()))
 
     def blurred(self, least: float) -> Tiles:
-        """Tiles with edges, of which none is sharp."""
+        """Return tiles with edges but without a sharp one."""
         return ~self.flat & (self.sharpness < least)
 
     def blurred_share(self, least: float) -> float:
-        """Blurred tiles over tiles with edges; 0 where there are none."""
+        """Return blurred tiles over tiles with edges; 0 without any."""
         return float(self.blurred(least).sum()) / max(1, int((~self.flat).sum()))
 
     def text(self, least: float) -> str:
-        """For example `2x2:01.0`: row by row, 1 for blurred, 0 for sharp, a dot for flat."""
+        """Format the map, for example `2x2:01.0`: row by row, 1 is blurred, 0 sharp, a dot flat."""
         marks = np.where(self.flat, ".", np.where(self.blurred(least), "1", "0"))
         return f"{len(marks)}x{len(marks)}:{''.join(marks.ravel())}"
 
     def sharp_region(self, least: float) -> tuple[int, int, int, int]:
-        """The largest rectangle of tiles without a blurred one: top, left, bottom, right (exclusive), in tiles.
+        """Return the largest rectangle without a blurred tile: top, left, bottom, right (exclusive), in tiles.
 
-        A flat tile counts as what the nearest tile with edges is; ties count as sharp.
+        A flat tile counts as the nearest tile with edges; ties count as sharp.
         """
         blurred, flat = self.blurred(least), self.flat
         return largest_rectangle(~_filled(blurred, flat))
 
 
 def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
-    """The edge map (tiles, tiles) of a grey picture (H, W), measured with the longer side at 128 px."""
+    """Return the edge map (tiles, tiles) of a grey picture (H, W), measured with the longer side at 128 px."""
     height, width = grey.shape
     scale = MEASURED_SIDE / max(height, width)
     size = (max(tiles, round(width * scale)), max(tiles, round(height * scale)))
@@ -88,14 +88,14 @@ def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
     energy, again_energy, across, down = cv2.split(np.asarray(means, np.float32))
     ratio = energy / np.maximum(again_energy, np.float32(1e-6))
     sharpness = np.sqrt(np.maximum(ratio * ratio - 1, np.float32(0))) * np.float32(MEASURED_SIDE / _REBLUR)
-    steady = across * across + down * down  # what a ramp, such as a sky, has of it
+    steady = across * across + down * down  # the share of a ramp, such as a sky
     slope = np.sqrt(np.maximum(energy - steady, np.float32(0)))
-    # rounded, so that a machine's last bit of a sum of floats shows nowhere
+    # rounded, so that the last bits of float sums, which differ between machines, do not show
     return EdgeMap(slope.round(3), np.minimum(sharpness, np.float32(_MOST)).round(1))
 
 
 def _slopes(grey: Grey) -> tuple[Grey, Grey]:
-    """Grey levels a pixel, across and down."""
+    """Return slopes in grey levels per pixel, across and down."""
     across, down = (cv2.filter2D(grey, cv2.CV_32F, kernel) for kernel in (_ACROSS, _ACROSS.T))
     return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
@@ -105,7 +105,7 @@ def _squared(across: Grey, down: Grey) -> Grey:
 
 
 def _filled(blurred: Tiles, flat: Tiles) -> Tiles:
-    """Blurred tiles, with each flat tile counted as what is nearest to it."""
+    """Return blurred tiles, each flat tile counted as the nearest one."""
     known = ~flat
     if not known.any():
         return np.zeros_like(blurred)
@@ -119,8 +119,10 @@ def _filled(blurred: Tiles, flat: Tiles) -> Tiles:
 
 
 def largest_rectangle(wanted: Tiles) -> tuple[int, int, int, int]:
-    """The largest rectangle of true values: top, left, bottom, right (exclusive); of equals the first. (0, 0, 0, 0)
-    where none is true."""
+    """Return the largest rectangle of true values: top, left, bottom, right (exclusive); the first of equals.
+
+    (0, 0, 0, 0) if no value is true.
+    """
     best, found = 0, (0, 0, 0, 0)
     rows, columns = wanted.shape
     for top in range(rows):

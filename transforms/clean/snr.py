@@ -2,7 +2,7 @@
 
 Kim and Stern, "Robust signal-to-noise ratio estimation based on waveform amplitude distribution analysis", Interspeech
 2008. Samples of speech are gamma-distributed, noise is normal; the logarithm of the mean size of the samples minus the
-mean of the logarithm of their size then tells the ratio of the two.
+mean of the logarithm of their size then gives the ratio of the two.
 
 The paper's shape of 0.4 is that of whole recordings, pauses included. Here only speech is measured, whose samples are
 less extreme. Its shape, 0.55, was fitted on nine stories read by several people, with white noise of 0 to 20 dB added,
@@ -17,7 +17,7 @@ from trichord.transforms.batch import Samples
 
 SHAPE = 0.55
 LEAST_DB, MOST_DB = -20, 40
-_SMALLEST = 2.0**-16  # half a step of 16 bits: a size of zero has no logarithm
+_SMALLEST = 2.0**-16  # half a step of 16 bits; zero has no logarithm
 
 # The statistic at -20, -19, ... 40 dB: numeric integration over both distributions (tests compute it again).
 _STATISTIC = (
@@ -86,7 +86,7 @@ _STATISTIC = (
 
 
 def wada(samples: Samples) -> float:
-    """SNR in dB of samples (T,) of speech, within [-20, 40]; 40 stands for anything better."""
+    """Return the SNR in dB of samples (T,) of speech, in [-20, 40]; 40 is 40 or better."""
     sizes = np.abs(samples - samples.mean(dtype=np.float64))
     np.maximum(sizes, _SMALLEST, out=sizes)
     statistic = np.log(sizes.mean()) - np.log(sizes).mean()

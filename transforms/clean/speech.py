@@ -15,33 +15,33 @@ from trichord.transforms.media import resample
 from trichord.transforms.op import Op
 
 SPEECH_LABEL = "audio_speech"
-LEAST_VOICED_S = 1.0  # of less speech the statistics of its samples say little
+LEAST_VOICED_S = 1.0  # less speech has too few samples for statistics
 MOST_CLIPPING = 0.001  # plateaus look like noise to WADA
 
 
-def written(spans: Sequence[Span]) -> str:
-    """Spans as a label: `0.258-1.118 1.282-2.110`."""
+def format_spans(spans: Sequence[Span]) -> str:
+    """Format spans as a label: `0.258-1.118 1.282-2.110`."""
     return " ".join(f"{start:.3f}-{end:.3f}" for start, end in spans)
 
 
 def spans_of(row: Row) -> tuple[Span, ...]:
-    """The stretches of speech that `AudioVoice` found in a row's sound, seconds, in order."""
+    """Return the stretches of speech that `AudioVoice` found in a row's sound, seconds, in order."""
     pairs = (pair.split("-") for pair in dict(row.labels).get(SPEECH_LABEL, "").split())
     return tuple((float(start), float(end)) for start, end in pairs)
 
 
 def with_spans(row: Row, spans: Sequence[Span]) -> Row:
-    """The row with other stretches of speech; without the label if there are none."""
+    """Return the row with other stretches of speech; without the label if there are none."""
     others = [label for label in row.labels if label[0] != SPEECH_LABEL]
-    return replace(row, labels=tuple(sorted([*others, (SPEECH_LABEL, written(spans))] if spans else others)))
+    return replace(row, labels=tuple(sorted([*others, (SPEECH_LABEL, format_spans(spans))] if spans else others)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioVoice(Op):
     """Finds speech: scores `audio_speech_s`, `audio_speech_share` and `audio_snr_db`, label `audio_speech` (where).
 
-    The SNR is WADA's (see `snr`) on the speech alone. There is no such score with less than a second
-    of speech, and none of a clipped sound, where it would mean nothing.
+    The SNR is WADA's (see `snr`) on the speech alone. Less than a second
+    of speech has no such score, nor has a clipped sound, where it would mean nothing.
     """
 
     version: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Sure misspellings of English corrected (symspellpy with its dictionary of 82,765 words and their frequencies)."""
+"""Correct sure misspellings of English (symspellpy with its dictionary of 82,765 words and their frequencies)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from trichord.transforms.clean import annotate
 from trichord.transforms.clean.language import LABEL, language_of
 from trichord.transforms.op import Op
 
-_READ_CHARS = 20_000  # longer texts are left alone
+_READ_CHARS = 20_000  # longer texts are unchanged
 _MIN_WORD, _LONG_WORD = 4, 9  # letters; in long words two mistakes are corrected
 _TOKEN = re.compile(r"\S+")
 _WORD = re.compile(r"[a-zA-Z]+(?:['’][a-zA-Z]+)?")
 _PLAIN = re.compile(r"[(\[\"'“‘¿¡]*([a-zA-Z]+(?:['’][a-zA-Z]+)?(?:-[a-zA-Z]+)*)[.,;:!?)\]\"'”’…]*")
 _SENTENCE_END = re.compile(r"[.!?:;]['\"”’)\]]*$")
-# How often a mistake of the kind happens, to weigh with how often the word is written.
+# How often each kind of mistake happens; multiplied by how often the word is written.
 _WEIGHTS = {"doubled": 1.0, "swapped": 1.0, "dropped": 1.0, "added": 0.2, "other": 0.05}
-_FAMILIAR = 1_000.0  # a word that the row uses elsewhere is that much likelier
-_SURE, _SURE_CAPITAL = 0.9, 0.97  # share of the best candidate; where it might be a name
-_LEAST_COUNT = 200_000  # of a word in the dictionary's corpus for it to be a correction
-_MOST_UNKNOWN = 0.5  # share of unknown words from which a text is jargon or no English
+_FAMILIAR = 1_000.0  # a word used elsewhere in the row is this much likelier
+_SURE, _SURE_CAPITAL = 0.9, 0.97  # share of the best candidate; the second if it might be a name
+_LEAST_COUNT = 200_000  # in the dictionary's corpus, for a word to be a correction
+_MOST_UNKNOWN = 0.5  # from this share of unknown words a text is jargon or not English
 
 # American spellings and what the dictionary has for them
 _BRITISH = tuple(
@@ -52,7 +52,7 @@ def _speller() -> Any:
 
 
 def mistake(written: str, meant: str) -> str:
-    """What kind of slip turns the word meant into the one written: doubled, swapped, dropped, added or other."""
+    """Return the kind of slip that made `written` of `meant`: doubled, swapped, dropped, added or other."""
     at = next(
         (i for i, (a, b) in enumerate(zip(written, meant, strict=False)) if a != b), min(len(written), len(meant))
     )
@@ -69,14 +69,14 @@ def _is_vowel_slip(written: str, meant: str) -> bool:
 
 
 def correction(word: str, familiar: Collection[str], *, capital: bool) -> str | None:
-    """The word that was meant by a lower-case word outside the dictionary, or None where that is not sure."""
+    """Return the word meant by a lower-case word outside the dictionary; None if unsure."""
     from symspellpy import Verbosity
 
     farthest = 2 if len(word) >= _LONG_WORD else 1
     found = [
         (item.term, float(item.count), item.distance)
         for item in _speller().lookup(word, Verbosity.ALL, max_edit_distance=farthest)
-        if item.term[0] == word[0] and item.term.isalpha() and item.term.isascii()  # first letters are seldom wrong
+        if item.term[0] == word[0] and item.term.isalpha() and item.term.isascii()  # first letters are rarely wrong
     ]
     if not found:
         return None
@@ -89,7 +89,7 @@ def correction(word: str, familiar: Collection[str], *, capital: bool) -> str | 
     best = max(sorted(weights), key=lambda term: weights[term])
     count = next(count for term, count, _ in found if term == best)
     if best not in familiar and nearest == 1 and mistake(word, best) == "other" and not _is_vowel_slip(word, best):
-        return None  # one consonant for another is as often a word that the dictionary lacks
+        return None  # one consonant for another: as often it is a word that the dictionary lacks
     share = weights[best] / sum(weights.values())
     sure = share >= (_SURE_CAPITAL if capital else _SURE) and (count >= _LEAST_COUNT or best in familiar)
     return best if sure else None
@@ -99,9 +99,9 @@ def correction(word: str, familiar: Collection[str], *, capital: bool) -> str | 
 class TextSpelling(Op):
     """Corrects sure misspellings in text and captions of rows labelled as English with enough certainty.
 
-    Left alone are words of the dictionary, short ones, names (a capital inside a sentence), capitals, numbers, code,
-    paths, addresses, hashtags, letters beyond ASCII, words that come twice in the row, and texts of which half is
-    unknown. Each correction is recorded; `text_spelling_changes` counts them.
+    Words of the dictionary, short ones, names (a capital inside a sentence), capitals, numbers, code, paths, addresses,
+    hashtags, letters beyond ASCII, words that come twice in the row, and texts with half their words unknown are
+    unchanged. Each correction is recorded; `text_spelling_changes` counts them.
     """
 
     version: ClassVar[int] = 1
@@ -130,7 +130,7 @@ class TextSpelling(Op):
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def _is_english(self, row: Row, score: float) -> bool:
-        """By its label; where that is uncertain (short texts), by text and captions together."""
+        """Decide by the label or, if that is uncertain (short texts), by text and captions together."""
         language = dict(row.labels).get(LABEL)
         if score < self.min_language_score and row.captions:
             language, score = language_of(" ".join((row.text or "", *row.captions)))
@@ -154,7 +154,7 @@ class TextSpelling(Op):
 
 
 def corrections(text: str, words: Counter[str]) -> Iterator[tuple[int, int, str]]:
-    """Start, end and correction of each misspelt word; `words` counts the row's words in lower case."""
+    """Yield start, end and correction of each misspelt word; `words` counts the row's words in lower case."""
     unknown: list[tuple[int, str, bool]] = []
     total = 0
     opening = True  # the next word begins a sentence
@@ -177,7 +177,7 @@ def corrections(text: str, words: Counter[str]) -> Iterator[tuple[int, int, str]
 
 
 def _is_open(word: str, first: bool, words: Counter[str]) -> bool:
-    """Whether a word is one that might be misspelt."""
+    """Return whether a word might be misspelt."""
     lower = word.lower()
     return (
         len(word) >= _MIN_WORD
@@ -189,6 +189,6 @@ def _is_open(word: str, first: bool, words: Counter[str]) -> bool:
 
 
 def _is_known(word: str) -> bool:
-    """Whether the dictionary, whose spelling is British, has the word or its British spelling."""
+    """Return whether the dictionary, whose spelling is British, has the word or its British spelling."""
     words = _speller().words
     return word in words or any(pattern.sub(to, word) in words for pattern, to in _BRITISH if pattern.search(word))

@@ -1,4 +1,4 @@
-"""Text: mended, one spelling of the same characters, measured."""
+"""Text: repaired, normalised and measured."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from trichord.transforms.clean.pii import TextPii
 from trichord.transforms.clean.spelling import TextSpelling
 from trichord.transforms.op import Op, Threshold
 
-# Invisible characters without a use inside a sentence: controls (but white space), soft hyphen, zero-width space, word
-# joiner, byte-order mark, marks, overrides and isolates of direction, lone surrogates. Joiners (U+200C, U+200D) shape
-# scripts and emoji: kept.
+# Invisible characters without a use inside a sentence: controls (except white space), soft hyphen, zero-width space,
+# word joiner, byte-order mark, direction marks, overrides and isolates, lone surrogates. Joiners (U+200C, U+200D) stay:
+# they shape scripts and emoji.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff]"
 )
-# Of ftfy, only what undoes a wrong decoding: quotes, ligatures, widths and line breaks are the author's.
+# ftfy only undoes wrong decodings here: quotes, ligatures, widths and line breaks are the author's.
 _MOJIBAKE = ftfy.TextFixerConfig(
     unescape_html=False,
     replace_lossy_sequences=False,
@@ -40,21 +40,21 @@ _MOJIBAKE = ftfy.TextFixerConfig(
     normalization=None,
     explain=False,
 )
-_MENDED_CHARS = 100_000  # longer texts are not mended
+_REPAIRED_CHARS = 100_000  # longer texts are unchanged
 _SYMBOLS = frozenset("#%&*@/\\_§†‡•")  # beside Unicode's symbols
 _SYMBOL_KINDS = frozenset(("Sm", "Sc", "Sk", "So", "Co", "Cn"))
 _RUN = re.compile(r"(\S)\1{9,}")
-_GRAM = 5  # words that must come again in the same order to count as repeated
-_CHARACTER_GRAM, _LONGEST_WORD = 12, 40  # characters, where a script or a hostile text has no blanks
+_GRAM = 5  # words that count as repeated if they come again in the same order
+_CHARACTER_GRAM, _LONGEST_WORD = 12, 40  # characters, for scripts and hostile texts without blanks
 
 
-def mend_encoding(text: str) -> str:
-    """The text with mojibake decoded again, where that is sure, and without terminal escapes (ftfy)."""
+def repair_encoding(text: str) -> str:
+    """Decode mojibake again if that is sure, and remove terminal escapes (ftfy)."""
     return text if text.isascii() and "\x1b" not in text else ftfy.fix_text(text, _MOJIBAKE)
 
 
 def normalize(text: str) -> str:
-    """NFC, without invisible characters, white space folded to single blanks."""
+    """Return the text in NFC, without invisible characters, each run of white space as one blank."""
     text = _INVISIBLE.sub("", text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
@@ -62,7 +62,7 @@ def normalize(text: str) -> str:
 
 
 def symbol_ratio(text: str) -> float:
-    """Share of symbols (mathematical, currency, pictures, `#%&*@/_` …) among the characters that are no blanks."""
+    """Return the share of symbols (mathematical, currency, pictures, `#%&*@/_` …) among the characters but blanks."""
     counts = Counter(text)
     blanks = sum(n for letter, n in counts.items() if letter.isspace())
     symbols = sum(
@@ -72,7 +72,7 @@ def symbol_ratio(text: str) -> float:
 
 
 def repetition(text: str) -> float:
-    """Share of the text's characters that repeat: in runs of one character or in 5 words said before in that order.
+    """Return the share of characters that repeat: runs of one character, or 5 words that came before in that order.
 
     After the rules on duplicate n-grams of Rae et al., "Scaling language models" (Gopher), 2021, appendix A.1. Texts
     without blanks are read by 12 characters.
@@ -95,7 +95,7 @@ def repetition(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TextEncoding(Op):
-    """Mends the encoding of text and captions."""
+    """Repairs the encoding of text and captions."""
 
     version: ClassVar[int] = 1
 
@@ -110,7 +110,7 @@ class TextEncoding(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        return replace(batch, rows=tuple(_rewritten(row, self.name, mend_encoding) for row in batch.rows))
+        return replace(batch, rows=tuple(_rewrite(row, self.name, repair_encoding) for row in batch.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,13 @@ class TextMarkup(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        return replace(batch, rows=tuple(_rewritten(row, self.name, strip_markup) for row in batch.rows))
+        return replace(batch, rows=tuple(_rewrite(row, self.name, strip_markup) for row in batch.rows))
 
 
-def _rewritten(row: Row, op: str, mend: Callable[[str], str]) -> Row:
-    """The row with mended wordings, each change recorded."""
+def _rewrite(row: Row, op: str, rewrite: Callable[[str], str]) -> Row:
+    """Return the row with rewritten wordings, each change recorded."""
     before = (row.text or "", *row.captions)
-    after = tuple(mend(wording) if len(wording) <= _MENDED_CHARS else wording for wording in before)
+    after = tuple(rewrite(wording) if len(wording) <= _REPAIRED_CHARS else wording for wording in before)
     if before == after:
         return row
     row = replace(row, text=after[0] or None, captions=after[1:])
@@ -140,7 +140,7 @@ def _rewritten(row: Row, op: str, mend: Callable[[str], str]) -> Row:
 
 
 def _changes(op: str, before: Sequence[str], after: Sequence[str]) -> list[Change]:
-    """What changed in the text and the captions."""
+    """Return the changes of the text and the captions."""
     fields = ("text", *(f"captions[{i}]" for i in range(len(before) - 1)))
     triples = zip(fields, before, after, strict=True)
     return [annotate.change(op, field, old, new) for field, old, new in triples if old != new]
@@ -150,8 +150,8 @@ def _changes(op: str, before: Sequence[str], after: Sequence[str]) -> list[Chang
 class TextNormalize(Op):
     """Normalises text and captions; empty ones count as absent. A row that then holds nothing is rejected.
 
-    Captions are *other* wordings: repeated ones and those equal to the text are dropped, and where the text is absent
-    the first caption takes its place. Recorded are the wordings that changed in themselves.
+    Captions are *other* wordings: repeated ones and those equal to the text are dropped, and the first caption replaces
+    an absent text. Each wording that itself changed is recorded.
     """
 
     version: ClassVar[int] = 2
@@ -163,17 +163,17 @@ class TextNormalize(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        rows = tuple(_normalized(row, self.name) for row in batch.rows)
+        rows = tuple(_normalize(row, self.name) for row in batch.rows)
         media = zip(batch.raw_images, batch.raw_audios, batch.images, batch.waves, strict=True)
         refused = {
-            i: ("row_empty", "no text is left after normalising, and there is no image or audio")
+            i: ("row_empty", "the normalised text is empty, and there is no image or audio")
             for i, (row, present) in enumerate(zip(rows, media, strict=True))
             if row.text is None and all(medium is None for medium in present)
         }
         return replace(batch, rows=rows).reject(refused, self.name)
 
 
-def _normalized(row: Row, op: str) -> Row:
+def _normalize(row: Row, op: str) -> Row:
     before = [row.text or "", *row.captions]
     wordings = [normalize(wording) for wording in before]
     text, *others = dict.fromkeys(filter(None, wordings)) or (None,)
@@ -208,7 +208,7 @@ def _measured(text: str) -> dict[str, float]:
 
 
 def text_ops(config: TextConfig) -> tuple[Op, ...]:
-    """The ops on text, in order; a threshold without a value, and what is switched off, is left out."""
+    """Return the ops on text, in order, without thresholds that have no value and ops that are off."""
     ops: list[Op] = []
     if config.repair_encoding:
         ops.append(TextEncoding())

@@ -1,4 +1,4 @@
-"""Cutting silence off the start and the end of a sound, with all times moved along."""
+"""Cut silence off the start and end of a sound, and move all times along."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trichord.transforms.clean.level import FRAME_S, frame_levels
 from trichord.transforms.clean.speech import spans_of, with_spans
 from trichord.transforms.op import Op
 
-SPEECH_SHARE = 0.5  # of what is not silent, from which a sound is a recording of speech
+SPEECH_SHARE = 0.5  # of what is not silent; from here on a sound is a recording of speech
 
 
 def bounds_s(wave: Waveform, speech: tuple[tuple[float, float], ...], silence_db: float) -> tuple[float, float] | None:
-    """Where the sound starts and ends, seconds; None if all of it is silent.
+    """Return where the sound starts and ends, seconds; None if all of it is silent.
 
-    A recording of speech (half of what is not silent, or more) starts and ends with speech, whatever noise is around
-    it. Any other sound starts and ends where its level leaves and falls back to silence.
+    A recording of speech (half of what is not silent, or more) starts and ends with speech, whatever noise surrounds
+    it. Any other sound starts and ends where its level leaves and returns to silence.
     """
     loud = np.flatnonzero(frame_levels(wave) >= silence_db)
     if not len(loud):
@@ -34,10 +34,10 @@ def bounds_s(wave: Waveform, speech: tuple[tuple[float, float], ...], silence_db
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioTrim(Op):
-    """Cuts leading and trailing silence off but for a margin, never below `least_s`; segments and span move along.
+    """Cuts off leading and trailing silence except for a margin, never below `least_s`; segments and span move along.
 
-    Measures `audio_trimmed_s`, what was cut off in all. A segment outside what is left is dropped, one across its
-    border clipped. `audio_duration_s` remains that of the file.
+    Measures `audio_trimmed_s`, the seconds cut off. Segments outside the rest are dropped, those across its border
+    clipped. `audio_duration_s` remains the file's.
     """
 
     version: ClassVar[int] = 1
@@ -66,7 +66,7 @@ class AudioTrim(Op):
         return replace(batch, rows=tuple(rows), waves=tuple(waves)).with_scores(measured)
 
     def _kept(self, row: Row, wave: Waveform) -> tuple[int, int]:
-        """First sample that is kept, and the first behind."""
+        """Return the first sample that is kept and the first after them."""
         total = len(wave.samples)
         found = bounds_s(wave, spans_of(row), self.silence_db)
         if found is None:

@@ -1,8 +1,8 @@
-"""Where there is speech: Silero's voice activity model, version 6, computed with NumPy alone.
+"""Find speech: Silero's voice activity model, version 6, computed with NumPy alone.
 
 The weights are those of the `silero-vad` package (MIT); its own code needs torch or onnxruntime and runs frame by
 frame. Here all frames of a block go through the convolutions at once and only the recurrent cell runs frame by frame:
-several times as fast, and a worker that has no other use for torch never imports it.
+several times as fast, and workers that need no torch never import it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from trichord.transforms.batch import Samples
 
 RATE_HZ = 16_000
-FRAME = 512  # samples the model judges at a time: 32 ms
+FRAME = 512  # samples per judgement of the model: 32 ms
 VAD_LIBRARIES = {"silero-vad": version("silero-vad")}
 
 _CONTEXT, _REFLECTED, _N_FFT, _HOP = 64, 64, 256, 128
@@ -80,7 +80,7 @@ def _threads() -> Any:
 
 
 def speech_probabilities(samples: Samples) -> Floats:
-    """The chance of speech in each frame of 32 ms: float32 (ceil(T / 512),) of samples (T,) at 16 kHz."""
+    """Return the chance of speech in each frame of 32 ms: float32 (ceil(T / 512),) of samples (T,) at 16 kHz."""
     model, count = _model(), -(-len(samples) // FRAME)
     hidden, memory = np.zeros(128, np.float32), np.zeros(128, np.float32)
     chances = np.empty(count, np.float32)
@@ -101,7 +101,7 @@ def speech_probabilities(samples: Samples) -> Floats:
 
 
 def _frames(samples: Samples, first: int, count: int) -> Floats:
-    """Frames with the 64 samples before them and 64 mirrored ones behind: (count, 640)."""
+    """Return frames with the 64 samples before them and 64 mirrored ones after: (count, 640)."""
     start, stop = first * FRAME - _CONTEXT, (first + count) * FRAME
     piece = samples[max(0, start) : stop]
     padded = np.pad(piece, (max(0, -start), stop - max(0, start) - len(piece)))
@@ -110,7 +110,7 @@ def _frames(samples: Samples, first: int, count: int) -> Floats:
 
 
 def _features(frames: Floats, model: _Model) -> Floats:
-    """Magnitude spectra and four convolutions over them: (frames, 128)."""
+    """Return magnitude spectra after four convolutions: (frames, 128)."""
     windows = np.lib.stride_tricks.sliding_window_view(frames, _N_FFT, axis=1)[:, ::_HOP]
     spectrum = np.ascontiguousarray(windows) @ model.fourier
     half = spectrum.shape[2] // 2
@@ -124,7 +124,7 @@ def _features(frames: Floats, model: _Model) -> Floats:
 
 
 def speech_spans(samples: Samples) -> tuple[Span, ...]:
-    """Stretches of speech in a sound at 16 kHz, seconds, in order, by the package's own rules and defaults.
+    """Return the stretches of speech in a sound at 16 kHz, seconds, in order, by the package's rules and defaults.
 
     A stretch starts at a probability of 0.5 and ends where it stays below 0.35 for 0.1 s; it lasts at least 0.25 s and
     is widened by 0.03 s on both sides.
@@ -150,7 +150,7 @@ def speech_spans(samples: Samples) -> tuple[Span, ...]:
 
 
 def _padded(spans: list[Span], total_s: float) -> list[Span]:
-    """Spans widened by the margin; neighbours nearer than two margins meet in the middle."""
+    """Widen spans by the margin; neighbours nearer than two margins meet in the middle."""
     borders = [0.0, *((a[1] + b[0]) / 2 for a, b in pairwise(spans)), total_s]
     return [
         (max(borders[i], start - _PAD_S), min(borders[i + 1], end + _PAD_S)) for i, (start, end) in enumerate(spans)
