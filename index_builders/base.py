@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,15 @@ def scalar_text(value: Scalar) -> str:
     """A value as canonical JSON: equal where JSON has one value, so true is not 1, and 3.0 is 3."""
     whole = isinstance(value, float) and value.is_integer()
     return digest.canonical_json(int(value) if whole else value).decode()
+
+
+class HitRow(TypedDict):
+    """One hit, JSON-ready."""
+
+    key: str
+    score: float
+    view: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +123,7 @@ class Hits:
         columns = {f"{name}s": getattr(self, f"{name}s")[queries] for name in LABELS}
         return Hits(**columns, scores=self.scores[queries])
 
-    def rows(self, query: int = 0) -> list[dict[str, Any]]:
+    def rows(self, query: int = 0) -> list[HitRow]:
         """One query's hits, JSON-ready: key, score, view, source."""
         return [
             {"key": key, "score": round(float(score), 6), "view": view, "source": source}

@@ -75,10 +75,7 @@ class FaissBuilder:
         if not self.plan.cached:
             return {}
         wanted = {self.block_address(address): address for address in vectors}
-        found = {
-            wanted[address]: FileRef(path=made["path"], bytes=made["bytes"], sha256=made["sha256"])
-            for address, made in read_receipts(lake, wanted).items()
-        }
+        found = {wanted[address]: FileRef.from_json(made) for address, made in read_receipts(lake, wanted).items()}
         return {address: file for address, file in found.items() if stands(lake, file)}
 
     def encoder(self, lake: Lake) -> Encoder:
@@ -101,8 +98,7 @@ class FaissBuilder:
         codes_NB = faiss_kinds.encode(index, self._matrix(table), cells)
         address = self.block_address(vectors)
         file = put_hashed(lake, address, "codes", lambda write: write(codes_NB.tobytes()))
-        made = {"address": address, "path": file.path, "bytes": file.bytes, "sha256": file.sha256}
-        write_receipt(lake, made)
+        write_receipt(lake, {"address": address, **file.to_json()})
         return file
 
     def build(

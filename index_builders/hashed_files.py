@@ -17,17 +17,17 @@ FAISS notices none of 300 one-bit flips in a Flat index, so no byte reaches it t
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.json_values import JsonObject, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
@@ -57,6 +57,15 @@ class FileRef:
     def address(self) -> str:
         """Address of what the file was made of."""
         return self.path.rsplit("/", 1)[-1].split(".")[0]
+
+    def to_json(self) -> JsonObject:
+        """Return the file as a manifest or a receipt states it."""
+        return {"path": self.path, "bytes": self.bytes, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FileRef:
+        """Parse `to_json`'s value. Raise KeyError, TypeError or ValueError where it is something else."""
+        return cls(path=value["path"], bytes=value["bytes"], sha256=value["sha256"])
 
 
 def put_hashed(
@@ -113,23 +122,23 @@ def opened(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
         yield file
 
 
-def write_receipt(lake: Lake, made: dict[str, Any]) -> None:
+def write_receipt(lake: Lake, made: Mapping[str, object]) -> None:
     """State what was made at an address (`made["address"]`). Written last, so its files stand wherever it stands."""
     receipt = {"made": made, "check": digest.address(made)}
-    lake.write(layout.receipt_path(made["address"]), digest.canonical_json(receipt))
+    lake.write(layout.receipt_path(str(made["address"])), digest.canonical_json(receipt))
 
 
-def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, dict[str, Any]]:
+def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, JsonObject]:
     """What stands in the receipts of those addresses that are finished.
 
     A damaged receipt counts as none, and its shard is made again: building is pure, so nothing can be lost by it.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonObject] = {}
     for address in addresses:
         try:
-            receipt = json.loads(lake.read(layout.receipt_path(address), max_bytes=MAX_RECEIPT_BYTES))
+            receipt = parse_object(lake.read(layout.receipt_path(address), max_bytes=MAX_RECEIPT_BYTES))
             made = receipt["made"]
-            if receipt["check"] == digest.address(made) and made["address"] == address:
+            if isinstance(made, dict) and receipt["check"] == digest.address(made) and made["address"] == address:
                 found[address] = made
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             continue

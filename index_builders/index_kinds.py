@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from trichord.infra.config import IndexKind, Refine
+from trichord.infra.json_values import JsonObject
 
 KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 CODES = {"flat": "Flat", "flat_fp16": "SQfp16", "fp16": "SQfp16", "sq8": "SQ8", "sq4": "SQ4"}
@@ -73,9 +74,14 @@ class IndexPlan:
         return self.kind.removeprefix("ivf_")
 
     @property
-    def params(self) -> dict[str, Any]:
+    def params(self) -> dict[str, int | str]:
         """What shapes the index, JSON-ready: what a manifest states beside the kind."""
-        values: dict[str, Any] = {"nlist": self.nlist, "bits": self.bits, "parts": self.parts, "refine": self.refine}
+        values: dict[str, int | str | None] = {
+            "nlist": self.nlist,
+            "bits": self.bits,
+            "parts": self.parts,
+            "refine": self.refine,
+        }
         if self.device != "cpu":
             values["device"] = self.device  # near ties fall otherwise there, so the bytes are others
         return {name: value for name, value in values.items() if value is not None}
@@ -141,7 +147,7 @@ class IndexPlan:
             before += f"IVF{self.nlist}{coarse},"
         return f"{before}{code}" + (f",Refine({REFINES[self.refine]})" if self.refine else "")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The plan, JSON-ready, as it is shown beforehand."""
-        shown = {"kind": self.kind, **self.params, "reason": self.reason}
+        shown: JsonObject = {"kind": self.kind, **self.params, "reason": self.reason}
         return shown | ({"predicted": asdict(self.predicted)} if self.predicted else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from trichord.index_builders.hashed_files import MEND, FileRef, read_receipts, stands
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.json_values import JsonObject, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
@@ -32,20 +32,18 @@ class IndexShard:
     counts: Mapping[str, int]
     blocks: tuple[FileRef, ...] = ()  # the cached codes it was merged from; no search needs them
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The shard as it stands in a manifest."""
         return {
             "address": self.address,
-            "path": self.index.path,
-            "bytes": self.index.bytes,
-            "sha256": self.index.sha256,
+            **self.index.to_json(),
             "keys_path": self.keys.path,
             "keys_bytes": self.keys.bytes,
             "keys_sha256": self.keys.sha256,
             "rows": self.rows,
             "inputs": list(self.inputs),
             "counts": dict(self.counts),
-            "blocks": [{"path": b.path, "bytes": b.bytes, "sha256": b.sha256} for b in self.blocks],
+            "blocks": [block.to_json() for block in self.blocks],
         }
 
     @classmethod
@@ -53,12 +51,12 @@ class IndexShard:
         """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
         return cls(
             address=value["address"],
-            index=FileRef(path=value["path"], bytes=value["bytes"], sha256=value["sha256"]),
+            index=FileRef.from_json(value),
             keys=FileRef(path=value["keys_path"], bytes=value["keys_bytes"], sha256=value["keys_sha256"]),
             rows=value["rows"],
             inputs=tuple(value["inputs"]),
             counts=dict(value["counts"]),
-            blocks=tuple(FileRef(path=b["path"], bytes=b["bytes"], sha256=b["sha256"]) for b in value["blocks"]),
+            blocks=tuple(FileRef.from_json(block) for block in value["blocks"]),
         )
 
 
@@ -79,21 +77,18 @@ class Quantiser:
     file: FileRef
     error: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The quantiser as it stands in a manifest."""
         return {
             "address": self.address,
-            "path": self.file.path,
-            "bytes": self.file.bytes,
-            "sha256": self.file.sha256,
+            **self.file.to_json(),
             "error": self.error,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Quantiser:
         """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
-        file = FileRef(path=value["path"], bytes=value["bytes"], sha256=value["sha256"])
-        return cls(address=value["address"], file=file, error=value["error"])
+        return cls(address=value["address"], file=FileRef.from_json(value), error=value["error"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +190,7 @@ def read_manifest(lake: Lake, path: str, manifest_digest: str | None = None) -> 
     if found != stated:
         raise StorageError(f"The index manifest {uri} is damaged: its SHA-256 is {found}. {MEND}")
     try:
-        return _parsed(json.loads(data))
+        return _parsed(parse_object(data))
     except (KeyError, TypeError, ValueError) as wrong:
         raise StorageError(f"The index manifest {uri} is of another version of trichord ({wrong!r}). {MEND}") from wrong
 

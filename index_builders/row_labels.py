@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
@@ -14,6 +13,7 @@ from trichord.index_builders.base import Scalar, meta_column, scalar_text
 from trichord.index_builders.hashed_files import MEND, FileRef, opened, put_hashed
 from trichord.index_builders.manifest import IndexShard
 from trichord.infra.errors import StorageError
+from trichord.infra.json_values import parse_object
 from trichord.infra.lake.lake import Lake
 
 KEYS = pa.schema(
@@ -45,8 +45,8 @@ def given_scalars(meta: pa.ChunkedArray, fields: Sequence[str]) -> tuple[list[di
 
 def scalars(meta: str, fields: Sequence[str]) -> dict[str, Scalar]:
     """Those of the fields of a record's metadata (JSON) that are words, numbers, true or false."""
-    given = json.loads(meta)
-    return {name: given[name] for name in fields if isinstance(given.get(name), str | int | float)}
+    given = parse_object(meta)
+    return {name: value for name in fields if isinstance(value := given.get(name), str | int | float)}
 
 
 def write_keys(lake: Lake, address: str, keys: pa.Table) -> FileRef:

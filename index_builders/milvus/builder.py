@@ -9,10 +9,9 @@ It can be made anew from the manifest's files at any time.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -223,17 +222,3 @@ def _content(
 def content_of(manifest: IndexManifest) -> str:
     """Digest of the rows of a collection: equal for equal import files."""
     return digest.address("content", manifest.fingerprint, sorted(shard.index.sha256 for shard in manifest.shards))
-
-
-def import_batches(file: BinaryIO, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of an opened import file, so many at a time."""
-    yield from pq.ParquetFile(file, page_checksum_verification=True).iter_batches(batch_size=rows)
-
-
-def entities(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Rows of an import file in the form that the client takes."""
-    vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
-    labels = batch.select(["id", *SIZES, "meta"]).to_pylist()
-    return [
-        {**row, "meta": json.loads(row["meta"]), "vector": vector} for row, vector in zip(labels, vectors, strict=True)
-    ]

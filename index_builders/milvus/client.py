@@ -21,6 +21,7 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from trichord.index_builders.milvus.rows import FoundRow, Row, StoredRow
 from trichord.infra.config import MilvusConfig, Project
 from trichord.infra.errors import ConfigError, ServiceError
 
@@ -86,6 +87,14 @@ class Import:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What the server knows of a collection: its own name, also where an alias was asked for."""
+
+    name: str
+    dimension: int
+
+
 class Milvus:
     """One connection. Every failure is a ServiceError that names the call."""
 
@@ -103,14 +112,15 @@ class Milvus:
         names = self._call("list_collections", lambda: self._client.list_collections(timeout=self._timeout_s))
         return sorted(name for name in names if name.startswith(f"{self.place.config.prefix}_"))
 
-    def describe(self, name: str) -> dict[str, Any] | None:
+    def describe(self, name: str) -> Collection | None:
         """What the server knows of a collection or of what an alias stands for; None where there is none."""
         if not self._call("has_collection", lambda: self._client.has_collection(name, timeout=self._timeout_s)):
             return None
-        told: dict[str, Any] = self._call(
+        told = self._call(
             "describe_collection", lambda: self._client.describe_collection(name, timeout=self._timeout_s)
         )
-        return told
+        [vector] = [field for field in told["fields"] if field["name"] == VECTOR]
+        return Collection(name=str(told["collection_name"]), dimension=int(vector["params"]["dim"]))
 
     def create(self, name: str, dimension: int, description: str, partitions: int = 0) -> None:
         """Create an empty collection of our schema, with so many partitions by source."""
@@ -154,36 +164,38 @@ class Milvus:
 
     def fetch(
         self, name: str, ids: Sequence[str], fields: Sequence[str], consistency: Consistency = "Strong"
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, StoredRow]:
         """Rows by their id."""
-        rows: list[dict[str, Any]] = []
+        rows: list[StoredRow] = []
         for start in range(0, len(ids), 1_000):
             part = list(ids[start : start + 1_000])
             query = {"output_fields": ["id", *fields], "consistency_level": consistency, "timeout": self._timeout_s}
             rows += self._call("get", partial(self._client.get, name, ids=part, **query))
-        return {row["id"]: dict(row) for row in rows}
+        return {row["id"]: row for row in rows}
 
     def search(
         self, name: str, queries_ND: np.ndarray, k: int, *, where: str, params: Mapping[str, Any], fields: Sequence[str]
-    ) -> list[list[dict[str, Any]]]:
+    ) -> list[list[FoundRow]]:
         """The k nearest rows of every query by inner product: `distance` and `entity` of each."""
-        found: list[list[dict[str, Any]]] = self._call("search", lambda: self._client.search(
+        found: list[list[FoundRow]] = self._call("search", lambda: self._client.search(
             name, data=list(queries_ND), filter=where, limit=k, output_fields=list(fields), anns_field=VECTOR,
             search_params={"metric_type": "IP", "params": dict(params)}, consistency_level="Bounded",
             timeout=self._timeout_s))  # fmt: skip
         return found
 
-    def insert(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Append rows. Never tried twice: rows that arrived although the answer was lost would stand twice."""
-        done = self._call("insert", lambda: self._client.insert(name, rows, retry_times=0, retry_on_rate_limit=False))
+    def insert(self, name: str, rows: Sequence[Row]) -> None:
+        """Append rows. Never tried twice: rows that arrived although the answer was lost would be there twice."""
+        done = self._call(
+            "insert", lambda: self._client.insert(name, list(rows), retry_times=0, retry_on_rate_limit=False)
+        )
         if done["insert_count"] != len(rows):
             raise ServiceError(
                 f"Milvus took {done['insert_count']} of {len(rows)} rows.\nRun `trichord reindex` again."
             )
 
-    def upsert(self, name: str, rows: list[dict[str, Any]]) -> None:
+    def upsert(self, name: str, rows: Sequence[Row]) -> None:
         """Insert rows or replace those of the same id; may be repeated."""
-        self._call("upsert", lambda: self._client.upsert(name, rows, timeout=self._timeout_s))
+        self._call("upsert", lambda: self._client.upsert(name, list(rows), timeout=self._timeout_s))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Remove rows by id; may be repeated."""
@@ -208,8 +220,8 @@ class Milvus:
 
     def alias_target(self) -> str | None:
         """The collection that readers are sent to."""
-        told = self.describe(self.place.alias)
-        return None if told is None else str(told["collection_name"])
+        described = self.describe(self.place.alias)
+        return None if described is None else described.name
 
     def set_alias(self, name: str) -> None:
         """Send readers to a collection; nothing happens where they are sent there already."""
@@ -258,7 +270,7 @@ class Connection:
         config = place.config
         self._path = place.uri if config.lite else None
         uri = _LITE.open(place.uri) if config.lite else place.uri
-        tls: dict[str, Any] = {"secure": uri.startswith("https://")}
+        tls: dict[str, str | bool] = {"secure": uri.startswith("https://")}
         if config.ca_file is not None:
             tls |= {"ca_pem_path": config.ca_file} if config.cert_file else {"server_pem_path": config.ca_file}
         if config.cert_file is not None:

@@ -11,23 +11,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
 
+from trichord.index_builders.base import Scalar
 from trichord.index_builders.hashed_files import opened
 from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifest
 from trichord.index_builders.milvus.builder import (
     collection_of,
     content_of,
-    entities,
     exact_scores,
-    import_batches,
     lists,
 )
 from trichord.index_builders.milvus.client import FAILED, Consistency, Milvus, quoted
 from trichord.index_builders.milvus.refresh import Change, refresh
 from trichord.index_builders.milvus.rest import RestImports, finish, keys_known, stuck
+from trichord.index_builders.milvus.rows import READ_BACK, import_batches, parse_rows, reads_back
 from trichord.index_builders.milvus.stage import Staged, Wrong
 from trichord.index_builders.milvus.state import Held, LoadState, read_state, write_state
 from trichord.infra import digest, log
@@ -41,12 +42,11 @@ UNDER_WAY = 4  # imports asked for at once; the oldest is waited for, as 2.3.5 r
 POLL_S = 0.1
 MOST_POLL_S = 2.0  # as often as 2.3.5 looks itself; a line cut in the midst of a poll ends that server
 CANARY_FILES, CANARY_ROWS = 8, 4
-READ_BACK = ("key", "row_digest", "meta")
 SETTLE_S = 20.0
 ALIAS_S = 90.0  # under 64 clients on two cores a switch took 11 s in the median, and once more than 20
 
 
-def index_params(index_type: str, given: dict[str, Any]) -> dict[str, Any]:
+def index_params(index_type: str, given: dict[str, Scalar]) -> dict[str, Scalar]:
     """Build parameters of an index type: those given, else customary ones."""
     if index_type.startswith("HNSW"):
         return {"M": 16, "efConstruction": 200} | given
@@ -198,7 +198,7 @@ class Loader:
         for shard in self._shards():
             with self._opened(shard) as file:
                 for batch in import_batches(file, self._config.insert_rows):
-                    self._milvus.insert(self._name, entities(batch))
+                    self._milvus.insert(self._name, parse_rows(batch))
             log.event("rows_inserted", collection=self._name, rows=shard.rows)
         self._milvus.flush(self._name)
 
@@ -230,7 +230,7 @@ class Loader:
         noted = self._state.job(sha256)
         assert noted is not None
         job, _ = noted
-        seen: Any = None
+        seen: tuple[str, int, int] | None = None
         since = began = time.monotonic()
         while (one := self._milvus.import_of(int(job))).state != "Completed":
             if one.state in FAILED:
@@ -304,20 +304,18 @@ class Loader:
     def _ask_canaries(self, name: str) -> None:
         coarse = not exact_scores(self._manifest.params["index_type"])
         for batch in self._canaries():
-            rows = entities(batch)
-            kept = self._milvus.fetch(name, [row["id"] for row in rows], [*READ_BACK, "vector"], "Bounded")
+            rows = parse_rows(batch)
+            kept = self._milvus.fetch(name, [row["id"] for row in rows], READ_BACK, "Bounded")
             queries = np.stack([row["vector"] for row in rows])
             found = self._milvus.search(name, queries, 10, where="", params={}, fields=["key"])
             for row, hits in zip(rows, found, strict=True):
-                stored = kept.get(row["id"])
-                same = stored is not None and all(stored[name] == row[name] for name in READ_BACK)
-                if not same or not np.array_equal(np.asarray(stored["vector"], np.float32), row["vector"]):  # type: ignore[index]
+                if not reads_back(row, kept.get(row["id"])):
                     raise Wrong(f"Key {row['key']!r} of {name} is not what was loaded.")
                 best = max((hit["distance"] for hit in hits), default=-1.0)
                 if best < 1 - (0.05 if coarse else 1e-3):  # a row finds itself, or one as near
                     raise Wrong(f"Key {row['key']!r} of {name} is not found by its own vector (best {best:.4f}).")
 
-    def _canaries(self) -> Iterator[Any]:
+    def _canaries(self) -> Iterator[pa.RecordBatch]:
         shards = [shard for shard in self._shards() if shard.rows]
         for shard in shards[:: max(1, len(shards) // CANARY_FILES)]:
             with self._opened(shard) as file, suppress(StopIteration):

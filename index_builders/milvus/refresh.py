@@ -11,13 +11,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import BinaryIO
 
 from trichord.index_builders.manifest import IndexManifest, IndexShard
-from trichord.index_builders.milvus.builder import entities, import_batches
 from trichord.index_builders.milvus.client import Milvus
+from trichord.index_builders.milvus.rows import READ_BACK, Row, import_batches, parse_rows, reads_back
 from trichord.index_builders.milvus.stage import Wrong
 
 Opener = Callable[[IndexShard], AbstractContextManager[BinaryIO]]
@@ -39,7 +37,7 @@ class Change:
             gone = [shard for shard in source.shards if shard.index.sha256 not in kept]
             self.before.append({row["id"]: _signature(row) for shard in gone for row in self._rows(shard)})
 
-    def upserts(self) -> Iterator[dict[str, Any]]:
+    def upserts(self) -> Iterator[Row]:
         """Rows that some source lacks or has otherwise."""
         for row in self._touched():
             signature = _signature(row)
@@ -51,17 +49,17 @@ class Change:
         wanted = {row["id"] for row in self._touched()}
         return sorted({ident for before in self.before for ident in before} - wanted)
 
-    def _touched(self) -> Iterator[dict[str, Any]]:
+    def _touched(self) -> Iterator[Row]:
         held = [{shard.index.sha256 for shard in source.shards} for source in self.sources]
         for shard in self.target.shards:
             if not all(shard.index.sha256 in files for files in held):
                 yield from self._rows(shard)
 
-    def _rows(self, shard: IndexShard) -> Iterator[dict[str, Any]]:
+    def _rows(self, shard: IndexShard) -> Iterator[Row]:
         if shard.rows:
             with self.opener(shard) as file:
                 for batch in import_batches(file, BATCH):
-                    yield from entities(batch)
+                    yield from parse_rows(batch)
 
 
 def changed_rows(opener: Opener, source: IndexManifest, target: IndexManifest) -> int:
@@ -76,7 +74,7 @@ def refresh(milvus: Milvus, collection: str, change: Change) -> int:
     Raises:
         Wrong: a changed row does not read back, or a deleted one does.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     changed = 0
     for row in change.upserts():
         rows.append(row)
@@ -91,18 +89,16 @@ def refresh(milvus: Milvus, collection: str, change: Change) -> int:
     return changed + len(gone)
 
 
-def _put(milvus: Milvus, collection: str, rows: list[dict[str, Any]]) -> int:
+def _put(milvus: Milvus, collection: str, rows: list[Row]) -> int:
     if rows:
         milvus.upsert(collection, rows)
-        stored = milvus.fetch(collection, [row["id"] for row in rows], ["meta", "vector"])
+        stored = milvus.fetch(collection, [row["id"] for row in rows], READ_BACK)
         for row in rows:
-            found = stored.get(row["id"])
-            vector = None if found is None or found["meta"] != row["meta"] else np.asarray(found["vector"], np.float32)
-            if vector is None or not np.array_equal(vector, row["vector"]):
+            if not reads_back(row, stored.get(row["id"])):
                 raise Wrong(f"Key {row['key']!r} of {collection} does not read back as it was written.")
     return len(rows)
 
 
-def _signature(row: dict[str, Any]) -> bytes:
-    labels = "\x1f".join([*(row[name] for name in ("source", "partition", "row_digest")), json.dumps(row["meta"])])
+def _signature(row: Row) -> bytes:
+    labels = "\x1f".join([row["source"], row["partition"], row["row_digest"], json.dumps(row["meta"])])
     return hashlib.blake2b(labels.encode("utf-8", "surrogatepass") + row["vector"].tobytes(), digest_size=16).digest()

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict, cast
 
 import urllib3
 
@@ -20,6 +20,7 @@ from trichord.index_builders.milvus.client import MilvusPlace
 from trichord.index_builders.milvus.stage import Wrong
 from trichord.infra import log
 from trichord.infra.errors import PartialRun, ServiceError
+from trichord.infra.json_values import parse_object
 
 TRIES = 3
 POLL_S = 0.2
@@ -32,6 +33,16 @@ class Job:
 
     state: str
     rows: int
+    progress: int
+    reason: str
+
+
+class _JobData(TypedDict, total=False):
+    """The `data` of an answer, as far as it is read."""
+
+    jobId: str | int
+    state: str
+    importedRows: int
     progress: int
     reason: str
 
@@ -83,7 +94,7 @@ class RestImports:
         """Throw a staged job's rows away."""
         self._post("abort", {"jobId": job, "dbName": self._database}, {})
 
-    def _post(self, verb: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    def _post(self, verb: str, body: Mapping[str, object], headers: dict[str, str]) -> _JobData:
         url = f"{self._uri}/v2/vectordb/jobs/import/{verb}"
         again = TRIES if verb != "create" else 1  # only an old server would make a second job of it: the caller resumes
         for left in reversed(range(again)):
@@ -94,14 +105,13 @@ class RestImports:
                 if not left:
                     raise ServiceError(f"{url} does not answer: {error}\nRun `trichord reindex` again.") from error
         try:
-            told = json.loads(answer.data)
+            told = parse_object(answer.data)
             code = told["code"]
         except (ValueError, KeyError, TypeError) as error:
             raise ServiceError(f"{url} answered {answer.status}, which is no answer of Milvus.") from error
         if answer.status != 200 or code not in (0, 200):
             raise ServiceError(f"{url} refused: {str(told.get('message', code))[:300]}\nRun `trichord doctor`.")
-        data: dict[str, Any] = told.get("data") or {}
-        return data
+        return cast(_JobData, told.get("data") or {})
 
 
 def finish(rest: RestImports, job: str, rows: int, check: Callable[[], None], timeout_s: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from trichord.index_builders.base import LABELS, Hits, Scalar, check_asked, chec
 from trichord.index_builders.manifest import IndexManifest
 from trichord.index_builders.milvus.builder import collection_of, exact_scores, lists, row_id
 from trichord.index_builders.milvus.client import Connection, MilvusPlace, quoted
+from trichord.index_builders.milvus.rows import FoundRow
 from trichord.index_builders.tune import ALL, Settings, Tuned, least
 from trichord.infra.errors import StorageError
 
@@ -46,14 +46,13 @@ class MilvusSearcher:
         connection = Connection(place)
         self._milvus = connection.milvus
         self.close = weakref.finalize(self, connection.close)
-        told = self._milvus.describe(self.collection)
-        if told is None:
+        collection = self._milvus.describe(self.collection)
+        if collection is None:
             raise StorageError(
                 f"The collection {self.collection} is not at {place.uri}. Run `trichord reindex`: it loads it again."
             )
-        [vector] = [field for field in told["fields"] if field["name"] == "vector"]
         self._milvus.load(self.collection)
-        described = (int(vector["params"]["dim"]), self._milvus.count(self.collection))
+        described = (collection.dimension, self._milvus.count(self.collection))
         if described != (self.dimension, self.rows):
             raise StorageError(
                 f"The collection {self.collection} has (dimension, rows) {described}; the manifest says "
@@ -90,7 +89,7 @@ class MilvusSearcher:
         if not self.rows or not len(queries):
             return Hits.none(len(queries)) if not len(queries) else Hits.merge([Hits.none(len(queries))], k)
         width = min(width, self.rows)
-        found: list[list[dict[str, Any]]] = []
+        found: list[list[FoundRow]] = []
         for start in range(0, len(queries), QUERIES_A_TIME):
             found += self._milvus.search(
                 self.collection, queries[start : start + QUERIES_A_TIME], width, where=" and ".join(conditions),
@@ -112,12 +111,12 @@ class MilvusSearcher:
             for row in self._milvus.fetch(self.collection, ids, ["key", "partition"], "Bounded").values()
         }
 
-    def _params(self, width: int, tuned: Mapping[str, int]) -> dict[str, Any]:
+    def _params(self, width: int, tuned: Mapping[str, int]) -> Mapping[str, Scalar]:
         name = effort_of(self._type)
         if name is None:
             return self._given
         effort = tuned.get(name, START[name])
-        params = {name: effort if name == "nprobe" else max(width, effort)}
+        params: dict[str, Scalar] = {name: effort if name == "nprobe" else max(width, effort)}
         if self._type == "SCANN":
             params["reorder_k"] = REORDERED * width
         return params | self._given
@@ -136,7 +135,7 @@ def _literal(value: Scalar) -> str:
     return quoted(value) if isinstance(value, str) else scalar_text(value)
 
 
-def _hits(found: list[list[dict[str, Any]]], width: int) -> Hits:
+def _hits(found: list[list[FoundRow]], width: int) -> Hits:
     shape = (len(found), width)
     columns = {f"{name}s": np.full(shape, None, dtype=object) for name in LABELS}
     scores = np.full(shape, -np.inf, dtype=np.float32)

@@ -7,12 +7,12 @@ changed into where it is refreshed in place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Self, TypedDict, cast
 
 from trichord.infra import digest
+from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
@@ -23,6 +23,15 @@ class Held:
 
     content: str
     manifest: str
+
+
+class _Noted(TypedDict):
+    """The note as JSON."""
+
+    attempt: int
+    jobs: list[tuple[str, str, bool]]
+    held: dict[str, str] | None
+    toward: dict[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +69,7 @@ class LoadState:
 def read_state(lake: Lake, collection: str) -> LoadState:
     """The noted state; a blank one where nothing was noted, or the note is damaged (then all is done again)."""
     try:
-        noted: dict[str, Any] = json.loads(lake.read(layout.collection_path(collection)))
+        noted = cast(_Noted, parse_object(lake.read(layout.collection_path(collection))))
         return LoadState(
             collection=collection,
             attempt=noted["attempt"],

@@ -122,7 +122,7 @@ def bare(where: MilvusPlace, folder: Path, rows: int, dimension: int) -> dict[st
     return {"import_s": imported - started, "load_s": ended - imported, "total_s": ended - started}
 
 
-def _entities(table: pa.Table) -> list[dict[str, Any]]:
+def _entities(table: pa.Table) -> list[Any]:
     vectors = np.asarray(table["vector"].combine_chunks().flatten(), np.float32).reshape(table.num_rows, -1)
     labels = table.select([*SIZES, "meta"]).to_pylist()
     return [

@@ -14,7 +14,7 @@ from tests.index_builders.test_faiss_kinds import PLANS, D
 from trichord.index_builders.faiss_search import open_searcher
 from trichord.index_builders.faiss_sharded import FaissBuilder, put_quantiser
 from trichord.index_builders.manifest import read_manifest
-from trichord.index_builders.milvus.builder import import_batches
+from trichord.index_builders.milvus.rows import import_batches
 from trichord.infra.digest import generator
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
