@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -144,6 +144,18 @@ class Paired(Objective):
         return torch.stack(losses).mean() if losses else None
 
 
+class Adapted(TypedDict):
+    """The losses of an adaptation, JSON-ready.
+
+    Held-out losses are None without held-out records. `held_out_before` is None, too, where the objective's own head is
+    new: its loss then says nothing about the encoder.
+    """
+
+    loss: list[float]  # by epoch
+    held_out_before: float | None
+    held_out_after: float | None
+
+
 def adapt(
     encoder: HuggingFaceEncoder,
     config: AdaptConfig,
@@ -151,7 +163,7 @@ def adapt(
     others: Mapping[Modality, int],
     folder: str,
     threads: int,
-) -> dict[str, Any]:
+) -> Adapted:
     """Adapt an encoder and save it as a model of its own.
 
     Args:
@@ -161,10 +173,6 @@ def adapt(
         others: widths of the other modalities' features.
         folder: receives the model in the layout of `save_pretrained`, with the processor's files as they were.
         threads: torch threads (part of the result's bits).
-
-    Returns:
-        JSON-ready: `loss` by epoch, `held_out_before` and `held_out_after` (loss on held-out records; None without,
-        and before where the objective's own head is new: its loss then says nothing about the encoder).
 
     Raises:
         ConfigError: the model has nothing that can be trained so, or there are no samples.

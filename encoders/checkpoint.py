@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from trichord.infra import digest
+from trichord.infra.json_values import parse_object
 
 NAME = "state.safetensors"
 
@@ -45,8 +46,8 @@ class Checkpoint:
         try:
             tensors = load(data)
             size = int.from_bytes(data[:8], "little")
-            header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
-            state = json.loads(header["state"])
+            header = cast(Mapping[str, str], parse_object(data[8 : 8 + size])["__metadata__"])
+            state = parse_object(header["state"])
         except (SafetensorError, ValueError, KeyError):
             return None
         if header.get("run") != run or header.get("sha256") != _digest(tensors):

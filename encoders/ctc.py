@@ -5,7 +5,6 @@ Weights are read from safetensors alone and no code of a model is ever run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 
 from trichord.encoders.device import torch_threads
-from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
+from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests, read_settings
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
 from trichord.transforms.batch import Waveform
@@ -38,11 +37,11 @@ class HuggingFaceCtc:
 
     def __init__(self, path: str) -> None:
         self._folder = find_model(path, _SETTING, processor=True)
-        settings = json.loads((self._folder / "config.json").read_bytes())
-        if not any(name.endswith("ForCTC") for name in settings.get("architectures") or ()):
-            raise ConfigError(f"{path} (align.ctc_model) is no CTC model: it is {settings.get('architectures')}.")
+        kinds = read_settings(self._folder / "config.json").get("architectures")
+        if not isinstance(kinds, list) or not any(str(kind).endswith("ForCTC") for kind in kinds):
+            raise ConfigError(f"{path} (align.ctc_model) is not a CTC model: it is {kinds}.")
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
 
     @cached_property

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from trichord.encoders.base import Modality
 from trichord.encoders.disk_matrix import DiskMatrix
 from trichord.encoders.heads import FeatureStats
 from trichord.encoders.views import MODALITIES, Features, can_pair
+from trichord.infra.json_values import parse_object
 
 # Of each record: its first wording and how many there are, its picture and sound (-1: none), its first content id and
 # how many there are, and its group (0: none).
@@ -199,8 +201,7 @@ class TrainingData:
 
     @cached_property
     def _widths(self) -> dict[Modality, int]:
-        widths: dict[Modality, int] = json.loads(Path(self.folder, "widths.json").read_bytes())
-        return widths
+        return cast(dict[Modality, int], parse_object(Path(self.folder, "widths.json").read_bytes()))
 
     def _features(self, name: Modality) -> DiskMatrix:
         return DiskMatrix(os.path.join(self.folder, name), np.dtype(np.float16), self._widths[name])

@@ -72,7 +72,7 @@ class HuggingFaceEncoder(ABC):
             )
         self.folder = find_model(config.path, f"{self.setting}.path", processor=self.modality != "text")
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         heavy = ("module", "processor")
         return {name: value for name, value in self.__dict__.items() if name not in heavy}
 

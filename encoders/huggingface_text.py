@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
@@ -13,6 +12,7 @@ import torch
 from trichord.encoders.base import Modality
 from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import part_weights
+from trichord.encoders.pretrained import read_settings
 
 
 class HuggingFaceText(HuggingFaceEncoder):
@@ -59,8 +59,8 @@ class HuggingFaceText(HuggingFaceEncoder):
     def _longest(self) -> int:
         """Tokens of a window: what is asked for, if tokenizer, model and a Sentence-BERT's settings allow it."""
         settings = self.folder / "sentence_bert_config.json"
-        named = json.loads(settings.read_bytes()).get("max_seq_length") if settings.is_file() else None
-        limits = (self.processor.model_max_length, self.shape.positions, named)
+        named = read_settings(settings).get("max_seq_length") if settings.is_file() else None
+        limits = (self.processor.model_max_length, self.shape.positions, named if isinstance(named, int) else None)
         return int(min([self.config.max_tokens, *(limit for limit in limits if limit)]))
 
     @property

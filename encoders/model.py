@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trichord.encoders import model_file
 from trichord.encoders.base import Encoder, Modality
 from trichord.encoders.batching import blocks
 from trichord.encoders.calibration import Calibration
@@ -22,15 +22,16 @@ from trichord.encoders.device import torch_threads
 from trichord.encoders.frozen import Encoders, load_encoder, load_encoders
 from trichord.encoders.fusion import AttentionMaps, FusionNetwork
 from trichord.encoders.heads import FeatureStats
+from trichord.encoders.model_file import MODEL_FORMAT, ModelFile
 from trichord.encoders.views import MODALITIES, Features, View, view_modalities
 from trichord.infra import digest
 from trichord.infra.config import EncoderConfig, ModelConfig
 from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
+from trichord.infra.json_values import JsonObject, parse_object
 from trichord.transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
 
-MODEL_FORMAT = 3
 PLACES = "places.json"
 _ROWS = 256  # rows of one pass through the heads
 
@@ -180,17 +181,16 @@ class FusionModel:
         target.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
         save_file(weights, target / "model.safetensors")
-        stored = {
-            "format": MODEL_FORMAT,
-            "fingerprint": self.fingerprint,
-            "dimension": self.dimension,
-            "encoders": {name: self.encoders.by_modality[name].fingerprint for name in MODALITIES},
-            "config": _placeless(self.config),
-            "calibration": self.calibration.to_json() if self.calibration is not None else None,
-        }
+        stored = ModelFile(
+            fingerprint=self.fingerprint,
+            dimension=self.dimension,
+            encoders={name: self.encoders.by_modality[name].fingerprint for name in MODALITIES},
+            config=_placeless(self.config),
+            calibration=self.calibration.to_json() if self.calibration is not None else None,
+        )
         places = {name: path for name in MODALITIES if (path := _encoder_config(self.config, name).path) is not None}
         (target / PLACES).write_text(json.dumps(places, sort_keys=True) + "\n", encoding="utf-8")
-        (target / "model.json").write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (target / model_file.NAME).write_bytes(stored.to_bytes())
 
     @classmethod
     def load(cls, folder: str, places: ModelConfig | None = None) -> FusionModel:
@@ -207,22 +207,20 @@ class FusionModel:
         """
         source = Path(folder)
         try:
-            stored: dict[str, Any] = json.loads((source / "model.json").read_bytes())
-            config = ModelConfig.model_validate(stored["config"])
+            stored = ModelFile.parse((source / model_file.NAME).read_bytes())
+            config = ModelConfig.model_validate(stored.config)
             weights = load_file(source / "model.safetensors")
-            expected = (stored["fingerprint"], stored["encoders"])
-            lines = stored.get("calibration")
-            calibration = Calibration.from_json(lines) if lines is not None else None
+            calibration = Calibration.from_json(stored.calibration) if stored.calibration is not None else None
             hints = _hints(source)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise _unreadable(folder, error) from error
         by_modality: dict[Modality, Encoder] = {}
         for name in MODALITIES:
             given, today = _encoder_config(config, name), [] if places is None else [_encoder_config(places, name).path]
-            by_modality[name] = _located(name, given, config, expected[1].get(name), [*today, hints.get(name)])
+            by_modality[name] = _located(name, given, config, stored.encoders.get(name), [*today, hints.get(name)])
         encoders = Encoders(by_modality)
         found = {name: encoders.by_modality[name].fingerprint for name in MODALITIES}
-        if changed := [name for name in MODALITIES if found[name] != expected[1].get(name)]:
+        if changed := [name for name in MODALITIES if found[name] != stored.encoders.get(name)]:
             raise FingerprintMismatch(
                 f"The {' and '.join(changed)} encoder of the model in {folder} is not the one it was trained with.\n"
                 "Restore its files, or name the folder that holds them: --set model.MODALITY.path=FOLDER; or train a "
@@ -234,9 +232,9 @@ class FusionModel:
         except RuntimeError as error:
             raise _unreadable(folder, error) from error
         model = cls(config, encoders, network, calibration)
-        if model.fingerprint != expected[0]:
+        if model.fingerprint != stored.fingerprint:
             raise FingerprintMismatch(
-                f"The model in {folder} was saved as {expected[0]}, but what stands there is {model.fingerprint}: "
+                f"The model in {folder} was saved as {stored.fingerprint}, but its files make {model.fingerprint}: "
                 "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
             )
         return model
@@ -247,7 +245,7 @@ def _encoder_config(config: ModelConfig, name: Modality) -> EncoderConfig:
     return found
 
 
-def _placeless(config: ModelConfig) -> dict[str, Any]:
+def _placeless(config: ModelConfig) -> JsonObject:
     """The settings that a model has wherever its encoders lie: of a folder's path the last name stays."""
     settings = config.model_dump(mode="json")
     for name in MODALITIES:
@@ -260,7 +258,7 @@ def _placeless(config: ModelConfig) -> dict[str, Any]:
 
 def _hints(source: Path) -> dict[str, str]:
     try:
-        return {name: str(path) for name, path in json.loads((source / PLACES).read_bytes()).items()}
+        return {name: str(path) for name, path in parse_object((source / PLACES).read_bytes()).items()}
     except FileNotFoundError:
         return {}
 

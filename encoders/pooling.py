@@ -8,16 +8,17 @@ Shape letters: B windows, T states, H width, K parts (`tokens`), P = K or the nu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 
+from trichord.encoders.pretrained import read_settings
 from trichord.infra.errors import ConfigError
+from trichord.infra.json_values import JsonObject, parse_json
 
 Kind = Literal["cls", "max", "mean", "pooler"]
 _SENTENCE_BERT: tuple[Kind, ...] = ("cls", "max", "mean")  # in the order in which Sentence-BERT lays them end to end
@@ -86,8 +87,9 @@ def sentence_bert_pooling(folder: Path, setting: str) -> Pooling | None:
     listing = folder / "modules.json"
     if not listing.is_file():
         return None
-    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in json.loads(listing.read_bytes())]
-    given = json.loads((folder / "1_Pooling" / "config.json").read_bytes()) if "Pooling" in kinds else {}
+    modules = cast(list[JsonObject], parse_json(listing.read_bytes()))
+    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+    given = read_settings(folder / "1_Pooling" / "config.json") if "Pooling" in kinds else {}
     asked = {name.removeprefix("pooling_mode_") for name, value in given.items() if value is True}
     asked = {name.removesuffix("_tokens").removesuffix("_token") for name in asked}
     if isinstance(named := given.get("pooling_mode"), str | list | tuple):

@@ -14,6 +14,7 @@ import torch
 
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
+from trichord.infra.json_values import JsonObject, parse_object
 
 # Every file beside the weights that can change a vector: settings, tokenizers, processors, Sentence-BERT's pooling.
 SHAPING_FILES = (
@@ -38,6 +39,18 @@ SHAPING_FILES = (
     "vocab.txt",
 )
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+
+
+def read_settings(path: Path) -> JsonObject:
+    """Return the content of a settings file of a model, a JSON object.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        return parse_object(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.\nFetch the model again.") from error
 
 
 def find_model(path: str, setting: str, *, processor: bool = False) -> Path:

@@ -34,7 +34,7 @@ class _TextGenerator:
     def __init__(self, path: str) -> None:
         self._folder = find_model(path, self.setting)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
 
     @cached_property

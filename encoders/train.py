@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Required, TypedDict, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,21 @@ TRAIN_FORMAT = 3
 WARMUP_STEPS = 20
 SHAPELESS = {"policy", "tensorboard"}  # settings that shape no bit of a run
 
-History = list[dict[str, Any]]
+
+class Epoch(TypedDict, total=False):
+    """An entry of a training history, JSON-ready: epoch 0 is the model before training.
+
+    Beside these it holds what the loss has learned (`Objective.learned`).
+    """
+
+    epoch: Required[int]
+    score: Required[float | None]  # on held-out records, higher is better; None where nothing is measured
+    loss: float  # mean over the records; not of epoch 0
+    records: int  # of epoch 0 alone: training records
+    records_skipped: int  # of epoch 0 alone: records with nothing to compare
+
+
+History = list[Epoch]
 
 
 def train(
@@ -103,7 +117,7 @@ class _Run:
         matrices = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim < 2]
         decay = self.config.weight_decay  # of matrices alone: biases and temperatures have no reason to be small
-        groups: list[dict[str, Any]] = [
+        groups: list[dict[str, object]] = [
             {"params": matrices, "weight_decay": decay},
             {"params": [*others, *self.objective.parameters()], "weight_decay": 0.0},
         ]
@@ -111,8 +125,14 @@ class _Run:
         self.usable = self.data.usable(across=not self.objective.mixed)
         self.steps = max(1, round(len(self.usable) / self.config.batch_size))
         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        first = {"epoch": 0, "score": self._score(self._fresh()), "records": len(self.usable)}
-        self.history = [first | {"records_skipped": len(self.data) - len(self.usable)}]
+        self.history = [
+            {
+                "epoch": 0,
+                "score": self._score(self._fresh()),
+                "records": len(self.usable),
+                "records_skipped": len(self.data) - len(self.usable),
+            }
+        ]
 
     def _fresh(self) -> FusionModel:
         return FusionModel.initial(self.model_config, self.encoders, self.data.stats, self.config.seed)
@@ -128,7 +148,7 @@ class _Run:
     def best_epoch(self) -> int:
         if self.score is None:
             return self.history[-1]["epoch"]
-        return max(self.history, key=lambda entry: (entry["score"], -entry["epoch"]))["epoch"]
+        return max(self.history, key=lambda entry: (cast(float, entry["score"]), -entry["epoch"]))["epoch"]
 
     def _score(self, model: FusionModel) -> float | None:
         if self.score is None:
@@ -161,8 +181,8 @@ class _Run:
                 self.process_group.all_reduce_gradients(self.network.parameters())
             self.optimiser.step()
         score = self._score(FusionModel(self.model_config, self.encoders, self._copy()))
-        entry = {"epoch": number, "loss": total / len(self.usable), "score": score}
-        self.history.append(entry | self.objective.learned())
+        entry = {"epoch": number, "loss": total / len(self.usable), "score": score, **self.objective.learned()}
+        self.history.append(cast(Epoch, entry))
         if self.best_epoch == number:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 

@@ -317,5 +317,5 @@ class _Actor:
         return answered(lambda: self._task(pickle.loads(item)), limits)
 
 
-def _report(data: dict[str, Any], ignore_prefix: bool) -> None:
+def _report(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     log.event("ray", lines=" ".join(str(line) for line in data["lines"]))

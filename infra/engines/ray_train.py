@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Callable
-from typing import Any
 
 import ray.train
 from ray.train import TrainingFailedError
@@ -47,7 +46,7 @@ def run_on_ray_train(config: EngineConfig, run: Callable[[int, int], object], wo
             raise failure.error(f"Training failed in {rank}: {failure}\nRun it again: it resumes.") from error
 
 
-def _run(config: dict[str, Any]) -> None:
+def _run(config: dict[str, bytes]) -> None:
     context = ray.train.get_context()
     try:
         pickle.loads(config["run"])(context.get_world_rank(), context.get_world_size())

@@ -8,7 +8,6 @@ The footer carries the address and the conservation counts: rows_in + fan_out = 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra.digest import canonical_json, sha256_hex
 from trichord.infra.errors import StorageError
+from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
 from trichord.infra.lake.lake import Lake
@@ -284,7 +285,7 @@ def _ref_of(metadata: pq.FileMetaData, table: str, path: str, size: int) -> Shar
     footer = metadata.metadata or {}
     if footer.get(_ADDRESS_KEY.encode()) != address.encode():
         raise StorageError(f"shard {path} says in its footer that its address is another. {REMEDY}")
-    counts = json.loads(footer[_COUNTS_KEY.encode()])
+    counts = cast(Mapping[str, int], parse_object(footer[_COUNTS_KEY.encode()]))
     return ShardRef(
         address=address, table=table, path=path, rows=metadata.num_rows, bytes=size, sha256=sha256, counts=counts
     )

@@ -5,12 +5,13 @@ Index tasks carry a `TrainedModel` to workers: this module imports no model code
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trichord.encoders import model_file
+from trichord.encoders.model_file import ModelFile
 from trichord.infra.config import ModelConfig
 from trichord.infra.errors import FingerprintMismatch, StorageError
 from trichord.infra.lake.lake import Lake
@@ -19,7 +20,7 @@ from trichord.pipelines.core.workspace import Workspace
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
-MODEL_FILES = ("training.json", "model.safetensors", "model.json")
+MODEL_FILES = ("training.json", "model.safetensors", model_file.NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
         for stat in lake.list(path):
             with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:
                 file.write(lake.storage.read(stat.uri))
-        if not os.path.exists(os.path.join(folder, "model.json")):
+        if not os.path.exists(os.path.join(folder, model_file.NAME)):
             raise StorageError(
                 f"There is no model in {lake.uri(path)}.\nRun `trichord verify`, then `trichord rollback`."
             )
@@ -61,5 +62,5 @@ def finished(workspace: Workspace, path: str) -> TrainedModel | None:
     """The model in this folder of the lake, if it is whole."""
     if not all(workspace.lake.exists(path, name) for name in MODEL_FILES):
         return None
-    stored = json.loads(workspace.lake.read(path, "model.json"))
-    return TrainedModel(path=path, fingerprint=stored["fingerprint"], dimension=stored["dimension"])
+    stored = ModelFile.parse(workspace.lake.read(path, model_file.NAME))
+    return TrainedModel(path=path, fingerprint=stored.fingerprint, dimension=stored.dimension)

@@ -6,7 +6,6 @@ The model's address is the digest of what made it; a killed run resumes from its
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 import tempfile
@@ -18,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from trichord.encoders import model_file
 from trichord.encoders.base import Modality
 from trichord.encoders.frozen import load_encoders
+from trichord.encoders.model_file import ModelFile
 from trichord.encoders.views import Features
 from trichord.infra import digest, log
 from trichord.infra.config import Project
@@ -140,7 +141,7 @@ class TrainTask:
             model.save(os.path.join(folder, "model"))
             path = layout.model_path(item.address)
             self.lake.storage.write(self.lake.uri(path, "training.json"), digest.canonical_json(story))
-            for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == "model.json"):
+            for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == model_file.NAME):
                 # model.json last: where it stands, the model is whole
                 with open(os.path.join(folder, "model", name), "rb") as file:
                     self.lake.storage.write(self.lake.uri(path, name), file.read())
@@ -260,10 +261,10 @@ def live_model(workspace: Workspace, live: Publication | None) -> TrainedModel |
     found = finished(workspace, live.model)
     if found is None:
         return None
-    stored = json.loads(workspace.lake.read(live.model, "model.json"))
+    stored = ModelFile.parse(workspace.lake.read(live.model, model_file.NAME))
     encoders = load_encoders(workspace.project.model).by_modality
     # features of another encoder (new weights, a newer version of its code) would mean nothing to the live model
-    same = all(stored["encoders"].get(name) == encoder.fingerprint for name, encoder in encoders.items())
+    same = all(stored.encoders.get(name) == encoder.fingerprint for name, encoder in encoders.items())
     return found if same else None
 
 

@@ -77,6 +77,7 @@ def measure(records: int, config: TrainConfig) -> dict[str, Any]:
         seconds, busy = time.perf_counter() - started, time.process_time() - busy
         bare, bare_busy = _bare(data, encoders, config, records)
     epochs = history[-1]["epoch"]
+    scores = [entry["score"] or 0.0 for entry in history]
     return {
         "seconds": round(seconds, 1),
         "cpu_seconds": round(busy, 1),
@@ -87,8 +88,8 @@ def measure(records: int, config: TrainConfig) -> dict[str, Any]:
         "records": records,
         "epochs": epochs,
         "threads": config.threads,
-        "untrained_score": round(history[0]["score"], 4),
-        "best_score": round(max(entry["score"] for entry in history), 4),
+        "untrained_score": round(scores[0], 4),
+        "best_score": round(max(scores), 4),
     }
 
 
