@@ -62,15 +62,15 @@ class Samples(Protocol):
 class Objective(nn.Module):
     """A loss over a batch of samples, None where the batch has nothing to compare.
 
-    `network` is the part that is adapted and saved; `drawn` tells that something beside it starts from random weights,
-    so that the loss before training says nothing.
+    `network` is the part that is adapted and saved; `drawn` is True where something beside it starts from random
+    weights: its loss before training says nothing.
     """
 
     network: Any
     drawn = False
 
     def saved(self) -> Any:
-        """The encoder's own network, as it is to be saved."""
+        """Return the encoder's own network, as it is to be saved."""
         return self.network
 
 
@@ -97,7 +97,7 @@ class MaskedLanguage(Objective):
         return loss
 
     def saved(self) -> Any:
-        """The model without its head."""
+        """Return the model without its head."""
         return self.network.base_model
 
 
@@ -195,7 +195,7 @@ def adapt(
 def open_objective(
     encoder: HuggingFaceEncoder, config: AdaptConfig, others: Mapping[Modality, int]
 ) -> MaskedLanguage | Views | Paired:
-    """The objective that the settings name, on the device that encoders run on."""
+    """Return the objective that the settings name, on the device that encoders run on."""
     found: MaskedLanguage | Views | Paired
     if config.objective == "masked_language":
         found = MaskedLanguage(encoder, config)
@@ -205,7 +205,7 @@ def open_objective(
 
 
 def _made_trainable(network: Any, config: AdaptConfig) -> Any:
-    """The network with the weights that are to be trained, and no others, asking for gradients."""
+    """Return the network with the weights that are to be trained, and no others, asking for gradients."""
     if config.layers == "lora":
         return _with_adapters(network, config)
     network.requires_grad_(config.layers == "all")

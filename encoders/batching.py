@@ -81,7 +81,7 @@ class Planner:
 def run_passes(
     passes: Sequence[Pass], forward: Callable[[Pass], Found], *, strict: bool, advice: str
 ) -> Iterator[tuple[Pass, Found]]:
-    """What `forward` makes of each pass; one that does not fit into memory is halved, unless shapes are fixed.
+    """Return what `forward` makes of each pass; one that does not fit into memory is halved, unless shapes are fixed.
 
     Args:
         advice: the setting that makes a pass smaller.
@@ -139,7 +139,7 @@ def _halves(whole: Pass) -> list[Pass]:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """The CPU allocator of torch raises a plain RuntimeError, worded by the platform."""
+    """Return True if memory ran out. Torch's CPU allocator raises a plain RuntimeError, worded by the platform."""
     said = str(error)
     return (
         isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -46,14 +46,14 @@ class Calibration:
 
     def to_json(self) -> dict[str, dict[str, list[float]]]:
         """JSON-ready: query modality -> view -> [scale, offset]. Floats come back bit by bit."""
-        told: dict[str, dict[str, list[float]]] = {}
+        stored: dict[str, dict[str, list[float]]] = {}
         for (query, view), line in sorted(self.lines.items()):
-            told.setdefault(query, {})[view] = [line.scale, line.offset]
-        return told
+            stored.setdefault(query, {})[view] = [line.scale, line.offset]
+        return stored
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Mapping[str, list[float]]]) -> Calibration:
-        """What `to_json` made.
+    def from_json(cls, stored: Mapping[str, Mapping[str, list[float]]]) -> Calibration:
+        """Parse what `to_json` returned.
 
         Raises:
             ValueError, TypeError, AttributeError: it is something else.
@@ -61,7 +61,7 @@ class Calibration:
         return cls(
             lines={
                 (query, view): Line(scale=float(scale), offset=float(offset))
-                for query, views in told.items()
+                for query, views in stored.items()
                 for view, (scale, offset) in views.items()
             }
         )
@@ -82,30 +82,30 @@ def fit(queries: Mapping[str, Labelled], views: Mapping[str, Labelled]) -> Calib
     """
     lines = {}
     for query, asking in queries.items():
-        for view, standing in views.items():
-            line = _fit_line(wrong_cosines(asking, standing, query, view))
+        for view, items in views.items():
+            line = _fit_line(wrong_cosines(asking, items, query, view))
             if line is not None:
                 lines[query, view] = line
     return Calibration(lines=lines)
 
 
-def wrong_cosines(asking: Labelled, standing: Labelled, *name: str) -> np.ndarray:
+def wrong_cosines(asking: Labelled, items: Labelled, *name: str) -> np.ndarray:
     """Cosines of drawn pairs of different labels, float64 (P,); none where fewer than `LEAST_PAIRS` are different.
 
     Args:
         asking: the queries.
-        standing: the items.
+        items: what is searched.
         name: what the draw depends on beside the counts.
     """
-    counts = dict(zip(*np.unique(standing.labels, return_counts=True), strict=True))
+    counts = dict(zip(*np.unique(items.labels, return_counts=True), strict=True))
     alike = sum(counts.get(label, 0) for label in asking.labels)
-    if len(asking.labels) * len(standing.labels) - alike < LEAST_PAIRS:
+    if len(asking.labels) * len(items.labels) - alike < LEAST_PAIRS:
         return np.zeros(0)
     rng = digest.generator("calibration", *name)
     left = rng.integers(len(asking.labels), size=PAIRS)
-    right = rng.integers(len(standing.labels), size=PAIRS)
-    wrong = asking.labels[left] != standing.labels[right]
-    pairs = asking.vectors[left[wrong]].astype(np.float64), standing.vectors[right[wrong]]
+    right = rng.integers(len(items.labels), size=PAIRS)
+    wrong = asking.labels[left] != items.labels[right]
+    pairs = asking.vectors[left[wrong]].astype(np.float64), items.vectors[right[wrong]]
     return np.asarray(np.einsum("pd,pd->p", *pairs))
 
 

@@ -42,7 +42,7 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, data: bytes, run: str) -> Checkpoint | None:
-        """A checkpoint from its bytes; None where it is of another run, or damaged."""
+        """Return a checkpoint from its bytes; None where it is of another run, or damaged."""
         try:
             tensors = load(data)
             size = int.from_bytes(data[:8], "little")
@@ -56,7 +56,7 @@ class Checkpoint:
 
 
 def stored(folder: str) -> bytes | None:
-    """The bytes of the folder's checkpoint, if there is one."""
+    """Return the bytes of the folder's checkpoint, if there is one."""
     try:
         return (Path(folder) / NAME).read_bytes()
     except FileNotFoundError:

@@ -36,7 +36,7 @@ class CrossEncoder:
         self._folder, self._max_tokens = find_model(path, _SETTING), max_tokens
 
     def scores(self, question: str, texts: Sequence[str]) -> np.ndarray:
-        """How well each text fits the question, float32 (N,): the model's one output, or yes minus no; higher fits."""
+        """Return how well each text fits the question, float32 (N,), higher is better: one output, or yes minus no."""
         tokenizer, model = self._loaded
         limit = min(
             self._max_tokens,

@@ -52,7 +52,7 @@ class HuggingFaceCtc:
 
     @property
     def blank(self) -> int:
-        """The label that stands for none: CTC models of this library pad with it."""
+        """The label that means no sound: CTC models of this library pad with it."""
         return int(self._loaded[0].pad_token_id)
 
     @property
@@ -62,7 +62,7 @@ class HuggingFaceCtc:
         return None if found is None or found == self._loaded[0].unk_token_id else int(found)
 
     def labels(self, word: str) -> Sequence[int]:
-        """The labels of a word by the model's own tokenizer, in the letter case of its vocabulary."""
+        """Return the labels of a word by the model's own tokenizer, in the letter case of its vocabulary."""
         tokenizer = self._loaded[0]
         vocabulary = tokenizer.get_vocab()
         if "a" not in vocabulary and "A" in vocabulary:

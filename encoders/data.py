@@ -35,7 +35,7 @@ class Part:
 
     Attributes:
         features: of N rows.
-        records: uint64 (N,), ids of the records that the rows stand for; rows of one record, its variants, are never
+        records: uint64 (N,), ids of the records that the rows represent; rows of one record, its variants, are never
             each other's negatives. None where every row is a record of its own.
         groups: uint64 (N,), ids of the rows' groups, 0 for none. None where there are no groups.
     """
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """B records of a step: where their features lie, and which of them are no negatives of each other.
+    """B records of a step: where their features are, and which of them are not negatives of each other.
 
     Attributes:
         places: modality -> int64 (B,), position of the record's features; -1 where it lacks the modality.
@@ -87,7 +87,7 @@ class TrainingData:
     def write(cls, folder: str, parts: Iterable[Part]) -> TrainingData:
         """Write the features of all records, part by part, and their statistics.
 
-        Features are kept as float16. Contents are told apart by the digest of their features, so that what is the same
+        Features are kept as float16. Contents are distinguished by the digest of their features, so what is the same
         to the encoders (words in other case, one picture used twice) is the same here.
 
         Raises:
@@ -216,7 +216,7 @@ class TrainingData:
 
 
 def _flatten(part: Features) -> dict[Modality, np.ndarray]:
-    """The features that are there, one row each; a record's text stands before its captions."""
+    """Return the features that are there, one row each; a record's text comes before its captions."""
     texts = np.flatnonzero(part.present[:, 0])
     rows = {name: part.values[name][part.present[:, m]] for m, name in enumerate(MODALITIES)}
     rows["text"] = np.insert(part.captions, part.offsets[texts], rows["text"], axis=0)

@@ -9,7 +9,7 @@ import torch
 
 
 def compute_device() -> torch.device:
-    """Where encoders run: the GPU that this process sees, else the CPU."""
+    """Return where encoders run: the GPU that this process sees, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

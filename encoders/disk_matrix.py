@@ -28,10 +28,10 @@ class DiskMatrix:
             file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
-        """The rows at the given positions, (R, width).
+        """Return the rows at the given positions, (R, width).
 
         Raises:
-            IndexError: a position lies outside the file.
+            IndexError: a position is outside the file.
         """
         return self.runs(rows, np.ones(len(rows), np.int64))
 

@@ -25,7 +25,7 @@ class ProcessGroup:
     world_size: int
 
     def part(self, rows: int) -> slice:
-        """The rows of a batch that are this process's to encode."""
+        """Return the rows of a batch that are this process's to encode."""
         return self._part(self.rank, rows)
 
     def _part(self, rank: int, rows: int) -> slice:

@@ -7,7 +7,7 @@
 | `LogMelStatistics` | log-mel energies over the clip (level, spread, change, spectrum) and in 24 parts of its time |
 
 Gradient directions by place are HOG (Dalal & Triggs 2005); pairs of them are CoHOG (Watanabe et al. 2009), which tells
-round from angular wherever it stands.
+round from angular anywhere in the picture.
 
 Each vector is computed alone and without BLAS, so its bits depend neither on its neighbours nor on threads.
 They are raw measurements; `fusion.Head` standardises them by the training set.
@@ -171,7 +171,7 @@ def _hog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def _cohog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """How often two of 8 signed directions stand 4 or 8 pixels apart, in 4 ways each, square-rooted."""
+    """Return how often two of 8 signed directions are 4 or 8 pixels apart, in 4 ways each, square-rooted."""
     directions = np.rint(angle * np.float32(4 / np.pi)).astype(np.int32) % 8
     edges = np.where(magnitude > 60, directions, 8)
     side, parts = len(edges), []
@@ -192,7 +192,7 @@ def _raster(side: int, parts: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class LogMelStatistics:
-    """Audio: log-mel energies of sound brought to one loudness, so that they tell what sounds and not how loud it was.
+    """Audio: log-mel energies of sound brought to one loudness: they describe what sounds, not how loud it was.
 
     Over the clip: mean, spread and spread of change of 64 bands (32 ms windows every 10 ms), long-term spectrum of 96
     bands (128 ms windows, for pitch), loudness and length. In each of 24 equal parts of its time: 32 bands and onsets.

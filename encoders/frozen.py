@@ -29,7 +29,7 @@ class Encoders:
 
     def __post_init__(self) -> None:
         if any(self.by_modality[name].modality != name for name in MODALITIES):
-            raise ValueError("an encoder stands at another modality than its own")
+            raise ValueError("an encoder was given for another modality than its own")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -43,7 +43,7 @@ class Encoders:
 
     @property
     def tokens(self) -> dict[Modality, int]:
-        """Vectors that an input gives, by modality: a feature vector is so many of equal width, laid end to end."""
+        """Vectors that an input gives, by modality: a feature vector is this many of equal width, end to end."""
         return {name: self.by_modality[name].tokens for name in MODALITIES}
 
     def featurise(self, batch: Batch) -> Features:
@@ -73,7 +73,7 @@ class Encoders:
 
 
 def load_encoders(config: ModelConfig) -> Encoders:
-    """The encoders that the project file names.
+    """Return the encoders that the project file names.
 
     Raises:
         ConfigError: a Hugging Face folder or a plug-in's class is missing or unusable, or settings exclude each other.
@@ -83,7 +83,7 @@ def load_encoders(config: ModelConfig) -> Encoders:
 
 
 def load_encoder(modality: Modality, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> Encoder:
-    """The encoder of one modality. Raises as `load_encoders`."""
+    """Return the encoder of one modality. Raise as `load_encoders`."""
     if config.kind == "huggingface":
         return _huggingface(modality, config, numerics)
     if config.kind == "plugin":

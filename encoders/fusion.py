@@ -1,7 +1,7 @@
 """Fusion of any subset of a record's modalities into one vector: gated attention, concatenation or a transformer.
 
 Shape letters: B rows, S views of one record, M modalities, T positions (one a modality, or one a vector of each), D
-values of a state. Absent modalities are masked, never imputed: what stands in them, NaN included, reaches nothing.
+values of a state. Absent modalities are masked, never imputed: their content, NaN included, reaches nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GATE_WIDTH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionMaps:
-    """Who attended to whom: `weights` float32 (layers, N, heads, T, T) and what stands at each of the T positions."""
+    """Who attended to whom: `weights` float32 (layers, N, heads, T, T) and what is at each of the T positions."""
 
     weights: np.ndarray
     positions: tuple[Modality, ...]
@@ -97,7 +97,7 @@ class FusionNetwork(nn.Module):
         self.dimension = config.dimension
 
     def head(self, modality: Modality) -> Head:
-        """The head of a modality."""
+        """Return the head of a modality."""
         head = self.heads[modality]
         assert isinstance(head, Head)
         return head
@@ -117,7 +117,7 @@ class FusionNetwork(nn.Module):
         parts = []
         for m, name in enumerate(MODALITIES):
             if name in features:
-                # masked here as well, so that what stands in an absent modality's features cannot reach anything
+                # masked here as well, so that an absent modality's features reach nothing
                 given = torch.where(view_BM[:, m, None], features[name], torch.zeros_like(features[name]))
                 parts.append(self.state(name, given))
             else:

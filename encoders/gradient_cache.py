@@ -20,7 +20,7 @@ def backward(
     """Add the gradients of `loss(encode(all rows))` to the parameters' and return its value.
 
     A batch of more than `chunk` rows is encoded twice: without a graph for the loss and its gradient by the vectors,
-    then chunk by chunk with one, into which that gradient is fed. A process group shares what lies between
+    then chunk by chunk with one, into which that gradient is fed. A process group shares what is between
     the two: each process encodes its own part and has the gradients of that part alone (all have those of `loss`).
 
     Args:

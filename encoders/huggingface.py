@@ -1,6 +1,6 @@
 """Any Hugging Face model as an encoder: inputs read in windows, windows batched by length, states pooled into vectors.
 
-What differs between text, image and audio stands in `huggingface_text`, `huggingface_image` and `huggingface_audio`.
+What differs between text, image and audio is in `huggingface_text`, `huggingface_image` and `huggingface_audio`.
 
 Shape letters: N inputs, B windows of a pass, T states, H width, K parts (`tokens`), P vectors of an input.
 """
@@ -27,7 +27,7 @@ from trichord.infra import digest
 from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError
 
-_GPU_BATCH = 16  # passes on a GPU are so many times as large as on a CPU
+_GPU_BATCH = 16  # passes on a GPU are this many times as large as on a CPU
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ class HuggingFaceEncoder(ABC):
             raise ConfigError(f"{self.setting}.kind is 'huggingface', but {self.setting}.path names no model.")
         if config.tokens > 1 and config.pooling not in ("auto", "mean"):
             raise ConfigError(
-                f"{self.setting}.tokens is {config.tokens}, the means of so many parts, but its pooling is "
+                f"{self.setting}.tokens is {config.tokens}, the means of this many parts, but its pooling is "
                 f"{config.pooling!r}.\nSet pooling to mean, or tokens to 1."
             )
         self.folder = find_model(config.path, f"{self.setting}.path", processor=self.modality != "text")
@@ -163,7 +163,7 @@ class HuggingFaceEncoder(ABC):
         return vectors
 
     def pooled(self, inputs: Sequence[Any]) -> torch.Tensor:
-        """What `encode` gives in fast numerics, as a tensor (N, dimension) on the device, with a gradient."""
+        """Return what `encode` returns in fast numerics, as a tensor (N, dimension) on the device, with a gradient."""
         return self._vectors(inputs, strict=False, keep=True)
 
     @abstractmethod
@@ -176,7 +176,7 @@ class HuggingFaceEncoder(ABC):
 
     @abstractmethod
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        """What the model's `forward` is given: windows padded to `size`."""
+        """Return the arguments of the model's `forward`: windows padded to `size`."""
 
     @abstractmethod
     def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:

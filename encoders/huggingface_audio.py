@@ -32,7 +32,7 @@ class HuggingFaceAudio(HuggingFaceEncoder):
     most_rows: ClassVar[int] = 16
 
     def windows(self, inputs: Sequence[np.ndarray]) -> list[Window]:
-        """What the extractor makes of each window: samples, float32 (T,), or a spectrogram.
+        """Return what the extractor makes of each window: samples, float32 (T,), or a spectrogram.
 
         Raises:
             ValueError: a clip is not float32 (T,) with T >= 1.
@@ -86,7 +86,7 @@ class HuggingFaceAudio(HuggingFaceEncoder):
 
     @cached_property
     def _masked(self) -> bool:
-        """Whether clips of several lengths may share a pass, padded and masked."""
+        """Return True if clips of several lengths may share a pass, padded and masked."""
         waveform = self._name == "input_values" and bool(getattr(self._settings, "conv_kernel", ()))
         asked = bool(getattr(self.processor, "return_attention_mask", False))
         return waveform and asked and getattr(self._settings, "feat_extract_norm", "") != "group"

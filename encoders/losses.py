@@ -98,7 +98,7 @@ def supcon(left_BD: Tensor, right_BD: Tensor, scale: Tensor, same_BB: Tensor | N
 
 
 def sigmoid(left_BD: Tensor, right_BD: Tensor, scale: Tensor, bias: Tensor, same_BB: Tensor | None = None) -> Tensor:
-    """Every pair judged by itself: -log σ(±(scale · cosine + bias)), a record's share (SigLIP, arXiv 2303.15343)."""
+    """Judge every pair by itself: -log σ(±(scale · cosine + bias)), a record's share (SigLIP, arXiv 2303.15343)."""
     logits_BB = scale * (left_BD @ right_BD.T) + bias
     negatives_BB = _negatives(logits_BB, same_BB)
     apart = functional.softplus(logits_BB).masked_fill(~negatives_BB, 0).sum()
@@ -114,7 +114,7 @@ def mixed_gallery_infonce(
     margin_MB: Tensor | None = None,
     weight_MB: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE against one gallery in which every record stands once, in whatever view was drawn for it.
+    """InfoNCE against one gallery in which every record appears once, in the view that was drawn for it.
 
     The mean over all queries asked of (query finds its gallery item among all B + item finds its query among the
     queries of the same source) / 2. No modality sees only its own kind, so none can win by being nearer as such.

@@ -58,7 +58,7 @@ class FusionModel:
         stats: Mapping[Modality, FeatureStats],
         seed: int,
     ) -> FusionModel:
-        """An untrained model: random heads drawn from `seed`, standardised by the training set's statistics."""
+        """Return an untrained model: random heads drawn from `seed`, standardised by the training set's statistics."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(digest.hash64(f"model/{seed}") >> 1)
             network = FusionNetwork(encoders.dimensions, encoders.tokens, config)
@@ -66,7 +66,7 @@ class FusionModel:
         return cls(config, encoders, network)
 
     def calibrated(self, calibration: Calibration) -> FusionModel:
-        """The same model with the calibration of its cosines: the same vectors under another fingerprint."""
+        """Return the same model with the calibration of its cosines: the same vectors under another fingerprint."""
         return FusionModel(self.config, self.encoders, self.network, calibration)
 
     @property
@@ -95,7 +95,7 @@ class FusionModel:
         return digest.address("fusion_model", MODEL_FORMAT, self.encoders.fingerprint, settings, weights, *lines)
 
     def featurise(self, batch: Batch) -> Features:
-        """What the frozen encoders make of N rows and their captions."""
+        """Return what the frozen encoders make of N rows and their captions."""
         return self.encoders.featurise(batch)
 
     def encode(self, batch: Batch, view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +174,8 @@ class FusionModel:
     def save(self, folder: str) -> None:
         """Write `model.safetensors` and then `model.json` into a folder, which is made.
 
-        Both are equal wherever the encoders' folders lie. Where they lie now stands in `places.json`, a hint that is no
-        part of the model: what is found there must have the encoder's fingerprint.
+        Both are equal wherever the encoders' folders are. Their present places are in `places.json`, a hint that is not
+        part of the model: an encoder found there must have the stored fingerprint.
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def _encoder_config(config: ModelConfig, name: Modality) -> EncoderConfig:
 
 
 def _placeless(config: ModelConfig) -> JsonObject:
-    """The settings that a model has wherever its encoders lie: of a folder's path the last name stays."""
+    """Return the settings without the places of encoders: only the last name of a folder's path stays."""
     settings = config.model_dump(mode="json")
     for name in MODALITIES:
         del settings[name]["adapt"]
@@ -266,7 +266,7 @@ def _hints(source: Path) -> dict[str, str]:
 def _located(
     name: Modality, given: EncoderConfig, config: ModelConfig, wanted: str | None, places: Sequence[str | None]
 ) -> Encoder:
-    """The encoder from the first of its possible places that holds the wanted one; else from the first that holds any.
+    """Return the encoder from the first place that holds the wanted one; else from the first that holds any.
 
     Raises:
         ConfigError: no place holds an encoder.
@@ -279,7 +279,7 @@ def _located(
             encoder = load_encoder(name, given.model_copy(update={"path": path}), config.numerics)
             if encoder.fingerprint == wanted:
                 return encoder
-        except ConfigError as error:  # told if no further place has it
+        except ConfigError as error:  # raised if no further place has it
             problem = problem or error
         else:
             other = other or encoder
@@ -290,7 +290,7 @@ def _located(
 
 
 def _of_view(features: Features, view: View) -> np.ndarray:
-    """Which modalities of a view each record has, bool (N, M)."""
+    """Return which modalities of a view each record has, bool (N, M)."""
     names = view_modalities(view)
     return features.present & np.array([name in names for name in MODALITIES])
 

@@ -64,7 +64,7 @@ class Objective(nn.Module):
         return self.log_scales.exp().clamp(max=MAX_SCALE)
 
     def learned(self) -> dict[str, float]:
-        """What the loss has learned so far, for the history: `scale` (by pair: `scale/<pair>`) and `bias`."""
+        """Return what the loss has learned so far, for the history: `scale` (by pair: `scale/<pair>`) and `bias`."""
         found: dict[str, float] = {}
         if self.names:
             labels = ["scale"] if self.names == ("all",) else [f"scale/{name}" for name in self.names]
@@ -72,7 +72,7 @@ class Objective(nn.Module):
         return found | ({"bias": float(self.bias.detach())} if self.config.loss == "sigmoid" else {})
 
     def forward(self, vectors_BSD: Tensor, plan: StepPlan) -> Tensor:
-        """The loss of all records' vectors."""
+        """Return the loss of all records' vectors."""
         same = plan.rows.same | plan.rows.same_group if self.config.negatives == "group" else plan.rows.same
         same_BB = torch.from_numpy(same).to(vectors_BSD.device)
         return self._mixed(vectors_BSD, plan, same_BB) if self.mixed else self._pairwise(vectors_BSD, plan, same_BB)

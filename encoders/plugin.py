@@ -26,7 +26,7 @@ class CheckedEncoder:
             if not hasattr(encoder, attribute):
                 raise self._refused(f"has no `{attribute}`")
         if encoder.modality != modality:
-            raise self._refused(f"reads {encoder.modality!r}, but stands at model.{modality}")
+            raise self._refused(f"reads {encoder.modality!r}, but is set as model.{modality}")
         for attribute in ("dimension", "tokens"):
             value = getattr(encoder, attribute)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -76,7 +76,7 @@ class CheckedEncoder:
 
 
 def load_plugin(modality: Modality, config: EncoderConfig) -> Encoder:
-    """The encoder that `plugin` names, constructed with `options`.
+    """Return the encoder that `plugin` names, constructed with `options`.
 
     The module is found as Python finds any: installed, or on PYTHONPATH, here and on every worker.
 

@@ -43,7 +43,7 @@ class Pooling:
         Args:
             states_BTH: what the model says of each position.
             pooler_BH: its own summary, where it makes one.
-            weights_BKT: of the states in each part; zero where a state stands for no input.
+            weights_BKT: of the states in each part; zero where a state belongs to no input.
             shares_B: share of its input that a window covers.
         """
         states_BTH, shares_B1 = states_BTH.float(), shares_B[:, None]
@@ -79,7 +79,7 @@ class Pooling:
 
 
 def sentence_bert_pooling(folder: Path, setting: str) -> Pooling | None:
-    """What a Sentence-BERT model (arXiv 1908.10084) says of its pooling in `modules.json`; None for any other model.
+    """Return the pooling that a Sentence-BERT model (arXiv 1908.10084) names in `modules.json`; None for other models.
 
     Raises:
         ConfigError: it has a pooling or a layer that is not supported here.
@@ -111,7 +111,7 @@ def part_weights(spans: np.ndarray, counts: np.ndarray, parts: int, width: int) 
 
     Args:
         spans: float64 (B, 2), what each window covers of its input.
-        counts: int (B,), its states; what stands behind them is padding.
+        counts: int (B,), its states; the rest is padding.
         parts: K.
         width: T.
     """

@@ -54,7 +54,7 @@ def read_settings(path: Path) -> JsonObject:
 
 
 def find_model(path: str, setting: str, *, processor: bool = False) -> Path:
-    """The folder that holds a model; a Hub name is looked up in the cache first (HF_HUB_OFFLINE is respected).
+    """Return the folder that holds a model; a Hub name is looked up in the cache first (HF_HUB_OFFLINE is respected).
 
     Args:
         path: folder, or name on the Hub.
@@ -96,7 +96,7 @@ def _fetch(name: str, setting: str) -> Path:
 
 
 def model_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a model's folder that shapes its output, by name; where the folder lies is no matter."""
+    """Return the SHA-256 of every file of a model's folder that shapes its output, by name."""
     names = [*SHAPING_FILES, *(file.name for file in folder.glob("*.safetensors"))]
     return {name: file_sha256(folder / name) for name in sorted(names) if (folder / name).is_file()}
 
@@ -108,7 +108,7 @@ def file_sha256(path: Path) -> str:
 
 
 def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
-    """A tokenizer, image processor or feature extractor by its Auto class.
+    """Return a tokenizer, image processor or feature extractor by its Auto class.
 
     Raises:
         ConfigError: the folder holds none, or one that needs code of its own or a library that is not there.
@@ -123,7 +123,7 @@ def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
 
 
 def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread: Iterable[str] = ()) -> Any:
-    """A model by its Auto class, in evaluation mode.
+    """Return a model by its Auto class, in evaluation mode.
 
     Args:
         unread: beginnings of the names of weights that may be missing, because nothing reads what they make.
@@ -163,7 +163,7 @@ def load_partly(
 
 
 def quiet_transformers() -> Any:
-    """The library, which takes seconds to import and talks a lot."""
+    """Return the library, which takes seconds to import and talks a lot."""
     import transformers
     from transformers.utils import logging
 

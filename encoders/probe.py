@@ -43,7 +43,7 @@ def probe_model(folder: Path, modality: Modality, inputs: Mapping[str, torch.Ten
 
 
 def tower(model: Any, modality: Modality) -> Any:
-    """The part of a model that reads one modality: of a CLIP its text or image model, of a T5 its encoder."""
+    """Return the part of a model that reads one modality: of a CLIP its text or image model, of a T5 its encoder."""
     part = getattr(model, _TOWERS[modality], None)
     if part is not None:
         return part

@@ -28,7 +28,7 @@ class StepPlan:
 
     Attributes:
         rows: the records.
-        galleries: views in which they stand, and from where they are asked for.
+        galleries: views in which they are found, and from which they are asked for.
         draws: float32 (pairs of modalities, 2, B), uniform in [0, 1): the random negatives of each; may be empty.
         kept: modality -> bool (B, T, H), hidden values that dropout leaves; "again" for the texts' other wordings;
             empty without dropout.

@@ -54,7 +54,7 @@ class _TextGenerator:
         return tokenizer, load_model(self.kind, self._folder, self.setting, torch.float32)
 
     def _length(self, most: int) -> int:
-        """How many tokens may be read."""
+        """Return how many tokens may be read."""
         tokenizer, model = self._loaded
         return int(min(most, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", most)))
 
@@ -78,7 +78,7 @@ class MaskFiller(_TextGenerator):
         return (self._top,)
 
     def __call__(self, text: str, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> str:
-        """The text with the words at `spans` (start, end; in order) replaced, one after the other from the left.
+        """Return the text with the words at `spans` (start, end; in order) replaced, one after the other from the left.
 
         A word stays where the text is too long or the model knows no other whole word.
         """
@@ -104,7 +104,7 @@ class MaskFiller(_TextGenerator):
         return text
 
     def _words(self, scores: torch.Tensor, old: str) -> list[tuple[str, float]]:
-        """The likeliest whole words other than the old one, with their scores."""
+        """Return the likeliest whole words other than the old one, with their scores."""
         tokenizer, _ = self._loaded
         found: list[tuple[str, float]] = []
         for i in torch.argsort(scores, descending=True, stable=True).tolist()[: 10 * self._top + 20]:

@@ -205,7 +205,7 @@ class _Run:
         return gradient_cache.backward(encode, len(plan.rows), self.config.chunk_size, loss, self.process_group)
 
     def _copy(self) -> FusionNetwork:
-        """The network as it is now, apart from the one in training."""
+        """Return the network as it is now, apart from the one in training."""
         network = self._fresh().network
         network.load_state_dict(self.network.state_dict())
         return network
@@ -243,7 +243,7 @@ class _Run:
         self.history = list(found.state["history"])
 
     def best_model(self) -> FusionModel:
-        """The model of the best epoch so far."""
+        """Return the model of the best epoch so far."""
         network = self._fresh().network
         network.load_state_dict(self.best)
         return FusionModel(self.model_config, self.encoders, network)

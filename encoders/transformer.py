@@ -82,7 +82,7 @@ class CrossModalTransformer(nn.Module):
         return self._run(spread, views_BSM.flatten(0, 1))[0].unflatten(0, (rows, views))
 
     def attention(self, states_BTD: Tensor, view_BM: Tensor) -> Tensor:
-        """The weights of the same pass, (layers, B, A, T, T); rows of what is not in the view are zeros."""
+        """Return the weights of the same pass, (layers, B, A, T, T); rows of what is not in the view are zeros."""
         asking_BT = view_BM[:, self.modality_T]
         return torch.stack(self._run(states_BTD, view_BM)[1]) * asking_BT[None, :, None, :, None]
 

@@ -65,7 +65,7 @@ class Features:
         return len(self.present)
 
     def take(self, rows: np.ndarray) -> Features:
-        """The rows of the given positions, with their captions."""
+        """Return the rows of the given positions, with their captions."""
         rows = np.asarray(rows, dtype=np.int64)
         counts = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -79,7 +79,7 @@ class Features:
 
     @staticmethod
     def concat(parts: Sequence[Features]) -> Features:
-        """All rows of the parts in turn.
+        """Return all rows of the parts in turn.
 
         Raises:
             ValueError: there is no part.
@@ -100,7 +100,7 @@ class Drawn:
     """One mixed gallery: each record once, in the view `gallery_BM`, asked for from every source disjoint from it.
 
     Attributes:
-        gallery_BM: bool, modalities of the view in which the record stands; none for a record that cannot be asked for.
+        gallery_BM: bool, modalities of the view in which the record is found; none where it cannot be asked for.
         asked_MB: bool, whether a query is made from the record's modality m. A text query beside a gallery view that
             holds text must be made from another wording.
     """
@@ -110,7 +110,7 @@ class Drawn:
 
 
 def can_pair(present_BM: np.ndarray, wordings_B: np.ndarray) -> np.ndarray:
-    """Whether a record has two disjoint views, bool (B,): two modalities, or two wordings of its text."""
+    """Return which records have two disjoint views, bool (B,): two modalities, or two wordings of its text."""
     return (present_BM.sum(axis=1) > 1) | (wordings_B > 1)
 
 

@@ -35,7 +35,7 @@ from trichord.infra.lake.lake import Lake
 KIND, ENDING = "annoy", "annoy"
 VERSION = 2  # raise it whenever the same vectors would give other bytes
 TREES = (8, 16, 32, 64, 128)
-GAIN = 0.75  # twice the trees are worth it if they leave so much of the candidates to be looked at
+GAIN = 0.75  # twice the trees are worth it if they leave at most this share of the candidates
 SEARCH_KS = tuple(2**power for power in range(5, 24))
 OVER_FETCH = 1.5
 CHUNK = 2**20
@@ -43,7 +43,7 @@ CHUNK = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnoyBuilder:
-    """An `IndexBuilder` of forests of so many trees; picklable."""
+    """An `IndexBuilder` of forests of `trees` trees each; picklable."""
 
     trees: int
     dimension: int
@@ -57,11 +57,11 @@ class AnnoyBuilder:
         return digest.address("annoy-shard", *recipe, sorted(inputs))
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
-        """Wanted shards (address -> inputs) whose receipt and files stand."""
+        """Return those of the wanted shards (address -> inputs) whose receipt and files exist."""
         return finished_shards(lake, wanted)
 
     def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
-        """Make one shard. Raises as `IndexBuilder.build`."""
+        """Make one shard. Raise as `IndexBuilder.build`."""
         check_ascending(inputs)
         address, named = self.address(inputs), [keys_schema(self.metadata).empty_table()]
         forest = _forest(self.dimension)
@@ -120,12 +120,12 @@ class AnnoySearcher(ShardSearcher):
         return rows_NK, scores_NK
 
     def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
-        """The least `search_k` whose measured recall reaches the target."""
+        """Return the least `search_k` whose measured recall reaches the target."""
         return least("search_k", SEARCH_KS, {}, measure, target)
 
 
 def choose_trees(sample_ND: np.ndarray, target: float, k: int = 10, queries: int = 100) -> int:
-    """How many trees: doubled as long as that leaves at most 3/4 of the candidates to reach the recall with.
+    """Return how many trees to build: doubled while that leaves at most 3/4 of the candidates that the recall needs.
 
     Args:
         sample_ND: float32 (N, D), unit rows of the corpus.
@@ -202,7 +202,7 @@ def _read(dimension: int, file: BinaryIO, shard: IndexShard) -> Any:
 def _nearest(
     forest: Any, query: np.ndarray, k: int, search_k: int, wanted: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Annoy leaves no row out while it looks: ask for more, and for all where that is too few."""
+    """Ask for more rows than wanted, and for all where that is too few: Annoy cannot leave rows out."""
     total = forest.get_n_items()
     share = 1.0 if wanted is None else wanted.mean()
     few = min(total, int(k if wanted is None else OVER_FETCH * k / share + 1))

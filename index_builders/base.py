@@ -25,12 +25,12 @@ Scalar = str | int | float | bool
 
 
 def meta_column(field: str) -> str:
-    """The column of the keys that holds a field of the metadata, each value as `scalar_text`."""
+    """Return the column of the keys that holds a field of the metadata, each value as `scalar_text`."""
     return f"meta.{field}"
 
 
 def scalar_text(value: Scalar) -> str:
-    """A value as canonical JSON: equal where JSON has one value, so true is not 1, and 3.0 is 3."""
+    """Return a value as canonical JSON: equal where JSON has one value, so true is not 1, and 3.0 is 3."""
     whole = isinstance(value, float) and value.is_integer()
     return digest.canonical_json(int(value) if whole else value).decode()
 
@@ -77,13 +77,13 @@ class Hits:
 
     @classmethod
     def none(cls, queries: int) -> Hits:
-        """No hits at all: arrays of (queries, 0)."""
+        """Return no hits at all: arrays of (queries, 0)."""
         blank = np.empty((queries, 0), dtype=object)
         return cls(keys=blank, views=blank, sources=blank, scores=np.empty((queries, 0), dtype=np.float32))
 
     @classmethod
     def merge(cls, parts: Sequence[Hits], k: int) -> Hits:
-        """The best k over several lists for the same queries; ties go to the earlier list, then the earlier place.
+        """Return the best k over several lists of the same queries; ties go to the earlier list, then place.
 
         Raises:
             ValueError: there are no parts.
@@ -119,7 +119,7 @@ class Hits:
         return Hits(**columns, scores=scores)
 
     def take(self, queries: np.ndarray) -> Hits:
-        """The hits of some of the queries."""
+        """Return the hits of some of the queries."""
         columns = {f"{name}s": getattr(self, f"{name}s")[queries] for name in LABELS}
         return Hits(**columns, scores=self.scores[queries])
 
@@ -155,12 +155,12 @@ class Searcher(Protocol):
         where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
-        """The k nearest rows of every L2-normalised query.
+        """Return the k nearest rows of every L2-normalised query.
 
         Args:
             queries_ND: float32 (N, D).
             k: neighbours wanted.
-            collapse: a record that is indexed in several views stands once, in its best view.
+            collapse: list a record of several indexed views once, in its best view.
             view: search the rows of this view alone.
             source: search the rows of this source alone.
             where: search the rows alone whose metadata have these values (fields of `index.metadata`).
@@ -173,7 +173,7 @@ class Searcher(Protocol):
         ...
 
     def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The partition of each of these keys that is in the index."""
+        """Return the partition of each of these keys that is in the index."""
         ...
 
 
@@ -181,7 +181,7 @@ class TunedSearcher(Searcher, Protocol):
     """A searcher whose search parameters a build finds."""
 
     def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
-        """The cheapest search parameters whose recall, as `measure` finds it, reaches the target."""
+        """Return the cheapest search parameters whose recall, as `measure` finds it, reaches the target."""
         ...
 
 
@@ -193,7 +193,7 @@ class IndexBuilder(Protocol):
         ...
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
-        """Those of the wanted shards (address -> inputs) that an earlier run has finished."""
+        """Return those of the wanted shards (address -> inputs) that an earlier run has finished."""
         ...
 
     def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
@@ -229,7 +229,7 @@ def check_queries(queries_ND: np.ndarray, dimension: int, tolerance: float = 1e-
 
 
 def check_space(manifest: IndexManifest, fingerprint: str) -> None:
-    """Refuse a client of another space. Raises FingerprintMismatch."""
+    """Refuse a client of another space. Raise FingerprintMismatch."""
     if manifest.fingerprint != fingerprint:
         raise FingerprintMismatch(
             f"The index holds vectors of space {manifest.fingerprint}; these queries are of {fingerprint}. "
@@ -244,7 +244,7 @@ def check_ascending(inputs: Sequence[str]) -> None:
 
 
 def check_fields(fields: Sequence[str], where: Mapping[str, Scalar] | None) -> None:
-    """Refuse a condition on metadata that the index does not hold. Raises ValueError."""
+    """Refuse a condition on metadata that the index does not hold. Raise ValueError."""
     if unknown := sorted(set(where or ()) - set(fields)):
         held = f"the fields {', '.join(fields)}" if fields else "no metadata"
         raise ValueError(
@@ -260,7 +260,7 @@ def check_asked(
     where: Mapping[str, Scalar] | None,
     settings: Mapping[str, int] | None,
 ) -> np.ndarray:
-    """The queries as contiguous float32 (N, D). Raises ValueError where a search could not be of this index."""
+    """Return the queries as contiguous float32 (N, D). Raise ValueError where a search could not be of this index."""
     queries = check_queries(queries_ND, searcher.dimension)
     if k < 1 or any(value < 1 for value in (settings or {}).values()):
         raise ValueError(f"k is {k}, settings {dict(settings or {})}")
@@ -273,7 +273,7 @@ def check_asked(
 def wanted_rows(
     labels: pa.Table, view: str | None, source: str | None, where: Mapping[str, Scalar] | None
 ) -> np.ndarray | None:
-    """Which rows are of a view, a source and have these metadata, bool; None where nothing is asked for."""
+    """Return which rows are of a view, a source and have these metadata, bool; None where nothing is asked for."""
     masks = [
         pc.equal(labels.column(name), value).to_numpy(zero_copy_only=False)
         for name, value in (("view", view), ("source", source))

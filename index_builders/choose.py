@@ -14,13 +14,13 @@ from trichord.infra.errors import ConfigError
 
 POINTS_PER_CELL = 39  # FAISS warns about k-means with fewer training points a centroid
 MAX_DEPTH = 64
-QUERIES_A_BUILD = 100_000  # an index is worth building longer if so many queries of it gain as much
+QUERIES_A_BUILD = 100_000  # an index is worth building longer if this many queries gain as much
 RABITQ_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 REFINES: tuple[Refine | None, ...] = (None, "flat", "fp16", "sq8")
 
 
 def choose(rows: int, dimension: int, config: IndexConfig, *, cores: int = 1, recall: float | None = None) -> IndexPlan:
-    """Choose the index for so many vectors.
+    """Choose the index for this many vectors.
 
     Below `flat_max_rows` it is Flat, which is exact and fastest to build, where the memory allows. Otherwise it is
     the plan of least build time plus time of 100,000 queries among those that keep the memory and the latency and
@@ -132,7 +132,7 @@ def _price(plan: IndexPlan) -> tuple[float, int]:
 
 
 def _refusal(wanted: str, plans: list[IndexPlan], config: IndexConfig, recall: float) -> str:
-    """Which target to relax, and to what: the best each could be while the others are kept."""
+    """Return which target to relax, and to what: the best each could be while the others are kept."""
     lines = []
     asked: float | None = None if config.kind != "auto" else recall
     free = {"memory_bytes": None, "latency_ms": None}
@@ -147,10 +147,10 @@ def _refusal(wanted: str, plans: list[IndexPlan], config: IndexConfig, recall: f
             lines.append(f"index.latency_ms from {config.latency_ms} to {min(p.query_ms for p in left)}")
         else:
             lines.append(f"index.recall from {recall} to {max(p.recall for p in left)}")
-    told = "\n".join(f"  {line}, or" for line in lines)[: -len(", or")] or "  more than one of them"
+    choices = "\n".join(f"  {line}, or" for line in lines)[: -len(", or")] or "  more than one of them"
     return (
         f"No index of {wanted} keeps index.memory_bytes = {config.memory_bytes}, index.latency_ms = "
-        f"{config.latency_ms} and recall {recall} together.\nRelax one of these in the project file:\n{told}"
+        f"{config.latency_ms} and recall {recall} together.\nRelax one of these in the project file:\n{choices}"
     )
 
 

@@ -1,6 +1,6 @@
 """What an index costs, from constants that were measured: size, memory and time to build, time a query, recall.
 
-`python -m tests.bench.index_costs` prints the table anew. Times are of one core of the machine in RESULTS.md (AMD EPYC
+`python -m tests.bench.index_costs` prints the table again. Times are of one core of the machine in RESULTS.md (AMD EPYC
 of 2021, AVX2), float32 vectors in overlapping clusters: hard on codes and harder on cells, so real vectors mostly do
 better. What is predicted is for choosing; what is built is measured.
 """

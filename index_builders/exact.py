@@ -45,7 +45,7 @@ def near_queries(rows_ND: np.ndarray) -> np.ndarray:
 
 
 def exact_topk(queries_ND: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k rows of largest inner product over all blocks; ties go to the smaller id.
+    """Return the k rows of largest inner product over all blocks; ties go to the smaller id.
 
     Args:
         queries_ND: float32 (N, D).
@@ -70,7 +70,7 @@ def exact_topk(queries_ND: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> 
             raise ValueError(f"block from row {start}, shape {block.shape}: expected finite (B, {queries.shape[1]})")
         for first in range(0, len(block), step):
             places, scores = top_k(queries @ block[first : first + step].T, k)
-            # the standing best are left of the new ones and have smaller ids, so ties by place are ties by id
+            # the best so far are left of the new ones and have smaller ids, so ties by place are ties by id
             merged = np.concatenate([best, scores], axis=1)
             ids = np.concatenate([best_ids, places + start + first], axis=1)
             order, best = top_k(merged, k)
@@ -98,7 +98,7 @@ def exact_hits(
         dimension: D.
         fingerprint: the space.
         views: views of a record there are at most; only needed for `collapse`.
-        collapse: a record in several views stands once, in its best one.
+        collapse: list a record of several views once, in its best one.
 
     Raises:
         ValueError: the queries are not (N, D) of unit length.
@@ -136,7 +136,7 @@ def recall_at_k(found: Hits, truth: Hits, tolerance: float = 1e-5, *, exact_scor
     """Share of the true neighbours that were found, ties tolerated; 1.0 where there is no truth to find.
 
     A hit counts if it is a true neighbour (key and view), or if its score reaches that of the last true neighbour
-    within `tolerance`: of rows that tie for the last place any may stand there (faiss.contrib.evaluation). So
+    within `tolerance`: of rows that tie for the last place any may be there (faiss.contrib.evaluation). So
     `found.scores` must be true inner products, as Flat, IVF-Flat, HNSW and refining by float32 give them. With
     `exact_scores` False, where they are those of codes, a hit counts by its name alone.
     """

@@ -54,7 +54,7 @@ def one_thread() -> Iterator[None]:
 
 
 def blank(plan: IndexPlan, dimension: int) -> Any:
-    """An untrained, empty index of a plan."""
+    """Return an untrained, empty index of a plan."""
     index = faiss.index_factory(dimension, plan.factory(dimension), faiss.METRIC_INNER_PRODUCT)
     _, base, _ = taken_apart(index)
     if isinstance(base, faiss.IndexPQ | faiss.IndexIVFPQ):
@@ -115,7 +115,7 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
 
 
 def on_gpu(index: Any) -> Any:
-    """The index on this process's first GPU.
+    """Return the index on this process's first GPU.
 
     Raises:
         ConfigError: FAISS was built for none, or this process sees none.
@@ -129,7 +129,7 @@ def on_gpu(index: Any) -> Any:
 
 
 def cells_on_gpu(index: Any) -> Any:
-    """The cells of a trained IVF index as an exact index on the GPU. Raises ConfigError as `on_gpu`."""
+    """Return the cells of a trained IVF index as an exact index on the GPU. Raise ConfigError as `on_gpu`."""
     _, base, _ = taken_apart(index)
     cells = faiss.IndexFlatIP(base.d)
     cells.add(base.quantizer.reconstruct_n(0, base.nlist))
@@ -137,7 +137,7 @@ def cells_on_gpu(index: Any) -> Any:
 
 
 def encode(index: Any, vectors_ND: np.ndarray, cells: Any | None = None) -> np.ndarray:
-    """The codes of rows that are added later, uint8 (N, B): cell, code, and the refining code beside it.
+    """Return the codes of rows that are added later, uint8 (N, B): cell, code, and the refining code beside it.
 
     `cells`, of `cells_on_gpu`, finds the cell of each row in place of the index's own quantiser.
     """
@@ -155,7 +155,7 @@ def _in_cells(base: Any, cells: Any, rows_ND: np.ndarray) -> np.ndarray:
     _, found_N1 = cells.search(rows, 1)
     codes_NB = np.empty((len(rows), base.sa_code_size()), dtype=np.uint8)
     pointers = [faiss.swig_ptr(array) for array in (rows, found_N1, codes_NB)]
-    base.encode_vectors(len(rows), *pointers, True)  # True: the cell stands before the code
+    base.encode_vectors(len(rows), *pointers, True)  # True: the cell comes before the code
     return codes_NB
 
 
@@ -184,7 +184,7 @@ def append(index: Any, codes_NB: np.ndarray | None, vectors_ND: np.ndarray | Non
 
 
 def finished(plan: IndexPlan, index: Any) -> tuple[Any, Any]:
-    """The index in the form in which it is searched: 4-bit codes in the order of fast scan.
+    """Return the index in the form in which it is searched: 4-bit codes in the order of fast scan.
 
     Returns:
         (the index, what must live as long: fast scan borrows the cells of what it is made from).
@@ -212,7 +212,7 @@ def described(index: Any) -> tuple[str, ...]:
 
 
 def expected(plan: IndexPlan) -> tuple[str, ...]:
-    """What `described` says of a finished shard of this plan."""
+    """Return what `described` says of a finished shard of this plan."""
     base: tuple[str, ...] = (_BASES[plan.kind],)
     if plan.code in ("rabitq", "pq"):
         base = ("IndexPreTransform", *base)

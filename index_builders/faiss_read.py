@@ -17,7 +17,7 @@ from trichord.infra.lake.lake import Lake
 
 
 def read_template(lake: Lake, quantiser: Quantiser, plan: IndexPlan, dimension: int) -> Any:
-    """The trained, empty index that shards start from.
+    """Return the trained, empty index that shards start from.
 
     Raises:
         StorageError: the file is missing, damaged, or not what the plan says.
@@ -33,13 +33,13 @@ def read_template(lake: Lake, quantiser: Quantiser, plan: IndexPlan, dimension: 
 
 
 def read_shard_index(file: BinaryIO, ref: FileRef, manifest: IndexManifest, rows: int) -> Any:
-    """A shard's index over an opened, verified file, mapped where FAISS can. The mapping outlives the handle.
+    """Return a shard's index over an opened, verified file, mapped where FAISS can. The mapping outlives the handle.
 
     Raises:
         StorageError: FAISS cannot read it, or it is not what the manifest describes.
     """
     plan = plan_of(manifest)
-    descriptor = os.dup(file.fileno())  # the file that was hashed, whatever stands under its name by now
+    descriptor = os.dup(file.fileno())  # the file that was hashed, whatever has its name by now
     try:
         index = faiss.read_index(f"/proc/self/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as wrong:
@@ -51,7 +51,7 @@ def read_shard_index(file: BinaryIO, ref: FileRef, manifest: IndexManifest, rows
 
 
 def plan_of(manifest: IndexManifest) -> IndexPlan:
-    """The plan that a manifest states.
+    """Return the plan that a manifest states.
 
     Raises:
         StorageError: it is none of this version.

@@ -41,7 +41,7 @@ class FaissSearcher(ShardSearcher):
         return super().over_shards(one, shards, queries)
 
     def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
-        """The cheapest search parameters whose measured recall reaches the target."""
+        """Return the cheapest search parameters whose measured recall reaches the target."""
         return tune(self.plan, measure, target)
 
     def nearest(
@@ -61,7 +61,7 @@ class FaissSearcher(ShardSearcher):
     def _over_fetched(
         self, index: Any, queries: np.ndarray, k: int, settings: Mapping[str, int], wanted: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The flat fast scan leaves no row out while it scans: ask for more, and for all where that is too few."""
+        """Ask for more rows than wanted, and for all where that is too few: flat fast scan cannot leave rows out."""
         k = min(k, int(wanted.sum()))
         width = min(len(wanted), int(OVER_FETCH * k * len(wanted) / wanted.sum()) + 1)
         step = max(1, FETCHED_A_TIME // (width * settings["depth"]))

@@ -2,7 +2,7 @@
 
 Bytes are a pure function of the vectors: training, encoding and adding run on one thread. A block (the codes of one
 vector shard) is kept in the lake, so a night encodes what changed and merges only the shards it touches. A merged shard
-holds the codes of its own inputs alone: what was deleted stands in no live file.
+holds the codes of its own inputs alone: what was deleted is in no live file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.base import check_ascending
 from trichord.index_builders.faiss_read import read_template
-from trichord.index_builders.hashed_files import FileRef, opened, put_hashed, read_receipts, stands, write_receipt
+from trichord.index_builders.hashed_files import FileRef, is_stored, opened, put_hashed, read_receipts, write_receipt
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
 from trichord.index_builders.row_labels import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
@@ -67,19 +67,19 @@ class FaissBuilder:
         return VERSION, self.plan.kind, self.plan.params, self.dimension, self.fingerprint, trained
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
-        """Wanted shards (address -> inputs) whose receipt and files stand."""
+        """Return those of the wanted shards (address -> inputs) whose receipt and files exist."""
         return finished_shards(lake, wanted)
 
     def blocks(self, lake: Lake, vectors: Iterable[str]) -> dict[str, FileRef]:
-        """Codes that stand already, by the address of their vector shard."""
+        """Return the codes that exist already, by the address of their vector shard."""
         if not self.plan.cached:
             return {}
         wanted = {self.block_address(address): address for address in vectors}
         found = {wanted[address]: FileRef.from_json(made) for address, made in read_receipts(lake, wanted).items()}
-        return {address: file for address, file in found.items() if stands(lake, file)}
+        return {address: file for address, file in found.items() if is_stored(lake, file)}
 
     def encoder(self, lake: Lake) -> Encoder:
-        """What `encode` works with: the trained index, and its cells on a GPU where the plan wants one.
+        """Return what `encode` works with: the trained index, and its cells on a GPU where the plan wants one.
 
         Raises:
             ConfigError: the plan wants a GPU and there is none.
@@ -110,7 +110,7 @@ class FaissBuilder:
     ) -> IndexShard:
         """Make one shard: read the vector shards in order of address, write index, keys and receipt.
 
-        `blocks` are the codes of the vector shards, as far as they stand; the others are made here and not kept.
+        `blocks` are the codes of the vector shards, as far as they exist; the others are made here and not kept.
         """
         check_ascending(inputs)
         address, index, named = self.address(inputs), self.blank(lake), list[pa.Table]()
@@ -164,7 +164,7 @@ class FaissBuilder:
         return vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
 
     def blank(self, lake: Lake) -> Any:
-        """The index that every shard starts from: trained, without rows."""
+        """Return the index that every shard starts from: trained, without rows."""
         if self.quantiser is None:
             return faiss_kinds.blank(self.plan, self.dimension)
         return read_template(lake, self.quantiser, self.plan, self.dimension)
@@ -185,7 +185,7 @@ def put_quantiser(lake: Lake, sample_ND: np.ndarray, plan: IndexPlan, seed: int)
     address = digest.address("quantiser", *recipe, digest.sha256_hex(sample.tobytes()))
     for made in read_receipts(lake, [address]).values():
         found = Quantiser.from_json(made)
-        if stands(lake, found.file):
+        if is_stored(lake, found.file):
             return found
     trained = faiss_kinds.train(plan, sample, seed)
     file = put_hashed(lake, address, "quantiser", lambda write: write(trained))
@@ -197,7 +197,7 @@ def put_quantiser(lake: Lake, sample_ND: np.ndarray, plan: IndexPlan, seed: int)
 
 
 def measured_error(lake: Lake, quantiser: Quantiser, plan: IndexPlan, rows_ND: np.ndarray) -> float:
-    """The quantisation error of a trained index on rows of today: what its `error` is compared with."""
+    """Return the quantisation error of a trained index on present rows: what its `error` is compared with."""
     index = read_template(lake, quantiser, plan, rows_ND.shape[1])
     return faiss_kinds.quantisation_error(index, rows_ND[:ERROR_ROWS])
 

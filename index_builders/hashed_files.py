@@ -31,7 +31,7 @@ from trichord.infra.json_values import JsonObject, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
-MEND = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
+REMEDY = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
 MAX_RECEIPT_BYTES = 16 * 2**20
 _ENDINGS = "|".join(map(re.escape, layout.INDEX_ENDINGS))
 _PATH = re.compile(rf"{layout.INDEX}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.({_ENDINGS})")
@@ -76,7 +76,7 @@ def put_hashed(
 ) -> FileRef:
     """Let `fill` stream a file to disk, hash it on the way, and move it to its content address.
 
-    A file that stands there already is replaced: it may be damaged, and a sound one has the same bytes.
+    A file that is there already is replaced: it may be damaged, and a sound one has the same bytes.
     """
     state, size = hashlib.sha256(), 0
     with tempfile.TemporaryDirectory(prefix="trichord-index-") as folder:
@@ -108,28 +108,28 @@ def opened(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
     try:
         size = lake.storage.stat(uri).size
     except FileNotFoundError as missing:
-        raise StorageError(f"The index file {uri} is missing. {MEND}") from missing
+        raise StorageError(f"The index file {uri} is missing. {REMEDY}") from missing
     if size != ref.bytes:
-        raise StorageError(f"The index file {uri} is damaged: {size} bytes, expected {ref.bytes}. {MEND}")
+        raise StorageError(f"The index file {uri} is damaged: {size} bytes, expected {ref.bytes}. {REMEDY}")
     with (
         tempfile.TemporaryDirectory(prefix="trichord-index-") as folder,
         open(lake.storage.fetch(uri, folder), "rb") as file,
     ):
         found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != ref.sha256:
-            raise StorageError(f"The index file {uri} is damaged: its SHA-256 is {found}. {MEND}")
+            raise StorageError(f"The index file {uri} is damaged: its SHA-256 is {found}. {REMEDY}")
         file.seek(0)
         yield file
 
 
 def write_receipt(lake: Lake, made: Mapping[str, object]) -> None:
-    """State what was made at an address (`made["address"]`). Written last, so its files stand wherever it stands."""
+    """State what was made at an address (`made["address"]`). Written last: where it exists, its files do."""
     receipt = {"made": made, "check": digest.address(made)}
     lake.write(layout.receipt_path(str(made["address"])), digest.canonical_json(receipt))
 
 
 def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, JsonObject]:
-    """What stands in the receipts of those addresses that are finished.
+    """Return the content of the receipts of those addresses that are finished.
 
     A damaged receipt counts as none, and its shard is made again: building is pure, so nothing can be lost by it.
     """
@@ -145,8 +145,8 @@ def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, JsonObject]
     return found
 
 
-def stands(lake: Lake, ref: FileRef) -> bool:
-    """Whether a file of the stated size is there (its bytes are verified when it is opened)."""
+def is_stored(lake: Lake, ref: FileRef) -> bool:
+    """Return True if a file of the stated size is there (its bytes are verified when it is opened)."""
     try:
         return lake.storage.stat(lake.uri(ref.path)).size == ref.bytes
     except FileNotFoundError:

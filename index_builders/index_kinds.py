@@ -26,7 +26,7 @@ KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 CODES = {"flat": "Flat", "flat_fp16": "SQfp16", "fp16": "SQfp16", "sq8": "SQ8", "sq4": "SQ4"}
 REFINES = {"flat": "Flat", "fp16": "SQfp16", "sq8": "SQ8"}
 HNSW_LINKS = 32
-HNSW_COARSE_CELLS = 8_192  # from so many cells on, the cell of a row is found through a graph
+HNSW_COARSE_CELLS = 8_192  # from this many cells on, the cell of a row is found through a graph
 SAMPLE_PER_CELL = 128
 SPREAD = 8  # times the sample: rows of the vector shards that it is taken from
 SAMPLE_ROWS = 16_384  # what scalar and product quantisers are trained on at least
@@ -88,7 +88,7 @@ class IndexPlan:
 
     @property
     def trained(self) -> bool:
-        """Whether the shards start from an index that was trained on a sample."""
+        """Return True if the shards start from an index that was trained on a sample."""
         return not (self.kind in ("flat", "flat_fp16", "hnsw") and self.refine != "sq8")
 
     @property
@@ -111,26 +111,26 @@ class IndexPlan:
 
     @property
     def tuned(self) -> bool:
-        """Whether a search can be made to look harder, so that a build measures how hard it must."""
+        """Return True if a search can be made to look harder, so that a build measures how hard it must."""
         return bool(self.nlist or self.refine or self.kind == "hnsw")
 
     @property
     def exact_scores(self) -> bool:
-        """Whether hits carry true inner products, and not those of codes."""
+        """Return True if hits carry true inner products, and not those of codes."""
         return self.refine == "flat" or self.code in ("flat", "hnsw")
 
     @property
     def selects(self) -> bool:
-        """Whether FAISS can leave rows out while it searches (its flat fast scan cannot)."""
+        """Return True if FAISS can leave rows out while it searches (its flat fast scan cannot)."""
         return self.kind != "pq_fast"
 
     @property
     def cached(self) -> bool:
-        """Whether encoding costs enough for the codes of each vector shard to be kept in the lake."""
+        """Return True if encoding costs enough for the codes of each vector shard to be kept in the lake."""
         return self.kind not in ("flat", "flat_fp16", "hnsw")
 
     def factory(self, dimension: int) -> str:
-        """The FAISS factory string of the index that is trained and added to (fast scan comes at the end)."""
+        """Return the FAISS factory string of the index that is trained and added to (fast scan comes at the end)."""
         code = CODES.get(self.code)
         before = ""
         if code is None:
@@ -148,6 +148,6 @@ class IndexPlan:
         return f"{before}{code}" + (f",Refine({REFINES[self.refine]})" if self.refine else "")
 
     def to_json(self) -> JsonObject:
-        """The plan, JSON-ready, as it is shown beforehand."""
+        """Return the plan, JSON-ready, as it is shown beforehand."""
         shown: JsonObject = {"kind": self.kind, **self.params, "reason": self.reason}
         return shown | ({"predicted": asdict(self.predicted)} if self.predicted else {})

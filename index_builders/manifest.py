@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trichord.index_builders.hashed_files import MEND, FileRef, read_receipts, stands
+from trichord.index_builders.hashed_files import REMEDY, FileRef, is_stored, read_receipts
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import JsonObject, parse_object
@@ -33,7 +33,7 @@ class IndexShard:
     blocks: tuple[FileRef, ...] = ()  # the cached codes it was merged from; no search needs them
 
     def to_json(self) -> JsonObject:
-        """The shard as it stands in a manifest."""
+        """Return the shard as a manifest states it."""
         return {
             "address": self.address,
             **self.index.to_json(),
@@ -48,7 +48,7 @@ class IndexShard:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> IndexShard:
-        """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
+        """Read `to_json`'s value. Raise KeyError, TypeError or ValueError where it is something else."""
         return cls(
             address=value["address"],
             index=FileRef.from_json(value),
@@ -61,11 +61,13 @@ class IndexShard:
 
 
 def finished_shards(lake: Lake, wanted: Iterable[str]) -> dict[str, IndexShard]:
-    """Those of the wanted addresses whose receipt and files stand."""
+    """Return those of the wanted addresses whose receipt and files exist."""
     receipts = read_receipts(lake, wanted)
     shards = {address: IndexShard.from_json(made) for address, made in receipts.items()}
     return {
-        address: shard for address, shard in shards.items() if stands(lake, shard.index) and stands(lake, shard.keys)
+        address: shard
+        for address, shard in shards.items()
+        if is_stored(lake, shard.index) and is_stored(lake, shard.keys)
     }
 
 
@@ -78,7 +80,7 @@ class Quantiser:
     error: float = 0.0
 
     def to_json(self) -> JsonObject:
-        """The quantiser as it stands in a manifest."""
+        """Return the quantiser as a manifest states it."""
         return {
             "address": self.address,
             **self.file.to_json(),
@@ -87,7 +89,7 @@ class Quantiser:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Quantiser:
-        """Read `to_json`'s value. Raises KeyError, TypeError or ValueError where it is something else."""
+        """Read `to_json`'s value. Raise KeyError, TypeError or ValueError where it is something else."""
         return cls(address=value["address"], file=FileRef.from_json(value), error=value["error"])
 
 
@@ -112,7 +114,7 @@ class IndexManifest:
         object.__setattr__(self, "views", tuple(sorted(self.views)))
         repeated = [a for a, n in Counter(shard.address for shard in self.shards).items() if n > 1]
         if repeated:
-            raise ValueError(f"shard {repeated[0]} stands in the manifest twice")
+            raise ValueError(f"shard {repeated[0]} is in the manifest twice")
 
     @property
     def rows(self) -> int:
@@ -128,7 +130,7 @@ class IndexManifest:
         return dict(sorted(total.items()))
 
     def to_bytes(self) -> bytes:
-        """The canonical JSON whose SHA-256 is the manifest's digest."""
+        """Return the canonical JSON whose SHA-256 is the manifest's digest."""
         return digest.canonical_json(
             {
                 "format": FORMAT,
@@ -155,11 +157,11 @@ class IndexManifest:
 
     @property
     def path(self) -> str:
-        """Where the manifest stands, relative to the lake."""
+        """Lake-relative path of the manifest."""
         return layout.manifest_path(self.digest)
 
     def files(self) -> list[str]:
-        """Every file that the index needs or a night reuses, relative to the lake: what `gc` keeps."""
+        """Return every file that the index needs or a night reuses, relative to the lake: what `gc` keeps."""
         parts = [path for s in self.shards for path in (s.index.path, s.keys.path, layout.receipt_path(s.address))]
         trained = [self.quantiser.file.path, layout.receipt_path(self.quantiser.address)] if self.quantiser else []
         blocks = [path for s in self.shards for b in s.blocks for path in (b.path, layout.receipt_path(b.address))]
@@ -185,18 +187,20 @@ def read_manifest(lake: Lake, path: str, manifest_digest: str | None = None) -> 
     try:
         data = lake.storage.read(uri, max_bytes=MAX_MANIFEST_BYTES)
     except FileNotFoundError as missing:
-        raise StorageError(f"The index manifest {uri} is missing. {MEND}") from missing
+        raise StorageError(f"The index manifest {uri} is missing. {REMEDY}") from missing
     found = digest.sha256_hex(data)
     if found != stated:
-        raise StorageError(f"The index manifest {uri} is damaged: its SHA-256 is {found}. {MEND}")
+        raise StorageError(f"The index manifest {uri} is damaged: its SHA-256 is {found}. {REMEDY}")
     try:
         return _parsed(parse_object(data))
     except (KeyError, TypeError, ValueError) as wrong:
-        raise StorageError(f"The index manifest {uri} is of another version of trichord ({wrong!r}). {MEND}") from wrong
+        raise StorageError(
+            f"The index manifest {uri} was written by another version of trichord ({wrong!r}). {REMEDY}"
+        ) from wrong
 
 
 def read_manifests(lake: Lake, path: str, manifest_digest: str | None = None) -> tuple[IndexManifest, ...]:
-    """The manifests of all backends of a publication, the pinned one first. Raises as `read_manifest`."""
+    """Return the manifests of all backends of a publication, the pinned one first. Raise as `read_manifest`."""
     first = read_manifest(lake, path, manifest_digest)
     return (first, *(read_manifest(lake, other) for other in first.also))
 

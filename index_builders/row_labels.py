@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.index_builders.base import Scalar, meta_column, scalar_text
-from trichord.index_builders.hashed_files import MEND, FileRef, opened, put_hashed
+from trichord.index_builders.hashed_files import REMEDY, FileRef, opened, put_hashed
 from trichord.index_builders.manifest import IndexShard
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
@@ -27,7 +27,7 @@ def keys_schema(fields: Sequence[str]) -> pa.Schema:
 
 
 def labelled(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
-    """The keys of a table of vectors (`keys_schema`)."""
+    """Return the keys of a table of vectors (`keys_schema`)."""
     columns = {name: vectors[name] for name in KEYS.names}
     if fields:
         given, which = given_scalars(vectors["meta"], fields)
@@ -44,7 +44,7 @@ def given_scalars(meta: pa.ChunkedArray, fields: Sequence[str]) -> tuple[list[di
 
 
 def scalars(meta: str, fields: Sequence[str]) -> dict[str, Scalar]:
-    """Those of the fields of a record's metadata (JSON) that are words, numbers, true or false."""
+    """Return those of the fields of a record's metadata (JSON) that are words, numbers, true or false."""
     given = parse_object(meta)
     return {name: value for name in fields if isinstance(value := given.get(name), str | int | float)}
 
@@ -57,7 +57,7 @@ def write_keys(lake: Lake, address: str, keys: pa.Table) -> FileRef:
 
 
 def read_keys(lake: Lake, shard: IndexShard) -> pa.Table:
-    """A shard's verified keys table: row number -> key, view, source, row_digest, partition, and metadata fields.
+    """Return a shard's verified keys table: row number -> key, view, source, row_digest, partition, metadata fields.
 
     Raises:
         StorageError: the file is missing or damaged, or holds another number of rows than the shard.
@@ -67,10 +67,10 @@ def read_keys(lake: Lake, shard: IndexShard) -> pa.Table:
 
 
 def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
-    """Read an opened keys file. Raises StorageError if it holds another number of rows than the shard."""
+    """Read an opened keys file. Raise StorageError if it holds another number of rows than the shard."""
     table = pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
     if table.num_rows != shard.rows:
-        raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {MEND}")
+        raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {REMEDY}")
     return table
 
 
@@ -85,7 +85,7 @@ def count_keys(keys: pa.Table) -> dict[str, int]:
 
 
 def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
-    """Refuse rows of another view, and a (key, view) that stands twice. Raises StorageError."""
+    """Refuse rows of another view, and a (key, view) that is there twice. Raise StorageError."""
     foreign = pc.invert(pc.is_in(keys["view"], value_set=pa.array(views, pa.string())))
     joined = pc.binary_join_element_wise(keys["key"], keys["view"], "\x1f")
     if pc.any(foreign).as_py():
@@ -93,7 +93,7 @@ def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
     elif len(pc.unique(joined)) < keys.num_rows:
         counted = pc.value_counts(joined)
         repeated = counted.filter(pc.greater(counted.field("counts"), 1))[0]["values"].as_py()
-        row, fault = keys.filter(pc.equal(joined, repeated)).slice(0, 1), "stands in the vectors twice"
+        row, fault = keys.filter(pc.equal(joined, repeated)).slice(0, 1), "is in the vectors twice"
     else:
         return
     key, view = row["key"][0].as_py(), row["view"][0].as_py()
@@ -101,7 +101,7 @@ def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
 
 
 def partitions_among(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
-    """The partition of each of these keys that stands in one of the keys tables."""
+    """Return the partition of each of these keys that is in one of the keys tables."""
     wanted = pa.array(sorted(set(keys)), pa.string())
     partitions: dict[str, str] = {}
     for table in labels:

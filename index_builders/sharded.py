@@ -1,4 +1,4 @@
-"""Searching index shards that lie in the lake as files: what every backend without a server shares.
+"""Searching index shards that are files of the lake: what every backend without a server shares.
 
 Shape letters: N queries, D dimension, K neighbours.
 """
@@ -52,12 +52,12 @@ class ShardSearcher(ABC):
         where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
-        """The k nearest rows of every query over all shards.
+        """Return the k nearest rows of every query over all shards.
 
         Args:
             queries_ND: float32 (N, D), L2-normalised.
             k: neighbours wanted.
-            collapse: a record that is indexed in several views stands once, in its best view.
+            collapse: list a record of several indexed views once, in its best view.
             view: search the rows of this view alone, with the search parameters that were measured for it.
             source: search the rows of this source alone.
             where: search the rows alone whose metadata have these values (fields of `index.metadata`).
@@ -86,18 +86,18 @@ class ShardSearcher(ABC):
     def nearest(
         self, index: Any, queries_ND: np.ndarray, k: int, settings: Mapping[str, int], wanted: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest rows of one shard, of those that are `wanted` (bool, a row each) if it is given.
+        """Return the k nearest rows of one shard, of those that are `wanted` (bool, a row each) if it is given.
 
         Returns:
             (row numbers, -1 where there is none; their scores), each (N, K), best first.
         """
 
     def over_shards(self, one: Callable[[Shard], Hits], shards: Sequence[Shard], queries: int) -> list[Hits]:
-        """The hits of every shard, in their order."""
+        """Return the hits of every shard, in their order."""
         return [one(shard) for shard in shards]
 
     def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The partition of each of these keys that is in the index."""
+        """Return the partition of each of these keys that is in the index."""
         return partitions_among((labels for _, labels in self._shards), keys)
 
 
@@ -107,7 +107,7 @@ def open_shards(
     fingerprint: str,
     read: Callable[[BinaryIO, IndexShard], Any],
 ) -> list[Shard]:
-    """Every shard of an index for a client of the space `fingerprint`; `read` sees no byte before all were verified.
+    """Open every shard of an index for a client of the space `fingerprint`; `read` sees no byte before all are checked.
 
     Raises:
         FingerprintMismatch: the index is of another space.

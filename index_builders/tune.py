@@ -22,7 +22,7 @@ class Tuned:
 
 
 def tune(plan: IndexPlan, measure: Callable[[Settings], float], target: float) -> Tuned:
-    """The cheapest search parameters whose recall on sample queries reaches a target; the best there are if none do.
+    """Return the cheapest search parameters whose recall on sample queries reaches a target, or the best if none do.
 
     Every parameter is found by bisection: searching more cells, more of a graph or more candidates finds what was
     found before, and more.
@@ -56,9 +56,9 @@ def least(
     measure: Callable[[Settings], float],
     target: float,
 ) -> Tuned:
-    """The first of ascending values that reaches the target, the last if none does.
+    """Return the first of ascending values that reaches the target, the last if none does.
 
-    Doubling steps find a bracket cheaply, bisection the value in it. `fixed` are settings that stand beside it.
+    Doubling steps find a bracket cheaply, bisection the value in it. `fixed` are further settings.
     """
     known: dict[int, float] = {}
 

@@ -19,13 +19,13 @@ UNIT_TOLERANCE = 1e-3  # half precision keeps a length to 2**-11, about 0.0005
 
 
 def unsound(vectors_ND: np.ndarray) -> np.ndarray:
-    """Which rows are not finite vectors of unit length (within 1e-3): bool (N,)."""
+    """Return which rows are not finite vectors of unit length (within 1e-3): bool (N,)."""
     squares_N = np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float64)
     return ~(np.abs(np.sqrt(squares_N) - 1) <= UNIT_TOLERANCE)  # NaN fails the comparison too
 
 
 def vector_matrix(table: pa.Table, *, dimension: int, fingerprint: str) -> np.ndarray:
-    """The vectors of a table of the `vectors` schema (float32 or float16) as contiguous float32 (N, D), each checked.
+    """Return the vectors of a table of the `vectors` schema (float32 or float16) as contiguous float32 (N, D), checked.
 
     Raises:
         FingerprintMismatch: a row is of another space; the message names its key.
@@ -46,7 +46,7 @@ def vector_matrix(table: pa.Table, *, dimension: int, fingerprint: str) -> np.nd
     odd = np.flatnonzero(lengths != dimension)
     if len(odd):
         raise StorageError(
-            f"{_named(table, int(odd[0]))} has {max(0, lengths[odd[0]])} values, expected {dimension}. {_MEND}"
+            f"{_named(table, int(odd[0]))} has {max(0, lengths[odd[0]])} values, expected {dimension}. {_REMEDY}"
         )
     values = pc.list_flatten(vectors).to_numpy(zero_copy_only=False)
     matrix = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, dimension)
@@ -57,7 +57,7 @@ def vector_matrix(table: pa.Table, *, dimension: int, fingerprint: str) -> np.nd
         kind = kind if np.isfinite(row).all() else "NaN or infinity"
         norm = float(np.linalg.norm(row.astype(np.float64)))
         raise StorageError(
-            f"{_named(table, int(bad[0]))} has {kind} (norm {norm:.6g}); {len(bad)} of {table.num_rows} rows. {_MEND}"
+            f"{_named(table, int(bad[0]))} has {kind} (norm {norm:.6g}); {len(bad)} of {table.num_rows} rows. {_REMEDY}"
         )
     return matrix
 
@@ -71,9 +71,9 @@ def stratified_sample(
     fingerprint: str,
     floor: int = 64,
 ) -> np.ndarray:
-    """A training sample over sources and views that depends on the set of rows alone.
+    """Return a training sample over sources and views that depends on the set of rows alone.
 
-    A row is taken if a hash of its digest and view lies below a threshold, so every stratum (source, view) gives the
+    A row is taken if a hash of its digest and view is below a threshold, so every stratum (source, view) gives the
     same share, and an added or deleted record seldom changes the sample (and with it the quantiser and every
     shard). A stratum that would give fewer than `floor` rows gives its `floor` rows of smallest hash.
 
@@ -155,7 +155,7 @@ class _Rows:
         return _Rows(*(np.concatenate(pair) for pair in zip(self.parts, other.parts, strict=True)))
 
     def first(self, count: int) -> _Rows:
-        """Those of smallest hash, in its order; equal hashes by key."""
+        """Return those of smallest hash, in its order; equal hashes by key."""
         order = np.lexsort((self.keys.astype(str), self.hashes))[:count]
         return _Rows(*(part[order] for part in self.parts))
 
@@ -165,4 +165,4 @@ def _named(table: pa.Table, row: int) -> str:
     return f"The vector of key {key!r} (view {view!r}, row {row})"
 
 
-_MEND = "It was not indexed. Run `trichord verify`, then `trichord reindex` to encode it again."
+_REMEDY = "It was not indexed. Run `trichord verify`, then `trichord reindex` to encode it again."

@@ -1,1 +1,1 @@
-"""What the jobs stand on: configuration, errors, digests, the lake and the engines. Knows no modality."""
+"""What the jobs are built on: configuration, errors, digests, the lake and the engines. Knows no modality."""

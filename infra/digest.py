@@ -38,7 +38,7 @@ def sha256_hex(chunks: bytes | Iterable[bytes]) -> str:
 
 
 def hash64(text: str) -> int:
-    """A stable 64-bit hash of a string (BLAKE2b), independent of process and platform."""
+    """Return a stable 64-bit hash of a string (BLAKE2b), independent of process and platform."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 

@@ -25,7 +25,7 @@ class UnsetVariable(ReferenceProblem):
 
 
 def substituted(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The text with every reference replaced, and the names of the variables whose content is in it.
+    """Return the text with every reference replaced, and the names of the variables whose content is in it.
 
     `$${` is a literal `${`. A default is taken where the variable is unset or empty, as a shell does.
 
@@ -66,13 +66,13 @@ class Borrowed:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def described(self, path: Path, value: Any) -> str:
-        """A value in words: `text from ${NAME}`."""
+        """Return a value in words: `text from ${NAME}`."""
         kinds = ((bool, "true or false"), (int | float, "a number"), (str, "text"))
         kind = next((word for kind, word in kinds if isinstance(value, kind)), "null")
         return f"{kind} from {self._named(path)}"
 
     def masked(self, value: Any, path: Path) -> Any:
-        """A value of the tree with the variables' names in place of their content."""
+        """Return a value of the tree with the variables' names in place of their content."""
         if path in self.names:
             return self._named(path)
         if isinstance(value, Mapping):
@@ -82,7 +82,7 @@ class Borrowed:
         return value
 
     def hidden(self, text: str) -> str:
-        """A message with the variables' names in place of their content, however it was quoted."""
+        """Return a message with the variables' names in place of their content, however it was quoted."""
         secrets = {form: f"${{{name}}}" for name in self._used() for form in _forms(self.environment[name])}
         if not secrets:
             return text
@@ -107,7 +107,7 @@ class Borrowed:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A value as messages may show it: plain, by repr, by JSON, and without the slash at its end."""
+    """Yield a value as messages may show it: plain, by repr, by JSON, and without the slash at its end."""
     for form in (value, value.strip(), value.rstrip("/")):
         if len(form) > 1:
             both_quotes = repr(form + "\"'")[1:-4]  # as repr escapes it where the rest of the value has the other quote

@@ -35,7 +35,7 @@ class Tree:
 
 
 def read_tree(path: str, environment: Mapping[str, str]) -> Tree:
-    """The project file laid over the file it extends, that over the next, and so on.
+    """Return the project file laid over the file it extends, that over the next, and so on.
 
     Sections merge key by key; a list or a single value replaces what it covers, and so does an empty (null) key.
 

@@ -25,7 +25,7 @@ def configure(*, as_json: bool) -> None:
 
 
 def as_json() -> bool:
-    """Whether events are written as JSON lines: asked for, or nobody watches stderr."""
+    """Return True if events are written as JSON lines: asked for, or nobody watches stderr."""
     return _as_json or not sys.stderr.isatty()
 
 

@@ -69,7 +69,7 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> Path:
 
 
 def _step(tree: Any, part: str, path: Path) -> str | int:
-    """The key or position by which `part` is found in `tree`, which stands at `path`."""
+    """Return the key or position by which `part` is found in `tree`, which is at `path`."""
     if isinstance(tree, dict):
         return part
     here = ".".join(map(str, path))

@@ -19,7 +19,7 @@ _SHOWN_CHARS = 60
 
 
 def validate(tree: Any, borrowed: Borrowed) -> tuple[Project | None, list[Problem]]:
-    """The project that a parsed file stands for, or what is wrong with it. Types are not converted: "2" is no integer.
+    """Return the project of a parsed file, or what is wrong with it. Types are not converted: "2" is not an integer.
 
     A section that is null has its defaults. Of values from the environment only the variables' names are shown.
     """
@@ -31,7 +31,7 @@ def validate(tree: Any, borrowed: Borrowed) -> tuple[Project | None, list[Proble
 
 
 def _completed(value: Any, node: Node) -> Any:
-    """The tree with empty sections in place of null ones, and tuples for lists."""
+    """Return the tree with empty sections in place of null ones, and tuples for lists."""
     if value is None and is_section(node):
         return {}
     if isinstance(value, list):
@@ -87,7 +87,7 @@ def _choices(node: Node) -> list[str]:
 
 
 def _given(value: Any, choices: Iterable[str], path: Path, borrowed: Borrowed) -> str:
-    """The value that was given, and what it may have meant; of one from the environment its type and the variable."""
+    """Return the given value, and what it may have meant; of one from the environment its type and the variable."""
     if path in borrowed.names:
         return borrowed.described(path, value)
     return f"{_shown(borrowed.masked(value, path))}{_meant(value, choices)}"
@@ -99,7 +99,7 @@ def _meant(given: Any, choices: Iterable[str]) -> str:
 
 
 def _meant_key(key: str, parent: Node) -> str:
-    """A hint for an unknown key: the same key elsewhere, else a similar one here, else all that are known here."""
+    """Return a hint for an unknown key: the same key elsewhere, else a similar one here, else all known ones."""
     elsewhere = next((place for place in _all_keys() if place.rsplit(".", 1)[-1] == key), None)
     if elsewhere is not None:
         return f" here; did you mean `{elsewhere}`?"
@@ -109,7 +109,7 @@ def _meant_key(key: str, parent: Node) -> str:
 
 @cache
 def _all_keys() -> tuple[str, ...]:
-    """Every key of nested sections with its path, in the order of the file."""
+    """Yield every key of nested sections with its path, in the order of the file."""
 
     def below(model: Node, path: str) -> Iterator[str]:
         for name, node in model["properties"].items():

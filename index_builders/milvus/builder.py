@@ -3,7 +3,7 @@
 A manifest of kind `milvus` lists its import files as a FAISS manifest lists its shards, each with its keys file, so
 what counts, explains, verifies and collects index files works on both. The collection's name is derived from all that
 shapes its content, fingerprint included: another space has another name, the same rows have the same.
-It can be made anew from the manifest's files at any time.
+It can be made again from the manifest's files at any time.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ COARSE = ("SQ", "PQ", "RABITQ", "SCANN")  # parts of the names of index types th
 
 
 def exact_scores(index_type: str) -> bool:
-    """Whether an index type's scores are true inner products."""
+    """Return True if an index type's scores are true inner products."""
     return not any(part in index_type for part in COARSE)
 
 
 def lists(index_type: str) -> bool:
-    """Whether an index type has inverted lists, of which `nlist` are made and `nprobe` searched."""
+    """Return True if an index type has inverted lists, of which `nlist` are made and `nprobe` searched."""
     return "IVF" in index_type or index_type == "SCANN"
 
 
 def row_id(view: str, key: str) -> str:
-    """The primary key of a row: 32 hex characters of a hash of its view and key."""
+    """Return the primary key of a row: 32 hex characters of a hash of its view and key."""
     return _hashed(f"{view}\x1f{key}".encode("utf-8", "surrogatepass"))
 
 
@@ -93,14 +93,14 @@ class MilvusBuilder:
         )
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
-        """Wanted files (address -> inputs) whose receipt and files stand."""
+        """Return those of the wanted files (address -> inputs) whose receipt and file exist."""
         return finished_shards(lake, wanted)
 
     def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Write one import file, its keys and its receipt.
 
         Raises:
-            StorageError: a vector is not sound, is of a view that is not indexed, stands there twice, or a label is
+            StorageError: a vector is not sound, is of a view that is not indexed, is there twice, or a label is
                 longer than Milvus takes.
             FingerprintMismatch: a vector is of another space.
         """
@@ -131,7 +131,7 @@ class MilvusBuilder:
         return shard
 
     def rows(self, tables: Iterable[pa.Table]) -> pa.Table:
-        """All rows as they are imported (schema `IMPORTED`), each checked: the client library checks nothing."""
+        """Return all rows as they are imported (schema `IMPORTED`), each checked: the client library checks nothing."""
         parts = [IMPORTED.empty_table()]
         for table in tables:
             matrix = vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
@@ -148,7 +148,7 @@ class MilvusBuilder:
         counted = pc.value_counts(rows["id"])
         if len(counted) != rows.num_rows:
             twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))[0]
-            self._refuse(rows.filter(pc.equal(rows["id"], twice)), "stands in the vectors twice")
+            self._refuse(rows.filter(pc.equal(rows["id"], twice)), "is in the vectors twice")
         return rows
 
     def _check(self, labels: Mapping[str, pa.ChunkedArray]) -> None:
@@ -171,7 +171,7 @@ class MilvusBuilder:
         )
 
     def manifest(self, shards: Iterable[IndexShard], *, in_place_of: str | None = None) -> IndexManifest:
-        """Bind import files into one collection, or into a standing one that is to be changed into them."""
+        """Bind import files into one collection, or into an existing one that is to be changed into them."""
         shards = tuple(shards)
         return IndexManifest(
             kind=KIND,
@@ -195,7 +195,7 @@ class MilvusBuilder:
 
 
 def collection_of(manifest: IndexManifest) -> str:
-    """The collection that a manifest names.
+    """Return the collection that a manifest names.
 
     Raises:
         StorageError: the manifest is of another backend, or names a collection that is not of its content.

@@ -1,7 +1,7 @@
 """A connection to Milvus: the calls we make, with one meaning on a server and on Milvus Lite.
 
 Milvus Lite serves one process at a time (it locks its folder), so a connection to it is held only as long as needed,
-and whoever comes second waits. The server of a file is shared by the threads of a process.
+and a second process waits. The server of a file is shared by the threads of a process.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class MilvusPlace:
 
     @classmethod
     def of(cls, project: Project) -> MilvusPlace:
-        """The place that a project names.
+        """Return the place that a project names.
 
         Raises:
-            ConfigError: a file of Milvus Lite is to lie in a bucket, or http:// to another machine is not permitted.
+            ConfigError: the file of Milvus Lite would be in a bucket, or http:// to another machine is not permitted.
         """
         config, uri = project.milvus, project.milvus.uri
         if config.lite:
@@ -66,7 +66,7 @@ class MilvusPlace:
         return f"{self.config.prefix}_live"
 
     def token(self) -> str:
-        """The token, from the environment. Raises ConfigError where the variable is not set."""
+        """Return the token, from the environment. Raise ConfigError where the variable is not set."""
         name = self.config.token_env
         if name is None:
             return ""
@@ -77,7 +77,7 @@ class MilvusPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """An import of one file as the server tells it."""
+    """An import of one file, as the server reports it."""
 
     job: int
     file: str
@@ -104,7 +104,7 @@ class Milvus:
         self._timeout_s = place.config.timeout_s
 
     def version(self) -> str:
-        """The server's version, for example `v2.3.5`."""
+        """Return the server's version, for example `v2.3.5`."""
         return str(self._call("get_server_version", lambda: self._client.get_server_version(timeout=self._timeout_s)))
 
     def collections(self) -> list[str]:
@@ -113,17 +113,17 @@ class Milvus:
         return sorted(name for name in names if name.startswith(f"{self.place.config.prefix}_"))
 
     def describe(self, name: str) -> Collection | None:
-        """What the server knows of a collection or of what an alias stands for; None where there is none."""
+        """Return what the server knows of a collection, or of the one that an alias names; None where there is none."""
         if not self._call("has_collection", lambda: self._client.has_collection(name, timeout=self._timeout_s)):
             return None
-        told = self._call(
+        described = self._call(
             "describe_collection", lambda: self._client.describe_collection(name, timeout=self._timeout_s)
         )
-        [vector] = [field for field in told["fields"] if field["name"] == VECTOR]
-        return Collection(name=str(told["collection_name"]), dimension=int(vector["params"]["dim"]))
+        [vector] = [field for field in described["fields"] if field["name"] == VECTOR]
+        return Collection(name=str(described["collection_name"]), dimension=int(vector["params"]["dim"]))
 
     def create(self, name: str, dimension: int, description: str, partitions: int = 0) -> None:
-        """Create an empty collection of our schema, with so many partitions by source."""
+        """Create an empty collection of our schema, with this many partitions by source."""
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
         for field, size in FIELDS.items():
             keyed = {"is_partition_key": True} if partitions and field == "source" else {}
@@ -176,7 +176,7 @@ class Milvus:
     def search(
         self, name: str, queries_ND: np.ndarray, k: int, *, where: str, params: Mapping[str, Any], fields: Sequence[str]
     ) -> list[list[FoundRow]]:
-        """The k nearest rows of every query by inner product: `distance` and `entity` of each."""
+        """Return the k nearest rows of every query by inner product: `distance` and `entity` of each."""
         found: list[list[FoundRow]] = self._call("search", lambda: self._client.search(
             name, data=list(queries_ND), filter=where, limit=k, output_fields=list(fields), anns_field=VECTOR,
             search_params={"metric_type": "IP", "params": dict(params)}, consistency_level="Bounded",
@@ -208,27 +208,27 @@ class Milvus:
         return int(self._call("do_bulk_insert", lambda: self._grpc().do_bulk_insert(name, "", [path], retry_times=0)))
 
     def import_of(self, job: int) -> Import:
-        """How an import stands."""
+        """Return the status of an import."""
         return _import(self._call("get_bulk_insert_state", lambda: self._grpc().get_bulk_insert_state(
             job, timeout=self._timeout_s)))  # fmt: skip
 
     def imports(self, name: str) -> list[Import]:
-        """All imports into a collection that the server remembers."""
-        told = self._call("list_bulk_insert_tasks", lambda: self._grpc().list_bulk_insert_tasks(
+        """Return all imports into a collection that the server remembers."""
+        states = self._call("list_bulk_insert_tasks", lambda: self._grpc().list_bulk_insert_tasks(
             0, name, timeout=self._timeout_s))  # fmt: skip
-        return [_import(state) for state in told]
+        return [_import(state) for state in states]
 
     def alias_target(self) -> str | None:
-        """The collection that readers are sent to."""
+        """Return the collection that readers are sent to."""
         described = self.describe(self.place.alias)
         return None if described is None else described.name
 
     def set_alias(self, name: str) -> None:
         """Send readers to a collection; nothing happens where they are sent there already."""
-        alias, standing = self.place.alias, self.alias_target()
-        if standing is None:
+        alias, target = self.place.alias, self.alias_target()
+        if target is None:
             self._call("create_alias", lambda: self._client.create_alias(name, alias, timeout=self._timeout_s))
-        elif standing != name:
+        elif target != name:
             self._call("alter_alias", lambda: self._client.alter_alias(name, alias, timeout=self._timeout_s))
 
     def drop_alias(self) -> None:
@@ -236,7 +236,7 @@ class Milvus:
         self._call("drop_alias", lambda: self._client.drop_alias(self.place.alias, timeout=self._timeout_s))
 
     def _grpc(self) -> Any:
-        return self._client._get_connection()  # the client of today has no call for a server's file import
+        return self._client._get_connection()  # the client has no call for a server's file import
 
     def _call(self, name: str, call: Callable[[], Any]) -> Any:
         try:
@@ -356,5 +356,5 @@ def _import(state: Any) -> Import:
 
 
 def quoted(value: str) -> str:
-    """A string as it stands in a condition."""
+    """Return a string as a condition writes it."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -40,7 +40,7 @@ ASKED = "asked"  # noted for an import before it is asked for
 ALL = "all"  # the one job of the REST way
 UNDER_WAY = 4  # imports asked for at once; the oldest is waited for, as 2.3.5 runs them in order
 POLL_S = 0.1
-MOST_POLL_S = 2.0  # as often as 2.3.5 looks itself; a line cut in the midst of a poll ends that server
+MOST_POLL_S = 2.0  # as often as 2.3.5 looks itself; cutting the connection during a poll ends that server
 CANARY_FILES, CANARY_ROWS = 8, 4
 SETTLE_S = 20.0
 ALIAS_S = 90.0  # under 64 clients on two cores a switch took 11 s in the median, and once more than 20
@@ -65,7 +65,7 @@ class Loader:
         self._state = read_state(lake, self._name)
 
     def ensure(self) -> bool:
-        """Make the collection hold exactly the manifest's rows, loaded and verified; whether anything was to do.
+        """Make the collection hold exactly the manifest's rows, loaded and verified; return True if anything was to do.
 
         Raises:
             PartialRun: an import is stuck, or an import file is damaged (it was removed); a rerun resumes.
@@ -107,7 +107,7 @@ class Loader:
         """Compare what a collection (or an alias) holds with the manifest, and ask for rows that must be found.
 
         Raises:
-            Wrong: rows are missing, stand twice, or are not what was given.
+            Wrong: rows are missing, are there twice, or are not what was given.
         """
         self._milvus.load(name)
         self._settle(name, "Strong")
@@ -121,7 +121,7 @@ class Loader:
         """Ask through the alias, which a server may know late: rows, and canary queries.
 
         Raises:
-            Wrong: the alias does not stand for the manifest's collection.
+            Wrong: the alias does not name the manifest's collection.
         """
         alias, until = self._milvus.place.alias, time.monotonic() + ALIAS_S
         self._milvus.load(self._name)
@@ -149,7 +149,7 @@ class Loader:
         return True
 
     def _refreshed(self) -> bool:
-        """Change a collection that holds other rows into ours, where what it holds is known; whether that was done."""
+        """Change a collection that holds other, known rows into ours; return True if that was done."""
         noted = [held for held in (self._state.held, self._state.toward) if held is not None]
         if not noted or all(held.content == self._content for held in noted):
             return False
@@ -180,11 +180,11 @@ class Loader:
             self._insert()
 
     def _begin(self) -> None:
-        """An empty collection; the attempt is noted first, so that what this lake began is never forgotten."""
+        """Create an empty collection; the attempt is noted first, so that what this lake began is never forgotten."""
         self._note(LoadState(collection=self._name, attempt=self._state.attempt + 1))
         self._milvus.drop(self._name)
-        told = {"fingerprint": self._manifest.fingerprint, "content": self._content}
-        self._milvus.create(self._name, self._manifest.dimension, digest.canonical_json(told).decode(),
+        description = {"fingerprint": self._manifest.fingerprint, "content": self._content}
+        self._milvus.create(self._name, self._manifest.dimension, digest.canonical_json(description).decode(),
             self._manifest.params.get("partitions", 0),
         )  # fmt: skip
 
@@ -215,7 +215,7 @@ class Loader:
                 if noted is None or noted[0] == ASKED:
                     path = staged.put(partial(self._opened, shard), sha256)
                     self._note(self._state.with_job(sha256, ASKED, done=False))
-                    # An answer may have been lost, or this process killed before noting it: the file tells its import.
+                    # An answer may have been lost, or this process killed before noting it: the file names its import.
                     job = known[path].job if path in known else self._milvus.import_file(self._name, path)
                     self._note(self._state.with_job(sha256, str(job), done=False))
                 waiting.append(shard)

@@ -63,7 +63,7 @@ class Change:
 
 
 def changed_rows(opener: Opener, source: IndexManifest, target: IndexManifest) -> int:
-    """How many rows are added, altered or deleted between two manifests."""
+    """Return how many rows are added, altered or deleted between two manifests."""
     change = Change(opener, target, [source])
     return sum(1 for _ in change.upserts()) + len(change.deletes())
 

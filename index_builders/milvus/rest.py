@@ -29,7 +29,7 @@ KEYS_SINCE = ((2, 6, 24), (3, 0, 2))  # of the 2.6 line, of the 3.0 line and lat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """How an import job stands; rows are those imported so far."""
+    """The status of an import job; rows are those imported so far."""
 
     state: str
     rows: int
@@ -73,17 +73,17 @@ class RestImports:
             "files": [[file] for file in files],
             "options": {"auto_commit": "false"},
         }
-        told = self._post("create", body, {"Idempotency-Key": key})
-        return str(told["jobId"])
+        reply = self._post("create", body, {"Idempotency-Key": key})
+        return str(reply["jobId"])
 
     def describe(self, job: str) -> Job:
-        """How a job stands."""
-        told = self._post("describe", {"jobId": job, "dbName": self._database}, {})
+        """Return the status of a job."""
+        reply = self._post("describe", {"jobId": job, "dbName": self._database}, {})
         return Job(
-            state=str(told["state"]),
-            rows=int(told.get("importedRows") or 0),
-            progress=int(told.get("progress") or 0),
-            reason=str(told.get("reason") or ""),
+            state=str(reply["state"]),
+            rows=int(reply.get("importedRows") or 0),
+            progress=int(reply.get("progress") or 0),
+            reason=str(reply.get("reason") or ""),
         )
 
     def commit(self, job: str) -> None:
@@ -105,13 +105,13 @@ class RestImports:
                 if not left:
                     raise ServiceError(f"{url} does not answer: {error}\nRun `trichord reindex` again.") from error
         try:
-            told = parse_object(answer.data)
-            code = told["code"]
+            reply = parse_object(answer.data)
+            code = reply["code"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ServiceError(f"{url} answered {answer.status}, which is no answer of Milvus.") from error
+            raise ServiceError(f"{url} answered {answer.status}, which is not an answer of Milvus.") from error
         if answer.status != 200 or code not in (0, 200):
-            raise ServiceError(f"{url} refused: {str(told.get('message', code))[:300]}\nRun `trichord doctor`.")
-        return cast(_JobData, told.get("data") or {})
+            raise ServiceError(f"{url} refused: {str(reply.get('message', code))[:300]}\nRun `trichord doctor`.")
+        return cast(_JobData, reply.get("data") or {})
 
 
 def finish(rest: RestImports, job: str, rows: int, check: Callable[[], None], timeout_s: float) -> None:
@@ -130,41 +130,41 @@ def finish(rest: RestImports, job: str, rows: int, check: Callable[[], None], ti
     """
     seen, since, committed = None, time.monotonic(), False
     while True:
-        told = rest.describe(job)
-        if told.state == "Failed":
-            raise Wrong(f"Milvus could not import: {told.reason[:300]}")
-        if told.state in ("Uncommitted", "Completed"):
+        reply = rest.describe(job)
+        if reply.state == "Failed":
+            raise Wrong(f"Milvus could not import: {reply.reason[:300]}")
+        if reply.state in ("Uncommitted", "Completed"):
             try:
                 check()
-                if told.rows != rows:
-                    raise Wrong(f"Milvus imported {told.rows} of {rows} rows.")
+                if reply.rows != rows:
+                    raise Wrong(f"Milvus imported {reply.rows} of {rows} rows.")
             except Wrong:
-                if told.state == "Uncommitted" and not committed:
+                if reply.state == "Uncommitted" and not committed:
                     rest.abort(job)
                 raise
-            if told.state == "Completed":
+            if reply.state == "Completed":
                 return
             if not committed:
                 rest.commit(job)
                 committed = True
-        if told != seen:
-            seen, since = told, time.monotonic()
-            log.event("importing", job=job, progress=told.progress, state=told.state)
+        if reply != seen:
+            seen, since = reply, time.monotonic()
+            log.event("importing", job=job, progress=reply.progress, state=reply.state)
         if time.monotonic() - since > timeout_s:
             raise stuck(job, timeout_s)
         time.sleep(POLL_S)
 
 
 def keys_known(version: str) -> bool:
-    """Whether a server of this version heeds an idempotency key."""
+    """Return True if a server of this version honours an idempotency key."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     line = next((least for least in KEYS_SINCE if least[:2] == numbers[:2]), KEYS_SINCE[-1])
     return numbers >= line
 
 
 def stuck(what: str, timeout_s: float) -> PartialRun:
-    """The error of an import that makes no progress."""
+    """Return the error of an import that makes no progress."""
     return PartialRun(
         f"The import {what} has made no progress for {timeout_s:g} s.\n"
-        "Look at the server's log; `trichord reindex` waits for it again, or begins anew where the server gave it up."
+        "Look at the server's log; `trichord reindex` waits for it again, or starts again where the server gave up."
     )

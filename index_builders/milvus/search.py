@@ -17,7 +17,7 @@ from trichord.infra.errors import StorageError
 
 START = {"ef": 128, "search_list": 100, "nprobe": 64}  # until a build has measured what is needed
 EFFORTS = (16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
-REORDERED = 20  # of SCANN's codes, so many times k are compared in full
+REORDERED = 20  # of SCANN's codes, this many times k are compared in full
 MAX_K = 16_384  # of one search of the server
 QUERIES_A_TIME = 256
 
@@ -70,7 +70,7 @@ class MilvusSearcher:
         where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
-        """The k nearest rows of every query: see `Searcher`. `settings` stand in place of what was tuned.
+        """Return the k nearest rows of every query: see `Searcher`. `settings` replace what was tuned.
 
         Raises:
             ValueError: k is below 1 or above what the server gives, the view is not indexed, or the queries are not
@@ -99,12 +99,12 @@ class MilvusSearcher:
         return hits.best_per_key(k) if collapse else hits
 
     def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:
-        """The least effort whose measured recall reaches the target; none where the index type has no such setting."""
+        """Return the least effort whose measured recall reaches the target; none if the index type has no setting."""
         name = effort_of(self._type)
         return least(name, EFFORTS, {}, measure, target) if name else Tuned(settings={}, recall=measure({}))
 
     def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The partition of each of these keys that is in the index."""
+        """Return the partition of each of these keys that is in the index."""
         ids = sorted({row_id(view, key) for key in keys for view in self.views})
         return {
             row["key"]: row["partition"]
@@ -123,7 +123,7 @@ class MilvusSearcher:
 
 
 def effort_of(index_type: str) -> str | None:
-    """The setting that makes a search of an index type find more; None where there is none."""
+    """Return the setting that makes a search of an index type find more; None where there is none."""
     if index_type.startswith("HNSW"):
         return "ef"
     if index_type == "DISKANN":

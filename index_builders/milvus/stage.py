@@ -32,7 +32,7 @@ class Staged:
 
     @classmethod
     def of(cls, storage: Storage, config: MilvusConfig, collection: str, attempt: int) -> Self:
-        """The folder of an attempt. Raises ConfigError where no folder is shared with the server."""
+        """Return the folder of an attempt. Raise ConfigError where no folder is shared with the server."""
         if config.bulk_folder is None:
             raise ConfigError(
                 f"milvus.bulk is {config.bulk}, but milvus.bulk_folder does not say where the server reads files.\n"
@@ -45,7 +45,7 @@ class Staged:
         return cls(storage=storage, folder=storage.join(config.bulk_folder, part), named=f"{named.rstrip('/')}/{part}")
 
     def put(self, source: Callable[[], AbstractContextManager[BinaryIO]], sha256: str) -> str:
-        """Copy a verified file there, unless it stands there whole; returns the server's name of it."""
+        """Copy a verified file there, unless it is there and whole; return the server's name of it."""
         uri = self._uri(sha256)
         if not (self.storage.exists(uri) and digest.sha256_hex(self.storage.chunks(uri)) == sha256):
             with source() as file, tempfile.TemporaryDirectory(prefix="trichord-import-") as folder:
@@ -62,7 +62,7 @@ class Staged:
         return f"{self.named}/{sha256}.parquet"
 
     def verify(self, sha256: str) -> None:
-        """Is the file that the server has read still the one that was put there? Raises Wrong."""
+        """Raise Wrong unless the file that the server has read is still the one that was put there."""
         try:
             found = digest.sha256_hex(self.storage.chunks(self._uri(sha256)))
         except FileNotFoundError:

@@ -49,25 +49,25 @@ class LoadState:
     toward: Held | None = None
 
     def job(self, sha256: str) -> tuple[str, bool] | None:
-        """The import of a file: its id and whether it is complete; None where none was asked for."""
+        """Return the import of a file: its id and whether it is complete; None where none was asked for."""
         return next(((job, done) for file, job, done in self.jobs if file == sha256), None)
 
     def with_job(self, sha256: str, job: str, *, done: bool) -> Self:
-        """The state with an import noted."""
+        """Return the state with an import noted."""
         others = tuple(known for known in self.jobs if known[0] != sha256)
         return replace(self, jobs=(*others, (sha256, job, done)))
 
     def holds(self, content: str) -> bool:
-        """Whether the collection was verified to hold this content, and nothing has been changed since."""
+        """Return True if the collection was verified to hold this content, and nothing has been changed since."""
         return self.held is not None and self.held.content == content and self.toward is None
 
     def serves(self, content: str) -> bool:
-        """Whether a reader of this content may search the collection: it holds it, or is on its way from or to it."""
+        """Return True if a reader of this content may search the collection: it holds it, or changes from or to it."""
         return self.held is None or content in {held.content for held in (self.held, self.toward) if held is not None}
 
 
 def read_state(lake: Lake, collection: str) -> LoadState:
-    """The noted state; a blank one where nothing was noted, or the note is damaged (then all is done again)."""
+    """Return the noted state; a blank one where nothing was noted, or the note is damaged (then all is done again)."""
     try:
         noted = cast(_Noted, parse_object(lake.read(layout.collection_path(collection))))
         return LoadState(
@@ -88,7 +88,7 @@ def write_state(lake: Lake, state: LoadState) -> LoadState:
 
 
 def noted_collections(lake: Lake) -> Iterator[tuple[str, int]]:
-    """Every collection that this lake ever began to fill and has not dropped, with the time of its last note in ns."""
+    """Yield every collection that this lake began to fill and did not drop, with the time of its last note in ns."""
     for stat in lake.list(layout.COLLECTIONS):
         yield stat.uri.rsplit("/", 1)[-1].removesuffix(".json"), stat.mtime_ns
 

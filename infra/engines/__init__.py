@@ -11,7 +11,7 @@ __all__ = ["Done", "Engine", "Failed", "open_engine"]
 
 
 def open_engine(config: EngineConfig) -> Engine:
-    """The engine a project asks for; a context manager that starts nothing before its first item."""
+    """Return the engine a project asks for; a context manager that starts nothing before its first item."""
     if config.kind == "ray":
         from trichord.infra.engines.ray import RayEngine  # importing Ray takes seconds
 

@@ -137,7 +137,7 @@ class Slot(Protocol):
         ...
 
     def outcome(self) -> Outcome:
-        """What came of the set-up or item; called only when `Slots.wait` named this slot."""
+        """Return what came of the set-up or item; called only when `Slots.wait` named this slot."""
         ...
 
     def kill(self) -> None:
@@ -151,7 +151,7 @@ class Slots(Protocol):
     def open(self) -> Slot: ...
 
     def wait(self, busy: Collection[Slot], timeout_s: float) -> Collection[Slot]:
-        """Those of `busy` that have an outcome; returns at the first, or after `timeout_s` with none."""
+        """Wait for the first outcome of `busy`, or for `timeout_s`, and return those that have one."""
         ...
 
     def release(self, slot: Slot) -> None:

@@ -2,7 +2,7 @@
 
 An exception itself does not travel well. One whose constructor takes other arguments than its message cannot be
 unpickled, and one of a library may not be importable where it arrives. So the worker takes it apart here: the class,
-if it is one of ours, the text, and the traceback for whoever debugs.
+if it is one of ours, the text, and the traceback for debugging.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Failure:
         return raised
 
     def __str__(self) -> str:
-        """What happened, without a traceback."""
+        """Return what happened, without a traceback."""
         if not self.error_type:
             return self.message
         said = f"{self.error_type}: {self.message}" if self.message else self.error_type

@@ -26,7 +26,7 @@ def local_gpus(environment: Mapping[str, str], device_files: Iterable[str]) -> t
     """
     if VISIBLE in environment:
         names = [name.strip() for name in environment[VISIBLE].split(",")]
-        ends = [at for at, name in enumerate(names) if name in ("", "-1")]  # CUDA ignores what stands behind such a one
+        ends = [at for at, name in enumerate(names) if name in ("", "-1")]  # CUDA ignores what follows such a name
         return tuple(names[: ends[0]] if ends else names)
     return tuple(str(number) for number, _ in enumerate(filter(_DEVICE_FILE.fullmatch, sorted(device_files))))
 
@@ -37,7 +37,7 @@ def machine_gpus() -> tuple[str, ...]:
 
 
 def chosen_gpus(config: EngineConfig, found: Collection[str]) -> tuple[str, ...]:
-    """The GPUs that encoding workers of this machine are spread over; none: they run on the CPU.
+    """Return the GPUs that encoding workers of this machine are spread over; none: they run on the CPU.
 
     Raises:
         ConfigError: engine.device is cuda and there is no GPU.
@@ -51,7 +51,7 @@ def chosen_gpus(config: EngineConfig, found: Collection[str]) -> tuple[str, ...]
 
 
 def least_taken(gpus: Collection[str], taken: Iterable[str | None]) -> str:
-    """The GPU with the fewest workers, the first of several: with none lost, workers go round robin."""
+    """Return the GPU with the fewest workers, the first of several: with none lost, workers go round robin."""
     count = Counter(taken)
     return min(gpus, key=lambda gpu: count[gpu])
 

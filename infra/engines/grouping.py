@@ -21,7 +21,7 @@ GROUP_KEY = "group_key"
 
 
 def partition(table: pa.Table, buckets: int) -> dict[int, pa.Table]:
-    """The table's rows by bucket, `hash64(group_key) % buckets`; only buckets that have rows.
+    """Return the table's rows by bucket, `hash64(group_key) % buckets`; only buckets that have rows.
 
     Raises:
         ValueError: there is no string column `group_key`, or it has nulls.

@@ -61,7 +61,7 @@ class LocalEngine:
     def group(
         self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
     ) -> Iterator[R]:
-        """See `Engine.group`; rows lie in files under TMPDIR meanwhile."""
+        """See `Engine.group`; meanwhile rows are in files under TMPDIR."""
         require_buckets(items, buckets)
         with tempfile.TemporaryDirectory(prefix="trichord-group-") as folder:
             emitted: Generator[Done[tuple[int, I], dict[int, _Part]] | Failed[tuple[int, I]], None, None] = (
@@ -121,7 +121,7 @@ class LocalEngine:
         return cast("Generator[Done[I, Any] | Failed[I], None, None]", outcomes)
 
     def _take(self, gpus: tuple[str, ...]) -> _Worker:
-        """An idle worker or a new one; where there are GPUs, a new one for the GPU with the fewest of them."""
+        """Return an idle worker or a new one; where there are GPUs, a new one for the GPU with the fewest of them."""
         if self._idle and not gpus:
             return self._idle.pop()
         gpu = least_taken(gpus, (worker.gpu for worker in self._all)) if gpus else None

@@ -86,7 +86,7 @@ class RayEngine:
     def group(
         self, items: Sequence[I], emit: Callable[[I], pa.Table], reduce: Callable[[pa.Table], R], *, buckets: int
     ) -> Iterator[R]:
-        """See `Engine.group`; rows lie in the object store meanwhile."""
+        """See `Engine.group`; meanwhile rows are in the object store."""
         require_buckets(items, buckets)
         emit_bytes, reduce_bytes, limits = packed(emit), packed(reduce), self._limits()
         emitted: dict[int, list[ray.ObjectRef[Any]]] = {}

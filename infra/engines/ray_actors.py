@@ -28,7 +28,7 @@ class StandingActors(Generic[I, R]):
         self._actors: list[Any] = [_Standing.remote(packed(factory)) for factory in factories]  # type: ignore[attr-defined]
 
     def ask(self, question: I) -> list[R]:
-        """The answer of every actor, in the order of the factories; an actor's first question runs its factory.
+        """Return the answer of every actor, in the order of the factories; an actor's first question runs its factory.
 
         Raises:
             TrichordError: the error of ours that an actor met; PartialRun for any other failure, or one that died

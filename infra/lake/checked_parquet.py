@@ -24,7 +24,7 @@ REMEDY = "Run `trichord verify`; remove the file and run `trichord reindex` to m
 
 
 def open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer whose bytes follow from schema, rows and row-group cuts alone. `seal` the file when it is closed."""
+    """Open a writer whose bytes follow from schema, rows and row-group cuts alone. `seal` the closed file."""
     media = {field.name for field in schema if pa.types.is_binary(field.type)}
     return pq.ParquetWriter(
         path,
@@ -40,7 +40,7 @@ def open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
 
 @lru_cache(maxsize=16)
 def _leaves(schema: pa.Schema) -> tuple[str, ...]:
-    """The columns as Parquet divides them: `captions` is `captions.list.element` there."""
+    """Return the columns as Parquet divides them: `captions` is `captions.list.element` there."""
     sink = pa.BufferOutputStream()
     pq.write_metadata(schema, sink)
     with pq.ParquetFile(pa.BufferReader(sink.getvalue())) as file:
@@ -82,7 +82,7 @@ def arrow_failures(uri: str, what: str) -> Iterator[None]:
 
 
 def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] | None:
-    """The columns to read; ValueError for an unknown one, which pyarrow would leave out silently."""
+    """Return the columns to read; ValueError for an unknown one, which pyarrow would leave out silently."""
     if columns is None:
         return None
     unknown = set(columns) - set(file.schema_arrow.names)

@@ -30,7 +30,7 @@ class Lake:
         return self.storage.join(self.root, *parts)
 
     def read(self, *parts: str, max_bytes: int | None = None) -> bytes:
-        """The content of a file. Raises as `Storage.read`."""
+        """Return the content of a file. Raise as `Storage.read`."""
         return self.storage.read(self.uri(*parts), max_bytes=max_bytes)
 
     def write(self, path: str, data: bytes) -> None:
@@ -46,7 +46,7 @@ class Lake:
         self.storage.delete(self.uri(*parts))
 
     def list(self, *parts: str, temporary: bool = False) -> Iterator[Stat]:
-        """Every file below a folder of the lake. See `Storage.list`."""
+        """Return every file below a folder of the lake. See `Storage.list`."""
         return self.storage.list(self.uri(*parts), temporary=temporary)
 
     def relative(self, uri: str) -> str:

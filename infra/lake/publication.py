@@ -55,7 +55,7 @@ class RowCounts:
 
     @classmethod
     def from_dict(cls, counts: Mapping[str, int]) -> Self:
-        """The counts of a stored object; what it lacks is 0."""
+        """Return the counts of a stored object; what it lacks is 0."""
         return cls(**{one.name: int(counts.get(one.name, 0)) for one in fields(cls)})
 
 
@@ -97,7 +97,7 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The verdict of a stored object."""
+        """Return the verdict of a stored object."""
         checks = tuple(Check(**check) for check in stored["checks"])
         return cls(
             against=stored["against"], passed=stored["passed"], checks=checks, evaluation=dict(stored["evaluation"])
@@ -142,7 +142,7 @@ class Candidate(Pinned):
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The candidate of a stored object."""
+        """Return the candidate of a stored object."""
         return cls(**{**stored, "counts": RowCounts.from_dict(stored["counts"])})
 
 
@@ -170,7 +170,7 @@ class Publication(Pinned):
         return {"publication": plain.pop("id"), **plain, "verdict": self.verdict.to_dict()}
 
     def to_row(self) -> JsonObject:
-        """The row of the table: objects as JSON strings."""
+        """Return the row of the table: objects as JSON strings."""
         return {
             name: json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
             for name, value in self.to_dict().items()
@@ -178,7 +178,7 @@ class Publication(Pinned):
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """The publication of a row of the table."""
+        """Return the publication of a row of the table."""
         parsed = {name: json.loads(row[name]) for name in ("table_versions", "counts", "recipe", "verdict")}
         plain = {name: value for name, value in row.items() if name != "publication"} | parsed
         plain |= {"counts": RowCounts.from_dict(parsed["counts"]), "verdict": Verdict.from_dict(parsed["verdict"])}

@@ -162,7 +162,7 @@ class ShardWriter:
 def read_shard(
     lake: Lake, ref: ShardRef | str, columns: Sequence[str] | None = None, *, verify: bool = False
 ) -> pa.Table:
-    """The shard's rows, or some columns of them; `verify` re-hashes the file before. `ref` may be a lake-relative path.
+    """Return the shard's rows, or some columns; `verify` re-hashes the file before. `ref` may be a lake-relative path.
 
     Raises:
         FileNotFoundError: there is no such shard.
@@ -181,13 +181,13 @@ def iter_shard(
     *,
     verify: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """The shard's rows in batches, one row group (about 16 MiB) in memory at a time. Raises as `read_shard`."""
+    """Yield the shard's rows in batches, one row group (about 16 MiB) in memory at a time. Raise as `read_shard`."""
     with _opened(lake, ref, verify=verify) as file:
         yield from file.iter_batches(batch_size=batch_rows, columns=known_columns(file, columns), use_threads=False)
 
 
 def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows at some places, in the shard's order; only the row groups that hold them are read.
+    """Return the rows at some places, in the shard's order; only the row groups that hold them are read.
 
     Raises:
         FileNotFoundError, StorageError: as `read_shard`.
@@ -208,7 +208,7 @@ def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: S
 
 
 def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bool = False) -> dict[str, ShardRef]:
-    """The wanted addresses that are finished already, whoever made them and whether or not they were committed.
+    """Return the wanted addresses that are finished already, by any run, committed or not.
 
     A truncated or wrong-sized file counts as not finished (with `verify`, so does one whose bytes changed).
 
@@ -292,7 +292,7 @@ def _ref_of(metadata: pq.FileMetaData, table: str, path: str, size: int) -> Shar
 
 
 def _imbalance(counts: Mapping[str, int]) -> str | None:
-    """What is wrong with conservation counts; None when they balance or are not of that kind."""
+    """Return what is wrong with conservation counts; None when they balance or are not of that kind."""
     if "rows_in" not in counts:
         return None
     entered = counts["rows_in"] + counts.get("fan_out", 0)

@@ -47,7 +47,7 @@ class LineTooLong:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a URI names an object of a bucket, not a local file."""
+    """Return True if a URI names an object of a bucket, not a local file."""
     return uri.startswith(_REMOTE)
 
 
@@ -67,11 +67,11 @@ class Storage:
         self.__init__(state)  # type: ignore[misc]
 
     def join(self, base: str, *parts: str) -> str:
-        """The URI of something below `base`; parts are relative paths with forward slashes."""
+        """Return the URI of something below `base`; parts are relative paths with forward slashes."""
         return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
 
     def read(self, uri: str, *, max_bytes: int | None = None) -> bytes:
-        """The whole object.
+        """Return the whole object.
 
         Raises:
             FileNotFoundError: it is not there.
@@ -85,13 +85,13 @@ class Storage:
             return data
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
-        """At most `length` bytes from byte `start`; fewer where the object ends. Raises as `read`."""
+        """At most `length` bytes from byte `start`; fewer where the object ends. Raise as `read`."""
         with _failures(uri):
             store, path = self._locate(uri)
             return store.read_range(path, start, length)
 
     def open(self, uri: str) -> BinaryIO:
-        """A seekable binary file; a remote object is read by ranges as needed. Raises as `read`."""
+        """Return a seekable binary file; a remote object is read by ranges as needed. Raise as `read`."""
         if is_remote(uri):
             raw = RangeFile(partial(self.read_range, uri), self.stat(uri).size)
             return io.BufferedReader(raw, CHUNK_BYTES)
@@ -120,7 +120,7 @@ class Storage:
             store.put_file(local_path, path)
 
     def fetch(self, uri: str, local_dir: str) -> str:
-        """A local path with the object's content: the path itself, or a download in `local_dir` made only once."""
+        """Return a local path with the object's content: the path itself, or a download in `local_dir`, made once."""
         if not is_remote(uri):
             self.stat(uri)
             return uri
@@ -136,7 +136,7 @@ class Storage:
         return target
 
     def list(self, prefix_uri: str, *, temporary: bool = False) -> Iterator[Stat]:
-        """Every file below a folder, recursively, sorted by URI; nothing for a missing folder.
+        """Yield every file below a folder, recursively, sorted by URI; nothing for a missing folder.
 
         Linked files are followed, linked folders are not (they could form a circle). `temporary` lists instead the
         temporary files that killed writers left, for `gc`.
@@ -146,13 +146,13 @@ class Storage:
             yield from store.walk(path, temporary)
 
     def stat(self, uri: str) -> Stat:
-        """Size, time and etag of a file. Raises as `read`; a folder counts as not there."""
+        """Size, time and etag of a file. Raise as `read`; a folder counts as not there."""
         with _failures(uri):
             store, path = self._locate(uri)
             return store.stat(path)
 
     def exists(self, uri: str) -> bool:
-        """Whether there is such a file (a folder is not)."""
+        """Return True if there is such a file (a folder is not)."""
         try:
             self.stat(uri)
         except FileNotFoundError:
@@ -172,7 +172,7 @@ class Storage:
             store.flush(path)
 
     def chunks(self, uri: str) -> Iterator[bytes]:
-        """The object's bytes in chunks of about 1 MiB. Raises as `read`."""
+        """Yield the object's bytes in chunks of about 1 MiB. Raise as `read`."""
         with _failures(uri):
             store, path = self._locate(uri)
             yield from store.chunks(path)
@@ -202,7 +202,7 @@ class Storage:
             yield offset, LineTooLong(size) if size > MAX_LINE_BYTES else bytes(held).removesuffix(b"\r")
 
     def version(self, stat: Stat, by: VersionBy, cache: VersionCache | None) -> str:
-        """The content version of a listed object: an etag, time and size, or a SHA-256 (through `cache`).
+        """Return the content version of a listed object: an etag, time and size, or a SHA-256 (through `cache`).
 
         `auto` is etag where there is one, else sha256.
 

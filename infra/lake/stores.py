@@ -51,7 +51,7 @@ def refuse_larger(uri: str, size: int, max_bytes: int | None) -> None:
 
 
 def temporary_name() -> str:
-    """A file name that listings skip; unique over processes and hosts."""
+    """Return a file name that listings skip; unique over processes and hosts."""
     return TEMPORARY_PREFIX + secrets.token_hex(8)
 
 

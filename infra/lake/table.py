@@ -55,12 +55,12 @@ class LakeTable:
         self._uri = lake.uri(name)
 
     def version(self) -> int | None:
-        """The newest version; None while the table was never committed to."""
+        """Return the newest version; None while the table was never committed to."""
         table = self._load()
         return table.version() if table is not None else None
 
     def shards(self, version: int | None = None) -> dict[str, ShardRef]:
-        """The shards of a version (the newest by default) by address; none for a table that was never committed to.
+        """Return the shards of a version (the newest by default) by address; none if the table was never committed to.
 
         Raises:
             StorageError: there is no such version, or the log is damaged.
@@ -74,7 +74,7 @@ class LakeTable:
         Nothing is committed where nothing changes. `run` and `recipe` (a digest) are kept in the commit's metadata.
 
         Raises:
-            CommitConflict: another writer committed meanwhile; reconcile again.
+            CommitConflict: another writer committed in between; reconcile again.
             StorageError: a wanted shard differs from the committed one of its address, the table has another
                 schema, or the log could not be read or written.
         """
@@ -97,7 +97,7 @@ class LakeTable:
         """Add one shard to whatever the table holds, in one commit; return its version. Nothing is removed.
 
         Raises:
-            CommitConflict: another writer committed meanwhile; add it again.
+            CommitConflict: another writer committed in between; add it again.
             StorageError: as `reconcile`.
         """
         table = self._load()
@@ -126,7 +126,7 @@ class LakeTable:
         for path, size, rows in zip(*columns, strict=True):
             name = parse_shard_path(path)
             if name is None or rows is None:
-                raise StorageError(f"table {self._uri} names {path}, which is no shard of ours. Run `trichord verify`")
+                raise StorageError(f"table {self._uri} names {path}, which is not our shard. Run `trichord verify`")
             refs[name[0]] = ShardRef(
                 address=name[0],
                 table=self.name,
@@ -223,7 +223,7 @@ class Publications(LakeTable):
         self._read: tuple[DeltaTable | None, list[Publication]] | None = None
 
     def rows(self, version: int | None = None) -> list[Publication]:
-        """All publications of a table version (the newest by default), first to last."""
+        """Return all publications of a table version (the newest by default), first to last."""
         table = self._load(version)
         rows = [
             Publication.from_row(row)
@@ -236,7 +236,7 @@ class Publications(LakeTable):
         return rows
 
     def live(self) -> Publication | None:
-        """The publication that readers use now; None before the first."""
+        """Return the publication that readers use now; None before the first."""
         rows = self.rows()
         return rows[-1] if rows else None
 
@@ -250,7 +250,7 @@ class Publications(LakeTable):
 
         Raises:
             ValueError: its sequence does not go on.
-            CommitConflict: somebody else published since that read.
+            CommitConflict: another writer published since that read.
         """
         if self._read is None:
             self.rows()

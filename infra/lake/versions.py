@@ -24,7 +24,7 @@ class Files(Protocol):
     """What the cache needs of `Storage`."""
 
     def read(self, uri: str) -> bytes:
-        """A file's bytes."""
+        """Return a file's bytes."""
 
     def write(self, uri: str, data: bytes) -> None:
         """Replace a file."""
@@ -33,7 +33,7 @@ class Files(Protocol):
 class VersionCache:
     """Known SHA-256 values; thread-safe. Entries that were not asked for in this run are dropped by `save`.
 
-    They lie in a private database of SQLite that spills to disk: memory does not grow with the files.
+    They are in a private SQLite database that spills to disk: memory does not grow with the files.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class VersionCache:
 
     @classmethod
     def load(cls, storage: Files, uri: str) -> VersionCache:
-        """The cache kept at `uri`; an empty one when it is missing or damaged (files are then hashed again)."""
+        """Return the cache kept at `uri`; an empty one when it is missing or damaged (files are then hashed again)."""
         cache = cls()
         try:
             data = storage.read(uri)

@@ -58,7 +58,7 @@ _REFUSED_V4 = tuple(
                     "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
                     "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4")
 )  # fmt: skip
-_UNICAST_V6 = IPv6Network("2000::/3")  # all that is public lies here
+_UNICAST_V6 = IPv6Network("2000::/3")  # all public addresses are here
 _REFUSED_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 _NAT64, _SIX_TO_FOUR = IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
 
@@ -81,7 +81,7 @@ class Target:
 
 
 def parse(url: str, ports: Sequence[int]) -> Target:
-    """The parts of a URL; its fragment is left out.
+    """Return the parts of a URL; its fragment is left out.
 
     Raises:
         DownloadError: download_refused (another scheme or port, credentials, or an odd spelling).
@@ -136,13 +136,13 @@ def _host(named: str) -> str:
 
 
 def system_addresses(host: str, port: int) -> list[str]:
-    """All addresses of a host by the system's resolver."""
+    """Return all addresses of a host by the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 def checked_addresses(target: Target, allowed: Sequence[Network], resolve: Resolve) -> tuple[str, ...]:
-    """The addresses of a target's host, in the resolver's order; all of them may be asked.
+    """Return the addresses of a target's host, in the resolver's order; all of them may be asked.
 
     Raises:
         DownloadError: download_refused (one of them may not be asked).
@@ -184,14 +184,14 @@ def refusal(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> s
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """An IPv4-mapped address as the IPv4 address it is; without a zone."""
+    """Return an IPv4-mapped address as the IPv4 address it is; without a zone."""
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped or IPv6Address(int(address))
     return address
 
 
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to: NAT64, 6to4, ISATAP, or the old IPv4-compatible form."""
+    """Return the IPv4 address that an IPv6 address leads to: NAT64, 6to4, ISATAP, or the old IPv4-compatible form."""
     if isinstance(address, IPv4Address):
         return None
     value = int(address)
@@ -201,12 +201,12 @@ def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:
 
 
 def networks(named: Sequence[str]) -> tuple[Network, ...]:
-    """The networks of `allow_private`."""
+    """Return the networks of `allow_private`."""
     return tuple(ip_network(network) for network in named)
 
 
 def redirected(current: Target, location: str, ports: Sequence[int]) -> Target:
-    """Where a redirect leads.
+    """Return where a redirect leads.
 
     Raises:
         DownloadError: download_refused (as `parse`, or the redirect leaves https).

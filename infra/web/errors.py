@@ -33,17 +33,17 @@ class DownloadError(Exception):
 
 
 def refused(detail: str) -> DownloadError:
-    """The error of a URL or an address that may not be asked."""
+    """Return the error of a URL or an address that may not be asked."""
     return DownloadError("download_refused", detail, permanent=True)
 
 
 def too_large(max_bytes: int) -> DownloadError:
-    """The error of a body over the limit."""
+    """Return the error of a body over the limit."""
     return DownloadError("download_too_large", f"more than the {max_bytes} bytes that are read", permanent=True)
 
 
 def unreachable(again: bool = True) -> DownloadError:
-    """The error of a host that does not answer."""
+    """Return the error of a host that does not answer."""
     return DownloadError(
         "download_failed", "the host could not be reached", permanent=False, again=again, unreachable=True
     )

@@ -1,6 +1,6 @@
-"""Fetcher: makes sure that the content of a URL lies in the lake, and says which content that is.
+"""Fetcher: gets the content of a URL into the lake, and says which content that is.
 
-Contents are kept under `_downloads/<aa>/<sha256>`, so whoever reads one needs no network and cannot read another.
+Contents are kept under `_downloads/<aa>/<sha256>`, so reading one needs no network and cannot return another.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A downloaded content that lies in the lake."""
+    """A downloaded content in the lake."""
 
     sha256: str
     size: int
@@ -110,7 +110,7 @@ class Fetcher:
         return list(self._pool.map(function, items))
 
     def fetch(self, url: str, max_bytes: int) -> Content:
-        """The content of a URL, which then lies in the lake. The same URL twice at a time is fetched once.
+        """Return the content of a URL, which is then in the lake. The same URL twice at a time is fetched once.
 
         Raises:
             DownloadError: it cannot be had; see `trichord.infra.web.errors`.
@@ -143,7 +143,7 @@ class Fetcher:
             try:
                 plain.add(parse(url, self._config.ports).url)
             except DownloadError:
-                continue  # refused by its spelling: that is decided anew every time
+                continue  # refused by its spelling: that is decided again every time
         return self._receipts.forget(reasons, plain)
 
     def save(self) -> None:
@@ -178,7 +178,7 @@ class Fetcher:
         return Content(sha256=receipt.sha256, size=receipt.size)
 
     def _is_young(self, since: float, age_s: float, receipt: Receipt) -> bool:
-        """Whether nothing has to be asked: what was learnt in this run holds for all of it."""
+        """Return True if nothing has to be asked: what was learnt in this run holds for all of it."""
         return self._receipts.is_new(receipt.url) or 0 <= self._clock.now() - since < age_s
 
     def _is_kept(self, receipt: Receipt) -> bool:
@@ -198,7 +198,7 @@ class Fetcher:
         self.save()
 
     def _asked(self, target: Target, receipt: Receipt, max_bytes: int, policy: str) -> Receipt:
-        """The receipt after a download, well or badly ended, with its retries."""
+        """Return the receipt after a download, well or badly ended, with its retries."""
         for attempt in range(self._config.retries + 1):
             try:
                 return self._tried(target, receipt, max_bytes)
@@ -212,7 +212,7 @@ class Fetcher:
         raise AssertionError("the last try returns")
 
     def _tried(self, target: Target, receipt: Receipt, max_bytes: int) -> Receipt:
-        """The receipt after one try that went well, redirects followed."""
+        """Return the receipt after one try that went well, redirects followed."""
         url, left_s = target.url, self._config.total_timeout_s
         for _ in range(self._config.max_redirects + 1):
             headers = {"User-Agent": self._config.user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -250,7 +250,7 @@ class Fetcher:
             raise unreachable() from None
 
     def _location(self, target: Target, answer: Answer) -> str | None:
-        """Where a redirect leads; None where the answer is the last one.
+        """Return where a redirect leads; None where the answer is the last one.
 
         Raises:
             DownloadError: the answer is neither a redirect nor content.

@@ -20,7 +20,7 @@ _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": 
 
 
 def is_web(named: str) -> bool:
-    """Whether a row names a medium by an http(s) URI."""
+    """Return True if a row names a medium by an http(s) URI."""
     return _WEB.match(named) is not None
 
 
@@ -58,7 +58,7 @@ class Receipts:
 
     @classmethod
     def load(cls, storage: Storage, uri: str) -> Receipts:
-        """The receipts kept at `uri`; none when it is missing, damaged or of another form (all is then asked for)."""
+        """Return the receipts at `uri`; none if it is missing, damaged or of another form (all is asked for then)."""
         receipts = cls()
         try:
             data = storage.read(uri)
@@ -73,7 +73,7 @@ class Receipts:
         return receipts
 
     def get(self, url: str) -> Receipt | None:
-        """What is known of a URL, which is thereby in use."""
+        """Return what is known of a URL, and mark the URL as used."""
         with self._lock:
             self._used.add(url)
             return self._known.get(url)
@@ -86,7 +86,7 @@ class Receipts:
             self._made.add(receipt.url)
 
     def is_new(self, url: str) -> bool:
-        """Whether the URL's receipt was made in this run."""
+        """Return True if the URL's receipt was made in this run."""
         with self._lock:
             return url in self._made
 
@@ -131,6 +131,6 @@ def receipt_contents(lake: Lake) -> set[str]:
     known = receipts._known.values()
     if not receipts._loaded and lake.exists(layout.DOWNLOAD_RECEIPTS):
         raise StorageError(
-            f"{layout.DOWNLOAD_RECEIPTS} cannot be read: remove it, and what was downloaded is fetched anew"
+            f"{layout.DOWNLOAD_RECEIPTS} cannot be read. Remove it; what was downloaded is then fetched again"
         )
     return {layout.DOWNLOAD_RECEIPTS, *(layout.content_path(receipt.sha256) for receipt in known if receipt.sha256)}

@@ -21,7 +21,7 @@ _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,512}"')
 
 
 def location(answer: Answer) -> str | None:
-    """Where a redirect leads; None for content (200, 203) and 304.
+    """Return where a redirect leads; None for content (200, 203) and 304.
 
     Raises:
         DownloadError: any other status.
@@ -40,7 +40,7 @@ def location(answer: Answer) -> str | None:
 
 
 def says_noai(answer: Answer) -> bool:
-    """Whether X-Robots-Tag forbids use for training, to anyone: `noai`, `mybot: noimageai`, in any case."""
+    """Return True if X-Robots-Tag forbids use for training, to anyone: `noai`, `mybot: noimageai`, in any case."""
     pieces = (piece for value in answer.all("X-Robots-Tag") for piece in value.lower().replace(";", ",").split(","))
     return any(not _NOAI.isdisjoint(piece.rpartition(":")[2].split()) for piece in pieces)
 
@@ -55,7 +55,7 @@ def retry_after_s(answer: Answer, now: float) -> float:
 
 
 def etag(answer: Answer) -> str:
-    """The ETag as it may be sent back; '' where there is none or it is malformed."""
+    """Return the ETag as it may be sent back; '' where there is none or it is malformed."""
     value = answer.one("ETag")
     return value if _ETAG.fullmatch(value) else ""
 

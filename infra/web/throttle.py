@@ -51,7 +51,7 @@ class Hosts:
                 yield
 
     def pause(self, name: str, seconds: float) -> None:
-        """No request to the host starts in the next `seconds`: its own wish (Retry-After)."""
+        """Start no request to the host in the next `seconds`: the host asked for it (Retry-After)."""
         host = self._host(name)
         with self._lock:
             host.next_at = max(host.next_at, self._clock.monotonic() + seconds)
@@ -63,7 +63,7 @@ class Hosts:
             host.failures = 0 if reached else host.failures + 1
 
     def given_up(self, name: str) -> bool:
-        """Whether so many tries in a row did not reach the host that it is left alone."""
+        """Return True if too many tries in a row did not reach the host, so that it is left alone."""
         return self._host(name).failures >= self._config.host_failures
 
     def _host(self, name: str) -> _Host:

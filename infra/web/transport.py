@@ -40,7 +40,7 @@ class _Pinned(HTTPConnection):
         return sock
 
     def cut(self) -> None:
-        """End the connection under whoever is using it: the time is over."""
+        """End the connection while it is in use: the time is over."""
         self.expired = True
         if self._line is not None:
             with suppress(OSError):
@@ -67,11 +67,11 @@ class Answer:
         self.whole = False
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Return every value of a header."""
         return list(self._response.headers.getlist(name))
 
     def one(self, name: str) -> str:
-        """A header's only or first value; '' where there is none."""
+        """Return a header's only or first value; '' where there is none."""
         return str((self.all(name) or [""])[0])
 
     @property
@@ -80,7 +80,7 @@ class Answer:
         return sum(len(name) + len(value) + 4 for name, value in self._response.headers.iteritems())
 
     def read(self, size: int) -> bytes:
-        """The next bytes of the body as sent; b"" at its end.
+        """Return the next bytes of the body as sent; b"" at its end.
 
         Raises:
             DownloadError: the body breaks off, or takes too long.
@@ -183,7 +183,7 @@ class Transport:
         raise last
 
     def _taken(self, target: Target, addresses: Sequence[str]) -> _Pinned | None:
-        """An idle connection to one of the addresses, as they were checked just now."""
+        """Return an idle connection to one of the addresses, as they were checked just now."""
         place = (target.scheme, target.host, target.port)
         while True:
             with self._lock:

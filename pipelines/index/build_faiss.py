@@ -8,7 +8,7 @@ from functools import cached_property
 
 from trichord.index_builders.choose import choose
 from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
-from trichord.index_builders.hashed_files import FileRef, stands
+from trichord.index_builders.hashed_files import FileRef, is_stored
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
 from trichord.index_builders.tune import ALL
@@ -228,4 +228,4 @@ def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model:
         return False
     if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
         return False
-    return manifest.quantiser is None or stands(workspace.lake, manifest.quantiser.file)
+    return manifest.quantiser is None or is_stored(workspace.lake, manifest.quantiser.file)

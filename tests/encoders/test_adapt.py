@@ -15,7 +15,7 @@ import transformers as hf
 from safetensors.numpy import load_file
 
 from tests.encoders import models
-from trichord.encoders.adapt import Adapted, Sample, adapt, open_objective
+from trichord.encoders.adapt import Sample, adapt, open_objective
 from trichord.encoders.base import Modality
 from trichord.encoders.frozen import load_encoders
 from trichord.encoders.huggingface import HuggingFaceEncoder
@@ -65,7 +65,7 @@ def _other(modality: Modality) -> Modality:
     return "image" if modality == "text" else "text"
 
 
-def adapted(folder: Path, save: Any, modality: Modality, **settings: Any) -> tuple[Adapted, Path, Path]:
+def adapted(folder: Path, save: Any, modality: Modality, **settings: Any) -> tuple[Any, Path, Path]:
     """Adapt a small model; what came of it, the model's folder and the adapted one's."""
     base, out = folder / "base", folder / "out"
     base.mkdir()

@@ -44,7 +44,7 @@ def test_a_plug_in_is_given_its_options_and_stands_among_the_encoders():
         ("tests.encoders.plugins:Nothing", {}, "has no class 'Nothing'"),
         ("tests.encoders.plugins:not_a_class", {}, "has no class 'not_a_class'"),
         ("tests.encoders.plugins:Lengths", {"size": 3}, "refused its options {'size': 3}: TypeError"),
-        ("tests.encoders.plugins:Pixels", {}, "reads 'image', but stands at model.text"),
+        ("tests.encoders.plugins:Pixels", {}, "reads 'image', but is set as model.text"),
         ("tests.encoders.plugins:Wide", {}, "has the dimension 2.0, which must be an int"),
         ("tests.encoders.plugins:Lengths", {"tokens": 0}, "has the tokens 0, which must be an int"),
         ("tests.encoders.plugins:Lengths", {"dimension": 5, "tokens": 2}, "5 values, which 2 tokens cannot share"),

@@ -117,7 +117,7 @@ TRAINING = """
 import sys, hashlib, faiss
 from tests.index_builders.corpus import unit
 from trichord.index_builders.faiss_kinds import train
-from trichord.index_builders.kinds import IndexPlan
+from trichord.index_builders.index_kinds import IndexPlan
 plan = IndexPlan(kind="ivf_flat", nlist=64)
 faiss.omp_set_num_threads(int(sys.argv[1]))
 print(hashlib.sha256(train(plan, unit(6000, 64, "sample"), 3)).hexdigest(), faiss.omp_get_max_threads())
@@ -155,9 +155,8 @@ def test_a_rebuilt_shard_has_the_same_bytes_from_a_pickled_builder_and_is_found_
     assert list(found) == [builder.address(inputs)]
     threads = faiss.omp_get_max_threads()
     travelled = pickle.loads(pickle.dumps(builder))  # noqa: S301
-    rebuilt = travelled.build(
-        STORAGE, str(tmp_path / "other") if nlist is None else lake, inputs, map(shards.get, inputs)
-    )
+    other = Lake(STORAGE, str(tmp_path / "other") if nlist is None else lake)
+    rebuilt = travelled.build(other, inputs, map(shards.get, inputs))
     assert rebuilt == found[builder.address(inputs)]
     assert faiss.omp_get_max_threads() == threads
     assert builder.address(inputs[::-1]) == builder.address(inputs)
@@ -239,7 +238,7 @@ def test_a_sound_file_that_is_not_what_the_manifest_says_is_refused(tmp_path):
 def test_a_repeated_row_and_a_view_that_is_not_indexed_are_refused_by_key(tmp_path):
     table = vector_table(unit(10, 8, "r"), "photos/1")
     builder = FaissBuilder(plan=IndexPlan(kind="flat"), dimension=8, fingerprint=SPACE, views=("fused",))
-    with pytest.raises(StorageError, match="'photos/1-00000', view 'fused' stands in the vectors twice"):
+    with pytest.raises(StorageError, match="'photos/1-00000', view 'fused' is in the vectors twice"):
         builder.build(Lake(STORAGE, str(tmp_path)), ["a", "b"], [table, table.slice(0, 1)])
     with pytest.raises(StorageError, match="'photos/2-00000', view 'text'"):
         builder.build(Lake(STORAGE, str(tmp_path)), ["a"], [vector_table(unit(2, 8, "r"), "photos/2", views=("text",))])
