@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from trichord.encoders.device import torch_threads
 from trichord.encoders.frozen import Encoders, load_encoder, load_encoders
 from trichord.encoders.fusion import AttentionMaps, FusionNetwork
 from trichord.encoders.heads import FeatureStats
+from trichord.encoders.inputs import Picture, Sound, batch_of_inputs, is_one_picture, is_one_sound
 from trichord.encoders.model_file import MODEL_FORMAT, ModelFile
 from trichord.encoders.views import MODALITIES, Features, View, view_modalities
 from trichord.infra import digest
@@ -101,6 +103,41 @@ class FusionModel:
     def encode(self, batch: Batch, view: View) -> tuple[np.ndarray, np.ndarray]:
         """`embed` of a batch's features."""
         return self.embed(self.featurise(batch), view)
+
+    def encode_text(self, texts: str | Sequence[str]) -> np.ndarray:
+        """Vectors of texts, float32 (N, D), L2-normalised; (D,) of one string.
+
+        Raises:
+            ValueError: a text is empty.
+        """
+        return self._encode_inputs("text", texts, isinstance(texts, str))
+
+    def encode_image(self, images: Picture | Sequence[Picture]) -> np.ndarray:
+        """Vectors of pictures, float32 (N, D), L2-normalised; (D,) of one.
+
+        Args:
+            images: a file's path, its bytes, a Pillow image or uint8 (H, W, 3), or a sequence of them.
+
+        Raises:
+            MediaError: one cannot be decoded.
+        """
+        return self._encode_inputs("image", images, is_one_picture(images))
+
+    def encode_audio(self, sounds: Sound | Sequence[Sound]) -> np.ndarray:
+        """Vectors of sounds, float32 (N, D), L2-normalised; (D,) of one.
+
+        Args:
+            sounds: a file's path, its bytes or (samples, rate in Hz), or a sequence of them. Samples are float32 in
+                [-1, 1], (T,) or (T, channels).
+
+        Raises:
+            MediaError: one cannot be decoded.
+        """
+        return self._encode_inputs("audio", sounds, is_one_sound(sounds))
+
+    def _encode_inputs(self, modality: Modality, inputs: Any, one: bool) -> np.ndarray:
+        vectors_ND, _ = self.encode(batch_of_inputs(modality, [inputs] if one else list(inputs)), modality)
+        return vectors_ND[0] if one else vectors_ND
 
     def embed(self, features: Features, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Embed one view of N records: the fusion of those of its modalities that a record has.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.lake import schema
-from trichord.infra.lake.publication import Candidate, Publication, RowCounts
+from trichord.infra.lake.publication import Candidate, JsonObject, Publication, RowCounts
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.commits import Touched
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
@@ -20,15 +20,54 @@ from trichord.pipelines.prepare.plan import inputs_digest, make_plan
 from trichord.pipelines.publish.pinned import missing_files
 
 
-def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary(Result):
+    """What a reindex did.
+
+    Attributes:
+        manifest_digest: of the index; equal digests are equal indexes.
+        counts: what became of all rows.
+        touched: what changed of each table and of the index.
+        publication: id of the live publication; None where the candidate was not published.
+        fingerprint: of the model.
+        unchanged: there was nothing to do.
+        evaluation: the figures that the gate looked at.
+        timings: seconds of encoding, by table.
+        seconds: duration.
+    """
+
+    manifest_digest: str
+    counts: RowCounts
+    touched: tuple[Touched, ...]
+    publication: str | None
+    fingerprint: str
+    unchanged: bool
+    evaluation: JsonObject
+    timings: JsonObject
+    seconds: float
+
+    @property
+    def shards_made(self) -> int:
+        """Shards that this run made."""
+        return sum(len(item.made) for item in self.touched)
+
+    @property
+    def shards_reused(self) -> int:
+        """Shards that were there already."""
+        return sum(item.reused for item in self.touched)
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready; the counts beside the rest."""
+        rest = Result.to_dict(self)
+        return rest | rest.pop("counts") | {"shards_made": self.shards_made, "shards_reused": self.shards_reused}
+
+
+def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
     """Make what is missing, remove what is gone, measure, and publish.
 
     Args:
         workspace: the project on its lake.
         publishing: False stops after the gate and leaves the candidate to `trichord publish`.
-
-    Returns:
-        The run's summary, JSON-ready (docs/cli.md).
 
     Raises:
         ConfigError: the gate names a figure that no evaluation has; nothing was touched.
@@ -89,7 +128,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         vectors = encode(workspace, engine, prepared, exclusions, features, model, timings=timings)
         commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
         built = build_backends(workspace, engine, vectors, model, live)
-        write_partitions(workspace, built.manifest, prepared)
+        write_partitions(workspace, built.manifest, prepared, plan.shards)
         counts = replace(
             done.counts,
             rows_kept=done.counts.rows_kept - len(left_out),
@@ -119,14 +158,17 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> dict[str, Any]:
         row = publish(workspace, candidate, verdict)
     else:
         row = None
-    return {
-        **_summary(candidate.manifest_digest, counts, touched, time.monotonic() - started),
-        "publication": row.id if row else None,
-        "fingerprint": model.fingerprint,
-        "unchanged": False,
-        "evaluation": verdict.evaluation,
-        "timings": timings.summary(),
-    }
+    return RunSummary(
+        manifest_digest=candidate.manifest_digest,
+        counts=counts,
+        touched=tuple(touched),
+        publication=row.id if row else None,
+        fingerprint=model.fingerprint,
+        unchanged=False,
+        evaluation=verdict.evaluation,
+        timings=dict(timings.summary()),
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool:
@@ -139,27 +181,19 @@ def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool
     return not missing
 
 
-def _unchanged(workspace: Workspace, live: Publication, seconds: float) -> dict[str, Any]:
+def _unchanged(workspace: Workspace, live: Publication, seconds: float) -> RunSummary:
     touched = []
     for name, version in live.table_versions.items():
         reused = len(workspace.table(name).shards(version))
         touched.append(Touched(table=name, version=version, made=(), reused=reused, removed=()))
-    return {
-        **_summary(live.manifest_digest, live.counts, touched, seconds),
-        "publication": live.id,
-        "fingerprint": live.fingerprint,
-        "unchanged": True,
-        "evaluation": live.verdict.evaluation,
-        "timings": {},
-    }
-
-
-def _summary(manifest_digest: str, counts: RowCounts, touched: Sequence[Touched], seconds: float) -> dict[str, Any]:
-    return {
-        "manifest_digest": manifest_digest,
-        **counts.to_dict(),
-        "shards_made": sum(len(item.made) for item in touched),
-        "shards_reused": sum(item.reused for item in touched),
-        "touched": [asdict(item) for item in touched],
-        "seconds": round(seconds, 3),
-    }
+    return RunSummary(
+        manifest_digest=live.manifest_digest,
+        counts=live.counts,
+        touched=tuple(touched),
+        publication=live.id,
+        fingerprint=live.fingerprint,
+        unchanged=True,
+        evaluation=live.verdict.evaluation,
+        timings={},
+        seconds=round(seconds, 3),
+    )

@@ -83,6 +83,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{INDEX}/<aa>/<address>.json", Kind.PUBLISHED, "receipt: the files of this address are finished"),
         (f"{INDEX}/manifests/<sha256>.json", Kind.PUBLISHED, "manifest of an index"),
         (f"{INDEX}/manifests/<sha256>.partitions.json", Kind.PUBLISHED, "records shard of each partition"),
+        (f"{INDEX}/manifests/<sha256>.plans.json", Kind.PUBLISHED, "where each partition is planned"),
         (f"{COLLECTIONS}/<name>.json", Kind.NOTE, "how far a Milvus collection is filled"),
         (CANDIDATE, Kind.NOTE, "index that the gate measured last, with its verdict"),
         (f"{MODELS}/<address>/<path>", Kind.PUBLISHED, "file of a trained model"),
@@ -162,6 +163,11 @@ def receipt_path(address: str) -> str:
 def manifest_path(digest: str) -> str:
     """Return the path of the index manifest with this digest."""
     return f"{INDEX}/manifests/{digest}.json"
+
+
+def plans_path(manifest: str) -> str:
+    """Where each partition of an index is planned, beside its manifest."""
+    return manifest.removesuffix(".json") + ".plans.json"
 
 
 def partitions_path(manifest: str) -> str:

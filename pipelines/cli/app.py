@@ -177,7 +177,7 @@ def reindex(
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
         summary = job.reindex(workspace, publishing=publishing)
-    if report is not None and summary["publication"]:
+    if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 
         write_page(workspace, report, title=f"Trichord: {project.stem}")

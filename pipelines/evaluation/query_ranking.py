@@ -20,10 +20,10 @@ from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.ranking import Ranked
 from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingReport, Rankings
 from trichord.pipelines.evaluation.retrieval import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
-from trichord.pipelines.search.fusion import Hit, by_quota, by_score, rank_fusion, rescored
+from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescored
 
 RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
-Lists = Mapping[str, Sequence[Hit]]  # a query's hits by form
+Lists = Mapping[str, Sequence[RankedHit]]  # a query's hits by form
 
 
 def evaluate_rankings(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> Rankings:
@@ -73,13 +73,13 @@ class Asked:
             scores_NG[rows, hidden_N[rows]] = -np.inf
             self.relevant_NG[rows, hidden_N[rows]] = False
         self.forms = [FORMS[form] for form in np.unique(forms_G)]
-        self.lists: list[dict[str, list[Hit]]] = [{} for _ in labels_N]
+        self.lists: list[dict[str, list[RankedHit]]] = [{} for _ in labels_N]
         for form in self.forms:
             of_form = np.flatnonzero(forms_G == FORMS.index(form))
             places_NK, cosines_NK = top_k(scores_NG[:, of_form], k)
             for lists, items, cosines in zip(self.lists, of_form[places_NK].tolist(), cosines_NK.tolist(), strict=True):
                 lists[form] = [
-                    Hit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
+                    RankedHit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
                     for item, cosine in zip(items, cosines, strict=True)
                     if cosine != -np.inf
                 ]
@@ -97,7 +97,7 @@ class Asked:
         relevant_NK = (items_NK >= 0) & np.take_along_axis(self.relevant_NG, items_NK, axis=1)
         return Ranked(items_NK=items_NK, relevant_NK=relevant_NK, total_N=self.relevant_NG.sum(axis=1), k=k)
 
-    def _join(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[Hit]:
+    def _join(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[RankedHit]:
         if ranking == "rank_fusion":
             return rank_fusion(list(lists.values()), k, constant=1)  # no effect: no item is in two lists
         if ranking == "quota":

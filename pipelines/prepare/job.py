@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
-from trichord.infra.lake.publication import RowCounts
+from trichord.infra.lake.publication import JsonObject, RowCounts
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.commits import Commits, Touched
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
@@ -47,7 +47,7 @@ class Preparation:
             rows_duplicate=duplicate,
         )
 
-    def funnel(self, workspace: Workspace) -> list[dict[str, Any]]:
+    def funnel(self, workspace: Workspace) -> tuple[OpCount, ...]:
         """Rows that went into every op and rows it rejected, in the order of the chain."""
         total = Counter[str]()
         for item in self.prepared:
@@ -56,7 +56,7 @@ class Preparation:
         aligner = open_aligner(config.align)
         chains = (prepare_chain(config, source, aligner) for source in workspace.project.sources)
         ops = dict.fromkeys(op.name for chain in chains for op in chain)
-        return [{"op": op, "rows_in": total[f"{op}/in"], "rows_rejected": total[f"{op}/rejected"]} for op in ops]
+        return tuple(OpCount(op=op, rows_in=total[f"{op}/in"], rows_rejected=total[f"{op}/rejected"]) for op in ops)
 
     @property
     def digest(self) -> str:
@@ -84,11 +84,41 @@ def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparatio
     return Preparation(prepared=prepared, duplicates=found.duplicates, matches=found.matches, commit=commit)
 
 
-def prepare_only(workspace: Workspace) -> dict[str, Any]:
-    """Prepare without training, indexing or publishing; nothing changes for a reader.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpCount(Result):
+    """Rows that went into an op, and rows that it rejected."""
 
-    Returns:
-        The run's summary, JSON-ready (docs/cli.md).
+    op: str
+    rows_in: int
+    rows_rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareSummary(Result):
+    """What a preparation did.
+
+    Attributes:
+        manifest_digest: of every shard's address and bytes; equal from every engine.
+        counts: what became of all rows.
+        funnel: the ops in the order of the chain.
+        touched: what changed of each table.
+        seconds: duration.
+    """
+
+    manifest_digest: str
+    counts: RowCounts
+    funnel: tuple[OpCount, ...]
+    touched: tuple[Touched, ...]
+    seconds: float
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready; the counts beside the rest."""
+        rest = Result.to_dict(self)
+        return rest | rest.pop("counts")
+
+
+def prepare_only(workspace: Workspace) -> PrepareSummary:
+    """Prepare without training, indexing or publishing; nothing changes for a reader.
 
     Raises:
         GateFailed: an op rejected more rows than the project file allows; what was made is kept.
@@ -112,13 +142,13 @@ def prepare_only(workspace: Workspace) -> dict[str, Any]:
             + "\n".join(f"  {op}: {ratio:.1%} of the rows, at most {limit:.1%}" for op, ratio, limit in over)
             + "\nLook at them with `trichord rejects ls`; mend the source, the threshold or `gate.max_reject_ratio`."
         )
-    return {
-        "manifest_digest": done.digest,
-        **counts.to_dict(),
-        "funnel": done.funnel(workspace),
-        "touched": [asdict(item) for item in done.commit.touched],
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    return PrepareSummary(
+        manifest_digest=done.digest,
+        counts=counts,
+        funnel=done.funnel(workspace),
+        touched=tuple(done.commit.touched),
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def refused_ratios(

@@ -21,6 +21,7 @@ from trichord.infra.lake.publication import JsonObject, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import load_model
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
 from trichord.pipelines.evaluation.whole import measure
@@ -90,7 +91,19 @@ def nothing_held_out() -> dict[str, Any]:
     return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed}
 
 
-def evaluate_live(workspace: Workspace) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated(Result):
+    """The figures of a publication, measured again."""
+
+    publication: str
+    evaluation: JsonObject
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready: the publication beside its figures."""
+        return {"publication": self.publication} | self.evaluation
+
+
+def evaluate_live(workspace: Workspace) -> Evaluated:
     """Measure the live publication anew.
 
     Raises:
@@ -105,4 +118,4 @@ def evaluate_live(workspace: Workspace) -> dict[str, Any]:
             "Run `trichord reindex`, or take the changed settings back."
         )
     with open_engine(workspace.project.engine) as engine:
-        return {"publication": live.id} | evaluate_publication(workspace, engine, live)
+        return Evaluated(publication=live.id, evaluation=evaluate_publication(workspace, engine, live))

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
-from trichord.infra.lake.publication import Publication
+from trichord.infra.lake.publication import JsonObject, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 
 
-def explain(workspace: Workspace, key: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Result):
+    """What became of a record.
+
+    Attributes:
+        key: the record's.
+        outcome: indexed, duplicate, disagrees, encoded, prepared or rejected.
+        publication: id of the live one; None where nothing is published.
+        journey: a mapping a step, from the source to the index; `step` names it.
+    """
+
+    key: str
+    outcome: str
+    publication: str | None
+    journey: tuple[JsonObject, ...]
+
+
+def explain(workspace: Workspace, key: str) -> Explanation:
     """Tell what became of a record: rejected by an op, dropped for a survivor, left out because its
     modalities disagree, or indexed.
 
@@ -27,7 +45,7 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
         raise ConfigError(f"A key holds printable characters only, not {key!r}.")
     live = workspace.publications.live()
     versions = live.table_versions if live else {}
-    journey: list[dict[str, Any]] = []
+    journey: list[JsonObject] = []
     for row, ref in _find(workspace, "rejects", versions.get("rejects"), key):
         journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
     for row, ref in _find(workspace, "records", versions.get("records"), key):
@@ -59,10 +77,10 @@ def explain(workspace: Workspace, key: str) -> dict[str, Any]:
     )
     if outcome == "prepared" and "agreement" in steps and workspace.project.agreement.check == "drop":
         outcome = "disagrees"
-    return {"key": key, "outcome": outcome, "publication": live.id if live else None, "journey": journey}
+    return Explanation(key=key, outcome=outcome, publication=live.id if live else None, journey=tuple(journey))
 
 
-def _index_rows(workspace: Workspace, live: Publication, key: str) -> Iterator[dict[str, Any]]:
+def _index_rows(workspace: Workspace, live: Publication, key: str) -> Iterator[JsonObject]:
     from trichord.index_builders.manifest import read_manifest
     from trichord.index_builders.row_labels import read_keys
 
@@ -81,7 +99,7 @@ def _index_rows(workspace: Workspace, live: Publication, key: str) -> Iterator[d
             }
 
 
-def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Iterator[tuple[dict[str, Any], ShardRef]]:
+def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Iterator[tuple[JsonObject, ShardRef]]:
     table = workspace.table(name)
     if table.version() is None:
         return

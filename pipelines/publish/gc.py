@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
 
 from trichord.infra.lake import layout
 from trichord.infra.lake.schema import TABLES
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import drop_unneeded
+from trichord.pipelines.index.partition_map import read_planned
 from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files, read_candidate
 from trichord.transforms.collect.read import needed_downloads
 
 
-def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected(Result):
+    """What nothing names any more.
+
+    Attributes:
+        removed: the files were removed, not only found.
+        files: number of them.
+        bytes: of all of them.
+        paths: lake-relative, sorted.
+        collections: of Milvus.
+    """
+
+    removed: bool
+    files: int
+    bytes: int
+    paths: tuple[str, ...]
+    collections: tuple[str, ...]
+
+
+def gc(workspace: Workspace, *, delete: bool) -> Collected:
     """Find files that no kept publication and no table's head names, older than the grace period.
 
     Nothing is removed unless `delete`, and notes never are (`layout.Kind`). Collections of Milvus that only older
     publications have are dropped too.
-
-    Returns:
-        JSON-ready: `removed` (bool), `files`, `bytes`, `paths` (lake-relative, sorted), `collections`.
     """
     named = set()
     heads = {name: workspace.table(name) for name in TABLES}
@@ -30,6 +48,7 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
     folders = []
     for row in kept_publications(workspace):
         named |= pinned_files(workspace, row).keys()
+        named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
         folders.append(row.model.rstrip("/") + "/")
     candidate, _ = read_candidate(workspace) or (None, None)
     if candidate is not None and missing_files(workspace, candidate):
@@ -50,10 +69,10 @@ def gc(workspace: Workspace, *, delete: bool) -> dict[str, Any]:
             found.append((path, stat.size))
             if delete:
                 workspace.storage.delete(stat.uri)
-    return {
-        "removed": delete,
-        "files": len(found),
-        "bytes": sum(size for _, size in found),
-        "paths": sorted(path for path, _ in found),
-        "collections": collections,
-    }
+    return Collected(
+        removed=delete,
+        files=len(found),
+        bytes=sum(size for _, size in found),
+        paths=tuple(sorted(path for path, _ in found)),
+        collections=tuple(collections),
+    )

@@ -27,7 +27,9 @@ def pinned_files(workspace: Workspace, row: Pinned) -> dict[str, int | None]:
     Raises:
         StorageError: the manifest is missing or damaged.
     """
-    files: dict[str, int | None] = {layout.partitions_path(row.manifest): None}
+    files: dict[str, int | None] = dict.fromkeys(
+        [layout.partitions_path(row.manifest), layout.plans_path(row.manifest)]
+    )
     files |= dict.fromkeys(f"{row.model}/{name}" for name in MODEL_FILES)
     for name, version in row.table_versions.items():
         files |= {ref.path: ref.bytes for ref in workspace.table(name).shards(version).values()}

@@ -2,51 +2,107 @@
 
 from __future__ import annotations
 
-from trichord.infra.lake.publication import JsonObject, Publication
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trichord.infra.lake.publication import Candidate, JsonObject, Publication, Verdict
 from trichord.infra.lake.schema import TABLES
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import collections
 from trichord.pipelines.publish.pinned import kept_publications, read_candidate
 
 
-def status(workspace: Workspace) -> JsonObject:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableState(Result):
+    """The newest version of one of the lake's tables."""
+
+    version: int
+    shards: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Result):
+    """A candidate that the gate refused, or that is not published yet."""
+
+    candidate: Candidate
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Result):
+    """What is live, and what the lake holds.
+
+    Attributes:
+        lake: its URI.
+        live: the live publication; None before the first.
+        history: all publications, first to last.
+        tables: name -> newest version, of every table that was committed to.
+        candidate: of the last gate, where it is not live.
+        milvus: the collections and the alias; None where the project has none.
+    """
+
+    lake: str
+    live: Publication | None
+    history: tuple[Publication, ...]
+    tables: Mapping[str, TableState]
+    candidate: Refused | None
+    milvus: JsonObject | None
+
+    def to_dict(self) -> JsonObject:
+        """JSON-ready; of earlier publications the head lines."""
+        return {
+            "lake": self.lake,
+            "live": self.live.to_dict() if self.live is not None else None,
+            "history": [_head(one) for one in self.history],
+            "tables": {name: table.to_dict() for name, table in self.tables.items()},
+            "candidate": None
+            if self.candidate is None
+            else {"candidate": self.candidate.candidate.to_dict(), "verdict": self.candidate.verdict.to_dict()},
+            "milvus": self.milvus,
+        }
+
+
+def _head(publication: Publication) -> JsonObject:
+    return {
+        "publication": publication.id,
+        "kind": publication.kind,
+        "created_at": publication.created_at,
+        "manifest_digest": publication.manifest_digest,
+        "fingerprint": publication.fingerprint,
+        "rows": publication.counts.rows_kept,
+    }
+
+
+def status(workspace: Workspace) -> Status:
     """The live publication, the history, the tables' heads, and a candidate that was refused or not published."""
     history = workspace.publications.rows()
-    tables = {}
+    tables: dict[str, TableState] = {}
     for name in TABLES:
         table = workspace.table(name)
         version = table.version()
         if version is not None:
             shards = table.shards().values()
-            tables[name] = {
-                "version": version,
-                "shards": len(shards),
-                "rows": sum(ref.rows for ref in shards),
-                "bytes": sum(ref.bytes for ref in shards),
-            }
+            tables[name] = TableState(
+                version=version,
+                shards=len(shards),
+                rows=sum(ref.rows for ref in shards),
+                bytes=sum(ref.bytes for ref in shards),
+            )
     live = history[-1] if history else None
-    summary = [
-        {
-            "publication": row.id,
-            "kind": row.kind,
-            "created_at": row.created_at,
-            "manifest_digest": row.manifest_digest,
-            "fingerprint": row.fingerprint,
-            "rows": row.counts.rows_kept,
-        }
-        for row in history
-    ]
-    return {
-        "lake": workspace.lake.root,
-        "live": live.to_dict() if live is not None else None,
-        "history": summary,
-        "tables": tables,
-        "candidate": _candidate(workspace, live),
-        "milvus": collections(workspace, kept_publications(workspace)),
-    }
+    return Status(
+        lake=workspace.lake.root,
+        live=live,
+        history=tuple(history),
+        tables=tables,
+        candidate=_candidate(workspace, live),
+        milvus=collections(workspace, kept_publications(workspace)),
+    )
 
 
-def _candidate(workspace: Workspace, live: Publication | None) -> JsonObject | None:
+def _candidate(workspace: Workspace, live: Publication | None) -> Refused | None:
     """The candidate that was refused, or that is not published yet."""
     stored = read_candidate(workspace)
     if stored is None:
@@ -54,4 +110,4 @@ def _candidate(workspace: Workspace, live: Publication | None) -> JsonObject | N
     candidate, verdict = stored
     if verdict.passed and live is not None and candidate.manifest_digest == live.manifest_digest:
         return None
-    return {"candidate": candidate.to_dict(), "verdict": verdict.to_dict()}
+    return Refused(candidate=candidate, verdict=verdict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from trichord.index_builders.hashed_files import opened
@@ -10,17 +11,24 @@ from trichord.infra.errors import StorageError, TrichordError
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Pinned, Publication
 from trichord.infra.lake.shard import verify_shard
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import verify_collections
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.publish.pinned import kept_publications
 
 
-def verify(workspace: Workspace) -> dict[str, Any]:
-    """Re-hash every shard, index file and model that the kept publications pin, and check the counts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Result):
+    """What was found whole: publications, their files, and the bytes of these."""
 
-    Returns:
-        JSON-ready: `publications`, `files`, `bytes`.
+    publications: int
+    files: int
+    bytes: int
+
+
+def verify(workspace: Workspace) -> Verified:
+    """Re-hash every shard, index file and model that the kept publications pin, and check the counts.
 
     Raises:
         StorageError: something is damaged or missing; the message names every such file.
@@ -51,7 +59,7 @@ def verify(workspace: Workspace) -> dict[str, Any]:
             + "\nRemove the damaged files and run `trichord reindex`: it makes exactly these again."
             "\nUntil then `trichord rollback` goes back to a whole publication."
         )  # fmt: skip
-    return {"publications": len(kept), "files": len(checked), "bytes": sum(checked.values())}
+    return Verified(publications=len(kept), files=len(checked), bytes=sum(checked.values()))
 
 
 def _verify_index(workspace: Workspace, row: Publication, checked: dict[str, int]) -> None:

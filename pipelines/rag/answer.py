@@ -14,7 +14,8 @@ from trichord.pipelines.rag.prompt import build_prompt
 from trichord.pipelines.rag.rerank import Reranked, Reranker, open_reranker
 from trichord.pipelines.rag.retrieve import Passage, read_pictures, retrieve
 from trichord.pipelines.rag.stored_answer import Answer, Source, keep_answer
-from trichord.pipelines.search.search import LiveIndex, open_live, read_media, read_query
+from trichord.pipelines.search.query import read_media
+from trichord.pipelines.search.search import LiveIndex, open_live, read_query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

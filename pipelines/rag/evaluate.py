@@ -19,7 +19,7 @@ from trichord.pipelines.rag.citations import remove_citations
 from trichord.pipelines.rag.feedback import Satisfaction, group_by_question, read_feedback, summarise
 from trichord.pipelines.rag.jsonl import read_objects, read_text, read_texts, refuse_unknown
 from trichord.pipelines.rag.retrieve import Passage
-from trichord.pipelines.search.search import read_media
+from trichord.pipelines.search.query import read_media
 
 _FIELDS = ("id", "question", "image", "audio", "relevant", "references")
 

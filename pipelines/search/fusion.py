@@ -20,8 +20,8 @@ FUSION_DEPTH = 100  # hits of each list that rank fusion looks at, at least: fur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One record in one view.
+class RankedHit:
+    """One record in one view, as rankings see it. What a user gets is `trichord.Hit`.
 
     Attributes:
         key: the record's key.
@@ -42,22 +42,22 @@ class Hit:
         """Sorts better hits first, and no two hits equal."""
         return -self.score, -self.cosine, self.key, self.view
 
-    def scored(self, score: float) -> Hit:
+    def scored(self, score: float) -> RankedHit:
         """The same hit with another score."""
-        return Hit(key=self.key, view=self.view, source=self.source, cosine=self.cosine, score=score)
+        return RankedHit(key=self.key, view=self.view, source=self.source, cosine=self.cosine, score=score)
 
 
-def listed(hits: Hits, query: int = 0) -> list[Hit]:
+def listed(hits: Hits, query: int = 0) -> list[RankedHit]:
     """One query's hits, scored by cosine."""
     columns = (hits.keys[query], hits.views[query], hits.sources[query], hits.scores[query].tolist())
     return [
-        Hit(key=key, view=view, source=source, cosine=cosine, score=cosine)
+        RankedHit(key=key, view=view, source=source, cosine=cosine, score=cosine)
         for key, view, source, cosine in zip(*columns, strict=True)
         if key is not None
     ]
 
 
-def rescored(hits: Sequence[Hit], scale: float, offset: float) -> list[Hit]:
+def rescored(hits: Sequence[RankedHit], scale: float, offset: float) -> list[RankedHit]:
     """The same hits scored by `scale` * cosine + `offset`."""
     return [hit.scored(scale * hit.cosine + offset) for hit in hits]
 
@@ -97,7 +97,7 @@ def score_fusion(parts: Mapping[str, np.ndarray], lines: Mapping[str, Line], wei
     )
 
 
-def by_score(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
+def by_score(lists: Sequence[Sequence[RankedHit]], k: int) -> list[RankedHit]:
     """The k records of highest score, each in its best view; all scores are calibrated, or all are cosines.
 
     Raises:
@@ -108,8 +108,8 @@ def by_score(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
 
 
 def rank_fusion(
-    lists: Sequence[Sequence[Hit]], k: int, *, constant: int, weights: Sequence[float] | None = None
-) -> list[Hit]:
+    lists: Sequence[Sequence[RankedHit]], k: int, *, constant: int, weights: Sequence[float] | None = None
+) -> list[RankedHit]:
     """Reciprocal rank fusion: a record's score is the sum over the lists of weight / (constant + rank), ranks from 1.
 
     Source: Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank
@@ -128,7 +128,7 @@ def rank_fusion(
     _demand(k >= 1 and constant >= 1, f"k is {k}, the constant {constant}")
     weights = [1.0] * len(lists) if weights is None else weights
     _demand(len(weights) == len(lists) and all(weight > 0 for weight in weights), f"weights {weights}")
-    found: dict[str, list[tuple[float, Hit]]] = {}
+    found: dict[str, list[tuple[float, RankedHit]]] = {}
     for weight, hits in zip(weights, lists, strict=True):
         for rank, hit in enumerate(_once(hits), start=1):
             found.setdefault(hit.key, []).append((weight / (constant + rank), hit))
@@ -139,7 +139,7 @@ def rank_fusion(
     return sorted(fused, key=lambda hit: hit.place)[:k]
 
 
-def by_quota(lists: Mapping[str, Sequence[Hit]], k: int, shares: Mapping[str, float]) -> list[Hit]:
+def by_quota(lists: Mapping[str, Sequence[RankedHit]], k: int, shares: Mapping[str, float]) -> list[RankedHit]:
     """k records in proportion to the shares of the views, each view's best; the list is in order of score.
 
     A place goes to the view of smallest (places it has + 1/2) / share (Webster's method): exact where share * k is
@@ -163,7 +163,7 @@ def by_quota(lists: Mapping[str, Sequence[Hit]], k: int, shares: Mapping[str, fl
     if sum(shares.values()) < 1 - 1e-9:
         lanes.append(_Lane(share=1 - sum(shares.values()), hits=everything))
     lanes.append(_Lane(share=0.0, hits=everything))  # what no lane can fill
-    taken: dict[str, Hit] = {}
+    taken: dict[str, RankedHit] = {}
     while len(taken) < k:
         waiting = [(lane, hit) for lane in lanes if (hit := lane.next(taken)) is not None]
         if not waiting:
@@ -179,7 +179,7 @@ class _Lane:
     """One view's hits and how many of the places it has."""
 
     share: float
-    hits: list[Hit]
+    hits: list[RankedHit]
     places: int = 0
     seen: int = 0
 
@@ -187,15 +187,15 @@ class _Lane:
     def turn(self) -> float:
         return (self.places + 0.5) / self.share if self.share else float("inf")
 
-    def next(self, taken: Mapping[str, Hit]) -> Hit | None:
+    def next(self, taken: Mapping[str, RankedHit]) -> RankedHit | None:
         while self.seen < len(self.hits) and self.hits[self.seen].key in taken:
             self.seen += 1
         return self.hits[self.seen] if self.seen < len(self.hits) else None
 
 
-def _once(hits: Sequence[Hit]) -> list[Hit]:
+def _once(hits: Sequence[RankedHit]) -> list[RankedHit]:
     """Best first, every record in its best view."""
-    first: dict[str, Hit] = {}
+    first: dict[str, RankedHit] = {}
     for hit in sorted(hits, key=lambda hit: hit.place):
         first.setdefault(hit.key, hit)
     return list(first.values())

@@ -25,6 +25,6 @@ def test_every_engine_gives_the_same_addresses_and_bytes(indexed, tmp_path, requ
     write_rows(corpus, rows)
     workspace = workspace_of(project, f"engine.kind={engine}", f"engine.workers={workers}")
     summary = reindex(workspace)
-    assert summary["manifest_digest"] == indexed[1]["manifest_digest"]
-    assert summary["fingerprint"] == indexed[1]["fingerprint"]
+    assert summary.manifest_digest == indexed[1]["manifest_digest"]
+    assert summary.fingerprint == indexed[1]["fingerprint"]
     assert addresses(workspace) == addresses(workspace_of(indexed[0]))

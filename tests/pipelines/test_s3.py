@@ -25,11 +25,11 @@ def test_a_lake_on_s3_holds_the_same_index_as_a_local_one(s3_config, tmp_path: P
             key = path.relative_to(tmp_path / "corpus").as_posix()
             workspace.storage.write(f"s3://lake/corpus/{key}", path.read_bytes())
     summary = reindex(workspace)
-    assert summary["manifest_digest"] == local["manifest_digest"]
-    assert reindex(workspace)["unchanged"]
+    assert summary.manifest_digest == local.manifest_digest
+    assert reindex(workspace).unchanged
     assert len(search(workspace, text="a red circle", image=None, audio=None, k=5)["hits"]) == 5
     (changed,) = [row for row in workspace.publications.rows() if row.kind == "publish"]
-    assert changed.id == summary["publication"]
+    assert changed.id == summary.publication
 
 
 def test_etags_are_versions_of_their_own(s3_config, tmp_path: Path):
@@ -50,6 +50,6 @@ def test_etags_are_versions_of_their_own(s3_config, tmp_path: Path):
     other = sorted((tmp_path / "corpus" / "images").iterdir())[1]
     workspace.storage.write(f"s3://lake/etags/images/{picture.name}", other.read_bytes())
     second = reindex(workspace)
-    records = next(item for item in second["touched"] if item["table"] == "records")
-    assert first["rows_in"] == second["rows_in"] == 24
-    assert len(records["made"]) == 1
+    records = next(item for item in second.touched if item.table == "records")
+    assert first.counts.rows_in == second.counts.rows_in == 24
+    assert len(records.made) == 1

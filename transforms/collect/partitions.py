@@ -10,6 +10,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -24,7 +25,10 @@ from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.infra.web import is_web
 from trichord.transforms.collect.line import Line
+from trichord.transforms.collect.media_root import MediaRoot
+from trichord.transforms.media import MediaError
 
 PLAN_FORMAT = 1
 PLAN = pa.schema([(name, pa.string()) for name in ("key", "line", "media", "reason", "detail")])
@@ -195,3 +199,20 @@ def planned_rows(partition: Partition, lake: Lake) -> list[PlannedRow]:
             f"{uri}: the plan cannot be read ({error}). Delete it if it is there, and run it again"
         ) from error
     return [PlannedRow.of(*row.values()) for row in table.to_pylist()]
+
+
+def planned_media(lake: Lake, path: str, row_group: int, root: MediaRoot) -> dict[str, dict[str, str]]:
+    """URIs of the picture and the sound that a partition's rows name: key -> modality -> URI.
+
+    Raises:
+        StorageError: the plan file is gone or damaged.
+    """
+    partition = Partition(source="", id="", version="", rows=0, locator=path, row_group=row_group)
+    found: dict[str, dict[str, str]] = {}
+    for row in planned_rows(partition, lake):
+        named = {name: medium.path for name, medium in row.media.items() if name in ("image", "audio")}
+        found[row.key] = {}
+        for name, one in named.items():
+            with suppress(MediaError):  # a link that leads out of the root by now
+                found[row.key][name] = one if is_web(one) else root.locate(one)
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from trichord.index_builders.milvus.builder import collection_of
 from trichord.index_builders.milvus.client import connected
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.errors import GateFailed, ServiceError
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import needed, place_of
 from trichord.pipelines.ops.doctor import doctor
 from trichord.pipelines.publish import publish as publishing
@@ -32,10 +35,16 @@ def live_collection(workspace):
     return collection_of(manifests[1])
 
 
+def milvus_of(workspace: Workspace) -> dict[str, Any]:
+    found = status(workspace).milvus
+    assert found is not None
+    return found
+
+
 def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake_copy, monkeypatch):
     workspace = workspace_of(lake_copy, *BOTH, "gc_grace_s=0", "milvus.keep_collections=1")
     reindex(workspace)
-    first, told = live_collection(workspace), status(workspace)["milvus"]
+    first, told = live_collection(workspace), milvus_of(workspace)
     assert (told["alias_of"], told["in_step"]) == (first, True)
     live = workspace.publications.live()
     assert live is not None
@@ -50,7 +59,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
     assert record_texts(workspace, by_faiss, keys) == record_texts(workspace, by_milvus, keys)
     assert isinstance(by_milvus.searcher, MilvusSearcher)
     by_milvus.searcher.close()
-    assert reindex(workspace)["unchanged"]
+    assert reindex(workspace).unchanged
     assert {check.name: check.ok for check in doctor(workspace).checks}["milvus server"]
 
     corpus = lake_copy.parent / "corpus"
@@ -60,21 +69,21 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
         patched.setattr(publishing, "follow", lambda *_: (_ for _ in ()).throw(ServiceError("killed here")))
         with pytest.raises(ServiceError, match="killed here"):
             reindex(workspace)
-    assert status(workspace)["milvus"]["alias_of"] == first
-    assert not status(workspace)["milvus"]["in_step"]
+    assert milvus_of(workspace)["alias_of"] == first
+    assert not milvus_of(workspace)["in_step"]
     reindex(workspace)  # ... and the next run puts it right
     second = live_collection(workspace)
     assert second != first
-    assert status(workspace)["milvus"]["alias_of"] == second
+    assert milvus_of(workspace)["alias_of"] == second
 
-    assert gc(workspace, delete=False)["collections"] == [first]
-    assert gc(workspace, delete=True)["collections"] == [first]
+    assert gc(workspace, delete=False).collections == (first,)
+    assert gc(workspace, delete=True).collections == (first,)
     with connected(needed(place_of(workspace))) as milvus:
         assert milvus.collections() == [second]
     assert unknown_files(lake_copy.parent / "lake") == []
     rollback(workspace)  # the dropped collection is filled again from its import files, then made live
-    assert status(workspace)["milvus"]["alias_of"] == first
-    assert verify(workspace)["publications"] == 3  # with the one that FAISS alone held
+    assert milvus_of(workspace)["alias_of"] == first
+    assert verify(workspace).publications == 3  # with the one that FAISS alone held
 
 
 def test_a_gate_that_fails_for_one_backend_switches_none(lake_copy):
@@ -87,7 +96,7 @@ def test_a_gate_that_fails_for_one_backend_switches_none(lake_copy):
     with pytest.raises(GateFailed):
         reindex(workspace)
     assert workspace.publications.live() == before
-    assert status(workspace)["milvus"]["alias_of"] is None
+    assert milvus_of(workspace)["alias_of"] is None
 
 
 @pytest.mark.server
@@ -121,10 +130,10 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     other = by_annoy.searcher.search(queries, 10, settings={"search_k": 10**6})
     assert np.allclose(one.scores, other.scores, atol=1e-5)
     assert set(one.keys[0]) == set(other.keys[0])
-    assert reindex(workspace)["unchanged"]
+    assert reindex(workspace).unchanged
     for path in (live.manifest, forest.path):
         (lake_copy.parent / "lake" / path).unlink()
-    assert reindex(workspace)["manifest_digest"] == live.manifest_digest  # made again as they were
+    assert reindex(workspace).manifest_digest == live.manifest_digest  # made again as they were
 
     corpus = lake_copy.parent / "corpus"
     write_rows(corpus, rows_of(corpus)[: len(rows_of(corpus)) // 2])
@@ -134,7 +143,7 @@ def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them
     kept = read_manifests(workspace.lake, after.manifest, after.manifest_digest)[1]
     assert kept.params == forest.params  # a night keeps the trees, so that it builds only what changed
     assert unknown_files(lake_copy.parent / "lake") == []
-    assert gc(workspace, delete=True)["files"] >= 0
+    assert gc(workspace, delete=True).files >= 0
     rollback(workspace)
-    assert verify(workspace)["publications"] == 3
+    assert verify(workspace).publications == 3
     assert open_live(workspace, backend="annoy").searcher.search(queries, 1).keys[0, 0] is not None

@@ -277,9 +277,9 @@ def test_a_change_of_precision_makes_the_vectors_anew_under_the_same_model(lake_
     after = workspace.table("vectors").shards()
     assert after.keys().isdisjoint(before)
     assert sum(ref.rows for ref in after.values()) == sum(ref.rows for ref in before.values())
-    assert summary["fingerprint"] == indexed[1]["fingerprint"]
-    assert {item["table"]: len(item["made"]) for item in summary["touched"]}["records"] == 0
-    assert summary["timings"]["vectors"]["shards"] == len(after)
+    assert summary.fingerprint == indexed[1]["fingerprint"]
+    assert {item.table: len(item.made) for item in summary.touched}["records"] == 0
+    assert summary.timings["vectors"]["shards"] == len(after)
     assert indexed[1]["timings"]["_features"]["rows"] == indexed[1]["rows_kept"] + indexed[1]["rows_duplicate"]
     hits = search(workspace, text="a red circle", image=None, audio=None, k=5)["hits"]
     assert len(hits) == 5

@@ -39,7 +39,7 @@ def test_exchanged_pictures_are_found_by_models_that_never_saw_them(judged):
     project, summary = judged
     swapped = {label["key"] for label in read_labels(project.parent / "corpus") if label["defects"]}
     workspace = workspace_of(project)
-    found = {key for key in swapped if explain(workspace, key)["outcome"] == "disagrees"}
+    found = {key for key in swapped if explain(workspace, key).outcome == "disagrees"}
     assert len(swapped) >= 10
     # few records and few epochs: by chance less than a tenth of the 500 would be among them
     assert len(found) / len(swapped) > 0.5
@@ -54,16 +54,16 @@ def test_what_is_left_out_is_counted_and_explained(judged):
         summary["rows_in"]
         == summary["rows_kept"] + summary["rows_rejected"] + summary["rows_duplicate"] + summary["rows_disagreeing"]
     )
-    assert verify(workspace_of(project))["publications"] == 1
+    assert verify(workspace_of(project)).publications == 1
     again = reindex(workspace_of(project))
-    assert again["unchanged"]
+    assert again.unchanged
 
 
 def test_another_rate_is_another_answer_and_costs_no_training(judged):
     project, summary = judged
     stricter = reindex(workspace_of(project, "agreement.false_accept_rate=0.6"))
-    assert stricter["disagreements"] < summary["disagreements"]
-    made = {touched["table"]: touched["made"] for touched in stricter["touched"]}
+    assert stricter.counts.disagreements < summary.counts.disagreements
+    made = {touched.table: touched.made for touched in stricter.touched}
     assert made["agreement"] == ()
 
 

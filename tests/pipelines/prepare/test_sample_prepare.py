@@ -47,7 +47,7 @@ def test_every_engine_prepares_the_same_bytes(local, tmp_path, request, engine):
     project = project_of(tmp_path, align={"speech": "pocketsphinx"})
     workspace = workspace_of(project, f"engine.kind={engine}")
     summary = prepare_only(workspace)
-    assert summary["manifest_digest"] == local[1]["manifest_digest"]
+    assert summary.manifest_digest == local[1]["manifest_digest"]
     assert addresses(workspace) == addresses(local[0])
 
 

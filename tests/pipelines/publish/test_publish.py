@@ -72,7 +72,7 @@ def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
     assert _live(workspace).manifest_digest == indexed[1]["manifest_digest"]
     trichord("publish", "--project", str(lake_copy))
     assert _live(workspace).manifest_digest == summary["manifest_digest"]
-    assert verify(workspace)["publications"] == 2
+    assert verify(workspace).publications == 2
     assert len(open_live(workspace).searcher.search(open_live(workspace).model.encode(_query(workspace), "fused")[0], 3)
                .rows(0)) == 3  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_layout_knows_every_file_of_a_lake_and_gc_may_remove_no_note(lake_copy):
     notes = {path for path in _paths(lake) if layout.kind_of(path) is layout.Kind.NOTE}
     left = lake / "_recipes" / f"{TEMPORARY_PREFIX}left"
     left.write_bytes(b"by a writer that was killed")
-    removed = set(gc(workspace, delete=True)["paths"])
+    removed = set(gc(workspace, delete=True).paths)
     assert str(left.relative_to(lake)) in removed
     assert {path.split("/")[0] for path in notes} >= {"_recipes", "records", "publications", "index"}
     assert notes <= _paths(lake)
@@ -134,11 +134,11 @@ def test_gc_removes_only_what_nothing_names(lake_copy):
     stray.write_bytes(b"left by a crash")
     listed = gc(workspace, delete=False)
     assert stray.exists()
-    assert not listed["removed"]
-    assert str(stray.relative_to(lake_copy.parent / "lake")) in listed["paths"]
+    assert not listed.removed
+    assert str(stray.relative_to(lake_copy.parent / "lake")) in listed.paths
     gc(workspace, delete=True)
     assert not stray.exists()
-    assert verify(workspace)["files"] > 0
+    assert verify(workspace).files > 0
     assert open_live(workspace).searcher.rows > 0
 
 

@@ -26,17 +26,17 @@ def test_lost_files_are_made_again_as_they_were(lake_copy, indexed, lost):
     with pytest.raises(StorageError):
         verify(workspace)
     summary = reindex(workspace)
-    assert not summary["unchanged"]
-    assert summary["manifest_digest"] == indexed[1]["manifest_digest"]
-    assert verify(workspace)["files"] > 0
-    assert reindex(workspace)["unchanged"]
+    assert not summary.unchanged
+    assert summary.manifest_digest == indexed[1]["manifest_digest"]
+    assert verify(workspace).files > 0
+    assert reindex(workspace).unchanged
 
 
 def test_lost_weights_are_noticed_and_the_index_is_whole_again(lake_copy):
     for path in (lake_copy.parent / "lake" / "models").glob("*/model.safetensors"):
         path.unlink()
     workspace = workspace_of(lake_copy)
-    assert not reindex(workspace)["unchanged"]
+    assert not reindex(workspace).unchanged
     verify(workspace)
     assert len(search(workspace, text="a red circle", image=None, audio=None, k=3)["hits"]) == 3
 
@@ -44,10 +44,10 @@ def test_lost_weights_are_noticed_and_the_index_is_whole_again(lake_copy):
 def test_a_candidate_whose_files_are_gone_does_not_go_live(lake_copy):
     workspace = workspace_of(lake_copy, "index.rows_per_shard=40")
     live = workspace.publications.live()
-    assert reindex(workspace, publishing=False)["publication"] is None
+    assert reindex(workspace, publishing=False).publication is None
     collected = gc(workspace_of(lake_copy, "gc_grace_s=0"), delete=True)
     publish_candidate(workspace)  # gc keeps what a candidate pins
-    assert collected["removed"]
+    assert collected.removed
     assert workspace.publications.live() != live
 
     workspace = workspace_of(lake_copy, "index.rows_per_shard=30")
@@ -91,7 +91,7 @@ def test_the_order_of_sources_decides_who_survives_and_the_survivor_is_shown(tmp
     assert digests[0] != digests[1]
     project.write_text(yaml.safe_dump({"lake": "lake", "sources": sources, **SETTINGS}))
     workspace = workspace_of(project)
-    assert reindex(workspace)["rows_duplicate"] >= 5
+    assert reindex(workspace).counts.rows_duplicate >= 5
     hits = search(workspace, text="THE OTHER ONE", image=None, audio=None, k=40)["hits"]
     assert len({hit["key"] for hit in hits}) == len(hits)
     assert not [hit for hit in hits if hit["source"] == "first" and "OTHER" in (hit["text"] or "")]

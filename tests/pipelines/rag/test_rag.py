@@ -243,10 +243,10 @@ def test_feedback_is_appended_and_adds_up_by_publication_and_record(project, ser
     assert blamed == {cited[0]: 0.5, cited[1]: -1.0}, "what was not cited is not blamed"
     assert next(iter(blamed)) == cited[1], "the worst comes first"
     assert unknown_files(project.parent / "lake") == []
-    kept = gc(workspace_of(project, "gc_grace_s=0"), delete=True)["paths"]
+    kept = gc(workspace_of(project, "gc_grace_s=0"), delete=True).paths
     assert not any(path.startswith(("feedback", "answers")) for path in kept)
     assert read_feedback(workspace) == rows
-    assert status(workspace)["tables"]["feedback"]["rows"] == 3
+    assert status(workspace).tables["feedback"].rows == 3
 
 
 def test_no_feedback_is_lost_among_many_at_once(project, server):

@@ -116,7 +116,7 @@ def test_an_export_serves_as_a_source(prepared, tmp_path):
     source = {"name": "mended", "kind": "manifest", "path": "mended.jsonl"}
     project.write_text(yaml.safe_dump({**settings, "sources": [source]}))
     workspace = opened(project)
-    assert prepare_only(workspace)["rows_in"] == told.rows
+    assert prepare_only(workspace).counts.rows_in == told.rows
     [records] = workspace.table("records").shards().values()
     assert "long" in read_shard(workspace.lake, records, ["key"])["key"].to_pylist()
     rejects = workspace.table("rejects").shards().values()

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from trichord.encoders.calibration import Line
 from trichord.infra.digest import generator
-from trichord.pipelines.search.fusion import Hit, by_quota, by_score, rank_fusion, rescored, score_fusion
+from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescored, score_fusion
 
 VIEWS = ("text", "image", "audio")
 COSINES = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75])  # few values, so that there are ties
 
 
-def hit(key: str, view: str, cosine: float) -> Hit:
-    return Hit(key=key, view=view, source="s", cosine=cosine, score=cosine)
+def hit(key: str, view: str, cosine: float) -> RankedHit:
+    return RankedHit(key=key, view=view, source="s", cosine=cosine, score=cosine)
 
 
 @st.composite
-def lists_by_view(draw: st.DrawFn) -> dict[str, list[Hit]]:
+def lists_by_view(draw: st.DrawFn) -> dict[str, list[RankedHit]]:
     """For each view, records of a small stock with their cosines, best first."""
     made = {}
     for view in VIEWS:
@@ -65,7 +65,7 @@ def test_a_view_without_hits_changes_nothing_and_no_hits_give_none(join, lists, 
 
 @given(LISTS, KS)
 def test_by_score_is_the_sort_of_every_records_best_view(lists, k):
-    best: dict[str, Hit] = {}
+    best: dict[str, RankedHit] = {}
     for one in (one for hits in lists.values() for one in hits):
         if one.key not in best or (-one.score, one.view) < (-best[one.key].score, best[one.key].view):
             best[one.key] = one

@@ -13,7 +13,8 @@ import pytest
 from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of, write_project
 from trichord.encoders.model import FusionModel
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.search.search import nearest, open_live, read_query, search
+from trichord.pipelines.search.nearest import nearest
+from trichord.pipelines.search.search import open_live, read_query, search
 
 VIEWS = ["text", "image", "audio"]
 RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")

@@ -57,15 +57,15 @@ def test_a_query_that_is_none_or_no_picture_is_a_clear_error(workspace, tmp_path
 def test_explain_tells_every_fate(workspace, indexed, clean):
     truth = expected(read_labels(indexed[0].parent / "corpus"))
     story = explain(workspace, clean[0]["id"])
-    assert story["outcome"] == "indexed"
-    assert [step["step"] for step in story["journey"]] == ["prepared", "encoded", "indexed"]
+    assert story.outcome == "indexed"
+    assert [step["step"] for step in story.journey] == ["prepared", "encoded", "indexed"]
     key, reason = next(iter(truth.rejects.items()))
     story = explain(workspace, key)
-    assert story["outcome"] == "rejected"
-    assert story["journey"][0]["reason"] == reason
+    assert story.outcome == "rejected"
+    assert story.journey[0]["reason"] == reason
     assert show_reject(workspace, key).rejects[0].payload
     pair = next(iter(truth.duplicates.items()))
-    fates = {explain(workspace, name)["outcome"] for name in pair}
+    fates = {explain(workspace, name).outcome for name in pair}
     assert fates == {"duplicate", "indexed"}
     with pytest.raises(ConfigError, match="rejects ls"):
         explain(workspace, "no-such-key")

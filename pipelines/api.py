@@ -1,0 +1,186 @@
+"""The public face: a project opened on its lake, its jobs as methods. `import trichord` gives these names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trichord.infra.config import ModelConfig, Project
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.core import workspace as core
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+    from trichord.encoders.model import FusionModel
+    from trichord.infra.lake.publication import Publication
+    from trichord.pipelines.prepare.job import PrepareSummary
+    from trichord.pipelines.publish.diff import Diff
+    from trichord.pipelines.publish.evaluate import Evaluated
+    from trichord.pipelines.publish.explain import Explanation
+    from trichord.pipelines.publish.gc import Collected
+    from trichord.pipelines.publish.status import Status
+    from trichord.pipelines.publish.verify import Verified
+    from trichord.pipelines.reindex import RunSummary
+    from trichord.pipelines.search.searcher import Hit, Searcher
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace(core.Workspace):
+    """A project on its lake. Opening it is cheap: nothing is read until a job asks.
+
+    Every method raises an error of `trichord.errors`, named by its consequence: ConfigError (nothing was touched),
+    GateFailed (the old index stays live), CommitConflict, PartialRun (a rerun resumes), StorageError, SourceError,
+    ServiceError.
+    """
+
+    def prepare(self) -> PrepareSummary:
+        """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
+        from trichord.pipelines.prepare.job import prepare_only
+
+        return prepare_only(self)
+
+    def reindex(self, *, publish: bool = True) -> RunSummary:
+        """Reconcile lake and index with what the sources hold now, measure, and publish.
+
+        Args:
+            publish: False stops after the gate and leaves the candidate to `publish`.
+        """
+        from trichord.pipelines.reindex import reindex
+
+        return reindex(self, publishing=publish)
+
+    def evaluate(self) -> Evaluated:
+        """Measure the live publication: query → gallery recall, and the mixed galleries."""
+        from trichord.pipelines.publish.evaluate import evaluate_live
+
+        return evaluate_live(self)
+
+    def publish(self) -> Publication:
+        """Publish the candidate that `reindex(publish=False)` left, if the gate passed it."""
+        from trichord.pipelines.publish.publish import publish_candidate
+
+        return publish_candidate(self)
+
+    def rollback(self, to: str | None = None) -> Publication:
+        """Make an earlier publication live again, by one commit; the one before the live one if `to` is None."""
+        from trichord.pipelines.publish.publish import rollback
+
+        return rollback(self, to)
+
+    def status(self) -> Status:
+        """What is live, what the lake holds, and the last verdict of the gate."""
+        from trichord.pipelines.publish.status import status
+
+        return status(self)
+
+    def explain(self, key: str) -> Explanation:
+        """A record's whole journey, from the source's row to the index row, or to the op that rejected it."""
+        from trichord.pipelines.publish.explain import explain
+
+        return explain(self, key)
+
+    def verify(self) -> Verified:
+        """Re-hash every file that the kept publications pin, and check every count."""
+        from trichord.pipelines.publish.verify import verify
+
+        return verify(self)
+
+    def gc(self, *, delete: bool = False) -> Collected:
+        """Find the files that no kept publication names; remove them with `delete`."""
+        from trichord.pipelines.publish.gc import gc
+
+        return gc(self, delete=delete)
+
+    def diff(self, before: str | None = None, after: str | None = None) -> Diff:
+        """What changed between two publications; between the two newest if none is named."""
+        from trichord.pipelines.publish.diff import diff
+
+        return diff(self, before, after)
+
+    def searcher(
+        self, *, follow: bool = False, backend: str | None = None, model: str | os.PathLike[str] | None = None
+    ) -> Searcher:
+        """Open the live publication for searching, once; with `follow` it switches to what is published later."""
+        from trichord.pipelines.search.searcher import Searcher
+
+        return Searcher(self, follow=follow, backend=backend, model=model)
+
+    def search(self, text: str | None = None, **asked: Any) -> list[Hit]:
+        """One query against the live publication, opened for it alone; see `Searcher.search`. Keep a `searcher` for
+        more than one."""
+        return self.searcher().search(text, **asked)
+
+    def model(self) -> FusionModel:
+        """The live publication's model: `encode_text`, `encode_image`, `encode_audio`."""
+        from trichord.pipelines.core.model_store import load_model
+
+        live = self._live()
+        return load_model(self.lake, live.model, live.fingerprint, self.project.model)
+
+    def records(self) -> ds.Dataset:
+        """The prepared records of the live publication (of the last run where nothing is published), duplicates too."""
+        return self._dataset("records")
+
+    def vectors(self) -> ds.Dataset:
+        """The vectors of the live publication: a row a record and view."""
+        return self._dataset("vectors")
+
+    def rejects(self) -> ds.Dataset:
+        """The rows that were left out, and why, of the live publication (of the last run before the first)."""
+        return self._dataset("rejects")
+
+    def _live(self) -> Publication:
+        live = self.publications.live()
+        if live is None:
+            raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
+        return live
+
+    def _dataset(self, name: str) -> ds.Dataset:
+        from trichord.pipelines.publish.datasets import open_dataset
+
+        return open_dataset(self, name)
+
+
+def open_workspace(path: str | os.PathLike[str] = "trichord.yaml", *overrides: str) -> Workspace:
+    """Open a project file on its lake.
+
+    Args:
+        path: of the project file.
+        overrides: settings in place of the file's, as on the command line: `"engine.workers=2"`.
+
+    Raises:
+        ConfigError: there is no such file, or a setting is wrong.
+    """
+    from trichord.infra.project import load_project
+
+    return Workspace(load_project(os.fspath(path), list(overrides)))
+
+
+def workspace_of(project: Project | Mapping[str, Any]) -> Workspace:
+    """A workspace of settings that are in memory; relative paths are taken from the working folder."""
+    return Workspace(project if isinstance(project, Project) else Project.model_validate(project))
+
+
+def load_model(folder: str | os.PathLike[str], encoders: Mapping[str, str] | None = None) -> FusionModel:
+    """Load a fusion model alone, from a folder that a lake or `FusionModel.save` made.
+
+    Args:
+        folder: with model.json and model.safetensors.
+        encoders: modality -> folder of the Hugging Face model that it reads; by default as the model was saved.
+
+    Raises:
+        ConfigError: an encoder's folder is not found.
+        FingerprintMismatch: weights, settings or an encoder differ from what was saved.
+        StorageError: a file is missing or cannot be read.
+    """
+    from trichord.encoders.model import FusionModel
+
+    places = None
+    if encoders:
+        places = ModelConfig.model_validate(
+            {name: {"kind": "huggingface", "path": os.fspath(path)} for name, path in encoders.items()}
+        )
+    return FusionModel.load(os.fspath(folder), places)

@@ -1,0 +1,47 @@
+"""Tables of the lake as pyarrow datasets, at the version that the live publication pins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+from trichord.infra.errors import ConfigError
+from trichord.infra.lake import schema
+from trichord.pipelines.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def open_dataset(workspace: Workspace, name: str) -> ds.Dataset:
+    """A table of the live publication, or of the lake's newest state where nothing is published.
+
+    Raises:
+        ConfigError: the table is empty: nothing was made yet.
+        StorageError: the table cannot be read.
+    """
+    live = workspace.publications.live()
+    table = workspace.table(name)
+    version = live.table_versions.get(name) if live is not None else table.version()
+    if version is None:
+        raise ConfigError(f"The lake holds no {name} yet. Run `trichord reindex` first.")
+    refs = sorted(table.shards(version).values(), key=lambda ref: ref.address)
+    lake = workspace.lake
+    paths = [lake.uri(ref.path).removeprefix("s3://") for ref in refs]
+    if not paths:
+        return ds.dataset(_schema(name).empty_table())
+    return ds.dataset(paths, format="parquet", filesystem=_filesystem(workspace))
+
+
+def _schema(name: str) -> pa.Schema:
+    return {"records": schema.RECORDS, "rejects": schema.REJECTS, "vectors": schema.vectors_schema(0)}[name]
+
+
+def _filesystem(workspace: Workspace) -> pafs.FileSystem:
+    if not workspace.lake.remote:
+        return pafs.LocalFileSystem()
+    config = workspace.project.storage
+    scheme, _, host = (config.endpoint or "").partition("://")
+    return pafs.S3FileSystem(region=config.region, endpoint_override=host or None, scheme=scheme or "https")

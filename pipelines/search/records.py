@@ -1,0 +1,99 @@
+"""What a hit's record says: text, metadata, where its media are. Read shard by shard, the last ones are kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trichord.index_builders.base import Searcher
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.shard import read_shard
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.partition_map import read_partitions, read_planned
+from trichord.transforms.collect import media_root
+from trichord.transforms.collect.partitions import planned_media
+
+KEPT_ROWS = 200_000  # of shards that were read last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a record says besides its media: `media` maps image and audio to the URIs they were read from."""
+
+    text: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    media: Mapping[str, str] = field(default_factory=dict)
+
+
+class RecordReader:
+    """Reads the records of one publication by key. Thread-safe."""
+
+    def __init__(self, workspace: Workspace, searcher: Searcher, manifest: str) -> None:
+        """
+        Args:
+            workspace: the project on its lake.
+            searcher: of the publication.
+            manifest: lake-relative path of its manifest.
+        """
+        self._workspace, self._searcher = workspace, searcher
+        self._paths = read_partitions(workspace, manifest)
+        self._planned = read_planned(workspace, manifest)
+        self._sources = {source.name: source for source in workspace.project.sources}
+        self._kept: OrderedDict[str, dict[str, Record]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, keys: Sequence[str]) -> list[Record]:
+        """The records of these keys, in their order; an empty one for a key that is not there."""
+        partitions = self._searcher.partitions_of(keys)
+        by_partition = {partition: self._of(partition) for partition in sorted(set(partitions.values()))}
+        nothing = Record()
+        return [by_partition.get(partitions.get(key, ""), {}).get(key, nothing) for key in keys]
+
+    def _of(self, partition: str) -> dict[str, Record]:
+        with self._lock:
+            found = self._kept.get(partition)
+            if found is None:
+                found = self._kept[partition] = self._load(partition)
+            self._kept.move_to_end(partition)
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > KEPT_ROWS:
+                self._kept.popitem(last=False)
+            return found
+
+    def _load(self, partition: str) -> dict[str, Record]:
+        rows = read_shard(self._workspace.lake, self._paths[partition], ["key", "parent", "text", "meta"])
+        media = self._media(partition)
+        columns = (rows[name].to_pylist() for name in ("key", "parent", "text", "meta"))
+        return {
+            key: Record(text=text, metadata=json.loads(meta), media=media.get(parent or key, {}))
+            for key, parent, text, meta in zip(*columns, strict=True)
+        }
+
+    def _media(self, partition: str) -> dict[str, dict[str, str]]:
+        planned = self._planned.get(partition)
+        source = None if planned is None else self._sources.get(planned.source)
+        if planned is None or source is None:
+            return {}
+        try:
+            return planned_media(self._workspace.lake, planned.path, planned.row_group, media_root(source))
+        except StorageError:
+            return {}  # plans are a cache: an old publication's may be gone
+
+
+def record_texts(workspace: Workspace, searcher: Searcher, manifest: str, keys: Sequence[str]) -> list[str | None]:
+    """The texts of records in the index, in the order of `keys`."""
+    partitions, paths = searcher.partitions_of(keys), read_partitions(workspace, manifest)
+    found: dict[str, str | None] = {}
+    for partition in set(partitions.values()):
+        rows = read_shard(workspace.lake, paths[partition], ["key", "text"])
+        # another source's row of this key is another record
+        wanted = [key for key in keys if partitions[key] == partition]
+        rows = rows.filter(pc.is_in(rows["key"], value_set=pa.array(wanted, pa.string())))
+        found |= dict(zip(rows["key"].to_pylist(), rows["text"].to_pylist(), strict=True))
+    return [found.get(key) for key in keys]

@@ -1,0 +1,211 @@
+"""Searcher: the published index, opened and verified once and kept; it follows the live publication on request."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trichord.index_builders.base import Scalar
+from trichord.infra import log
+from trichord.infra.config import QueryConfig
+from trichord.infra.errors import ConfigError
+from trichord.pipelines.core.result import Result
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.search.nearest import Chosen, nearest_many
+from trichord.pipelines.search.query import Query, read_queries
+from trichord.pipelines.search.records import RecordReader
+from trichord.pipelines.search.search import LiveIndex, open_publication
+
+QUERIES_AT_ONCE = 256  # through model and index; pictures and sounds are decoded, so fewer of those
+MEDIA_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Result):
+    """A record that was found.
+
+    Attributes:
+        key: the record's key.
+        score: cosine of query and record, in [-1, 1].
+        view: the view of the record that was found.
+        source: name of the record's source.
+        text: the record's text.
+        metadata: the source's other fields of the record.
+        media: `image` and `audio` -> URI of the file that the record was made from; empty where a data file holds it.
+        rank_score: what the ranking sorted by; the cosine of a plain ranking.
+    """
+
+    key: str
+    score: float
+    view: str
+    source: str | None
+    text: str | None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    media: Mapping[str, str] = field(default_factory=dict)
+    rank_score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    index: LiveIndex
+    records: RecordReader
+
+
+class Searcher:
+    """Answers queries from the published index. Thread-safe; opened and verified once.
+
+    Args:
+        workspace: the project on its lake.
+        follow: look for a newer live publication at most every `poll_s` seconds, and switch to it. A query that has
+            begun is answered by the index that it began with.
+        backend: faiss, milvus or annoy; the first of those that hold the publication if None.
+        model: folder of another model to encode queries with.
+        poll_s: seconds between two looks at the live publication.
+
+    Raises:
+        ConfigError: nothing is published, or the backend does not hold it.
+        FingerprintMismatch: `model` is of another space than the index.
+        StorageError: a file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        follow: bool = False,
+        backend: str | None = None,
+        model: str | os.PathLike[str] | None = None,
+        poll_s: float = 1.0,
+    ) -> None:
+        self._workspace, self._follow, self._poll_s = workspace, follow, poll_s
+        self._backend, self._model = backend, None if model is None else Path(model)
+        self._encoding = threading.Lock()  # the number of torch's threads is the process's
+        self._switching = threading.Lock()
+        self._looked_s = time.monotonic()
+        self._open = self._opened()
+
+    @property
+    def publication(self) -> str:
+        """Id of the publication that answers now."""
+        return self._open.index.publication
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        audio: Any = None,
+        k: int = 10,
+        source: str | None = None,
+        where: Mapping[str, Scalar] | None = None,
+        ranking: str | None = None,
+    ) -> list[Hit]:
+        """Find the k records nearest to a query of one part or several, best first, each record once.
+
+        Args:
+            text: words.
+            image: a file's path, its bytes, a Pillow image, or uint8 (H, W, 3).
+            audio: a file's path, its bytes, or (samples, rate in Hz).
+            k: records wanted.
+            source: look among the records of this source alone.
+            where: look among the records with these values of fields of `index.metadata`.
+            ranking: plain, calibrated, rank_fusion or quota; the project's `query.ranking` if None.
+
+        Raises:
+            ConfigError: there is no query, a part of it cannot be read, or the index has no such field or ranking.
+        """
+        query = Query(text=text, image=image, audio=audio)
+        return self.search_many([query], k=k, source=source, where=where, ranking=ranking)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[Query | str | Mapping[str, Any]],
+        *,
+        k: int = 10,
+        source: str | None = None,
+        where: Mapping[str, Scalar] | None = None,
+        ranking: str | None = None,
+    ) -> list[list[Hit]]:
+        """Answer several queries, each a string, a mapping of parts or a `Query`, in batches through model and index.
+
+        Other arguments as `search`. All are answered by one publication. Raises as `search`.
+        """
+        if k < 1:
+            raise ConfigError(f"k is {k}, but at least one record must be asked for.")
+        asked = [Query.of(query) for query in queries]
+        opened = self._current()
+        index = opened.index
+        if source is not None or where:
+            index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
+        config = self._ranking(ranking)
+        found: list[list[Hit]] = []
+        start = 0
+        while start < len(asked):
+            part = _part(asked[start:])
+            start += len(part)
+            batch = read_queries(self._workspace.project.prepare, part)
+            with self._encoding:
+                ranked = nearest_many(index, batch, config, k)
+            records = opened.records.read([hit.key for hits in ranked for hit in hits])
+            taken = iter(records)
+            for hits in ranked:
+                found.append(
+                    [
+                        Hit(
+                            key=hit.key,
+                            score=round(hit.cosine, 6),
+                            view=hit.view,
+                            source=hit.source,
+                            text=record.text,
+                            metadata=record.metadata,
+                            media=record.media,
+                            rank_score=round(hit.score, 6),
+                        )
+                        for hit, record in ((hit, next(taken)) for hit in hits)
+                    ]
+                )
+        return found
+
+    def _ranking(self, ranking: str | None) -> QueryConfig:
+        config = self._workspace.project.query
+        if ranking is None or ranking == config.ranking:
+            return config
+        known = ("plain", "calibrated", "rank_fusion", "quota")
+        if ranking not in known:
+            raise ConfigError(f"There is no ranking {ranking!r}. Known: {', '.join(known)}.")
+        return config.model_copy(update={"ranking": ranking})
+
+    def _current(self) -> _Open:
+        """What answers now, after a look at the live publication where it is followed and the last look is old."""
+        if (
+            self._follow
+            and time.monotonic() - self._looked_s >= self._poll_s
+            and self._switching.acquire(blocking=False)
+        ):
+            try:
+                live = self._workspace.publications.live()
+                if live is not None and live.id != self.publication:
+                    before, self._open = self.publication, self._opened()
+                    log.event("searcher_switched", before=before, now=self.publication)
+                self._looked_s = time.monotonic()
+            finally:
+                self._switching.release()
+        return self._open
+
+    def _opened(self) -> _Open:
+        live = self._workspace.publications.live()
+        if live is None:
+            raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
+        index = open_publication(self._workspace, live, self._model, self._backend)
+        return _Open(index=index, records=RecordReader(self._workspace, index.searcher, index.manifest))
+
+
+def _part(queries: Sequence[Query]) -> Sequence[Query]:
+    """The first queries that go through the model together."""
+    words = [query.image is None and query.audio is None for query in queries[:QUERIES_AT_ONCE]]
+    return queries[: len(words) if all(words) else max(words.index(False), MEDIA_AT_ONCE)]
