@@ -124,23 +124,14 @@ source{"" if len(facts.chains) == 1 else "s"}. Every row is accounted for:
 
 def _sources(flows: list[flow.SourceFlow]) -> str:
     rows = [
-        [literal(one.source), one.chain.source.kind if one.chain else "–", count(one.partitions), count(one.rows_in),
-         count(one.added), count(one.rejected), percent(one.share_rejected), count(one.duplicate), count(one.kept),
+        [literal(one.source), one.chain.source.kind if one.chain else "–", count(one.partitions),
+         count(one.counts.rows_in), count(one.counts.rows_added), count(one.counts.rows_rejected),
+         percent(one.share_rejected), count(one.counts.rows_duplicate), count(one.counts.rows_kept),
          code(one.chain.recipe[:12] if one.chain else "")]
         for one in flows[:ROWS]
     ]  # fmt: skip
-    header = [
-        "source",
-        "kind",
-        "#partitions",
-        "#rows in",
-        "#added",
-        "#rejected",
-        "#of all",
-        "#duplicates",
-        "#kept",
-        "recipe",
-    ]
+    header = ["source", "kind", "#partitions", "#rows in", "#added", "#rejected", "#of all", "#duplicates", "#kept",
+              "recipe"]  # fmt: skip
     return "## Sources\n\n" + table(header, rows)
 
 

@@ -111,15 +111,25 @@ class Facts:
         return self.rejects.totals(lambda reason: (order.get(reason[0], -1), reason))
 
     @property
+    def sources(self) -> list[str]:
+        """The sources of the project file, then those of the tables that it no longer names."""
+        named = [chain.source.name for chain in self.chains]
+        return [*named, *sorted({*self.footers, *(source for source, _ in self.rejects.counts)} - set(named))]
+
+    @property
     def totals(self) -> RowCounts:
         """What became of all rows."""
-        total: Counter[str] = sum(map(Counter, self.footers.values()), Counter())
-        dropped = self.duplicates.counts.total()
+        counts = [self.counts_of(source).to_dict() for source in self.sources]
+        return RowCounts.from_dict(sum(map(Counter, counts), Counter()))
+
+    def counts_of(self, source: str) -> RowCounts:
+        """Return what became of the rows of a source."""
+        footer, dropped = self.footers.get(source, {}), sum(self.duplicates.of(source).values())
         return RowCounts(
-            rows_in=total["rows_in"],
-            rows_added=total["fan_out"],
-            rows_kept=total["rows_kept"] - dropped,
-            rows_rejected=total["rows_rejected"],
+            rows_in=footer.get("rows_in", 0),
+            rows_added=footer.get("fan_out", 0),
+            rows_kept=footer.get("rows_kept", 0) - dropped,
+            rows_rejected=footer.get("rows_rejected", 0),
             rows_duplicate=dropped,
         )
 
@@ -223,11 +233,13 @@ def _footers(
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     for ref in shards:
         source = sources.get(ref.address)
-        if source is None and ref.rows:
+        if source is None:
+            if not ref.rows:
+                continue  # an empty partition
             source = read_shard(workspace.lake, ref, ["source"])["source"][0].as_py()
         counts = found[ref.address].counts if ref.address in found else {}
-        totals[source or ""].update(counts or {"rows_in": ref.rows, "rows_kept": ref.rows})
-        totals[source or ""]["shards"] += 1
+        totals[source].update(counts or {"rows_in": ref.rows, "rows_kept": ref.rows})
+        totals[source]["shards"] += 1
     return dict(sorted(totals.items()))
 
 

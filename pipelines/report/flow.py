@@ -34,22 +34,18 @@ class OpFlow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFlow:
-    """rows_in + added = kept + rejected + duplicate; `ops` in the order of the source's chain."""
+    """What became of a source's rows, in total and at every op of its chain."""
 
     source: str
     chain: Chain | None  # None: the project file no longer names the source
     partitions: int
-    rows_in: int
-    added: int
-    rejected: int
-    duplicate: int
-    kept: int
+    counts: RowCounts
     ops: tuple[OpFlow, ...]
 
     @property
     def share_rejected(self) -> float:
         """Rejected rows as a share of all rows, including those added by cutting."""
-        return self.rejected / max(1, self.rows_in + self.added)
+        return self.counts.rows_rejected / max(1, self.counts.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,27 +60,18 @@ class Step:
 
 
 def source_flows(facts: Facts) -> list[SourceFlow]:
-    """Return the flow of every source, in the order of the project file; sources it no longer names come last."""
+    """Return the flow of every source, in the order of `Facts.sources`."""
     chains = {chain.source.name: chain for chain in facts.chains}
-    gone = {*facts.footers, *(source for source, _ in facts.rejects.counts)} - chains.keys()
-    flows = []
-    for name in (*chains, *sorted(gone)):
-        counts = facts.footers.get(name, {})
-        duplicate = sum(facts.duplicates.of(name).values())
-        flows.append(
-            SourceFlow(
-                source=name,
-                chain=chains.get(name),
-                partitions=counts.get("shards", 0),
-                rows_in=counts.get("rows_in", 0),
-                added=counts.get("fan_out", 0),
-                rejected=counts.get("rows_rejected", 0),
-                duplicate=duplicate,
-                kept=counts.get("rows_kept", 0) - duplicate,
-                ops=_ops(chains.get(name), counts, facts.rejects.of(name)),
-            )
+    return [
+        SourceFlow(
+            source=name,
+            chain=chains.get(name),
+            partitions=facts.footers.get(name, {}).get("shards", 0),
+            counts=facts.counts_of(name),
+            ops=_ops(chains.get(name), facts.footers.get(name, {}), facts.rejects.of(name)),
         )
-    return flows
+        for name in facts.sources
+    ]
 
 
 def _ops(chain: Chain | None, counts: Mapping[str, int], rejects: Mapping[tuple[str, str], int]) -> tuple[OpFlow, ...]:

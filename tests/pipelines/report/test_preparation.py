@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +27,9 @@ from tests.pipelines.report.report_lake import (
 )
 from tests.pipelines.report.test_page import TAGS, Parsed
 from trichord.infra.lake import schema
-from trichord.pipelines.report import cards, plots, tally
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.pipelines.report import cards, facts, plots, tally
 from trichord.pipelines.report.changes import difference
 from trichord.pipelines.report.facts import read_facts
 from trichord.pipelines.report.flow import all_ops, source_flows
@@ -161,6 +166,27 @@ def test_the_funnel_follows_the_counts_of_the_ops(lake: SmallLake) -> None:
     assert (steps["cut_time"].rows_in, steps["cut_time"].added, steps["cut_time"].kept) == (4, 3, 7)
     assert steps["cut_regions"].added == 0
     assert steps["threshold:audio_clipped"].kept == 6 == list(steps.values())[-1].kept
+
+
+def test_facts_read_every_table_once(lake: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.prepare([record(i) for i in range(3)], rejects=[reject("r", "read", "row_invalid")],
+                 duplicates=[duplicate(2, 1)], matches=[match(1, 0)])  # fmt: skip
+    read: list[str] = []
+
+    def noted(lake: Lake, ref: ShardRef, *arguments: Any, **named: Any) -> Iterator[pa.RecordBatch]:
+        read.append(ref.table)
+        return iter_shard(lake, ref, *arguments, **named)
+
+    for module in (facts, tally):
+        monkeypatch.setattr(module, "iter_shard", noted)
+    facts.read_facts(lake.workspace)
+
+    assert sorted(read) == ["duplicates", "matches", "records", "rejects"]
+
+
+def test_an_empty_partition_is_no_source_of_its_own(lake: SmallLake) -> None:
+    lake.prepare([])
+    assert [flow.source for flow in source_flows(read_facts(lake.workspace))] == ["demo"]
 
 
 def test_a_large_lake_is_judged_by_some_of_its_shards(lake: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
