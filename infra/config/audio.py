@@ -48,8 +48,7 @@ class AudioConfig(Strict):
     min_snr_db: float | None = Field(
         None, ge=-20, le=40, description="SNR of the speech in dB (WADA) below which a clip is rejected."
     )
-    trim: bool = Field(False, description="Whether silence is cut off at the start and the end.")
-    trim_margin_s: float = Field(0.1, ge=0, description="Seconds that are left before and behind the sound.")
+    trim: bool = Field(False, description="Cut off silence at the start and the end, but for 0.1 s.")
     noise_reduction_db: float | None = Field(
         None, gt=0, le=60, description="By how much spectral gating lowers steady noise at most."
     )

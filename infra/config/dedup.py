@@ -13,7 +13,7 @@ class DedupConfig(Strict):
     """What counts as the same record: exact copies always, near copies by these limits.
 
     Near copies have the same modalities, and each of these matches. Of the modalities the first of image, audio, text
-    leads: it must match within its own limit, the others only within the wider one beside it.
+    leads: it must match within its limit, the others within a wider one.
     """
 
     near: bool = Field(True, description="Find near duplicates; exact ones are always found.")
@@ -24,15 +24,9 @@ class DedupConfig(Strict):
         10, ge=0, le=20, description="Bits of 64 (8 x 8 low frequencies) in which two pictures may differ."
     )
     image_bits: int = Field(48, ge=0, le=100, description="The same of 256 (16 x 16 low frequencies).")
-    image_colour: float = Field(6.0, ge=0, le=255, description="Mean difference of chroma on a 4 x 4 grid, of 255.")
     audio_coarse: int = Field(8, ge=0, le=20, description="Bits of 64 in which two sounds may differ.")
     audio_bits: int = Field(32, ge=0, le=100, description="The same of 256, where the sound leads.")
-    audio_bits_beside: int = Field(56, ge=0, le=100, description="The same of 256, beside a picture that matches.")
-    audio_length: float = Field(0.03, ge=0, le=1, description="Share in which lengths may differ (0.1 s always may).")
     text_jaccard: float = Field(
         0.9, ge=0.5, le=1, description="Jaccard similarity of character shingles of texts that stand alone."
-    )
-    text_jaccard_beside: float = Field(
-        0.5, ge=0.1, le=1, description="The same beside a picture or a sound that matches."
     )
     min_text_chars: int = Field(60, ge=0, description="Shorter texts are never compared where they stand alone.")

@@ -38,6 +38,3 @@ class TextConfig(Strict):
         0.8, ge=0, le=1, description="A text is rejected for its language only if that is at least so certain."
     )
     spelling: bool = Field(False, description="Whether sure misspellings of English texts are corrected (symspellpy).")
-    spelling_language_score: float = Field(
-        0.5, ge=0, le=1, description="How certain it must be that a text is English for its spelling to be corrected."
-    )

@@ -170,8 +170,11 @@ def audio_ops(config: AudioConfig) -> tuple[Op, ...]:
     return tuple(op for op in ops if op is not None)
 
 
+_TRIM_MARGIN_S = 0.1  # left before and behind the sound
+
+
 def _trim(config: AudioConfig) -> AudioTrim:
-    return AudioTrim(margin_s=config.trim_margin_s, silence_db=config.silence_db, least_s=config.min_duration_s)
+    return AudioTrim(margin_s=_TRIM_MARGIN_S, silence_db=config.silence_db, least_s=config.min_duration_s)
 
 
 def _most(score: str, reason: str, limit: float | None) -> Threshold | None:

@@ -41,6 +41,7 @@ _MOJIBAKE = ftfy.TextFixerConfig(
     explain=False,
 )
 _REPAIRED_CHARS = 100_000  # longer texts are unchanged
+_SURELY_ENGLISH = 0.5  # language score from which spelling is corrected
 _SYMBOLS = frozenset("#%&*@/\\_§†‡•")  # beside Unicode's symbols
 _SYMBOL_KINDS = frozenset(("Sm", "Sc", "Sk", "So", "Co", "Cn"))
 _RUN = re.compile(r"(\S)\1{9,}")
@@ -232,5 +233,5 @@ def text_ops(config: TextConfig) -> tuple[Op, ...]:
         most = config.min_language_score
         ops.append(Threshold(score="text_language_foreign", reason="text_language", most=most))
     if config.spelling:
-        ops.append(TextSpelling(min_language_score=config.spelling_language_score))
+        ops.append(TextSpelling(min_language_score=_SURELY_ENGLISH))
     return tuple(ops)

@@ -27,6 +27,11 @@ Words = npt.NDArray[np.uint64]
 BLOCK_PAIRS = 1 << 21  # pairs checked in one step
 SMALL = 32  # rows of a group whose pairs are checked together with those of others
 NEAR_S = 0.1  # seconds by which lengths may always differ
+# Limits that belong to the signatures; another value is another LINE_FORMAT (pipelines/prepare/plan.py).
+MOST_COLOUR = 6.0  # mean difference of chroma on a 4 x 4 grid, of 255
+MOST_LENGTH = 0.03  # share in which lengths may differ
+AUDIO_BITS_BESIDE = 56  # of 256, beside a picture that matches
+TEXT_JACCARD_BESIDE = 0.5  # beside a picture or a sound that matches
 
 
 class Signatures(Protocol):
@@ -165,9 +170,7 @@ def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *
         starts = np.concatenate([[0], np.cumsum(sizes)])
         words = np.frombuffer(b"".join(one[shingles.LENGTH_BYTES :] for one in signatures), "<u4").astype(np.uint64)
         runs = words | np.repeat(_high(np.arange(len(sizes))), sizes)
-        return Sketches(
-            runs=runs, starts_N=starts, jaccard=config.text_jaccard_beside if beside else config.text_jaccard
-        )
+        return Sketches(runs=runs, starts_N=starts, jaccard=TEXT_JACCARD_BESIDE if beside else config.text_jaccard)
     width = spectrum.HASH_BYTES + (spectrum.COLOUR_BYTES if modality == "image" else spectrum.LENGTH_BYTES)
     table = np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, width)
     signs = np.ascontiguousarray(table[:, : spectrum.HASH_BYTES]).view("<u8")
@@ -175,12 +178,13 @@ def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *
     if modality == "image":
         return Hashes(
             coarse_N=signs[:, 0], fine_N4=signs[:, 1:], beside_NC=rest.astype(np.float64),
-            coarse=config.image_coarse, bits=config.image_bits, colour=config.image_colour, length=None,
+            coarse=config.image_coarse, bits=config.image_bits, colour=MOST_COLOUR, length=None,
         )  # fmt: skip
     return Hashes(
         coarse_N=signs[:, 0], fine_N4=signs[:, 1:], beside_NC=rest.view("<u4").astype(np.float64),
         coarse=64 if beside else config.audio_coarse,
-        bits=config.audio_bits_beside if beside else config.audio_bits, colour=None, length=config.audio_length,
+        bits=max(AUDIO_BITS_BESIDE, config.audio_bits) if beside else config.audio_bits,
+        colour=None, length=MOST_LENGTH,
     )  # fmt: skip
 
 
