@@ -12,7 +12,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
 from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files, read_candidate
-from trichord.transforms.collect.read import needed_downloads
+from trichord.transforms.collect.read import find_needed_downloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def gc(workspace: Workspace, *, delete: bool) -> Collected:
     if candidate is not None:
         named |= pinned_files(workspace, candidate).keys()
     collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
-    named |= needed_downloads(workspace.lake)
+    named |= find_needed_downloads(workspace.lake)
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
     found = []
     for top in layout.FOLDERS:

@@ -25,8 +25,8 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import WantedShard, make_plan
 from trichord.pipelines.rejects.query import Choice, Reject, iter_rejects
 from trichord.transforms.collect import media_root, read_partition
-from trichord.transforms.collect.partitions import PlannedRow, planned_rows
-from trichord.transforms.collect.read import PartitionReader, marked_repeats
+from trichord.transforms.collect.partitions import PlannedRow, read_plan
+from trichord.transforms.collect.read import PartitionReader, mark_repeats
 
 EXPORT = pa.schema(
     [(name, pa.string()) for name in ("id", "source", "op", "reason", "detail", "payload", "text", "image", "audio")]
@@ -164,7 +164,7 @@ def _read_planned(workspace: Workspace, shard: WantedShard, keys: Iterable[str],
     lake, config = workspace.lake, workspace.project.prepare
     reader = PartitionReader(shard.source, lake, media_root(shard.source), config, shard.partition)
     parts = _index_by_row(keys)
-    for planned in marked_repeats(planned_rows(shard.partition, lake)):
+    for planned in mark_repeats(read_plan(shard.partition, lake)):
         named = parts.get(planned.key, ())
         if not named:
             continue

@@ -22,8 +22,8 @@ from trichord.pipelines.prepare.plan import WantedShard
 from trichord.pipelines.prepare.records import Made, Prepared, PrepareTask, op_counts, write_partition
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect import media_root, read_partition
-from trichord.transforms.collect.partitions import Partition, PlannedRow, planned_rows
-from trichord.transforms.collect.read import PartitionReader, chunks, marked_repeats
+from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
+from trichord.transforms.collect.read import PartitionReader, chunks, mark_repeats
 from trichord.transforms.op import OpCounts, run_chain
 from trichord.transforms.part_keys import CUT_BY, PartKey, cut_from
 
@@ -103,10 +103,10 @@ class _Merge:
         """Yield the keys of each batch's good rows, and the rows that must run; only these rows' media are read."""
         task, item = self._task, self._item
         source, partition = item.shard.source, item.shard.partition
-        rows = marked_repeats(planned_rows(partition, task.lake))
+        rows = mark_repeats(read_plan(partition, task.lake))
         same: Callable[[PlannedRow], bool] = lambda row: True  # noqa: E731
         if item.before is not None:
-            before = marked_repeats(planned_rows(item.before, task.lake))
+            before = mark_repeats(read_plan(item.before, task.lake))
             old = {row.key: row for row in before if row.reason is None}
             same = lambda row: old.get(row.key) == row  # noqa: E731
             _require_unlike({*old, *(row.key for row in rows if row.reason is None)})
@@ -238,7 +238,7 @@ def find_old_partition(partition: Partition, locator: str, lake: Lake) -> Partit
     """Return the partition of this name in another plan file, with its version there; None if it moved."""
     before = replace(partition, locator=locator)
     try:
-        rows = planned_rows(before, lake)
+        rows = read_plan(before, lake)
     except (StorageError, IndexError, ValueError):
         return None
     version = digest.address(sorted(digest.address(*row.columns()) for row in rows))

@@ -122,11 +122,11 @@ def test_bad_caption_lines_are_rejects_and_bad_files_are_errors(tmp_path: Path) 
     assert rows(batch) == {"a": ("one", ())}
     assert reasons(batch) == [("line", "row_invalid")] * 3
     for name, data, told in [
-        ("x.json", b"{", "no JSON"),
+        ("x.json", b"{", "not JSON"),
         ("x.json", b"[]", "no lists"),
         ("x.json", b'{"images": {}, "annotations": []}', "no lists"),
-        ("x.json", b"[" * 100_000, "no JSON"),
-        ("x.json", b"\xff", "no JSON"),
+        ("x.json", b"[" * 100_000, "not JSON"),
+        ("x.json", b"\xff", "not JSON"),
         ("x.txt", b"", "neither"),
         ("x.txt", b"some words\n", "neither"),
         ("x.json", json.dumps(coco()).encode() * 10, "max_bytes"),

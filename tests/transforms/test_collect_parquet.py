@@ -213,7 +213,7 @@ def test_alignment_may_be_inline_beside_bytes(tmp_path: Path) -> None:
 
 def test_bytes_beside_paths_and_columns_of_other_types_are_refused(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"image": [IMAGE], "audio": ["a.wav"]}, "all be bytes or all be paths"),
+        ({"image": [IMAGE], "audio": ["a.wav"]}, "all bytes or all paths"),
         ({"image": [[1, 2]]}, "neither bytes nor a path"),
         ({"image": [{"path": "x"}]}, "neither bytes nor a path"),
     ]

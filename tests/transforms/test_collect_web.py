@@ -24,8 +24,8 @@ from trichord.transforms.clean.image import image_ops
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import Partition, planned_rows, write_plan
-from trichord.transforms.collect.read import PartitionReader, batches, needed_downloads
+from trichord.transforms.collect.partitions import Partition, read_plan, write_plan
+from trichord.transforms.collect.read import PartitionReader, batches, find_needed_downloads
 from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
@@ -72,7 +72,7 @@ class House:
         return {
             row.key: {name: medium.version for name, medium in row.media.items()}
             for partition in partitions
-            for row in planned_rows(partition, Lake(STORAGE, self.lake))
+            for row in read_plan(partition, Lake(STORAGE, self.lake))
         }
 
     def read(self, partitions: list[Partition], config: PrepareConfig | None = None) -> Batch:
@@ -198,7 +198,7 @@ def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -
         path.unlink()
     else:
         path.write_bytes(image(6) if damage == "flip" else image(5) + b"x")
-    with pytest.raises(StorageError, match=r"gone or damaged.*run it again"):
+    with pytest.raises(StorageError, match=r"missing or damaged.*run the command again"):
         house.read(partitions)
     path.unlink(missing_ok=True)
     assert house.plan() == partitions
@@ -208,17 +208,17 @@ def test_a_damaged_content_is_never_read_as_another(damage: str, house: House) -
 def test_downloads_that_plans_or_receipts_name_are_needed(house: House) -> None:
     first = house.plan()
     kept = {layout.content_path(sha256_hex(image(i))) for i in range(ROWS)} | {layout.content_path(sha256_hex(AUDIO))}
-    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, layout.DOWNLOAD_RECEIPTS}
+    assert find_needed_downloads(Lake(STORAGE, house.lake)) == {*kept, layout.DOWNLOAD_RECEIPTS}
     house.server.files({"/5.jpg": image(55)})
     second = house.plan()
     new = layout.content_path(sha256_hex(image(55)))
-    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, layout.DOWNLOAD_RECEIPTS}, (
+    assert find_needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, layout.DOWNLOAD_RECEIPTS}, (
         "the old plan still names the old content"
     )
     STORAGE.delete(STORAGE.join(house.lake, first[0].locator))
-    assert needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, layout.DOWNLOAD_RECEIPTS} - {
+    assert find_needed_downloads(Lake(STORAGE, house.lake)) == {*kept, new, layout.DOWNLOAD_RECEIPTS} - {
         layout.content_path(sha256_hex(image(5)))
     }
     STORAGE.delete(STORAGE.join(house.lake, layout.DOWNLOAD_RECEIPTS))
-    assert needed_downloads(Lake(STORAGE, house.lake)) >= {new}
+    assert find_needed_downloads(Lake(STORAGE, house.lake)) >= {new}
     assert house.versions(second)["k5"]["image"].endswith(sha256_hex(image(55)))

@@ -1,4 +1,4 @@
-"""Collecting: what a source holds now as partitions, and a partition's rows with their raw media."""
+"""Collecting: a source's present rows as partitions, and a partition's rows with their raw media."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _REMOTE_LOOKUPS = 32  # each waits for a server
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a source holds now."""
+    """The present partitions of a source."""
 
     partitions: tuple[Partition, ...]
     rows: int
-    ignored: int  # files of a folder, members of a tar, whose ending names no modality
+    ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
 
 
 def plan_source(
@@ -62,16 +62,16 @@ def plan_source(
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
 ) -> Plan:
-    """Look at every row of a source, without reading media that `cache` knows, and write its plan into the lake.
+    """List every row of a source, without reading media that `cache` knows, and write the plan into the lake.
 
-    The plan depends on the rows and their media alone: not on the order of rows, nor on where the source lies.
+    The plan depends only on the rows and their media, not on the rows' order or the source's place.
 
     Args:
-        fetcher: fetches media on the web; without one rows that name such media are rejects.
-        config: how large a download may be; the defaults of the project file if None.
+        fetcher: fetches media from the web; without one, rows with such media are rejects.
+        config: limits of a download; the project file's defaults if None.
 
     Raises:
-        SourceError: the source as a whole cannot be read.
+        SourceError: the source cannot be read.
     """
     found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
     ignored = 0
@@ -95,7 +95,7 @@ def plan_source(
     else:
         limits = config or PrepareConfig()
         lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
-        partitions = write_plan(_planned(found, lookup), source.name, lake, rows_per_partition)
+        partitions = write_plan(_look_up(found, lookup), source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
     return Plan(partitions=tuple(partitions), rows=sum(partition.rows for partition in partitions), ignored=ignored)
 
@@ -103,16 +103,16 @@ def plan_source(
 def read_partition(
     source: Source, lake: Lake, partition: Partition, *, config: PrepareConfig | None = None
 ) -> Iterator[Batch]:
-    """Every row of a partition once, as a row with raw media or as a reject; at most 32 rows (8 with
-    sound) or about 64 MB at a time.
+    """Yield each row of a partition once, with raw media or as a reject, in batches of bounded size.
 
-    Of rows with one key in a partition, one is kept; the others are rejects.
+    A batch holds at most 32 rows (8 with sound) or about 64 MB. Of rows with the same key, one is kept; the others are
+    rejects.
 
     Args:
-        config: how large a medium may be; the defaults of the project file if None.
+        config: limits of a medium; the project file's defaults if None.
 
     Raises:
-        SourceError: a medium is no longer what was planned.
+        SourceError: a medium changed since planning.
         StorageError: the plan or a medium cannot be read.
     """
     config = config or PrepareConfig()
@@ -128,7 +128,7 @@ def read_partition(
 
 
 def media_root(source: Source) -> MediaRoot:
-    """The root that a source's media are below."""
+    """Return the root of a source's media."""
     match source:
         case ManifestSource():
             return MediaRoot(source.media_root or posixpath.dirname(source.path))
@@ -143,8 +143,8 @@ def media_root(source: Source) -> MediaRoot:
     return MediaRoot(source.path)
 
 
-def _planned(drafts: Iterable[Draft], lookup: Lookup) -> Iterator[PlannedRow]:
-    """Drafts looked up by threads, a bounded number at a time."""
+def _look_up(drafts: Iterable[Draft], lookup: Lookup) -> Iterator[PlannedRow]:
+    """Look drafts up with threads, a bounded number at a time."""
     workers = _REMOTE_LOOKUPS if is_remote(lookup.root.uri) else min(8, os.cpu_count() or 1)
     waiting: deque[Future[list[PlannedRow]]] = deque()
     todo = iter(drafts)

@@ -1,4 +1,4 @@
-"""What a source says of times and boxes: segments of the sound, pictures with times, regions with their own text."""
+"""Check what a source says of times and boxes: segments of the sound, timed pictures, regions with text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trichord.transforms.collect.drafts import InvalidRow
 from trichord.transforms.collect.line import PictureEntry, RowAlignment, SegmentEntry
 
 SEGMENT_FORMATS = {".srt": "srt", ".vtt": "vtt", ".json": "json"}
-MAX_PICTURES = 1_000  # of one row: each is a file to look up
+MAX_PICTURES = 1_000  # per row: each is a file to look up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Aligned:
 
 
 def aligned(segments: object, pictures: object, regions: object) -> Aligned:
-    """Check and gather; anything may be None or empty.
+    """Check a row's times and boxes; anything may be None or empty.
 
     Args:
         segments: a list of {start_s, end_s, text}, or the path of an SRT, VTT or JSON file.
@@ -44,7 +44,7 @@ def aligned(segments: object, pictures: object, regions: object) -> Aligned:
     if pictures:
         listed = _list(pictures, "pictures")
         if len(listed) > MAX_PICTURES:
-            raise InvalidRow(f"{len(listed)} pictures with times, at most {MAX_PICTURES} are read")
+            raise InvalidRow(f"{len(listed)} pictures with times; the limit is {MAX_PICTURES}")
         found["pictures"] = [_picture(item, i) for i, item in enumerate(listed)]
         media |= {f"image:{i}": _string(item, "image", f"pictures[{i}]", 1) for i, item in enumerate(listed)}
     if regions:
@@ -56,14 +56,14 @@ def aligned(segments: object, pictures: object, regions: object) -> Aligned:
 
 
 def segments_format(path: str) -> str:
-    """The format that a subtitle file's ending names.
+    """Return the format that a subtitle file's ending means.
 
     Raises:
-        InvalidRow: it names none.
+        InvalidRow: it is not a known ending.
     """
     ending = posixpath.splitext(urlsplit(path).path if "://" in path else path)[1].lower()
     if ending not in SEGMENT_FORMATS:
-        raise InvalidRow(f"segments: {path[:200]!r} ends in none of {', '.join(SEGMENT_FORMATS)}")
+        raise InvalidRow(f"segments: {path[:200]!r} does not end in {', '.join(SEGMENT_FORMATS)}")
     return SEGMENT_FORMATS[ending]
 
 
@@ -99,12 +99,12 @@ def _box(item: Mapping[str, object], name: str) -> list[float]:
         raise InvalidRow(f"{name}.box must be [x, y, w, h]")
     x, y, width, height = (_number(value, f"{name}.box") for value in box)
     if x < 0 or y < 0 or width <= 0 or height <= 0:
-        raise InvalidRow(f"{name}.box [{x}, {y}, {width}, {height}] is no box in a picture")
+        raise InvalidRow(f"{name}.box [{x}, {y}, {width}, {height}] is not a box in a picture")
     return [x, y, width, height]
 
 
 def _number(value: object, name: str) -> float:
-    """A finite number as a float: 1 and 1.0 are the same row."""
+    """Return a finite number as a float: 1 and 1.0 are the same row."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise InvalidRow(f"{name} must be a number, not {str(value)[:50]!r}")
     assert math.isfinite(value)

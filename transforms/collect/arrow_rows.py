@@ -1,4 +1,4 @@
-"""Arrow rows as plain records: JSON values by name, media taken out as bytes."""
+"""Arrow rows as records: JSON values by name, media as bytes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Record: TypeAlias = dict[str, object]  # a row's cells by column: Python values,
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands for a cell whose value Python cannot hold: a string that is not UTF-8, a time beyond the calendar."""
+    """A cell whose value Python cannot hold: a string that is not UTF-8, a time beyond the calendar."""
 
     why: str
 
 
 def media_kind(schema: pa.Schema, fields: FieldMap, where: str) -> MediaKind:
-    """Whether the media columns hold bytes or paths.
+    """Return whether the media columns hold bytes or paths.
 
     Raises:
         SourceError: the key column is missing, a media column is of another type, or one holds bytes and another paths.
@@ -45,11 +45,11 @@ def media_kind(schema: pa.Schema, fields: FieldMap, where: str) -> MediaKind:
         if name == fields.segments and kind != "paths":
             continue
         if kind == "none":
-            raise SourceError(f"{where}: column {name!r} is {found}, neither bytes nor a path. Mend `fields`")
+            raise SourceError(f"{where}: column {name!r} is {found}, neither bytes nor a path. Fix `fields`")
         kinds[name] = kind
     if len(set(kinds.values())) > 1:
-        told = ", ".join(f"{name} holds {kind}" for name, kind in kinds.items())
-        raise SourceError(f"{where}: {told}. Media must all be bytes or all be paths; leave one out of `fields`")
+        held = ", ".join(f"{name} holds {kind}" for name, kind in kinds.items())
+        raise SourceError(f"{where}: {held}. Media must be all bytes or all paths; remove one from `fields`")
     return next(iter(kinds.values()), "none")
 
 
@@ -72,7 +72,7 @@ def _is_binary(found: pa.DataType) -> bool:
 
 
 def _type_at(schema: pa.Schema, name: str | None) -> pa.DataType | None:
-    """The type of a column, or of a field inside structs that a dotted name leads to."""
+    """Return the type of a column, or of the struct field that a dotted name means."""
     if name is None:
         return None
     if name in schema.names:
@@ -89,7 +89,7 @@ def _type_at(schema: pa.Schema, name: str | None) -> pa.DataType | None:
 
 
 def records(batch: pa.RecordBatch) -> Iterator[Record]:
-    """The rows as Python values; cells that Python cannot hold as `Unreadable`."""
+    """Yield the rows as Python values; cells that Python cannot hold are `Unreadable`."""
     columns = [_values(column) for column in batch.columns]
     for values in zip(*columns, strict=True):
         yield dict(zip(batch.schema.names, values, strict=True))
@@ -112,7 +112,7 @@ def _value(cell: pa.Scalar) -> object:
 
 
 def medium_of(value: object) -> tuple[bytes | None, str]:
-    """The bytes of a media cell, plain or as {bytes, path}, and the path that is told beside them."""
+    """Return the bytes of a media cell, bare or as {bytes, path}, and its path."""
     if isinstance(value, Mapping):
         data, path = value.get("bytes"), value.get("path")
         return data if isinstance(data, bytes) else None, path if isinstance(path, str) else ""
@@ -120,7 +120,7 @@ def medium_of(value: object) -> tuple[bytes | None, str]:
 
 
 def plain(value: object) -> object:
-    """A JSON value that stands for any cell: times as ISO text, bytes by size and digest, NaN as null."""
+    """Return a JSON value for any cell: times as ISO text, bytes as size and digest, NaN as null."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Captions sources: photos with captions as COCO, Flickr8k and Flickr30k ship them; one record a picture."""
+"""Captions sources: photos with captions in the formats of COCO, Flickr8k and Flickr30k; one record per picture."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
 
 
 def captions_root(source: CaptionsSource) -> str:
-    """The folder of the photos."""
+    """Return the folder of the photos."""
     return source.media_root or posixpath.dirname(source.path)
 
 
 def read_captions(source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
-    """Every picture with its captions, pictures without a caption and captions without a picture too.
+    """Yield every picture with its captions, also pictures without captions and captions without a picture.
 
     Raises:
-        SourceError: the file is missing, too large, or not of its format.
+        SourceError: the file is missing, too large, or in another format.
     """
     try:
         data = storage.read(source.path, max_bytes=source.max_bytes)
     except FileNotFoundError as error:
-        raise SourceError(f"{source.path}: there is no such file. Mend `path` of source {source.name!r}") from error
+        raise SourceError(f"{source.path}: there is no such file. Fix `path` of source {source.name!r}") from error
     except TooLarge as error:
-        raise SourceError(f"{error}. Raise `max_bytes` of source {source.name!r}, or divide the file") from error
+        raise SourceError(f"{error}. Raise `max_bytes` of source {source.name!r}, or split the file") from error
     kind = source.format
     if kind == "auto":
         kind = "coco" if source.path.lower().endswith(".json") else "flickr"
@@ -50,11 +50,11 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
     try:
         document = parse_json(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{source.path} is no JSON ({error}). Mend the file, or set `format`") from error
+        raise SourceError(f"{source.path} is not JSON ({error}). Fix the file, or set `format`") from error
     del data
     parts = [document.get(name) if isinstance(document, dict) else None for name in ("images", "annotations")]
     if not all(isinstance(part, list) for part in parts):
-        raise SourceError(f"{source.path} has no lists `images` and `annotations`. Mend the file, or set `format`")
+        raise SourceError(f"{source.path} has no lists `images` and `annotations`. Fix the file, or set `format`")
     images, annotations = parts
     captions: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for annotation in annotations or ():
@@ -74,17 +74,17 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
             if not isinstance(image, dict):
                 raise InvalidRow(f"an image is a {type(image).__name__}, not an object")
             key, name = _id(image.get("id"), "id"), text_of(image.get("file_name"), "file_name")
-            told = [row[-1] for row in sorted(captions.get(key, ()))]
+            wordings = [row[-1] for row in sorted(captions.get(key, ()))]
             meta = {field: value for field, value in image.items() if field not in ("id", "file_name")}
             if name is None:
                 raise InvalidRow("an image without file_name")
-            yield _record(key, {"image": name}, told, meta)
+            yield _record(key, {"image": name}, wordings, meta)
         except (InvalidRow, ValueError, RecursionError) as error:
             yield _invalid(image, str(error))
     known = {str(image["id"]) for image in images or () if isinstance(image, dict) and "id" in image}
     for key in sorted(captions.keys() - known):
-        told = [row[-1] for row in sorted(captions[key])]
-        yield _without_picture(key, told, f"no image has the id {key[:200]!r}")
+        wordings = [row[-1] for row in sorted(captions[key])]
+        yield _without_picture(key, wordings, f"no image has the id {key[:200]!r}")
 
 
 def _invalid(value: object, detail: str) -> Draft:
@@ -97,17 +97,23 @@ def _id(value: object, name: str) -> str:
     return str(value)
 
 
-def _record(key: str, media: dict[str, str], told: list[str], meta: JsonObject) -> Draft:
-    """Raises InvalidRow or ValueError as `draft` does."""
+def _record(key: str, media: dict[str, str], wordings: list[str], meta: JsonObject) -> Draft:
+    """Make a record; raise InvalidRow or ValueError as `draft` does."""
     from trichord.transforms.collect.alignment import Aligned
 
-    line: Line = {"text": told[0] if told else None, "captions": told[1:], "group": key, "subset": "", "meta": meta}
+    line: Line = {
+        "text": wordings[0] if wordings else None,
+        "captions": wordings[1:],
+        "group": key,
+        "subset": "",
+        "meta": meta,
+    }
     return draft(key, line, media, Aligned(), "no key")
 
 
-def _without_picture(key: str, told: list[str], detail: str) -> Draft:
+def _without_picture(key: str, wordings: list[str], detail: str) -> Draft:
     try:
-        made = _record(key, {}, told, {})
+        made = _record(key, {}, wordings, {})
     except (InvalidRow, ValueError) as error:
         return bad_row(key, str(error))
     return Draft(key=made.key, line=made.line, reason="media_missing", detail=detail)
@@ -125,11 +131,11 @@ def _flickr(data: bytes, source: CaptionsSource, storage: Storage) -> Iterator[D
         else:
             captions[row[0]].append(row[1:])
     for name in sorted(captions):
-        told = [caption for _, caption in sorted(captions[name], key=lambda pair: pair[0])]
+        wordings = [caption for _, caption in sorted(captions[name], key=lambda pair: pair[0])]
         try:
-            yield _record(_stem(name), {"image": name}, told, {})
+            yield _record(_stem(name), {"image": name}, wordings, {})
         except (InvalidRow, ValueError) as error:
-            yield bad_row(f"{name}: {told}", str(error))
+            yield bad_row(f"{name}: {wordings}", str(error))
     root = captions_root(source).rstrip("/")
     for stat in storage.list(root):
         name = stat.uri[len(root) + 1 :]
@@ -146,20 +152,20 @@ def _stem(name: str) -> str:
 
 
 def _tokens(lines: list[str]) -> Iterator[Draft | tuple[str, int, str]]:
-    """`img.jpg#0<TAB>caption`, the form of Flickr8k.token.txt and results_20130124.token."""
+    """Read lines `img.jpg#0<TAB>caption`, as in Flickr8k.token.txt and results_20130124.token."""
     for line in lines:
         if not line.strip():
             continue
         match = _TOKEN.fullmatch(line)
         caption = match["caption"].strip() if match else ""
         if match is None or not caption:
-            yield bad_row(line, "no line of the form img.jpg#0<TAB>caption")
+            yield bad_row(line, "not a line img.jpg#0<TAB>caption")
         else:
             yield match["file"], int(match["number"]), caption
 
 
 def _table(lines: list[str], head: str, source: CaptionsSource) -> Iterator[Draft | tuple[str, int, str]]:
-    """`image,caption` or `image| comment_number| comment` under a header that says so."""
+    """Read `image,caption` or `image| comment_number| comment` under such a header."""
     delimiter = "|" if "|" in head else ","
     names = [name.strip().strip('"') for name in head.split(delimiter)]
     columns = {
@@ -172,8 +178,8 @@ def _table(lines: list[str], head: str, source: CaptionsSource) -> Iterator[Draf
     }
     if columns["image"] < 0 or columns["caption"] < 0:
         raise SourceError(
-            f"{source.path} holds neither lines `img.jpg#0<TAB>caption` nor a table of image and caption (it begins "
-            f"{head[:100]!r}). Mend `path` or `format` of source {source.name!r}"
+            f"{source.path} has neither lines `img.jpg#0<TAB>caption` nor a table of image and caption (it begins "
+            f"{head[:100]!r}). Fix `path` or `format` of source {source.name!r}"
         )
     reader = csv.reader(
         lines[1:], delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL

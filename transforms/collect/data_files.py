@@ -1,4 +1,4 @@
-"""Data files that hold many rows (Parquet, tar): which there are, and whether one is still what was planned."""
+"""Data files with many rows (Parquet, tar): which exist, and whether one changed since planning."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
 MAX_FILES_OF_A_PATTERN = 100_000
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_HASHED = VersionCache()  # a process that reads several partitions of one file hashes it once
+_HASHED = VersionCache()  # a process that reads several partitions of a file hashes it once
 
 
 def root_of(path: str, endings: tuple[str, ...]) -> str:
-    """The folder that a source's data files are below: of a folder itself, of a file or pattern its folder."""
+    """Return the root of a source's data files: the folder itself, or the folder of a file or pattern."""
     head, brace, _ = path.partition("{")
     return posixpath.dirname(head) if brace or path.lower().endswith(endings) else path.rstrip("/")
 
 
 def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -> list[Stat]:
-    """The files a path means: one file, all of a folder (hidden ones left out), or a pattern `a-{000..013}.tar`.
+    """List the files that a path means: one file, a folder's visible files, or a pattern `a-{000..013}.tar`.
 
     Raises:
-        SourceError: there is none, or one of the pattern is missing.
+        SourceError: there is no file, or one of the pattern is missing.
     """
     path = source.path
     if not path.lower().endswith(endings):
@@ -43,15 +43,15 @@ def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -
             and not any(part.startswith((".", "_")) for part in stat.uri[len(root) + 1 :].split("/"))
         ]
         if not found:
-            raise SourceError(f"{path}: there is no {endings[0]} file. Mend `path` of source {source.name!r}")
+            raise SourceError(f"{path}: there is no {endings[0]} file. Fix `path` of source {source.name!r}")
         return found
     try:
-        return [storage.stat(uri) for uri in _expanded(source)]
+        return [storage.stat(uri) for uri in _expand(source)]
     except FileNotFoundError as error:
-        raise SourceError(f"{error.filename}: there is no such file. Mend `path` of source {source.name!r}") from error
+        raise SourceError(f"{error.filename}: there is no such file. Fix `path` of source {source.name!r}") from error
 
 
-def _expanded(source: SourceBase) -> list[str]:
+def _expand(source: SourceBase) -> list[str]:
     pieces = RANGE.split(source.path)
     ranges = [(first, last) for first, last in zip(pieces[1::3], pieces[2::3], strict=True)]
     count = 1
@@ -59,7 +59,7 @@ def _expanded(source: SourceBase) -> list[str]:
         count *= max(0, int(last) - int(first) + 1)
     if not 0 < count <= MAX_FILES_OF_A_PATTERN:
         raise SourceError(
-            f"{source.path} means {count} files; from 1 to {MAX_FILES_OF_A_PATTERN} can be read. Mend `path` of "
+            f"{source.path} means {count} files; allowed are 1 to {MAX_FILES_OF_A_PATTERN}. Fix `path` of "
             f"source {source.name!r}"
         )
     numbers = [[f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)] for first, last in ranges]
@@ -71,16 +71,16 @@ def _expanded(source: SourceBase) -> list[str]:
 
 
 def changed(uri: str) -> SourceError:
-    """The error of a file that is no longer what was planned."""
-    return SourceError(f"{uri} changed while it was being read. Run it again: it resumes")
+    """Return the error for a file that changed since planning."""
+    return SourceError(f"{uri} changed while it was being read. Run the command again; it resumes")
 
 
 @contextmanager
 def unchanged(storage: Storage, uri: str, part: Part, by: VersionBy) -> Iterator[Stat]:
-    """The file's stat; within the block it is what was planned, or an error is raised at its end.
+    """Check before and after the block that the file is what was planned; yield its stat.
 
     Raises:
-        SourceError: the file is not what was planned.
+        SourceError: the file changed since planning.
     """
     try:
         before = storage.stat(uri)

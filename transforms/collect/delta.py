@@ -20,7 +20,7 @@ from trichord.transforms.collect.parquet import drafts_of, open_parquet, partiti
 from trichord.transforms.collect.partitions import Part, Partition
 
 _ALL = 1 << 31  # row groups
-# Reader features that change nothing in how the rows of a data file are read.
+# Reader features that do not change how a data file's rows are read.
 _HARMLESS = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 
 
@@ -34,10 +34,10 @@ class _DataFile:
 
 
 def plan_delta(source: DeltaSource, storage: Storage) -> list[Partition] | Iterator[Draft]:
-    """Partitions of one data file each where media are bytes (or none), else all rows as drafts.
+    """Plan partitions of one data file each if media are bytes or absent; else return all rows as drafts.
 
     Raises:
-        SourceError: there is no such table or version, it uses what is not read here, or a data file is damaged.
+        SourceError: there is no such table or version, it uses an unsupported feature, or a data file is damaged.
     """
     schema, files = _data_files(source, storage)
     if media_kind(schema, source.fields, source.path) == "paths":
@@ -71,7 +71,7 @@ def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[
     except (DeltaError, OSError, ValueError) as error:
         detail = " ".join(str(error).splitlines()[:1])
         raise SourceError(
-            f"{source.path} cannot be read as a Delta table ({detail[:300]}). Mend `path` or `version` of source "
+            f"{source.path} cannot be read as a Delta table ({detail[:300]}). Fix `path` or `version` of source "
             f"{source.name!r}"
         ) from error
     partitions = [name for name in actions.column_names if name.startswith("partition.")]
@@ -90,10 +90,10 @@ def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[
 
 
 def _require_plain(table: DeltaTable, source: DeltaSource) -> None:
-    """Refuse what would need more than reading the data files: deletion vectors, renamed columns.
+    """Refuse what needs more than reading the data files: deletion vectors, renamed columns.
 
     Raises:
-        SourceError: naming the feature.
+        SourceError: the table uses such a feature.
     """
     protocol, mode = table.protocol(), table.metadata().configuration.get("delta.columnMapping.mode") or "none"
     features = set(protocol.reader_features or ()) - _HARMLESS
@@ -103,6 +103,6 @@ def _require_plain(table: DeltaTable, source: DeltaSource) -> None:
         features.add(f"columnMapping ({mode})")
     if features:
         raise SourceError(
-            f"{source.path} uses {', '.join(sorted(features))}, which is not read here. Rewrite the table without it "
+            f"{source.path} uses {', '.join(sorted(features))}, which is not supported. Rewrite the table without it "
             "(for deletion vectors: REORG TABLE ... APPLY (PURGE), then drop the feature)"
         )

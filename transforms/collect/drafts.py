@@ -1,4 +1,4 @@
-"""Drafts: rows as a source's reader yields them, before their media are looked up."""
+"""Drafts: rows from a source's reader, before their media are looked up."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MAX_TEXT_BYTES = 4 << 20
 
 
 def media_limits(config: PrepareConfig) -> dict[str, int]:
-    """How many bytes a medium may hold, by the first part of its name (`image:0` counts as image)."""
+    """Return how many bytes a medium may have, by the first part of its name (`image:0` is an image)."""
     return {
         "image": config.image.max_bytes,
         "audio": config.audio.max_bytes,
         "text": MAX_TEXT_BYTES,
-        "segments": MAX_TEXT_BYTES,  # a subtitle file; pictures with times are named image:0, image:1 ...
+        "segments": MAX_TEXT_BYTES,  # a subtitle file; timed pictures are named image:0, image:1 ...
     }
 
 
 class InvalidRow(Exception):
-    """A row that is not what its source promises; the message says why."""
+    """A row that breaks its source's format; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A row with the media it names: a path or URI, or the file itself where a listing found it."""
+    """A row with the media it names: a path or URI, or the file itself if a listing found it."""
 
     key: str
     line: Line
@@ -44,22 +44,22 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Looks up the media of drafts: where they are, how large, which version. Without a fetcher none on the web."""
+    """Looks up the place, size and version of drafts' media; those on the web need a fetcher."""
 
     storage: Storage
     root: MediaRoot
     by: VersionBy
     cache: VersionCache | None
     fetcher: Fetcher | None = None
-    config: PrepareConfig = field(default_factory=PrepareConfig)  # how large a download may be
+    config: PrepareConfig = field(default_factory=PrepareConfig)  # limits of a download
 
     def __call__(self, drafts: list[Draft]) -> list[PlannedRow]:
-        """The drafts with their media looked up, those on the web at the same time."""
+        """Return the drafts with their media looked up, those on the web concurrently."""
         if self.fetcher is not None and any(map(_on_web, drafts)):
-            return self.fetcher.map(self._planned, drafts)
-        return [self._planned(draft) for draft in drafts]
+            return self.fetcher.map(self._look_up, drafts)
+        return [self._look_up(draft) for draft in drafts]
 
-    def _planned(self, draft: Draft) -> PlannedRow:
+    def _look_up(self, draft: Draft) -> PlannedRow:
         media: dict[str, Medium] = {}
         reason, detail = draft.reason, draft.detail
         for name, named in sorted(draft.media.items()):

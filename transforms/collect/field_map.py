@@ -1,4 +1,4 @@
-"""A source's row by the meaning of its fields (`FieldMap`), as a draft."""
+"""Make drafts of a source's rows by the meaning of their fields (`FieldMap`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.line import Line
 
 MAX_KEY_CHARS = 1_024
-_SHOWN_CHARS = 500  # of a line that is no row
+_SHOWN_CHARS = 500  # of a line that is not a row
 
 
 def bad_row(line: str, detail: str) -> Draft:
-    """The draft of something that is no row; its key follows from what it is."""
+    """Return the draft of something that is not a row; its key comes from its content."""
     shown = line.encode("utf-8", "replace").decode()
     return Draft(
         key=f"line:{digest.address(line)[:16]}",
@@ -25,13 +25,15 @@ def bad_row(line: str, detail: str) -> Draft:
     )
 
 
-def mapped(record: Mapping[str, object], fields: FieldMap, line: str, *, hidden: frozenset[str] = frozenset()) -> Draft:
-    """A record's fields by their meaning.
+def map_fields(
+    record: Mapping[str, object], fields: FieldMap, line: str, *, hidden: frozenset[str] = frozenset()
+) -> Draft:
+    """Make a draft of a record, its fields by their meaning.
 
     Args:
         record: JSON values by name.
-        line: the record as its source wrote it, shown where it is no row.
-        hidden: fields that are kept out of `meta` besides those with a meaning.
+        line: the record as its source wrote it, shown if it is not a row.
+        hidden: fields besides those with a meaning that `meta` leaves out.
     """
     try:
         key = _name(record, fields.key)
@@ -55,14 +57,14 @@ def mapped(record: Mapping[str, object], fields: FieldMap, line: str, *, hidden:
 
 
 def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unnamed: str) -> Draft:
-    """A draft of checked parts; without a key it is a reject whose detail is `unnamed`.
+    """Make a draft of checked parts; without a key it is a reject with the detail `unnamed`.
 
     Raises:
         InvalidRow: the key is too long.
         ValueError: something is not JSON.
     """
     if len(key) > MAX_KEY_CHARS:
-        raise InvalidRow(f"the key has {len(key)} characters, at most {MAX_KEY_CHARS} are allowed")
+        raise InvalidRow(f"the key has {len(key)} characters; the limit is {MAX_KEY_CHARS}")
     media = {**media, **found.media}
     if found.alignment:
         line = {**line, "alignment": found.alignment}
@@ -79,7 +81,7 @@ def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unname
 
 
 def captions_of(value: object, name: str) -> list[str]:
-    """Captions: a list of strings, or one string.
+    """Return captions from a list of strings or one string.
 
     Raises:
         InvalidRow: it is neither.
@@ -91,7 +93,7 @@ def captions_of(value: object, name: str) -> list[str]:
 
 
 def get(record: Mapping[str, object], name: str | None) -> object:
-    """A field by its name, or by its path through nested objects; None where there is none."""
+    """Return a field by its name or its path through nested objects; None if there is none."""
     if name is None or name in record:
         return record.get(name) if name is not None else None
     value: object = record
@@ -105,10 +107,10 @@ def _text(record: Mapping[str, object], name: str | None) -> str | None:
 
 
 def text_of(value: object, name: str) -> str | None:
-    """A string; None where it is absent or empty.
+    """Return a string; None if it is absent or empty.
 
     Raises:
-        InvalidRow: it is no string.
+        InvalidRow: it is not a string.
     """
     if value is not None and not isinstance(value, str):
         raise InvalidRow(f"{name} must be a string, not {type(value).__name__}")
@@ -120,7 +122,7 @@ def _name(record: Mapping[str, object], name: str | None) -> str:
 
 
 def name_of(value: object, name: str) -> str:
-    """A value that names something: a string or an integer; '' where it is absent.
+    """Return a name, which may be a string or an integer; '' if it is absent.
 
     Raises:
         InvalidRow: it is neither.

@@ -11,7 +11,7 @@ from trichord.infra.lake.storage import Stat, Storage
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.line import Line
 
-_LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # all is in the files
+_LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # the files hold everything
 
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
@@ -21,14 +21,14 @@ MODALITY_OF_ENDING = {
 
 
 class FolderReader:
-    """Iterates over the records of a folder; `ignored` counts files of other endings, once it has been read through."""
+    """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings."""
 
     def __init__(self, source: FolderSource, storage: Storage) -> None:
         self._root, self._name, self._storage = source.path.rstrip("/"), source.name, storage
         self.ignored = 0
 
     def __iter__(self) -> Iterator[Draft]:
-        """Every record, in bounded memory: files of one stem lie close together in a listing that is sorted.
+        """Yield every record in bounded memory: a sorted listing has the files of a stem close together.
 
         Raises:
             SourceError: the folder is missing or empty.
@@ -54,7 +54,7 @@ class FolderReader:
         for stem, found in open_stems.items():
             yield from self._record(stem, found)
         if not files:
-            raise SourceError(f"{self._root}: there is no file. Mend `path` of source {self._name!r}")
+            raise SourceError(f"{self._root}: there is no file. Fix `path` of source {self._name!r}")
 
     def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
         key = stem[len(self._root) + 1 :]

@@ -1,4 +1,4 @@
-"""Rows whose media are at hand as bytes, because they lie in one file with the row: as batches of bounded size."""
+"""Batches of bounded size from rows whose media are bytes in the same file."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from trichord.transforms.collect.read import batched
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A row with its media: "image", "audio", or attachments ("segments", "image:0"). `payload` says where it lies."""
+    """A row with its media: "image", "audio", or attachments ("segments", "image:0"). `payload` says where it is."""
 
     draft: Draft
     media: Mapping[str, bytes] = field(default_factory=dict)
     payload: Mapping[str, object] = field(default_factory=dict)
 
 
-_Held = tuple[Found, tuple[str, str] | None]  # and why it is refused
+_Held = tuple[Found, tuple[str, str] | None]  # and why it is rejected
 
 
 def limit_of(name: str, config: PrepareConfig) -> int:
-    """How many bytes a medium may have."""
+    """Return how many bytes a medium may have."""
     return media_limits(config).get(name.partition(":")[0], MAX_TEXT_BYTES)
 
 
-def refusal(found: Found, seen: set[str]) -> tuple[str, str] | None:
-    """Why a row is left out, in the same words as a row of a manifest; `seen` holds the keys of the rows before."""
+def rejection(found: Found, seen: set[str]) -> tuple[str, str] | None:
+    """Return why a row is rejected, in a manifest's words; `seen` holds the keys of earlier rows."""
     draft = found.draft
     if draft.reason is not None:
         return draft.reason, draft.detail
@@ -44,9 +44,9 @@ def refusal(found: Found, seen: set[str]) -> tuple[str, str] | None:
 
 
 def batches(rows: Iterable[Found], partition: Partition) -> Iterator[Batch]:
-    """Every row once, as a row or a reject, as many at a time as a batch may hold."""
+    """Yield every row once, as a row or a reject, as many at a time as a batch may hold."""
     seen: set[str] = set()
-    for held in batched(((found, refusal(found, seen)) for found in rows), _sizes):
+    for held in batched(((found, rejection(found, seen)) for found in rows), _sizes):
         yield _batch(held, partition)
 
 

@@ -1,4 +1,4 @@
-"""A row's line: what its source says of it besides its media, as a plan stores it."""
+"""A row's line: its source's fields without its media, as a plan stores them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RowAlignment(TypedDict, total=False):
 
 
 class Line(TypedDict, total=False):
-    """A row's fields by their meaning; what is not a row has `raw` alone.
+    """A row's fields by their meaning; what is not a row has only `raw`.
 
     In the index of a tar, whose members are read later, a line has `names`, and `others` for members without meaning.
     """

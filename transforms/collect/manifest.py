@@ -11,7 +11,7 @@ from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import LineTooLong, Storage
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.field_map import bad_row, mapped
+from trichord.transforms.collect.field_map import bad_row, map_fields
 
 MAX_CELL_CHARS = 1 << 20
 _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
@@ -25,27 +25,27 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def read_manifest(source: ManifestSource, storage: Storage) -> Iterator[Draft]:
-    """Every row of the manifest, in bounded memory; blank lines are no rows.
+    """Yield every row of the manifest in bounded memory; blank lines do not count.
 
     Raises:
         SourceError: there is no such file, or its format is unknown, or a CSV header repeats a name.
     """
     for found in manifest_records(source, storage):
-        yield found if isinstance(found, Draft) else mapped(found[0], source.fields, found[1])
+        yield found if isinstance(found, Draft) else map_fields(found[0], source.fields, found[1])
 
 
 def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObject, str] | Draft]:
-    """Every row as (fields by name, its line), and as a draft where it is no row. Raises as `read_manifest`."""
+    """Yield each row as (fields by name, its line), or as a draft if it is not a row; raise as `read_manifest`."""
     kind = source.format
     if kind == "auto":
         ending = source.path.rsplit(".", 1)[-1].lower()
         if ending not in _FORMATS:
-            raise SourceError(f"{source.path}: .{ending} names no format. Set `format` of source {source.name!r}")
+            raise SourceError(f"{source.path}: .{ending} is not a known format. Set `format` of source {source.name!r}")
         kind = _FORMATS[ending]
     try:
         yield from _jsonl(source, storage) if kind == "jsonl" else _table(source, storage, kind)
     except FileNotFoundError as error:
-        raise SourceError(f"{source.path}: there is no such manifest. Mend `path` of source {source.name!r}") from error
+        raise SourceError(f"{source.path}: there is no such manifest. Fix `path` of source {source.name!r}") from error
 
 
 def _jsonl(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObject, str] | Draft]:
@@ -53,10 +53,10 @@ def _jsonl(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObjec
         if isinstance(line, LineTooLong):
             yield bad_row(f"a line of {line.size} bytes", f"too long: {line.size} bytes")
         elif line.strip():
-            yield _parsed(line.removeprefix(b"\xef\xbb\xbf"))
+            yield _parse(line.removeprefix(b"\xef\xbb\xbf"))
 
 
-def _parsed(line: bytes) -> tuple[JsonObject, str] | Draft:
+def _parse(line: bytes) -> tuple[JsonObject, str] | Draft:
     try:
         text = line.decode()
         record = parse_json(text, allow_nan=False)
@@ -102,7 +102,7 @@ def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tupl
 
 
 def _with_lists(record: dict[str, str], fields: FieldMap) -> JsonObject:
-    """Cells that may hold a list (captions, segments, pictures, regions) hold it as JSON, or else one plain value."""
+    """Parse cells that may hold a JSON list (captions, segments, pictures, regions); others hold one plain value."""
     lists: JsonObject = {}
     for name in (fields.captions, fields.segments, fields.pictures, fields.regions):
         if name is not None and record.get(name, "").startswith("["):

@@ -1,4 +1,4 @@
-"""The root that a source's media lie under and may not leave."""
+"""The root of a source's media, which no path may leave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(data):")
 
 
 class MediaRoot:
-    """Resolves the paths and URIs that rows name, without leaving the root, not even by a symbolic link.
+    """Resolves the paths and URIs in rows without leaving the root, not even by a symbolic link.
 
     Args:
         uri: local folder or `s3://bucket/prefix`.
@@ -27,7 +27,7 @@ class MediaRoot:
         self._is_inside = lru_cache(4_096)(lambda path: self._within(os.path.realpath(path), self._real))
 
     def relative(self, named: str) -> str:
-        """The path below the root that a path or URI means.
+        """Return the path below the root that a path or URI means.
 
         Raises:
             MediaError: media_scheme (an unknown kind of URI) or media_outside_root.
@@ -35,7 +35,7 @@ class MediaRoot:
         scheme = _SCHEME.match(named)
         kind = "" if scheme is None else (scheme[1] or scheme[2]).lower()
         if kind not in ("", "s3", "file"):
-            raise MediaError("media_scheme", f"{kind}: is no kind of URI that is read here")
+            raise MediaError("media_scheme", f"{kind}: URIs are not supported")
         if is_remote(self.uri):
             path = named if kind == "s3" else f"{self.uri}/{named}"
             clean = posixpath.normpath(path.removeprefix("s3://"))
@@ -50,13 +50,13 @@ class MediaRoot:
         return clean[len(self.uri) :].lstrip("/")
 
     def locate(self, relative: str) -> str:
-        """URI of a path that `relative` answered.
+        """Return the URI of a path that `relative` returned.
 
         Raises:
             MediaError: media_outside_root (a symbolic link leads out).
         """
         uri = f"{self.uri.rstrip('/')}/{relative}"
-        if is_remote(self.uri) or "\0" in relative:  # storage answers that no file has such a name
+        if is_remote(self.uri) or "\0" in relative:  # storage reports that there is no such file
             return uri
         if not self._is_inside(os.path.dirname(uri)) or (os.path.islink(uri) and not self._is_inside(uri)):
             raise MediaError("media_outside_root", f"{relative[:200]!r} leads out of the media root by a link")

@@ -1,7 +1,7 @@
-"""Hugging Face's imagefolder and audiofolder: media in folders, told of by metadata.jsonl or metadata.csv.
+"""Hugging Face's imagefolder and audiofolder: media in folders, described by metadata.jsonl or metadata.csv.
 
-A first folder `train`, `validation` or `test` is the subset. The folder a file lies in is its `meta.label`, and its
-text where no metadata tells of the file. A metadata file tells of the files below its own folder.
+A first folder `train`, `validation` or `test` is the subset. A file's own folder is its `meta.label`, and its text if
+no metadata describes the file. A metadata file describes files below its own folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.field_map import bad_row, mapped
+from trichord.transforms.collect.field_map import bad_row, map_fields
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.manifest import manifest_records
 
@@ -26,7 +26,7 @@ _FILE = "file_name"
 
 
 class MediaFolderReader:
-    """Iterates over the records; `ignored` counts files that are neither media nor metadata, once read through."""
+    """Iterates over the records; afterwards `ignored` counts the files that are neither media nor metadata."""
 
     def __init__(self, source: MediaFolderSource, storage: Storage) -> None:
         self._source, self._storage = source, storage
@@ -35,7 +35,7 @@ class MediaFolderReader:
         self.ignored = 0
 
     def __iter__(self) -> Iterator[Draft]:
-        """Every record. Memory holds the listing.
+        """Yield every record; memory holds the listing.
 
         Raises:
             SourceError: the folder is missing or empty, or a metadata file has no file_name.
@@ -56,21 +56,21 @@ class MediaFolderReader:
                 self.ignored += 1
         if not media and not metadata:
             raise SourceError(
-                f"{self._root}: there is no {self._modality} file. Mend `path` of source {self._source.name!r}"
+                f"{self._root}: there is no {self._modality} file. Fix `path` of source {self._source.name!r}"
             )
-        told: set[str] = set()
+        described: set[str] = set()
         for path in metadata:
-            for draft in self._told(path, media):
+            for draft in self._read_metadata(path, media):
                 if isinstance(draft, str):
-                    told.add(draft)
+                    described.add(draft)
                 else:
                     yield draft
         for path, stat in media.items():
-            if path not in told:
-                yield self._untold(path, stat)
+            if path not in described:
+                yield self._describe_by_folder(path, stat)
 
-    def _told(self, path: str, media: Mapping[str, Stat]) -> Iterator[Draft | str]:
-        """The rows of a metadata file, each preceded by the path of the file it tells of."""
+    def _read_metadata(self, path: str, media: Mapping[str, Stat]) -> Iterator[Draft | str]:
+        """Yield the rows of a metadata file, each after the path of the file it describes."""
         folder = posixpath.dirname(path)
         manifest = ManifestSource(
             kind="manifest",
@@ -101,7 +101,7 @@ class MediaFolderReader:
                 record[name] = posixpath.join(folder, named)
         if fields.key == _FILE:
             record[_FILE] = file
-        draft = mapped(record, fields.model_copy(update={own: None}), line, hidden=frozenset({_FILE}))
+        draft = map_fields(record, fields.model_copy(update={own: None}), line, hidden=frozenset({_FILE}))
         subset, label = places(file)
         if "meta" not in draft.line:
             return draft
@@ -114,11 +114,11 @@ class MediaFolderReader:
             media={**draft.media, own: file if stat is None else stat},
         )
 
-    def _untold(self, path: str, stat: Stat) -> Draft:
+    def _describe_by_folder(self, path: str, stat: Stat) -> Draft:
         subset, label = places(path)
         record = {_FILE: path, **({"label": label} if label else {})}
         fields = FieldMap(key=_FILE, image=None, audio=None)
-        draft = mapped(record, fields, path)
+        draft = map_fields(record, fields, path)
         if draft.reason is not None:
             return draft
         return replace(
@@ -127,7 +127,7 @@ class MediaFolderReader:
 
 
 def places(path: str) -> tuple[str, str]:
-    """Subset and class of a file, by the folders it lies in; "" where they do not say."""
+    """Return a file's subset and class from its folders; "" if they do not say."""
     folders = path.split("/")[:-1]
     subset = SUBSETS.get(folders[0].lower(), "") if folders else ""
     classes = folders[1:] if subset else folders

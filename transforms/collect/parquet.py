@@ -1,4 +1,4 @@
-"""Parquet sources: rows with media as bytes are read by row groups, rows that name media become drafts."""
+"""Parquet sources: rows with media as bytes are read by row groups; rows that name media become drafts."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from trichord.transforms.batch import Batch
 from trichord.transforms.collect.arrow_rows import MediaKind, Record, Unreadable, media_kind, medium_of, plain, records
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, root_of, unchanged
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.field_map import bad_row, get, mapped
+from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.inline import Found, batches, limit_of
 from trichord.transforms.collect.partitions import Part, Partition
 
 READER_FORMAT = 1  # raised when the same file would give other rows
-MAX_LINE_BYTES = 4 << 20  # of a row besides its media, as of a manifest's line
+MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
 _DRAFT_ROWS = 256
 _ROWS_AT_A_TIME = 8  # of inline media: each may be large
 _READ_BYTES = 1 << 20  # of a column at a time
-_MAX_ROWS_PER_BYTE = 4  # rows of two bits have neither names nor content
-_MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that unpacks to more than both is a bomb
+_MAX_ROWS_PER_BYTE = 4  # rows of two bits have no content
+_MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
 
 
 @contextmanager
 def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file that was checked as far as its footer goes; pages are checked where they have checksums.
+    """Open a Parquet file whose footer is checked; its pages are checked if they have checksums.
 
     Raises:
-        SourceError: it is damaged, or it is no Parquet file; also where that shows while the block reads it.
+        SourceError: it is damaged or not a Parquet file, even if that only shows while the block reads it.
     """
     try:
         with storage.open(uri) as raw:
@@ -53,16 +53,16 @@ def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
                 _check(file.metadata, size)
                 yield file
     except FileNotFoundError as error:
-        raise SourceError(f"{uri}: there is no such file. Run it again") from error
+        raise SourceError(f"{uri}: there is no such file. Run the command again") from error
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         detail = " ".join(str(error).splitlines()[:1])
-        raise SourceError(f"{uri} is no Parquet file, or a damaged one ({detail[:300]}). Mend or remove it") from error
+        raise SourceError(f"{uri} is damaged or not a Parquet file ({detail[:300]}). Fix or remove it") from error
 
 
 def _check(metadata: pq.FileMetaData, size: int) -> None:
-    """Refuse footers that contradict the file, and files that unpack to a hundredfold.
+    """Refuse footers that contradict the file, and files that unpack to far more than their size.
 
-    Column chunks are not looked at: pyarrow ends the process where their metadata are damaged; its reader does not.
+    Column chunks are not checked: with damaged metadata, pyarrow would end the process here; its reader does not.
     """
     if metadata.num_rows > size * _MAX_ROWS_PER_BYTE:
         raise ValueError(f"{metadata.num_rows} rows in {size} bytes")
@@ -75,10 +75,10 @@ def _check(metadata: pq.FileMetaData, size: int) -> None:
 
 
 def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
-    """Whether media are bytes or paths, in all files alike; columns that a file lacks do not count.
+    """Return whether media are bytes or paths in all files; missing columns do not count.
 
     Raises:
-        SourceError: files differ, or see `media_kind`.
+        SourceError: files differ; also as `media_kind`.
     """
     kinds = {uri: media_kind(schema, fields, uri) for uri, schema in files.items()}
     some = {kind: uri for uri, kind in kinds.items() if kind != "none"}
@@ -90,7 +90,7 @@ def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
 def plan_parquet(
     source: ParquetSource, storage: Storage, cache: VersionCache | None, rows_per_partition: int
 ) -> list[Partition] | Iterator[Draft]:
-    """Partitions of row groups where media are bytes (or none), else all rows as drafts.
+    """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
@@ -117,7 +117,7 @@ def plan_parquet(
 
 
 def partition_of(source: ParquetSource | DeltaSource, name: str, part: Part, rows: int, *, stamp: int = 0) -> Partition:
-    """A partition that is a range of row groups; it is another one where `fields` mean something else."""
+    """Return a partition that is a range of row groups; its version depends on `fields`."""
     parts = [part.path, part.size, part.version, stamp, list(part.groups), list(part.constants)]
     return Partition(
         source=source.name,
@@ -131,7 +131,7 @@ def partition_of(source: ParquetSource | DeltaSource, name: str, part: Part, row
 
 
 def _ranges(rows: list[int], limit: int) -> Iterator[tuple[int, int]]:
-    """Consecutive row groups of at most `limit` rows together, or one that has more; empty ones join any."""
+    """Yield ranges of row groups with at most `limit` rows together, or one with more; empty groups join any range."""
     first, held = 0, 0
     for i, count in enumerate(rows):
         if held and count and held + count > limit:
@@ -150,7 +150,7 @@ def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str) ->
 
 
 def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, object]) -> Iterator[Draft]:
-    """The rows of a file as drafts that name their media."""
+    """Yield the rows of a file as drafts that name their media."""
     number = 0
     for batch in file.iter_batches(_DRAFT_ROWS, use_threads=False):
         for record in records(batch):
@@ -162,10 +162,10 @@ def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapp
 def read_parquet(
     source: ParquetSource | DeltaSource, storage: Storage, root: str, partition: Partition, config: PrepareConfig
 ) -> Iterator[Batch]:
-    """The rows of a range of row groups, in the file's order.
+    """Yield the rows of a range of row groups in the file's order.
 
     Raises:
-        SourceError: the file is damaged, or not what was planned.
+        SourceError: the file is damaged or changed since planning.
     """
     assert partition.part is not None
     uri = storage.join(root, partition.part.path)
@@ -196,11 +196,11 @@ def _found(
 
 def _require_rows(found: int, planned: int) -> None:
     if found != planned:
-        raise ValueError(f"it holds {found} rows, not {planned}")
+        raise ValueError(f"it has {found} rows, not {planned}")
 
 
 def _row(record: Record, fields: FieldMap, where: str, config: PrepareConfig) -> Found:
-    """A record whose media are bytes; other cells are as in a manifest."""
+    """Read a record whose media are bytes; other cells are as in a manifest."""
     media: dict[str, bytes] = {}
     hidden = frozenset(name for name in (fields.image, fields.audio) if name is not None)
     path, _, row = where.rpartition("#")
@@ -209,22 +209,25 @@ def _row(record: Record, fields: FieldMap, where: str, config: PrepareConfig) ->
     for name, field in (("image", fields.image), ("audio", fields.audio)):
         if field is None or (value := get(record, field)) is None:
             continue
-        data, told = medium_of(value)
+        data, path_of_medium = medium_of(value)
         limit = limit_of(name, config)
-        if data is None and told:
-            fault = fault or ("media_missing", f"{name}: no bytes, only the path {told[:200]!r}")
+        if data is None and path_of_medium:
+            fault = fault or ("media_missing", f"{name}: no bytes, only the path {path_of_medium[:200]!r}")
         elif isinstance(value, Unreadable):
             fault = fault or ("row_invalid", f"{name}: {value.why}")
         elif data is not None and len(data) > limit:
-            fault = fault or ("media_too_large", f"{name} holds {len(data)} bytes, at most {limit} are read")
+            fault = fault or ("media_too_large", f"{name} has {len(data)} bytes; the limit is {limit}")
         elif data is not None:
             media[name] = data
         if field in record:
-            record[field] = {"path": told} if told else None  # `fields.key` may be `image.path`
+            record[field] = {"path": path_of_medium} if path_of_medium else None  # `fields.key` may be `image.path`
     without = fields.model_copy(update={"image": None, "audio": None})
     draft = _draft(record, without, where, hidden)
     if draft.media:
-        fault = fault or ("row_invalid", f"{', '.join(sorted(draft.media))}: paths beside media in bytes are not read")
+        fault = fault or (
+            "row_invalid",
+            f"{', '.join(sorted(draft.media))}: media cannot be paths and bytes in one row",
+        )
     if draft.reason is None and fault is not None:
         draft = Draft(key=draft.key, line=draft.line, reason=fault[0], detail=fault[1])
     return Found(draft=draft, media=media if draft.reason is None else {}, payload=payload)
@@ -239,9 +242,9 @@ def _draft(record: Record, fields: FieldMap, where: str, hidden: frozenset[str])
     values = {name: plain(value) for name, value in record.items()}
     if fields.key == "#row":
         values["#row"] = where
-    draft = mapped(values, fields, where, hidden=hidden)
+    draft = map_fields(values, fields, where, hidden=hidden)
     if len(digest.canonical_json(draft.line)) > MAX_LINE_BYTES:
         return bad_row(where, f"too long: over {MAX_LINE_BYTES} bytes besides the media")
-    if draft.reason == "key_missing":  # two rows of one content are still two
+    if draft.reason == "key_missing":  # two rows of equal content are still two
         draft = replace(draft, key=f"row:{where}")
     return draft

@@ -1,7 +1,7 @@
-"""Partitions: the smallest units of a source that can be read again alone, and the plan that names them.
+"""Partitions: the smallest parts of a source that can be read again on their own, and the plan that lists them.
 
-A partition is a leaf of a hash trie over the rows' keys, so which rows it holds depends on the rows alone: not on their
-order, not on where the files lie, and a row more or less touches one leaf.
+A partition is a leaf of a hash trie over the rows' keys. Its rows depend only on the rows, not on their order or the
+files' place, and one row more or less changes one leaf.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _BITS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The part of a data file (Parquet, tar) that a partition is."""
+    """The part of a data file (Parquet, tar) that is a partition."""
 
     path: str  # below the source's folder
     size: int  # of the file, in bytes
-    version: str  # of the file; "" where its table promises that it never changes
-    groups: tuple[int, int] = (0, 0)  # Parquet: the first row group and the one behind the last
-    constants: tuple[tuple[str, object], ...] = ()  # columns that the file leaves out, with their one value (JSON)
+    version: str  # of the file; "" if its table guarantees that it never changes
+    groups: tuple[int, int] = (0, 0)  # Parquet: the first row group and the one after the last
+    constants: tuple[tuple[str, object], ...] = ()  # columns that are not in the file, with their one value (JSON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A re-readable part of a source. Equal version: equal rows with equal media."""
+    """A part of a source that can be read again. Equal versions have equal rows with equal media."""
 
     source: str
     id: str  # '<source>/<bits of hash64(key)>' or '<source>/all'; of a part of a file '<source>/<its path>'
@@ -60,12 +60,12 @@ class Partition:
     rows: int  # rows in, rejects of reading included
     locator: str  # lake-relative path of the plan file, "" without one
     row_group: int  # of the plan file
-    part: Part | None = None  # where the media lie in a data file
+    part: Part | None = None  # where the media are in a data file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Medium:
-    """A file a row names: path relative to the media root, size and content version."""
+    """A file that a row names: path below the media root, size and content version."""
 
     path: str
     size: int
@@ -74,7 +74,7 @@ class Medium:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRow:
-    """One row of a source, media looked up but unread. `reason` is set where it is bad and will be a reject."""
+    """A row of a source, its media looked up but unread. A row with a `reason` is bad and becomes a reject."""
 
     key: str
     line: Line
@@ -109,11 +109,11 @@ def _json(value: object) -> str:
 
 
 def trie(hashes_N: npt.NDArray[np.uint64], limit: int) -> list[tuple[str, npt.NDArray[np.intp]]]:
-    """Leaves of a hash trie: a leaf is divided by the next bit, highest first, while it holds more than `limit`.
+    """Return the leaves of a hash trie: a leaf with more than `limit` rows is split by the next bit, highest first.
 
     Returns:
         (bits, positions in `hashes_N`) of each leaf that is not empty, in order of bits. Equal hashes share a leaf
-        even where they are more than `limit`.
+        even if they are more than `limit`.
 
     Raises:
         ValueError: the limit is below one.
@@ -138,7 +138,7 @@ def trie(hashes_N: npt.NDArray[np.uint64], limit: int) -> list[tuple[str, npt.ND
 def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: int) -> list[Partition]:
     """Bucket rows into partitions and write them to `<lake>/_plans/<digest>.parquet`, one row group a partition.
 
-    Rows pass through a spool on disk; memory holds 32 bytes of each. A plan that is already there is not written again.
+    Rows pass through a spool on disk; memory holds 32 bytes of each. An existing plan is not written again.
     """
     with tempfile.TemporaryFile() as spool:
         hashes, ends, digests = array("Q"), array("Q", [0]), bytearray()
@@ -166,7 +166,7 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
 
 
 def _ordered(spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]) -> list[Columns]:
-    """A leaf's rows from the spool, ordered by key, then digest."""
+    """Read a leaf's rows from the spool, ordered by key, then digest."""
     # JSON made lists of the tuples
     rows = [cast("Columns", parse_json(os.pread(spool, ends[i + 1] - ends[i], ends[i]))) for i in at.tolist()]
     keyed = sorted((row[0], digests_N[i].tobytes(), n) for n, (row, i) in enumerate(zip(rows, at, strict=True)))
@@ -184,11 +184,11 @@ def write_groups(groups: Iterable[Sequence[Columns]], storage: Storage, uri: str
         storage.put_file(path, uri)
 
 
-def planned_rows(partition: Partition, lake: Lake) -> list[PlannedRow]:
-    """A partition's rows, as planned.
+def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
+    """Read a partition's rows from its plan.
 
     Raises:
-        StorageError: the plan file is gone or damaged.
+        StorageError: the plan file is missing or damaged.
     """
     uri = lake.uri(partition.locator)
     try:
@@ -196,7 +196,7 @@ def planned_rows(partition: Partition, lake: Lake) -> list[PlannedRow]:
             table = plan.read_row_group(partition.row_group)
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise StorageError(
-            f"{uri}: the plan cannot be read ({error}). Delete it if it is there, and run it again"
+            f"{uri}: the plan cannot be read ({error}). Delete it if it exists, and run the command again"
         ) from error
     return [PlannedRow.of(*row.values()) for row in table.to_pylist()]
 

@@ -1,4 +1,4 @@
-"""Reading a partition: its rows with their raw media, in batches of bounded size."""
+"""Read a partition: its rows with their raw media, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
 from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, media_of, planned_rows
+from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, media_of, read_plan
 from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32
 # A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.
-_ROWS_OF_A_SOUND = 4  # as many rows without a sound it counts for
+_ROWS_OF_A_SOUND = 4  # counts as this many rows without sound
 BYTES_PER_BATCH = 64_000_000
 _REMOTE_READERS = 8
 T = TypeVar("T")
@@ -45,9 +45,9 @@ class _Loaded:
 
 @dataclass(frozen=True, slots=True)
 class PartitionReader:
-    """Reads the media of a partition's rows, and notices where they are not what was planned.
+    """Reads the media of a partition's rows, and notices if they changed since planning.
 
-    Media on the web are read from the lake, where planning has put them: reading needs no network.
+    Media from the web are read from the lake, where planning stored them: reading needs no network.
     """
 
     source: Source
@@ -57,7 +57,7 @@ class PartitionReader:
     partition: Partition
 
     def batch(self, planned: list[PlannedRow]) -> Batch:
-        """The rows with their raw media; bad rows as rejects."""
+        """Return the rows with their raw media; bad rows are rejects."""
         loaded = [self._load(row) for row in planned]
         kept = [item for item in loaded if item.reject is None]
         return Batch(
@@ -89,7 +89,7 @@ class PartitionReader:
 
     def _read(self, name: str, medium: Medium, limit: int) -> bytes:
         if medium.size > limit:
-            raise MediaError("media_too_large", f"{name} holds {medium.size} bytes, at most {limit} are read")
+            raise MediaError("media_too_large", f"{name} has {medium.size} bytes; the limit is {limit}")
         if is_web(medium.path):
             return self._download(medium)
         uri = self.root.locate(medium.path)
@@ -103,11 +103,11 @@ class PartitionReader:
             version = "gone or grown"
         if version != medium.version:
             # or one address would name two contents
-            raise SourceError(f"{uri} changed while it was being read. Run it again: it resumes")
+            raise SourceError(f"{uri} changed while it was being read. Run the command again; it resumes")
         return data
 
     def _download(self, medium: Medium) -> bytes:
-        """The content that planning fetched, from the lake."""
+        """Read from the lake the content that planning fetched."""
         sha256 = medium.version.removeprefix("sha256:")
         uri = self.lake.uri(layout.content_path(sha256))
         try:
@@ -116,19 +116,19 @@ class PartitionReader:
             data = b""
         if digest.sha256_hex(data) != sha256:
             raise StorageError(
-                f"{uri}: the content of {medium.path[:200]} is gone or damaged. Delete the file if it is there, and "
-                "run it again: it is fetched anew"
+                f"{uri}: the content of {medium.path[:200]} is missing or damaged. Delete the file if it exists, and "
+                "run the command again; it is fetched again"
             )
         return data
 
 
 def chunks(rows: list[PlannedRow]) -> Iterator[list[PlannedRow]]:
-    """Consecutive rows, as many as a batch may hold; a row with a large medium may stand alone."""
+    """Yield groups of consecutive rows, as many as a batch may hold; a row with a large medium may be alone."""
     return batched(rows, lambda row: {} if row.reason is not None else {n: m.size for n, m in row.media.items()})
 
 
 def batched(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> Iterator[list[T]]:
-    """Consecutive rows, as many as a batch may hold; `sizes` says how many bytes each medium of a row holds."""
+    """Yield groups of consecutive rows, as many as a batch may hold; `sizes` returns the bytes of a row's media."""
     held: list[T] = []
     count = size = 0
     for row in rows:
@@ -143,8 +143,8 @@ def batched(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> Itera
         yield held
 
 
-def marked_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
-    """The rows, in order; every good row whose key a good row before it had, marked `key_repeated`."""
+def mark_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
+    """Return the rows in order; each good row that repeats the key of an earlier good row is marked `key_repeated`."""
     seen: set[str] = set()
     marked = []
     for row in rows:
@@ -157,8 +157,8 @@ def marked_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
 
 
 def batches(reader: PartitionReader) -> Iterator[Batch]:
-    """Every row of the partition once, as a row or a reject. Remote media are read ahead, one batch in time."""
-    rows = marked_repeats(planned_rows(reader.partition, reader.lake))
+    """Yield every row of the partition once, as a row or a reject. Remote media are read one batch ahead."""
+    rows = mark_repeats(read_plan(reader.partition, reader.lake))
     web_is_remote = reader.lake.remote and any(is_web(m.path) for row in rows for m in row.media.values())
     if not is_remote(reader.root.uri) and not web_is_remote:
         yield from map(reader.batch, chunks(rows))
@@ -179,8 +179,8 @@ def _ahead(
         yield join(future.result() for future in waiting.popleft())
 
 
-def needed_downloads(lake: Lake) -> set[str]:
-    """Lake-relative paths below `_downloads/` that receipts or any plan still name: `gc` keeps them.
+def find_needed_downloads(lake: Lake) -> set[str]:
+    """Return lake-relative paths below `_downloads/` that receipts or plans still name: `gc` keeps them.
 
     Raises:
         StorageError: a plan cannot be read.
@@ -194,10 +194,12 @@ def needed_downloads(lake: Lake) -> set[str]:
                 for batch in plan.iter_batches(columns=["media"]):
                     for media in batch.column("media").to_pylist():
                         needed |= _downloads_of(media)
-        except FileNotFoundError:  # removed since it was listed
+        except FileNotFoundError:  # removed since the listing
             continue
         except (pa.ArrowException, OSError) as error:
-            raise StorageError(f"{stat.uri}: the plan cannot be read ({error}). Delete it, and run it again") from error
+            raise StorageError(
+                f"{stat.uri}: the plan cannot be read ({error}). Delete it, and run the command again"
+            ) from error
     return needed
 
 

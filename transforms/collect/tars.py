@@ -1,4 +1,4 @@
-"""The members of a tar file: where each lies, in bounded memory, whatever the archive claims."""
+"""The members of a tar file and their places, in bounded memory, whatever the archive claims."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from trichord.infra.lake.stores import CHUNK_BYTES
 MAX_HEADER_BYTES = 1 << 20  # of one extended header
 MAX_EMPTY_READS = 8
 _BLOCK = 512
-# what tarfile raises on damaged headers, besides its own errors
+# what tarfile raises on damaged headers besides its own errors
 _PARSE_ERRORS = (tarfile.TarError, OSError, ValueError, LookupError, ArithmeticError, TypeError, RecursionError)
 
 
 class ArchiveError(Exception):
-    """An archive that cannot be taken whole; the message says why."""
+    """An archive that cannot be read as a whole; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of an archive. `fault` says why it is not read: it is no regular file."""
+    """A file of an archive. `fault` says why it is not read: it is not a regular file."""
 
     name: str
     offset: int
@@ -38,10 +38,10 @@ class Member:
 
 
 def members(path: str) -> Iterator[Member]:
-    """Every member but folders, in the archive's order; content is not read.
+    """Yield every member but folders, in the archive's order, without its content.
 
     Raises:
-        ArchiveError: the archive is damaged, truncated, or goes on behind its end mark.
+        ArchiveError: the archive is damaged, truncated, or continues after its end mark.
     """
     with open(path, "rb") as file:
         guarded = _Guarded(file)
@@ -76,11 +76,11 @@ def _fault(info: tarfile.TarInfo) -> str:
         return f"a link to {_shown(info.linkname)}"
     if info.issparse():
         return "a sparse file"
-    return "" if info.isreg() else "a device, a pipe or another thing that is no file"
+    return "" if info.isreg() else "a device, a pipe or something else that is not a file"
 
 
 def _require_end(file: BinaryIO, end: int) -> None:
-    """tarfile takes any damaged header for the end of the archive, and so loses what follows."""
+    """Check that the archive ends here: tarfile takes any damaged header for the end and loses what follows."""
     file.seek(end)
     block = file.read(_BLOCK)
     if not block:
@@ -96,7 +96,7 @@ def _shown(name: str) -> str:
 
 
 class _Guarded:
-    """A file that refuses what only a hostile archive asks for: to read backwards, endlessly, or all at once."""
+    """A file that refuses what only a hostile archive needs: to read backwards, endlessly, or all at once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._empty = file, 0
@@ -120,7 +120,7 @@ class _Guarded:
 
 @contextmanager
 def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[str]:
-    """A local path with the plain tar: the file itself, or a temporary one that was downloaded or unpacked.
+    """Yield a local path of the plain tar: the file itself, or a temporary file that was downloaded or unpacked.
 
     Raises:
         SourceError: a compressed tar is damaged or larger than `max_unpacked_bytes`.
@@ -134,7 +134,7 @@ def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[s
         try:
             _unpack(path, plain, max_unpacked_bytes)
         except (EOFError, zlib.error, gzip.BadGzipFile, ArchiveError) as error:
-            raise SourceError(f"{uri}: {error}. Mend or remove the file") from error
+            raise SourceError(f"{uri}: {error}. Fix or remove the file") from error
         if is_remote(uri):
             os.unlink(path)
         yield plain

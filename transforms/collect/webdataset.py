@@ -1,7 +1,7 @@
-"""WebDataset sources: tar files whose members are joined by key, in any order.
+"""WebDataset sources: tar files with members in any order, joined by key.
 
-A key is a member's folder and its name up to the first dot; what follows is the ending, which says what the member is.
-The members of a tar are indexed once, ordered by key; rows are then read at random, so they do not depend on the order.
+A key is a member's folder and its name up to the first dot; the rest is the ending, which says what the member is. The
+members of a tar are indexed once, ordered by key; rows then do not depend on the members' order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trichord.transforms.collect.partitions import (
     Partition,
     PlannedRow,
     line_of,
-    planned_rows,
+    read_plan,
     write_groups,
 )
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
@@ -55,7 +55,7 @@ _SLOT_OF_ENDING = {
 
 
 def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | None) -> tuple[list[Partition], int]:
-    """One partition a tar, and how many members have no known ending. Only tars that were never seen are read.
+    """Plan one partition per tar, and count members without a known ending. Only new tars are read.
 
     Raises:
         SourceError: there is no tar, or one of them is damaged.
@@ -68,7 +68,7 @@ def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | 
         locator = layout.plan_path(address)
         uri = lake.uri(locator)
         if not lake.storage.exists(uri):
-            rows = _indexed(source, lake.storage, stat)
+            rows = _read_index(source, lake.storage, stat)
             write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
         with lake.storage.open(uri) as file, pq.ParquetFile(file) as index:
             count = index.metadata.num_rows
@@ -93,17 +93,17 @@ def _count_of_others(line: str) -> int:
     return line_of(line).get("others_count", 0)
 
 
-def _indexed(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
+def _read_index(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
     with local_tar(storage, stat.uri, source.max_unpacked_bytes) as path:
         index = _Index(path)
         try:
             for count, member in enumerate(members(path)):
                 if count == MAX_MEMBERS:
-                    raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members: divide it")
+                    raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members; split it")
                 index.add(member)
             rows = index.rows()
         except ArchiveError as error:
-            raise SourceError(f"{stat.uri}: {error}. Mend or remove the file") from error
+            raise SourceError(f"{stat.uri}: {error}. Fix or remove the file") from error
     if storage.stat(stat.uri) != stat:
         raise changed(stat.uri)
     return rows
@@ -111,7 +111,7 @@ def _indexed(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[Pla
 
 @dataclass(slots=True)
 class _Index:
-    """Members gathered by key, for rows that are ordered by content alone."""
+    """Members by key, for rows in an order that depends only on content."""
 
     path: str
     keys: dict[str, list[tuple[str, Member]]] = field(default_factory=lambda: defaultdict(list))  # slot, member
@@ -119,7 +119,7 @@ class _Index:
     refused: list[PlannedRow] = field(default_factory=list)
 
     def add(self, member: Member) -> None:
-        """Take a member; hidden files (`.DS_Store`, `._a.jpg`) are left out."""
+        """Add a member; hidden files (`.DS_Store`, `._a.jpg`) are skipped."""
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
         name = "/".join(parts)
         shown = name.encode("utf-8", "backslashreplace").decode()
@@ -148,7 +148,7 @@ class _Index:
             self.keys[key].append((slot, Member(name, member.offset, member.size)))
 
     def rows(self) -> list[PlannedRow]:
-        """All rows, ordered by key; of members that are the same thing the one with the smallest name counts."""
+        """Return all rows, ordered by key; of members with one key and ending, the smallest name counts."""
         rows = list(self.refused)
         for key in self.keys.keys() | self.others.keys():
             rows += self._rows_of(key)
@@ -172,14 +172,14 @@ class _Index:
         if media:
             yield PlannedRow(key=key, line=line, media=media)
         else:
-            detail = f"only members of unknown endings: {', '.join(others[:_SHOWN_OTHERS])}"
+            detail = f"only members with unknown endings: {', '.join(others[:_SHOWN_OTHERS])}"
             yield PlannedRow(key=key, line=line, reason="row_empty", detail=detail[:500])
 
     def _ordered(self, found: list[Member]) -> list[Member]:
         names = {member.name for member in found}
         if len(names) == len(found):
             return sorted(found, key=lambda member: member.name)
-        with open(self.path, "rb") as file:  # repeated names: only their content tells them apart
+        with open(self.path, "rb") as file:  # repeated names differ only in content
             return sorted(found, key=lambda member: (member.name, _sha256(file.fileno(), member)))
 
 
@@ -192,14 +192,14 @@ def _sha256(descriptor: int, member: Member) -> str:
 def read_webdataset(
     source: WebDatasetSource, lake: Lake, partition: Partition, config: PrepareConfig
 ) -> Iterator[Batch]:
-    """The rows of a tar, ordered by key.
+    """Yield the rows of a tar, ordered by key.
 
     Raises:
-        SourceError: the tar is not what was planned.
+        SourceError: the tar changed since planning.
     """
     assert partition.part is not None
     uri = lake.storage.join(root_of(source.path, TAR_ENDINGS), partition.part.path)
-    rows = planned_rows(partition, lake)
+    rows = read_plan(partition, lake)
     with (
         unchanged(lake.storage, uri, partition.part, source.version_by),
         local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
@@ -218,7 +218,7 @@ def _found(planned: PlannedRow, descriptor: int, archive: str, config: PrepareCo
     for slot, medium in planned.media.items():
         limit = limit_of(slot, config)
         if medium.size > limit:
-            detail = f"{medium.path!r} holds {medium.size} bytes, at most {limit} are read"
+            detail = f"{medium.path!r} has {medium.size} bytes; the limit is {limit}"
             return Found(
                 draft=Draft(key=planned.key, line=line, reason="media_too_large", detail=detail), payload=payload
             )
@@ -233,7 +233,7 @@ def _found(planned: PlannedRow, descriptor: int, archive: str, config: PrepareCo
 
 
 def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
-    """The row that members make: `.txt`, `.caption`, then `text` and `caption` of `.json` are wordings of the text."""
+    """Make a row of members: `.txt`, `.caption`, then `text` and `caption` of `.json` are wordings of its text."""
     record = _object(data["json"]) if "json" in data else {}
     written = [data[slot].decode("utf-8-sig").strip("\r\n") for slot in ("text", "caption") if slot in data]
     written += [text_of(record.pop(name, None), name) or "" for name in ("text", "caption")]
@@ -244,7 +244,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
     found = aligned(record.pop("segments", None), None, record.pop("regions", None))
     alignment = found.alignment.copy()
     if found.media:
-        raise InvalidRow("segments must be a list: a subtitle file is a member of its own")
+        raise InvalidRow("segments must be a list; a subtitle file must be a member of its own")
     if "segments" in data:
         alignment.pop("segments", None)
         ending = posixpath.splitext(planned.media["segments"].path)[1].lower()
@@ -268,5 +268,5 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
 def _object(data: bytes) -> JsonObject:
     record = parse_json(data.decode("utf-8-sig"), allow_nan=False)
     if not isinstance(record, dict):
-        raise InvalidRow(f"the .json member holds a {type(record).__name__}, not an object")
+        raise InvalidRow(f"the .json member is a {type(record).__name__}, not an object")
     return record

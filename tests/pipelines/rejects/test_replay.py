@@ -30,7 +30,7 @@ from trichord.pipelines.prepare.records import prepare_task
 from trichord.pipelines.rejects.merge_partition import MergeTask, Unmergeable
 from trichord.pipelines.rejects.query import Choice, RejectKey, list_rejects
 from trichord.pipelines.rejects.replay import Replay, find_bases, replay
-from trichord.transforms.collect.partitions import planned_rows
+from trichord.transforms.collect.partitions import read_plan
 
 TABLES = ("records", "rejects", "signatures", "duplicates")
 STRICT = {"prepare.image.min_side": 240, "prepare.image.max_noise": 10.5}  # many of the demo's pictures have less
@@ -298,4 +298,4 @@ def _told(summary: Replay) -> int:
 
 
 def _keys(workspace: Workspace, shard: WantedShard) -> set[str]:
-    return {row.key for row in planned_rows(shard.partition, workspace.lake)}
+    return {row.key for row in read_plan(shard.partition, workspace.lake)}
