@@ -92,7 +92,7 @@ def test_folders_without_data_and_damaged_data_are_told(tmp_path: Path) -> None:
     put(tmp_path / "docs" / "a.pdf", "x")
     with pytest.raises(ConfigError, match=r"1 files: 1 \.pdf"):
         start(str(tmp_path / "docs"), out)
-    with pytest.raises(SourceError, match="no Parquet file"):
+    with pytest.raises(SourceError, match="not a Parquet file"):
         start(str(put(tmp_path / "bad.parquet", "PAR1")), out)
     with pytest.raises(ConfigError, match="only files and folders of this machine"):
         start("s3://bucket/data", out)
