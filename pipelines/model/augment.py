@@ -20,7 +20,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import held_out_mask
 from trichord.pipelines.model.augment_chain import open_chain, wanted_variants
 from trichord.pipelines.prepare.records import Prepared
-from trichord.transforms.augment.variants import applied, copy_of
+from trichord.transforms.augment.variants import copy_of, list_changes
 from trichord.transforms.batch import Batch, Segment
 from trichord.transforms.dedup.signatures import content_digest, row_digest
 from trichord.transforms.media import encode_audio, encode_image
@@ -108,7 +108,7 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
         same_image, same_wave = batch.images[at] is image, batch.waves[at] is wave
         new_image = old_image if image is None or same_image else encode_image(image, quality)
         new_audio = old_audio if wave is None or same_wave else encode_audio(wave)
-        content, ops = content_digest(row.text, new_image, new_audio), applied(row)
+        content, ops = content_digest(row.text, new_image, new_audio), list_changes(row)
         rows.append(
             {
                 **{name: getattr(row, name) for name in ("key", "source", "partition", "group", "subset", "parent")},

@@ -20,7 +20,7 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.pipelines.core.workspace import Workspace, run_alone
-from trichord.transforms.dedup.clusters import Members, matches, same_records
+from trichord.transforms.dedup.clusters import Members, find_matches, find_same_records
 from trichord.transforms.dedup.near import LEADS, Ints, Modality, band_keys, bucket_edges, chunk_keys, text_chars
 from trichord.transforms.dedup.shingles import BANDS
 
@@ -113,7 +113,7 @@ class Resolve:
             modalities=rows["modalities"].to_pylist(),
             signatures={name: rows[column].to_pylist() for name, column in SIGNATURE.items()},
         )
-        same = same_records(members, local, self.config)
+        same = find_same_records(members, local, self.config)
         keys, sources = rows["key"].to_pylist(), rows["source"].to_pylist()
         gone = rows.take(pa.array([one.dropped for one in same], pa.int64()))
         duplicates = gone.append_column("survivor_key", pa.array([keys[one.survivor] for one in same], pa.string()))
@@ -122,7 +122,7 @@ class Resolve:
             ("evidence", [one.evidence(keys) for one in same]),
         ):
             duplicates = duplicates.append_column(name, pa.array(values, pa.string()))
-        alike = matches(members, local, [one.dropped for one in same], self.config)
+        alike = find_matches(members, local, [one.dropped for one in same], self.config)
         seen = rows.take(pa.array([one.row for one in alike], pa.int64())).select(["key", "source", "partition"])
         columns = dict(zip(seen.column_names, seen.columns, strict=True)) | {
             "modality": pa.array([one.modality for one in alike], pa.string()),

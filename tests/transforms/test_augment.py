@@ -19,7 +19,7 @@ from trichord.infra import digest
 from trichord.infra.config import AugmentConfig
 from trichord.transforms.augment.chain import augment_chain
 from trichord.transforms.augment.image import Flip
-from trichord.transforms.augment.variants import applied, copy_of, record_key
+from trichord.transforms.augment.variants import copy_of, list_changes, record_key
 from trichord.transforms.augment.words import says_side, swap_sides
 from trichord.transforms.batch import Batch, Row, Segment, Waveform, join
 from trichord.transforms.op import recipe_of, run_chain
@@ -119,7 +119,7 @@ def test_the_records_themselves_are_never_changed() -> None:
 
 def test_what_was_drawn_is_told_in_order() -> None:
     made = variants(batch_of_rows(1), AugmentConfig.model_validate({"copies": 1, **ALWAYS}))
-    names = [json.loads(story)["op"] for story in applied(made.rows[0])]
+    names = [json.loads(story)["op"] for story in list_changes(made.rows[0])]
     assert names[:6] == [f"image_{name}" for name in ("rotate", "scale", "crop", "flip", "colour", "blur")]
     assert set(names) >= {"text_swap", "text_keyboard", "audio_speed", "audio_noise"}
     assert made.rows[0].meta == '{"a":1}'
@@ -136,7 +136,7 @@ def test_every_picture_step_changes_the_picture_and_keeps_its_size(name: str) ->
         assert image.shape == original.shape
         assert image.dtype == np.uint8
         assert not np.array_equal(image, original)
-        assert [json.loads(story)["op"] for story in applied(row)] == [f"image_{name}"]
+        assert [json.loads(story)["op"] for story in list_changes(row)] == [f"image_{name}"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 200)])
@@ -162,7 +162,7 @@ def test_a_picture_whose_words_say_a_side_is_not_mirrored(text: str, where: str)
     batch = Batch(rows=(Row(key="a", **ways[where]),), images=(picture(),))
     made = variants(batch, config_of(3, image={"flip": {"p": 1.0}}))
     assert all(image is batch.images[0] for image in made.images)
-    assert [applied(row) for row in made.rows] == [[]] * 3
+    assert [list_changes(row) for row in made.rows] == [[]] * 3
 
 
 def test_a_mirrored_picture_may_swap_its_sides_in_words() -> None:
@@ -199,12 +199,12 @@ def test_the_box_of_a_region_keeps_its_share_through_scale_and_crop(keep: float,
     )
     batch = Batch(rows=(Row(key=f"k{key}", box=(0, 0, 40, 30)),), images=(picture(40, 30),))
     for row in variants(batch, config).rows:
-        kept = [json.loads(story)["keep"] for story in applied(row)]
+        kept = [json.loads(story)["keep"] for story in list_changes(row)]
         assert np.prod(kept) >= keep - 1e-9
     free = Batch(rows=(Row(key="free"),), images=(picture(40, 30),))
     assert (
         min(
-            json.loads(applied(row)[-1])["keep"]
+            json.loads(list_changes(row)[-1])["keep"]
             for row in variants(free, config_of(9, image={"crop": {"p": 1.0}})).rows
         )
         < 0.9
@@ -215,7 +215,7 @@ def test_a_named_colour_keeps_its_hue() -> None:
     config = config_of(3, image={"colour": {"p": 1.0, "hue": 0.5}})
     rows: Sequence[Row] = (Row(key="a", text="a red ball"), Row(key="b", text="a ball"))
     made = variants(Batch(rows=tuple(rows), images=(picture(),) * 2), config)
-    hues = {row.key: json.loads(applied(row)[0])["hue"] for row in made.rows}
+    hues = {row.key: json.loads(list_changes(row)[0])["hue"] for row in made.rows}
     assert [hues[f"a#aug{i}"] for i in (1, 2, 3)] == [0.0] * 3
     assert all(hues[f"b#aug{i}"] != 0 for i in (1, 2, 3))
 

@@ -13,7 +13,7 @@ import torch
 from tests.transforms.test_augment import config_of, variants
 from trichord.infra import digest
 from trichord.transforms.augment.audio import Gain, Noise, Pitch, Speed
-from trichord.transforms.augment.variants import applied
+from trichord.transforms.augment.variants import list_changes
 from trichord.transforms.batch import Batch, Row, Samples, Segment, Waveform
 
 RATE_HZ = 16_000
@@ -32,7 +32,7 @@ def one_step(
     """What a step drew, the sounds and the rows it made."""
     batch = Batch(rows=(row or Row(key="a"),), waves=(wave or voice(),))
     made = variants(batch, config_of(copies, audio={name: {"p": 1.0, **settings}}))
-    drawn = [json.loads(applied(row)[0]) for row in made.rows if applied(row)]
+    drawn = [json.loads(list_changes(row)[0]) for row in made.rows if list_changes(row)]
     return drawn, [wave.samples for wave in made.waves if wave is not None], made.rows
 
 

@@ -24,7 +24,7 @@ from trichord.infra.config import AugmentConfig
 from trichord.infra.errors import ConfigError
 from trichord.transforms.augment.chain import augment_chain
 from trichord.transforms.augment.text import Filler, Rewriter
-from trichord.transforms.augment.variants import applied, copy_of
+from trichord.transforms.augment.variants import copy_of, list_changes
 from trichord.transforms.augment.words import protected_words
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.op import recipe_of, run_chain
@@ -95,7 +95,7 @@ def test_a_masked_model_replaces_words_and_nothing_else(masked: Path) -> None:
         assert row.text != TEXT
         assert len(row.text.split(" ")) == len(TEXT.split(" "))
         assert protected_words(row.text) >= protected_words(TEXT)
-        assert json.loads(applied(row)[0]) == {"changed": 2, "op": "text_contextual"}
+        assert json.loads(list_changes(row)[0]) == {"changed": 2, "op": "text_contextual"}
     assert changed((Row(key="a", text=TEXT, captions=(TEXT,)),), MaskFiller(str(masked), 5)) == rows
     both = changed((Row(key="b", text="the dog runs"), Row(key="a", text=TEXT, captions=(TEXT,))), fill)
     assert {key: row for key, row in both.items() if key in rows} == rows

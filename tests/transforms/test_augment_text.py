@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.transforms.test_augment import TEXT, config_of, variants
 from trichord.infra.errors import ConfigError
 from trichord.transforms.augment.chain import augment_chain
-from trichord.transforms.augment.variants import applied
+from trichord.transforms.augment.variants import list_changes
 from trichord.transforms.augment.wordnet import WordNetSynonyms
 from trichord.transforms.augment.words import protected_words, tokens
 from trichord.transforms.batch import Batch, Row
@@ -152,4 +152,4 @@ def test_the_real_wordnet_gives_synonyms() -> None:
     step = {"p": 1.0, "max_share": 0.5, "wordnet": folder}
     rows = reworded("A large car stops near the small bicycle of a boy.", copies=8, synonym=step)
     assert all(row.text != "A large car stops near the small bicycle of a boy." for row in rows)
-    assert all(applied(row) for row in rows)
+    assert all(list_changes(row) for row in rows)

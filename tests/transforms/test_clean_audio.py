@@ -20,7 +20,7 @@ from trichord.infra import digest
 from trichord.infra.config import AudioConfig
 from trichord.transforms.batch import Batch, Row, Samples, Segment, Waveform
 from trichord.transforms.clean.audio import audio_ops
-from trichord.transforms.clean.denoise import gated
+from trichord.transforms.clean.denoise import gate_noise
 from trichord.transforms.clean.level import AudioLevel, frame_levels
 from trichord.transforms.clean.loudness import AudioLoudness, loudness
 from trichord.transforms.clean.noise import flatness, hum
@@ -249,10 +249,10 @@ def test_the_gate_gains_three_decibels_on_noisy_and_loses_less_than_one_on_clean
     voice = syllables(4.0)
     level = float(np.sqrt(np.square(voice).mean())) / 10 ** (snr_db / 20)
     noisy = voice + noise(4, level)
-    after = gated(Waveform(noisy, RATE), 20)
+    after = gate_noise(Waveform(noisy, RATE), 20)
     gain_db = 10 * np.log10(np.square(noisy - voice).mean() / np.square(after - voice).mean())
     assert gain_db >= 3
-    clean = gated(Waveform(voice, RATE), 20)
+    clean = gate_noise(Waveform(voice, RATE), 20)
     assert len(clean) == len(voice)
     assert abs(10 * np.log10(np.square(clean).mean() / np.square(voice).mean())) < 1
     assert np.square(clean - voice).mean() < np.square(voice).mean() / 100
@@ -260,9 +260,9 @@ def test_the_gate_gains_three_decibels_on_noisy_and_loses_less_than_one_on_clean
 
 def test_the_gate_gives_the_same_samples_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     wave = Waveform(syllables(2.0) + noise(2, 0.02), RATE)
-    whole = gated(wave, 15)
+    whole = gate_noise(wave, 15)
     monkeypatch.setattr("trichord.transforms.clean.denoise._BLOCK", 64)
-    np.testing.assert_allclose(gated(wave, 15), whole, atol=1e-6)
+    np.testing.assert_allclose(gate_noise(wave, 15), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize(("before_ms", "behind_ms"), [(0, 0), (100, 50), (300, 500), (1_000, 2_000)])

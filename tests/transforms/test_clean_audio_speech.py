@@ -19,7 +19,7 @@ from trichord.infra.config import AudioConfig
 from trichord.transforms.batch import Batch, Row, Samples, Waveform
 from trichord.transforms.clean import voice
 from trichord.transforms.clean.audio import audio_ops
-from trichord.transforms.clean.denoise import gated
+from trichord.transforms.clean.denoise import gate_noise
 from trichord.transforms.clean.snr import _STATISTIC, LEAST_DB, MOST_DB, SHAPE, wada
 from trichord.transforms.clean.speech import AudioVoice, spans_of, with_spans
 from trichord.transforms.clean.trim import AudioTrim
@@ -202,9 +202,9 @@ def test_the_gate_gains_three_decibels_on_noisy_stories_and_keeps_clean_ones() -
     for key, samples in stories()[::4]:
         power = np.square(samples[voiced(samples)], dtype=np.float64).mean()
         hiss = (digest.generator("gate", key).standard_normal(len(samples)) * np.sqrt(power / 10)).astype(np.float32)
-        left = np.square(gated(Waveform(samples + hiss, RATE), 20) - samples).mean()
+        left = np.square(gate_noise(Waveform(samples + hiss, RATE), 20) - samples).mean()
         gains.append(10 * np.log10(np.square(hiss).mean() / left))
-        clean = gated(Waveform(samples, RATE), 20)
+        clean = gate_noise(Waveform(samples, RATE), 20)
         losses.append(10 * np.log10(np.square(samples).mean() / np.square(clean).mean()))
     assert np.mean(gains) > 3
     assert np.max(losses) < 1

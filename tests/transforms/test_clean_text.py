@@ -226,7 +226,7 @@ def test_no_change_of_an_earlier_op_tells_what_was_masked() -> None:
 
 def test_national_phone_numbers_are_found_where_a_region_is_set() -> None:
     assert text_of("Call (202) 555-0123 now") == "Call (202) 555-0123 now"
-    assert TextPii(mask=True, phone_region="US").masked("Call (202) 555-0123 now") == ("Call <PHONE> now", ["PHONE"])
+    assert TextPii(mask=True, phone_region="US").mask_text("Call (202) 555-0123 now") == ("Call <PHONE> now", ["PHONE"])
 
 
 ENGLISH = "A man is riding a bicycle through the streets of the town."

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from trichord.infra.config import DedupConfig
 from trichord.infra.digest import generator
-from trichord.transforms.dedup.clusters import Members, matches, same_records
-from trichord.transforms.dedup.near import LEADS, Ints, Modality, bucket_edges, connected
+from trichord.transforms.dedup.clusters import Members, find_matches, find_same_records
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, bucket_edges, label_components
 from trichord.transforms.dedup.shingles import text_sketch
 
 CONFIG = DedupConfig()
@@ -51,7 +51,7 @@ def members(rows: Sequence[Parts]) -> tuple[Members, Mapping[Modality, Ints]]:
 
 
 def same(*rows: Parts, config: DedupConfig = CONFIG) -> dict[int, int]:
-    return {one.dropped: one.survivor for one in same_records(*members(rows), config)}
+    return {one.dropped: one.survivor for one in find_same_records(*members(rows), config)}
 
 
 def test_all_modalities_must_match() -> None:
@@ -72,7 +72,7 @@ def test_records_of_other_modalities_are_other_records() -> None:
 def test_a_picture_that_shows_nothing_never_merges() -> None:
     rows, edges = members([(LONG, media("a"), None), (LONG, media("a"), None)])
     blank = Members(modalities=rows.modalities, signatures={**rows.signatures, "image": [None, media("a")]})
-    assert same_records(blank, edges, CONFIG) == []
+    assert find_same_records(blank, edges, CONFIG) == []
 
 
 def test_ignored_modalities_need_not_match() -> None:
@@ -90,7 +90,7 @@ def test_a_text_alone_needs_more_likeness_than_beside_a_picture() -> None:
 
 def test_a_chain_is_one_cluster_and_its_evidence_names_the_row_between() -> None:
     rows = [(None, media("a", flips), None) for flips in (0, 40, 80, 120)]
-    found = same_records(*members(rows), CONFIG)
+    found = find_same_records(*members(rows), CONFIG)
     assert [(one.dropped, one.survivor, one.via) for one in found] == [(1, 0, 0), (2, 0, 1), (3, 0, 2)]
     assert [one.evidence("wxyz") for one in found] == [
         "near: image 40/256",
@@ -100,7 +100,7 @@ def test_a_chain_is_one_cluster_and_its_evidence_names_the_row_between() -> None
 
 
 def test_evidence_tells_every_modality() -> None:
-    [one] = same_records(*members([(LONG, media("a"), sound("a")), (LONG, media("a", 3), sound("a", 10))]), CONFIG)
+    [one] = find_same_records(*members([(LONG, media("a"), sound("a")), (LONG, media("a", 3), sound("a", 10))]), CONFIG)
     assert one.evidence(["k0", "k1"]) == "near: image 3/256, audio 0.04, text 1.00"
 
 
@@ -113,9 +113,9 @@ def test_a_shared_picture_is_a_match_with_the_earliest_row_that_is_left() -> Non
             ("numbers and letters: 1 2 3 4 5 6 7 x y z", media("a", 50), None),
         ]
     )
-    dropped = [one.dropped for one in same_records(rows, edges, CONFIG)]
+    dropped = [one.dropped for one in find_same_records(rows, edges, CONFIG)]
     assert dropped == [2]
-    found = matches(rows, edges, dropped, CONFIG)
+    found = find_matches(rows, edges, dropped, CONFIG)
     assert [(one.modality, one.row, one.other, one.evidence()) for one in found] == [
         ("image", 1, 0, "image 2/256"),
         ("image", 3, 0, "image 50/256, chain"),
@@ -141,8 +141,8 @@ def test_clusters_are_those_of_all_pairs(drawn: list[tuple[str, int, str]]) -> N
 def test_components_do_not_depend_on_blocks(size: int, edges: list[tuple[int, int]], step: int) -> None:
     pairs = np.array([(a % size, b % size) for a, b in edges] or np.zeros((0, 2)), np.int64).reshape(-1, 2)
     blocks = [(pairs[at : at + step, 0], pairs[at : at + step, 1]) for at in range(0, len(pairs), step)]
-    labels = connected(size, iter(blocks))
-    assert labels.tolist() == connected(size, iter([(pairs[:, 0], pairs[:, 1])])).tolist()
+    labels = label_components(size, iter(blocks))
+    assert labels.tolist() == label_components(size, iter([(pairs[:, 0], pairs[:, 1])])).tolist()
     assert all(labels[a] == labels[b] for a, b in pairs)
     firsts = [labels.tolist().index(label) for label in range(labels.max() + 1)]
     assert firsts == sorted(firsts)

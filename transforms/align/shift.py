@@ -14,7 +14,7 @@ _LEAST_S = 0.25  # smaller offsets are within the habits of subtitling
 _SPREAD_S = 0.35  # median distance from the offset above which it is not constant
 
 
-def constant_shift(
+def estimate_shift(
     segments: Sequence[Segment], counts: Sequence[int], words: Sequence[Word], max_shift_s: float
 ) -> float:
     """Return by how many seconds the segments are late (positive) or early; 0 if little, not constant or unknown.
@@ -41,7 +41,7 @@ def constant_shift(
     return round(offset, 2)
 
 
-def shifted(
+def shift_segments(
     segments: Sequence[Segment], counts: Sequence[int], words: Sequence[Word], offset_s: float, duration_s: float
 ) -> tuple[Segment, ...]:
     """Return the segments moved earlier by the offset, within the sound, each with the mean score of its words."""

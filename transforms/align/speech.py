@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from trichord.infra.config import AlignConfig
 from trichord.infra.errors import ConfigError
-from trichord.transforms.align.shift import constant_shift, shifted
+from trichord.transforms.align.shift import estimate_shift, shift_segments
 from trichord.transforms.align.sphinx import SphinxAligner
 from trichord.transforms.align.transcript import Token, tokens_of
 from trichord.transforms.align.words import Aligner, Alignment
 from trichord.transforms.batch import Batch, Row, Segment, Waveform
-from trichord.transforms.clean.annotate import change, labelled
+from trichord.transforms.clean.annotate import change, set_label
 from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
 from trichord.transforms.media import resample
 from trichord.transforms.op import Op, Threshold
@@ -59,17 +59,17 @@ class SpeechAlign(Op):
             if wave is None or len(tokens) < self.min_words:
                 continue
             if len(tokens) > self.max_words:
-                rows[i] = labelled(row, "speech_skipped", f"more than {self.max_words} words")
+                rows[i] = set_label(row, "speech_skipped", f"more than {self.max_words} words")
             elif (foreign := self._foreign(row, scores)) is not None:
-                rows[i] = labelled(row, "speech_skipped", f"language {foreign}")
+                rows[i] = set_label(row, "speech_skipped", f"language {foreign}")
             elif wave.duration_s > self.max_s:
-                rows[i] = labelled(row, "speech_skipped", f"longer than {self.max_s:g} s")
+                rows[i] = set_label(row, "speech_skipped", f"longer than {self.max_s:g} s")
             else:
                 speech_s = _speech_s(wave, scores)
                 # an earlier op's share is of the untrimmed sound: a trimmed sneeze is all "speech"
                 share = scores.get("audio_speech_share", speech_s / max(wave.duration_s, 1e-3))
                 if speech_s >= max(self.min_speech_s, 1e-3) and share >= self.min_speech_share:
-                    rows[i], measured[i] = self._aligned(row, wave, tokens, speech_s)
+                    rows[i], measured[i] = self._align(row, wave, tokens, speech_s)
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def _foreign(self, row: Row, scores: Mapping[str, float]) -> str | None:
@@ -79,7 +79,7 @@ class SpeechAlign(Op):
             return None
         return language if scores.get("text_language_score", 0.0) >= _SURE else None
 
-    def _aligned(
+    def _align(
         self, row: Row, wave: Waveform, tokens: Sequence[Token], speech_s: float
     ) -> tuple[Row, dict[str, float]]:
         found = self.aligner(wave, tokens)
@@ -99,8 +99,8 @@ class SpeechAlign(Op):
     def _with_given(self, row: Row, found: Alignment, duration_s: float) -> Row:
         """Return the row with the source's segments scored and, if all are off by the same time, shifted."""
         counts = [len(tokens_of(segment.text)) for segment in row.segments]
-        offset = constant_shift(row.segments, counts, found.words, self.max_shift_s)
-        segments = shifted(row.segments, counts, found.words, offset, duration_s)
+        offset = estimate_shift(row.segments, counts, found.words, self.max_shift_s)
+        segments = shift_segments(row.segments, counts, found.words, offset, duration_s)
         if offset:
             first, last = _times(row.segments), _times(segments)
             noted = change(self.name, "segments", first, f"{last} (all by {-offset:+.2f} s)")

@@ -53,7 +53,7 @@ class SphinxAligner:
         said = [word for word in spoken if word in names]
         if not said:
             return None
-        pieces = _decoded(decoder, " ".join(names[word] for word in said), wave)
+        pieces = _decode(decoder, " ".join(names[word] for word in said), wave)
         if pieces is None:
             return None
         return _alignment(tokens, names, pieces)
@@ -97,7 +97,7 @@ def _decoder(spoken: Sequence[str]) -> tuple[Any, dict[str, str]]:
     return decoder, names
 
 
-def _decoded(decoder: Any, text: str, wave: Waveform) -> list[_Piece] | None:
+def _decode(decoder: Any, text: str, wave: Waveform) -> list[_Piece] | None:
     samples = pcm16(resample(wave, RATE_HZ).samples if wave.rate_hz != RATE_HZ else wave.samples)
     decoder.set_align_text(text)
     decoder.start_utt()
@@ -126,13 +126,13 @@ def _alignment(tokens: Sequence[Token], names: dict[str, str], pieces: Sequence[
         frames = sum(piece.stop - piece.start for piece in mine)
         mean = sum(piece.total for piece in mine) / max(1, frames)
         span = (mine[0].start * _FRAME_S, mine[-1].stop * _FRAME_S)
-        words.append(Word(text=token.text, span=span, score=round(_squashed(mean), 4)))
+        words.append(Word(text=token.text, span=span, score=round(_squash(mean), 4)))
     total = sum(piece.total for piece in said) / max(1, sum(piece.stop - piece.start for piece in said))
     share = sum(word.span is not None for word in words) / len(words)
-    return Alignment(words=tuple(words), score=_squashed(total - _UNSAID * _unsaid(pieces)) * share)
+    return Alignment(words=tuple(words), score=_squash(total - _UNSAID * _share_unsaid(pieces)) * share)
 
 
-def _unsaid(pieces: Sequence[_Piece]) -> float:
+def _share_unsaid(pieces: Sequence[_Piece]) -> float:
     """Return the share of frames without silence whose speech is not in the transcript."""
     frames = {True: 0, False: 0}
     for piece in pieces:
@@ -143,6 +143,6 @@ def _unsaid(pieces: Sequence[_Piece]) -> float:
     return frames[True] / max(1, sum(frames.values()))
 
 
-def _squashed(mean: float) -> float:
+def _squash(mean: float) -> float:
     """Map a mean frame score to [0, 1]."""
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, mean - _MIDDLE))))

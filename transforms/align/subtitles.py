@@ -50,7 +50,7 @@ def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
     """
     if len(data) > MAX_BYTES:
         raise SegmentsError(f"{len(data)} bytes of segments; the limit is {MAX_BYTES}")
-    text = _decoded(data)
+    text = _decode(data)
     if form == "json":
         return cues_of(_json_list(text))
     if form not in ("srt", "vtt"):
@@ -98,7 +98,7 @@ def number(value: object, name: str) -> float:
     return float(value)
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     try:
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             return data.decode("utf-16")

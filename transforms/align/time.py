@@ -64,7 +64,7 @@ class CutTime(Op):
         parts, taken = Parts(op=self.name), {(row.source, row.key) for row in batch.rows}
         for i, row in enumerate(batch.rows):
             try:
-                cues, pictures = _timed(row, batch.attachments[i] or {})
+                cues, pictures = _read_times(row, batch.attachments[i] or {})
             except SegmentsError as error:
                 parts.refuse(row, "segments_invalid", str(error))
                 continue
@@ -156,7 +156,7 @@ def _partner(cue: Cue, pictures: Sequence[_Picture]) -> int | None:
     return int(min(np.flatnonzero(overlap == most), key=lambda i: (starts[i], i)))
 
 
-def _timed(row: Row, files: Mapping[str, bytes]) -> tuple[tuple[Cue, ...], tuple[_Picture, ...]]:
+def _read_times(row: Row, files: Mapping[str, bytes]) -> tuple[tuple[Cue, ...], tuple[_Picture, ...]]:
     """Return a row's segments and timed pictures.
 
     Raises:

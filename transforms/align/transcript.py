@@ -54,15 +54,15 @@ def number_words(digits: str) -> list[str]:
         return [_UNITS[int(digit)] for digit in digits[:_LONGEST_WORD]]
     value = int(digits)
     if 1_100 <= value < 2_000 and value % 100 >= 10:
-        return _said(value // 100) + _said(value % 100)
-    return _said(value)
+        return _spell_out(value // 100) + _spell_out(value % 100)
+    return _spell_out(value)
 
 
-def _said(value: int) -> list[str]:
+def _spell_out(value: int) -> list[str]:
     if value < len(_UNITS):
         return [_UNITS[value]]
     for power, name in _POWERS:
         if value >= power:
             rest = value % power
-            return [*_said(value // power), name, *(_said(rest) if rest else [])]
+            return [*_spell_out(value // power), name, *(_spell_out(rest) if rest else [])]
     return [_TENS[value // 10], *([_UNITS[value % 10]] if value % 10 else [])]

@@ -64,9 +64,9 @@ class AudioStep(Step):
         if peak > 1:
             samples = samples * np.float32(1 / peak)
         wave = Waveform(np.clip(samples, -1, 1).astype(np.float32, copy=False), draft.wave.rate_hz)
-        return self.retimed(replace(draft, wave=wave, drawn=drawn))
+        return self.retime(replace(draft, wave=wave, drawn=drawn))
 
-    def retimed(self, draft: Draft) -> Draft:
+    def retime(self, draft: Draft) -> Draft:
         """Return the variant with the times that the change asks for."""
         return draft
 
@@ -90,18 +90,18 @@ class Speed(AudioStep):
         made, _ = speed(_tensor(wave), 100, math.nextafter(percent / 100, math.inf))
         return made.numpy(), {"factor": percent / 100}
 
-    def retimed(self, draft: Draft) -> Draft:
+    def retime(self, draft: Draft) -> Draft:
         """Divide the times of segments by the factor, within the sound."""
         factor, wave = draft.drawn["factor"], draft.wave
         assert wave is not None
         assert isinstance(factor, float)
         end_s = wave.duration_s
 
-        def moved(segment: Segment) -> Segment:
+        def move(segment: Segment) -> Segment:
             start_s, stop_s = (min(end_s, at / factor) for at in (segment.start_s, segment.end_s))
             return replace(segment, start_s=start_s, end_s=stop_s)
 
-        return replace(draft, row=replace(draft.row, segments=tuple(map(moved, draft.row.segments))))
+        return replace(draft, row=replace(draft.row, segments=tuple(map(move, draft.row.segments))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,9 @@ class ImageStep(Step):
         seed = int(rng.integers(2**32))
         made = albumentations.Compose([transform], seed=seed, save_applied_params=True)(image=draft.image)
         image: Image = np.ascontiguousarray(made["image"])
-        return replace(self.reworded(draft), image=image, drawn={**drawn, **self.placed(made["applied_transforms"])})
+        return replace(
+            self.reword(draft), image=image, drawn={**drawn, **self.read_placement(made["applied_transforms"])}
+        )
 
     def draw(self, draft: Draft, rng: np.random.Generator) -> Numbers | None:
         """Draw for a variant; None if the change would make its words untrue."""
@@ -76,12 +78,12 @@ class ImageStep(Step):
         """Return the albumentations transform for what was drawn."""
         raise NotImplementedError
 
-    def placed(self, params: AppliedParams) -> Drawn:
+    def read_placement(self, params: AppliedParams) -> Drawn:
         """Return what albumentations drew itself."""
         del params
         return {}
 
-    def reworded(self, draft: Draft) -> Draft:
+    def reword(self, draft: Draft) -> Draft:
         """Return the variant with the words that the change asks for."""
         return draft
 
@@ -148,7 +150,7 @@ class Crop(ImageStep):
             p=1,
         )
 
-    def placed(self, params: AppliedParams) -> Drawn:
+    def read_placement(self, params: AppliedParams) -> Drawn:
         """Return the crop's place: x, y, right and bottom in pixels."""
         return {"corners": [int(value) for value in params[0][1]["crop_coords"]]}
 
@@ -173,7 +175,7 @@ class Flip(ImageStep):
         """Mirror."""
         return library.HorizontalFlip(p=1)
 
-    def reworded(self, draft: Draft) -> Draft:
+    def reword(self, draft: Draft) -> Draft:
         """Exchange left and right in text and captions."""
         row = draft.row
         text = None if row.text is None else swap_sides(row.text)

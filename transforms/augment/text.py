@@ -113,13 +113,13 @@ class TextStep(Step):
         if row.text is None or not self.fits(row):
             return None
         old = (row.text, *row.captions)
-        new = tuple(self._changed(text, rng) for text in old)
+        new = tuple(self._change(text, rng) for text in old)
         count = sum(a != b for a, b in zip(old, new, strict=True))
         if count == 0:
             return None
         return replace(draft, row=replace(row, text=new[0], captions=new[1:]), drawn={"changed": count})
 
-    def _changed(self, text: str, rng: np.random.Generator) -> str:
+    def _change(self, text: str, rng: np.random.Generator) -> str:
         if sum(token[0].isalnum() for token in tokens(text)) < self.min_words:
             return text
         found = self.reword(text, rng)

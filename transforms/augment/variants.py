@@ -35,7 +35,7 @@ def copy_of(row: Row) -> int | None:
     return part.number if part is not None and part.mark is Mark.VARIANT and part.parent == row.parent else None
 
 
-def applied(row: Row) -> list[str]:
+def list_changes(row: Row) -> list[str]:
     """Return the changes a variant went through, in order, as JSON: the op's name and what was drawn."""
     return [digest.canonical_json({"op": op.removeprefix(PREFIX), **drawn}).decode() for op, drawn in _history(row)]
 

@@ -9,7 +9,7 @@ from trichord.transforms.batch import Change, Row
 _KEPT_CHARS = 500  # of each value of a change
 
 
-def labelled(row: Row, name: str, value: str | None) -> Row:
+def set_label(row: Row, name: str, value: str | None) -> Row:
     """Return the row with a label set, or removed if the value is None; labels stay sorted by name."""
     labels = {**dict(row.labels), name: value}
     return replace(row, labels=tuple(sorted((key, text) for key, text in labels.items() if text is not None)))

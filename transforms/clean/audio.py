@@ -92,7 +92,7 @@ class AudioDecode(Op):
                 continue
             try:
                 if key not in decoded:
-                    decoded[key] = self._decoded(raw, cut=key[1])
+                    decoded[key] = self._decode(raw, cut=key[1])
                 whole = decoded[key]
                 left[key] -= 1
                 if not left[key]:
@@ -100,14 +100,14 @@ class AudioDecode(Op):
                 if isinstance(whole, MediaError):
                     raise whole
                 rows[i], wave = self._cut(rows[i], whole)
-                measured[i] = _measured(wave)
+                measured[i] = _measure(wave)
                 waves[i] = resample(wave, self.rate_hz)
             except MediaError as error:
                 refused[i] = (error.reason, error.detail)
         done = replace(batch, rows=tuple(rows), waves=tuple(waves), raw_audios=(None,) * len(batch))
         return done.with_scores(measured).reject(refused, self.name)
 
-    def _decoded(self, raw: bytes, *, cut: bool) -> Waveform | MediaError:
+    def _decode(self, raw: bytes, *, cut: bool) -> Waveform | MediaError:
         longest_s = max(self.max_parent_s, self.max_duration_s) if cut else self.max_duration_s
         try:
             return decode_audio(raw, max_bytes=self.max_bytes, max_duration_s=longest_s)
@@ -131,7 +131,7 @@ class AudioDecode(Op):
         return replace(row, span=(start_s, end_s)), Waveform(piece, rate_hz)
 
 
-def _measured(wave: Waveform) -> dict[str, float]:
+def _measure(wave: Waveform) -> dict[str, float]:
     peak = max(float(wave.samples.max()), -float(wave.samples.min()))
     return {
         "audio_duration_s": wave.duration_s,

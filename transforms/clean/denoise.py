@@ -24,7 +24,7 @@ _MEMORY = 0.96  # how much the gate follows its own last decision
 Powers = npt.NDArray[np.float64]
 
 
-def without_hum(wave: Waveform, mains_hz: float) -> Samples:
+def remove_hum(wave: Waveform, mains_hz: float) -> Samples:
     """Notch out those of ten multiples of the mains frequency that stand out, each 1 Hz wide."""
     from scipy import signal
 
@@ -37,7 +37,7 @@ def without_hum(wave: Waveform, mains_hz: float) -> Samples:
     return np.clip(samples, -1, 1).astype(np.float32)
 
 
-def gated(wave: Waveform, reduction_db: float) -> Samples:
+def gate_noise(wave: Waveform, reduction_db: float) -> Samples:
     """Lower steady noise by up to `reduction_db` with a soft gate on each frequency.
 
     The noise of a frequency is estimated from the quietest fifth of its frames. The gate is Wiener's, with the
@@ -105,7 +105,7 @@ class HumRemoval(Op):
             before = hum(wave)
             if before is None:
                 continue
-            waves[i] = cleaned = Waveform(without_hum(wave, before[1]), wave.rate_hz)
+            waves[i] = cleaned = Waveform(remove_hum(wave, before[1]), wave.rate_hz)
             after = hum(cleaned)
             change = Change(
                 op=self.name,
@@ -119,7 +119,7 @@ class HumRemoval(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseReduction(Op):
-    """Lowers steady noise by spectral gating (see `gated`)."""
+    """Lowers steady noise by spectral gating (see `gate_noise`)."""
 
     version: ClassVar[int] = 1
 
@@ -136,7 +136,7 @@ class NoiseReduction(Op):
         for i, wave in enumerate(batch.waves):
             if wave is None:
                 continue
-            waves[i] = cleaned = Waveform(gated(wave, self.reduction_db), wave.rate_hz)
+            waves[i] = cleaned = Waveform(gate_noise(wave, self.reduction_db), wave.rate_hz)
             change = Change(op=self.name, field="audio", before=_level(wave), after=_level(cleaned))
             rows[i] = replace(rows[i], changes=(*rows[i].changes, change))
         return replace(batch, rows=tuple(rows), waves=tuple(waves))

@@ -81,7 +81,7 @@ def _bars(grey: GreyImage) -> tuple[int, int]:
     if not (_uniform(grey[0]) or _uniform(grey[-1])):
         return 0, 0  # most pictures
     least, most = grey.min(axis=1).astype(np.int16), grey.max(axis=1).astype(np.int16)
-    return _leading(least, most), _leading(least[::-1], most[::-1])
+    return _count_leading(least, most), _count_leading(least[::-1], most[::-1])
 
 
 def _uniform(line: npt.NDArray[np.uint8]) -> bool:
@@ -90,7 +90,7 @@ def _uniform(line: npt.NDArray[np.uint8]) -> bool:
     return int(line.max()) - int(line.min()) <= _FRAME_RANGE
 
 
-def _leading(least: npt.NDArray[np.int16], most: npt.NDArray[np.int16]) -> int:
+def _count_leading(least: npt.NDArray[np.int16], most: npt.NDArray[np.int16]) -> int:
     """Return how many first lines together stay within the range."""
     inside = np.maximum.accumulate(most) - np.minimum.accumulate(least) <= _FRAME_RANGE
     return len(inside) if inside.all() else int(inside.argmin())

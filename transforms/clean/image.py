@@ -57,12 +57,12 @@ class ImageDecode(Op):
             for i in sharing:
                 part = whole
                 if (box := rows[i].box) is not None:
-                    found = _clipped(box, whole)
+                    found = _clip(box, whole)
                     if found is None:
                         height, width = whole.shape[:2]
                         refused[i] = ("region_outside", f"box {box} of a picture of {width} × {height} pixels")
                         continue
-                    (left, top, right, bottom), rows[i] = found, _noted(rows[i], found)
+                    (left, top, right, bottom), rows[i] = found, _note_clip(rows[i], found)
                     part = whole[top:bottom, left:right]
                 short, long = sorted(part.shape[:2])
                 measured[i] = {
@@ -87,7 +87,7 @@ def _pictures(batch: Batch) -> Iterator[tuple[bytes, list[int]]]:
             yield raw, positions
 
 
-def _clipped(box: tuple[float, float, float, float], rgb: Image) -> tuple[int, int, int, int] | None:
+def _clip(box: tuple[float, float, float, float], rgb: Image) -> tuple[int, int, int, int] | None:
     """Return left, top, right, bottom in whole pixels inside the picture; None if nothing is left."""
     height, width = rgb.shape[:2]
     x, y, w, h = box
@@ -98,7 +98,7 @@ def _clipped(box: tuple[float, float, float, float], rgb: Image) -> tuple[int, i
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def _noted(row: Row, cut: tuple[int, int, int, int]) -> Row:
+def _note_clip(row: Row, cut: tuple[int, int, int, int]) -> Row:
     """Return the row, with a change if the box reached beyond the picture."""
     x, y, w, h = row.box or (0.0, 0.0, 0.0, 0.0)
     left, top, right, bottom = cut
@@ -138,7 +138,7 @@ class ImageMeasure(Op):
             inside = exposure.frame(grey)
             border = 1 - _area(inside) / grey.size
             if self.crop_border is not None and border > self.crop_border and (cut := _cut(rgb, inside)) is not None:
-                images[i], rows[i] = cut, _cropped(rows[i], self.name, rgb, inside)
+                images[i], rows[i] = cut, _note_crop(rows[i], self.name, rgb, inside)
                 grey = exposure.grey_of(cut)
             edges = edge_map(grey, self.tiles)
             share = edges.blurred_share(self.min_sharpness)
@@ -147,7 +147,7 @@ class ImageMeasure(Op):
                 "image_sharpness": edges.whole,
                 "image_blurred_share": share,
             }
-            rows[i] = _mapped(rows[i], edges, self.min_sharpness, share)
+            rows[i] = _label_blur(rows[i], edges, self.min_sharpness, share)
         return replace(batch, rows=tuple(rows), images=tuple(images)).with_scores(measured)
 
 
@@ -187,11 +187,11 @@ class ImageSharpRegion(Op):
             cut = _cut(rgb, inside)
             if cut is None or _area(inside) < self.min_sharp_share * height * width:
                 continue
-            images[i], rows[i] = cut, _cropped(rows[i], self.name, rgb, inside)
+            images[i], rows[i] = cut, _note_crop(rows[i], self.name, rgb, inside)
             edges = edge_map(exposure.grey_of(cut), self.tiles)
             share = edges.blurred_share(self.min_sharpness)
             measured[i] = {"image_blurred_share": share}
-            rows[i] = _mapped(rows[i], edges, self.min_sharpness, share)
+            rows[i] = _label_blur(rows[i], edges, self.min_sharpness, share)
         return replace(batch, rows=tuple(rows), images=tuple(images)).with_scores(measured)
 
 
@@ -208,17 +208,17 @@ def _cut(rgb: Image, inside: tuple[int, int, int, int]) -> Image | None:
     return np.ascontiguousarray(rgb[top:bottom, left:right])
 
 
-def _cropped(row: Row, op: str, rgb: Image, inside: tuple[int, int, int, int]) -> Row:
+def _note_crop(row: Row, op: str, rgb: Image, inside: tuple[int, int, int, int]) -> Row:
     """Return the row with the crop recorded as x, y, width, height in pixels of canonical size."""
     top, left, bottom, right = inside
     before, after = f"0,0,{rgb.shape[1]},{rgb.shape[0]}", f"{left},{top},{right - left},{bottom - top}"
     return annotate.with_changes(row, [annotate.change(op, "image", before, after)])
 
 
-def _mapped(row: Row, edges: EdgeMap, least: float, share: float) -> Row:
+def _label_blur(row: Row, edges: EdgeMap, least: float, share: float) -> Row:
     """Return the row, labelled with its blur map if a tile is blurred."""
     text = edges.text(least) if share else None
-    return row if text is None and not row.labels else annotate.labelled(row, "image_blur_map", text)
+    return row if text is None and not row.labels else annotate.set_label(row, "image_blur_map", text)
 
 
 def image_ops(config: ImageConfig) -> tuple[Op, ...]:

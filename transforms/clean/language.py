@@ -62,7 +62,7 @@ class TextLanguage(Op):
             if row.text is None:
                 continue
             language, score = language_of(row.text)
-            rows[i] = annotate.labelled(row, LABEL, language)
+            rows[i] = annotate.set_label(row, LABEL, language)
             measured[i] = {"text_language_score": score}
             if self.allowed:
                 measured[i]["text_language_foreign"] = 0.0 if language in self.allowed else score

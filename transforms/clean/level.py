@@ -52,9 +52,9 @@ class AudioLevel(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        return batch.with_scores([{} if wave is None else self._measured(wave) for wave in batch.waves])
+        return batch.with_scores([{} if wave is None else self._measure(wave) for wave in batch.waves])
 
-    def _measured(self, wave: Waveform) -> dict[str, float]:
+    def _measure(self, wave: Waveform) -> dict[str, float]:
         silent = frame_levels(wave) < self.silence_db
         heard = np.flatnonzero(~silent)
         padding = len(silent) - (heard[-1] + 1 - heard[0]) if len(heard) else len(silent)

@@ -114,9 +114,9 @@ class AudioSpectrum(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        return batch.with_scores([{} if wave is None else self._measured(wave) for wave in batch.waves])
+        return batch.with_scores([{} if wave is None else self._measure(wave) for wave in batch.waves])
 
-    def _measured(self, wave: Waveform) -> dict[str, float]:
+    def _measure(self, wave: Waveform) -> dict[str, float]:
         # windows of an offset would leak into the lowest lines
         level = Waveform(wave.samples - np.float32(offset(wave.samples)), wave.rate_hz)
         measured: dict[str, float] = {}

@@ -100,7 +100,7 @@ class TextPii(Op):
         for i, row in enumerate(batch.rows):
             if row.text is None:
                 continue
-            masked = [self.masked(wording) for wording in (row.text, *row.captions)]
+            masked = [self.mask_text(wording) for wording in (row.text, *row.captions)]
             measured[i] = {"text_pii": float(sum(len(kinds) for _, kinds in masked))}
             if not self.mask or not measured[i]["text_pii"]:
                 continue
@@ -109,17 +109,17 @@ class TextPii(Op):
                 field = "text" if at == 0 else f"captions[{at - 1}]"
                 changes += [annotate.change(self.name, field, kind, f"<{kind}>") for kind in kinds]
             text, *captions = (wording for wording, _ in masked)
-            earlier = tuple(map(_silenced, row.changes))
+            earlier = tuple(map(_silence, row.changes))
             row = replace(row, text=text, captions=tuple(captions), changes=earlier)
             rows[i] = annotate.with_changes(row, changes)
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
-    def masked(self, text: str) -> tuple[str, list[str]]:
+    def mask_text(self, text: str) -> tuple[str, list[str]]:
         """Return the masked text and the kinds masked, grouped by kind."""
         head, tail = text[:_READ_CHARS], text[_READ_CHARS:]
         kinds: list[str] = []
         for kind, pattern, is_sure in self._detectors(head):
-            head = pattern.sub(partial(_masked, kind, is_sure, kinds), head)
+            head = pattern.sub(partial(_mask, kind, is_sure, kinds), head)
         return head + tail, kinds
 
     def _detectors(self, text: str) -> Iterator[tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]]]:
@@ -135,14 +135,14 @@ class TextPii(Op):
             yield "IP", _IPV6, _is_ip
 
 
-def _silenced(change: Change) -> Change:
+def _silence(change: Change) -> Change:
     """Return an earlier change without its values: they may contain, in some encoding, what is masked now."""
     if change.field != "text" and not change.field.startswith("captions"):
         return change
     return replace(change, before="<PII>", after="<PII>")
 
 
-def _masked(kind: str, is_sure: Callable[[re.Match[str]], bool], kinds: list[str], match: re.Match[str]) -> str:
+def _mask(kind: str, is_sure: Callable[[re.Match[str]], bool], kinds: list[str], match: re.Match[str]) -> str:
     if not is_sure(match):
         return match[0]
     kinds.append(kind)

@@ -70,7 +70,7 @@ class EdgeMap:
         A flat tile counts as the nearest tile with edges; ties count as sharp.
         """
         blurred, flat = self.blurred(least), self.flat
-        return largest_rectangle(~_filled(blurred, flat))
+        return largest_rectangle(~_fill_flat(blurred, flat))
 
 
 def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
@@ -84,7 +84,9 @@ def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
     slopes = _slopes(small)
     again = _slopes(np.asarray(cv2.GaussianBlur(small, (0, 0), _REBLUR), np.float32))
     # all four planes by tile in one go: mean square slopes, the same blurred once more, mean slopes across and down
-    means = cv2.resize(cv2.merge((_squared(*slopes), _squared(*again), *slopes)), (tiles, tiles), interpolation=_MEAN)
+    means = cv2.resize(
+        cv2.merge((_sum_squares(*slopes), _sum_squares(*again), *slopes)), (tiles, tiles), interpolation=_MEAN
+    )
     energy, again_energy, across, down = cv2.split(np.asarray(means, np.float32))
     ratio = energy / np.maximum(again_energy, np.float32(1e-6))
     sharpness = np.sqrt(np.maximum(ratio * ratio - 1, np.float32(0))) * np.float32(MEASURED_SIDE / _REBLUR)
@@ -100,11 +102,11 @@ def _slopes(grey: Grey) -> tuple[Grey, Grey]:
     return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
-def _squared(across: Grey, down: Grey) -> Grey:
+def _sum_squares(across: Grey, down: Grey) -> Grey:
     return np.asarray(cv2.accumulateSquare(down, cv2.multiply(across, across)), np.float32)
 
 
-def _filled(blurred: Tiles, flat: Tiles) -> Tiles:
+def _fill_flat(blurred: Tiles, flat: Tiles) -> Tiles:
     """Return blurred tiles, each flat tile counted as the nearest one."""
     known = ~flat
     if not known.any():

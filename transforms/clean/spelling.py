@@ -125,7 +125,7 @@ class TextSpelling(Op):
                 continue
             made = 0
             if self._is_english(row, scores.get("text_language_score", 0.0)):
-                rows[i], made = self._corrected(row)
+                rows[i], made = self._correct(row)
             measured[i] = {"text_spelling_changes": float(made)}
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
@@ -136,7 +136,7 @@ class TextSpelling(Op):
             language, score = language_of(" ".join((row.text or "", *row.captions)))
         return language == "en" and score >= self.min_language_score
 
-    def _corrected(self, row: Row) -> tuple[Row, int]:
+    def _correct(self, row: Row) -> tuple[Row, int]:
         wordings = [row.text or "", *row.captions]
         words = Counter(word.lower() for text in wordings for word in _WORD.findall(text[:_READ_CHARS]))
         corrected, changes = [], list[Change]()

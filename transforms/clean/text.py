@@ -197,10 +197,10 @@ class TextMeasure(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        return batch.with_scores([{} if row.text is None else _measured(row.text) for row in batch.rows])
+        return batch.with_scores([{} if row.text is None else _measure(row.text) for row in batch.rows])
 
 
-def _measured(text: str) -> dict[str, float]:
+def _measure(text: str) -> dict[str, float]:
     return {
         "text_chars": float(len(text)),
         "text_symbol_ratio": symbol_ratio(text),

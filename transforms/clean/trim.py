@@ -57,15 +57,15 @@ class AudioTrim(Op):
         for i, wave in enumerate(batch.waves):
             if wave is None:
                 continue
-            first, last = self._kept(rows[i], wave)
+            first, last = self._find_bounds(rows[i], wave)
             measured[i] = {"audio_trimmed_s": (len(wave.samples) - (last - first)) / wave.rate_hz}
             if last - first == len(wave.samples):
                 continue
             waves[i] = Waveform(wave.samples[first:last].copy(), wave.rate_hz)
-            rows[i] = self._moved(rows[i], first / wave.rate_hz, last / wave.rate_hz, wave.duration_s)
+            rows[i] = self._move(rows[i], first / wave.rate_hz, last / wave.rate_hz, wave.duration_s)
         return replace(batch, rows=tuple(rows), waves=tuple(waves)).with_scores(measured)
 
-    def _kept(self, row: Row, wave: Waveform) -> tuple[int, int]:
+    def _find_bounds(self, row: Row, wave: Waveform) -> tuple[int, int]:
         """Return the first sample that is kept and the first after them."""
         total = len(wave.samples)
         found = bounds_s(wave, spans_of(row), self.silence_db)
@@ -75,7 +75,7 @@ class AudioTrim(Op):
         last = min(total, round((found[1] + self.margin_s) * wave.rate_hz))
         return (0, total) if last - first < self.least_s * wave.rate_hz or last <= first else (first, last)
 
-    def _moved(self, row: Row, start_s: float, end_s: float, total_s: float) -> Row:
+    def _move(self, row: Row, start_s: float, end_s: float, total_s: float) -> Row:
         length_s = end_s - start_s
         segments = tuple(
             replace(one, start_s=max(0.0, one.start_s - start_s), end_s=min(length_s, one.end_s - start_s))

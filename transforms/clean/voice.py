@@ -146,10 +146,10 @@ def speech_spans(samples: Samples) -> tuple[Span, ...]:
     if start is not None:
         found.append((start, total_s))
     long = [span for span in found if span[1] - span[0] > _MIN_SPEECH_S]
-    return tuple(_padded(long, total_s))
+    return tuple(_pad(long, total_s))
 
 
-def _padded(spans: list[Span], total_s: float) -> list[Span]:
+def _pad(spans: list[Span], total_s: float) -> list[Span]:
     """Widen spans by the margin; neighbours nearer than two margins meet in the middle."""
     borders = [0.0, *((a[1] + b[0]) / 2 for a, b in pairwise(spans)), total_s]
     return [

@@ -23,7 +23,7 @@ class Aligned:
     media: Mapping[str, str] = field(default_factory=dict)
 
 
-def aligned(segments: object, pictures: object, regions: object) -> Aligned:
+def check_alignment(segments: object, pictures: object, regions: object) -> Aligned:
     """Check a row's times and boxes; anything may be None or empty.
 
     Args:

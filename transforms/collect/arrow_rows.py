@@ -119,7 +119,7 @@ def medium_of(value: object) -> tuple[bytes | None, str]:
     return (value, "") if isinstance(value, bytes) else (None, "")
 
 
-def plain(value: object) -> object:
+def to_json(value: object) -> object:
     """Return a JSON value for any cell: times as ISO text, bytes as size and digest, NaN as null."""
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -130,9 +130,9 @@ def plain(value: object) -> object:
     if isinstance(value, Unreadable):
         return {"unreadable": value.why}
     if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):

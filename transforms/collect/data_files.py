@@ -70,13 +70,13 @@ def _expand(source: SourceBase) -> list[str]:
     ]
 
 
-def changed(uri: str) -> SourceError:
+def changed_error(uri: str) -> SourceError:
     """Return the error for a file that changed since planning."""
     return SourceError(f"{uri} changed while it was being read. Run the command again; it resumes")
 
 
 @contextmanager
-def unchanged(storage: Storage, uri: str, part: Part, by: VersionBy) -> Iterator[Stat]:
+def require_unchanged(storage: Storage, uri: str, part: Part, by: VersionBy) -> Iterator[Stat]:
     """Check before and after the block that the file is what was planned; yield its stat.
 
     Raises:
@@ -85,9 +85,9 @@ def unchanged(storage: Storage, uri: str, part: Part, by: VersionBy) -> Iterator
     try:
         before = storage.stat(uri)
         if before.size != part.size or (part.version and storage.version(before, by, _HASHED) != part.version):
-            raise changed(uri)
+            raise changed_error(uri)
         yield before
         if storage.stat(uri) != before:
-            raise changed(uri)
+            raise changed_error(uri)
     except FileNotFoundError as error:
-        raise changed(uri) from error
+        raise changed_error(uri) from error

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 from trichord.infra.config import DeltaSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
-from trichord.transforms.collect.arrow_rows import media_kind, plain
+from trichord.transforms.collect.arrow_rows import media_kind, to_json
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.parquet import drafts_of, open_parquet, partition_of
 from trichord.transforms.collect.partitions import Part, Partition
@@ -83,7 +83,7 @@ def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[
             raise SourceError(
                 f"{source.path}: the table names {path[:200]!r}, which is not below it (a shallow clone?)"
             )
-        constants = {name.removeprefix("partition."): plain(action[name]) for name in sorted(partitions)}
+        constants = {name.removeprefix("partition."): to_json(action[name]) for name in sorted(partitions)}
         numbers = (action["size_bytes"], action["modification_time"], action["num_records"])
         files.append(_DataFile(path, *numbers, constants))
     return schema, sorted(files, key=lambda file: file.path)

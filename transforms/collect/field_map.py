@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from trichord.infra import digest
 from trichord.infra.config import FieldMap
-from trichord.transforms.collect.alignment import Aligned, aligned
+from trichord.transforms.collect.alignment import Aligned, check_alignment
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.line import Line
 
@@ -42,7 +42,7 @@ def map_fields(
             for modality, name in (("image", fields.image), ("audio", fields.audio))
             if (named := _text(record, name))
         }
-        found = aligned(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
+        found = check_alignment(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
         meaning = {*fields.model_dump().values(), *hidden}
         line_of: Line = {
             "text": _text(record, fields.text),

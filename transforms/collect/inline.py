@@ -10,7 +10,7 @@ from trichord.transforms.batch import Batch, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
 from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.partitions import Partition
-from trichord.transforms.collect.read import batched
+from trichord.transforms.collect.read import group_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def rejection(found: Found, seen: set[str]) -> tuple[str, str] | None:
 def batches(rows: Iterable[Found], partition: Partition) -> Iterator[Batch]:
     """Yield every row once, as a row or a reject, as many at a time as a batch may hold."""
     seen: set[str] = set()
-    for held in batched(((found, rejection(found, seen)) for found in rows), _sizes):
+    for held in group_rows(((found, rejection(found, seen)) for found in rows), _sizes):
         yield _batch(held, partition)
 
 

@@ -15,8 +15,16 @@ from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareC
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
-from trichord.transforms.collect.arrow_rows import MediaKind, Record, Unreadable, media_kind, medium_of, plain, records
-from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, root_of, unchanged
+from trichord.transforms.collect.arrow_rows import (
+    MediaKind,
+    Record,
+    Unreadable,
+    media_kind,
+    medium_of,
+    records,
+    to_json,
+)
+from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.inline import Found, batches, limit_of
@@ -169,11 +177,11 @@ def read_parquet(
     """
     assert partition.part is not None
     uri = storage.join(root, partition.part.path)
-    with unchanged(storage, uri, partition.part, source.version_by):
-        yield from batches(_found(source, storage, uri, partition, partition.part, config), partition)
+    with require_unchanged(storage, uri, partition.part, source.version_by):
+        yield from batches(_read_rows(source, storage, uri, partition, partition.part, config), partition)
 
 
-def _found(
+def _read_rows(
     source: ParquetSource | DeltaSource,
     storage: Storage,
     uri: str,
@@ -239,7 +247,7 @@ def _draft(record: Record, fields: FieldMap, where: str, hidden: frozenset[str])
         if isinstance(value, Unreadable | bytes):
             why = value.why if isinstance(value, Unreadable) else "bytes, not text"
             return bad_row(where, f"{field}: {why}")
-    values = {name: plain(value) for name, value in record.items()}
+    values = {name: to_json(value) for name, value in record.items()}
     if fields.key == "#row":
         values["#row"] = where
     draft = map_fields(values, fields, where, hidden=hidden)

@@ -157,7 +157,7 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
         locator = layout.plan_path(digest.address("plan", PLAN_FORMAT, ids, versions))
         uri = lake.uri(locator)
         if leaves and not lake.storage.exists(uri):
-            groups = (_ordered(spool.fileno(), ends, digests_N, at) for _, at in leaves)
+            groups = (_read_leaf(spool.fileno(), ends, digests_N, at) for _, at in leaves)
             write_groups(groups, lake.storage, uri)
     return [
         Partition(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
@@ -165,7 +165,9 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
     ]
 
 
-def _ordered(spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]) -> list[Columns]:
+def _read_leaf(
+    spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]
+) -> list[Columns]:
     """Read a leaf's rows from the spool, ordered by key, then digest."""
     # JSON made lists of the tuples
     rows = [cast("Columns", parse_json(os.pread(spool, ends[i + 1] - ends[i], ends[i]))) for i in at.tolist()]

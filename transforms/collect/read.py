@@ -124,10 +124,10 @@ class PartitionReader:
 
 def chunks(rows: list[PlannedRow]) -> Iterator[list[PlannedRow]]:
     """Yield groups of consecutive rows, as many as a batch may hold; a row with a large medium may be alone."""
-    return batched(rows, lambda row: {} if row.reason is not None else {n: m.size for n, m in row.media.items()})
+    return group_rows(rows, lambda row: {} if row.reason is not None else {n: m.size for n, m in row.media.items()})
 
 
-def batched(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> Iterator[list[T]]:
+def group_rows(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> Iterator[list[T]]:
     """Yield groups of consecutive rows, as many as a batch may hold; `sizes` returns the bytes of a row's media."""
     held: list[T] = []
     count = size = 0

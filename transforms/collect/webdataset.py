@@ -22,8 +22,8 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.transforms.batch import Batch
-from trichord.transforms.collect.alignment import SEGMENT_FORMATS, aligned
-from trichord.transforms.collect.data_files import TAR_ENDINGS, changed, data_files, root_of, unchanged
+from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
+from trichord.transforms.collect.data_files import TAR_ENDINGS, changed_error, data_files, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import MAX_KEY_CHARS, captions_of, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
@@ -105,7 +105,7 @@ def _read_index(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[
         except ArchiveError as error:
             raise SourceError(f"{stat.uri}: {error}. Fix or remove the file") from error
     if storage.stat(stat.uri) != stat:
-        raise changed(stat.uri)
+        raise changed_error(stat.uri)
     return rows
 
 
@@ -160,7 +160,7 @@ class _Index:
             slots[slot].append(member)
         media = {}
         for slot, found in sorted(slots.items()):
-            first, *surplus = self._ordered(found)
+            first, *surplus = self._order(found)
             media[slot] = Medium(path=first.name, size=first.size, version=str(first.offset))
             for member in surplus:
                 detail = f"the member {member.name!r} beside {first.name!r}"
@@ -175,7 +175,7 @@ class _Index:
             detail = f"only members with unknown endings: {', '.join(others[:_SHOWN_OTHERS])}"
             yield PlannedRow(key=key, line=line, reason="row_empty", detail=detail[:500])
 
-    def _ordered(self, found: list[Member]) -> list[Member]:
+    def _order(self, found: list[Member]) -> list[Member]:
         names = {member.name for member in found}
         if len(names) == len(found):
             return sorted(found, key=lambda member: member.name)
@@ -201,14 +201,14 @@ def read_webdataset(
     uri = lake.storage.join(root_of(source.path, TAR_ENDINGS), partition.part.path)
     rows = read_plan(partition, lake)
     with (
-        unchanged(lake.storage, uri, partition.part, source.version_by),
+        require_unchanged(lake.storage, uri, partition.part, source.version_by),
         local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
         open(path, "rb") as file,
     ):
-        yield from batches((_found(row, file.fileno(), partition.part.path, config) for row in rows), partition)
+        yield from batches((_read_row(row, file.fileno(), partition.part.path, config) for row in rows), partition)
 
 
-def _found(planned: PlannedRow, descriptor: int, archive: str, config: PrepareConfig) -> Found:
+def _read_row(planned: PlannedRow, descriptor: int, archive: str, config: PrepareConfig) -> Found:
     payload = {"file": archive, "members": planned.line["names"]}
     line: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}
     if planned.reason is not None:
@@ -241,7 +241,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
     meta = record.pop("meta", None) or {}
     if not isinstance(meta, dict):
         raise InvalidRow(f"meta must be an object, not {type(meta).__name__}")
-    found = aligned(record.pop("segments", None), None, record.pop("regions", None))
+    found = check_alignment(record.pop("segments", None), None, record.pop("regions", None))
     alignment = found.alignment.copy()
     if found.media:
         raise InvalidRow("segments must be a list; a subtitle file must be a member of its own")
@@ -262,7 +262,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
         line["meta"]["other_members"] = planned.line["others"]
     if alignment:
         line["alignment"] = alignment
-    return draft(planned.key, line, {}, aligned(None, None, None), "")
+    return draft(planned.key, line, {}, check_alignment(None, None, None), "")
 
 
 def _object(data: bytes) -> JsonObject:

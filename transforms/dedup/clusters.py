@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import spectrum
-from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, connected, pack
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, label_components, pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def format_distance(modality: Modality, distance: float) -> str:
             return f"text {1 - distance:.2f}"
 
 
-def same_records(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> list[Same]:
+def find_same_records(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> list[Same]:
     """Return the rows that repeat an earlier record, in row order.
 
     `edges` (E, 2) connect rows that are near in a leading modality. Each pair of a component with the same modalities
@@ -78,7 +78,7 @@ def same_records(members: Members, edges: Mapping[Modality, Ints], config: Dedup
     return sorted(found, key=lambda same: same.dropped)
 
 
-def matches(
+def find_matches(
     members: Members, edges: Mapping[Modality, Ints], dropped: npt.ArrayLike, config: DedupConfig
 ) -> list[Match]:
     """Return what each kept row shares with an earlier row, as edges to the earliest such row."""
@@ -122,7 +122,7 @@ class _Rule:
 
     def find(self) -> Iterator[Same]:
         """Yield each row that repeats an earlier record."""
-        labels = connected(self.content_N.max() + 1, self._pairs())[self.content_N]
+        labels = label_components(self.content_N.max() + 1, self._pairs())[self.content_N]
         for cluster in _clusters(labels):
             left, frontier = cluster[1:], cluster[:1]
             while len(left):  # ends, because every row is connected to the first
@@ -156,7 +156,7 @@ class _Rule:
 
 def _rules(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> Iterator[_Rule]:
     """Yield the rows that may be the same record: one component of the leading modality, the same modalities."""
-    considered = [_considered(given, config) for given in members.modalities]
+    considered = [_pick_modalities(given, config) for given in members.modalities]
     for lead in LEADS:
         for component in _clusters(_labels(len(members), edges.get(lead))):
             alike: dict[tuple[Modality, ...], list[int]] = {}
@@ -169,13 +169,13 @@ def _rules(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig
                     yield _Rule.of(members, names, np.array(rows, np.int64), config)
 
 
-def _considered(given: str, config: DedupConfig) -> tuple[Modality, ...]:
+def _pick_modalities(given: str, config: DedupConfig) -> tuple[Modality, ...]:
     return tuple(name for name in LEADS if name in given.split(",") and name not in config.ignore)
 
 
 def _labels(size: int, edges: Ints | None) -> Ints:
     blocks = [] if edges is None or not len(edges) else [(edges[:, 0], edges[:, 1])]
-    return connected(size, iter(blocks))
+    return label_components(size, iter(blocks))
 
 
 def _clusters(labels: Ints) -> Iterator[Ints]:

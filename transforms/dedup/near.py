@@ -218,7 +218,7 @@ def near_edges(modality: Modality, rows: Ints, signatures: Sequence[bytes], conf
     first: dict[bytes, int] = {}
     of_row = np.array([first.setdefault(one, len(first)) for one in signatures], np.int64)
     packed = pack(modality, list(first), config)
-    labels = connected(len(first), packed.pairs())[of_row]
+    labels = label_components(len(first), packed.pairs())[of_row]
     order = np.argsort(labels, kind="stable")
     roots = order[np.concatenate([[True], np.diff(labels[order]) > 0])]
     root = roots[labels]
@@ -265,7 +265,7 @@ def _small_edges(
     return np.stack([rows[i[near]], rows[j[near]]], axis=1)
 
 
-def connected(size: int, blocks: Iterator[tuple[Ints, Ints]]) -> Ints:
+def label_components(size: int, blocks: Iterator[tuple[Ints, Ints]]) -> Ints:
     """Return the component of each of `size` nodes, numbered from 0 by first node; edges come in blocks."""
     labels = np.arange(size)
     for i, j in blocks:
