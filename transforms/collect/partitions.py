@@ -204,17 +204,17 @@ def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
 
 
 def planned_media(lake: Lake, path: str, row_group: int, root: MediaRoot) -> dict[str, dict[str, str]]:
-    """URIs of the picture and the sound that a partition's rows name: key -> modality -> URI.
+    """Return the URIs of the pictures and sounds that a partition's rows name: key -> modality -> URI.
 
     Raises:
-        StorageError: the plan file is gone or damaged.
+        StorageError: the plan file is missing or damaged.
     """
     partition = Partition(source="", id="", version="", rows=0, locator=path, row_group=row_group)
     found: dict[str, dict[str, str]] = {}
-    for row in planned_rows(partition, lake):
+    for row in read_plan(partition, lake):
         named = {name: medium.path for name, medium in row.media.items() if name in ("image", "audio")}
         found[row.key] = {}
         for name, one in named.items():
-            with suppress(MediaError):  # a link that leads out of the root by now
+            with suppress(MediaError):  # a link that now leads out of the root
                 found[row.key][name] = one if is_web(one) else root.locate(one)
     return found
