@@ -12,7 +12,6 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report import flow, measures, plots, samples
 from trichord.pipelines.report.cards import Printer
 from trichord.pipelines.report.changes import changes
-from trichord.pipelines.report.consistency import agreement
 from trichord.pipelines.report.facts import Facts
 from trichord.pipelines.report.publication import open_snapshot, touched
 from trichord.pipelines.report.render import ROWS, write_html
@@ -59,7 +58,7 @@ def write_page(
         "evaluation": live,
         "mixed_before": (story.get("before") or {}).get("mixed", {}),
         "forms": measures.mixed_rows(live, story),
-        "agreement": agreement(live),
+        "agreement": measures.agreement(live),
         "all_views": measures.all_views_rows(live),
         "queries": asked,
         "tables": touched(snapshot),

@@ -139,8 +139,8 @@ def _licence(meta: str) -> str | None:
     if not any(name in meta for name in _LICENCE):
         return None
     try:
-        told = json.loads(meta)
+        fields = json.loads(meta)
     except ValueError:
         return None
-    found = next((told[name] for name in _LICENCE if isinstance(told, dict) and told.get(name)), None)
+    found = next((fields[name] for name in _LICENCE if isinstance(fields, dict) and fields.get(name)), None)
     return found[:200] if isinstance(found, str) else None
