@@ -51,11 +51,11 @@ class Samples(Protocol):
         ...
 
     def epoch(self, number: int) -> Iterator[Sequence[Sample]]:
-        """Batches of at least two samples."""
+        """Return batches of at least two samples."""
         ...
 
     def held_out(self) -> Iterator[Sequence[Sample]]:
-        """Batches that are never trained on; the same every time."""
+        """Return batches that are never trained on; the same every time."""
         ...
 
 
@@ -263,7 +263,7 @@ def _train(objective: Objective, config: AdaptConfig, samples: Samples) -> list[
 
 
 def _training(objective: Objective) -> None:
-    """Dropout as in training; the statistics of batch norms stay those that the model came with."""
+    """Set dropout as in training; batch norms keep the statistics that the model came with."""
     objective.train()
     for part in objective.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -271,7 +271,7 @@ def _training(objective: Objective) -> None:
 
 
 def _held_out_loss(objective: Objective, samples: Samples, config: AdaptConfig) -> float | None:
-    """Mean loss over held-out batches, drawing the same every time; None where there are none."""
+    """Return the mean loss over held-out batches, drawing the same every time; None where there are none."""
     _training(objective)  # two dropout masks are the two views of a text
     summed, seen = 0.0, 0
     with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -22,12 +22,12 @@ class Encoder(Protocol):
 
     @property
     def modality(self) -> Modality:
-        """What it reads."""
+        """The modality that it reads."""
         ...
 
     @property
     def dimension(self) -> int:
-        """Values of a feature vector: `tokens` vectors of equal width, laid end to end."""
+        """Values of a feature vector: `tokens` vectors of equal width, end to end."""
         ...
 
     @property
@@ -41,5 +41,5 @@ class Encoder(Protocol):
         ...
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
-        """Features, float32 (N, dimension), of N inputs."""
+        """Return features, float32 (N, dimension), of N inputs."""
         ...

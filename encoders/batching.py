@@ -51,7 +51,7 @@ class Planner:
     strict: bool
 
     def plan(self, sizes: Sequence[Size]) -> list[Pass]:
-        """Passes that hold every input once, the longest first, so that memory runs out at once or not at all."""
+        """Return passes that hold every input once, the longest first: memory runs out at once or not at all."""
         padded = [self._padded(size) for size in sizes]
         order = sorted(range(len(sizes)), key=lambda i: (padded[i], sizes[i]), reverse=True)
         together = self.shortest is not None and not self.strict
@@ -70,7 +70,7 @@ class Planner:
         return max(1, min(self.most_rows, cells // max(1, math.prod(size))))
 
     def _padded(self, size: Size) -> Size:
-        """Quarter steps between powers of two: at most a quarter of a padded input is padding."""
+        """Round up to quarter steps between powers of two: at most a quarter of a padded input is padding."""
         if self.shortest is None or not self.strict:
             return size
         length = max(self.shortest, size[0])
@@ -81,7 +81,7 @@ class Planner:
 def run_passes(
     passes: Sequence[Pass], forward: Callable[[Pass], Found], *, strict: bool, advice: str
 ) -> Iterator[tuple[Pass, Found]]:
-    """Return what `forward` makes of each pass; one that does not fit into memory is halved, unless shapes are fixed.
+    """Yield what `forward` makes of each pass; one that does not fit into memory is halved, unless shapes are fixed.
 
     Args:
         advice: the setting that makes a pass smaller.

@@ -1,6 +1,6 @@
 """Cosines made comparable between pairs of modalities: how rarely does a wrong item reach this score?
 
-Texts lie nearer to texts than to pictures, so one list by cosine puts wrong texts before right pictures. The calibrated
+Texts are nearer to texts than to pictures, so one list by cosine puts wrong texts before right pictures. The calibrated
 score of a cosine is -log10 of the share of wrong items that reach it, for the query's modality and the item's view: 2
 means one wrong item in a hundred, whatever the pair. The far tail of wrong cosines is taken as exponential beyond its
 95 % quantile (peaks over threshold: Pickands 1975, https://doi.org/10.1214/aos/1176343003), so a calibration is a line,
@@ -35,17 +35,17 @@ class Line:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and math.isfinite(self.offset) and self.scale > 0):
-            raise ValueError(f"no line of a calibration: {self}")
+            raise ValueError(f"not a line of a calibration: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Lines by query modality and view; a pair of which too few were held out has none."""
+    """Lines by query modality and view; a pair with too few held-out records has none."""
 
     lines: Mapping[tuple[str, str], Line]
 
     def to_json(self) -> dict[str, dict[str, list[float]]]:
-        """JSON-ready: query modality -> view -> [scale, offset]. Floats come back bit by bit."""
+        """Return it JSON-ready: query modality -> view -> [scale, offset]. Floats come back bit by bit."""
         stored: dict[str, dict[str, list[float]]] = {}
         for (query, view), line in sorted(self.lines.items()):
             stored.setdefault(query, {})[view] = [line.scale, line.offset]
@@ -90,7 +90,7 @@ def fit(queries: Mapping[str, Labelled], views: Mapping[str, Labelled]) -> Calib
 
 
 def wrong_cosines(asking: Labelled, items: Labelled, *name: str) -> np.ndarray:
-    """Cosines of drawn pairs of different labels, float64 (P,); none where fewer than `LEAST_PAIRS` are different.
+    """Return cosines of drawn pairs of different labels, float64 (P,); none if fewer than `LEAST_PAIRS` are different.
 
     Args:
         asking: the queries.
@@ -110,7 +110,7 @@ def wrong_cosines(asking: Labelled, items: Labelled, *name: str) -> np.ndarray:
 
 
 def _fit_line(cosines_P: np.ndarray) -> Line | None:
-    """-log10(TAIL) at the quantile, and from there by the exponential tail of the same mean; None without a tail."""
+    """Fit -log10(TAIL) at the quantile, and from there the exponential tail of the same mean; None without a tail."""
     if not len(cosines_P):
         return None
     quantile = float(np.quantile(cosines_P, 1 - TAIL))

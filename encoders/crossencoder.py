@@ -67,7 +67,7 @@ class CrossEncoder:
         model, new = load_partly("AutoModelForSequenceClassification", self._folder, _SETTING, torch.float32, ("",))
         if new:  # a plain encoder would get a head of random weights
             raise ConfigError(
-                f"{self._folder} ({_SETTING}) is no trained classifier: it has no {new[0]}.\n"
+                f"{self._folder} ({_SETTING}) is not a trained classifier: it has no {new[0]}.\n"
                 "Name the folder of a cross-encoder, for example one trained on MS MARCO."
             )
         if model.config.num_labels > 2:

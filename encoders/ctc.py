@@ -30,7 +30,7 @@ class HuggingFaceCtc:
         path: folder or Hub name. It is not part of the fingerprint; the files' bytes are.
 
     Raises:
-        ConfigError: there is no such model, it has no safetensors, or it is no CTC model.
+        ConfigError: there is no such model, it has no safetensors, or it is not a CTC model.
     """
 
     version: ClassVar[int] = 1

@@ -154,7 +154,7 @@ class TrainingData:
             return {name: FeatureStats(stored[f"{name}.mean"], stored[f"{name}.spread"]) for name in MODALITIES}
 
     def usable(self, *, across: bool) -> np.ndarray:
-        """Positions of the records that have two disjoint views, int64 (R,); `across`: of two modalities."""
+        """Return positions of the records that have two disjoint views, int64 (R,); `across`: of two modalities."""
         found = []
         for start in range(0, len(self), _ENTRIES):
             records = self._records.gather(np.arange(start, min(start + _ENTRIES, len(self))))[:, 0]
@@ -183,7 +183,7 @@ class TrainingData:
         )
 
     def read(self, name: Modality, places: np.ndarray) -> np.ndarray:
-        """Features of a modality at places that `locate` found, float32 (R, D_m)."""
+        """Return features of a modality at places that `locate` found, float32 (R, D_m)."""
         return self._features(name).gather(places).astype(np.float32)
 
     def _same(self, records: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ def compute_device() -> torch.device:
 
 
 def describe_device() -> str:
-    """One line for `trichord doctor`: what encoders run on."""
+    """Return a line for `trichord doctor`: what encoders run on."""
     if compute_device().type == "cuda":
         return f"{torch.cuda.get_device_name(0)} for Hugging Face encoders, torch {torch.__version__}"
     return f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -36,7 +36,7 @@ class DiskMatrix:
         return self.runs(rows, np.ones(len(rows), np.int64))
 
     def runs(self, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """`counts` rows from each of `starts` on, in turn, (R, width): one read a run.
+        """Return `counts` rows from each of `starts` on, in turn, (R, width): one read a run.
 
         Raises:
             IndexError: a run leaves the file.

@@ -58,7 +58,7 @@ class HashedNgrams:
         return digest.address("hashed_ngrams", self.version, self.dimension)
 
     def encode(self, inputs: Sequence[str]) -> np.ndarray:
-        """Features, float32 (N, dimension), of N texts; a text without a word is all zeros."""
+        """Return features, float32 (N, dimension), of N texts; a text without a word is all zeros."""
         return _stack([self._vector(text) for text in inputs], self.dimension)
 
     def _vector(self, text: str) -> np.ndarray:
@@ -113,7 +113,7 @@ class ImageStatistics:
         return digest.address("image_statistics", self.version)
 
     def encode(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """Features, float32 (N, dimension), of N pictures, uint8 (H, W, 3) RGB of any size.
+        """Return features, float32 (N, dimension), of N pictures, uint8 (H, W, 3) RGB of any size.
 
         Raises:
             ValueError: a picture has another type or shape.
@@ -124,7 +124,7 @@ class ImageStatistics:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ValueError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
         square = cv2.resize(picture, (self.SIDE, self.SIDE), interpolation=cv2.INTER_AREA)
-        smooth = cv2.GaussianBlur(square, (5, 5), 1.0)  # grain of the sensor or the JPEG is no gradient
+        smooth = cv2.GaussianBlur(square, (5, 5), 1.0)  # grain of the sensor or the JPEG is not a gradient
         magnitude, angle = _gradients(smooth)
         return np.concatenate([_thumbnail(square), _colours(smooth), _hog(magnitude, angle), _cohog(magnitude, angle)])
 
@@ -135,7 +135,7 @@ def _thumbnail(square: np.ndarray) -> np.ndarray:
 
 
 def _colours(square: np.ndarray) -> np.ndarray:
-    """Square roots of the shares of 30 colours (12 hues dark or light, 6 greys), whole and by a 3 x 3 raster."""
+    """Return square roots of the shares of 30 colours (12 hues dark or light, 6 greys), whole and by a 3 x 3 raster."""
     hue, saturation, value = cv2.split(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))  # OpenCV: hue in [0, 180)
     chroma = saturation.astype(np.int32) * value
     hues = (hue.astype(np.int32) + 7) // 15 % 12 * 2 + (value > 153)
@@ -148,7 +148,7 @@ def _colours(square: np.ndarray) -> np.ndarray:
 
 
 def _gradients(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitude and angle in [0, 2 pi), float32 (S, S), of each pixel's strongest colour channel."""
+    """Return the magnitude and angle in [0, 2 pi), float32 (S, S), of each pixel's strongest colour channel."""
     along_x = cv2.Sobel(square, cv2.CV_32F, 1, 0)
     along_y = cv2.Sobel(square, cv2.CV_32F, 0, 1)
     power = along_x * along_x + along_y * along_y
@@ -159,7 +159,7 @@ def _gradients(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _hog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Gradient mass by 8 x 8 places and 9 unsigned directions, shared between the two nearest, square-rooted."""
+    """Return gradient mass by 8 x 8 places and 9 unsigned directions, shared between the two nearest, square-rooted."""
     position = angle * np.float32(9 / np.pi)
     lower = position.astype(np.int32)
     upper_share = position - lower
@@ -185,7 +185,7 @@ def _cohog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _raster(side: int, parts: int) -> np.ndarray:
-    """Number of the place each pixel of a square lies in, int64 (side, side), in reading order."""
+    """Return the number of each pixel's place in a square, int64 (side, side), in reading order."""
     along = np.arange(side) * parts // side
     return along[:, None] * parts + along
 
@@ -210,7 +210,7 @@ class LogMelStatistics:
         return digest.address("log_mel_statistics", self.version)
 
     def encode(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """Features, float32 (N, dimension), of N clips, float32 (T,) at 16 kHz, T >= 1.
+        """Return features, float32 (N, dimension), of N clips, float32 (T,) at 16 kHz, T >= 1.
 
         Raises:
             ValueError: a clip has another type or shape, or holds NaN or infinity.

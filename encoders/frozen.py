@@ -47,7 +47,7 @@ class Encoders:
         return {name: self.by_modality[name].tokens for name in MODALITIES}
 
     def featurise(self, batch: Batch) -> Features:
-        """Features of N rows; a row without words, picture or sound lacks that modality."""
+        """Return features of N rows; a row without words, picture or sound lacks that modality."""
         texts = [row.text or None for row in batch.rows]
         sounds = [None if wave is None else resample(wave, AUDIO_RATE_HZ).samples for wave in batch.waves]
         captions = [[caption for caption in row.captions if caption] for row in batch.rows]

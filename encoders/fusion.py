@@ -41,7 +41,7 @@ class GatedAttention(nn.Module):
         self.score = nn.Linear(GATE_WIDTH, 1, bias=False)  # softmax knows no common shift
 
     def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
-        """Weighted means (B, S, D); a view of one modality is its state."""
+        """Return weighted means (B, S, D); a view of one modality is its state."""
         if not bool((views_BSM.sum(dim=2) > 1).any()):  # nothing to weigh: the softmax below is exactly 1
             return views_BSM.to(states_BMD.dtype) @ states_BMD
         scores_BM = self.score(torch.tanh(self.content(states_BMD)) * torch.sigmoid(self.gate(states_BMD)))[..., 0]
@@ -60,7 +60,7 @@ class Concatenation(nn.Module):
         self.outer = nn.Linear(hidden, dimension)
 
     def forward(self, states_BMD: Tensor, views_BSM: Tensor) -> Tensor:
-        """Fused states (B, S, D)."""
+        """Return fused states (B, S, D)."""
         there_BSM1 = views_BSM[..., None].to(states_BMD.dtype)
         states_BSMD = states_BMD[:, None] * there_BSM1
         hidden = self.inner(torch.cat([states_BSMD, there_BSM1], dim=3).flatten(2))
@@ -108,12 +108,12 @@ class FusionNetwork(nn.Module):
             self.head(name).standardise(found)
 
     def state(self, modality: Modality, features_RF: Tensor, gains_RTH: Tensor | None = None) -> Tensor:
-        """States (R, T_m, D) of one modality: of every vector for the transformer, else their mean (T_m = 1)."""
+        """Return states (R, T_m, D) of one modality: of every vector for the transformer, else their mean (T_m = 1)."""
         states = self.head(modality)(features_RF, gains_RTH)
         return states if isinstance(self.fusion, CrossModalTransformer) else states.mean(dim=1, keepdim=True)
 
     def states(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
-        """States (B, T, D) of all positions; features of a modality that no row of the view has may be left out."""
+        """Return states (B, T, D) of all positions; a modality that no row of the view has may be left out."""
         parts = []
         for m, name in enumerate(MODALITIES):
             if name in features:
@@ -125,25 +125,25 @@ class FusionNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def blank(self, modality: Modality, rows: int) -> Tensor:
-        """States of a modality that no row has: zeros (B, T_m, D)."""
+        """Return states of a modality that no row has: zeros (B, T_m, D)."""
         return self.head(modality).mean.new_zeros(rows, self.positions.count(modality), self.dimension)
 
     def fuse(self, states_BTD: Tensor, views_BSM: Tensor) -> Tensor:
-        """L2-normalised vectors (B, S, D) of S views of each row's modalities (bool); the others are ignored, even NaN.
+        """Return L2-normalised vectors (B, S, D) of S views of each row's modalities (bool); others are ignored.
 
         A view without any modality is all zeros. One modality goes the same way as several.
         """
         return functional.normalize(self._fused(self._masked(states_BTD, views_BSM.any(dim=1)), views_BSM), dim=2)
 
     def forward(self, features: Mapping[Modality, Tensor], views_BSM: Tensor) -> Tensor:
-        """Vectors (B, S, D) of S views of each row."""
+        """Return vectors (B, S, D) of S views of each row."""
         return self.fuse(self.states(features, views_BSM.any(dim=1)), views_BSM)
 
     def attention(self, features: Mapping[Modality, Tensor], view_BM: Tensor) -> Tensor:
-        """Attention weights (layers, B, heads, T, T) of the transformer's pass over one view a row.
+        """Return attention weights (layers, B, heads, T, T) of the transformer's pass over one view a row.
 
         Raises:
-            ValueError: the fusion is no transformer.
+            ValueError: the fusion is not a transformer.
         """
         if not isinstance(self.fusion, CrossModalTransformer):
             raise ValueError("only the transformer fusion has attention maps: set model.fusion to transformer")

@@ -24,7 +24,7 @@ class FeatureStats:
 
     @classmethod
     def of_sums(cls, rows: int, total: np.ndarray, squares: np.ndarray) -> FeatureStats:
-        """From float64 sums of values and of squares over `rows` rows.
+        """Compute them from float64 sums of values and of squares over `rows` rows.
 
         A feature that hardly ever differs from its mean would be blown up by its tiny spread: none is taken for less
         than a tenth of the typical one.
@@ -62,7 +62,7 @@ class Head(nn.Module):
         self.spread.copy_(torch.from_numpy(stats.spread))
 
     def forward(self, features_RF: Tensor, gains_RTH: Tensor | None = None) -> Tensor:
-        """States; `gains_RTH` multiply the hidden values (dropout: 0 or 1 / share kept)."""
+        """Return states; `gains_RTH` multiply the hidden values (dropout: 0 or 1 / share kept)."""
         standard = (features_RF - self.mean).div_(self.spread).clamp_(-OUTLIER, OUTLIER)
         standard = standard.unflatten(1, (self.tokens, -1))
         hidden, direct = self.inner(standard).tensor_split([self.hidden], dim=2)

@@ -146,7 +146,7 @@ class HuggingFaceEncoder(ABC):
         return Pooling(kinds=(self.config.pooling,))
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
-        """Features, float32 (N, dimension), of N inputs.
+        """Return features, float32 (N, dimension), of N inputs.
 
         Raises:
             ConfigError: memory ran out, or half precision overflowed.
@@ -168,11 +168,11 @@ class HuggingFaceEncoder(ABC):
 
     @abstractmethod
     def windows(self, inputs: Sequence[Any]) -> list[Window]:
-        """Preprocessed windows of N inputs, in order, those of one input in order of time."""
+        """Return preprocessed windows of N inputs, in order, those of one input in order of time."""
 
     @abstractmethod
     def _example(self) -> np.ndarray:
-        """Values of a window, for finding out what the model makes of them."""
+        """Return values of a window, for finding out what the model makes of them."""
 
     @abstractmethod
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
@@ -180,7 +180,7 @@ class HuggingFaceEncoder(ABC):
 
     @abstractmethod
     def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:
-        """Weights of the states in each part, float32 (B, K, T). A feature map's states are (B, H, rows, columns)."""
+        """Return weights of the states in each part, float32 (B, K, T). A map's states are (B, H, rows, columns)."""
 
     def _planner(self, strict: bool) -> Planner:
         larger = 1 if self.module.device.type == "cpu" else _GPU_BATCH
@@ -223,7 +223,7 @@ class HuggingFaceEncoder(ABC):
         return self.pooling.of_inputs(of_inputs)
 
     def _forward(self, chosen: list[Window], now: Pass) -> torch.Tensor:
-        """Contributions (len(chosen), P, H). Where shapes are fixed, the first window fills up the rows."""
+        """Return contributions (len(chosen), P, H). Where shapes are fixed, the first window fills up the rows."""
         rows = chosen + [chosen[0]] * (now.rows - len(chosen))
         given = self._inputs([window.values for window in rows], now.size)
         module = self.module

@@ -27,7 +27,7 @@ class HuggingFaceImage(HuggingFaceEncoder):
     most_rows: ClassVar[int] = 16
 
     def windows(self, inputs: Sequence[np.ndarray]) -> list[Window]:
-        """Pixels as the processor makes them, float32 (3, H, W).
+        """Return pixels as the processor makes them, float32 (3, H, W).
 
         Raises:
             ValueError: a picture is not uint8 (H, W, 3).
@@ -56,7 +56,7 @@ class HuggingFaceImage(HuggingFaceEncoder):
         return np.repeat(weights[None], len(windows), axis=0)
 
     def _grid(self, count: int, pixels: Sequence[int]) -> tuple[int, int, int]:
-        """States before the patches (class, registers), and rows and columns of the patches' grid."""
+        """Return states before the patches (class, registers), and rows and columns of the patches' grid."""
         side: Any = getattr(self.module.config, "patch_size", None)
         if side is None:
             return 0, 1, count

@@ -28,7 +28,7 @@ class HuggingFaceText(HuggingFaceEncoder):
     most_rows: ClassVar[int] = 16
 
     def windows(self, inputs: Sequence[str]) -> list[Window]:
-        """Token numbers, int64 (T,), special tokens among them."""
+        """Return token numbers, int64 (T,), special tokens among them."""
         found = []
         for owner, ids in enumerate(self._ids(list(inputs))):
             total, start = sum(map(len, ids)), 0
@@ -39,7 +39,7 @@ class HuggingFaceText(HuggingFaceEncoder):
         return found
 
     def _ids(self, texts: list[str]) -> list[list[list[int]]]:
-        """Token numbers of each text's windows."""
+        """Return token numbers of each text's windows."""
         tokenizer = self.processor
         if tokenizer.is_fast:
             coded = tokenizer(texts, truncation=True, max_length=self._longest, return_overflowing_tokens=True)

@@ -1,7 +1,7 @@
 """Contrastive losses. Tensors in, a scalar out; each is held to a plain loop in the tests, forward and backward.
 
 Shape letters: B records, M sources of queries, D values. Vectors are L2-normalised; `scale` is 1 / temperature.
-`same_BB[i, j]` is true where record j is as good an answer as i (equal text, for example): such a pair is no negative.
+`same_BB[i, j]` is true where record j is as good an answer as i (equal text, for example): that pair is not a negative.
 Its diagonal is ignored. Losses of pairs take two views of each record, `left_BD` and `right_BD`, and look both ways.
 """
 
@@ -33,7 +33,7 @@ def triplet(
     same_BB: Tensor | None = None,
     draws_2B: Tensor | None = None,
 ) -> Tensor:
-    """Mean over anchors, both ways, of max(0, margin + cosine to a negative - cosine to the own record).
+    """Return the mean over anchors, both ways, of max(0, margin + cosine to a negative - cosine to the own record).
 
     Schroff et al., FaceNet, arXiv 1503.03832. The negative is: `hard`, the nearest; `semi_hard`, the nearest of those
     further than the own record, or the furthest where all are nearer; `random`, the one that `draws_2B` (uniform in
@@ -124,7 +124,7 @@ def mixed_gallery_infonce(
         asked_MB: bool, which of them are asked; the others' values are ignored, even NaN.
         gallery_BD: one item a record.
         scale: 1 / temperature: a scalar, or (M, B), by source and item.
-        same_BB: bool, pairs that are no negatives; its diagonal is ignored.
+        same_BB: bool, pairs that are not negatives; its diagonal is ignored.
         margin_MB: cosine by which item j must stay behind when it is a negative of a query of source m (additive
             margin: CosFace, arXiv 1801.09414). Given to items of the query's own kind it offsets that likeness of
             kind carries over to unseen records better than agreement between kinds does.

@@ -101,7 +101,7 @@ class FusionModel:
         return self.encoders.featurise(batch)
 
     def encode(self, batch: Batch, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """`embed` of a batch's features."""
+        """Embed a batch: `embed` of its features."""
         return self.embed(self.featurise(batch), view)
 
     def encode_text(self, texts: str | Sequence[str]) -> np.ndarray:
@@ -147,7 +147,7 @@ class FusionModel:
             view: 'fused', 'text', 'text+image', …, or a collection of modalities.
 
         Returns:
-            Vectors, float32 (N, D), L2-normalised, and bool (N,), whether the record has any modality of the view.
+            Vectors, float32 (N, D), L2-normalised, and bool (N,), True where the record has a modality of the view.
             Where it has none the vector is all zeros.
 
         Raises:
@@ -157,7 +157,7 @@ class FusionModel:
         return self._embed(features.values, present[:, None])[:, 0], np.asarray(present.any(axis=1))
 
     def embed_views(self, features: Features, views: Sequence[View]) -> list[np.ndarray]:
-        """Vectors of several views of N records, as `embed` makes them, by one pass through the heads."""
+        """Return vectors of several views of N records, as `embed` makes them, by one pass through the heads."""
         present = np.stack([_of_view(features, view) for view in views], axis=1)
         return list(self._embed(features.values, present).transpose(1, 0, 2))
 
@@ -168,12 +168,12 @@ class FusionModel:
         return self._embed({"text": features.captions}, present)[:, 0]
 
     def attention(self, features: Features, view: View) -> AttentionMaps:
-        """Who attends to whom while `embed` fuses the view: the weights of the same pass, of the transformer fusion.
+        """Return who attends to whom while `embed` fuses the view: the weights of that pass, of a transformer fusion.
 
         Weights of a position to all sum to 1; to and from what is not in the view they are zeros.
 
         Raises:
-            ValueError: the fusion is no transformer, or as `embed` raises.
+            ValueError: the fusion is not a transformer, or as `embed` raises.
         """
         present = _of_view(features, view)
         found = list(self._passes(self.network.attention, features.values, present))
@@ -195,7 +195,7 @@ class FusionModel:
         values: Mapping[Modality, np.ndarray],
         views: np.ndarray,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Results block by block, with the first row of each; `views` (N, ..., M) goes to `run` in blocks as well."""
+        """Yield results block by block, with the first row of each; `run` gets `views` (N, ..., M) in blocks too."""
         values = {name: values[name] for m, name in enumerate(MODALITIES) if views[..., m].any()}
         for name, rows in values.items():
             if rows.shape[1] != self.input_dimensions[name]:
@@ -289,7 +289,7 @@ def _placeless(config: ModelConfig) -> JsonObject:
         del settings[name]["adapt"]
         path = settings[name]["path"]
         if path is not None and os.path.isabs(path):
-            settings[name]["path"] = os.path.join(".", os.path.basename(path))  # the dot: it is no name on the Hub
+            settings[name]["path"] = os.path.join(".", os.path.basename(path))  # the dot: it is not a name on the Hub
     return settings
 
 

@@ -60,7 +60,7 @@ class Objective(nn.Module):
         return StepPlan(rows=rows, galleries=drawn, draws=draws, kept=kept, dropout=self.config.dropout)
 
     def scales(self) -> Tensor:
-        """1 / temperature, by name."""
+        """Return 1 / temperature, by name."""
         return self.log_scales.exp().clamp(max=MAX_SCALE)
 
     def learned(self) -> dict[str, float]:
@@ -122,6 +122,6 @@ class Objective(nn.Module):
 
 
 def _kinds(view_BM: np.ndarray) -> np.ndarray:
-    """Place in KINDS of each record's gallery item, seen from a query of each modality, int64 (M, B)."""
+    """Return the place in KINDS of each record's gallery item, seen from a query of each modality, int64 (M, B)."""
     several_B = view_BM.sum(axis=1) > 1
     return np.where(several_B, KINDS.index("fused"), np.where(view_BM.T, KINDS.index("own"), KINDS.index("other")))

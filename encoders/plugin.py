@@ -38,7 +38,7 @@ class CheckedEncoder:
 
     @property
     def modality(self) -> Modality:
-        """What it reads."""
+        """The modality that it reads."""
         return self._encoder.modality
 
     @property
@@ -53,11 +53,11 @@ class CheckedEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """What the encoder says of itself."""
+        """Digest, as the encoder reports it."""
         return self._encoder.fingerprint
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
-        """Features, float32 (N, dimension), of N inputs.
+        """Return features, float32 (N, dimension), of N inputs.
 
         Raises:
             ConfigError: it gave something else, or NaN or infinity.
@@ -81,14 +81,14 @@ def load_plugin(modality: Modality, config: EncoderConfig) -> Encoder:
     The module is found as Python finds any: installed, or on PYTHONPATH, here and on every worker.
 
     Raises:
-        ConfigError: no such module or class, its constructor refused the options, or it is no encoder.
+        ConfigError: no such module or class, its constructor refused the options, or it is not an encoder.
     """
     setting, name = f"model.{modality}.plugin", config.plugin or ""
     module_name, _, class_name = name.partition(":")
     if not module_name or not class_name:
         raise ConfigError(f"{setting} is {config.plugin!r}.\nName a class as module:Class, for example my.code:Mine.")
     if config.tokens > 1:
-        raise ConfigError(f"model.{modality}.tokens is {config.tokens}, but a plug-in says itself how many it gives.")
+        raise ConfigError(f"model.{modality}.tokens is {config.tokens}, but a plug-in itself says how many it returns.")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

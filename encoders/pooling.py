@@ -38,7 +38,7 @@ class Pooling:
         weights_BKT: torch.Tensor,
         shares_B: torch.Tensor,
     ) -> torch.Tensor:
-        """Contributions of windows to the vectors of their inputs, float32 (B, P, H).
+        """Return contributions of windows to the vectors of their inputs, float32 (B, P, H).
 
         Args:
             states_BTH: what the model says of each position.
@@ -62,7 +62,7 @@ class Pooling:
         return torch.cat(made, dim=1)
 
     def of_inputs(self, windows_PH: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
-        """Vectors (N, P * H) of N inputs, from the contributions (P, H) of each one's windows in their order."""
+        """Return vectors (N, P * H) of N inputs, from the contributions (P, H) of each one's windows in their order."""
         vectors = torch.stack([self._joined(torch.stack(list(several))) for several in windows_PH]).flatten(1)
         return torch.nn.functional.normalize(vectors, dim=1) if self.normalise else vectors
 
@@ -105,7 +105,7 @@ def sentence_bert_pooling(folder: Path, setting: str) -> Pooling | None:
 
 
 def part_weights(spans: np.ndarray, counts: np.ndarray, parts: int, width: int) -> np.ndarray:
-    """Weights of states in means over equal parts of their inputs, float32 (B, K, T): those of an input sum to 1.
+    """Return weights of states in means over equal parts of their inputs, float32 (B, K, T): an input's sum to 1.
 
     A state on a border counts in both parts by its share, so any number of states gives any number of parts.
 
@@ -125,7 +125,7 @@ def part_weights(spans: np.ndarray, counts: np.ndarray, parts: int, width: int) 
 
 
 def grid_weights(rows: int, columns: int, parts: int) -> np.ndarray:
-    """Weights of a grid's states in means over equal rectangles, float32 (K, rows * columns), both in reading order.
+    """Return weights of a grid's states in means over equal rectangles, float32 (K, rows * columns), in reading order.
 
     K is laid out as near to a square as its divisors allow: 4 is 2 × 2, 6 is 2 × 3, 5 is 1 × 5.
     """

@@ -102,7 +102,7 @@ def model_digests(folder: Path) -> dict[str, str]:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hex characters."""
+    """Return the SHA-256 of a file, as 64 hex characters."""
     with path.open("rb") as file:
         return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))
 
@@ -138,7 +138,7 @@ def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread
 def load_partly(
     auto: str, folder: Path, setting: str, dtype: torch.dtype, drawn: Iterable[str]
 ) -> tuple[Any, list[str]]:
-    """`load_model` of a model whose weights of the given beginnings may be new, and the names of those that are."""
+    """Load a model whose weights of the given beginnings may be new, and the names of those that are."""
     transformers = quiet_transformers()
     try:
         with torch.random.fork_rng(devices=[]):

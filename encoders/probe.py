@@ -51,7 +51,7 @@ def tower(model: Any, modality: Modality) -> Any:
 
 
 def _positions(model: Any) -> int | None:
-    """RoBERTa's positions begin behind the number of its padding token."""
+    """Return the most positions. RoBERTa's begin behind the number of its padding token."""
     for name, part in model.named_modules():
         if name.endswith(_POSITIONS) and isinstance(part, torch.nn.Embedding):
             return part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)

@@ -28,7 +28,7 @@ def log_mel(clip: np.ndarray, window: int, hop: int, bands: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _mel_bank(window: int, bands: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Triangular filters evenly spaced in mel (HTK), applied by sums over bins: no matrix product, hence no BLAS."""
+    """Return triangular filters evenly spaced in mel (HTK), applied by sums over bins, so without BLAS."""
     lowest, highest = (2_595 * math.log10(1 + hz / 700) for hz in BAND_HZ)
     mel = np.linspace(lowest, highest, bands + 2)
     edges_hz = 700 * (10 ** (mel / 2_595) - 1)
@@ -49,7 +49,7 @@ def _mel_bank(window: int, bands: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def by_part(series: np.ndarray, parts: int) -> np.ndarray:
-    """Means over equal parts of time, float32 (rows, parts); a frame on a border counts in both by its share."""
+    """Return means over equal parts of time, float32 (rows, parts); a frame on a border counts in both by its share."""
     frames = series.shape[1]
     borders = np.linspace(0, frames, parts + 1)
     whole = np.minimum(borders.astype(np.int64), frames - 1)

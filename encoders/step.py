@@ -1,7 +1,7 @@
 """A training step in two halves: everything random in it is drawn first, then vectors of any slice of it are computed.
 
-Whoever holds the plan can encode any part of the batch, in one pass or several, here or in another process, and gets
-the same vectors. Shape letters: B records, n of them in a slice, M modalities, G galleries, T vectors an input gives,
+With the plan any part of the batch can be encoded, in one pass or several, here or in another process, to the same
+vectors. Shape letters: B records, n of them in a slice, M modalities, G galleries, T vectors an input gives,
 H hidden values, S = M + G vectors of a record: its modalities alone, then its views in the galleries.
 """
 
@@ -42,7 +42,7 @@ class StepPlan:
     dropout: float
 
     def gains(self, kind: str, of_B: np.ndarray) -> Tensor | None:
-        """Factors of the hidden values of the given records, float32 (R, T, H)."""
+        """Return factors of the hidden values of the given records, float32 (R, T, H)."""
         if not self.kept:
             return None
         return torch.from_numpy(self.kept[kind][of_B]) / (1 - self.dropout)
@@ -51,7 +51,7 @@ class StepPlan:
 def draw_kept(
     network: FusionNetwork, rows: Rows, dropout: float, rng: np.random.Generator, *, reworded: bool
 ) -> dict[str, np.ndarray]:
-    """Dropout masks of a step. What no record of the batch has is not drawn."""
+    """Return dropout masks of a step. What no record of the batch has is not drawn."""
     if dropout == 0:
         return {}
     wanted: dict[str, Modality] = {name: name for m, name in enumerate(MODALITIES) if rows.present[:, m].any()}
@@ -67,7 +67,7 @@ def draw_kept(
 
 
 def represent(network: FusionNetwork, data: TrainingData, plan: StepPlan, part: slice) -> Tensor:
-    """Vectors (n, S, D) of a slice of the step's records, L2-normalised; zeros where a record lacks the view."""
+    """Return vectors (n, S, D) of a slice of the step's records, L2-normalised; zeros where a record lacks the view."""
     present_nM = plan.rows.present[part]
     states = {name: _states(network, data, plan, part, name) for name in MODALITIES}
     asking_nTD = torch.cat([states[name] for name in MODALITIES], dim=1)
@@ -82,7 +82,7 @@ def represent(network: FusionNetwork, data: TrainingData, plan: StepPlan, part: 
 
 
 def _states(network: FusionNetwork, data: TrainingData, plan: StepPlan, part: slice, name: Modality) -> Tensor:
-    """States (n, T_m, D) of one modality, zeros where it is absent: a head sees only what is there."""
+    """Return states (n, T_m, D) of one modality, zeros where it is absent: a head sees only what is there."""
     places_n = plan.rows.places[name][part]
     there = np.flatnonzero(places_n >= 0)
     if not len(there):
@@ -94,7 +94,7 @@ def _states(network: FusionNetwork, data: TrainingData, plan: StepPlan, part: sl
 
 
 def _reworded(network: FusionNetwork, data: TrainingData, plan: StepPlan, part: slice, first_nTD: Tensor) -> Tensor:
-    """States of the texts' other wordings; of the only wording where there is no other."""
+    """Return states of the texts' other wordings; of the only wording where there is no other."""
     several = np.flatnonzero(plan.rows.counts[part] > 1)
     if not len(several):
         return first_nTD

@@ -12,7 +12,7 @@ from trichord.infra.errors import ConfigError
 
 @contextmanager
 def tensorboard_log(folder: str, run: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function that takes entries of a training history; they land in `<folder>/<run>`.
+    """Open a log for entries of a training history, in `<folder>/<run>`.
 
     Raises:
         ConfigError: tensorboard is not installed.

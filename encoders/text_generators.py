@@ -139,7 +139,7 @@ class Paraphraser(_TextGenerator):
         return (self._prefix, self._beams, self._max_tokens)
 
     def __call__(self, text: str, rng: np.random.Generator) -> str:
-        """One of the search's endings that differ from the text, drawn evenly; the text itself where none does."""
+        """Return one of the search's endings that differ from the text, drawn evenly; the text itself if none does."""
         tokenizer, model = self._loaded
         ids = tokenizer(self._prefix + text, return_tensors="pt")["input_ids"]
         if ids.shape[1] > self._length(self._max_tokens):

@@ -139,7 +139,7 @@ class _Run:
 
     @property
     def digest(self) -> str:
-        """Names everything that shapes the run, the number of threads included."""
+        """Digest of everything that shapes the run, the number of threads included."""
         settings = [self.model_config.model_dump(mode="json"), self.config.model_dump(mode="json", exclude=SHAPELESS)]
         made_of = [self.data.digest, self.encoders.fingerprint, torch.__version__]
         return digest.address("train", TRAIN_FORMAT, made_of, settings)
@@ -166,7 +166,7 @@ class _Run:
         return len(self.usable) < 2 or done >= self.config.epochs or done - self.best_epoch >= self.config.patience
 
     def epoch(self) -> None:
-        """One pass over the records, and its score."""
+        """Pass over the records once, and score the model."""
         number = self.history[-1]["epoch"] + 1
         rng = digest.generator(self.config.seed, "train", number)
         total = 0.0
@@ -187,7 +187,7 @@ class _Run:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def backward(self, plan: StepPlan) -> Tensor:
-        """Gradients of a step, and its loss.
+        """Compute the gradients of a step, and return its loss.
 
         Vectors of any slice of the batch follow from the plan, and the loss from the vectors of all: what encodes the
         slices, in chunks here or in several processes, changes nothing but the order of sums.
@@ -211,13 +211,13 @@ class _Run:
         return network
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then cosine decay over the epochs that were asked for."""
+        """Return the learning rate: linear warm-up, then cosine decay over the epochs asked for."""
         total = self.steps * self.config.epochs
         warm = min(1.0, (step + 1) / min(WARMUP_STEPS, max(1, total // 4)))
         return self.config.learning_rate * warm * (1 + math.cos(math.pi * step / total)) / 2
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that the next epoch depends on."""
+        """Return everything that the next epoch depends on."""
         tensors = {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}

@@ -33,7 +33,7 @@ class Layer(nn.Module):
                 last.weight.mul_((2 * layers) ** -0.5)
 
     def forward(self, states_BTD: Tensor, present_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """New states, and the attention weights (B, A, T, T) that made them: who attends, then to whom."""
+        """Return new states, and the attention weights (B, A, T, T) that made them: who attends, then to whom."""
         parts = self.inputs(self.before_attention(states_BTD)).unflatten(2, (3, self.heads, -1))
         queries_BATE, keys_BATE, values_BATE = parts.permute(2, 0, 3, 1, 4)
         scores_BATT = queries_BATE @ keys_BATE.transpose(2, 3) * queries_BATE.shape[3] ** -0.5
@@ -76,7 +76,7 @@ class CrossModalTransformer(nn.Module):
     share_T: Tensor
 
     def forward(self, states_BTD: Tensor, views_BSM: Tensor) -> Tensor:
-        """Fused states (B, S, D) of S views of the same states; not normalised."""
+        """Return fused states (B, S, D) of S views of the same states; not normalised."""
         rows, views = views_BSM.shape[:2]
         spread = states_BTD[:, None].expand(-1, views, -1, -1).flatten(0, 1)
         return self._run(spread, views_BSM.flatten(0, 1))[0].unflatten(0, (rows, views))

@@ -23,7 +23,7 @@ View = str | Collection[str]
 
 
 def view_modalities(view: View) -> tuple[Modality, ...]:
-    """Modalities of a view: 'fused' (all), names joined by '+' ('text+image'), or a collection of names.
+    """Return modalities of a view: 'fused' (all), names joined by '+' ('text+image'), or a collection of names.
 
     Raises:
         ValueError: a name is unknown, or there is none.

@@ -52,7 +52,7 @@ class AnnoyBuilder:
     metadata: tuple[str, ...] = ()  # fields of `meta` that rows can be chosen by
 
     def address(self, inputs: Sequence[str]) -> str:
-        """Address of the shard made of these vector shards."""
+        """Return the address of the shard made of these vector shards."""
         recipe = (VERSION, self.trees, self.dimension, self.fingerprint, sorted(self.views), list(self.metadata))
         return digest.address("annoy-shard", *recipe, sorted(inputs))
 

@@ -124,7 +124,7 @@ class Hits:
         return Hits(**columns, scores=self.scores[queries])
 
     def rows(self, query: int = 0) -> list[HitRow]:
-        """One query's hits, JSON-ready: key, score, view, source."""
+        """Return one query's hits, JSON-ready: key, score, view, source."""
         return [
             {"key": key, "score": round(float(score), 6), "view": view, "source": source}
             for key, view, source, score in zip(
@@ -189,7 +189,7 @@ class IndexBuilder(Protocol):
     """Makes index shards out of vector shards; picklable, so that it travels to a worker."""
 
     def address(self, inputs: Sequence[str]) -> str:
-        """Address of the index shard made of these vector shards, in any order."""
+        """Return the address of the index shard made of these vector shards, in any order."""
         ...
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
@@ -213,7 +213,7 @@ class IndexBuilder(Protocol):
 
 
 def check_queries(queries_ND: np.ndarray, dimension: int, tolerance: float = 1e-3) -> np.ndarray:
-    """Queries as contiguous float32 (N, D).
+    """Return queries as contiguous float32 (N, D).
 
     Raises:
         ValueError: another shape, or a row that is not finite and of unit length.

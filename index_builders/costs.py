@@ -61,7 +61,7 @@ PROCESS_BYTES = 300 * 2**20  # a worker before it holds a row
 
 
 def code_bytes(plan: IndexPlan, dimension: int) -> int:
-    """Bytes of one row in the index file."""
+    """Return bytes of one row in the index file."""
     code = {
         "flat": 4 * dimension,
         "hnsw": 4 * dimension + 8 * HNSW_LINKS + 20,
@@ -80,7 +80,7 @@ def code_bytes(plan: IndexPlan, dimension: int) -> int:
 def predict(
     plan: IndexPlan, rows: int, dimension: int, *, cores: int, rows_per_shard: int, recall: float
 ) -> Prediction:
-    """Size, build memory (all workers), build time and batch query time of a plan.
+    """Return size, build memory (all workers), build time and batch query time of a plan.
 
     Args:
         plan: the index.

@@ -19,7 +19,7 @@ ROWS_A_TIME = 8_192
 
 
 def top_k(scores_NB: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the k largest values of every row, best first; ties go to the smaller place.
+    """Return places of the k largest values of every row, best first; ties go to the smaller place.
 
     Returns:
         (places int64, scores) of shape (N, min(k, B)).
@@ -39,7 +39,7 @@ def top_k(scores_NB: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def near_queries(rows_ND: np.ndarray) -> np.ndarray:
-    """Queries near rows, each mixed with another: asked for itself, a row is found by any index. float32 (N, D)."""
+    """Return queries near rows, float32 (N, D), each mixed with another: asked for itself, any index finds a row."""
     mixed = rows_ND + MIX * np.roll(rows_ND, 1, axis=0)
     return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
 
@@ -89,7 +89,7 @@ def exact_hits(
     views: int = 1,
     collapse: bool = True,
 ) -> Hits:
-    """Exact search over vector tables: what a perfect index over them would answer.
+    """Search vector tables exactly: return what a perfect index over them would.
 
     Args:
         queries_ND: float32 (N, D), L2-normalised.
@@ -115,7 +115,7 @@ def exact_hits(
 
 
 def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of at least `ROWS_A_TIME` rows (but the last): naming hits costs by the table, not by the row."""
+    """Yield tables of at least `ROWS_A_TIME` rows (but the last): naming hits costs by the table, not the row."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -127,13 +127,13 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def shared(found_NK: Iterable[Iterable[int]], truth_NK: np.ndarray) -> float:
-    """Share of the true row numbers that were found, ties not looked at; 1.0 where there is no truth to find."""
+    """Return the share of the true row numbers that were found, ignoring ties; 1.0 where there is nothing to find."""
     hits = sum(len(set(a) & set(b)) for a, b in zip(found_NK, truth_NK.tolist(), strict=True))
     return hits / truth_NK.size if truth_NK.size else 1.0
 
 
 def recall_at_k(found: Hits, truth: Hits, tolerance: float = 1e-5, *, exact_scores: bool = True) -> float:
-    """Share of the true neighbours that were found, ties tolerated; 1.0 where there is no truth to find.
+    """Return the share of the true neighbours that were found, ties tolerated; 1.0 where there is nothing to find.
 
     A hit counts if it is a true neighbour (key and view), or if its score reaches that of the last true neighbour
     within `tolerance`: of rows that tie for the last place any may be there (faiss.contrib.evaluation). So

@@ -44,7 +44,7 @@ _BASES = {
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Bytes must not depend on how many threads there are."""
+    """Run a block by one thread: bytes must not depend on how many there are."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -66,7 +66,7 @@ def blank(plan: IndexPlan, dimension: int) -> Any:
 
 
 def taken_apart(index: Any) -> tuple[Any | None, Any, Any | None]:
-    """(transformation before, the index that is searched, the codes by which candidates are ranked again)."""
+    """Return the transformation before, the index that is searched, and the codes that rank candidates again."""
     inner, refine, before = faiss.downcast_index(index), None, None  # these borrow: the caller holds what owns them
     if isinstance(inner, faiss.IndexRefine):
         refine = faiss.downcast_index(inner.refine_index)
@@ -202,7 +202,7 @@ def finished(plan: IndexPlan, index: Any) -> tuple[Any, Any]:
 
 
 def described(index: Any) -> tuple[str, ...]:
-    """Names of the types an index is made of, from the outside in."""
+    """Return names of the types an index is made of, from the outside in."""
     whole = faiss.downcast_index(index)
     if isinstance(whole, faiss.IndexRefine):
         return ("IndexRefine", *described(whole.base_index), *described(whole.refine_index))
@@ -222,7 +222,7 @@ def expected(plan: IndexPlan) -> tuple[str, ...]:
 
 
 def search_params(plan: IndexPlan, settings: Mapping[str, int], selected: Any | None) -> tuple[Any, list[Any]]:
-    """FAISS's search parameters, and what must live as long as they do.
+    """Return FAISS's search parameters, and what must live as long as they do.
 
     Args:
         plan: the kind.
@@ -261,7 +261,7 @@ def search_params(plan: IndexPlan, settings: Mapping[str, int], selected: Any | 
 
 
 def quantisation_error(index: Any, rows_ND: np.ndarray) -> float:
-    """Mean squared distance of unit rows from what their codes say, six decimals; for IVF-Flat from their cells.
+    """Return the mean squared distance of unit rows from their codes, six decimals; for IVF-Flat from their cells.
 
     A drift of the vectors away from what was trained on shows here before it costs recall.
     """

@@ -54,11 +54,11 @@ class FaissBuilder:
         return [*KEYS.names, "meta", "fingerprint", *(["vector"] if vectors else [])]
 
     def address(self, inputs: Sequence[str]) -> str:
-        """Address of the shard made of these vector shards."""
+        """Return the address of the shard made of these vector shards."""
         return digest.address("index-shard", *self._recipe, sorted(self.views), list(self.metadata), sorted(inputs))
 
     def block_address(self, vectors: str) -> str:
-        """Address of the codes of one vector shard."""
+        """Return the address of the codes of one vector shard."""
         return digest.address("index-block", *self._recipe, vectors)
 
     @property

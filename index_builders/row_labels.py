@@ -22,7 +22,7 @@ KEYS = pa.schema(
 
 
 def keys_schema(fields: Sequence[str]) -> pa.Schema:
-    """`KEYS`, and a column for each of these fields of the metadata (`base.meta_column`), null where there is none."""
+    """Return `KEYS` and a column for each of these fields of the metadata (`base.meta_column`), null where absent."""
     return pa.schema([*KEYS, *(pa.field(meta_column(name), pa.string()) for name in fields)])
 
 
@@ -38,7 +38,7 @@ def labelled(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
 
 
 def given_scalars(meta: pa.ChunkedArray, fields: Sequence[str]) -> tuple[list[dict[str, Scalar]], pa.Array]:
-    """`scalars` of every different text of a column `meta`, and which of them each row has."""
+    """Return `scalars` of every different text of a column `meta`, and which of them each row has."""
     coded = meta.combine_chunks().dictionary_encode()
     return [scalars(text, fields) for text in coded.dictionary.to_pylist()], coded.indices
 
@@ -75,7 +75,7 @@ def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
 
 
 def count_keys(keys: pa.Table) -> dict[str, int]:
-    """Rows by `view:<view>` and by `source:<source>`."""
+    """Count the rows by `view:<view>` and by `source:<source>`."""
     counted = {
         f"{name}:{found['values']}": found["counts"]
         for name in ("view", "source")

@@ -123,7 +123,7 @@ def stratified_sample(
 
 
 def _sample_hashes(table: pa.Table) -> np.ndarray:
-    """uint64 (N,): the first 64 bits of a row's digest, another permutation of them for every view."""
+    """Return the first 64 bits of each row's digest, uint64 (N,), permuted differently for every view."""
     digits = pc.utf8_slice_codeunits(table["row_digest"], 0, 16).combine_chunks()
     hexadecimal = np.asarray(digits.to_numpy(zero_copy_only=False), dtype="S16")
     raw = np.frombuffer(bytes.fromhex(hexadecimal.tobytes().decode()), dtype=">u8").astype(np.uint64)

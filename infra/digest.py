@@ -25,12 +25,12 @@ def canonical_json(value: Any) -> bytes:
 
 
 def address(*parts: Any) -> str:
-    """Digest of JSON-encodable parts as 32 hex characters: a shard's address."""
+    """Return the digest of JSON-encodable parts as 32 hex characters: a shard's address."""
     return hashlib.sha256(canonical_json(list(parts))).hexdigest()[:ADDRESS_CHARS]
 
 
 def sha256_hex(chunks: bytes | Iterable[bytes]) -> str:
-    """SHA-256 of bytes, or of the chunks in turn, as 64 hex characters."""
+    """Return the SHA-256 of bytes, or of the chunks in turn, as 64 hex characters."""
     state = hashlib.sha256()
     for chunk in [chunks] if isinstance(chunks, bytes) else chunks:
         state.update(chunk)
@@ -43,6 +43,6 @@ def hash64(text: str) -> int:
 
 
 def generator(*parts: Any) -> np.random.Generator:
-    """Philox generator keyed by the parts, for example (seed, key, op, copy)."""
+    """Return the Philox generator keyed by the parts, for example (seed, key, op, copy)."""
     key = int.from_bytes(hashlib.sha256(canonical_json(list(parts))).digest()[:16], "big")
     return np.random.Generator(np.random.Philox(key=key))

@@ -94,7 +94,7 @@ class Borrowed:
         return re.sub(pattern, lambda found: secrets[found[0]], text)
 
     def replaced(self, place: Path, names: Mapping[Path, tuple[str, ...]]) -> Borrowed:
-        """What came from the environment once the value at a place is another, itself with `names` by path below it."""
+        """Return what comes from the environment once the value at a place is one with `names` by path below it."""
         kept = {path: found for path, found in self.names.items() if path[: len(place)] != place}
         added = {(*place, *path): found for path, found in names.items()}
         return Borrowed(names=kept | added, environment=self.environment)

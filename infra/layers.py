@@ -77,7 +77,7 @@ def _read(path: str, environment: Mapping[str, str], above: tuple[str, ...]) -> 
 
 
 def _base(named: Any, chain: tuple[str, ...]) -> tuple[str | None, str]:
-    """What is wrong with the value of `extends`, if anything, and the file it names."""
+    """Return what is wrong with the value of `extends`, if anything, and the file it names."""
     if not isinstance(named, str) or not named or "://" in named or "\0" in named:
         return "expected the path of another project file on this machine", ""
     base = os.path.normpath(os.path.join(os.path.dirname(chain[-1]), os.path.expanduser(named)))
@@ -105,7 +105,7 @@ def _bytes(path: str) -> bytes:
 
 
 def merged(base: Tree, top: Tree) -> Tree:
-    """One tree laid over another."""
+    """Lay one tree over another."""
     covered: set[Path] = set()
     value = _merged(base.value, top.value, (), covered)
 

@@ -49,7 +49,7 @@ def event(name: str, **fields: object) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[None]:
-    """Show the events of a long job as one live line on a terminal; changes nothing elsewhere."""
+    """Show the events of a long job as one live line on a terminal; change nothing elsewhere."""
     global _status
     if as_json():
         yield

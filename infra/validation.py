@@ -65,7 +65,7 @@ def _explained(error: Mapping[str, Any], borrowed: Borrowed) -> Iterator[Problem
 
 
 def _located(loc: tuple[int | str, ...]) -> tuple[Path, Node, Node]:
-    """Path, schema node and parent's node of a pydantic location (which also names the branch of a union)."""
+    """Return path, schema node and parent's node of a pydantic location (which also names the branch of a union)."""
     path: Path = ()
     node: Node = model_schema()
     parent = node

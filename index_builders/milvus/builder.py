@@ -87,7 +87,7 @@ class MilvusBuilder:
             raise ValueError(f"Milvus holds vectors of 1 to {MAX_DIMENSION} values, not {self.dimension}")
 
     def address(self, inputs: Sequence[str]) -> str:
-        """Address of the import file made of these vector shards."""
+        """Return the address of the import file made of these vector shards."""
         return digest.address(
             "milvus-import", VERSION, self.dimension, self.fingerprint, list(self.metadata), sorted(inputs)
         )
@@ -220,5 +220,5 @@ def _content(
 
 
 def content_of(manifest: IndexManifest) -> str:
-    """Digest of the rows of a collection: equal for equal import files."""
+    """Return the digest of the rows of a collection: equal for equal import files."""
     return digest.address("content", manifest.fingerprint, sorted(shard.index.sha256 for shard in manifest.shards))

@@ -108,7 +108,7 @@ class Milvus:
         return str(self._call("get_server_version", lambda: self._client.get_server_version(timeout=self._timeout_s)))
 
     def collections(self) -> list[str]:
-        """Names of the collections of this project's prefix, sorted."""
+        """Return names of the collections of this project's prefix, sorted."""
         names = self._call("list_collections", lambda: self._client.list_collections(timeout=self._timeout_s))
         return sorted(name for name in names if name.startswith(f"{self.place.config.prefix}_"))
 
@@ -157,7 +157,7 @@ class Milvus:
         self._call("flush", lambda: self._client.flush(name, timeout=self.place.config.import_timeout_s))
 
     def count(self, name: str, where: str = "", consistency: Consistency = "Strong") -> int:
-        """Rows of a loaded collection that meet a condition."""
+        """Count the rows of a loaded collection that meet a condition."""
         query = {"filter": where, "output_fields": ["count(*)"], "consistency_level": consistency}
         found = self._call("count", lambda: self._client.query(name, **query, timeout=self._timeout_s))
         return int(found[0]["count(*)"])
@@ -165,7 +165,7 @@ class Milvus:
     def fetch(
         self, name: str, ids: Sequence[str], fields: Sequence[str], consistency: Consistency = "Strong"
     ) -> dict[str, StoredRow]:
-        """Rows by their id."""
+        """Fetch rows by their id."""
         rows: list[StoredRow] = []
         for start in range(0, len(ids), 1_000):
             part = list(ids[start : start + 1_000])

@@ -273,7 +273,7 @@ class Loader:
 
     @contextmanager
     def _opened(self, shard: IndexShard) -> Iterator[BinaryIO]:
-        """An import file after its bytes were verified; a damaged one is removed: the next run makes it again."""
+        """Open an import file whose bytes are verified; a damaged one is removed, and the next run makes it again."""
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(opened(self._lake, shard.index))

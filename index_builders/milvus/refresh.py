@@ -38,14 +38,14 @@ class Change:
             self.before.append({row["id"]: _signature(row) for shard in gone for row in self._rows(shard)})
 
     def upserts(self) -> Iterator[Row]:
-        """Rows that some source lacks or has otherwise."""
+        """Yield rows that some source lacks or has otherwise."""
         for row in self._touched():
             signature = _signature(row)
             if any(before.get(row["id"]) != signature for before in self.before):
                 yield row
 
     def deletes(self) -> list[str]:
-        """Ids that some source has and the target has not."""
+        """Return ids that some source has and the target has not."""
         wanted = {row["id"] for row in self._touched()}
         return sorted({ident for before in self.before for ident in before} - wanted)
 

@@ -64,7 +64,7 @@ class Engine(Protocol):
     def map_actors(
         self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
-        """As `map`, but each worker first makes its task by `factory()`: a model is loaded once a worker.
+        """Map as `map`, but each worker first makes its task by `factory()`: a model is loaded once a worker.
 
         With `accelerator`, each has a share of a GPU where `engine.device` and the machines allow it (infra/engines/
         gpus.py), and then no more run at a time than GPUs have room for.

@@ -102,7 +102,7 @@ class BeamEngine:
         yield from results
 
     def close(self) -> None:
-        """Nothing outlives a call."""
+        """Do nothing: nothing outlives a call."""
 
     def __enter__(self) -> Self:
         return self
@@ -261,7 +261,7 @@ class _Sink(beam.DoFn):
             file.write(self._signed(content) + content)
 
     def read(self) -> list[Numbered]:
-        """Everything written, ordered by number.
+        """Return everything written, ordered by number.
 
         Raises:
             PartialRun: an outcome was changed by somebody else.

@@ -18,7 +18,7 @@ _DEVICE_FILE = re.compile(r"nvidia\d+")
 
 
 def local_gpus(environment: Mapping[str, str], device_files: Iterable[str]) -> tuple[str, ...]:
-    """Names of the GPUs that a process of this environment may use, as CUDA_VISIBLE_DEVICES takes them.
+    """Return names of the GPUs that a process of this environment may use, as CUDA_VISIBLE_DEVICES takes them.
 
     Args:
         environment: of the process; CUDA_VISIBLE_DEVICES in it, where set, is the whole answer.
@@ -32,7 +32,7 @@ def local_gpus(environment: Mapping[str, str], device_files: Iterable[str]) -> t
 
 
 def machine_gpus() -> tuple[str, ...]:
-    """`local_gpus` of this process and machine."""
+    """Return `local_gpus` of this process and machine."""
     return local_gpus(os.environ, os.listdir("/dev"))
 
 
@@ -57,14 +57,14 @@ def least_taken(gpus: Collection[str], taken: Iterable[str | None]) -> str:
 
 
 def worker_environment(config: EngineConfig, gpu: str | None) -> dict[str, str]:
-    """What a worker's environment says of GPUs: its own one, none at all, or (empty) nothing new."""
+    """Return what a worker's environment says of GPUs: its own one, none at all, or (empty) nothing new."""
     if gpu is not None:
         return {VISIBLE: gpu}
     return {VISIBLE: ""} if config.device == "cpu" else {}
 
 
 def cluster_share(config: EngineConfig, gpus: float) -> tuple[float, int]:
-    """GPUs that one encoding actor of a cluster asks for, and how many actors are started.
+    """Return GPUs that one encoding actor of a cluster asks for, and how many actors are started.
 
     No more than fit at once: an actor that waits for a GPU holds an item. Of a cluster that shows no GPU yet, cuda
     asks all the same, since it may grow.

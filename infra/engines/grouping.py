@@ -48,7 +48,7 @@ def partition(table: pa.Table, buckets: int) -> dict[int, pa.Table]:
 
 
 def merge(tables: Iterable[pa.Table]) -> pa.Table:
-    """One bucket's rows as one table, sorted by `group_key`, then the other columns: a function of the rows alone."""
+    """Return a bucket's rows as one table, sorted by `group_key`, then the other columns: it depends on them alone."""
     import pyarrow as pa
 
     table = pa.concat_tables(tables)
@@ -57,7 +57,7 @@ def merge(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def results_in_order(outcomes: Generator[Done[tuple[int, I], R] | Failed[tuple[int, I]], None, None]) -> Iterator[R]:
-    """Results of items (position, ...) in the order of positions 0, 1, 2, ...
+    """Yield results of items (position, ...) in the order of positions 0, 1, 2, ...
 
     However it ends, `outcomes` is closed: no worker still writes to what the caller then removes.
 

@@ -106,7 +106,7 @@ class LocalEngine:
         timeout_s: float | None = None,
         gpus: tuple[str, ...] = (),
     ) -> Generator[Done[I, Any] | Failed[I], None, None]:
-        """`map` (tag TASK) or `map_actors` (FACTORY, KEPT) of a task or factory that is a pickle already.
+        """Run `map` (tag TASK) or `map_actors` (FACTORY, KEPT) of a task or factory that is already pickled.
 
         Where there are `gpus`, each worker sees one of them.
         """

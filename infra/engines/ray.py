@@ -226,7 +226,7 @@ class _TaskSlot:
         return Returned(None) if self.pending is None else _outcome(self.pending, self._started_s, self._limit_s)
 
     def kill(self) -> None:
-        """Nothing to do: a task under way ends by itself or by its alarm."""
+        """Do nothing: a task under way ends by itself or by its alarm."""
 
 
 class _ActorSlot:

@@ -59,7 +59,7 @@ def seal(file: BinaryIO) -> None:
 
 @contextmanager
 def open_sealed(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
-    """The file, its footer and length checked, its pages checked as they are read.
+    """Open the file: its footer and length are checked, and its pages as they are read.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -92,7 +92,7 @@ def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[s
 
 
 def _footer_start(file: BinaryIO) -> int:
-    """Offset of the Parquet footer; ArrowInvalid where the file's end is not that of a Parquet file."""
+    """Return the offset of the Parquet footer; ArrowInvalid where the file's end is not that of a Parquet file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 8))
     tail = file.read(8)

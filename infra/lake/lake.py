@@ -26,7 +26,7 @@ class Lake:
         return is_remote(self.root)
 
     def uri(self, *parts: str) -> str:
-        """URI of a place in the lake."""
+        """Return the URI of a place in the lake."""
         return self.storage.join(self.root, *parts)
 
     def read(self, *parts: str, max_bytes: int | None = None) -> bytes:
@@ -50,5 +50,5 @@ class Lake:
         return self.storage.list(self.uri(*parts), temporary=temporary)
 
     def relative(self, uri: str) -> str:
-        """Lake-relative path of a URI in the lake."""
+        """Return the lake-relative path of a URI in the lake."""
         return uri.removeprefix(self.root.rstrip("/") + "/")

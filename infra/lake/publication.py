@@ -50,7 +50,7 @@ class RowCounts:
         return self.rows == self.rows_kept + self.rows_left_out
 
     def to_dict(self) -> dict[str, int]:
-        """JSON-ready, by the names of the fields."""
+        """Return it JSON-ready, by the names of the fields."""
         return asdict(self)
 
     @classmethod
@@ -92,7 +92,7 @@ class Verdict:
         return tuple(check for check in self.checks if not check.passed)
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready."""
+        """Return it JSON-ready."""
         return asdict(self) | {"checks": [asdict(check) for check in self.checks]}
 
     @classmethod
@@ -129,7 +129,7 @@ class Pinned:
     recipe: Mapping[str, str]
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready, by the names of the fields."""
+        """Return it JSON-ready, by the names of the fields."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
         for name in ("table_versions", "recipe"):
             plain[name] = dict(plain[name])
@@ -165,7 +165,7 @@ class Publication(Pinned):
     created_at: str
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready; the id is `publication`."""
+        """Return it JSON-ready; the id is `publication`."""
         plain = Pinned.to_dict(self)
         return {"publication": plain.pop("id"), **plain, "verdict": self.verdict.to_dict()}
 

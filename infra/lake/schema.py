@@ -5,7 +5,7 @@
 | records | a clean, aligned record; `image` is JPEG, `audio` is 16-bit FLAC, both canonical |
 | rejects | a row that was left out, and why; `payload` refers to the bytes it came from |
 | signatures | what dedup needs of a record: its content hash, and what near copies have in common |
-| duplicates | a record dropped and the survivor that stands for it |
+| duplicates | a record dropped and the survivor kept in its place |
 | matches | a text, picture or sound that another record also has, where the records are not the same |
 | augmented | a training variant of a record, never indexed |
 | agreement | how well each modality of a record agrees with its others, in one space |
@@ -47,7 +47,7 @@ RECORDS = _schema(
     ("captions", pa.list_(_S)),  # other wordings of `text`
     ("meta", _S),  # the source's other fields, canonical JSON
     ("scores", pa.map_(_S, _F64)),  # what the ops measured, sorted by name
-    ("labels", pa.map_(_S, _S)),  # what they found that is no number (language, map of blurred tiles)
+    ("labels", pa.map_(_S, _S)),  # what they found that is not a number (language, map of blurred tiles)
     ("changes", pa.list_(CHANGE)),  # what they changed in the row
     ("segments", pa.list_(SEGMENT)),  # words or sentences with their times in `audio`
     ("parent", _S),  # key of the row this one was cut from, or ''
@@ -169,7 +169,7 @@ FEEDBACK = _schema(
 
 
 def vectors_schema(dimension: int, dtype: VectorDtype = "float32") -> pa.Schema:
-    """Schema of the `vectors` table for one space of `dimension` values.
+    """Return the schema of the `vectors` table for one space of `dimension` values.
 
     Delta knows no half precision: of a float16 project, the shards' files are of this schema and halve their vectors,
     while the table itself says float32, to which readers cast.

@@ -53,7 +53,7 @@ class ShardRef:
 
 
 def parse_shard_path(path: str) -> tuple[str, str] | None:
-    """(address, sha256) of a shard's path or URI; None for another file."""
+    """Return (address, sha256) of a shard's path or URI; None for another file."""
     match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
     return (match["address"], match["sha256"]) if match else None
 
@@ -301,7 +301,7 @@ def _imbalance(counts: Mapping[str, int]) -> str | None:
 
 
 def _row_bytes(table: pa.Table) -> np.ndarray:
-    """Approximate bytes of each row, int64 (N,): content of strings, binaries and lists, 8 for anything else."""
+    """Return approximate bytes of each row, int64 (N,): content of strings, binaries and lists, 8 for anything else."""
     total_N = np.zeros(len(table), np.int64)
     for column in table.columns:
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):

@@ -41,7 +41,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 @dataclass(frozen=True, slots=True)
 class LineTooLong:
-    """Stands for a line over `MAX_LINE_BYTES` in `Storage.lines`; its content was skipped, the next line follows."""
+    """Replaces a line over `MAX_LINE_BYTES` in `Storage.lines`; its content was skipped, the next line follows."""
 
     size: int
 
@@ -85,7 +85,7 @@ class Storage:
             return data
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
-        """At most `length` bytes from byte `start`; fewer where the object ends. Raise as `read`."""
+        """Return at most `length` bytes from byte `start`; fewer where the object ends. Raise as `read`."""
         with _failures(uri):
             store, path = self._locate(uri)
             return store.read_range(path, start, length)
@@ -146,7 +146,7 @@ class Storage:
             yield from store.walk(path, temporary)
 
     def stat(self, uri: str) -> Stat:
-        """Size, time and etag of a file. Raise as `read`; a folder counts as not there."""
+        """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""
         with _failures(uri):
             store, path = self._locate(uri)
             return store.stat(path)
@@ -178,7 +178,7 @@ class Storage:
             yield from store.chunks(path)
 
     def lines(self, uri: str) -> Iterator[tuple[int, bytes | LineTooLong]]:
-        """Byte offset and content of each line, without its `\\n` or `\\r\\n`, in bounded memory.
+        """Yield byte offset and content of each line, without its `\\n` or `\\r\\n`, in bounded memory.
 
         A line over `MAX_LINE_BYTES` (4 MiB) comes as a `LineTooLong` with its size; empty lines come as b"".
         """
@@ -225,7 +225,7 @@ class Storage:
         return f"sha256:{sha256}"
 
     def delta_options(self, uri: str) -> dict[str, str] | None:
-        """`storage_options` of deltalake for a table at `uri`; None for a local one."""
+        """Return `storage_options` of deltalake for a table at `uri`; None for a local one."""
         if not is_remote(uri):
             return None
         options = {"AWS_REGION": self.config.region, "aws_conditional_put": "etag"}
@@ -270,7 +270,7 @@ def _failures(uri: str, *, writing: bool = False) -> Iterator[None]:
 
 
 def _remote_errors() -> Any:
-    """obstore's base error, without importing obstore where no bucket was ever used."""
+    """Return obstore's base error, without importing obstore where no bucket was ever used."""
     import sys
 
     module = sys.modules.get("obstore.exceptions")

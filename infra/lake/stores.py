@@ -213,7 +213,7 @@ class S3Store:
             return
 
     def flush(self, key: str) -> None:
-        """Nothing to do: a put is durable when it returns."""
+        """Do nothing: a put is durable when it returns."""
 
 
 class RangeFile(io.RawIOBase):
@@ -247,7 +247,7 @@ class RangeFile(io.RawIOBase):
 
 @contextmanager
 def _temporary_beside(path: str) -> Iterator[str]:
-    """A temporary name in the folder of `path`, removed if left over; the folder is synced afterwards."""
+    """Provide a temporary name in the folder of `path`. It is removed if left over; the folder is synced afterwards."""
     folder = os.path.dirname(path)
     _make_folder(folder)
     temporary = os.path.join(folder, temporary_name())

@@ -84,7 +84,7 @@ class VersionCache:
             storage.write(uri, data)
 
     def get(self, stat: Stat) -> str | None:
-        """SHA-256 of the listed file in hex, when it was hashed at this very time and size."""
+        """Return the SHA-256 of the listed file in hex, when it was hashed at this very time and size."""
         key = _key(stat.uri)
         with self._lock:
             entry = self._rows.execute("SELECT changed, size, sha256 FROM known WHERE uri = ?", (key,)).fetchone()
@@ -107,5 +107,5 @@ def _key(uri: str) -> bytes:
 
 
 def _changed_ns(stat: Stat) -> int:
-    """When a file was last changed: `cp -p` and restores set the mtime, but nobody sets the ctime back."""
+    """Return when a file was last changed: `cp -p` and restores set the mtime, but nothing sets the ctime back."""
     return max(stat.mtime_ns, stat.ctime_ns)

@@ -165,7 +165,7 @@ def checked_addresses(target: Target, allowed: Sequence[Network], resolve: Resol
 
 
 def refusal(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> str | None:
-    """Why an address may not be asked; None where it may."""
+    """Return why an address may not be asked; None where it may."""
     plain = _plain(address)
     inner = _inner(plain)
     if plain in _METADATA or inner in _METADATA:

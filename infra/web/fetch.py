@@ -106,7 +106,7 @@ class Fetcher:
         self.save()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """`function` of every item, on as many threads as requests may be under way or wait for their turn."""
+        """Call `function` with every item, on as many threads as requests may be under way or wait for their turn."""
         return list(self._pool.map(function, items))
 
     def fetch(self, url: str, max_bytes: int) -> Content:

@@ -122,7 +122,7 @@ class Receipts:
 
 
 def receipt_contents(lake: Lake) -> set[str]:
-    """Lake-relative paths of all contents that receipts name, and of the receipts themselves: for `gc`.
+    """Return lake-relative paths of all contents that receipts name, and of the receipts themselves: for `gc`.
 
     Raises:
         StorageError: there are receipts that cannot be read; what they name must not be removed.

@@ -46,7 +46,7 @@ def says_noai(answer: Answer) -> bool:
 
 
 def retry_after_s(answer: Answer, now: float) -> float:
-    """Seconds that the server asks to wait; 0 where it does not, or not in a way that can be read."""
+    """Return seconds that the server asks to wait; 0 where it does not, or not in a way that can be read."""
     value = answer.one("Retry-After").strip()
     if value.isascii() and value.isdigit():
         return float(value[:12])
@@ -61,7 +61,7 @@ def etag(answer: Answer) -> str:
 
 
 def trusted_time(answer: Answer) -> str:
-    """Last-Modified, where the content was old enough when it was sent: a change within a second would not show."""
+    """Return Last-Modified if the content was old enough when it was sent: a change within a second would not show."""
     modified, sent = _time(answer.one("Last-Modified")), _time(answer.one("Date"))
     if modified is None or sent is None or sent - modified < _SETTLED_S:
         return ""

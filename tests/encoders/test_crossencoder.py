@@ -91,7 +91,7 @@ def test_a_folder_without_safetensors_is_refused(tmp_path):
 
 def test_an_encoder_without_a_classifier_is_refused_and_gets_no_random_one(tmp_path):
     encoder = CrossEncoder(str(build(tmp_path / "model", None)), 256)
-    with pytest.raises(ConfigError, match=r"no trained classifier: it has no classifier\.bias"):
+    with pytest.raises(ConfigError, match=r"not a trained classifier: it has no classifier\.bias"):
         encoder.scores("the red bus", TEXTS)
 
 
