@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOMS = ("pipelines", "transforms", "encoders", "index_builders", "infra")
 
@@ -93,6 +94,15 @@ EXTRAS = {
     ),
 }
 
+
+class BuildRooms(build_py):
+    """The repository's root is the package, and this script is none of its modules."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        """Return the modules to install."""
+        return [found for found in super().find_package_modules(package, package_dir) if found[1] != "setup"]
+
+
 setup(
     name="trichord",
     version="0.1.0",
@@ -107,6 +117,7 @@ setup(
         "trichord",
         *(f"trichord.{name}" for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])),
     ],
+    cmdclass={"build_py": BuildRooms},
     include_package_data=False,
     package_data={"trichord": ["py.typed"], "trichord.pipelines.report": ["*.j2", "*.css"]},
     install_requires=list(BASE),
