@@ -97,7 +97,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
     from trichord.pipelines.model.augment import augment
     from trichord.pipelines.model.encode import encode, featurise
     from trichord.pipelines.model.pair_agreement import Disagreement, judge
-    from trichord.pipelines.model.train import live_model, train
+    from trichord.pipelines.model.train import reuse_live_model, train
     from trichord.pipelines.prepare.job import prepare_lake
     from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 
@@ -109,7 +109,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
         if variants or workspace.table("augmented").version() is not None:
             commit("augmented", variants, schema.AUGMENTED)
         settings, disagreeing, timings = workspace.project.agreement, list[Disagreement](), Timings()
-        model = live_model(workspace, live)
+        model = reuse_live_model(workspace, live)
         features: Mapping[str, ShardRef] = {}
         if model is None or settings.check != "off":
             features = featurise(workspace, engine, prepared, variants, timings=timings)

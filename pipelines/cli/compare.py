@@ -53,7 +53,7 @@ def compare(
     with log.progress("compare"):
         result = job(workspace, grid)
     if report is not None:
-        report.write_text(render_compare.markdown(result), encoding="utf-8")
+        report.write_text(render_compare.markdown(result.to_dict()), encoding="utf-8")
     print_result(result, as_json, render_compare.comparison)
 
 

@@ -1,4 +1,4 @@
-"""augment: records → training variants, one shard of them a records shard. Duplicates and held-out records get none."""
+"""augment: records → training variants, one shard for each records shard. Duplicates and held-out records get none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import held_out_mask
-from trichord.pipelines.model.augment_chain import open_chain, wanted_variants
+from trichord.pipelines.model.augment_chain import describe_variants, open_chain
 from trichord.pipelines.prepare.records import Prepared
 from trichord.transforms.augment.variants import copy_of, list_changes
 from trichord.transforms.batch import Batch, Segment
@@ -42,7 +42,7 @@ class AugmentItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentActor:
-    """Turns records shards into augmented shards; dictionaries and models are loaded once."""
+    """Turns records shards into augmented shards; loads dictionaries and models once."""
 
     lake: Lake
     project: Project
@@ -73,7 +73,7 @@ class AugmentActor:
 
 
 def records_batch(records: pa.Table, rate_hz: int) -> Batch:
-    """Stored records as a batch with all that their variants inherit: segments, span, box and labels."""
+    """Read stored records as a batch with everything that variants inherit: segments, span, box and labels."""
     batch = batch_of(records, rate_hz)
     columns = {name: records[name].to_pylist() for name in ("segments", "span", "box", "labels")}
     rows = []
@@ -92,7 +92,7 @@ def records_batch(records: pa.Table, rate_hz: int) -> Batch:
 
 
 def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
-    """The variants of a batch as an AUGMENTED table. A medium that no change touched keeps its stored bytes."""
+    """Write the variants of a batch as an AUGMENTED table. A medium that no op changed keeps its stored bytes."""
     keys = {row.key: i for i, row in enumerate(batch.rows)}
     stored = {
         key: media
@@ -133,7 +133,7 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
 def augment(
     workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], exclusions: Exclusions
 ) -> list[ShardRef]:
-    """Augmented shards of all records shards, in order of address; those that stand are not made again.
+    """Make augmented shards of all records shards, in order of address; existing ones are reused.
 
     Returns nothing where no copies are wanted.
 
@@ -144,7 +144,7 @@ def augment(
     project = workspace.project
     if project.augment.copies == 0:
         return []
-    recipe = wanted_variants(project)
+    recipe = describe_variants(project)
     items = []
     for shard in prepared:
         excluded = exclusions.of(shard.partition)

@@ -1,4 +1,4 @@
-"""What a project wants of training variants: the chain that makes them, and all that shapes them."""
+"""The training variants of a project: the chain that makes them, and everything that shapes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AUGMENT_FORMAT = 1
 
 
 def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
-    """The chain with the models that the settings name; their weights are loaded where they are first used.
+    """Open the chain with the models that the settings name; weights are loaded on first use.
 
     Raises:
         ConfigError: a model or dictionary is missing.
@@ -32,13 +32,13 @@ def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
     return augment_chain(config, fill, rewrite)
 
 
-def wanted_variants(project: Project) -> list[Any]:
-    """What a run wants of variants, JSON: equal where nothing about them changed; empty where none are made."""
+def describe_variants(project: Project) -> list[Any]:
+    """Describe a run's variants as JSON: equal where nothing about them changed; empty where none are made."""
     return augment_recipe(project, open_chain(project.augment)) if project.augment.copies else []
 
 
 def augment_recipe(project: Project, chain: Sequence[Op]) -> list[Any]:
-    """All that shapes the variants of a records shard besides the records: a part of their address."""
+    """Return everything but the records that shapes the variants of a shard: a part of their address."""
     train = project.train
     held_out = [train.held_out, list(train.held_out_subsets)]
     media = [project.prepare.audio.rate_hz, project.prepare.image.quality, IMAGE_LIBRARIES | AUDIO_LIBRARIES]

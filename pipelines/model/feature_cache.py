@@ -16,7 +16,7 @@ from trichord.infra import digest
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.pipelines.core.timings import Stopwatch
-from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decoded_blocks, every_row
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decode_blocks, keep_all
 
 FEATURES_FORMAT = 3
 LABELS = ("key", "source", "partition", "group", "subset", "row_digest", "meta", "text")
@@ -38,7 +38,7 @@ def featurised(
     records: ShardRef,
     encoders: Callable[..., Features],
     *,
-    keep: Callable[[pa.Table], np.ndarray] = every_row,
+    keep: Callable[[pa.Table], np.ndarray] = keep_all,
     watch: Stopwatch | None = None,
     blocks: Blocks = BLOCKS,
 ) -> Iterator[tuple[pa.Table, Features]]:
@@ -56,7 +56,7 @@ def featurised(
         blocks: how the shard is cut.
     """
     watch = watch or Stopwatch()
-    for rows, batch in decoded_blocks(lake, records, LABELS, keep=keep, watch=watch, blocks=blocks):
+    for rows, batch in decode_blocks(lake, records, LABELS, keep=keep, watch=watch, blocks=blocks):
         with watch("forward"):
             features = encoders(batch)
         yield rows, features

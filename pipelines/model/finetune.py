@@ -1,13 +1,13 @@
-"""adapt: an encoder learns from the lake's own records and is saved as a model folder, for the project file to name.
+"""adapt: train an encoder on the lake's own records and save it as a model folder that the project file can name.
 
-It is a step of its own, not of a night: another encoder means another space, and every record encoded again.
+This is a separate step, not part of reindex: another encoder means another space, so every record is encoded again.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.pipelines.core.exclusions import Exclusions
+from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.holdout import held_out_mask
 from trichord.pipelines.model.augment_chain import open_chain
@@ -42,25 +43,25 @@ ROWS = 256  # rows decoded at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeSamples:
-    """Samples from the lake's records, shard by shard, so that memory does not grow with them."""
+    """Samples from the lake's records, read shard by shard, so that memory does not grow with the lake."""
 
     lake: Lake
     project: Project
     modality: Modality
     records: Sequence[ShardRef]
     exclusions: Exclusions
-    others: Encoders | None  # where the record's other modalities are looked at
+    others: Encoders | None  # where the record's other modalities are needed
 
     @property
     def config(self) -> AdaptConfig:
-        """What the project file says."""
+        """The project's settings."""
         found: AdaptConfig = getattr(self.project.model, self.modality).adapt
         return found
 
     @property
     def steps(self) -> int:
         """See `trichord.encoders.adapt.Samples`; counted without decoding anything."""
-        columns = ("partition", "group", "subset", "row_digest", *self._looked_at)
+        columns = ("partition", "group", "subset", "row_digest", *self._needed_modalities)
         rows = 0
         for ref in self.records:
             for part in iter_shard(self.lake, ref, columns, ROWS):
@@ -69,7 +70,7 @@ class LakeSamples:
         return whole + (rest > 1)
 
     def epoch(self, number: int) -> Iterator[Sequence[Sample]]:
-        """See `trichord.encoders.adapt.Samples`; shards come in an order of their own each epoch."""
+        """See `trichord.encoders.adapt.Samples`; each epoch has its own order of shards."""
         rng = digest.generator(self.config.seed, "adapt", self.modality, number)
         order = [self.records[i] for i in rng.permutation(len(self.records))]
         yield from self._batches(order, rng, False, self.config.max_records)
@@ -82,7 +83,7 @@ class LakeSamples:
     def _batches(
         self, records: Sequence[ShardRef], rng: np.random.Generator, held_out: bool, limit: int
     ) -> Iterator[Sequence[Sample]]:
-        """Full batches, over the borders of shards, and what is left at the end where that is more than one sample."""
+        """Yield full batches across shards, then the rest if it is more than one sample."""
         size, waiting = self.config.batch_size, list[Sample]()
         for samples in self._samples(records, rng, held_out, limit):
             waiting += samples
@@ -95,14 +96,14 @@ class LakeSamples:
     def _samples(
         self, records: Sequence[ShardRef], rng: np.random.Generator, held_out: bool, limit: int
     ) -> Iterator[list[Sample]]:
-        """Up to `limit` samples, part by part. What is drawn follows from the records and the epoch alone."""
+        """Yield up to `limit` samples, part by part. The draw depends on the records and the epoch alone."""
         for ref in records:
             for part in iter_shard(self.lake, ref, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
                 rows = rows.filter(pa.array(self._usable(rows, held_out=held_out)))
                 if not rows.num_rows:
                     continue
-                for name in {"image", "audio"}.difference(self._looked_at):  # what nothing looks at is not decoded
+                for name in {"image", "audio"}.difference(self._needed_modalities):  # do not decode what is not needed
                     at = rows.schema.get_field_index(name)
                     rows = rows.set_column(
                         at, rows.schema.field(at), pa.nulls(rows.num_rows, rows.schema.field(at).type)
@@ -120,12 +121,12 @@ class LakeSamples:
                     return
 
     @property
-    def _looked_at(self) -> Sequence[Modality]:
+    def _needed_modalities(self) -> Sequence[Modality]:
         return MODALITIES if self.config.objective == "paired" else (self.modality,)
 
     def _usable(self, rows: pa.Table, *, held_out: bool) -> np.ndarray:
-        """Which rows can be samples, bool (N,): those that have the modality and, where they are paired, another."""
-        has = {name: np.asarray(_there(rows[name])) for name in self._looked_at}
+        """Return which rows can be samples, bool (N,): they have the modality and, for pairs, another."""
+        has = {name: np.asarray(_is_present(rows[name])) for name in self._needed_modalities}
         keep = (held_out_mask(rows, self.project.train) == held_out) & has.pop(self.modality)
         if has:
             keep &= np.logical_or.reduce(list(has.values()))
@@ -147,7 +148,7 @@ class LakeSamples:
             AugmentConfig(copies=2, seed=seed, image=self.project.augment.image, audio=self.project.augment.audio)
         )
         made, _ = run_chain(bare, chain)
-        by_copy: dict[int, dict[str, Any]] = {1: {}, 2: {}}
+        by_copy: Mapping[int, dict[str, object]] = {1: {}, 2: {}}
         for i, row in enumerate(made.rows):
             if (copy := copy_of(row)) is not None:
                 by_copy[copy][row.parent] = _plain(made, i, self.modality)
@@ -174,8 +175,8 @@ class LakeSamples:
         return found
 
 
-def _there(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which values are neither null nor empty."""
+def _is_present(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which values are neither null nor empty."""
     return pc.fill_null(pc.greater(pc.binary_length(column), 0), False)
 
 
@@ -189,23 +190,23 @@ def _plain(batch: Batch, i: int, modality: Modality) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class AdaptTask:
-    """Adapts the encoder of one modality in a worker; leaves the model folder."""
+    """Adapts the encoder of one modality in a worker and writes the model folder."""
 
     samples: LakeSamples
     folder: str
 
-    def __call__(self, modality: Modality) -> dict[str, Any]:
+    def __call__(self, modality: Modality) -> Mapping[str, Any]:
         from trichord.encoders.adapt import adapt as fit
         from trichord.encoders.huggingface import HuggingFaceEncoder
 
         if not os.path.isdir(self.folder):
             raise ConfigError(
-                f"This worker finds no folder {self.folder}: it runs on another machine than the command.\n"
+                f"The worker cannot see the folder {self.folder}: it runs on another machine than the command.\n"
                 "Name an --out that all machines share, or add --engine local."
             )
         project = self.samples.project
         given = getattr(project.model, modality)
-        exact = given.model_copy(update={"precision": "float32"})  # what is trained is kept in full
+        exact = given.model_copy(update={"precision": "float32"})  # weights in training keep full precision
         encoders = load_encoders(project.model.model_copy(update={modality: exact}))
         encoder = encoders.by_modality[modality]
         assert isinstance(encoder, HuggingFaceEncoder)
@@ -219,21 +220,41 @@ class AdaptTask:
         return story
 
 
-def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptation(Result):
+    """An adapted encoder.
+
+    Attributes:
+        path: the model folder.
+        modality: whose encoder it is.
+        base: fingerprint of the encoder that it started from.
+        settings: `model.<modality>.adapt`.
+        loss: by epoch.
+        held_out_before: loss on held-out records before training; None where it has no meaning yet.
+        held_out_after: the same after training; None where nothing was held out.
+    """
+
+    path: Path
+    modality: Modality
+    base: str
+    settings: Mapping[str, Any]
+    loss: Sequence[float]
+    held_out_before: float | None
+    held_out_after: float | None
+
+
+def adapt(workspace: Workspace, modality: Modality, out: Path) -> Adaptation:
     """Adapt one modality's encoder to the records of the lake, by `model.<modality>.adapt`.
 
-    Returns:
-        JSON-ready: `path`, `loss` by epoch, `held_out_before`, `held_out_after`.
-
     Raises:
-        ConfigError: no objective is named, the folder stands already, nothing was prepared yet, no records can teach
+        ConfigError: no objective is named, the folder exists, nothing was prepared yet, no records can teach
             the objective, or the worker does not reach the folder.
         PartialRun: the worker failed; nothing was written.
     """
     config = getattr(workspace.project.model, modality)
     if config.adapt.objective == "none":
         raise ConfigError(
-            f"model.{modality}.adapt.objective is none: nothing says how to adapt it.\n"
+            f"model.{modality}.adapt.objective is none, so there is nothing to train for.\n"
             "Set it to paired, views or masked_language."
         )
     if out.exists():
@@ -257,4 +278,4 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> dict[str, Any]
         with open_engine(workspace.project.engine) as engine:
             story = run_alone(engine, AdaptTask(samples, made), modality)
         os.rename(made, out)
-    return {"path": str(out), "modality": modality, **story}
+    return Adaptation(path=out, modality=modality, **story)

@@ -1,10 +1,10 @@
-"""agreement: do the modalities of a record belong together? Judged by the run's model, calibrated by shuffled pairs.
+"""agreement: find records whose modalities do not belong together, with the run's model and shuffled pairs.
 
-Every modality of a record is compared with the fusion of its others, all wordings of its text included. The cosine is
-normalised as in speaker verification (`symmetric_norm`): a picture that is near every text, or a text that says little,
-proves less by the same cosine. The same is done to all pairs of two groups in the shard, which are wrong pairs; the
-score to reach is the one that only `false_accept_rate` of them reach. A bare cosine means something else in every
-space and for every pair of modalities; a false-accept rate does not.
+Every modality of a record is compared with the fusion of its others, with all wordings of its text. The cosine is
+normalised as in speaker verification (`symmetric_norm`), because the same cosine proves less for a picture that is near
+every text, or for a text that says little. Pairs from two groups of the shard are wrong pairs and get the same score;
+the threshold is the score that only `false_accept_rate` of them reach. A bare cosine means something different in each
+space and for each pair of modalities; a false-accept rate does not.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 AGREEMENT_FORMAT = 3
 ROW = ("key", "source", "partition", "row_digest")
-LOWEST, HIGHEST, BINS = -5.0, 15.0, 400  # of the normalised cosine; what lies outside counts at the ends
-COHORT = 20  # records of other groups in the shard: fewer give no mean and spread to speak of
+LOWEST, HIGHEST, BINS = -5.0, 15.0, 400  # of the normalised cosine; values outside count at the ends
+COHORT = 20  # records of other groups in the shard; fewer give no reliable mean and spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class AgreementItem:
 
 @dataclass(frozen=True, slots=True)
 class AgreementActor:
-    """Features shard → agreement shard; its counts hold the histogram of what wrong pairs reach."""
+    """Features shard → agreement shard; its counts hold the histogram of the wrong pairs' scores."""
 
     lake: Lake
     models: tuple[FusionModel, ...]  # one a fold
@@ -68,7 +68,7 @@ class AgreementActor:
                 for number, model in enumerate(self.models):
                     judged = Fold(number=number, folds=len(self.models)).of(rows)
                     folds[judged] = number
-                    for measure, places, own, wrong in _scores(model, features, groups, judged):
+                    for measure, places, own, wrong in _score(model, features, groups, judged):
                         for place, score in zip(places.tolist(), own.tolist(), strict=True):
                             found[place].append((measure, score))
                         pairs = np.bincount(_bin(wrong), minlength=BINS)
@@ -88,12 +88,12 @@ class AgreementActor:
             yield rows.take(pa.array(keep)), features.take(keep)
 
 
-def _scores(
+def _score(
     model: FusionModel, features: Features, groups_N: np.ndarray, judged_N: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Every modality against every set of others that occurs: (measure, rows, their scores, scores of wrong pairs).
+    """Compare every modality with every set of others that occurs: (measure, rows, scores, scores of wrong pairs).
 
-    The cohort of a row are those with the same modalities, trained on or not; scores are of the rows to be judged.
+    A row's cohort are the rows with the same modalities, trained on or not. Only judged rows get scores.
     """
     for m, name in enumerate(MODALITIES):
         others = [o for o in range(len(MODALITIES)) if o != m]
@@ -104,17 +104,17 @@ def _scores(
             asked_N = judged_N[at] & (wrong_NN.sum(axis=1) >= COHORT)
             if asked_N.any():
                 part, rest = features.take(at), [MODALITIES[o] for o in chosen]
-                # no BLAS, whose sums may depend on its threads
-                cosines_NN = np.einsum("nd,md->nm", model.embed(part, [name])[0], fused(model, part, rest))
+                # not BLAS, whose sums may depend on its threads
+                cosines_NN = np.einsum("nd,md->nm", model.embed(part, [name])[0], fuse(model, part, rest))
                 scores_NN = symmetric_norm(cosines_NN, wrong_NN)
                 wrong = scores_NN[wrong_NN & asked_N & asked_N[:, None]]
                 yield f"{name}|{'+'.join(rest)}", at[asked_N], np.diagonal(scores_NN)[asked_N], wrong
 
 
-def fused(model: FusionModel, features: Features, names: Sequence[Modality]) -> np.ndarray:
-    """The fusion of these modalities, float32 (N, D); where text is one of them, the mean over all its wordings.
+def fuse(model: FusionModel, features: Features, names: Sequence[Modality]) -> np.ndarray:
+    """Fuse these modalities, float32 (N, D); with text, the mean over all its wordings.
 
-    One caption in a few leaves out what tells its picture from another; together they seldom do.
+    Some captions omit what distinguishes their picture from another; all captions together rarely do.
     """
     vectors = model.embed(features, names)[0]
     if "text" not in names or not len(features.captions):
@@ -131,7 +131,7 @@ def fused(model: FusionModel, features: Features, names: Sequence[Modality]) -> 
 
 
 def symmetric_norm(cosines_NN: np.ndarray, wrong_NN: np.ndarray) -> np.ndarray:
-    """Cosines in standard deviations above those of wrong pairs of the same row, and of the same column; their mean.
+    """Return cosines in standard deviations above the wrong pairs of their row and of their column, averaged.
 
     S-norm of speaker verification (Shum et al., Odyssey 2010; its adaptive form: Matejka et al., Interspeech 2017).
 
@@ -167,13 +167,13 @@ class _Factory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Of one source: wrong pairs in each bin of the score, by measure (`image|text+audio`)."""
+    """The wrong pairs of one source in each bin of the score, by measure (`image|text+audio`)."""
 
     histograms: Mapping[str, np.ndarray]
     min_pairs: int
 
     def false_accept_rate(self, measure: str, score: float) -> float | None:
-        """Share of wrong pairs that reach this score; None where there are too few to tell."""
+        """Return the share of wrong pairs that reach this score; None where there are too few."""
         counts = self.histograms.get(measure)
         if counts is None or counts.sum() < self.min_pairs:
             return None
@@ -182,7 +182,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """A record one of whose modalities does not belong: too many wrong pairs reach its score."""
+    """A record with a modality that does not belong: too many wrong pairs reach its score."""
 
     key: str
     source: str
@@ -201,14 +201,14 @@ def judge(
     exclusions: Exclusions,
     model: TrainedModel | None = None,
 ) -> tuple[list[ShardRef], list[Disagreement]]:
-    """Agreement shards of all features shards (those that stand are reused), and the records that disagree.
+    """Return agreement shards of all features shards (existing ones are reused), and the records that disagree.
 
     Args:
         workspace: the project on its lake.
         engine: where shards are judged.
         features: by partition.
         exclusions: rows that are left out.
-        model: the run's own, which judges where `agreement.folds` is 0.
+        model: the run's own, which is used where `agreement.folds` is 0.
 
     Raises:
         PartialRun: some shard could not be judged; a rerun resumes.
@@ -235,7 +235,7 @@ def judge(
 
 
 def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagreement]:
-    """The records whose worst modality has a false-accept rate above the project's, in order of key."""
+    """Find the records whose worst modality has a false-accept rate above the project's, in order of key."""
     settings = workspace.project.agreement
     by_source: dict[str, list[ShardRef]] = {}
     for ref in refs:
@@ -267,7 +267,7 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
 
 
 def pinned_disagreements(workspace: Workspace, version: int) -> list[Disagreement]:
-    """The same of one version of the table, by the limits of today."""
+    """Find the same in one version of the table, by today's limits."""
     addresses = set(workspace.table("agreement").shards(version))
     found = find_finished(workspace.lake, "agreement", addresses)  # with their counts
     return disagreements(workspace, list(found.values()))

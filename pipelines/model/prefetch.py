@@ -1,4 +1,4 @@
-"""ahead: rows of a records shard as decoded blocks; threads decode the next while the present one is computed on."""
+"""Read a records shard as decoded blocks; threads decode the next block while the current one is encoded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trichord.transforms.record import batch_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """How a shard is cut for the encoders. By its rows alone, so that a rerun meets the same blocks.
+    """How a shard is cut for the encoders: by its rows alone, so that a rerun gets the same blocks.
 
-    Encoders sort a block by length and fill their passes from it: the larger it is, the less they pad. Decoding runs
-    one block ahead, so a block's bytes bound the memory: two blocks, and a few parts. The first block is small, since
-    nothing runs beside its decoding.
+    Encoders sort a block by length and fill their passes from it: a larger block needs less padding. Decoding runs
+    one block ahead, so a block's bytes bound the memory: two blocks and a few parts. The first block is small, because
+    nothing else runs while it is decoded.
     """
 
     rows: int = 512
@@ -38,12 +38,12 @@ BLOCKS = Blocks()
 _MEDIA = ("captions", "image", "audio")
 
 
-def every_row(rows: pa.Table) -> np.ndarray:
-    """Keeps all."""
+def keep_all(rows: pa.Table) -> np.ndarray:
+    """Keep all rows."""
     return np.ones(rows.num_rows, dtype=bool)
 
 
-def decoded_blocks(
+def decode_blocks(
     lake: Lake,
     records: ShardRef,
     labels: Sequence[str],
@@ -52,14 +52,14 @@ def decoded_blocks(
     watch: Stopwatch,
     blocks: Blocks,
 ) -> Iterator[tuple[pa.Table, Batch]]:
-    """The rows of a records shard that `keep` marks, in their order: the columns `labels`, and rows and media decoded.
+    """Yield the rows of a records shard that `keep` marks, in order: the columns `labels`, and decoded rows and media.
 
     Raises:
         StorageError: the shard is damaged, or a medium in it cannot be decoded.
     """
     with ThreadPoolExecutor(blocks.threads) as decoders, ThreadPoolExecutor(1) as ahead:
-        parts = _wanted(lake, records, labels, keep, watch, blocks)
-        cut = _in_blocks(_decoded(parts, labels, decoders, watch, blocks), blocks)
+        parts = _read_parts(lake, records, labels, keep, watch, blocks)
+        cut = _cut_blocks(_decode_parts(parts, labels, decoders, watch, blocks), blocks)
         pending = ahead.submit(next, cut, None)
         while True:
             with watch("waited"):
@@ -70,7 +70,7 @@ def decoded_blocks(
             yield ready
 
 
-def _wanted(
+def _read_parts(
     lake: Lake,
     records: ShardRef,
     labels: Sequence[str],
@@ -78,7 +78,7 @@ def _wanted(
     watch: Stopwatch,
     blocks: Blocks,
 ) -> Iterator[pa.Table]:
-    """The rows that are kept, a part at a time, with the columns that encoders and labels need."""
+    """Yield the kept rows part by part, with the columns that encoders and labels need."""
     parts = iter_shard(lake, records, (*labels, *_MEDIA), batch_rows=blocks.part_rows)
     while True:
         with watch("read"):
@@ -89,10 +89,10 @@ def _wanted(
         yield rows.filter(pa.array(keep(rows)))
 
 
-def _decoded(
+def _decode_parts(
     parts: Iterator[pa.Table], labels: Sequence[str], decoders: ThreadPoolExecutor, watch: Stopwatch, blocks: Blocks
 ) -> Iterator[tuple[pa.Table, Batch]]:
-    """The parts in their order, each decoded by one of the threads, a few of them ahead."""
+    """Yield the parts in order, each decoded by one of the threads, a few of them ahead."""
 
     def decode(part: pa.Table) -> tuple[pa.Table, Batch]:
         with watch("decode"):
@@ -107,8 +107,8 @@ def _decoded(
         yield waiting.popleft().result()
 
 
-def _in_blocks(parts: Iterator[tuple[pa.Table, Batch]], blocks: Blocks) -> Iterator[tuple[pa.Table, Batch]]:
-    """Parts joined until there are rows or bytes enough for a block."""
+def _cut_blocks(parts: Iterator[tuple[pa.Table, Batch]], blocks: Blocks) -> Iterator[tuple[pa.Table, Batch]]:
+    """Join parts until they have enough rows or bytes for a block."""
     held: list[tuple[pa.Table, Batch]] = []
     rows = size = 0
     enough = blocks.first_rows
@@ -116,13 +116,13 @@ def _in_blocks(parts: Iterator[tuple[pa.Table, Batch]], blocks: Blocks) -> Itera
         held.append((part, batch))
         rows, size = rows + len(batch), size + _media_bytes(batch)
         if rows >= enough or size >= blocks.bytes:
-            yield _joined(held)
+            yield _join(held)
             held, rows, size, enough = [], 0, 0, blocks.rows
     if rows:
-        yield _joined(held)
+        yield _join(held)
 
 
-def _joined(parts: Sequence[tuple[pa.Table, Batch]]) -> tuple[pa.Table, Batch]:
+def _join(parts: Sequence[tuple[pa.Table, Batch]]) -> tuple[pa.Table, Batch]:
     return pa.concat_tables([part for part, _ in parts]), join([batch for _, batch in parts])
 
 

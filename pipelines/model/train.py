@@ -1,6 +1,6 @@
-"""train: features → a fusion model whose modalities agree. Runs in a worker, so that the driver stays small.
+"""train: features → a fusion model whose modalities agree. It runs in a worker, so that the driver stays small.
 
-The model's address is the digest of what made it; a killed run resumes from its last epoch, a finished one is found.
+The model's address is the digest of what made it. A killed run resumes from its last epoch; a finished model is reused.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTask:
-    """Trains on features shards and leaves the model in the lake under `address`."""
+    """Trains on features shards and stores the model in the lake under `address`."""
 
     lake: Lake
     project: Project
@@ -78,7 +78,7 @@ class TrainTask:
         return model
 
     def together(self, item: TrainItem, rank: Rank) -> None:
-        """Train as one of several processes; the model is in the lake when all of them are done."""
+        """Train as one of several processes; the model is in the lake when all are done."""
         from trichord.encoders.distributed import join
 
         with join(rank) as process_group:
@@ -112,7 +112,7 @@ class TrainTask:
 
             def score(model: FusionModel) -> float:
                 assert held is not None
-                with torch_threads(1):  # as embedding wants it: changing back and forth for each view takes its time
+                with torch_threads(1):  # as in embedding: switching for every view takes time
                     return mixed_score(held.views(model), K, project.train.seed)
 
             checkpoints = self._checkpoints(item.address)
@@ -127,8 +127,8 @@ class TrainTask:
                 process_group=process_group,
             )
             if process_group is not None and process_group.rank:
-                return None  # rank 0 has the same model, and keeps it
-            story: dict[str, Any] = {"history": history, "held_out": len(held.keys) if held else 0}
+                return None  # rank 0 has the same model and writes it
+            story = {"history": history, "held_out": len(held.keys) if held else 0}
             if held is not None:
                 untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
                 story["before"] = evaluate(held.views(untrained), K, project.train.seed).to_dict()
@@ -142,10 +142,10 @@ class TrainTask:
             path = layout.model_path(item.address)
             self.lake.storage.write(self.lake.uri(path, "training.json"), digest.canonical_json(story))
             for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == model_file.NAME):
-                # model.json last: where it stands, the model is whole
+                # model.json last: where it exists, the model is whole
                 with open(os.path.join(folder, "model", name), "rb") as file:
                     self.lake.storage.write(self.lake.uri(path, name), file.read())
-            shutil.rmtree(checkpoints, ignore_errors=True)  # the model stands
+            shutil.rmtree(checkpoints, ignore_errors=True)  # the model is stored
             return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
 
     def _parts(
@@ -156,7 +156,7 @@ class TrainTask:
             for rows, features in read_features(self.lake, ref, dimensions):
                 held = held_out_mask(rows, self.project.train)
                 keep = held if held_out else ~held
-                if item.without is not None:  # a judge: it learns from all that lies outside its fold
+                if item.without is not None:  # a judge learns from everything outside its fold
                     fold = item.without.of(rows)
                     keep = held & fold if held_out else ~fold
                 keep &= mask.keeps(rows)
@@ -191,12 +191,12 @@ def train(
     exclusions: Exclusions,
     without: Fold | None = None,
 ) -> TrainedModel:
-    """Train on the features of all partitions (but for one fold), or find the model that an earlier run made of these.
+    """Train on the features of all partitions (except one fold), or reuse the model that an earlier run made of them.
 
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
     """
-    item = train_item(workspace, features, exclusions, without)
+    item = describe_model(workspace, features, exclusions, without)
     found = finished(workspace, layout.model_path(item.address))
     if found is not None:
         return found
@@ -212,14 +212,14 @@ def train(
     return found
 
 
-def train_item(
+def describe_model(
     workspace: Workspace,
     features: Mapping[str, ShardRef],
     exclusions: Exclusions,
     without: Fold | None = None,
     share: float = 1.0,
 ) -> TrainItem:
-    """What a model of these features, under the workspace's settings, is made of."""
+    """Describe a model of these features under the workspace's settings, with its address."""
     refs = tuple(features[partition] for partition in sorted(features, key=digest.hash64))
     excluded = {ref.address: exclusions.of(partition) for partition, ref in features.items()}
     made_of = [[ref.address, excluded[ref.address].digest] for ref in refs]
@@ -236,24 +236,24 @@ def train_item(
 
 
 def _share_mask(rows: pa.Table, share: float) -> np.ndarray:
-    """The rows of a share of all groups, bool (N,); a larger share holds the smaller ones."""
+    """Select the rows of a share of all groups, bool (N,); a larger share includes the smaller ones."""
     groups = rows["group"].to_pylist()
     return np.array([digest.hash64(f"share/{group}") < share * 2**64 for group in groups], dtype=bool)
 
 
 def record_ids(rows: pa.Table) -> np.ndarray:
-    """Equal for a record and its variants, uint64 (N,)."""
+    """Return numbers that are equal for a record and its variants, uint64 (N,)."""
     keys = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
     return np.array([digest.hash64(f"record/{source}/{record_key(key)}") for source, key in keys], dtype=np.uint64)
 
 
 def group_ids(rows: pa.Table) -> np.ndarray:
-    """Equal for rows of one group, uint64 (N,)."""
+    """Return numbers that are equal for rows of one group, uint64 (N,)."""
     return np.array([digest.hash64(f"group/{group}") for group in rows["group"].to_pylist()], dtype=np.uint64)
 
 
-def live_model(workspace: Workspace, live: Publication | None) -> TrainedModel | None:
-    """The live publication's model, if it was made under the settings of today and they say to keep it."""
+def reuse_live_model(workspace: Workspace, live: Publication | None) -> TrainedModel | None:
+    """Return the live publication's model, if today's settings made it and say to keep it."""
     if live is None or workspace.project.train.policy == "always":
         return None
     if live.recipe["model"] != workspace.model_settings():
@@ -263,14 +263,14 @@ def live_model(workspace: Workspace, live: Publication | None) -> TrainedModel |
         return None
     stored = ModelFile.parse(workspace.lake.read(live.model, model_file.NAME))
     encoders = load_encoders(workspace.project.model).by_modality
-    # features of another encoder (new weights, a newer version of its code) would mean nothing to the live model
+    # the live model cannot read features of another encoder (new weights, a newer version of its code)
     same = all(stored.encoders.get(name) == encoder.fingerprint for name, encoder in encoders.items())
     return found if same else None
 
 
 @contextmanager
 def _epoch_log(project: Project, item: TrainItem) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Where entries of the history go: the log, and TensorBoard if a folder is named for it."""
+    """Yield a function that writes history entries to the log, and to TensorBoard if a folder is named."""
     with ExitStack() as stack:
         boards = []
         if project.train.tensorboard is not None:

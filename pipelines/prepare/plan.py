@@ -16,7 +16,7 @@ from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.recipes import current_recipe, shard_address
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.model.augment_chain import wanted_variants
+from trichord.pipelines.model.augment_chain import describe_variants
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
@@ -138,7 +138,7 @@ def inputs_digest(workspace: Workspace, plan: Plan) -> str:
         index,
         project.agreement.model_dump(mode="json"),
         project.prepare.dedup.model_dump(mode="json"),
-        wanted_variants(project),
+        describe_variants(project),
     )
 
 

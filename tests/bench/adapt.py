@@ -102,7 +102,7 @@ def measure(
             workspace = _workspace(project, modality, encoder, engine_of)
             with open_engine(workspace.project.engine) as engine:
                 prepare_lake(workspace, engine, make_plan(workspace))
-            learned = adapt(workspace, modality, adapted)
+            learned = adapt(workspace, modality, adapted).to_dict()
             encoders: dict[str, dict[str, Any]] = {
                 "before": {**encoder, "adapt": {}},
                 "after": {"kind": "huggingface", "path": str(adapted)},
@@ -127,7 +127,7 @@ def _recalls(
     loss = ("mixed_gallery_infonce",)
     grid = Grid(fusions=("gated_attention",), losses=loss, shares=tuple(shares), seeds=seeds)
     found: dict[float, list[float]] = {}
-    for run in compare(workspace, grid)["runs"]:
+    for run in compare(workspace, grid).to_dict()["runs"]:
         story = json.loads(workspace.storage.read(workspace.lake.uri(run["model"], "training.json")))
         cells = story["after"]["recall_at_10"]
         others = [other for other in MODALITIES if other != modality]

@@ -102,7 +102,7 @@ def measure(sample: Path, epochs: int, rate: float, seeds: int) -> dict[str, Any
             with open_engine(workspace.project.engine) as engine:
                 prepare_lake(workspace, engine, make_plan(workspace))
             pictures, books = held_out_pictures(workspace)
-            story = adapt(workspace, "image", folder / "adapted")
+            story = adapt(workspace, "image", folder / "adapted").to_dict()
             drawn = workspace.project.model
             adapted = drawn.model_copy(
                 update={"image": drawn.image.model_copy(update={"path": str(folder / "adapted")})}

@@ -65,7 +65,7 @@ def measure(records: int, seeds: int, held_out: float, difficulty: float) -> dic
         project = write_project(Path(name), records=2, settings={"train": {"held_out": held_out, "threads": 1}})
         write_corpus(Path(name) / "corpus", records=records, seed=7, difficulty=difficulty, defects=0.0)
         workspace = workspace_of(project)
-        result = compare(workspace, Grid(fusions=("gated_attention",), losses=LOSSES, seeds=seeds))
+        result = compare(workspace, Grid(fusions=("gated_attention",), losses=LOSSES, seeds=seeds)).to_dict()
         runs = {loss: [_after(workspace, run) for run in result["runs"] if run["loss"] == loss] for loss in LOSSES}
     return {
         "records": records,

@@ -78,7 +78,7 @@ def measure(sample: Path, weights: Path, seeds: int) -> dict[str, Any]:
         folder = Path(name)
         learn = project_of(folder, "learn", [row for row in rows if row["split"] != "test"], sample, weights)
         test = project_of(folder, "test", [row for row in rows if row["split"] == "test"], sample, weights)
-        runs = compare(learn, Grid(fusions=("gated_attention",), losses=LOSSES, seeds=seeds))["runs"]
+        runs = compare(learn, Grid(fusions=("gated_attention",), losses=LOSSES, seeds=seeds)).to_dict()["runs"]
         held = _held_out(test)
         found: dict[str, list[dict[str, Any]]] = {loss: [] for loss in LOSSES}
         for run in runs:

@@ -31,7 +31,7 @@ def test_an_encoder_is_adapted_to_the_lakes_records(
         f"{{kind: huggingface, path: {base}, adapt: {{objective: {objective}, layers: all, learning_rate: 1e-3}}}}"
     )
     workspace = workspace_of(lake_copy, f"model.{modality}={encoder}")
-    told = adapt(workspace, modality, out)
+    told = adapt(workspace, modality, out).to_dict()
     if objective == "paired":
         assert told["held_out_before"] is None
         assert told["held_out_after"] < told["loss"][0]

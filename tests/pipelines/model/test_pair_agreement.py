@@ -12,7 +12,7 @@ from trichord.encoders.model import FusionModel
 from trichord.encoders.views import MODALITIES, Features
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.demo.corpus import read_labels
-from trichord.pipelines.model.pair_agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fused, symmetric_norm
+from trichord.pipelines.model.pair_agreement import BINS, HIGHEST, LOWEST, Calibration, calibrate, fuse, symmetric_norm
 from trichord.pipelines.publish.explain import explain
 from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.reindex import reindex
@@ -122,13 +122,13 @@ def test_every_wording_of_a_text_says_as_much_as_the_first():
     )
     stats = {name: FeatureStats(np.zeros(24, np.float32), np.ones(24, np.float32)) for name in MODALITIES}
     model = FusionModel.initial(MODEL, ENCODERS, stats, seed=0)
-    both = fused(model, features, ["text", "audio"])
-    np.testing.assert_allclose(fused(model, swapped, ["text", "audio"]), both, atol=1e-6)
+    both = fuse(model, features, ["text", "audio"])
+    np.testing.assert_allclose(fuse(model, swapped, ["text", "audio"]), both, atol=1e-6)
     first = model.embed(features, ["text", "audio"])[0]
     assert not np.allclose(first, both, atol=0.01)
-    assert np.array_equal(fused(model, features, ["image", "audio"]), model.embed(features, ["image", "audio"])[0])
+    assert np.array_equal(fuse(model, features, ["image", "audio"]), model.embed(features, ["image", "audio"])[0])
     alone = without(features, np.zeros((6, 3), bool), captions=False)
-    assert np.array_equal(fused(model, alone, ["text", "audio"]), first)
+    assert np.array_equal(fuse(model, alone, ["text", "audio"]), first)
 
 
 def test_histograms_of_shards_add_up():
