@@ -23,7 +23,7 @@ from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, expected
 from trichord.pipelines.demo.settings import DEMO_REASONS, FIXED_BY, PREPARE
 from trichord.pipelines.evaluation.report import Evaluation
-from trichord.pipelines.reindex import reindex
+from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.report.page import write_page
 from trichord.pipelines.search.search import LiveIndex, open_live, read_query, record_texts
 
@@ -74,8 +74,8 @@ class DemoQuery(Result):
 class Demo(Result):
     """What the demo did; `reindex` is that verb's result."""
 
-    publication: str
-    reindex: Mapping[str, Any]
+    publication: str | None
+    reindex: RunSummary
     defects: Sequence[DefectRow]
     alignment: Sequence[AlignmentRow]
     queries: Sequence[DemoQuery]
@@ -101,14 +101,14 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Se
         log.event("corpus_written", records=records, defects=sum(written.counts.values()))
         project_file = write_project(folder, also)
         workspace = Workspace(load_project(project_file, []))
-        summary = plain(reindex(workspace))
+        summary = reindex(workspace)
         queries, defects = list(ask_samples(workspace, corpus)), compare_defects(workspace, corpus)
         write_page(workspace, page, title="Trichord demo", queries=plain(queries), defects=plain(defects))
         alignment = compare_alignment(workspace)
     if open_page:
         webbrowser.open(page.resolve().as_uri())
     return Demo(
-        publication=summary["publication"],
+        publication=summary.publication,
         reindex=summary,
         defects=defects,
         alignment=alignment,

@@ -32,7 +32,7 @@ def judged(tmp_path_factory):
         "agreement": AGREEMENT,
     }
     project = write_project(folder, records=500, settings=settings, defects={"swapped_pair": 0.06})
-    return project, reindex(workspace_of(project))
+    return project, reindex(workspace_of(project)).to_dict()
 
 
 def test_exchanged_pictures_are_found_by_models_that_never_saw_them(judged):
