@@ -69,7 +69,7 @@ index:
         "FILE:2: lake: given twice, first on line 1",
         "FILE:4: sources.0.kind: expected manifest or folder or captions or imagefolder or audiofolder or parquet or "
         'webdataset or delta, given "manifst"; did you mean `manifest`?',
-        'FILE:7: sources.1.name: expected text matching ^[A-Za-z0-9][A-Za-z0-9_.-]*$, given "a b"',
+        'FILE:7: sources.1.name: expected text matching `^[A-Za-z0-9][A-Za-z0-9_.-]*$`, given "a b"',
         "FILE:6: sources.1.path: missing; expected text",
         "FILE:8: sources.1.pth: unknown key; did you mean `path`?",
         "FILE:11: sources.2.path: expected text, given 7",
