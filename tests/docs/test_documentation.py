@@ -87,6 +87,8 @@ def test_every_setting_that_is_named_in_the_text_exists():
     pattern = re.compile(rf"({'|'.join(sorted(sections))}|prepare)(\.[a-z_]+)+")
     named = 0
     for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue  # names what once was
         for span in spans_of(page):
             if pattern.fullmatch(span) and not span.endswith((".db", ".json", ".md", ".py", ".yaml")):
                 assert setting_exists(span.split(".")), f"{page}: {span}"

@@ -83,8 +83,9 @@ def test_every_link_of_the_site_leads_to_a_page_and_a_heading_that_are_there(sit
                 assert unquote(parts.fragment) in known[there], f"{page}: {target}"
 
 
-def test_the_reference_has_the_extension_points_with_their_docstrings(site):
+def test_the_reference_has_the_public_face_and_the_extension_points_with_their_docstrings(site):
     for page, wanted in (
+        ("api/trichord.html", ("trichord.open", "trichord.Searcher.search_many", "trichord.FusionModel.encode_text")),
         ("api/ops.html", ("trichord.transforms.op.Op", "trichord.transforms.batch.Batch.reject")),
         ("api/encoders.html", ("trichord.encoders.base.Encoder.encode",)),
         ("api/index_builders.html", ("trichord.index_builders.base.Searcher.search",)),
