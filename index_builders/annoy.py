@@ -23,8 +23,8 @@ from annoy import AnnoyIndex
 from trichord.index_builders.base import check_ascending
 from trichord.index_builders.exact import exact_topk, near_queries, shared
 from trichord.index_builders.hashed_files import put_hashed, write_receipt
-from trichord.index_builders.manifest import IndexManifest, IndexShard, finished_shards
-from trichord.index_builders.row_labels import check_keys, count_keys, keys_schema, labelled, write_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, find_finished_shards
+from trichord.index_builders.row_labels import check_keys, count_keys, keys_schema, label_rows, write_keys
 from trichord.index_builders.sharded import ShardSearcher, open_shards
 from trichord.index_builders.tune import Settings, Tuned, least
 from trichord.index_builders.vectors import vector_matrix
@@ -58,7 +58,7 @@ class AnnoyBuilder:
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Return those of the wanted shards (address -> inputs) whose receipt and files exist."""
-        return finished_shards(lake, wanted)
+        return find_finished_shards(lake, wanted)
 
     def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Make one shard. Raise as `IndexBuilder.build`."""
@@ -67,7 +67,7 @@ class AnnoyBuilder:
         forest = _forest(self.dimension)
         rows = 0
         for table in tables:
-            named.append(labelled(table, self.metadata))
+            named.append(label_rows(table, self.metadata))
             for vector in vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint):
                 forest.add_item(rows, vector)
                 rows += 1

@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 
 from trichord.index_builders.index_kinds import IndexPlan
-from trichord.index_builders.vectors import unsound
+from trichord.index_builders.vectors import find_unsound
 from trichord.infra.errors import ConfigError
 
 QUERY_BITS = (
@@ -91,8 +91,10 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
     least = max(plan.nlist or 1, {"pq": 256, "pq_fast": 16}.get(plan.code, 1))
     if sample.ndim != 2 or len(sample) < least:
         raise ValueError(f"{plan.kind}, {plan.params}: cannot be trained on a sample of shape {sample.shape}")
-    if unsound(sample).any():
-        raise ValueError(f"row {np.flatnonzero(unsound(sample))[0]} of the sample is not finite and of unit length")
+    if find_unsound(sample).any():
+        raise ValueError(
+            f"row {np.flatnonzero(find_unsound(sample))[0]} of the sample is not finite and of unit length"
+        )
     index = blank(plan, sample.shape[1])
     before, base, _ = taken_apart(index)
     if plan.nlist is not None:

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 from trichord.index_builders.faiss_kinds import blank, described, expected
-from trichord.index_builders.hashed_files import FileRef, opened
+from trichord.index_builders.hashed_files import FileRef, open_verified
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, Quantiser
 from trichord.infra.errors import StorageError
@@ -22,7 +22,7 @@ def read_template(lake: Lake, quantiser: Quantiser, plan: IndexPlan, dimension: 
     Raises:
         StorageError: the file is missing, damaged, or not what the plan says.
     """
-    with opened(lake, quantiser.file) as file:
+    with open_verified(lake, quantiser.file) as file:
         data = np.frombuffer(file.read(), dtype=np.uint8)
     try:
         index = faiss.deserialize_index(data)

@@ -18,10 +18,17 @@ import pyarrow as pa
 from trichord.index_builders import faiss_kinds
 from trichord.index_builders.base import check_ascending
 from trichord.index_builders.faiss_read import read_template
-from trichord.index_builders.hashed_files import FileRef, is_stored, opened, put_hashed, read_receipts, write_receipt
+from trichord.index_builders.hashed_files import (
+    FileRef,
+    is_stored,
+    open_verified,
+    put_hashed,
+    read_receipts,
+    write_receipt,
+)
 from trichord.index_builders.index_kinds import IndexPlan
-from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, finished_shards
-from trichord.index_builders.row_labels import KEYS, check_keys, count_keys, keys_schema, labelled, write_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, find_finished_shards
+from trichord.index_builders.row_labels import KEYS, check_keys, count_keys, keys_schema, label_rows, write_keys
 from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
@@ -68,7 +75,7 @@ class FaissBuilder:
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Return those of the wanted shards (address -> inputs) whose receipt and files exist."""
-        return finished_shards(lake, wanted)
+        return find_finished_shards(lake, wanted)
 
     def blocks(self, lake: Lake, vectors: Iterable[str]) -> dict[str, FileRef]:
         """Return the codes that exist already, by the address of their vector shard."""
@@ -115,12 +122,12 @@ class FaissBuilder:
         check_ascending(inputs)
         address, index, named = self.address(inputs), self.blank(lake), list[pa.Table]()
         for number, table in enumerate(tables):
-            named.append(labelled(table, self.metadata))
+            named.append(label_rows(table, self.metadata))
             block = (blocks or {}).get(inputs[number]) if number < len(inputs) else None
             matrix = self._matrix(table) if "vector" in table.column_names else None
             codes = None
             if block is not None:
-                with opened(lake, block) as file:
+                with open_verified(lake, block) as file:
                     raw = np.frombuffer(file.read(), dtype=np.uint8)
                 if not table.num_rows or raw.size % table.num_rows:
                     raise StorageError(f"{block.path} does not hold codes of {table.num_rows} rows. Run `trichord gc`.")
@@ -196,7 +203,7 @@ def put_quantiser(lake: Lake, sample_ND: np.ndarray, plan: IndexPlan, seed: int)
     return quantiser
 
 
-def measured_error(lake: Lake, quantiser: Quantiser, plan: IndexPlan, rows_ND: np.ndarray) -> float:
+def measure_error(lake: Lake, quantiser: Quantiser, plan: IndexPlan, rows_ND: np.ndarray) -> float:
     """Return the quantisation error of a trained index on present rows: what its `error` is compared with."""
     index = read_template(lake, quantiser, plan, rows_ND.shape[1])
     return faiss_kinds.quantisation_error(index, rows_ND[:ERROR_ROWS])

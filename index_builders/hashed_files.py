@@ -96,7 +96,7 @@ def put_hashed(
 
 
 @contextmanager
-def opened(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
+def open_verified(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
     """Open a file after its size and SHA-256 were found to be the stated ones.
 
     The handle that was hashed is the handle that is read, so a file put in its place meanwhile is not.

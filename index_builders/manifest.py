@@ -60,7 +60,7 @@ class IndexShard:
         )
 
 
-def finished_shards(lake: Lake, wanted: Iterable[str]) -> dict[str, IndexShard]:
+def find_finished_shards(lake: Lake, wanted: Iterable[str]) -> dict[str, IndexShard]:
     """Return those of the wanted addresses whose receipt and files exist."""
     receipts = read_receipts(lake, wanted)
     shards = {address: IndexShard.from_json(made) for address, made in receipts.items()}

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.index_builders.base import Scalar, meta_column, scalar_text
-from trichord.index_builders.hashed_files import REMEDY, FileRef, opened, put_hashed
+from trichord.index_builders.hashed_files import REMEDY, FileRef, open_verified, put_hashed
 from trichord.index_builders.manifest import IndexShard
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
@@ -26,18 +26,18 @@ def keys_schema(fields: Sequence[str]) -> pa.Schema:
     return pa.schema([*KEYS, *(pa.field(meta_column(name), pa.string()) for name in fields)])
 
 
-def labelled(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
+def label_rows(vectors: pa.Table, fields: Sequence[str]) -> pa.Table:
     """Return the keys of a table of vectors (`keys_schema`)."""
     columns = {name: vectors[name] for name in KEYS.names}
     if fields:
-        given, which = given_scalars(vectors["meta"], fields)
+        given, which = read_distinct_scalars(vectors["meta"], fields)
         for name in fields:
             texts = [scalar_text(values[name]) if name in values else None for values in given]
             columns[meta_column(name)] = pa.array(texts, pa.string()).take(which)
     return pa.table(columns).cast(keys_schema(fields))
 
 
-def given_scalars(meta: pa.ChunkedArray, fields: Sequence[str]) -> tuple[list[dict[str, Scalar]], pa.Array]:
+def read_distinct_scalars(meta: pa.ChunkedArray, fields: Sequence[str]) -> tuple[list[dict[str, Scalar]], pa.Array]:
     """Return `scalars` of every different text of a column `meta`, and which of them each row has."""
     coded = meta.combine_chunks().dictionary_encode()
     return [scalars(text, fields) for text in coded.dictionary.to_pylist()], coded.indices
@@ -62,7 +62,7 @@ def read_keys(lake: Lake, shard: IndexShard) -> pa.Table:
     Raises:
         StorageError: the file is missing or damaged, or holds another number of rows than the shard.
     """
-    with opened(lake, shard.keys) as file:
+    with open_verified(lake, shard.keys) as file:
         return parse_keys(file, shard)
 
 
@@ -100,7 +100,7 @@ def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
     raise StorageError(f"Key {key!r}, view {view!r} {fault}. Run `trichord reindex`.")
 
 
-def partitions_among(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
+def find_partitions(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
     """Return the partition of each of these keys that is in one of the keys tables."""
     wanted = pa.array(sorted(set(keys)), pa.string())
     partitions: dict[str, str] = {}

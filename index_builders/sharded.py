@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from trichord.index_builders.base import Hits, Scalar, check_asked, check_space, wanted_rows
-from trichord.index_builders.hashed_files import opened
+from trichord.index_builders.hashed_files import open_verified
 from trichord.index_builders.manifest import IndexManifest, IndexShard
-from trichord.index_builders.row_labels import parse_keys, partitions_among
+from trichord.index_builders.row_labels import find_partitions, parse_keys
 from trichord.index_builders.tune import ALL
 from trichord.infra.lake.lake import Lake
 
@@ -98,7 +98,7 @@ class ShardSearcher(ABC):
 
     def partitions_of(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the partition of each of these keys that is in the index."""
-        return partitions_among((labels for _, labels in self._shards), keys)
+        return find_partitions((labels for _, labels in self._shards), keys)
 
 
 def open_shards(
@@ -116,7 +116,7 @@ def open_shards(
     check_space(manifest, fingerprint)
     with ExitStack() as stack:
         files = [
-            tuple(stack.enter_context(opened(lake, ref)) for ref in (shard.index, shard.keys))
+            tuple(stack.enter_context(open_verified(lake, ref)) for ref in (shard.index, shard.keys))
             for shard in manifest.shards
         ]
         return [

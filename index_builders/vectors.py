@@ -18,7 +18,7 @@ from trichord.infra.errors import FingerprintMismatch, StorageError
 UNIT_TOLERANCE = 1e-3  # half precision keeps a length to 2**-11, about 0.0005
 
 
-def unsound(vectors_ND: np.ndarray) -> np.ndarray:
+def find_unsound(vectors_ND: np.ndarray) -> np.ndarray:
     """Return which rows are not finite vectors of unit length (within 1e-3): bool (N,)."""
     squares_N = np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float64)
     return ~(np.abs(np.sqrt(squares_N) - 1) <= UNIT_TOLERANCE)  # NaN fails the comparison too
@@ -50,7 +50,7 @@ def vector_matrix(table: pa.Table, *, dimension: int, fingerprint: str) -> np.nd
         )
     values = pc.list_flatten(vectors).to_numpy(zero_copy_only=False)
     matrix = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, dimension)
-    bad = np.flatnonzero(unsound(matrix))
+    bad = np.flatnonzero(find_unsound(matrix))
     if len(bad):
         row = matrix[bad[0]]
         kind = "a norm other than 1" if row.any() else "only zeros"

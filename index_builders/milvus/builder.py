@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from trichord.index_builders.base import check_ascending
 from trichord.index_builders.hashed_files import put_hashed, write_receipt
-from trichord.index_builders.manifest import IndexManifest, IndexShard, finished_shards
-from trichord.index_builders.row_labels import KEYS, count_keys, given_scalars, write_keys
+from trichord.index_builders.manifest import IndexManifest, IndexShard, find_finished_shards
+from trichord.index_builders.row_labels import KEYS, count_keys, read_distinct_scalars, write_keys
 from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
@@ -94,7 +94,7 @@ class MilvusBuilder:
 
     def finished(self, lake: Lake, wanted: Mapping[str, Sequence[str]]) -> dict[str, IndexShard]:
         """Return those of the wanted files (address -> inputs) whose receipt and file exist."""
-        return finished_shards(lake, wanted)
+        return find_finished_shards(lake, wanted)
 
     def build(self, lake: Lake, inputs: Sequence[str], tables: Iterable[pa.Table]) -> IndexShard:
         """Write one import file, its keys and its receipt.
@@ -135,7 +135,7 @@ class MilvusBuilder:
         parts = [IMPORTED.empty_table()]
         for table in tables:
             matrix = vector_matrix(table, dimension=self.dimension, fingerprint=self.fingerprint)
-            given, which = given_scalars(table["meta"], self.metadata)
+            given, which = read_distinct_scalars(table["meta"], self.metadata)
             meta = pa.array([digest.canonical_json(values).decode() for values in given], pa.string())
             labels = {**{name: table[name] for name in SIZES}, "meta": pa.chunked_array([meta.take(which)])}
             self._check(labels)
@@ -219,6 +219,6 @@ def _content(
     return digest.address("collection", fingerprint, index_type, dict(index_params), *divided, files)
 
 
-def content_of(manifest: IndexManifest) -> str:
+def content_digest(manifest: IndexManifest) -> str:
     """Return the digest of the rows of a collection: equal for equal import files."""
     return digest.address("content", manifest.fingerprint, sorted(shard.index.sha256 for shard in manifest.shards))

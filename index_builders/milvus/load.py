@@ -17,17 +17,17 @@ import numpy as np
 import pyarrow as pa
 
 from trichord.index_builders.base import Scalar
-from trichord.index_builders.hashed_files import opened
+from trichord.index_builders.hashed_files import open_verified
 from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifest
 from trichord.index_builders.milvus.builder import (
     collection_of,
-    content_of,
+    content_digest,
     exact_scores,
     lists,
 )
 from trichord.index_builders.milvus.client import FAILED, Consistency, Milvus, quoted
 from trichord.index_builders.milvus.refresh import Change, refresh
-from trichord.index_builders.milvus.rest import RestImports, finish, keys_known, stuck
+from trichord.index_builders.milvus.rest import RestImports, finish, honours_keys, stuck
 from trichord.index_builders.milvus.rows import READ_BACK, import_batches, parse_rows, reads_back
 from trichord.index_builders.milvus.stage import Staged, Wrong
 from trichord.index_builders.milvus.state import Held, LoadState, read_state, write_state
@@ -59,7 +59,7 @@ class Loader:
     def __init__(self, lake: Lake, milvus: Milvus, manifest: IndexManifest) -> None:
         self._lake = lake
         self._milvus, self._manifest = milvus, manifest
-        self._name, self._content = collection_of(manifest), content_of(manifest)
+        self._name, self._content = collection_of(manifest), content_digest(manifest)
         self._config = milvus.place.config
         self._target = Held(content=self._content, manifest=manifest.path)
         self._state = read_state(lake, self._name)
@@ -251,7 +251,7 @@ class Loader:
     def _import_rest(self) -> None:
         rest = RestImports(self._milvus.place)
         noted = self._state.job(ALL)
-        if noted is not None and noted[0] == ASKED and not keys_known(self._milvus.version()):
+        if noted is not None and noted[0] == ASKED and not honours_keys(self._milvus.version()):
             raise Wrong("The answer to an import request was lost, and this server would begin a second import.")
         staged = Staged.of(self._lake.storage, self._config, self._name, self._state.attempt)
         shards = self._shards()
@@ -276,7 +276,7 @@ class Loader:
         """Open an import file whose bytes are verified; a damaged one is removed, and the next run makes it again."""
         with ExitStack() as stack:
             try:
-                file = stack.enter_context(opened(self._lake, shard.index))
+                file = stack.enter_context(open_verified(self._lake, shard.index))
             except StorageError:
                 self._lake.delete(shard.index.path)
                 raise

@@ -62,7 +62,7 @@ class Change:
                     yield from parse_rows(batch)
 
 
-def changed_rows(opener: Opener, source: IndexManifest, target: IndexManifest) -> int:
+def count_changed_rows(opener: Opener, source: IndexManifest, target: IndexManifest) -> int:
     """Return how many rows are added, altered or deleted between two manifests."""
     change = Change(opener, target, [source])
     return sum(1 for _ in change.upserts()) + len(change.deletes())

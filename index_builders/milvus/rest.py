@@ -155,7 +155,7 @@ def finish(rest: RestImports, job: str, rows: int, check: Callable[[], None], ti
         time.sleep(POLL_S)
 
 
-def keys_known(version: str) -> bool:
+def honours_keys(version: str) -> bool:
     """Return True if a server of this version honours an idempotency key."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     line = next((least for least in KEYS_SINCE if least[:2] == numbers[:2]), KEYS_SINCE[-1])

@@ -87,7 +87,7 @@ def write_state(lake: Lake, state: LoadState) -> LoadState:
     return state
 
 
-def noted_collections(lake: Lake) -> Iterator[tuple[str, int]]:
+def list_noted_collections(lake: Lake) -> Iterator[tuple[str, int]]:
     """Yield every collection that this lake began to fill and did not drop, with the time of its last note in ns."""
     for stat in lake.list(layout.COLLECTIONS):
         yield stat.uri.rsplit("/", 1)[-1].removesuffix(".json"), stat.mtime_ns

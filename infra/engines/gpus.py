@@ -36,7 +36,7 @@ def machine_gpus() -> tuple[str, ...]:
     return local_gpus(os.environ, os.listdir("/dev"))
 
 
-def chosen_gpus(config: EngineConfig, found: Collection[str]) -> tuple[str, ...]:
+def choose_gpus(config: EngineConfig, found: Collection[str]) -> tuple[str, ...]:
     """Return the GPUs that encoding workers of this machine are spread over; none: they run on the CPU.
 
     Raises:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from trichord.infra.engines.failure import Failure
-from trichord.infra.engines.gpus import chosen_gpus, least_taken, machine_gpus, worker_environment
+from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
 from trichord.infra.engines.worker import FACTORY, ITEM, TASK
 
@@ -55,7 +55,7 @@ class LocalEngine:
         self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`."""
-        gpus = chosen_gpus(self._config, machine_gpus()) if accelerator else ()
+        gpus = choose_gpus(self._config, machine_gpus()) if accelerator else ()
         return self._dispatch(FACTORY, factory, items, gpus=gpus)
 
     def group(

@@ -81,7 +81,7 @@ def arrow_failures(uri: str, what: str) -> Iterator[None]:
         raise StorageError(f"shard {uri} {what}: {' '.join(str(error).splitlines()[:1])}. {REMEDY}") from error
 
 
-def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] | None:
+def check_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str] | None:
     """Return the columns to read; ValueError for an unknown one, which pyarrow would leave out silently."""
     if columns is None:
         return None

@@ -27,7 +27,7 @@ from trichord.infra.digest import canonical_json, sha256_hex
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
-from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, known_columns, open_sealed, open_writer, seal
+from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, check_columns, open_sealed, open_writer, seal
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.stores import temporary_name
 
@@ -170,7 +170,7 @@ def read_shard(
         ValueError: a column is unknown.
     """
     with _opened(lake, ref, verify=verify) as file:
-        return file.read(columns=known_columns(file, columns), use_threads=False)
+        return file.read(columns=check_columns(file, columns), use_threads=False)
 
 
 def iter_shard(
@@ -183,7 +183,7 @@ def iter_shard(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the shard's rows in batches, one row group (about 16 MiB) in memory at a time. Raise as `read_shard`."""
     with _opened(lake, ref, verify=verify) as file:
-        yield from file.iter_batches(batch_size=batch_rows, columns=known_columns(file, columns), use_threads=False)
+        yield from file.iter_batches(batch_size=batch_rows, columns=check_columns(file, columns), use_threads=False)
 
 
 def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
@@ -194,7 +194,7 @@ def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: S
         ValueError: a column is unknown, or a place is not in the shard.
     """
     with _opened(lake, ref, verify=False) as file:
-        names, wanted = known_columns(file, columns), np.unique(np.asarray(places, dtype=np.int64))
+        names, wanted = check_columns(file, columns), np.unique(np.asarray(places, dtype=np.int64))
         ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)])
         if len(wanted) and (wanted[0] < 0 or wanted[-1] >= file.metadata.num_rows):
             raise ValueError(f"places {wanted[0]} to {wanted[-1]} of a shard of {file.metadata.num_rows} rows")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trichord.index_builders.choose import choose
-from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measured_error, put_quantiser
+from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measure_error, put_quantiser
 from trichord.index_builders.hashed_files import FileRef, is_stored
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
@@ -88,7 +88,7 @@ class Drifted:
         plan, live = item
         looked = dict(sorted(self.new.items())[:DRIFT_SHARDS])
         sample = self.train.tables.sample(list(looked), sum(looked.values()), DRIFT_ROWS, self.train.model)
-        error = measured_error(self.train.tables.lake, live, plan, sample)
+        error = measure_error(self.train.tables.lake, live, plan, sample)
         share = sum(self.new.values()) / self.rows
         return live.error * (1 - share) + error * share > live.error * (1 + self.max_error_growth) + 1e-9
 

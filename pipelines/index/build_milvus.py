@@ -88,8 +88,8 @@ def _renewed(
     workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: Publication | None
 ) -> IndexManifest:
     """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
-    from trichord.index_builders.hashed_files import opened
-    from trichord.index_builders.milvus.refresh import changed_rows
+    from trichord.index_builders.hashed_files import open_verified
+    from trichord.index_builders.milvus.refresh import count_changed_rows
 
     config = workspace.project.milvus
     held = milvus_manifests(workspace, live) if config.refresh != "new" and live is not None else []
@@ -98,7 +98,7 @@ def _renewed(
             continue  # rows of another space or another index never share a collection
         if standing.shards == manifest.shards:
             return standing
-        changed = changed_rows(lambda shard: opened(workspace.lake, shard.index), standing, manifest)
+        changed = count_changed_rows(lambda shard: open_verified(workspace.lake, shard.index), standing, manifest)
         if config.refresh == "in_place" or changed <= config.in_place_share * manifest.rows:
             return builder.manifest(manifest.shards, in_place_of=standing.params["collection"])
     return manifest

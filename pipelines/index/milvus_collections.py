@@ -123,7 +123,7 @@ def drop_unneeded(
     if place is None:
         return []
     from trichord.index_builders.milvus.client import connected
-    from trichord.index_builders.milvus.state import forget, noted_collections
+    from trichord.index_builders.milvus.state import forget, list_noted_collections
 
     needed: list[str] = []
     for _, name, _ in _held(workspace, kept):
@@ -132,7 +132,7 @@ def drop_unneeded(
     needed = needed[: workspace.project.milvus.keep_collections]
     needed += [name for _, name, _ in _held(workspace, [candidate] if candidate is not None else [])]
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
-    noted = list(noted_collections(workspace.lake))
+    noted = list(list_noted_collections(workspace.lake))
     gone = sorted(name for name, noted_ns in noted if name not in needed and noted_ns <= oldest)
     if delete and gone:
         with connected(place) as milvus:

@@ -34,11 +34,11 @@ def place_of(workspace: Workspace) -> MilvusPlace | None:
 def open_backend(lake: Lake, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str) -> TunedSearcher:
     """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
     if manifest.kind == MILVUS:
-        from trichord.index_builders.milvus.builder import collection_of, content_of
+        from trichord.index_builders.milvus.builder import collection_of, content_digest
         from trichord.index_builders.milvus.search import MilvusSearcher
         from trichord.index_builders.milvus.state import read_state
 
-        if not read_state(lake, collection_of(manifest)).serves(content_of(manifest)):
+        if not read_state(lake, collection_of(manifest)).serves(content_digest(manifest)):
             raise StorageError(
                 f"{collection_of(manifest)} was refreshed in place: it holds the rows of another publication.\n"
                 "Open the live publication, or go back to this one: `trichord rollback` fills it again."

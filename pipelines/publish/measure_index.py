@@ -15,7 +15,7 @@ from trichord.index_builders.base import Hits
 from trichord.index_builders.exact import recall_at_k
 from trichord.index_builders.manifest import IndexManifest, IndexShard, read_manifests
 from trichord.index_builders.row_labels import read_keys
-from trichord.index_builders.vectors import unsound
+from trichord.index_builders.vectors import find_unsound
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import read_shard
@@ -118,7 +118,9 @@ class CountUnsound:
     dimension: int
 
     def __call__(self, part: tuple[str, ...]) -> int:
-        return sum(int(unsound(vectors_of(table, self.dimension)).sum()) for table in self.tables(part, ["vector"]))
+        return sum(
+            int(find_unsound(vectors_of(table, self.dimension)).sum()) for table in self.tables(part, ["vector"])
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trichord.index_builders.hashed_files import opened
+from trichord.index_builders.hashed_files import open_verified
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import StorageError, TrichordError
 from trichord.infra.lake import layout
@@ -72,7 +72,7 @@ def _verify_index(workspace: Workspace, row: Publication, checked: dict[str, int
     ]
     for ref in [*refs, *(manifest.quantiser.file for manifest in manifests if manifest.quantiser)]:
         if ref.path not in checked:
-            with opened(workspace.lake, ref):
+            with open_verified(workspace.lake, ref):
                 checked[ref.path] = ref.bytes
 
 

@@ -43,7 +43,7 @@ class Job:
 class Jobs:
     """What the server knows. The first answer to `drop_answer_of` is lost on the way."""
 
-    keys_known: bool = True
+    honours_keys: bool = True
     auto_commit_known: bool = True
     drop_answer_of: str | None = None
     jobs: list[Job] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Jobs:
         wrong = [value for value in body["options"].values() if not isinstance(value, str)]
         if wrong or not all(isinstance(group, list) and len(group) == 1 for group in body["files"]):
             return {"code": 1100, "message": "options are strings, files are lists of one file"}
-        if key is not None and self.keys_known:
+        if key is not None and self.honours_keys:
             if not (key.isascii() and key.isprintable() and len(key) <= 256):
                 return {"code": 1100, "message": "bad idempotency key"}
             if (known := self.keys.get((body["collectionName"], key))) is not None:

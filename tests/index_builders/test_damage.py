@@ -89,7 +89,7 @@ def test_damaged_codes_make_no_shard(tmp_path):
 
 
 def test_damaged_import_files_reach_no_server(tmp_path, seen):
-    from trichord.index_builders.hashed_files import opened
+    from trichord.index_builders.hashed_files import open_verified
 
     shards = tables(2, 80, D)
     manifest = milvus_manifest(str(tmp_path), shards, [[address] for address in sorted(shards)])
@@ -100,7 +100,10 @@ def test_damaged_import_files_reach_no_server(tmp_path, seen):
         path = tmp_path / shard.index.path
         sound = path.read_bytes()
         path.write_bytes(damaged(sound, random, flip=number < FLIPS))
-        with pytest.raises(StorageError, match="damaged"), opened(Lake(STORAGE, str(tmp_path)), shard.index) as file:
+        with (
+            pytest.raises(StorageError, match="damaged"),
+            open_verified(Lake(STORAGE, str(tmp_path)), shard.index) as file,
+        ):
             list(import_batches(file, 10))
         path.write_bytes(sound)
     assert seen == []

@@ -12,7 +12,7 @@ import pytest
 from tests.infra import engine_tasks as tasks
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import Done
-from trichord.infra.engines.gpus import chosen_gpus, cluster_share, least_taken, local_gpus, worker_environment
+from trichord.infra.engines.gpus import choose_gpus, cluster_share, least_taken, local_gpus, worker_environment
 from trichord.infra.engines.local import LocalEngine
 from trichord.infra.errors import ConfigError
 
@@ -50,8 +50,8 @@ def test_a_device_that_is_wanted_and_not_there_is_named_before_anything_runs(mon
     engine = LocalEngine(EngineConfig(device="cuda"))
     with pytest.raises(ConfigError, match=r"engine\.device is cuda"):
         engine.map_actors(tasks.make_visible_gpus, [1], accelerator=True)
-    assert chosen_gpus(EngineConfig(device="cpu"), ("0",)) == ()
-    assert chosen_gpus(EngineConfig(device="auto"), ()) == ()
+    assert choose_gpus(EngineConfig(device="cpu"), ("0",)) == ()
+    assert choose_gpus(EngineConfig(device="auto"), ()) == ()
 
 
 def test_a_worker_is_told_of_its_gpu_or_that_there_is_none_or_nothing():

@@ -7,12 +7,12 @@ import pytest
 
 from tests.index_builders.backends import milvus_builder, place
 from tests.index_builders.corpus import SPACE, STORAGE, unit, vector_table
-from trichord.index_builders.hashed_files import opened
+from trichord.index_builders.hashed_files import open_verified
 from trichord.index_builders.manifest import write_manifest
-from trichord.index_builders.milvus.builder import collection_of, content_of
+from trichord.index_builders.milvus.builder import collection_of, content_digest
 from trichord.index_builders.milvus.client import Milvus, connected
 from trichord.index_builders.milvus.load import Loader
-from trichord.index_builders.milvus.refresh import changed_rows
+from trichord.index_builders.milvus.refresh import count_changed_rows
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.index_builders.milvus.state import read_state
 from trichord.infra.digest import address
@@ -63,14 +63,14 @@ def rows(lake, where, manifest):
 
 def test_only_what_differs_is_changed_and_back_again(manifests):
     lake, where, old, new, _ = manifests
-    assert changed_rows(lambda shard: opened(Lake(STORAGE, lake), shard.index), old, new) == 3 + 2
+    assert count_changed_rows(lambda shard: open_verified(Lake(STORAGE, lake), shard.index), old, new) == 3 + 2
     with connected(where) as milvus:
         Loader(Lake(STORAGE, lake), milvus, old).ensure()
         before = rows(lake, where, old)
         Loader(Lake(STORAGE, lake), milvus, new).ensure()
         assert rows(lake, where, new) != before
-        assert read_state(Lake(STORAGE, lake), collection_of(old)).serves(content_of(new))
-        assert not read_state(Lake(STORAGE, lake), collection_of(old)).serves(content_of(old))
+        assert read_state(Lake(STORAGE, lake), collection_of(old)).serves(content_digest(new))
+        assert not read_state(Lake(STORAGE, lake), collection_of(old)).serves(content_digest(old))
         Loader(Lake(STORAGE, lake), milvus, old).ensure()
         assert rows(lake, where, old) == before
 

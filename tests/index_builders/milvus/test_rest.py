@@ -10,7 +10,7 @@ from tests.index_builders.backends import milvus_manifest, place
 from tests.index_builders.corpus import tables
 from tests.index_builders.rest_jobs import TOKEN, Jobs, RestServer
 from trichord.index_builders.milvus import rest as rest_module
-from trichord.index_builders.milvus.rest import RestImports, finish, keys_known
+from trichord.index_builders.milvus.rest import RestImports, finish, honours_keys
 from trichord.index_builders.milvus.stage import Wrong
 from trichord.infra.errors import PartialRun, ServiceError
 
@@ -96,6 +96,6 @@ def test_a_stuck_job_and_a_refused_token_are_told(rest, jobs, files, monkeypatch
 
 
 def test_keys_are_trusted_from_the_versions_that_heed_them():
-    assert [keys_known(version) for version in ("v2.6.23", "v2.6.24", "v3.0.1", "3.0.2", "v2.5.9", "v3.1.0")] == [
+    assert [honours_keys(version) for version in ("v2.6.23", "v2.6.24", "v3.0.1", "3.0.2", "v2.5.9", "v3.1.0")] == [
         False, True, False, True, False, True,
     ]  # fmt: skip

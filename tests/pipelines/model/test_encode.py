@@ -17,7 +17,7 @@ from tests.pipelines.model.planted_shard import fusion_model, records_shard
 from trichord.encoders.frozen import load_encoders
 from trichord.encoders.views import MODALITIES, Features
 from trichord.index_builders.exact import exact_hits
-from trichord.index_builders.vectors import unsound, vector_matrix
+from trichord.index_builders.vectors import find_unsound, vector_matrix
 from trichord.infra.config import EncoderConfig, ModelConfig
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
@@ -149,7 +149,7 @@ def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
     }
     assert matrix["float16"].dtype == np.float32
     assert np.abs(matrix["float16"] - matrix["float32"]).max() < 2**-11
-    assert not unsound(matrix["float16"]).any()
+    assert not find_unsound(matrix["float16"]).any()
     found = [
         exact_hits(matrix["float32"], [table], 10, dimension=256, fingerprint=model.fingerprint)
         for table in tables.values()
@@ -159,7 +159,7 @@ def test_half_precision_takes_half_the_space_and_finds_the_same(storage, lake):
     for bad in (np.nan, 0.0, np.inf):
         spoilt = matrix["float16"].astype(np.float16)
         spoilt[7] = bad
-        assert np.flatnonzero(unsound(spoilt)).tolist() == [7]
+        assert np.flatnonzero(find_unsound(spoilt)).tolist() == [7]
 
 
 def test_decoding_runs_ahead_by_a_block_and_a_few_parts_at_most(storage, lake):
