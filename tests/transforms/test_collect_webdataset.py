@@ -234,7 +234,7 @@ def test_an_archive_seen_before_is_not_indexed_again(tmp_path: Path, monkeypatch
     (tmp_path / "t.tar").write_bytes(tar(MEMBERS))
     source = source_of(tmp_path / "t.tar")
     first = plan(source, tmp_path / "lake")
-    monkeypatch.setattr("trichord.transforms.collect.webdataset._indexed", None)
+    monkeypatch.setattr("trichord.transforms.collect.webdataset._read_index", None)
     assert plan(source, tmp_path / "lake") == first
 
 
