@@ -23,7 +23,7 @@ def _zip(name: str, content: bytes) -> bytes:
 
 
 def _foreign(real: bytes, ending: str) -> dict[str, bytes]:
-    """Bytes that are no medium at all, or one in disguise."""
+    """Bytes that are not a medium, or one in disguise."""
     return {
         "a text file": b"this is no medium at all\n" * 40,
         "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
@@ -157,7 +157,7 @@ _NAN = frozenset({"audio_nan"})
 
 
 def lines() -> dict[str, tuple[bytes, str]]:
-    """name → (a line of a manifest, the reason that must be given). `good.jpg` is a picture that is there."""
+    """name → (a line of a manifest, the reason that must be given). `good.jpg` exists."""
 
     def row(**fields: object) -> bytes:
         return json.dumps({"id": "bad", "text": "words", **fields}).encode()

@@ -49,14 +49,14 @@ class Planted:
         return emission(self.path), FRAME_S
 
 
-def test_words_are_found_at_the_very_frames_where_they_were_planted() -> None:
+def test_words_are_found_at_the_frames_where_they_were_planted() -> None:
     spans = align_labels(emission("--ccaat--|-dd-oog---"), [labels("cat"), labels("dog")], 0, 1)
     assert spans is not None
     assert [(span.start, span.stop) for span in spans if span] == [(2, 7), (11, 17)]
     assert all(span is not None and span.score == pytest.approx(0.9, abs=1e-5) for span in spans)
 
 
-def test_a_word_that_is_not_said_has_a_low_score_and_its_neighbours_keep_theirs() -> None:
+def test_a_word_that_is_not_spoken_has_a_low_score_and_its_neighbours_keep_theirs() -> None:
     spans = align_labels(emission("cat|dog|cat"), [labels("cat"), labels("cat"), labels("cat")], 0, 1)
     assert spans is not None
     first, second, third = (span.score for span in spans if span)
@@ -65,7 +65,7 @@ def test_a_word_that_is_not_said_has_a_low_score_and_its_neighbours_keep_theirs(
     assert second < 0.5
 
 
-def test_a_doubled_letter_needs_the_blank_between_and_too_few_frames_are_no_alignment() -> None:
+def test_a_doubled_letter_needs_the_blank_between_and_too_few_frames_give_no_alignment() -> None:
     assert align_labels(emission("t-t"), [labels("tt")], 0, 1) is not None
     assert align_labels(emission("tt"), [labels("tt")], 0, 1) is None
     assert align_labels(emission("ca"), [labels("cat")], 0, 1) is None

@@ -1,4 +1,4 @@
-"""Real speech: swapped transcripts are found, sounds that are no speech are let be, late subtitles are shifted back."""
+"""Real speech: swapped transcripts are found, other sounds are unchanged, late subtitles are shifted back."""
 
 from __future__ import annotations
 

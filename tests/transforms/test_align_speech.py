@@ -1,4 +1,4 @@
-"""Speech and its transcript: what is measured and refused, times shifted back, words spelt and pronounced."""
+"""Speech and its transcript: scores and rejects, times shifted back, words spelled and pronounced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows cut by time and by region: known cuts, malformed input, and no row lost whatever the lists hold."""
+"""Rows cut by time and by region: known cuts, malformed input, and no row lost whatever the lists contain."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_no_row_is_lost_whatever_the_lists_hold(
         assert list(alone.rows) == mine
 
 
-def test_the_whole_chain_decodes_just_the_part_that_a_row_stands_for() -> None:
+def test_the_whole_chain_decodes_only_the_part_that_a_row_is() -> None:
     rate_hz = 16_000
     tone = np.sin(np.arange(4 * rate_hz) * 2 * np.pi * 440 / rate_hz).astype(np.float32) * 0.5
     picture = np.random.Generator(np.random.Philox(key=2)).integers(0, 255, (120, 160, 3)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Variants: the same from any batch and order, words and times that stay true, and nothing global disturbed."""
+"""Variants: equal from any batch and order, with true words and times, and global state unchanged."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_records_themselves_are_never_changed() -> None:
         assert np.array_equal(after.waves[i].samples, samples)  # type: ignore[union-attr]
 
 
-def test_what_was_drawn_is_told_in_order() -> None:
+def test_what_was_drawn_is_recorded_in_order() -> None:
     made = variants(batch_of_rows(1), AugmentConfig.model_validate({"copies": 1, **ALWAYS}))
     names = [json.loads(story)["op"] for story in list_changes(made.rows[0])]
     assert names[:6] == [f"image_{name}" for name in ("rotate", "scale", "crop", "flip", "colour", "blur")]
@@ -140,7 +140,7 @@ def test_every_picture_step_changes_the_picture_and_keeps_its_size(name: str) ->
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 200)])
-def test_tiny_and_narrow_pictures_are_no_error(size: tuple[int, int]) -> None:
+def test_tiny_and_narrow_pictures_are_not_errors(size: tuple[int, int]) -> None:
     image = np.zeros((*size, 3), np.uint8)
     batch = Batch(rows=(Row(key="a"),), images=(image,))
     assert [made.shape for made in variants(batch, config_of(3, **ALWAYS)).images if made is not None] == [

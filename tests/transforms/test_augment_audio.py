@@ -44,11 +44,11 @@ def pitch_hz(samples: Samples) -> float:
 
 @pytest.mark.parametrize("colour", ["white", "pink"])
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 20.0, 40.0])
-def test_noise_stands_at_the_ratio_that_was_asked(colour: str, snr_db: float) -> None:
+def test_noise_has_the_ratio_that_was_drawn(colour: str, snr_db: float) -> None:
     clean = voice().samples.astype(np.float64)
     drawn, sounds, _ = one_step("noise", min_snr_db=snr_db, max_snr_db=snr_db, colour=colour)
     for made in sounds:
-        # a sound that had to be made softer was so as a whole: the best fit tells by how much
+        # a sound that had to be made softer was so as a whole: the best fit says by how much
         scale = float(made @ clean / (clean @ clean))
         noise = made / scale - clean
         found = 10 * math.log10(float(np.square(clean).mean() / np.square(noise).mean()))
@@ -157,7 +157,7 @@ def test_gain_is_bounded_by_full_scale() -> None:
     assert np.abs(softer[0]).max() / np.abs(voice().samples).max() == pytest.approx(10**-0.3, rel=1e-3)
 
 
-def test_silence_and_the_shortest_sounds_are_no_error() -> None:
+def test_silence_and_the_shortest_sounds_are_not_errors() -> None:
     every = {name: {"p": 1.0} for name in config_of().audio.model_dump()}
     for samples in (np.zeros(RATE_HZ, np.float32), np.zeros(1, np.float32), np.full(300, 0.5, np.float32)):
         batch = Batch(rows=(Row(key="a"),), waves=(Waveform(samples, RATE_HZ),))

@@ -1,4 +1,4 @@
-"""Texts changed by models given by path: masked or sequence-to-sequence, safetensors only, the same every time."""
+"""Texts changed by models from a path: masked or sequence-to-sequence, safetensors only, equal every time."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_sequence_model_rewrites_and_the_same_draw_gives_the_same(sequence: Pa
     assert rewrite("dog " * 50, digest.generator(0)) == "dog " * 50
 
 
-def test_a_rewriting_that_loses_a_negation_or_a_number_is_not_taken() -> None:
+def test_a_rewriting_that_loses_a_negation_or_a_number_is_discarded() -> None:
     class Says:
         fingerprint = "says"
 

@@ -127,7 +127,7 @@ def test_a_dictionary_counts_by_its_bytes_and_not_by_its_place(tmp_path: Path) -
     assert "_senses" not in vars(copy.copy(opened))
 
 
-def test_a_missing_dictionary_is_told_with_its_remedy(tmp_path: Path) -> None:
+def test_a_missing_dictionary_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="apt-get install wordnet-base"):
         augment_chain(config_of(1, text={"synonym": {"p": 0.5, "wordnet": str(tmp_path / "none")}}))
     names = [op.name for op in augment_chain(config_of(1, text={"synonym": {"p": 0.5}}))]

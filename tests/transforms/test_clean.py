@@ -32,7 +32,7 @@ def test_clipping_is_the_share_of_time_at_full_scale(gain: float, hz: float) -> 
     assert clipping(samples) == pytest.approx(share, abs=0.03)
 
 
-def test_single_peaks_are_no_clipping() -> None:
+def test_single_peaks_are_not_clipping() -> None:
     samples = np.zeros(1_000, np.float32)
     samples[::10] = 1
     assert clipping(samples) == 0

@@ -106,7 +106,7 @@ def test_spans_follow_the_rules_of_the_package(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("samples", [noise(3, 0.1), noise(3, 0.003), sine(440, 3.0, 0.3), np.zeros(RATE, np.float32)])
-def test_noise_tones_and_silence_are_no_speech(samples: Samples) -> None:
+def test_noise_tones_and_silence_are_not_speech(samples: Samples) -> None:
     batch = prepared(samples, max_silence=None)
     assert batch.scores[0]["audio_speech_s"] == 0
     assert batch.scores[0]["audio_speech_share"] == 0
@@ -211,7 +211,7 @@ def test_the_gate_gains_three_decibels_on_noisy_stories_and_keeps_clean_ones() -
 
 
 @pytest.mark.sample
-def test_every_real_sound_passes_the_default_chain_and_rain_is_no_speech() -> None:
+def test_every_real_sound_passes_the_default_chain_and_rain_is_not_speech() -> None:
     def kept(folder: str) -> Iterator[tuple[Row, dict[str, float]]]:
         files = sorted((SAMPLE / folder / "audio").glob("*.ogg"))[::3]
         raw = tuple(path.read_bytes() for path in files)

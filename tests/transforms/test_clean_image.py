@@ -1,4 +1,4 @@
-"""Pictures: detectors against known answers, and verdicts that no size of the file changes."""
+"""Pictures: detectors against known answers, and verdicts that do not depend on the file's size."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def verdicts(rgb: Image) -> list[bool]:
 
 
 def flips(pictures: Iterable[Image]) -> tuple[int, int, int]:
-    """Verdicts that a change of size turned, wrong verdicts at size 1, all verdicts: each picture sharp and blurred."""
+    """Verdicts that another size changed, wrong verdicts at size 1, all verdicts: each picture sharp and blurred."""
     turned = wrong = total = 0
     for rgb in pictures:
         for is_sharp, view in ((True, rgb), (False, blurred(rgb))):
@@ -181,7 +181,7 @@ def test_noise_is_the_standard_deviation_of_what_was_added(sigma: float, index: 
     assert found == pytest.approx(sigma, rel=0.1, abs=0.3)
 
 
-def test_noisy_pictures_are_refused_where_asked() -> None:
+def test_noisy_pictures_are_rejected_if_there_is_a_limit() -> None:
     rgb = scene(0)
     noise = digest.generator("noise").standard_normal(rgb.shape) * 45
     noisy = np.clip(np.rint(rgb + noise), 0, 255).astype(np.uint8)
@@ -198,7 +198,7 @@ def test_exposure_and_contrast_are_those_of_the_grey_levels() -> None:
     assert found["image_bright"] == pytest.approx(float((grey >= 239).mean()))
 
 
-def test_blank_dark_and_bright_pictures_are_refused_where_asked() -> None:
+def test_blank_dark_and_bright_pictures_are_rejected_if_there_are_limits() -> None:
     assert reason(np.full((64, 64, 3), 128, np.uint8)) == "image_blank"
     rgb = picture(160, 120)
     dark, bright = (rgb // 14).astype(np.uint8), (255 - rgb // 14).astype(np.uint8)

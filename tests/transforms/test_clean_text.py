@@ -25,7 +25,7 @@ from trichord.transforms.op import Threshold, run_chain
 
 
 def cleaned(text: str | None, *captions: str, **settings: Any) -> tuple[Row | None, dict[str, float], str | None]:
-    """A row's text prepared by itself: the row, its scores, or the reason why it was refused."""
+    """A row's text prepared by itself: the row, its scores, or the reason why it was rejected."""
     row = Row(key="k", text=text, captions=captions)
     after, _ = run_chain(Batch(rows=(row,), raw_images=(b"x",)), text_ops(TextConfig(**settings)))
     return (after.rows[0], dict(after.scores[0]), None) if after.rows else (None, {}, after.rejects[0].reason)
@@ -63,7 +63,7 @@ def test_known_texts_are_normalized(text: str, expected: str) -> None:
     assert normalize(text) == expected
 
 
-def test_captions_are_other_wordings_and_stand_in_for_an_absent_text() -> None:
+def test_captions_are_other_wordings_and_replace_an_absent_text() -> None:
     rows = (
         Row(key="a", text="one", captions=("one ", "two", "", "two", "three")),
         Row(key="b", text=" \t", captions=("first", "second")),
@@ -82,7 +82,7 @@ def test_captions_are_other_wordings_and_stand_in_for_an_absent_text() -> None:
 @pytest.mark.parametrize(
     "text", ["“Café” – naïve ﬁne ｗｉｄｅ", "A wee café, 5 µm × 3²", "¿Qué?", "汉字「かな」", "Ærø ÅÄÖ"]
 )
-def test_what_is_no_mojibake_stays(text: str) -> None:
+def test_text_without_mojibake_stays(text: str) -> None:
     assert repair_encoding(text) == text
 
 
@@ -123,7 +123,7 @@ def test_markup_is_shown_as_a_browser_would(text: str, shown: str) -> None:
         "<p",
     ],
 )
-def test_what_is_no_markup_stays(text: str) -> None:
+def test_text_without_markup_stays(text: str) -> None:
     assert strip_markup(text) == text
 
 
@@ -207,7 +207,7 @@ def test_personal_data_are_masked_and_the_record_says_the_kind_alone(text: str, 
         "flight 12 34 56 78 90", "ISBN 978-3-16-148410-0", "http://10.2.0.1.example.org", "$1,000,000.00",
     ],
 )  # fmt: skip
-def test_what_is_no_personal_data_stays(text: str) -> None:
+def test_text_without_personal_data_stays(text: str) -> None:
     assert text_of(text, strip_markup=False) == text
 
 
@@ -334,7 +334,7 @@ def test_a_row_is_cleaned_as_if_alone() -> None:
         assert (alone.rows[0], alone.scores[0]) == (together.rows[i], together.scores[i])
 
 
-def test_a_query_is_mended_and_never_refused_without_thresholds() -> None:
+def test_a_query_is_repaired_and_never_rejected_without_thresholds() -> None:
     ops = [op for op in text_ops(TextConfig(languages=("en",), pii="reject")) if not isinstance(op, Threshold)]
     after, _ = run_chain(Batch.of(texts=["####", GERMAN, "a@example.org", "<b>x</b>"]), ops)
     assert [row.text for row in after.rows] == ["####", GERMAN, "a@example.org", "x"]

@@ -1,4 +1,4 @@
-"""Collecting: a plan depends on rows and media alone, reading gives every row once, nothing leaves the root."""
+"""Collecting: a plan depends only on rows and media, reading gives every row once, nothing leaves the root."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_a_folder_is_joined_by_stem_in_any_order(tmp_path: Path) -> None:
     assert len(found) == 1
 
 
-def test_a_file_name_that_is_no_utf8_is_a_reject(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_a_reject(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with open(os.fsencode(tmp_path / "in") + b"/caf\xe9.txt", "wb") as file:
         file.write(b"words")

@@ -380,7 +380,7 @@ def rewritten(folder: Path, change: dict[str, Any]) -> None:
         ({"add": {"stats": '{"numRecords": 7}'}}, "rows"),
     ],
 )  # fmt: skip
-def test_what_is_not_supported_or_not_there_is_a_clear_error(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_what_is_unsupported_or_missing_is_a_clear_error(change: dict[str, Any], told: str, tmp_path: Path) -> None:
     write_deltalake(str(tmp_path / "t"), table(3))
     rewritten(tmp_path / "t", change)
     with pytest.raises(SourceError, match=told):

@@ -1,4 +1,4 @@
-"""Rows whose media lie on the web: planned once, read from the lake alone, kept in step by conditional requests."""
+"""Rows with media on the web: planned once, read only from the lake, kept up to date by conditional requests."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_subtitles_and_pictures_with_times_are_fetched_too(house: House) -> None
     assert house.read([partition]).attachments == ({"image:0": image(1), "segments": b"1\n"},)
 
 
-def test_without_a_fetcher_the_web_is_no_place_for_media(house: House) -> None:
+def test_without_a_fetcher_media_on_the_web_are_rejects(house: House) -> None:
     rows = house.lookup(None)(list(read_manifest(house.source, STORAGE)))
     assert {row.reason for row in rows if row.key != "local"} == {"media_scheme"}
     assert not house.server.requests

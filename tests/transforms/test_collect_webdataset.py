@@ -54,7 +54,7 @@ def plan(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE)
 
 
 def read(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE) -> Batch:
-    """All rows as read; each partition holds as many rows as it said."""
+    """All rows as read; each partition has as many rows as planned."""
     parts = []
     for partition in plan(source, lake, storage).partitions:
         found = list(read_partition(source, Lake(storage, str(lake)), partition, config=CONFIG))
@@ -64,7 +64,7 @@ def read(source: WebDatasetSource, lake: Path | str, storage: Storage = STORAGE)
 
 
 def content(batch: Batch) -> list[tuple[Any, ...]]:
-    """All that a batch says, in order."""
+    """Everything in a batch, in order."""
     media = zip(batch.rows, batch.raw_images, batch.raw_audios, batch.attachments, strict=True)
     return [tuple(map(repr, row)) for row in media] + [(repr(reject),) for reject in batch.rejects]
 
@@ -332,7 +332,7 @@ def test_a_damaged_archive_is_one_error_that_names_it(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_member_that_is_no_file_is_one_reject(name: str, tmp_path: Path) -> None:
+def test_a_member_that_is_not_a_file_is_one_reject(name: str, tmp_path: Path) -> None:
     data = header("first.txt") + DATA + REFUSED[name] + header("last.txt") + DATA + END
     (tmp_path / "t.tar").write_bytes(data)
     batch = read(source_of(tmp_path / "t.tar"), tmp_path / "lake")

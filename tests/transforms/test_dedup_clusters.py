@@ -1,4 +1,4 @@
-"""The joint rule: what counts as the same record, which row survives, and how a chain is told."""
+"""The joint rule: what counts as the same record, which row survives, and how a chain is reported."""
 
 from __future__ import annotations
 

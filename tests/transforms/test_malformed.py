@@ -1,4 +1,4 @@
-"""No crash, no loss: every malformed input is one reject with a reason, and the rows beside it go on."""
+"""No crash, no loss: every malformed input is one reject with a reason, and the rows beside it stay."""
 
 from __future__ import annotations
 

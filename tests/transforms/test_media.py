@@ -1,4 +1,4 @@
-"""The one decoder: what is decoded is right, what is cut is found, equal media give equal bytes."""
+"""The one decoder: decoded media are right, truncated ones are found, equal media give equal bytes."""
 
 from __future__ import annotations
 

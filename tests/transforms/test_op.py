@@ -164,7 +164,7 @@ def test_rows_that_make_an_op_raise_are_rejected_and_no_others(size: int, killer
 
 
 @pytest.mark.parametrize("error", [MemoryError, OSError, ImportError])
-def test_what_is_no_rows_fault_is_raised(error: type[Exception]) -> None:
+def test_an_error_that_is_not_a_rows_fault_is_raised(error: type[Exception]) -> None:
     def fails(batch: Batch) -> Batch:
         raise error("the machine")
 

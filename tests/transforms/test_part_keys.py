@@ -54,11 +54,11 @@ def test_different_parts_have_different_keys(one: PartKey, other: PartKey) -> No
         "a#t\u0661\u0661\u0661\u0661",
     ],
 )
-def test_other_keys_are_no_part_keys(key: str) -> None:
+def test_other_keys_are_not_part_keys(key: str) -> None:
     assert PartKey.decode(key) is None
 
 
-def test_a_part_of_a_part_comes_from_both_and_a_variant_is_no_cut() -> None:
+def test_a_part_of_a_part_comes_from_both_and_a_variant_is_not_a_cut() -> None:
     assert list(cut_from("a#b#t0001#r0002")) == ["a#b#t0001", "a#b"]
     assert list(cut_from("a#t0001#aug1")) == []
     assert list(cut_from("a#t0001#other")) == []

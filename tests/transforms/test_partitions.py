@@ -1,4 +1,4 @@
-"""The hash trie: leaves depend on the rows alone, and a row more or less touches one of them."""
+"""The hash trie: leaves depend only on the rows, and one row more or less changes one leaf."""
 
 from __future__ import annotations
 

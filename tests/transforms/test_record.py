@@ -1,4 +1,4 @@
-"""Records: one content has one digest, and what is stored comes back."""
+"""Records: equal content has equal digests, and what is stored is read back."""
 
 from __future__ import annotations
 
