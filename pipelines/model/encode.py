@@ -1,7 +1,7 @@
-"""encode: records → features (once, cached) → vectors of the space, one shard of each a records shard.
+"""encode: records → features (once, cached) → vectors of the space, one shard of each for every records shard.
 
-Actors load their model once and want a GPU; the next rows are decoded while the present ones run through the encoders;
-blocks are planned from the shard alone, so its bytes depend on nothing else. Timings are reported beside the shards.
+Actors load their model once and want a GPU. The next rows are decoded while the encoders process the current ones.
+Blocks are planned from the shard alone, so its bytes depend on nothing else. Timings are reported, but not stored.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class VectorActor:
             for rows, features in self._features(item, watch):
                 keep_N = mask.keeps(rows)
                 with watch("forward"):
-                    vectors_VND, present_VN = self._embedded(features)
+                    vectors_VND, present_VN = self._embed(features)
                 seen_VN = present_VN & keep_N
                 with watch("write"):
                     writer.write(self._table(rows, vectors_VND, seen_VN, table_schema))
@@ -120,13 +120,13 @@ class VectorActor:
                 return
             yield part
 
-    def _embedded(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
-        """All views: vectors (V, N, D), and which records have them, bool (V, N)."""
+    def _embed(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+        """Embed all views: vectors (V, N, D), and which records have them, bool (V, N)."""
         found = [self.model.embed(features, view) for view in self.views]
         return np.stack([vectors for vectors, _ in found]), np.stack([present for _, present in found])
 
     def _table(self, rows: pa.Table, vectors_VND: np.ndarray, seen_VN: np.ndarray, table_schema: pa.Schema) -> pa.Table:
-        """One row a view, record after record: an order that does not depend on how the records came in blocks."""
+        """Write one row for each view, record by record: an order that does not depend on the blocks."""
         record_R, view_R = np.nonzero(seen_VN.T)
         columns = {name: rows[name].take(pa.array(record_R)) for name in LABELS}
         columns["view"] = pa.array(self.views, pa.string()).take(pa.array(view_R))
@@ -138,7 +138,7 @@ class VectorActor:
 def vectors_address(
     records: str, excluded: Excluded, fingerprint: str, views: Sequence[str], dtype: schema.VectorDtype
 ) -> str:
-    """Address of the vectors that a model makes of a records shard without the excluded rows."""
+    """Return the address of the vectors that a model makes of a records shard without the excluded rows."""
     return digest.address("vectors", ENCODE_FORMAT, records, excluded.digest, fingerprint, list(views), dtype)
 
 
@@ -150,9 +150,9 @@ def featurise(
     *,
     timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
-    """Features shards of all records shards, by partition, and of variants to train on, by `augmented/<address>`.
+    """Make features shards of all records shards, by partition, and of training variants, by `augmented/<address>`.
 
-    Those that stand in the cache are not made again. Where the time goes is added to `timings`.
+    Cached shards are reused. The seconds spent are added to `timings`.
     """
     config = workspace.project.model
     fingerprint = load_encoders(config).fingerprint
@@ -167,7 +167,7 @@ def featurise(
         for ref in variants
     ]
     factory = ActorFactory(lake=workspace.lake, config=config)
-    return _by_partition(workspace, engine, layout.FEATURES, items, factory, timings)
+    return _make_shards(workspace, engine, layout.FEATURES, items, factory, timings)
 
 
 def encode(
@@ -180,7 +180,7 @@ def encode(
     *,
     timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
-    """Vectors shards of all records shards, by partition. Cached features are used where `features` has them."""
+    """Make vectors shards of all records shards, by partition, from cached features where `features` has them."""
     index = workspace.project.index
     views, dtype = tuple(index.views), index.vector_dtype
     items = []
@@ -203,12 +203,12 @@ def encode(
         views=views,
         dtype=dtype,
     )
-    return _by_partition(workspace, engine, "vectors", items, factory, timings)
+    return _make_shards(workspace, engine, "vectors", items, factory, timings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorFactory:
-    """Makes an actor inside its worker, so that a model is loaded there and once."""
+    """Makes an actor inside its worker, so that the model is loaded there, once."""
 
     lake: Lake
     config: ModelConfig
@@ -223,7 +223,7 @@ class ActorFactory:
         return VectorActor(self.lake, loaded, self.views, self.dtype)
 
 
-def _by_partition(
+def _make_shards(
     workspace: Workspace,
     engine: Engine,
     table: str,

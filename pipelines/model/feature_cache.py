@@ -1,4 +1,4 @@
-"""features: what frozen encoders make of every record, once, cached in the lake under the encoders' fingerprint.
+"""Features of every record by frozen encoders, computed once and cached in the lake under the encoders' fingerprint.
 
 Blocks of rows are planned from the shard alone, and decoded ahead of the encoders (pipelines/model/prefetch.py).
 """
@@ -29,7 +29,7 @@ FEATURES_SCHEMA = pa.schema(
 
 
 def features_address(encoders: str, records: str) -> str:
-    """Address of the features that encoders of this fingerprint make of a records shard."""
+    """Return the address of the features that encoders of this fingerprint make of a records shard."""
     return digest.address("features", FEATURES_FORMAT, encoders, records)
 
 
@@ -42,17 +42,16 @@ def featurised(
     watch: Stopwatch | None = None,
     blocks: Blocks = BLOCKS,
 ) -> Iterator[tuple[pa.Table, Features]]:
-    """Rows (columns `LABELS`) of a records shard that `keep` marks, with their features, in the shard's order.
+    """Yield the rows of a records shard that `keep` marks (columns `LABELS`) and their features, in the shard's order.
 
-    The next block is read and decoded while the present one runs through the encoders.
+    The next block is read and decoded while the encoders process the current one.
 
     Args:
-        storage: of the lake.
-        lake: URI of the lake.
+        lake: holds the shard.
         records: shard of the tables `records` or `augmented`.
         encoders: makes features of a batch.
-        keep: which rows of a part are wanted, bool (N,).
-        watch: where the seconds are added up.
+        keep: marks the rows to keep of a part, bool (N,).
+        watch: adds up the seconds.
         blocks: how the shard is cut.
     """
     watch = watch or Stopwatch()
@@ -63,7 +62,7 @@ def featurised(
 
 
 def features_table(rows: pa.Table, features: Features) -> pa.Table:
-    """Features as rows of the cache; an absent modality is null."""
+    """Write features as rows of the cache; an absent modality is null."""
     columns = {name: rows[name] for name in LABELS}
     for m, name in enumerate(MODALITIES):
         columns[f"{name}_features"] = lists_of(features.values[name], features.present[:, m])
@@ -73,7 +72,7 @@ def features_table(rows: pa.Table, features: Features) -> pa.Table:
 
 
 def read_features(lake: Lake, ref: ShardRef, dimensions: Mapping[Modality, int]) -> Iterator[tuple[pa.Table, Features]]:
-    """The cache's rows as features again, bit for bit as they were written."""
+    """Read the cache's rows as features, bit for bit as they were written."""
     for part in iter_shard(lake, ref, batch_rows=1_024):
         rows = pa.Table.from_batches([part])
         values, present = {}, np.zeros((rows.num_rows, len(MODALITIES)), bool)
@@ -89,7 +88,7 @@ def read_features(lake: Lake, ref: ShardRef, dimensions: Mapping[Modality, int])
 
 
 def lists_of(values_ND: np.ndarray, present_N: np.ndarray | None = None) -> pa.Array:
-    """A matrix (float32 or float16) as an Arrow list column, not copied; rows that are not present become null."""
+    """Wrap a matrix (float32 or float16) as an Arrow list column, without a copy; absent rows become null."""
     rows, dimension = values_ND.shape
     kind = pa.list_(pa.field("element", pa.from_numpy_dtype(values_ND.dtype), nullable=False))
     if present_N is None or present_N.all():

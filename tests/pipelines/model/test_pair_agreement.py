@@ -32,7 +32,7 @@ def judged(tmp_path_factory):
         "agreement": AGREEMENT,
     }
     project = write_project(folder, records=500, settings=settings, defects={"swapped_pair": 0.06})
-    return project, reindex(workspace_of(project)).to_dict()
+    return project, reindex(workspace_of(project))
 
 
 def test_exchanged_pictures_are_found_by_models_that_never_saw_them(judged):
@@ -43,16 +43,19 @@ def test_exchanged_pictures_are_found_by_models_that_never_saw_them(judged):
     assert len(swapped) >= 10
     # few records and few epochs: by chance less than a tenth of the 500 would be among them
     assert len(found) / len(swapped) > 0.5
-    assert summary["disagreements"] < 100
+    assert summary.counts.disagreements < 100
 
 
 def test_what_is_left_out_is_counted_and_explained(judged):
     project, summary = judged
-    assert summary["publication"]
-    assert summary["rows_disagreeing"] == summary["disagreements"] > 0
+    assert summary.publication
+    assert summary.counts.rows_disagreeing == summary.counts.disagreements > 0
     assert (
-        summary["rows_in"]
-        == summary["rows_kept"] + summary["rows_rejected"] + summary["rows_duplicate"] + summary["rows_disagreeing"]
+        summary.counts.rows_in
+        == summary.counts.rows_kept
+        + summary.counts.rows_rejected
+        + summary.counts.rows_duplicate
+        + summary.counts.rows_disagreeing
     )
     assert verify(workspace_of(project)).publications == 1
     again = reindex(workspace_of(project))
