@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
-ROOMS := __init__.py pipelines transforms encoders index_builders infra tests setup.py
+ROOMS := __init__.py pipelines transforms encoders index_builders infra tests docs examples setup.py
 # Tests on real data run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
 MARKS := not gpu and not server and not full and not sample
 REST := not gpu and not server and (full$(if $(TRICHORD_SAMPLE), or sample))
