@@ -119,6 +119,8 @@ class FusionModel:
             images: a file's path, its bytes, a Pillow image or uint8 (H, W, 3), or a sequence of them.
 
         Raises:
+            ValueError: one is of no known kind.
+            OSError: a file cannot be read.
             MediaError: one cannot be decoded.
         """
         return self._encode_inputs("image", images, is_one_picture(images))
@@ -131,6 +133,8 @@ class FusionModel:
                 [-1, 1], (T,) or (T, channels).
 
         Raises:
+            ValueError: one is of no known kind.
+            OSError: a file cannot be read.
             MediaError: one cannot be decoded.
         """
         return self._encode_inputs("audio", sounds, is_one_sound(sounds))

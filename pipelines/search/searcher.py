@@ -16,9 +16,10 @@ from trichord.infra.config import QueryConfig
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.search.fusion import RankedHit
 from trichord.pipelines.search.nearest import Chosen, nearest_many
 from trichord.pipelines.search.query import Query, read_queries
-from trichord.pipelines.search.records import RecordReader
+from trichord.pipelines.search.records import Record, RecordReader
 from trichord.pipelines.search.search import LiveIndex, open_publication
 
 QUERIES_AT_ONCE = 256  # through model and index; pictures and sounds are decoded, so fewer of those
@@ -144,31 +145,15 @@ class Searcher:
             index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
         config = self._ranking(ranking)
         found: list[list[Hit]] = []
-        start = 0
-        while start < len(asked):
-            part = _part(asked[start:])
-            start += len(part)
-            batch = read_queries(self._workspace.project.prepare, part)
+        while len(found) < len(asked):
+            part, before = _part(asked[len(found) :]), len(found)
+            batch = read_queries(
+                self._workspace.project.prepare, part, before=before, behind=len(asked) - before - len(part)
+            )
             with self._encoding:
                 ranked = nearest_many(index, batch, config, k)
-            records = opened.records.read([hit.key for hits in ranked for hit in hits])
-            taken = iter(records)
-            for hits in ranked:
-                found.append(
-                    [
-                        Hit(
-                            key=hit.key,
-                            score=round(hit.cosine, 6),
-                            view=hit.view,
-                            source=hit.source,
-                            text=record.text,
-                            metadata=record.metadata,
-                            media=record.media,
-                            rank_score=round(hit.score, 6),
-                        )
-                        for hit, record in ((hit, next(taken)) for hit in hits)
-                    ]
-                )
+            records = iter(opened.records.read([hit.key for hits in ranked for hit in hits]))
+            found += [[_hit(hit, next(records)) for hit in hits] for hits in ranked]
         return found
 
     def _ranking(self, ranking: str | None) -> QueryConfig:
@@ -203,6 +188,19 @@ class Searcher:
             raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
         index = open_publication(self._workspace, live, self._model, self._backend)
         return _Open(index=index, records=RecordReader(self._workspace, index.searcher, index.manifest))
+
+
+def _hit(found: RankedHit, record: Record) -> Hit:
+    return Hit(
+        key=found.key,
+        score=round(found.cosine, 6),
+        view=found.view,
+        source=found.source,
+        text=record.text,
+        metadata=record.metadata,
+        media=record.media,
+        rank_score=round(found.score, 6),
+    )
 
 
 def _part(queries: Sequence[Query]) -> Sequence[Query]:

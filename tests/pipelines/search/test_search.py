@@ -44,7 +44,7 @@ def test_every_kind_of_query_is_answered_in_order_of_score(workspace, clean, par
 
 
 def test_a_query_that_is_none_or_no_picture_is_a_clear_error(workspace, tmp_path):
-    with pytest.raises(ConfigError, match="--text"):
+    with pytest.raises(ConfigError, match="needs a text"):
         search(workspace, text=None, image=None, audio=None, k=3)
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
