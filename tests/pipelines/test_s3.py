@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.pipelines.lakes import workspace_of, write_project
+from trichord.pipelines.publish.datasets import open_dataset
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import search
 
@@ -28,6 +29,7 @@ def test_a_lake_on_s3_holds_the_same_index_as_a_local_one(s3_config, tmp_path: P
     assert summary.manifest_digest == local.manifest_digest
     assert reindex(workspace).unchanged
     assert len(search(workspace, text="a red circle", image=None, audio=None, k=5)["hits"]) == 5
+    assert open_dataset(workspace, "vectors").count_rows() == summary.counts.rows_kept
     (changed,) = [row for row in workspace.publications.rows() if row.kind == "publish"]
     assert changed.id == summary.publication
 

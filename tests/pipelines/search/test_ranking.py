@@ -8,12 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of, write_project
 from trichord.encoders.model import FusionModel
 from trichord.infra.errors import ConfigError
+from trichord.pipelines.api import load_model, open_workspace
 from trichord.pipelines.search.nearest import nearest
+from trichord.pipelines.search.query import Query
 from trichord.pipelines.search.search import open_live, read_query, search
 
 VIEWS = ["text", "image", "audio"]
@@ -32,6 +35,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def live(project):
     return open_live(workspace_of(project))
+
+
+@pytest.fixture(scope="module")
+def searcher(project):
+    return open_workspace(project).searcher()
 
 
 def ask(project: Path, *overrides: str, k: int = 10, **parts) -> list[dict]:
@@ -102,6 +110,34 @@ def test_calibrated_scores_are_those_of_the_models_lines_and_exact_for_several_p
     best = sorted(expected, key=lambda key: -expected[key])[:5]
     assert [hit.key for hit in found] == best
     assert [hit.score for hit in found] == pytest.approx([expected[key] for key in best], abs=1e-4)
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_many_queries_are_ranked_as_each_alone(searcher, project, ranking):
+    corpus, rows = project.parent / "corpus", rows_of(project.parent / "corpus")[:6]
+    queries = [Query(text=row["text"]) for row in rows]
+    queries += [Query(image=corpus / rows[0]["image"]), Query(text="a bell", audio=corpus / rows[1]["audio"])]
+    together = searcher.search_many(queries, k=7, ranking=ranking)
+    alone = [
+        searcher.search(query.text, image=query.image, audio=query.audio, k=7, ranking=ranking) for query in queries
+    ]
+    assert together == alone
+    plain = [[hit.to_dict() for hit in hits] for hits in searcher.search_many(queries, k=7, ranking="plain")]
+    assert (ranking == "plain") == ([[hit.to_dict() for hit in hits] for hits in together] == plain)
+
+
+def test_a_model_alone_gives_the_vectors_that_are_stored(searcher, project):
+    workspace = searcher._workspace
+    live = workspace.publications.live()
+    rows = workspace.vectors().to_table(filter=pc.field("view") == "text").to_pylist()[:20]
+    texts = workspace.records().to_table(columns=["key", "text"]).to_pylist()
+    by_key = {row["key"]: row["text"] for row in texts}
+    stored = np.array([row["vector"] for row in rows], np.float32)
+    for model in (workspace.model(), load_model(workspace.lake.uri(live.model))):
+        assert model.fingerprint == live.fingerprint
+        vectors = model.encode_text([by_key[row["key"]] for row in rows])
+        np.testing.assert_allclose(vectors, stored, atol=1e-6)
+        np.testing.assert_allclose(model.encode_text(by_key[rows[0]["key"]]), stored[0], atol=1e-6)
 
 
 def test_rankings_of_the_command_line_win_over_the_project_file(project):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+import trichord
+from tests.command import trichord as command
 from tests.pipelines.lakes import (
     SETTINGS,
     addresses,
     result_of,
     rows_of,
-    trichord,
     workspace_of,
     write_project,
     write_rows,
@@ -50,13 +51,22 @@ def test_hits_are_of_the_licence_the_page_and_the_source_asked_for(project):
     assert page == page & {row["id"] for row in rows if row["page"] == 3} & keys["CC0"]
     assert page
     assert not found(project, source="elsewhere")
-    told = trichord("search", "--text", "a red circle", "-k", "8", "--project", str(project), "--json",
+    told = command("search", "--text", "a red circle", "-k", "8", "--project", str(project), "--json",
                     "--where", "licence=CC0", "--where", "page=3", "--source", "demo")  # fmt: skip
     assert {hit["key"] for hit in result_of(told)["hits"]} == page
 
 
+def test_an_open_searcher_looks_among_the_same_records_and_hits_carry_their_metadata(project):
+    searcher = trichord.open(project).searcher()
+    hits = searcher.search("a red circle", k=8, source="demo", where={"licence": "CC0", "page": 3})
+    assert {hit.key for hit in hits} == found(project, "licence=CC0", "page=3")
+    assert all(hit.metadata == {"licence": "CC0", "page": 3} for hit in hits)
+    with pytest.raises(ConfigError, match="The index holds the fields licence, page, not 'partition'"):
+        searcher.search("a red circle", where={"partition": 1})
+
+
 def test_a_field_that_is_not_held_is_an_error_that_says_what_to_do(project):
-    refused = trichord("search", "--text", "x", "--project", str(project), "--where", "partition=1", check=2)
+    refused = command("search", "--text", "x", "--project", str(project), "--where", "partition=1", check=2)
     assert "add it to index.metadata" in " ".join(refused.stderr.split())
 
 
