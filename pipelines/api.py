@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.publish.status import Status
     from trichord.pipelines.publish.verify import Verified
     from trichord.pipelines.reindex import RunSummary
+    from trichord.pipelines.run_plan import RunPlan
     from trichord.pipelines.search.searcher import Hit, Searcher
 
 
@@ -35,6 +36,12 @@ class Workspace(core.Workspace):
     GateFailed (the old index stays live), CommitConflict, PartialRun (a rerun resumes), StorageError, SourceError,
     ServiceError.
     """
+
+    def plan(self) -> RunPlan:
+        """What `reindex` would do now, stage by stage, and about how long it takes; nothing is changed."""
+        from trichord.pipelines.run_plan import plan_run
+
+        return plan_run(self)
 
     def prepare(self) -> PrepareSummary:
         """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""

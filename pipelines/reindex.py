@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trichord.infra import log
-from trichord.infra.engines import open_engine
-from trichord.infra.lake import schema
-from trichord.infra.lake.publication import Candidate, JsonObject, Publication, RowCounts
-from trichord.infra.lake.shard import ShardRef
+from trichord.infra.lake.publication import JsonObject, Publication, RowCounts
 from trichord.pipelines.core.commits import Touched
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -88,85 +84,22 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
             make_ready(workspace, live)
             follow(workspace, live)
         return _unchanged(workspace, live, time.monotonic() - started)
-    # what an unchanged lake never pays for: torch, faiss, the engine
-    from trichord.pipelines.core.exclusions import Exclusions
-    from trichord.pipelines.core.timings import Timings
-    from trichord.pipelines.index.build import build_backends
-    from trichord.pipelines.index.partition_map import write_partitions
-    from trichord.pipelines.index.vector_tables import VectorTables
-    from trichord.pipelines.model.augment import augment
-    from trichord.pipelines.model.encode import encode, featurise
-    from trichord.pipelines.model.pair_agreement import Disagreement, judge
-    from trichord.pipelines.model.train import reuse_live_model, train
-    from trichord.pipelines.prepare.job import prepare_lake
-    from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
+    from trichord.pipelines.stages.order import carry_out  # an unchanged lake does not pay for what this imports
 
-    with open_engine(workspace.project.engine) as engine:
-        done = prepare_lake(workspace, engine, plan)
-        prepared, commit = done.prepared, done.commit
-        exclusions = Exclusions.gather(workspace.lake, done.duplicates)
-        variants = augment(workspace, engine, prepared, exclusions)
-        if variants or workspace.table("augmented").version() is not None:
-            commit("augmented", variants, schema.AUGMENTED)
-        settings, disagreeing, timings = workspace.project.agreement, list[Disagreement](), Timings()
-        model = reuse_live_model(workspace, live)
-        features: Mapping[str, ShardRef] = {}
-        if model is None or settings.check != "off":
-            features = featurise(workspace, engine, prepared, variants, timings=timings)
-        if model is None and (settings.check == "off" or not settings.folds):
-            model = train(workspace, engine, features, exclusions)
-        if settings.check != "off":
-            judged, disagreeing = judge(workspace, engine, features, exclusions, model)
-            commit("agreement", judged, schema.AGREEMENT)
-            log.event("judged", disagreeing=len(disagreeing), check=settings.check)
-        elif workspace.table("agreement").version() is not None:
-            commit("agreement", [], schema.AGREEMENT)
-        left_out = disagreeing if settings.check == "drop" else []
-        exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
-        if model is None:  # judged by other models: this one never sees what was left out
-            model = train(workspace, engine, features, exclusions)
-        vectors = encode(workspace, engine, prepared, exclusions, features, model, timings=timings)
-        commit("vectors", list(vectors.values()), schema.vectors_schema(model.dimension))
-        built = build_backends(workspace, engine, vectors, model, live)
-        write_partitions(workspace, built.manifest, prepared, plan.shards)
-        counts = replace(
-            done.counts,
-            rows_kept=done.counts.rows_kept - len(left_out),
-            rows_disagreeing=len(left_out),
-            disagreements=len(disagreeing),
-            rows_without_view=sum(ref.counts["without_view"] for ref in vectors.values()),
-        )
-        candidate = Candidate(
-            manifest=built.manifest.path,
-            manifest_digest=built.manifest.digest,
-            inputs_digest=wanted,
-            model=model.path,
-            fingerprint=model.fingerprint,
-            table_versions=commit.versions,
-            counts=counts,
-            recipe={"prepare": plan.recipe, "model": workspace.model_settings()},
-        )
-        verdict = gate(workspace, engine, candidate, live, VectorTables.of(workspace, vectors))
+    run = carry_out(workspace, plan, live, wanted, publishing=publishing)
+    built = run.built
     index = Touched(
         table="index", version=None, made=built.made, reused=len(built.reused), removed=built.no_longer(workspace, live)
     )
-    touched = [*commit.touched, index]
-    if live is not None and live.manifest_digest == candidate.manifest_digest and live.inputs_digest == wanted:
-        row: Publication | None = live  # only files were missing
-    elif publishing:
-        refuse_rolled_back(workspace, candidate.manifest_digest)
-        row = publish(workspace, candidate, verdict)
-    else:
-        row = None
     return RunSummary(
-        manifest_digest=candidate.manifest_digest,
-        counts=counts,
-        touched=tuple(touched),
-        publication=row.id if row else None,
-        fingerprint=model.fingerprint,
+        manifest_digest=run.candidate.manifest_digest,
+        counts=run.counts,
+        touched=(*run.commit.touched, index),
+        publication=run.published.id if run.published is not None else None,
+        fingerprint=run.trained.fingerprint,
         unchanged=False,
-        evaluation=verdict.evaluation,
-        timings=dict(timings.summary()),
+        evaluation=run.verdict.evaluation,
+        timings=dict(run.timings.summary()),
         seconds=round(time.monotonic() - started, 3),
     )
 

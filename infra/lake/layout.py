@@ -17,6 +17,7 @@ from trichord.infra.lake.stores import TEMPORARY_PREFIX
 INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
+RUNS = "_runs"
 COLLECTIONS = f"{INDEX}/collections"
 
 CANDIDATE = f"{INDEX}/candidate.json"
@@ -97,6 +98,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{DOWNLOADS}/<aa>/<sha256>", Kind.CACHE, "downloaded content"),
         (f"{TRUTH}/<address>.parquet", Kind.CACHE, "exact neighbours of sampled queries"),
         (f"{RECIPES}/<address>.json", Kind.NOTE, "recipe that shards were made by"),
+        (f"{RUNS}/<address>.json", Kind.CACHE, "how long the stages of a run took"),
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
@@ -163,6 +165,11 @@ def receipt_path(address: str) -> str:
 def manifest_path(digest: str) -> str:
     """Return the path of the index manifest with this digest."""
     return f"{INDEX}/manifests/{digest}.json"
+
+
+def run_path(address: str) -> str:
+    """How long the stages of a run took."""
+    return f"{RUNS}/{address}.json"
 
 
 def plans_path(manifest: str) -> str:

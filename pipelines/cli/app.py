@@ -122,9 +122,9 @@ def plan(
         found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, render_index.paper)
         return
-    from trichord.pipelines.prepare.plan import preview
+    from trichord.pipelines.run_plan import plan_run
 
-    _print(preview(workspace), as_json, render.plan)
+    _print(plan_run(workspace), as_json, render.plan)
 
 
 @app.command()

@@ -37,17 +37,37 @@ def _cell(value: Any) -> str:
 
 
 def plan(result: dict[str, Any]) -> None:
-    """Print what a reindex would do."""
+    """Print what a reindex would do, stage by stage."""
     table(
-        "What a reindex would do",
-        {"source": "left", "rows": "right", "partitions": "right", "to make": "right", "kept": "right"},
+        "Sources",
+        {"source": "left", "rows": "right", "partitions": "right", "to prepare": "right", "kept": "right"},
         [[s["source"], s["rows"], s["partitions"], s["to_make"], s["kept"]] for s in result["sources"]],
     )
-    console.print(
-        f"Record shards to remove: {result['to_remove']}. Unchanged: {'yes' if result['unchanged'] else 'no'}."
-    )
-    for partition in result["make"][:20]:
-        console.print(f"  make {escape(partition)}")
+    if result["unchanged"]:
+        console.print(f"[green]Nothing to do.[/] {result['live']} is what the sources hold now.")
+        return
+    for name, rows in result["rows"].items():
+        if name != "unknown_partitions" and rows["count"]:
+            more = ", …" if rows["count"] > len(rows["first"]) else ""
+            console.print(f"{name} {rows['count']:,} rows: {escape(', '.join(rows['first']))}{more}")
+    if result["rows"]["unknown_partitions"]:
+        unknown = result["rows"]["unknown_partitions"]
+        console.print(f"{unknown:,} changed partitions are compared by row only when they are read")
+    table(
+        "What a reindex would do",
+        {"stage": "left", "to make": "right", "kept": "right", "removed": "right", "unit": "left", "rows": "right",
+         "seconds": "right", "why": "left"},
+        [
+            [s["stage"], f"{s['to_make']:,}{'+' if s['at_least'] and s['to_make'] else ''}", s["kept"], s["removed"],
+             s["unit"], s["rows"], s["seconds"], s["why"]]
+            for s in result["stages"]
+        ],
+    )  # fmt: skip
+    for stage in result["stages"]:
+        for line in stage["details"]:
+            console.print(f"  {stage['stage']}: {escape(line)}")
+    if result["seconds"] is not None:
+        console.print(f"About {result['seconds']:,.0f} s, by this lake's earlier runs.")
 
 
 def prepare(result: dict[str, Any]) -> None:

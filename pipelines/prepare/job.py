@@ -66,22 +66,35 @@ class Preparation:
         return digest.address("prepared", sorted([ref.table, ref.address, ref.sha256] for ref in refs))
 
 
-def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparation:
-    """Make and commit what is missing of records, rejects, signatures, duplicates and matches.
+def prepare_records(workspace: Workspace, engine: Engine, plan: Plan, commit: Commits) -> list[Prepared]:
+    """Make and commit what is missing of records, rejects and signatures.
 
     Raises:
         PartialRun: some partitions failed; a rerun resumes.
         CommitConflict: another run committed meanwhile.
     """
     prepared = prepare(workspace, engine, plan.shards)
-    commit = Commits(workspace, plan.recipe)
     commit("records", [item.records for item in prepared], schema.RECORDS)
     commit("rejects", [item.rejects for item in prepared if item.rejects], schema.REJECTS)
     commit("signatures", [item.signatures for item in prepared], schema.SIGNATURES)
+    return prepared
+
+
+def drop_duplicates(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], commit: Commits) -> Preparation:
+    """Find and commit duplicates and matches. Raises as `prepare_records`."""
     found = deduplicate(workspace, engine, prepared)
     commit("duplicates", found.duplicates, schema.DUPLICATES)
     commit("matches", found.matches, schema.MATCHES)
     return Preparation(prepared=prepared, duplicates=found.duplicates, matches=found.matches, commit=commit)
+
+
+def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparation:
+    """Make and commit what is missing of records, rejects, signatures, duplicates and matches.
+
+    Raises as `prepare_records`.
+    """
+    commit = Commits(workspace, plan.recipe)
+    return drop_duplicates(workspace, engine, prepare_records(workspace, engine, plan, commit), commit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

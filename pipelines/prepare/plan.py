@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from trichord.encoders.frozen import load_encoders
 from trichord.infra import digest
@@ -140,31 +139,3 @@ def inputs_digest(workspace: Workspace, plan: Plan) -> str:
         project.prepare.dedup.model_dump(mode="json"),
         describe_variants(project),
     )
-
-
-def preview(workspace: Workspace) -> dict[str, Any]:
-    """What a reindex would do, without doing it. JSON-ready."""
-    plan = make_plan(workspace)
-    table = workspace.table("records")
-    present = set(table.shards()) if table.version() is not None else set()
-    live = workspace.publications.live()
-    sources = []
-    for source in workspace.project.sources:
-        shards = [shard for shard in plan.shards if shard.source == source]
-        kept = sum(shard.address in present for shard in shards)
-        sources.append(
-            {
-                "source": source.name,
-                "rows": sum(shard.partition.rows for shard in shards),
-                "partitions": len(shards),
-                "to_make": len(shards) - kept,
-                "kept": kept,
-            }
-        )
-    return {
-        "sources": sources,
-        "make": sorted(shard.partition.id for shard in plan.shards if shard.address not in present),
-        "to_remove": len(present - plan.wanted),
-        "ignored_files": plan.ignored,
-        "unchanged": live is not None and live.inputs_digest == inputs_digest(workspace, plan),
-    }

@@ -13,7 +13,7 @@ from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.ops.start import Started, start
-from trichord.pipelines.prepare.plan import preview
+from trichord.pipelines.run_plan import plan_run
 
 IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))
 SENTENCES = [f"a red circle above {number} blue squares" for number in range(6)]
@@ -49,8 +49,8 @@ def started(data: Path, tmp_path: Path, rows: int) -> Started:
     """What `init` wrote; the file plans, with as many rows as the data have."""
     out = tmp_path / "trichord.yaml"
     result = start(str(data), out)
-    [source] = preview(Workspace(load_project(out)))["sources"]
-    assert source["rows"] == rows
+    [source] = plan_run(Workspace(load_project(out))).sources
+    assert source.rows == rows
     assert len(out.read_text().splitlines()) <= 16
     assert 1 <= len(result.records) <= 3
     return result

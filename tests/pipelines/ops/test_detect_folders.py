@@ -23,7 +23,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.ops.start import start
-from trichord.pipelines.prepare.plan import preview
+from trichord.pipelines.run_plan import plan_run
 
 
 def test_absolute_paths_elsewhere_have_their_folder_as_root(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_project_file_may_lie_in_the_folder_that_it_reads(tmp_path: Path, mo
 
     project = load_project("trichord.yaml")
     assert project.lake == str(tmp_path / "clips-lake")
-    assert preview(Workspace(project))["sources"][0]["rows"] == 6
+    assert plan_run(Workspace(project)).sources[0].rows == 6
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -1,0 +1,104 @@
+"""plan: every stage of a reindex as it would be carried out now, without changing anything for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from trichord.pipelines.core.result import Result
+from trichord.pipelines.core.stage import StagePlan
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.holdout import K
+from trichord.pipelines.evaluation.whole import require_figures
+from trichord.pipelines.prepare.plan import inputs_digest, make_plan
+from trichord.pipelines.publish.pinned import missing_files
+from trichord.pipelines.stages import history
+from trichord.pipelines.stages.forecast import Forecast, RowChanges
+from trichord.pipelines.stages.order import STAGES
+from trichord.pipelines.stages.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlan(Result):
+    """What a source holds now: rows, partitions, and how many of these are to be prepared."""
+
+    source: str
+    rows: int
+    partitions: int
+    to_make: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan(Result):
+    """What a reindex would do now.
+
+    Attributes:
+        unchanged: nothing is to be done.
+        live: id of the live publication; None before the first.
+        sources: what each source holds now.
+        rows: rows added, changed and deleted by key, against the live publication.
+        stages: in the order in which they run; empty where nothing is to be done.
+        seconds: about how long the run takes, by this lake's earlier runs; None where a stage has none.
+        ignored_files: files in folder sources whose ending names no modality.
+    """
+
+    unchanged: bool
+    live: str | None
+    sources: tuple[SourcePlan, ...]
+    rows: RowChanges
+    stages: tuple[StagePlan, ...]
+    seconds: float | None
+    ignored_files: int
+
+    @property
+    def by_name(self) -> Mapping[str, StagePlan]:
+        """The stages by their names."""
+        return {stage.stage: stage for stage in self.stages}
+
+
+def plan_run(workspace: Workspace) -> RunPlan:
+    """Ask every stage what it would do.
+
+    Raises:
+        ConfigError: a setting does not fit the sources or the figures.
+        SourceError: a source cannot be read.
+    """
+    require_figures(workspace.project.gate, K)
+    plan, live = make_plan(workspace), workspace.publications.live()
+    inputs = inputs_digest(workspace, plan)
+    forecast = Forecast(workspace, plan, live)
+    unchanged = (
+        live is not None
+        and live.inputs_digest == inputs
+        and workspace.project.train.policy == "reuse"
+        and not missing_files(workspace, live)
+    )
+    run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs)
+    runs = history.earlier(workspace.lake)
+    stages = () if unchanged else tuple(_timed(stage.wanted(run, forecast), runs) for stage in STAGES)
+    seconds = [stage.seconds for stage in stages]
+    todo = {shard.address for shard in forecast.to_prepare}
+    return RunPlan(
+        unchanged=unchanged,
+        live=live.id if live is not None else None,
+        sources=tuple(
+            SourcePlan(
+                source=source.name,
+                rows=sum(shard.partition.rows for shard in shards),
+                partitions=len(shards),
+                to_make=sum(shard.address in todo for shard in shards),
+                kept=sum(shard.address not in todo for shard in shards),
+            )
+            for source in workspace.project.sources
+            for shards in [[shard for shard in plan.shards if shard.source == source]]
+        ),
+        rows=forecast.row_changes(),
+        stages=stages,
+        seconds=None if None in seconds else round(sum(one for one in seconds if one is not None), 1),
+        ignored_files=plan.ignored,
+    )
+
+
+def _timed(plan: StagePlan, runs: list[dict[str, history.StageTime]]) -> StagePlan:
+    return replace(plan, seconds=history.estimate(runs, plan.stage, plan.to_make))

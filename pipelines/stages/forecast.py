@@ -1,0 +1,184 @@
+"""What can be told of a run before it: which partitions change, which rows by key, and whether the model is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from trichord.encoders.frozen import load_encoders
+from trichord.infra import digest
+from trichord.infra.errors import StorageError
+from trichord.infra.lake.publication import Publication
+from trichord.infra.lake.shard import ShardRef, parse_shard_path
+from trichord.pipelines.core.exclusions import Exclusions
+from trichord.pipelines.core.model_store import TrainedModel, finished
+from trichord.pipelines.core.result import Result
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
+from trichord.pipelines.model.encode import vectors_address
+from trichord.pipelines.model.pair_agreement import pinned_disagreements
+from trichord.pipelines.model.train import live_model
+from trichord.pipelines.prepare.plan import Plan, WantedShard
+from trichord.transforms.collect.partitions import Partition, PlannedRow, planned_rows
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys(Result):
+    """How many rows, and the first of their keys as `source/key`."""
+
+    count: int
+    first: tuple[str, ...]
+
+    @classmethod
+    def of(cls, keys: Iterable[str]) -> Keys:
+        """These keys."""
+        found = sorted(keys)
+        return cls(count=len(found), first=tuple(found[:EXAMPLES]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChanges(Result):
+    """Rows of the sources against those of the live publication, by key.
+
+    Attributes:
+        added, changed, deleted: of sources that are planned row by row.
+        unknown_partitions: partitions whose rows are known only when they are read: parts of data files that changed,
+            and those whose earlier plan is gone.
+    """
+
+    added: Keys
+    changed: Keys
+    deleted: Keys
+    unknown_partitions: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the lake and the plan tell of a run before it. Nothing is made; what is read is read once."""
+
+    workspace: Workspace
+    plan: Plan
+    live: Publication | None
+
+    @cached_property
+    def present(self) -> dict[str, ShardRef]:
+        """The records shards of the lake's newest state, by address."""
+        table = self.workspace.table("records")
+        return table.shards() if table.version() is not None else {}
+
+    @cached_property
+    def to_prepare(self) -> list[WantedShard]:
+        """Partitions whose records are not in the lake."""
+        return [shard for shard in self.plan.shards if shard.address not in self.present]
+
+    @cached_property
+    def unchanged(self) -> list[WantedShard]:
+        """Partitions whose records are in the lake."""
+        return [shard for shard in self.plan.shards if shard.address in self.present]
+
+    @cached_property
+    def live_partitions(self) -> dict[str, str]:
+        """Partition -> address of its records shard, of the live publication."""
+        if self.live is None:
+            return {}
+        paths = read_partitions(self.workspace, self.live.manifest)
+        return {partition: (parse_shard_path(path) or ("", ""))[0] for partition, path in paths.items()}
+
+    @cached_property
+    def kept_model(self) -> TrainedModel | None:
+        """The live model, if this run keeps it."""
+        return live_model(self.workspace, self.live)
+
+    @cached_property
+    def exclusions(self) -> Exclusions:
+        """The rows that the live publication leaves out; none where nothing is published."""
+        if self.live is None:
+            return Exclusions(lake=self.workspace.lake)
+        versions = self.live.table_versions
+        exclusions = Exclusions.gather(
+            self.workspace.lake, self.workspace.table("duplicates").shards(versions["duplicates"]).values()
+        )
+        if not self.live.counts.rows_disagreeing:
+            return exclusions
+        found = pinned_disagreements(self.workspace, versions["agreement"])
+        return exclusions.with_rows((row.partition, row.row_digest) for row in found)
+
+    @cached_property
+    def vectors(self) -> dict[str, ShardRef]:
+        """Partition -> its vectors shard, of the unchanged partitions whose vectors this run keeps."""
+        model, table = self.kept_model, self.workspace.table("vectors")
+        if model is None or table.version() is None:
+            return {}
+        present, index = table.shards(), self.workspace.project.index
+        found = {}
+        for shard in self.unchanged:
+            excluded = self.exclusions.of(shard.partition.id)
+            address = vectors_address(
+                shard.address, excluded, model.fingerprint, tuple(index.views), index.vector_dtype
+            )
+            if address in present:
+                found[shard.partition.id] = present[address]
+        return found
+
+    def why_trained(self) -> str:
+        """Why the model is trained again, or that it is kept."""
+        workspace, live = self.workspace, self.live
+        if self.kept_model is not None:
+            return "kept: its settings and encoders are those of the live model"
+        if live is None:
+            return "no model is published yet"
+        if workspace.project.train.policy == "always":
+            return "train.policy is always"
+        if live.recipe["model"] != workspace.model_settings():
+            return "the settings of model, train, augment or evaluate are not those of the live model"
+        if finished(workspace, live.model) is None:
+            return "files of the live model are missing"
+        changed = load_encoders(workspace.project.model).fingerprint
+        return f"an encoder has changed (now {changed[:12]})"
+
+    def row_changes(self) -> RowChanges:
+        """Compare the rows of changed partitions with those that the live publication was made from."""
+        now = [shard for shard in self.plan.shards if self.live_partitions.get(shard.partition.id) != shard.address]
+        wanted = {shard.partition.id: shard.address for shard in self.plan.shards}
+        gone = [name for name, address in self.live_partitions.items() if wanted.get(name) != address]
+        earlier = read_planned(self.workspace, self.live.manifest) if self.live is not None and gone else {}
+        unknown, new, old = set[str](), dict[str, str](), dict[str, str]()
+        for shard in now:
+            if shard.partition.locator and shard.partition.part is None:
+                new |= self._rows(shard.source.name, shard.partition)
+            else:
+                unknown.add(shard.partition.id)
+        for name in gone:
+            rows = self._earlier(earlier.get(name))
+            if rows is None:
+                unknown.add(name)
+            else:
+                old |= rows
+        return RowChanges(
+            added=Keys.of(new.keys() - old.keys()),
+            changed=Keys.of(key for key in new.keys() & old.keys() if new[key] != old[key]),
+            deleted=Keys.of(old.keys() - new.keys()),
+            unknown_partitions=len(unknown),
+        )
+
+    def _earlier(self, planned: Planned | None) -> dict[str, str] | None:
+        if planned is None:
+            return None
+        partition = Partition(
+            source=planned.source, id="", version="", rows=0, locator=planned.path, row_group=planned.row_group
+        )
+        try:
+            return self._rows(planned.source, partition)
+        except StorageError:
+            return None
+
+    def _rows(self, source: str, partition: Partition) -> dict[str, str]:
+        return {f"{source}/{row.key}": _content(row) for row in planned_rows(partition, self.workspace.lake)}
+
+
+def _content(row: PlannedRow) -> str:
+    """Digest of what a row says and of the media that it names."""
+    return digest.address("planned row", [value or "" for value in row.columns()])

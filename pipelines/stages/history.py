@@ -1,0 +1,52 @@
+"""How long the stages of earlier runs took on this lake: one small note a run, from which a plan estimates the next."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from trichord.infra import digest
+from trichord.infra.lake import layout
+from trichord.infra.lake.lake import Lake
+
+RUNS = 10  # the last ones count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """What a stage made, and its seconds."""
+
+    made: int
+    seconds: float
+
+
+def remember(lake: Lake, started_at: str, stages: Mapping[str, StageTime]) -> None:
+    """Keep the times of a run that has ended; `started_at` is ISO 8601, UTC."""
+    note = {"started_at": started_at, "stages": {name: asdict(one) for name, one in stages.items()}}
+    lake.write(layout.run_path(digest.address("run note", note)), digest.canonical_json(note))
+
+
+def earlier(lake: Lake) -> list[dict[str, StageTime]]:
+    """The stages' times of the last runs, newest first. Damaged notes are left out."""
+    found: list[tuple[str, dict[str, StageTime]]] = []
+    for stat in lake.list(layout.RUNS):
+        try:
+            note = json.loads(lake.storage.read(stat.uri, max_bytes=1 << 20))
+            found.append((note["started_at"], {name: StageTime(**one) for name, one in note["stages"].items()}))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue
+    return [stages for _, stages in sorted(found, key=lambda run: run[0], reverse=True)[:RUNS]]
+
+
+def estimate(runs: list[dict[str, StageTime]], stage: str, to_make: int) -> float | None:
+    """Seconds that a stage will take: as those of earlier runs that made something, a unit; None without any."""
+    times = [run[stage] for run in runs if stage in run]
+    if not times:
+        return None
+    idle = [one.seconds for one in times if not one.made]
+    busy = [one.seconds / one.made for one in times if one.made]
+    if not to_make:
+        return round(statistics.median(idle), 1) if idle else 0.0
+    return round(statistics.median(busy) * to_make, 1) if busy else None

@@ -1,0 +1,125 @@
+"""Stages from vectors to what readers see: the index, the gate, the publication."""
+
+from __future__ import annotations
+
+from trichord.index_builders.choose import group_shards
+from trichord.infra.lake.publication import Candidate
+from trichord.pipelines.core.stage import StagePlan
+from trichord.pipelines.index.partition_map import write_partitions
+from trichord.pipelines.index.shards import live_manifest
+from trichord.pipelines.index.vector_tables import VectorTables
+from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
+from trichord.pipelines.stages.forecast import Forecast
+from trichord.pipelines.stages.run import Run
+
+
+class Index:
+    """The index on every backend, shard by shard."""
+
+    name = "index"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """The shards that hold a changed partition; about, as how many of its rows are kept is known afterwards."""
+        config = run.workspace.project.index
+        before = live_manifest(run.workspace, run.live, config.backends[0])
+        live = {tuple(sorted(shard.inputs)) for shard in before.shards} if before is not None else set()
+        refs = []
+        for shard in run.plan.shards:
+            held = forecast.vectors.get(shard.partition.id)
+            rows = held.rows if held is not None else shard.partition.rows * len(config.views)
+            refs.append((shard.partition.id, rows, held.address if held is not None else f"new {shard.address}"))
+        groups = [tuple(sorted(inputs)) for inputs in group_shards(refs, config.rows_per_shard).values()]
+        kept = sum(group in live for group in groups)
+        return StagePlan(
+            stage=self.name,
+            unit="shards",
+            to_make=len(groups) - kept,
+            kept=kept,
+            removed=len(live) - kept,
+            at_least=bool(forecast.to_prepare),
+            why="a new space: every shard is built"
+            if forecast.kept_model is None
+            else "shards with a changed partition",
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Build what is missing; note which records it was made from."""
+        from trichord.pipelines.index.build import build_backends  # faiss: a plan does without it
+
+        run.built = build_backends(run.workspace, run.engine, run.vectors, run.trained, run.live)
+        write_partitions(run.workspace, run.built.manifest, run.preparation.prepared, run.plan.shards)
+
+
+class Gate:
+    """Measures the candidate against the project's limits and the live publication."""
+
+    name = "gate"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """What will be compared."""
+        limits, live = run.workspace.project.gate, run.live
+        lines = [
+            "every row is accounted for, every record indexed once, every vector sound",
+            f"approximate search finds at least {limits.min_ann_recall:g} of what exact search finds",
+            f"every direction reaches {limits.min_over_chance:g} × chance",
+        ]
+        if live is not None:
+            least = int(live.counts.rows_kept * (1 - limits.max_row_drop))
+            lines.append(f"at least {least:,} records ({live.id} holds {live.counts.rows_kept:,})")
+            recall = live.verdict.evaluation["mixed"].get("recall_at_10")
+            if recall is not None:
+                floor = recall - limits.max_recall_drop
+                lines.append(f"mixed recall@10 of at least {floor:.3f} ({live.id} reached {recall:.3f})")
+        lines += [f"{path} of at least {least:g}" for path, least in limits.least.items()]
+        lines += [f"{path} of at most {most:g}" for path, most in limits.most.items()]
+        lines += [f"{path} falls by at most {drop:g}" for path, drop in limits.max_drop_of.items()]
+        return StagePlan(
+            stage=self.name,
+            unit="candidates",
+            to_make=1,
+            why=f"against {live.id}" if live is not None else "against the limits alone: nothing is live",
+            details=lines,
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Measure. Raises GateFailed where a check fails."""
+        run.candidate = Candidate(
+            manifest=run.built.manifest.path,
+            manifest_digest=run.built.manifest.digest,
+            inputs_digest=run.inputs,
+            model=run.trained.path,
+            fingerprint=run.trained.fingerprint,
+            table_versions=run.commit.versions,
+            counts=run.counts,
+            recipe={"prepare": run.plan.recipe, "model": run.workspace.model_settings()},
+        )
+        tables = VectorTables.of(run.workspace, run.vectors)
+        run.verdict = gate(run.workspace, run.engine, run.candidate, run.live, tables)
+
+
+class Publish:
+    """One commit that makes the candidate live."""
+
+    name = "publish"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """One publication, if the gate passes."""
+        return StagePlan(
+            stage=self.name,
+            unit="publications",
+            to_make=int(run.publishing),
+            why="if the gate passes" if run.publishing else "only on request: --no-publish",
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Publish, unless the candidate is live already, or was rolled back."""
+        live, candidate = run.live, run.candidate
+        same = live is not None and (live.manifest_digest, live.inputs_digest) == (
+            candidate.manifest_digest,
+            candidate.inputs_digest,
+        )
+        if same:
+            run.published = live  # only files were missing
+        elif run.publishing:
+            refuse_rolled_back(run.workspace, candidate.manifest_digest)
+            run.published = publish(run.workspace, candidate, run.verdict)

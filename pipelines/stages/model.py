@@ -1,0 +1,170 @@
+"""Stages from records to vectors: training variants, features, agreement of modalities, the model, vectors."""
+
+from __future__ import annotations
+
+from trichord.encoders.frozen import load_encoders
+from trichord.infra import log
+from trichord.infra.lake import layout, schema
+from trichord.infra.lake.shard import find_finished
+from trichord.pipelines.core.stage import StagePlan
+from trichord.pipelines.model.augment import augment
+from trichord.pipelines.model.encode import encode, featurise
+from trichord.pipelines.model.feature_cache import features_address
+from trichord.pipelines.model.pair_agreement import judge
+from trichord.pipelines.model.train import live_model, train
+from trichord.pipelines.stages.forecast import Forecast
+from trichord.pipelines.stages.run import Run
+
+
+class Variants:
+    """Training variants of records: none where `augment.copies` is 0."""
+
+    name = "variants"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """One shard of variants a changed partition; more where its duplicates change."""
+        asked = run.workspace.project.augment.copies > 0
+        table = run.workspace.table("augmented")
+        present = len(table.shards()) if asked and table.version() is not None else 0
+        todo = 0 if not asked else max(len(forecast.to_prepare), len(run.plan.shards) - present)
+        return StagePlan(
+            stage=self.name,
+            unit="partitions",
+            to_make=todo,
+            kept=len(run.plan.shards) - todo if asked else 0,
+            at_least=asked,
+            why="" if asked else "augment.copies is 0",
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Make what is missing, and commit it."""
+        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions)
+        if run.variants or run.workspace.table("augmented").version() is not None:
+            run.commit("augmented", run.variants, schema.AUGMENTED)
+
+
+class Features:
+    """What the encoders make of every record, once; only training and judging need them."""
+
+    name = "features"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """Exact, but for variants."""
+        if forecast.kept_model is not None and run.workspace.project.agreement.check == "off":
+            return StagePlan(stage=self.name, unit="partitions", to_make=0, why="not needed: the model is kept")
+        encoders = load_encoders(run.workspace.project.model).fingerprint
+        addresses = {features_address(encoders, shard.address): shard for shard in run.plan.shards}
+        there = find_finished(run.workspace.lake, layout.FEATURES, addresses)
+        todo = [shard for address, shard in addresses.items() if address not in there]
+        return StagePlan(
+            stage=self.name,
+            unit="partitions",
+            to_make=len(todo),
+            kept=len(there),
+            rows=sum(shard.partition.rows for shard in todo),
+            at_least=run.workspace.project.augment.copies > 0,
+            why="for training" if forecast.kept_model is None else "for judging",
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Make what is missing where anything reads it."""
+        run.model = live_model(run.workspace, run.live)
+        if run.model is None or run.workspace.project.agreement.check != "off":
+            run.features = featurise(
+                run.workspace, run.engine, run.preparation.prepared, run.variants, timings=run.timings
+            )
+
+
+class Agreement:
+    """Do the modalities of a record belong together? Records that do not are left out on request."""
+
+    name = "agreement"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """A shard a changed partition; all of them where a judging model changes."""
+        settings = run.workspace.project.agreement
+        if settings.check == "off":
+            return StagePlan(stage=self.name, unit="partitions", to_make=0, why="agreement.check is off")
+        table = run.workspace.table("agreement")
+        again = bool(settings.folds and forecast.to_prepare) or forecast.kept_model is None
+        todo = len(run.plan.shards) if again or table.version() is None else len(forecast.to_prepare)
+        return StagePlan(
+            stage=self.name,
+            unit="partitions",
+            to_make=todo,
+            kept=len(run.plan.shards) - todo,
+            at_least=True,
+            why="the judging models change with the records" if again else "",
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Judge all records; where the run's own model judges, it is trained first."""
+        settings = run.workspace.project.agreement
+        if settings.check == "off":
+            if run.workspace.table("agreement").version() is not None:
+                run.commit("agreement", [], schema.AGREEMENT)
+            return
+        if run.model is None and not settings.folds:
+            run.model = train(run.workspace, run.engine, run.features, run.exclusions)
+        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.model)
+        run.commit("agreement", judged, schema.AGREEMENT)
+        log.event("judged", disagreeing=len(run.disagreeing), check=settings.check)
+        if settings.check == "drop":
+            run.left_out = run.disagreeing
+            run.exclusions = run.exclusions.with_rows((row.partition, row.row_digest) for row in run.left_out)
+
+
+class Model:
+    """The fusion model: trained once, kept while its settings are those of the project."""
+
+    name = "model"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """Exact."""
+        kept = forecast.kept_model is not None
+        return StagePlan(
+            stage=self.name, unit="models", to_make=int(not kept), kept=int(kept), why=forecast.why_trained()
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Train where no model is kept; records that were left out are never seen."""
+        if run.model is None:
+            run.model = train(run.workspace, run.engine, run.features, run.exclusions)
+
+
+class Vectors:
+    """Vectors of every record and view in the model's space."""
+
+    name = "vectors"
+
+    def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
+        """The changed partitions, or all under a new model; more where the duplicates of others change."""
+        changed, kept = forecast.to_prepare, forecast.vectors
+        todo = [shard for shard in run.plan.shards if shard.partition.id not in kept]
+        why = "the partitions that change" if changed else "every partition is as it was"
+        if forecast.kept_model is None:
+            why = "the model is trained again: every record is encoded in its space"
+        elif len(todo) > len(changed):
+            why = "the views or the precision of the vectors have changed"
+        return StagePlan(
+            stage=self.name,
+            unit="partitions",
+            to_make=len(todo),
+            kept=len(kept),
+            rows=sum(shard.partition.rows for shard in todo),
+            at_least=bool(changed),
+            why=why,
+        )
+
+    def materialise(self, run: Run) -> None:
+        """Encode what is missing, and commit it."""
+        run.vectors = encode(
+            run.workspace,
+            run.engine,
+            run.preparation.prepared,
+            run.exclusions,
+            run.features,
+            run.trained,
+            timings=run.timings,
+        )
+        run.commit("vectors", list(run.vectors.values()), schema.vectors_schema(run.trained.dimension))

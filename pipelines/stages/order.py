@@ -1,0 +1,67 @@
+"""The stages of a reindex in their order, carried out one after the other."""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+from trichord.infra import log
+from trichord.infra.engines import open_engine
+from trichord.infra.lake.publication import Publication
+from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.stage import Stage
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.plan import Plan
+from trichord.pipelines.stages import history
+from trichord.pipelines.stages.forecast import Forecast
+from trichord.pipelines.stages.index import Gate, Index, Publish
+from trichord.pipelines.stages.model import Agreement, Features, Model, Variants, Vectors
+from trichord.pipelines.stages.prepare import Duplicates, Records
+from trichord.pipelines.stages.run import Run
+
+STAGES: tuple[Stage[Run, Forecast], ...] = (
+    Records(),
+    Duplicates(),
+    Variants(),
+    Features(),
+    Agreement(),
+    Model(),
+    Vectors(),
+    Index(),
+    Gate(),
+    Publish(),
+)
+
+
+def carry_out(
+    workspace: Workspace, plan: Plan, live: Publication | None, inputs: str, *, publishing: bool = True
+) -> Run:
+    """Carry out all stages; what they took is noted for later plans. Raises as `reindex`."""
+    run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing)
+    started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
+    with open_engine(workspace.project.engine) as engine:
+        run.engine, run.commit = engine, Commits(workspace, plan.recipe)
+        for stage in STAGES:
+            started = time.monotonic()
+            stage.materialise(run)
+            seconds = round(time.monotonic() - started, 3)
+            times[stage.name] = history.StageTime(made=_made(run, stage.name), seconds=seconds)
+            log.event("stage_done", stage=stage.name, made=times[stage.name].made, seconds=seconds)
+    history.remember(workspace.lake, started_at, times)
+    return run
+
+
+def _made(run: Run, stage: str) -> int:
+    """How many units a stage made, as its plan counts them."""
+    tables = {"records": "records", "variants": "augmented", "agreement": "agreement", "vectors": "vectors"}
+    if stage in tables:
+        return sum(len(one.made) for one in run.commit.touched if one.table == tables[stage])
+    if stage == "features":
+        return int(run.timings.summary().get("_features", {}).get("shards", 0))
+    if stage == "duplicates":
+        return int(any(one.made or one.removed for one in run.commit.touched if one.table == "signatures"))
+    if stage == "model":
+        return int(run.live is None or run.trained.fingerprint != run.live.fingerprint)
+    if stage == "index":
+        return len(run.built.made)
+    return 1

@@ -1,0 +1,77 @@
+"""Run: the state of one reindex, which its stages read and add to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from trichord.infra.engines.base import Engine
+from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
+from trichord.infra.lake.shard import ShardRef
+from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.exclusions import Exclusions
+from trichord.pipelines.core.model_store import TrainedModel
+from trichord.pipelines.core.timings import Timings
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.index.shards import Built
+from trichord.pipelines.model.pair_agreement import Disagreement
+from trichord.pipelines.prepare.job import Preparation
+from trichord.pipelines.prepare.plan import Plan
+from trichord.pipelines.prepare.records import Prepared
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One reindex: first what is known before it, then what its stages have made, in their order.
+
+    Attributes:
+        workspace: the project on its lake.
+        plan: what the sources hold now.
+        live: the live publication.
+        inputs: digest of everything that is wanted.
+        publishing: the last stage publishes what the gate passes.
+        engine: where tasks run; not there while only a plan is wanted.
+        commit: commits shards table by table; as `engine`.
+    """
+
+    workspace: Workspace
+    plan: Plan
+    live: Publication | None
+    inputs: str
+    publishing: bool = True
+    engine: Engine = field(init=False)
+    commit: Commits = field(init=False)
+    timings: Timings = field(default_factory=Timings)
+
+    prepared: Sequence[Prepared] = ()
+    preparation: Preparation = field(init=False)
+    exclusions: Exclusions = field(init=False)
+    variants: Sequence[ShardRef] = ()
+    model: TrainedModel | None = None
+    features: Mapping[str, ShardRef] = field(default_factory=dict)
+    disagreeing: Sequence[Disagreement] = ()
+    left_out: Sequence[Disagreement] = ()
+    vectors: Mapping[str, ShardRef] = field(default_factory=dict)
+    built: Built = field(init=False)
+    candidate: Candidate = field(init=False)
+    verdict: Verdict = field(init=False)
+    published: Publication | None = None
+
+    @property
+    def trained(self) -> TrainedModel:
+        """The run's model, after the stage that makes or finds it."""
+        if self.model is None:
+            raise ValueError("the model stage has not run")
+        return self.model
+
+    @property
+    def counts(self) -> RowCounts:
+        """What became of all rows, after the vectors are made."""
+        counts = self.preparation.counts
+        return replace(
+            counts,
+            rows_kept=counts.rows_kept - len(self.left_out),
+            rows_disagreeing=len(self.left_out),
+            disagreements=len(self.disagreeing),
+            rows_without_view=sum(ref.counts["without_view"] for ref in self.vectors.values()),
+        )
