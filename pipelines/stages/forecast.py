@@ -20,7 +20,7 @@ from trichord.pipelines.model.encode import vectors_address
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
 from trichord.pipelines.model.train import live_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
-from trichord.transforms.collect.partitions import Partition, PlannedRow, planned_rows
+from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
 
 EXAMPLES = 5
 
@@ -176,7 +176,7 @@ class Forecast:
             return None
 
     def _rows(self, source: str, partition: Partition) -> dict[str, str]:
-        return {f"{source}/{row.key}": _content(row) for row in planned_rows(partition, self.workspace.lake)}
+        return {f"{source}/{row.key}": _content(row) for row in read_plan(partition, self.workspace.lake)}
 
 
 def _content(row: PlannedRow) -> str:
