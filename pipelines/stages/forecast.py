@@ -18,7 +18,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.pipelines.model.encode import vectors_address
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
-from trichord.pipelines.model.train import live_model
+from trichord.pipelines.model.train import reuse_live_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
 from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
 
@@ -90,7 +90,7 @@ class Forecast:
     @cached_property
     def kept_model(self) -> TrainedModel | None:
         """The live model, if this run keeps it."""
-        return live_model(self.workspace, self.live)
+        return reuse_live_model(self.workspace, self.live)
 
     @cached_property
     def exclusions(self) -> Exclusions:

@@ -11,7 +11,7 @@ from trichord.pipelines.model.augment import augment
 from trichord.pipelines.model.encode import encode, featurise
 from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.model.pair_agreement import judge
-from trichord.pipelines.model.train import live_model, train
+from trichord.pipelines.model.train import reuse_live_model, train
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
 
@@ -68,7 +68,7 @@ class Features:
 
     def materialise(self, run: Run) -> None:
         """Make what is missing where anything reads it."""
-        run.model = live_model(run.workspace, run.live)
+        run.model = reuse_live_model(run.workspace, run.live)
         if run.model is None or run.workspace.project.agreement.check != "off":
             run.features = featurise(
                 run.workspace, run.engine, run.preparation.prepared, run.variants, timings=run.timings
