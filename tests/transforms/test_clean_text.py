@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from trichord.infra.config import TextConfig
 from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.scenes import draw_scene
 from trichord.transforms.batch import Batch, Change, Row
-from trichord.transforms.clean import annotate
+from trichord.transforms.clean import annotate, spelling
 from trichord.transforms.clean.language import language_of
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.clean.pii import TextPii
@@ -259,6 +260,18 @@ def test_sure_misspellings_are_corrected_and_recorded(text: str, expected: str) 
     assert row.text == expected
     assert scores["text_spelling_changes"] == len(row.changes) > 0
     assert text_of(text) == text
+
+
+def test_the_words_that_are_known_are_those_of_the_speller() -> None:
+    assert spelling._known_words() == set(spelling._speller().words)
+
+
+def test_a_text_of_known_words_is_read_without_making_the_speller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(spelling, "_speller")
+    text = "Two small gray circles."
+    assert list(spelling.corrections(text, Counter(text.lower().rstrip(".").split()))) == []
+    with pytest.raises(NameError, match="_speller"):
+        list(spelling.corrections("Two small grren circles.", Counter({"grren": 1})))
 
 
 @pytest.mark.parametrize(
