@@ -22,7 +22,7 @@ from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.search import search
 
 if TYPE_CHECKING:
-    from trichord.pipelines.core.workspace import Workspace
+    from trichord.pipelines.api import Workspace
 
 app = typer.Typer(
     name="trichord",
@@ -122,9 +122,7 @@ def plan(
         found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, render_index.paper)
         return
-    from trichord.pipelines.run_plan import plan_run
-
-    _print(plan_run(workspace), as_json, render.plan)
+    _print(workspace.plan(), as_json, render.plan)
 
 
 @app.command()
@@ -138,12 +136,10 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
-    from trichord.pipelines.prepare.job import prepare_only
-
     workspace = _open(project, set_, as_json, engine)
     try:
         with log.progress("prepare"):
-            summary = prepare_only(workspace)
+            summary = workspace.prepare()
     except GateFailed:
         _write_preparation(workspace, report, project.stem)  # when it is wanted most
         raise
@@ -172,11 +168,9 @@ def reindex(
     as_json: Json = False,
 ) -> None:
     """Reconcile lake and index with what the sources hold now, measure, and publish."""
-    from trichord.pipelines import reindex as job
-
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
-        summary = job.reindex(workspace, publishing=publishing)
+        summary = workspace.reindex(publish=publishing)
     if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 
@@ -194,9 +188,7 @@ def evaluate(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Measure the live publication: the query→gallery recall matrix and the mixed galleries."""
-    from trichord.pipelines.publish.evaluate import evaluate_live
-
-    _print(evaluate_live(_open(project, set_, as_json, engine)), as_json, render.evaluation)
+    _print(_open(project, set_, as_json, engine).evaluate(), as_json, render.evaluation)
 
 
 @app.command()
@@ -204,9 +196,7 @@ def publish(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
-    from trichord.pipelines.publish.publish import publish_candidate
-
-    _print(publish_candidate(_open(project, set_, as_json, engine)).to_dict(), as_json, render.publication)
+    _print(_open(project, set_, as_json, engine).publish().to_dict(), as_json, render.publication)
 
 
 @app.command()
@@ -220,9 +210,22 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Make an earlier publication live again, by one commit."""
-    from trichord.pipelines.publish.publish import rollback as job
+    _print(_open(project, set_, as_json, engine).rollback(to).to_dict(), as_json, render.publication)
 
-    _print(job(_open(project, set_, as_json, engine), to).to_dict(), as_json, render.publication)
+
+@app.command()
+def diff(
+    before: Annotated[
+        str | None, typer.Argument(metavar="[BEFORE]", help="Id; the one before AFTER if left out.")
+    ] = None,
+    after: Annotated[str | None, typer.Argument(metavar="[AFTER]", help="Id; the live one if left out.")] = None,
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two publications: records by key, model, counts and figures."""
+    _print(_open(project, set_, as_json, engine).diff(before, after), as_json, render.diff)
 
 
 @app.command()
@@ -230,9 +233,7 @@ def status(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Show what is live, what the lake holds, and the last gate verdict."""
-    from trichord.pipelines.publish.status import status as job
-
-    _print(job(_open(project, set_, as_json, engine)), as_json, render.status)
+    _print(_open(project, set_, as_json, engine).status(), as_json, render.status)
 
 
 @app.command()
@@ -244,9 +245,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell a record's whole journey from source bytes to index row, or the op that rejected it."""
-    from trichord.pipelines.publish.explain import explain as job
-
-    _print(job(_open(project, set_, as_json, engine), key), as_json, render.explanation)
+    _print(_open(project, set_, as_json, engine).explain(key), as_json, render.explanation)
 
 
 @rejects_app.command("ls")
@@ -326,9 +325,7 @@ def verify(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
     """Re-hash every file the kept publications name, and check every count."""
-    from trichord.pipelines.publish.verify import verify as job
-
-    _print(job(_open(project, set_, as_json, engine)), as_json, render.verified)
+    _print(_open(project, set_, as_json, engine).verify(), as_json, render.verified)
 
 
 @app.command()
@@ -342,9 +339,7 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Find (and with --delete remove) files that no kept publication names."""
-    from trichord.pipelines.publish.gc import gc as job
-
-    _print(job(_open(project, set_, as_json, engine), delete=delete), as_json, render.collected)
+    _print(_open(project, set_, as_json, engine).gc(delete=delete), as_json, render.collected)
 
 
 @app.command()

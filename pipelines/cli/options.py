@@ -14,7 +14,7 @@ from trichord.infra import log
 from trichord.pipelines.core.result import Result
 
 if TYPE_CHECKING:
-    from trichord.pipelines.core.workspace import Workspace
+    from trichord.pipelines.api import Workspace
 
 ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
 Overrides = Annotated[
@@ -27,12 +27,11 @@ DEFAULT_PROJECT = Path("trichord.yaml")
 
 def open_project(project: Path, overrides: list[str] | None, as_json: bool, engine: str | None = None) -> Workspace:
     """The project on its lake, with its overrides; from here on log events have the form that was asked for."""
-    from trichord.infra.project import load_project
-    from trichord.pipelines.core.workspace import Workspace
+    from trichord.pipelines.api import open_workspace
 
     log.configure(as_json=as_json)
     changes = list(overrides or []) + ([f"engine.kind={engine}"] if engine else [])
-    return Workspace(load_project(project, changes))
+    return open_workspace(project, *changes)
 
 
 def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:

@@ -55,17 +55,20 @@ def plan(result: dict[str, Any]) -> None:
         console.print(f"{unknown:,} changed partitions are compared by row only when they are read")
     table(
         "What a reindex would do",
-        {"stage": "left", "to make": "right", "kept": "right", "removed": "right", "unit": "left", "rows": "right",
-         "seconds": "right", "why": "left"},
+        {"stage": "left", "to make": "right", "": "left", "kept": "right", "removed": "right", "rows": "right",
+         "seconds": "right"},
         [
-            [s["stage"], f"{s['to_make']:,}{'+' if s['at_least'] and s['to_make'] else ''}", s["kept"], s["removed"],
-             s["unit"], s["rows"], s["seconds"], s["why"]]
+            [s["stage"], f"{s['to_make']:,}{'+' if s['at_least'] and s['to_make'] else ''}", s["unit"], s["kept"],
+             s["removed"], s["rows"], s["seconds"]]
             for s in result["stages"]
         ],
     )  # fmt: skip
     for stage in result["stages"]:
-        for line in stage["details"]:
-            console.print(f"  {stage['stage']}: {escape(line)}")
+        for line in (stage["why"], *stage["details"]):
+            if line:
+                console.print(f"  [bold]{stage['stage']}[/]: {escape(line)}", soft_wrap=True)
+    if any(stage["at_least"] and stage["to_make"] for stage in result["stages"]):
+        console.print("+ more may be made: it depends on what an earlier stage finds.")
     if result["seconds"] is not None:
         console.print(f"About {result['seconds']:,.0f} s, by this lake's earlier runs.")
 
@@ -181,6 +184,19 @@ def hits(result: dict[str, Any]) -> None:
 def publication(row: dict[str, Any]) -> None:
     """Print which publication is live."""
     console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {row['counts']['rows_kept']:,} records")
+
+
+def diff(result: dict[str, Any]) -> None:
+    """Print what changed between two publications."""
+    console.print(f"[bold]{result['before']}[/] → [bold]{result['after']}[/]")
+    for name in ("added", "changed", "removed"):
+        more = ", …" if result[name]["count"] > len(result[name]["first"]) else ""
+        console.print(f"{name} {result[name]['count']:,}: {escape(', '.join(result[name]['first'])) or '–'}{more}")
+    console.print(f"model: {'another one' if result['model_changed'] else 'the same'}")
+    for title, values in (("Counts", result["counts"]), ("Figures", result["figures"])):
+        if values:
+            rows = [[name, *pair] for name, pair in values.items()]
+            table(title, {"name": "left", "before": "right", "after": "right"}, rows[:40])
 
 
 def status(result: dict[str, Any]) -> None:

@@ -56,12 +56,10 @@ def test_an_unchanged_lake_starts_no_engine_and_no_model(lake_copy, indexed):
         "from pathlib import Path\n"
         "from tests.pipelines.lakes import workspace_of\n"
         "from trichord.pipelines.reindex import reindex\n"
-        "import trichord.infra.engines, trichord.pipelines.reindex as job\n"
-        "def refuse(config): raise AssertionError('an engine was opened')\n"
-        "job.open_engine = refuse\n"
         "summary = reindex(workspace_of(Path(sys.argv[1])))\n"
         "assert not {'torch', 'faiss', 'transformers', 'ray'} & set(sys.modules), 'heavy modules were imported'\n"
-        "print(json.dumps(summary))\n"
+        "assert 'trichord.pipelines.stages.order' not in sys.modules, 'stages were imported'\n"
+        "print(json.dumps(summary.to_dict()))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(lake_copy)], capture_output=True, text=True, timeout=60, check=False

@@ -10,13 +10,15 @@ from tests.pipelines.lakes import result_of, trichord
 
 VERBS = {
     "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status",
-    "explain", "rejects", "verify", "gc", "doctor", "ask", "feedback", "rag-eval", "adapt", "compare",
+    "diff", "explain", "rejects", "verify", "gc", "doctor", "ask", "feedback", "rag-eval", "adapt", "compare",
 }  # fmt: skip
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",
     "rows_duplicate", "rows_disagreeing", "disagreements", "rows_without_view", "shards_made", "shards_reused",
     "touched", "unchanged", "evaluation", "timings", "seconds",
 }  # fmt: skip
+PLAN = {"unchanged", "live", "sources", "rows", "stages", "seconds", "ignored_files"}
+STAGE = {"stage", "unit", "to_make", "kept", "removed", "rows", "why", "at_least", "details", "seconds"}
 VIEWS = {"text", "image", "audio", "fused"}
 
 
@@ -30,6 +32,22 @@ def test_reindex_prints_what_the_manual_says(indexed):
     assert {item["table"] for item in indexed[1]["touched"]} == {
         "records", "rejects", "signatures", "duplicates", "matches", "vectors", "index",
     }  # fmt: skip
+
+
+def test_plan_prints_every_stage_in_its_order(indexed):
+    project, settings = str(indexed[0]), ("--set", "model.dimension=24")
+    result = result_of(trichord("plan", "--project", project, *settings, "--json"))
+    assert set(result) == PLAN
+    assert [stage["stage"] for stage in result["stages"]] == [
+        "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
+    ]  # fmt: skip
+    assert all(set(stage) == STAGE for stage in result["stages"])
+    shown = trichord("plan", "--project", project, *settings).stdout
+    assert "every record is encoded in its space" in " ".join(shown.split())
+
+
+def test_diff_of_a_first_publication_says_that_there_is_nothing_to_compare_with(indexed):
+    assert "first publication" in trichord("diff", "--project", str(indexed[0]), check=2).stderr
 
 
 def test_evaluate_prints_the_matrix_and_the_mixed_gallery(indexed):
