@@ -18,7 +18,7 @@ from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, worksp
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.demo.corpus import write_corpus
 
-RECORDS = 208
+RECORDS = 128
 
 
 Rows = list[dict[str, Any]]
@@ -85,8 +85,9 @@ def kept(project: Path) -> set[str]:
 
 def indexed(folder: Path, sources: list[dict[str, Any]]) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    (folder / "trichord.yaml").write_text(yaml.safe_dump({"lake": "lake", "sources": sources, **SETTINGS}))
-    return result_of(trichord("reindex", "--json", cwd=folder))
+    project = {"lake": "lake", "sources": sources, "engine": {"workers": 1}, **SETTINGS}
+    (folder / "trichord.yaml").write_text(yaml.safe_dump(project))
+    return result_of(trichord("reindex", "--project", str(folder / "trichord.yaml"), "--json"))
 
 
 def test_sources_of_every_kind_go_through_the_whole_line_together(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def _query(workspace):
 
 def test_a_client_of_another_space_is_refused(lake_copy, indexed):
     other = trichord(
-        "reindex", "--project", str(lake_copy), "--set", "train.seed=5", "--set", "lake=other-lake", "--json",
-        cwd=lake_copy.parent,
+        "reindex", "--project", str(lake_copy), "--set", "train.seed=5", "--json",
+        "--set", f"lake={lake_copy.parent / 'other-lake'}",
     )  # fmt: skip
     stranger = workspace_of(lake_copy, f"lake={lake_copy.parent / 'other-lake'}")
     model = stranger.lake.uri(_live(stranger).model)
