@@ -11,7 +11,9 @@ import logging
 import math
 import os
 import pickle
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -176,6 +178,7 @@ class RayEngine:
                         num_cpus=self._config.workers,
                         include_dashboard=False,
                         _node_ip_address="127.0.0.1",
+                        runtime_env=_quoted_python(),
                         **quiet,
                     )
                     break
@@ -185,6 +188,12 @@ class RayEngine:
                         raise PartialRun(f"Ray could not be started on this machine: {error}") from error
                     log.event("ray_start_failed", tries_left=left, error=str(error))
         self._owns_ray = True
+
+
+def _quoted_python() -> dict[str, str] | None:
+    """Ray Train's workers are started by a shell line in which Ray 2.60 does not quote the path of Python."""
+    quoted = shlex.quote(sys.executable)
+    return None if quoted == sys.executable else {"py_executable": quoted}
 
 
 class _RaySlots:
