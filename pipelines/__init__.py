@@ -1,1 +1,1 @@
-"""The jobs, one file each: read, chain, write, commit."""
+"""The jobs, by room: core, prepare, model, index, publish, search, stages; and the command line."""

@@ -1,4 +1,4 @@
-"""`python -m trichord.pipelines` is `trichord`."""
+"""Run `trichord` as `python -m trichord.pipelines`."""
 
 from __future__ import annotations
 

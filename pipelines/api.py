@@ -1,4 +1,4 @@
-"""The public face: a project opened on its lake, its jobs as methods. `import trichord` gives these names."""
+"""The public face: a project opened on its lake, with its jobs as methods. `import trichord` exports these names."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class Workspace(core.Workspace):
     """
 
     def plan(self) -> RunPlan:
-        """What `reindex` would do now, stage by stage, and about how long it takes; nothing is changed."""
+        """Return what `reindex` would do now, stage by stage, and an estimate of its time; change nothing."""
         from trichord.pipelines.run_plan import plan_run
 
         return plan_run(self)
 
     def prepare(self) -> PrepareSummary:
-        """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
+        """Collect, clean, align and deduplicate the sources' rows, without training, indexing or publishing."""
         from trichord.pipelines.prepare.job import prepare_only
 
         return prepare_only(self)
 
     def reindex(self, *, publish: bool = True) -> RunSummary:
-        """Reconcile lake and index with what the sources hold now, measure, and publish.
+        """Bring lake and index up to date with the sources, measure, and publish.
 
         Args:
-            publish: False stops after the gate and leaves the candidate to `publish`.
+            publish: if False, stop after the gate; `publish` can then publish the candidate.
         """
         from trichord.pipelines.reindex import reindex
 
@@ -72,37 +72,37 @@ class Workspace(core.Workspace):
         return publish_candidate(self)
 
     def rollback(self, to: str | None = None) -> Publication:
-        """Make an earlier publication live again, by one commit; the one before the live one if `to` is None."""
+        """Make an earlier publication live again in one commit: publication `to`, by default the previous one."""
         from trichord.pipelines.publish.publish import rollback
 
         return rollback(self, to)
 
     def status(self) -> Status:
-        """What is live, what the lake holds, and the last verdict of the gate."""
+        """Return what is live, what the lake holds, and the gate's last verdict."""
         from trichord.pipelines.publish.status import status
 
         return status(self)
 
     def explain(self, key: str) -> Explanation:
-        """A record's whole journey, from the source's row to the index row, or to the op that rejected it."""
+        """Return a record's whole journey, from the source's row to the index row or to the op that rejected it."""
         from trichord.pipelines.publish.explain import explain
 
         return explain(self, key)
 
     def verify(self) -> Verified:
-        """Re-hash every file that the kept publications pin, and check every count."""
+        """Hash every file of the kept publications again, and check every count."""
         from trichord.pipelines.publish.verify import verify
 
         return verify(self)
 
     def gc(self, *, delete: bool = False) -> Collected:
-        """Find the files that no kept publication names; remove them with `delete`."""
+        """Find the files that no kept publication needs; remove them if `delete`."""
         from trichord.pipelines.publish.gc import gc
 
         return gc(self, delete=delete)
 
     def diff(self, before: str | None = None, after: str | None = None) -> Diff:
-        """What changed between two publications; between the two newest if none is named."""
+        """Return what changed between two publications, by default the live one and the one before it."""
         from trichord.pipelines.publish.diff import diff
 
         return diff(self, before, after)
@@ -110,33 +110,33 @@ class Workspace(core.Workspace):
     def searcher(
         self, *, follow: bool = False, backend: str | None = None, model: str | os.PathLike[str] | None = None
     ) -> Searcher:
-        """Open the live publication for searching, once; with `follow` it switches to what is published later."""
+        """Open the live publication for searching; with `follow`, the searcher switches to later publications."""
         from trichord.pipelines.search.searcher import Searcher
 
         return Searcher(self, follow=follow, backend=backend, model=model)
 
     def search(self, text: str | None = None, **asked: Any) -> list[Hit]:
-        """One query against the live publication, opened for it alone; see `Searcher.search`. Keep a `searcher` for
-        more than one."""
+        """Open the live publication for one query, and answer it; see `Searcher.search`. For more queries, keep a
+        `searcher`."""
         return self.searcher().search(text, **asked)
 
     def model(self) -> FusionModel:
-        """The live publication's model: `encode_text`, `encode_image`, `encode_audio`."""
+        """Load the live publication's model: `encode_text`, `encode_image`, `encode_audio`."""
         from trichord.pipelines.core.model_store import load_model
 
         live = self._live()
         return load_model(self.lake, live.model, live.fingerprint, self.project.model)
 
     def records(self) -> ds.Dataset:
-        """The prepared records of the live publication (of the last run where nothing is published), duplicates too."""
+        """Return the records of the live publication, duplicates included; of the last run if nothing is published."""
         return self._dataset("records")
 
     def vectors(self) -> ds.Dataset:
-        """The vectors of the live publication: a row a record and view."""
+        """Return the vectors of the live publication, one row per record and view."""
         return self._dataset("vectors")
 
     def rejects(self) -> ds.Dataset:
-        """The rows that were left out, and why, of the live publication (of the last run before the first)."""
+        """Return the rejected rows of the live publication, with reasons; of the last run if nothing is published."""
         return self._dataset("rejects")
 
     def _live(self) -> Publication:
@@ -155,11 +155,11 @@ def open_workspace(path: str | os.PathLike[str] = "trichord.yaml", *overrides: s
     """Open a project file on its lake.
 
     Args:
-        path: of the project file.
-        overrides: settings in place of the file's, as on the command line: `"engine.workers=2"`.
+        path: the project file.
+        overrides: settings that replace the file's, as with `--set`: `"engine.workers=2"`.
 
     Raises:
-        ConfigError: there is no such file, or a setting is wrong.
+        ConfigError: the file does not exist, or a setting is wrong.
     """
     from trichord.infra.project import load_project
 
@@ -167,16 +167,16 @@ def open_workspace(path: str | os.PathLike[str] = "trichord.yaml", *overrides: s
 
 
 def workspace_of(project: Project | Mapping[str, Any]) -> Workspace:
-    """A workspace of settings that are in memory; relative paths are taken from the working folder."""
+    """Return a workspace for settings in memory; relative paths start at the working folder."""
     return Workspace(project if isinstance(project, Project) else Project.model_validate(project))
 
 
 def load_model(folder: str | os.PathLike[str], encoders: Mapping[str, str] | None = None) -> FusionModel:
-    """Load a fusion model alone, from a folder that a lake or `FusionModel.save` made.
+    """Load a fusion model by itself, from a folder of a lake or one that `FusionModel.save` wrote.
 
     Args:
-        folder: with model.json and model.safetensors.
-        encoders: modality -> folder of the Hugging Face model that it reads; by default as the model was saved.
+        folder: holds model.json and model.safetensors.
+        encoders: modality -> folder of its Hugging Face model; by default where it was when the model was saved.
 
     Raises:
         ConfigError: an encoder's folder is not found.

@@ -1,4 +1,4 @@
-"""reindex: the whole line. Reconciles the lake and the live index with what the sources hold now."""
+"""reindex: the whole pipeline. Brings the lake and the live index up to date with the sources."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class RunSummary(Result):
     """What a reindex did.
 
     Attributes:
-        manifest_digest: of the index; equal digests are equal indexes.
+        manifest_digest: digest of the index; equal digests mean equal indexes.
         counts: what became of all rows.
         touched: what changed of each table and of the index.
-        publication: id of the live publication; None where the candidate was not published.
-        fingerprint: of the model.
-        unchanged: there was nothing to do.
-        evaluation: the figures that the gate looked at.
+        publication: id of the live publication; None if the candidate was not published.
+        fingerprint: the model's.
+        unchanged: True if there was nothing to do.
+        evaluation: the figures that the gate checked.
         timings: seconds of encoding, by table.
         seconds: duration.
     """
@@ -49,27 +49,27 @@ class RunSummary(Result):
 
     @property
     def shards_reused(self) -> int:
-        """Shards that were there already."""
+        """Shards that existed already."""
         return sum(item.reused for item in self.touched)
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready; the counts beside the rest."""
+        """Return JSON-ready values; the counts are at the top level."""
         rest = Result.to_dict(self)
         return rest | rest.pop("counts") | {"shards_made": self.shards_made, "shards_reused": self.shards_reused}
 
 
 def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
-    """Make what is missing, remove what is gone, measure, and publish.
+    """Make what is missing, remove what was deleted, measure, and publish.
 
     Args:
         workspace: the project on its lake.
-        publishing: False stops after the gate and leaves the candidate to `trichord publish`.
+        publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
 
     Raises:
-        ConfigError: the gate names a figure that no evaluation has; nothing was touched.
-        GateFailed: the candidate was refused; the old index stays live.
+        ConfigError: the gate names an unknown figure; nothing was touched.
+        GateFailed: the candidate failed the gate; the old index stays live.
         PartialRun: some partitions or shards failed; a rerun resumes.
-        CommitConflict: another run committed meanwhile.
+        CommitConflict: another run committed in the meantime.
     """
     started = time.monotonic()
     require_figures(workspace.project.gate, K)
@@ -84,7 +84,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
             make_ready(workspace, live)
             follow(workspace, live)
         return _unchanged(workspace, live, time.monotonic() - started)
-    from trichord.pipelines.stages.order import carry_out  # an unchanged lake does not pay for what this imports
+    from trichord.pipelines.stages.order import carry_out  # heavy imports, which an unchanged lake does not need
 
     run = carry_out(workspace, plan, live, wanted, publishing=publishing)
     built = run.built
@@ -105,7 +105,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
 
 
 def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool:
-    """Whether the live publication is what is wanted, and all its files stand (`verify` hashes them)."""
+    """Return True if the live publication is up to date and none of its files is missing (`verify` hashes them)."""
     if live.inputs_digest != wanted or workspace.project.train.policy != "reuse":
         return False
     missing = missing_files(workspace, live)

@@ -1,4 +1,4 @@
-"""plan: every stage of a reindex as it would be carried out now, without changing anything for a reader."""
+"""plan: what every stage of a reindex would do now. Nothing that readers see changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trichord.pipelines.stages.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan(Result):
-    """What a source holds now: rows, partitions, and how many of these are to be prepared."""
+    """What a source holds now: rows, partitions, and how many partitions must be prepared."""
 
     source: str
     rows: int
@@ -34,13 +34,13 @@ class RunPlan(Result):
     """What a reindex would do now.
 
     Attributes:
-        unchanged: nothing is to be done.
+        unchanged: True if there is nothing to do.
         live: id of the live publication; None before the first.
         sources: what each source holds now.
         rows: rows added, changed and deleted by key, against the live publication.
-        stages: in the order in which they run; empty where nothing is to be done.
-        seconds: about how long the run takes, by this lake's earlier runs; None where a stage has none.
-        ignored_files: files in folder sources whose ending names no modality.
+        stages: in the order in which they run; empty if there is nothing to do.
+        seconds: estimated from this lake's earlier runs; None if a stage has none.
+        ignored_files: files in folder sources whose extension belongs to no modality.
     """
 
     unchanged: bool
@@ -61,7 +61,7 @@ def plan_run(workspace: Workspace) -> RunPlan:
     """Ask every stage what it would do.
 
     Raises:
-        ConfigError: a setting does not fit the sources or the figures.
+        ConfigError: a setting does not match the sources or the evaluation's figures.
         SourceError: a source cannot be read.
     """
     require_figures(workspace.project.gate, K)

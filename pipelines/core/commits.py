@@ -1,4 +1,4 @@
-"""Commits: shards made into the state of a table, and what that changed."""
+"""Commits: set which shards a table holds, and record what changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trichord.pipelines.core.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What a run changed of one table, or of the index: addresses of shards."""
+    """What a run changed in one table, or in the index: addresses of shards."""
 
     table: str
     version: int | None
@@ -25,11 +25,13 @@ class Touched:
 
 
 class Commits:
-    """Commits shards table by table and remembers what that changed."""
+    """Commits shards table by table and records what changed."""
 
     def __init__(self, workspace: Workspace, recipe: str) -> None:
         self._workspace, self._recipe = workspace, recipe
-        self._run = digest.address("run", recipe, time.time_ns())  # names the run in Delta's log, shapes nothing
+        self._run = digest.address(
+            "run", recipe, time.time_ns()
+        )  # names the run in Delta's log; nothing else depends on it
         self.touched: list[Touched] = []
 
     @property
@@ -38,7 +40,7 @@ class Commits:
         return {item.table: item.version for item in self.touched if item.version is not None}
 
     def __call__(self, name: str, refs: Sequence[ShardRef], table_schema: pa.Schema) -> None:
-        """Make a table hold exactly these shards, in one commit (none where it does already)."""
+        """Make a table hold exactly these shards, in one commit; make none if it does already."""
         table = self._workspace.table(name)
         before = set(table.shards()) if table.version() is not None else set()
         now = {ref.address for ref in refs}

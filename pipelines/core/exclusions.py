@@ -1,7 +1,7 @@
-"""Exclusions: the records that a run leaves out of training, judging, encoding and measuring; one mask for all jobs.
+"""Exclusions: the records that a run leaves out of training, judging, encoding and measuring.
 
-They are duplicates, and on request records whose modalities disagree. Their row digests are kept in one file of the
-lake, sorted by partition: the driver holds an entry a partition, and a worker reads the rows of its own.
+They are duplicates and, on request, records whose modalities disagree. One file in the lake keeps their row digests,
+sorted by partition: the driver holds one entry per partition, and a worker reads only its own rows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Mask:
     row_digests: pa.Array
 
     def keeps(self, rows: pa.Table) -> np.ndarray:
-        """Which rows stay, by their column `row_digest`: bool (N,)."""
+        """Return which rows to keep, judged by their column `row_digest`. bool (N,)."""
         if not len(self.row_digests):
             return np.ones(rows.num_rows, dtype=bool)
         excluded = pc.is_in(rows["row_digest"], value_set=self.row_digests)
@@ -45,12 +45,12 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """What is excluded from one partition, as tasks carry it.
+    """What is excluded from one partition, as sent to tasks.
 
     Attributes:
-        digest: of the sorted row digests; addresses depend on it. Empty where nothing is excluded.
+        digest: digest of the sorted row digests; addresses depend on it. Empty if nothing is excluded.
         rows: number of them.
-        path: lake-relative path of the file that holds them, from row `start`.
+        path: lake-relative path of the file that holds them, starting at row `start`.
     """
 
     digest: str = ""
@@ -74,9 +74,9 @@ class Exclusions:
     """All exclusions of a run.
 
     Attributes:
-        lake: where they are kept.
+        lake: where they are stored.
         by_partition: what is excluded from each partition that loses a row.
-        duplicates: the shards of duplicates that they were gathered from.
+        duplicates: the shards of duplicates that they come from.
     """
 
     lake: Lake
@@ -85,10 +85,10 @@ class Exclusions:
 
     @classmethod
     def gather(cls, lake: Lake, duplicates: Iterable[ShardRef], further: Iterable[Row] = ()) -> Exclusions:
-        """Gather the rows that duplicates drop, and further ones, in bounded memory.
+        """Gather the rows that duplicates drop, and other rows, in bounded memory.
 
         Args:
-            lake: where the duplicates are, and where the result is kept.
+            lake: holds the duplicates and receives the result.
             duplicates: shards of the table `duplicates`.
             further: (partition, row digest) of other rows to leave out.
         """
@@ -103,16 +103,16 @@ class Exclusions:
         return cls(lake=lake, by_partition=dict(_entries(lake, found)), duplicates=refs)
 
     def with_rows(self, further: Iterable[Row]) -> Exclusions:
-        """The same with further rows left out, each (partition, row digest)."""
+        """Return these exclusions and further rows, each (partition, row digest)."""
         return Exclusions.gather(self.lake, self.duplicates, further)
 
     def of(self, partition: str) -> Excluded:
-        """What is excluded from a partition."""
+        """Return what is excluded from a partition."""
         return self.by_partition.get(partition, NOTHING)
 
 
 def _write(lake: Lake, address: str, duplicates: Iterable[ShardRef], further: Iterable[Row]) -> ShardRef:
-    """Sort all rows by partition, each once, in a database that spills to disk; write them as a shard."""
+    """Sort all rows by partition, without repeats, in a database that spills to disk; write them as a shard."""
     rows = sqlite3.connect("", isolation_level=None)  # "": a temporary file
     rows.executescript(
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"

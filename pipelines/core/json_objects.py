@@ -1,4 +1,4 @@
-"""JSON objects read from files and services; what is damaged or something else is an error that says where."""
+"""Read JSON objects from files and services; anything else is an error that says where."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trichord.infra.lake.lake import Lake
 
 
 def parse_object(data: bytes | str) -> Mapping[str, Any]:
-    """Parse text that should be one JSON object.
+    """Parse text that must be one JSON object.
 
     Raises:
-        ValueError: it is not JSON, or not an object; the message begins with `not`.
+        ValueError: the text is not JSON, or not an object; the message begins with `not`.
     """
     return json_values.parse_object(data)
 
@@ -23,18 +23,18 @@ def stored_object(data: bytes | str, place: str) -> Mapping[str, Any]:
     """Parse an object that Trichord itself wrote; `place` names the file or row in the message.
 
     Raises:
-        StorageError: it is damaged.
+        StorageError: the object is damaged.
     """
     try:
         return parse_object(data)
     except ValueError as error:
-        raise StorageError(f"{place} is damaged: {error}.\nRun `trichord verify` to see what else is.") from error
+        raise StorageError(f"{place} is damaged: {error}.\nRun `trichord verify` to find other damage.") from error
 
 
 def read_object(lake: Lake, *parts: str) -> Mapping[str, Any]:
     """Read a JSON file of the lake.
 
     Raises:
-        StorageError: it is damaged; otherwise as `Storage.read`.
+        StorageError: the file is damaged; otherwise as `Storage.read`.
     """
     return stored_object(lake.read(*parts), lake.uri(*parts))

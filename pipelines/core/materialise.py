@@ -1,4 +1,4 @@
-"""Shards that do not stand yet are made, the others found: what encode, augment and agreement have in common."""
+"""Create missing shards and reuse the rest, for encode, augment and agreement."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Wanted(Protocol):
 
     @property
     def address(self) -> str:
-        """The address it must have."""
+        """Its address."""
 
     @property
     def partition(self) -> str:
-        """The partition it is of."""
+        """Its partition."""
 
 
 W = TypeVar("W", bound=Wanted)
@@ -39,20 +39,20 @@ def make_missing(
     timings: Timings | None = None,
     accelerator: bool = False,
 ) -> dict[str, ShardRef]:
-    """Run actors over the items whose shards do not stand yet; all items' shards by address.
+    """Run actors over the items whose shards are missing; return all items' shards, by address.
 
     Args:
         workspace: the project on its lake.
         engine: where the actors run.
-        table: of the shards.
+        table: holds the shards.
         items: the shards that should exist.
         factory: makes an actor in its worker.
-        otherwise: what was not done where an actor fails.
-        timings: where the seconds of actors that tell them are added.
-        accelerator: whether an actor wants a GPU.
+        otherwise: says what was not done, in the error if an actor fails.
+        timings: receives the seconds that actors report.
+        accelerator: True gives each actor a GPU.
 
     Raises:
-        PartialRun: some failed (`otherwise` says what was not done); what was finished is kept and a rerun resumes.
+        PartialRun: some items failed; what was finished is kept, and a rerun resumes.
     """
     made = find_finished(workspace.lake, table, {item.address for item in items})
     todo = [item for item in items if item.address not in made]

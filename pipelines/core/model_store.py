@@ -1,6 +1,6 @@
-"""Trained models in the lake: what later stages know of one, whether it is whole, and how it is loaded.
+"""Trained models in the lake: describe one, check that it is whole, and load it.
 
-Index tasks carry a `TrainedModel` to workers: this module imports no model code until one is loaded.
+Index tasks send a `TrainedModel` to workers, so this module imports no model code until a model is loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODEL_FILES = ("training.json", "model.safetensors", model_file.NAME)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A model in the lake: lake-relative folder, fingerprint, values of a vector."""
+    """A model in the lake: its lake-relative folder, its fingerprint, and the dimension of its vectors."""
 
     path: str
     fingerprint: str
@@ -33,13 +33,13 @@ class TrainedModel:
 
 
 def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> FusionModel:
-    """Load the model in a folder of the lake; `places` are the project's settings, which know where encoders are today.
+    """Load the model in a folder of the lake; `places` are the project's settings, which say where encoders are now.
 
     Raises:
-        FingerprintMismatch: it is another model than `fingerprint` says.
-        StorageError: it is missing.
+        FingerprintMismatch: the model does not have this `fingerprint`.
+        StorageError: the model is missing.
     """
-    from trichord.encoders.model import FusionModel  # torch: only where a model is really used
+    from trichord.encoders.model import FusionModel  # torch: imported only when a model is used
 
     with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
         for stat in lake.list(path):
@@ -47,19 +47,19 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
                 file.write(lake.storage.read(stat.uri))
         if not os.path.exists(os.path.join(folder, model_file.NAME)):
             raise StorageError(
-                f"There is no model in {lake.uri(path)}.\nRun `trichord verify`, then `trichord rollback`."
+                f"The model in {lake.uri(path)} is missing.\nRun `trichord verify`, then `trichord rollback`."
             )
         model = FusionModel.load(folder, places)
     if model.fingerprint != fingerprint:
         raise FingerprintMismatch(
             f"The model in {lake.uri(path)} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"
-            "Vectors of two models share no space: use the model that the index was built with."
+            "Vectors of different models cannot be compared. Use the model that the index was built with."
         )
     return model
 
 
 def finished(workspace: Workspace, path: str) -> TrainedModel | None:
-    """The model in this folder of the lake, if it is whole."""
+    """Return the model in this folder of the lake, or None if a file of it is missing."""
     if not all(workspace.lake.exists(path, name) for name in MODEL_FILES):
         return None
     stored = ModelFile.parse(workspace.lake.read(path, model_file.NAME))

@@ -1,4 +1,4 @@
-"""Recipes kept in the lake: what shards were made by, so that a later run can tell what has changed since."""
+"""Recipes in the lake: how shards were made, so that a later run knows what has changed since."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from trichord.transforms.align.words import Aligner
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.record import record_recipe
 
-RECORD_FORMAT = 2  # raised when the bytes of a records shard change for a reason no op knows
+RECORD_FORMAT = 2  # raise it when a records shard's bytes change for a reason that no op's version covers
 Recipe = Sequence[Mapping[str, Any]]
 
 _LIMITS = {"score", "reason", "least", "most"}
 
 
 def current_recipe(workspace: Workspace, source: Source, aligner: Aligner | None) -> tuple[str, Recipe]:
-    """Digest and steps of what a source's records are made by now."""
+    """Return the digest and the steps of a source's current recipe."""
     recipe = record_recipe(workspace.project.prepare, source, aligner)
     return digest.address("recipe", RECORD_FORMAT, recipe), json.loads(digest.canonical_json(recipe))  # as it is kept
 
 
 def shard_address(partition: Partition, recipe: str) -> str:
-    """Address of a partition's shards under the recipe of this digest, as `make_plan` gives it."""
+    """Return the address of a partition's shards under the recipe with this digest, as `make_plan` does."""
     return digest.address("records", partition.id, partition.version, recipe)
 
 
 def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
-    """Keep the recipes of all sources in the lake, each once, under its digest."""
+    """Store the recipes of all sources in the lake, each once, under its digest."""
     for source in workspace.project.sources:
         name, recipe = current_recipe(workspace, source, aligner)
         uri = workspace.lake.uri(layout.recipe_path(name))
@@ -41,7 +41,7 @@ def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
 
 
 def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
-    """Recipes that the lake remembers, by digest. Damaged ones and those of another record format are left out."""
+    """Return the recipes in the lake, by digest, without damaged ones and those of another record format."""
     known: dict[str, Recipe] = {}
     for stat in workspace.lake.list(layout.RECIPES):
         name = stat.uri.rsplit("/", 1)[-1].removesuffix(".json")
@@ -55,9 +55,9 @@ def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
 
 
 def loosened(old: Recipe, new: Recipe) -> frozenset[str] | None:
-    """Names of the thresholds that let more through in `new` than in `old`, where nothing else differs; else None.
+    """Return the names of the thresholds that `new` loosens; None if anything else differs from `old`.
 
-    A row that `old` kept is then kept by `new`, with the same bytes: it goes through the same ops.
+    If only thresholds were loosened, `new` keeps every row that `old` kept, with the same bytes.
     """
     wider: set[str] = set()
     left = list(new)

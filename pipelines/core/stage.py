@@ -1,4 +1,4 @@
-"""Stage: one step of a reindex. It says what it would make, which `plan` prints, and makes it, which `reindex` does."""
+"""Stage: one step of a reindex. `plan` prints what it would make; `reindex` makes it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class StagePlan(Result):
     """What a stage would do.
 
     Attributes:
-        stage: its name.
+        stage: the stage's name.
         unit: what is counted: partitions, shards, checks.
         to_make: units that do not exist yet.
         kept: units that exist and stay.
-        removed: units that the lake does without afterwards.
-        rows: rows in the units to make; None where that is not known before.
-        why: the reason in words.
-        at_least: more may be made: it depends on what an earlier stage finds.
-        details: lines that a person wants to read, such as the conditions that the gate checks.
-        seconds: how long it takes, by this lake's earlier runs; None without any.
+        removed: units that are no longer used afterwards.
+        rows: rows in the units to make; None if that is not known in advance.
+        why: the reason, in words.
+        at_least: True if more units may be made, depending on what an earlier stage finds.
+        details: lines for people, such as the conditions that the gate checks.
+        seconds: estimated from this lake's earlier runs; None if there are none.
     """
 
     stage: str
@@ -42,14 +42,14 @@ class StagePlan(Result):
 
 
 class Stage(Protocol[R, F]):
-    """One step of a run: `R` is the state that stages read and add to, `F` what can be told before anything is made."""
+    """One step of a run: `R` is the state that stages read and add to, `F` what is known before anything is made."""
 
     @property
     def name(self) -> str:
         """Its name, unique in the run."""
 
     def wanted(self, run: R, forecast: F) -> StagePlan:
-        """Say what `materialise` would do now, by what the lake holds; nothing is changed."""
+        """Return what `materialise` would do now, given what the lake holds; change nothing."""
 
     def materialise(self, run: R) -> None:
-        """Make what is missing, and add it to the run."""
+        """Make what is missing, and add the result to the run."""

@@ -1,4 +1,4 @@
-"""Where the time of encoding goes. Beside the shards, never in them: what a clock says is no function of the inputs."""
+"""Where the time of encoding goes. Timings are never part of a shard, which must depend on its inputs alone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Step = Literal["read", "decode", "forward", "write"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Seconds of each step, and of the whole by the clock; less than their sum, as reading and decoding run ahead.
+    """Seconds of each step, and elapsed seconds: fewer than the sum of the steps, as reading and decoding run ahead.
 
     Attributes:
-        read_s: reading rows from the lake, in a thread of its own.
-        decode_s: decoding media, the sum over the decoding threads.
-        forward_s: the encoders, their preprocessing included, and the fusion.
-        write_s: making tables and writing the shard.
-        waited_s: how long the forward pass stood still for rows that were not decoded yet.
+        read_s: reading rows from the lake, in a separate thread.
+        decode_s: decoding media, summed over the decoding threads.
+        forward_s: the encoders, with their preprocessing, and the fusion.
+        write_s: building tables and writing the shard.
+        waited_s: how long the forward pass waited for rows to be decoded.
         wall_s: from the first row to the finished shard.
     """
 
@@ -39,12 +39,12 @@ class Spent:
         return Spent(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def rounded(self) -> dict[str, float]:
-        """By name, to the millisecond."""
+        """Return the seconds by name, rounded to milliseconds."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
 class Stopwatch:
-    """Adds up the seconds of each step, over the threads that take part."""
+    """Adds up the seconds of each step over all threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -62,7 +62,7 @@ class Stopwatch:
                 self._spent += seconds
 
     def spent(self) -> Spent:
-        """What was added up until now."""
+        """Return the sums so far."""
         with self._lock:
             return self._spent + Spent(wall_s=time.perf_counter() - self._started_s)
 
@@ -77,7 +77,7 @@ class Timed:
 
 @dataclass(slots=True)
 class Timings:
-    """Sums over the shards that one run made, by table."""
+    """Sums over the shards that a run made, by table."""
 
     by_table: dict[str, tuple[int, int, Spent]] = field(default_factory=dict)  # shards, rows, seconds
 
@@ -87,7 +87,7 @@ class Timings:
         self.by_table[table] = (shards + 1, rows + made.ref.rows, spent + made.spent)
 
     def summary(self) -> Mapping[str, Mapping[str, Any]]:
-        """JSON-ready: for each table that shards were made of, `shards`, `rows` and the fields of `Spent`."""
+        """Return, JSON-ready, `shards`, `rows` and the fields of `Spent` for each table that received shards."""
         return {
             table: {"shards": shards, "rows": rows, **spent.rounded()}
             for table, (shards, rows, spent) in sorted(self.by_table.items())

@@ -1,4 +1,4 @@
-"""What every job stands on: the project, its storage and the lake's tables."""
+"""What every job uses: the project, its storage and the lake's tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Workspace:
         return self.lake.storage
 
     def table(self, name: str) -> LakeTable:
-        """One of the lake's Delta tables."""
+        """Return one of the lake's Delta tables."""
         return LakeTable(self.lake, name)
 
     @property
@@ -40,30 +40,32 @@ class Workspace:
         return Publications(self.lake)
 
     def model_settings(self) -> str:
-        """Digest of what shapes a model: a model trained under other settings is another model."""
+        """Digest of every setting that changes a model."""
         shaping = recipe(self.project)
         train = {name: value for name, value in shaping["train"].items() if name not in ("policy", "tensorboard")}
         variants = [shaping["augment"]] if self.project.augment.copies else []
-        judged_by = shaping["evaluate"]["max_records"]  # training stops by these; what else is measured shapes no model
+        judged_by = shaping["evaluate"][
+            "max_records"
+        ]  # training stops by these; other settings of `evaluate` do not change the model
         return digest.address("model-settings", shaping["model"], train, judged_by, *variants)
 
 
 def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:
-    """Run one task that may take hours: training, measuring.
+    """Run one task that may take hours, such as training or measuring.
 
     Raises:
-        TrichordError: the error of ours that the worker met; PartialRun for any other failure.
+        TrichordError: what the worker raised; PartialRun for any other failure.
     """
     [outcome] = engine.map(task, [item], timeout_s=LONG_S)
     if isinstance(outcome, Done):
         return outcome.result
     failure = outcome.failure
-    raise failure.error(f"{type(task).__name__} failed ({failure.kind}): {failure}\nRun it again: it resumes.")
+    raise failure.error(f"{type(task).__name__} failed ({failure.kind}): {failure}\nRun the command again; it resumes.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready(Generic[I, R]):
-    """The factory of an actor that needs no making."""
+    """The factory of an actor that exists already."""
 
     task: Callable[[I], R]
 
@@ -80,10 +82,10 @@ def run_all(
     actors: bool = False,
     accelerator: bool = False,
 ) -> Iterator[R]:
-    """What workers make of the items, as it comes; as `actors` each keeps its task, and may have a GPU (`accelerator`).
+    """Yield the task's results on workers, as they finish; `actors` keep the task, and `accelerator` gives them a GPU.
 
     Raises:
-        TrichordError: the error of ours that a worker met; PartialRun, which begins with `failed`, for any other.
+        TrichordError: what a worker raised; PartialRun, which begins with `failed`, for any other failure.
     """
     if not items:
         return
@@ -93,6 +95,6 @@ def run_all(
         if not isinstance(outcome, Done):
             failure = outcome.failure
             raise failure.error(
-                f"{failed} ({failure.kind}): {failure}\nFix the cause and run `trichord reindex` again: it resumes."
+                f"{failed} ({failure.kind}): {failure}\nFix the cause and run `trichord reindex` again; it resumes."
             )
         yield outcome.result

@@ -1,1 +1,1 @@
-"""Build the index on every backend, open it, and measure exact answers to compare with."""
+"""Build the index on every backend, open it, and find exact neighbours to compare with."""

@@ -1,6 +1,6 @@
-"""The backends of one index: built together, opened alike, and switched by the one commit that publishes.
+"""Build one index on all its backends, which a single commit publishes.
 
-The manifest that a publication pins is that of the first backend; it names those of the others.
+A publication pins the manifest of the first backend, which names the manifests of the others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def build_backends(
     model: TrainedModel,
     live: Publication | None,
 ) -> Built:
-    """Build the index for every backend of `index.backends`, and bind their manifests to the first one's.
+    """Build the index for every backend of `index.backends`, and name their manifests in the first one's.
 
     Raises:
-        PartialRun: some shard could not be built, or an import is stuck; a rerun resumes.
+        PartialRun: a shard could not be built, or an import is stuck; a rerun resumes.
         ServiceError: a service failed; a rerun resumes.
     """
     makers = {"faiss": build_faiss, MILVUS: build_milvus, ANNOY: build_annoy}

@@ -1,4 +1,4 @@
-"""build for Annoy: vectors → a forest for each index shard and the manifest that binds them."""
+"""build for Annoy: vectors → one forest per index shard, and the manifest that names them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChooseTrees:
-    """Finds on a sample how many trees are worth their time."""
+    """Chooses the number of trees on a sample."""
 
     tables: VectorTables
     model: TrainedModel
@@ -39,13 +39,13 @@ def build_annoy(
     model: TrainedModel,
     live: Publication | None,
 ) -> Built:
-    """Build the forests that do not stand yet, and find how many candidates a search must look at.
+    """Build the missing forests, and find how many candidates a search must examine.
 
-    The live index's number of trees is kept as long as its space lives, so a night builds only what changed.
+    The live index's number of trees is kept while the model is the same, so that a run builds only what changed.
 
     Raises:
         ConfigError: Annoy is not installed.
-        PartialRun: some shard could not be built; a rerun resumes.
+        PartialRun: a shard could not be built; a rerun resumes.
     """
     config = workspace.project.index
     rows = sum(ref.rows for ref in vectors.values())

@@ -1,4 +1,4 @@
-"""build: vectors → codes → index shards and the manifest that binds them. Only what changed is encoded and merged."""
+"""build: vectors → codes → index shards, and the manifest that names them. Only changed shards are built."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from trichord.pipelines.index.shards import FAILED, Built, live_manifest, live_r
 from trichord.pipelines.index.vector_tables import VectorTables
 
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
-RECALL_DROP = 0.005  # below what is wanted, and below what was measured before, from which an index is trained anew
-RETUNED_SHARE = 0.1  # of new rows from which a night looks again how hard it must search
+RECALL_DROP = 0.005  # below the target and the live index's recall: from here on the index is trained again
+RETUNED_SHARE = 0.1  # share of new rows from which search parameters are tuned again
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeTask:
-    """Makes the codes of one vector shard. An actor of it reads what was trained once, and puts it on a GPU once."""
+    """Makes the codes of one vector shard. As an actor it loads the quantiser once, onto a GPU if any."""
 
     tables: VectorTables
     builder: FaissBuilder
@@ -59,9 +59,9 @@ class BuildTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainQuantiser:
-    """Trains what all shards start from, on a sample over source and view.
+    """Trains the quantiser that all shards share, on a sample over source and view.
 
-    `sampled` are vectors shards and their rows: of each source as many as `spread` takes.
+    `sampled` maps vectors shards to rows, as chosen by `spread`.
     """
 
     tables: VectorTables
@@ -77,7 +77,7 @@ class TrainQuantiser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drifted:
-    """Whether new vectors fit what the live index was trained with: reads a few of their shards, not the corpus."""
+    """Tests whether new vectors still suit the live index's quantiser. Reads a few of their shards, not the corpus."""
 
     train: TrainQuantiser
     rows: int
@@ -100,18 +100,18 @@ def build_faiss(
     model: TrainedModel,
     live: Publication | None,
 ) -> Built:
-    """Build the index shards that do not stand yet and bind all of them into a manifest.
+    """Build the missing index shards, and write the manifest that names all shards.
 
     Args:
         workspace: the project on its lake.
         engine: where shards are built.
         vectors: vectors shards by partition.
-        model: the space.
-        live: the live publication; what it was trained with is kept while it fits, so that a night touches few shards.
+        model: the model of the vectors.
+        live: the live publication; its quantiser is kept while it suits the vectors, so that a run changes few shards.
 
     Raises:
-        ConfigError: no index keeps the targets of section `index`.
-        PartialRun: some shard could not be built; a rerun resumes.
+        ConfigError: no index meets the targets of section `index`.
+        PartialRun: a shard could not be built; a rerun resumes.
     """
     config = workspace.project.index
     rows = sum(ref.rows for ref in vectors.values())
@@ -128,7 +128,7 @@ def build_faiss(
     train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
     drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
     kept = _kept(engine, drifted, plan, fits) if rows else None
-    reused: tuple[str, ...] | None = None  # what stood before this build
+    reused: tuple[str, ...] | None = None  # shards from before this build
     while True:
         quantiser = kept
         if plan.trained and rows and kept is None:
@@ -163,11 +163,11 @@ def build_faiss(
 
 
 def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
-    """Vectors shards to sample from, address -> rows: of each source its share of so many rows, in whole shards.
+    """Return the vectors shards to sample from, address -> rows: about `wanted` rows in all, in whole shards.
 
-    So a billion rows need not be read by the one worker that trains. Most partitions hold rows by the hash of their
-    keys, and a few are as good as all; parts of data files may be alike, and are spread by being taken
-    by the hash of their names, which a night changes little.
+    The one worker that trains then need not read a billion rows. Each source contributes its share. Most partitions
+    hold rows by the hash of their keys, so any few of them represent all; parts of data files may differ, so shards are
+    taken in the order of the hash of their names, which changes little between runs.
     """
     rows, by_source = sum(ref.rows for ref in vectors.values()), dict[str, list[str]]()
     for partition in sorted(vectors, key=lambda partition: digest.hash64(f"spread\x1f{partition}")):
@@ -183,7 +183,7 @@ def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
 
 
 def _kept(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest | None) -> Quantiser | None:
-    """What the live index was trained with, while the vectors of today fit it."""
+    """Return the live index's quantiser, or None if it does not suit today's vectors."""
     if live is None or live.quantiser is None:
         return None
     worn: bool = run_alone(engine, drifted, (plan, live.quantiser)) if drifted.new else False
@@ -203,7 +203,7 @@ def _trained(engine: Engine, train: TrainQuantiser, plan: IndexPlan) -> Quantise
 def _merged(
     workspace: Workspace, engine: Engine, builder: FaissBuilder, vectors: Mapping[str, ShardRef]
 ) -> tuple[list[IndexShard], tuple[str, ...]]:
-    """(All index shards, addresses of those that stood): codes are made of what changed, and merged where it lies."""
+    """Encode what changed and merge it; return all index shards, and the addresses of those that existed."""
     lake, plan = workspace.lake, builder.plan
     tables = VectorTables.of(workspace, vectors)
     shards, todo = standing(workspace, builder, vectors, workspace.project.index.rows_per_shard)
@@ -223,7 +223,7 @@ def _merged(
 
 
 def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model: TrainedModel) -> bool:
-    """Whether the live index is of the kind and space that this one will be, and what it was trained with stands."""
+    """Return True if the live index has this kind and space, and its quantiser is still stored."""
     if manifest.fingerprint != model.fingerprint:
         return False
     if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):

@@ -1,4 +1,4 @@
-"""The index in Milvus: import files made by the engine's workers, and the collection that is loaded from them."""
+"""The index in Milvus: workers make import files, and a collection is loaded from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_milvus(
     model: TrainedModel,
     live: Publication | None,
 ) -> Built:
-    """Make the import files that do not stand yet, by the engine's workers, and fill the collection from here."""
+    """Make the missing import files on the engine's workers, then fill the collection."""
     from trichord.index_builders.milvus.builder import MilvusBuilder
     from trichord.index_builders.milvus.load import index_params
     from trichord.index_builders.milvus.search import effort_of
@@ -56,13 +56,13 @@ def build_milvus(
         search, _ = tuned(workspace, engine, tables, manifest, target, place=place)
         manifest = replace(manifest, search=search)
         write_manifest(workspace.lake, manifest)
-        load(workspace, manifest)  # notes the manifest that is published
+        load(workspace, manifest)  # records the manifest that will be published
     log.event("collection_built", rows=manifest.rows, made=len(made), reused=len(reused), index=config.index_type)
     return Built(manifest=manifest, plan=None, made=made, reused=reused)
 
 
 def load(workspace: Workspace, manifest: IndexManifest) -> bool:
-    """Make the collection of a manifest hold its rows alone; whether anything was to do. Raises as `Loader.ensure`."""
+    """Make a manifest's collection hold exactly its rows; return True if it changed. Raises as `Loader.ensure`."""
     from trichord.index_builders.milvus.client import connected
     from trichord.index_builders.milvus.load import Loader
 
@@ -71,7 +71,7 @@ def load(workspace: Workspace, manifest: IndexManifest) -> bool:
 
 
 def milvus_manifests(workspace: Workspace, row: Pinned) -> list[IndexManifest]:
-    """Return the manifests of a publication's collections; none where the project has no Milvus."""
+    """Return the manifests of a publication's collections; none if the project does not use Milvus."""
     if place_of(workspace) is None:
         return []
     manifests = read_manifests(workspace.lake, row.manifest, row.manifest_digest)
@@ -79,7 +79,7 @@ def milvus_manifests(workspace: Workspace, row: Pinned) -> list[IndexManifest]:
 
 
 def _recipe(manifest: IndexManifest) -> tuple[Any, ...]:
-    """What all rows of a collection have in common."""
+    """Return what all rows of a collection have in common."""
     params = {name: manifest.params.get(name) for name in ("index_type", "index_params", "partitions")}
     return manifest.fingerprint, params, manifest.metadata
 
@@ -87,7 +87,7 @@ def _recipe(manifest: IndexManifest) -> tuple[Any, ...]:
 def _renewed(
     workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: Publication | None
 ) -> IndexManifest:
-    """The manifest of a collection of its own, or of the live collection changed in place, by `milvus.refresh`."""
+    """Return the manifest of a new collection or, by `milvus.refresh`, of the live one changed in place."""
     from trichord.index_builders.hashed_files import open_verified
     from trichord.index_builders.milvus.refresh import count_changed_rows
 

@@ -1,4 +1,4 @@
-"""A plan on paper: what an index of so many rows would take, from the measured costs alone."""
+"""Estimate an index of a given size, from measured costs alone."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from trichord.index_builders.choose import choose
 from trichord.index_builders.costs import KEYS_BYTES, code_bytes
 from trichord.infra.config import Project
 
-MANY_SHARDS = 20_000  # each is a file, a task and a search of its own, which the prediction does not count
+MANY_SHARDS = 20_000  # each costs a file, a task and a search, which the estimate does not include
 
 
 def plan_on_paper(
     project: Project, rows: int, *, dimension: int | None = None, cores: int | None = None
 ) -> dict[str, Any]:
-    """Predict size, shards, memory and hours of an index before there are any vectors.
+    """Estimate size, shards, memory and hours of an index before any vectors exist.
 
     Args:
-        project: its sections `index`, `model` and `engine` say what is asked for.
-        rows: vectors.
-        dimension: values of each; the model's if None.
+        project: sections `index`, `model` and `engine` describe the index.
+        rows: number of vectors.
+        dimension: dimension of a vector; the model's if None.
         cores: cores that build and search; the engine's workers if None.
 
     Returns:
         JSON-ready: `rows`, `dimension`, `cores`, `index` (kind, parameters, reason, prediction), `shards`,
-        `index_bytes`, `keys_bytes`, `scanned_bytes` (what a search reads of every row, so what should stay in memory;
+        `index_bytes`, `keys_bytes`, `scanned_bytes` (what every search reads, so what should stay in memory;
         the rest is mapped), `build_memory_bytes` (all workers), `build_hours`, `core_hours`, `query_ms`, `gpus`,
-        `advice` (what to change first, or empty).
+        `advice` (what to change first; may be empty).
 
     Raises:
-        ConfigError: no index keeps the targets of section `index`.
+        ConfigError: no index meets the targets of section `index`.
     """
     dimension = dimension or project.model.dimension
     cores = cores or project.engine.workers
@@ -42,8 +42,8 @@ def plan_on_paper(
     advice = ""
     if shards > MANY_SHARDS:
         advice = (
-            f"index.rows_per_shard is {a_shard}: {shards:,} shards, whose opening and searching is not in these "
-            f"figures. Set it to {math.ceil(rows / MANY_SHARDS):,} or more."
+            f"index.rows_per_shard is {a_shard}: {shards:,} shards. The time to open and search that many is "
+            f"not in these figures. Set it to {math.ceil(rows / MANY_SHARDS):,} or more."
         )
     refine = {None: 0, "flat": 4 * dimension, "fp16": 2 * dimension, "sq8": dimension}[plan.refine]
     return {
@@ -59,6 +59,6 @@ def plan_on_paper(
         "build_hours": round(made.build_s / 3600, 3) if made else 0.0,
         "core_hours": round(made.build_s * cores / 3600, 3) if made else 0.0,
         "query_ms": made.query_ms if made else 0.0,
-        "gpus": 1 if plan.device == "cuda" else 0,  # one is enough: its part of the hours is the smallest
+        "gpus": 1 if plan.device == "cuda" else 0,  # one is enough: its share of the hours is small
         "advice": advice,
     }

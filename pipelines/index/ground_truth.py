@@ -1,4 +1,4 @@
-"""Queries near indexed vectors and their exact neighbours, kept in the lake under the digest of the corpus."""
+"""Queries near indexed vectors and their exact neighbours, cached in the lake by the digest of the corpus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ K = 10
 QUERIES = 200
 VERSION = 2
 PARTS = 256
-DIGITS = 8  # of a row's digest, that rank it
+DIGITS = 8  # hex digits of a row's digest that rank it
 MAX_BYTES = 256 * 2**20
 FAILED = "Vectors could not be searched"
 PICKED = pa.schema(
@@ -35,7 +35,7 @@ PICKED = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
-    """N queries (float32 (N, D), unit length), the view that each was made from, and their K exact neighbours."""
+    """N queries (float32 (N, D), unit length), the view of each, and their K exact neighbours."""
 
     queries_ND: np.ndarray
     views_N: np.ndarray
@@ -50,18 +50,18 @@ def exact_probes(
     queries: int,
     view: str | None = None,
 ) -> Probes:
-    """Queries near indexed vectors and their ten exact neighbours, found in the lake if they were asked for before.
+    """Return queries near indexed vectors and their ten exact neighbours, from the lake if computed before.
 
-    They are a uniform sample of the rows, those of the lowest digests, each mixed with the next. The engine's workers
-    find them and look at all vectors once.
+    The queries are a uniform sample of the rows (those of lowest digest), each mixed with the next. Workers read all
+    vectors once.
 
     Args:
         workspace: the project on its lake.
-        engine: where the vectors are read.
+        engine: reads the vectors.
         tables: vectors shards by address.
-        manifest: the index; only its vectors and views shape the answer.
-        queries: how many.
-        view: queries from this view, neighbours among its rows alone; all views if None.
+        manifest: the index; the result depends only on its vectors and views.
+        queries: number of queries.
+        view: take queries and neighbours from this view alone; from all views if None.
 
     Raises:
         PartialRun: a worker failed.
@@ -79,12 +79,12 @@ def exact_probes(
 
 
 def vector_shards(manifest: IndexManifest) -> list[str]:
-    """Addresses of the vectors shards that an index was built from."""
+    """Return the addresses of the vectors shards that an index was built from."""
     return sorted(address for shard in manifest.shards for address in shard.inputs)
 
 
 def parts_of(addresses: Sequence[str]) -> list[tuple[str, ...]]:
-    """Vectors shards in at most `PARTS` runs of their order: what one task reads, however many workers there are."""
+    """Divide vectors shards into at most `PARTS` runs, one per task, whatever the number of workers."""
     step = max(1, -(-len(addresses) // PARTS))
     return [tuple(addresses[start : start + step]) for start in range(0, len(addresses), step)]
 
@@ -99,7 +99,7 @@ def _made(
 ) -> Probes:
     views = (view,) if view else manifest.views
     rows = sum(manifest.counts.get(f"view:{name}", 0) for name in views)
-    share = (queries + 6 * math.sqrt(queries)) / max(1, rows)  # so many that fewer than asked for is no accident
+    share = (queries + 6 * math.sqrt(queries)) / max(1, rows)  # enough that chance alone does not yield too few
     pick = PickRows(tables=tables, views=views, below=min(1.0, share))
     picked = pa.concat_tables(run_all(engine, pick, parts, FAILED))
     picked = picked.sort_by([(name, "ascending") for name in ("rank", "key", "view")]).slice(0, queries)
@@ -113,7 +113,7 @@ def _made(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickRows:
-    """The rows of some vectors shards whose rank, a uniform number in [0, 1) of row and view, is below a bound."""
+    """Picks rows of vectors shards by rank: a number in [0, 1), uniform over rows and views, below a bound."""
 
     tables: VectorTables
     views: tuple[str, ...]
@@ -125,7 +125,7 @@ class PickRows:
         for address in part:
             [names] = self.tables([address], ["key", "view", "row_digest"])
             rank = np.full(names.num_rows, "g" * DIGITS, dtype=object)  # above every digest
-            for place, view in enumerate(self.views):  # other digits for each view: other records
+            for place, view in enumerate(self.views):  # each view uses other digits, so it picks other records
                 own = pc.utf8_slice_codeunits(names["row_digest"], DIGITS * (place % 4), DIGITS * (place % 4 + 1))
                 rank = np.where(pc.equal(names["view"], view), own, rank)
             picked = np.flatnonzero(rank <= bound)
@@ -138,7 +138,7 @@ class PickRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindNearest:
-    """The exact neighbours of queries among the rows of some vectors shards."""
+    """Finds the exact neighbours of queries among the rows of vectors shards."""
 
     tables: VectorTables
     queries_ND: np.ndarray
@@ -156,7 +156,7 @@ class FindNearest:
 
 
 def vectors_of(table: pa.Table, dimension: int) -> np.ndarray:
-    """The column `vector` of a table of vectors, unchecked. float32 (N, D)."""
+    """Return the column `vector` of a table, unchecked. float32 (N, D)."""
     return np.asarray(table["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(-1, dimension)
 
 

@@ -1,8 +1,8 @@
-"""The Milvus collections of a lake: which exist, which one readers are sent to, and which nothing needs any more.
+"""The Milvus collections of a lake: which exist, where the alias points, and which are no longer needed.
 
-Milvus holds a collection for each manifest of its own. Our readers follow the publication to the collection it names;
-the alias is for other readers, and is moved right after the commit. A process that dies between the two leaves the
-alias on the old collection, which is kept until `gc`; `reindex`, `rollback`, `publish` and `verify` all move it.
+Milvus holds one collection per manifest. Our readers search the collection that the publication names. The alias is
+for other readers, and moves right after the commit. If a process dies between the two, the alias stays on the old
+collection, which is kept until `gc`; `reindex`, `rollback`, `publish` and `verify` all move the alias.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ P = TypeVar("P", bound=Pinned)
 
 
 def collections(workspace: Workspace, kept: Sequence[Publication]) -> dict[str, Any] | None:
-    """What `status` shows: None where the project has no Milvus; `error` where the server fails.
+    """Return what `status` shows: None if the project does not use Milvus; `error` if the server fails.
 
     Args:
         workspace: the project on its lake.
-        kept: rows of the publications that are kept, newest first; the first is live.
+        kept: the kept publications, newest first; the first is live.
     """
     place = place_of(workspace)
     if place is None:
@@ -55,18 +55,18 @@ def collections(workspace: Workspace, kept: Sequence[Publication]) -> dict[str, 
 
 
 def make_ready(workspace: Workspace, row: Pinned) -> None:
-    """Before the commit: every backend of a publication must hold it. A collection that was dropped is filled again."""
+    """Fill a publication's dropped collections again; called before the commit, when every backend must hold it."""
     for manifest in milvus_manifests(workspace, row):
         load(workspace, manifest)
 
 
 def follow(workspace: Workspace, row: Publication | None) -> None:
-    """After the commit: let the alias stand for the live publication's collection, and ask through it.
+    """Point the alias at the live publication's collection, and test it with a query; called after the commit.
 
-    Where the live publication has no collection the alias is taken away: its readers get an error, not old rows.
+    If the live publication has no collection, the alias is removed: its readers get an error, not old rows.
 
     Raises:
-        ServiceError: the server fails; the publication is live all the same.
+        ServiceError: the server fails; the publication is live nevertheless.
     """
     place = place_of(workspace)
     if place is None or row is None:
@@ -90,11 +90,11 @@ def follow(workspace: Workspace, row: Publication | None) -> None:
 
 
 def verify_collections(workspace: Workspace, kept: Sequence[Publication]) -> None:
-    """Count the rows of every standing collection of a kept publication, ask canary queries, and mend the alias.
+    """Count the rows of every collection of a kept publication, run canary queries, and fix the alias.
 
     Raises:
-        ServiceError: the server fails, or a collection holds something else than its manifest says.
-        StorageError: the live collection is gone.
+        ServiceError: the server fails, or a collection does not match its manifest.
+        StorageError: the live collection is missing.
     """
     place = place_of(workspace)
     if place is None:
@@ -107,17 +107,17 @@ def verify_collections(workspace: Workspace, kept: Sequence[Publication]) -> Non
             if milvus.describe(name) is not None:
                 Loader(workspace.lake, milvus, manifest).verify(name)
             elif row is kept[0]:
-                raise StorageError(f"{row.id}: its collection {name} is gone. Run `trichord reindex`.")
+                raise StorageError(f"The collection {name} of {row.id} is missing. Run `trichord reindex`.")
     follow(workspace, kept[0] if kept else None)
 
 
 def drop_unneeded(
     workspace: Workspace, kept: Sequence[Publication], candidate: Pinned | None, *, delete: bool
 ) -> list[str]:
-    """Collections that this lake once filled and needs no more, older than the grace period; dropped with `delete`.
+    """Return the collections that this lake filled and no longer needs; drop them if `delete`.
 
-    The newest `milvus.keep_collections` publications keep theirs: an older one is filled again when it is rolled back
-    to. Only what this lake noted is ever dropped, whoever else uses the server.
+    The newest `milvus.keep_collections` publications keep theirs; a rollback to an older one fills its own again.
+    Collections younger than the grace period, and those that other users of the server made, are never dropped.
     """
     place = place_of(workspace)
     if place is None:
@@ -138,14 +138,14 @@ def drop_unneeded(
         with connected(place) as milvus:
             standing = milvus.alias_target()
             for name in gone:
-                if name != standing:  # readers are still sent there: the next `gc` has it
+                if name != standing:  # the alias still points there: the next `gc` drops it
                     milvus.drop(name)
                     forget(workspace.lake, name)
     return gone
 
 
 def _held(workspace: Workspace, rows: Sequence[P]) -> Iterator[tuple[P, str, IndexManifest]]:
-    """The collections of these publications: (publication, collection, manifest)."""
+    """Yield (publication, collection, manifest) for the collections of these publications."""
     for row in rows:
         for manifest in read_manifests(workspace.lake, row.manifest, row.manifest_digest):
             if manifest.kind == MILVUS:

@@ -1,4 +1,4 @@
-"""Open an index, whatever holds it: the one place that knows the backends by name."""
+"""Open an index on any backend: the one place that knows the backends by name."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ FAISS, MILVUS, ANNOY = "faiss", "milvus", "annoy"
 
 
 def place_of(workspace: Workspace) -> MilvusPlace | None:
-    """Where the project's collections are; None where its index has none."""
+    """Return where the project's collections are; None if its index has none."""
     if MILVUS not in workspace.project.index.backends:
         return None
     try:
         from trichord.index_builders.milvus.client import MilvusPlace
     except ImportError as missing:
         raise ConfigError(
-            f"index.backends names milvus, and its client is not installed ({missing}).\n"
+            f"index.backends names milvus, but its client is not installed ({missing}).\n"
             "Next: pip install 'trichord[milvus]'"
         ) from missing
     return MilvusPlace.of(workspace.project)
 
 
 def open_backend(lake: Lake, place: MilvusPlace | None, manifest: IndexManifest, fingerprint: str) -> TunedSearcher:
-    """Open an index, whatever holds it, for a client of the space `fingerprint`. Raises as its own opener."""
+    """Open an index on any backend for a client of the space `fingerprint`. Raises as the backend's opener."""
     if manifest.kind == MILVUS:
         from trichord.index_builders.milvus.builder import collection_of, content_digest
         from trichord.index_builders.milvus.search import MilvusSearcher
@@ -40,8 +40,8 @@ def open_backend(lake: Lake, place: MilvusPlace | None, manifest: IndexManifest,
 
         if not read_state(lake, collection_of(manifest)).serves(content_digest(manifest)):
             raise StorageError(
-                f"{collection_of(manifest)} was refreshed in place: it holds the rows of another publication.\n"
-                "Open the live publication, or go back to this one: `trichord rollback` fills it again."
+                f"{collection_of(manifest)} was refreshed in place and holds the rows of another publication.\n"
+                "Open the live publication, or go back to this one with `trichord rollback`, which fills it again."
             )
         return MilvusSearcher(needed(place), manifest, fingerprint)
     if manifest.kind == ANNOY:
@@ -52,43 +52,43 @@ def open_backend(lake: Lake, place: MilvusPlace | None, manifest: IndexManifest,
 
 
 def backend_of(manifest: IndexManifest) -> str:
-    """Name of what holds an index."""
+    """Return the name of an index's backend."""
     return manifest.kind if manifest.kind in (MILVUS, ANNOY) else FAISS
 
 
 def forests() -> ModuleType:
-    """The module of Annoy. Raises ConfigError where Annoy is not installed."""
+    """Import our Annoy module. Raises ConfigError if Annoy is not installed."""
     try:
         from trichord.index_builders import annoy
     except ImportError as missing:
         raise ConfigError(
-            f"The index is held by Annoy too, which is not installed ({missing}).\nNext: pip install 'trichord[annoy]'"
+            f"The index uses Annoy, which is not installed ({missing}).\nNext: pip install 'trichord[annoy]'"
         ) from missing
     return annoy
 
 
 def chosen(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexManifest:
-    """The manifest of a backend, the first one where none is asked for.
+    """Return the manifest of a backend, by default the first one.
 
     Raises:
-        ConfigError: the publication is not held by that backend.
+        ConfigError: the backend does not hold the publication.
     """
     if backend is None:
         return manifests[0]
     held = {backend_of(manifest): manifest for manifest in manifests}
     if backend not in held:
         raise ConfigError(
-            f"The live publication is held by {' and '.join(held)}, not by {backend}.\n"
-            f"Add it to index.backends and run `trichord reindex`, or search --backend {next(iter(held))}."
+            f"The live publication is in {' and '.join(held)}, not in {backend}.\n"
+            f"Add {backend} to index.backends and run `trichord reindex`, or search with --backend {next(iter(held))}."
         )
     return held[backend]
 
 
 def needed(place: MilvusPlace | None) -> MilvusPlace:
-    """The place, where there must be one. Raises ConfigError where the project names none any more."""
+    """Return the place. Raises ConfigError if the project no longer names one."""
     if place is None:
         raise ConfigError(
-            "The publication is held by Milvus, and index.backends does not name it any more.\n"
-            "Add it again, or go back to a publication without it: `trichord rollback`."
+            "The publication is in Milvus, but index.backends no longer names milvus.\n"
+            "Add it again, or go back to a publication without it with `trichord rollback`."
         )
     return place

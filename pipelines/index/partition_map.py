@@ -1,4 +1,4 @@
-"""Which records shard holds which partition, noted beside an index manifest: a hit's record is found at once."""
+"""Which records shard holds which partition, stored beside an index manifest, to find a hit's record at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trichord.pipelines.prepare.records import Prepared
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """Where a partition of loose files is planned: a plan says which files its rows name."""
+    """Where the plan of a partition of loose files is: it says which files its rows name."""
 
     source: str
     path: str  # lake-relative, of the plan
@@ -28,9 +28,9 @@ class Planned:
 def write_partitions(
     workspace: Workspace, manifest: IndexManifest, prepared: Sequence[Prepared], shards: Sequence[WantedShard]
 ) -> None:
-    """Note beside the manifest which records shard holds which partition, and where that one is planned.
+    """Write beside the manifest which records shard holds each partition, and where its plan is.
 
-    So a hit's record, and the files that it was made from, are found at once.
+    A hit's record, and the files that it was made from, can then be found at once.
     """
     paths = {item.partition: item.records.path for item in prepared}
     planned = {
@@ -43,19 +43,19 @@ def write_partitions(
 
 
 def read_partitions(workspace: Workspace, manifest_path: str) -> dict[str, str]:
-    """Lake-relative path of each partition's records shard, as an index was made from them.
+    """Return the lake-relative path of the records shard of each partition of an index.
 
     Raises:
-        StorageError: the note is missing or damaged.
+        StorageError: the file is missing or damaged.
     """
     return dict(_read(workspace, layout.partitions_path(manifest_path)))
 
 
 def read_planned(workspace: Workspace, manifest_path: str) -> dict[str, Planned]:
-    """Where the partitions of an index are planned; data files that hold their media are not planned row by row.
+    """Return where the plans of an index's partitions are; data files that hold their media have none.
 
     Raises:
-        StorageError: the note is missing or damaged.
+        StorageError: the file is missing or damaged.
     """
     return {
         partition: Planned(source=source, path=path, row_group=row_group)

@@ -1,4 +1,4 @@
-"""What building an index of any backend shares: shards made by workers, and the effort of searches tuned."""
+"""What all backends share: make shards on workers, and tune search parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trichord.index_builders.milvus.client import MilvusPlace
 
 FAILED = "An index shard could not be built"
-SPARE = 0.01  # what tuning aims at above the target: a night keeps the settings while rows change
+SPARE = 0.01  # margin above the target, so that the settings still hold after rows change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Built:
     reused: tuple[str, ...]
 
     def no_longer(self, workspace: Workspace, live: Publication | None) -> tuple[str, ...]:
-        """Addresses of the live index's shards that this one does without."""
+        """Return the addresses of the live index's shards that this one no longer uses."""
         before = live_manifest(workspace, live, backend_of(self.manifest))
         gone = {shard.address for shard in before.shards} if before else set()
         return tuple(sorted(gone - {shard.address for shard in self.manifest.shards}))
@@ -48,7 +48,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildShard:
-    """Makes one shard out of whole vector shards."""
+    """Makes one index shard of whole vector shards."""
 
     tables: VectorTables
     builder: IndexBuilder
@@ -60,7 +60,7 @@ class BuildShard:
 def standing(
     workspace: Workspace, builder: IndexBuilder, vectors: Mapping[str, ShardRef], rows_per_shard: int
 ) -> tuple[dict[str, IndexShard], list[tuple[str, ...]]]:
-    """(Shards of an index that stand, by address; the vectors shards, ascending, of each of those that do not)."""
+    """Return the existing shards of an index, by address, and for each missing one its vectors shards, ascending."""
     groups = group_shards(((partition, ref.rows, ref.address) for partition, ref in vectors.items()), rows_per_shard)
     wanted = {builder.address(inputs): tuple(sorted(inputs)) for inputs in groups.values()}
     shards = builder.finished(workspace.lake, wanted)
@@ -70,13 +70,13 @@ def standing(
 def make_shards(
     workspace: Workspace, engine: Engine, builder: IndexBuilder, vectors: Mapping[str, ShardRef], rows_per_shard: int
 ) -> tuple[list[IndexShard], tuple[str, ...], tuple[str, ...]]:
-    """All shards of an index, those that do not stand yet made by workers.
+    """Make the missing shards of an index on workers.
 
     Returns:
-        (shards, addresses of those made, addresses of those found).
+        (all shards, addresses of those made, addresses of those reused).
 
     Raises:
-        PartialRun: some shard could not be built; a rerun resumes.
+        PartialRun: a shard could not be built; a rerun resumes.
     """
     shards, todo = standing(workspace, builder, vectors, rows_per_shard)
     reused = tuple(sorted(shards))
@@ -96,7 +96,7 @@ def tuned(
     nprobe: int | None = None,
     place: MilvusPlace | None = None,
 ) -> tuple[dict[str, Settings], float]:
-    """Search parameters of each view, and of `all`, that reach the recall wanted (`TuneSearch`); the recall of all."""
+    """Return search parameters of each view and of `all` that reach the target recall, and the recall of `all`."""
     views = (None, *(manifest.views if len(manifest.views) > 1 else ()))
     probes = {
         view: exact_probes(workspace, engine, tables, manifest, QUERIES, view)
@@ -110,7 +110,7 @@ def tuned(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneSearch:
-    """Finds for each view the least effort that reaches the recall wanted, with a little to spare."""
+    """Finds for each view the cheapest search that reaches the target recall, with a margin."""
 
     lake: Lake
     probes: Mapping[str | None, Probes]
@@ -128,7 +128,7 @@ class TuneSearch:
                 hits = searcher.search(probes.queries_ND, K, collapse=False, view=view, settings=settings | fixed)
                 return recall_at_k(hits, probes.truth, exact_scores=searcher.exact_scores)
 
-            aim = min(self.target + SPARE, (1 + self.target) / 2)  # 1.0 itself is reached by none but the last resort
+            aim = min(self.target + SPARE, (1 + self.target) / 2)  # only an exhaustive search reaches 1.0
             best = searcher.tune(measure, aim)
             found[view or ALL] = replace(best, settings=best.settings | fixed)
             log.event("search_tuned", view=view or ALL, recall=round(best.recall, 4), **found[view or ALL].settings)
@@ -136,13 +136,13 @@ class TuneSearch:
 
 
 def live_recall(live: Publication | None, backend: str) -> float:
-    """What the gate measured of the live index; 1 where nothing is known, for then nothing speaks against it."""
+    """Return the live index's recall as the gate measured it; 1 if unknown, so that it is not trained again."""
     found = {check.name: check.value for check in (live.verdict.checks if live is not None else ())}
     return float(found.get(f"{backend}_recall_at_10", found.get("ann_recall_at_10", 1.0)) or 0.0)
 
 
 def live_manifest(workspace: Workspace, live: Publication | None, backend: str) -> IndexManifest | None:
-    """The live index's manifest of a backend; None where there is none, or it was lost, which a rebuild mends."""
+    """Return the live index's manifest of a backend; None if there is none or it was lost (a rebuild replaces it)."""
     if live is None:
         return None
     try:

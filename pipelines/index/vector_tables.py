@@ -1,4 +1,4 @@
-"""The vectors shards of a publication, as tasks on them read them."""
+"""The vectors shards of a publication, as tasks read them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from trichord.pipelines.core.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorTables:
-    """Reads vectors shards by address, one table at a time; travels to workers as paths."""
+    """Reads vectors shards by address, one table at a time; workers receive paths only."""
 
     lake: Lake
     paths: Mapping[str, str]
 
     @classmethod
     def of(cls, workspace: Workspace, vectors: Mapping[str, ShardRef]) -> VectorTables:
-        """Of these shards."""
+        """Return a reader of these shards."""
         paths = {ref.address: ref.path for ref in vectors.values()}
         return cls(lake=workspace.lake, paths=paths)
 
     def sample(self, addresses: Sequence[str], rows: int, wanted: int, model: TrainedModel) -> np.ndarray:
-        """About so many of the `rows` of these vectors shards, by source and view. float32 (N, D)."""
+        """Sample about `wanted` of the `rows` of these vectors shards, by source and view. float32 (N, D)."""
         return stratified_sample(
             self(addresses), rows=rows, wanted=wanted, dimension=model.dimension, fingerprint=model.fingerprint
         )

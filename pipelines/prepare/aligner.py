@@ -1,4 +1,4 @@
-"""The model that aligns speech with its transcript, where a project asks for one; transforms are handed it."""
+"""The model that aligns speech with its transcript, if a project uses one; it is passed to transforms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from trichord.transforms.align.words import Aligner
 
 
 def open_aligner(config: AlignConfig) -> Aligner | None:
-    """The CTC model of the project; None where speech is aligned by the embedded aligner, or not at all."""
+    """Open the project's CTC model; None if the built-in aligner is used, or none."""
     if config.speech != "ctc" or config.ctc_model is None:
         return None
     from trichord.encoders.ctc import HuggingFaceCtc  # torch

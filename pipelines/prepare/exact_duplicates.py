@@ -1,6 +1,6 @@
-"""dedup: exact and near duplicates over all partitions, and the survivor that stands for them.
+"""dedup: exact and near duplicates over all partitions, and the survivor of each group.
 
-The survivor is the row of the earliest source, then the smallest key: it does not depend on order, engine or night.
+The survivor is the row of the earliest source, then of the smallest key, whatever the order, engine or run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trichord.pipelines.prepare.records import Prepared
 
 ROWS_PER_BUCKET = 1_000_000
 DEDUP_FORMAT = 1
-REPEATING = ("parquet", "webdataset", "delta")  # kinds of source whose partitions may repeat a key
+REPEATING = ("parquet", "webdataset", "delta")  # kinds of source that may repeat a key in several partitions
 NOTE = pa.schema([pa.field("table", pa.string(), nullable=False), pa.field("address", pa.string(), nullable=False)])
 
 _ROW = ("key", "source", "partition", "row_digest")
@@ -35,7 +35,7 @@ class Emit:
     lake: Lake
     by: str  # 'key' or 'content_digest'
     ranks: Mapping[str, int]
-    dropped: tuple[ShardRef, ...] = ()  # duplicates found before: they survive nothing
+    dropped: tuple[ShardRef, ...] = ()  # duplicates found before: never survivors
 
     def __call__(self, ref: ShardRef) -> pa.Table:
         columns = [self.by, *(name for name in _ROW if name != self.by)]
@@ -72,7 +72,7 @@ class Reduce:
                 "evidence": pa.array([self.evidence] * dropped.num_rows),
             }
         ).cast(schema.DUPLICATES)
-        # addressed by what it found, so that a night that changes no duplicate changes no shard
+        # addressed by its content, so that a run that changes no duplicates changes no shard
         address = digest.address("duplicates", DEDUP_FORMAT, table.to_pylist())
         with ShardWriter(self.lake, "duplicates", address, schema.DUPLICATES) as writer:
             writer.write(table)
@@ -88,10 +88,10 @@ class Deduplicated:
 
 
 def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepared]) -> Deduplicated:
-    """Find rows that are the same record as another, over all partitions; and what else they have in common.
+    """Find rows that are the same record as another, over all partitions, and rows that match in part.
 
-    Equal keys first (between sources, and where a source's own partitions may repeat them), then equal content, then
-    near duplicates. The result is a function of the signatures: where these are as before, it is found, not made.
+    Equal keys come first (between sources, and within those that may repeat them), then equal content, then near
+    duplicates. The result depends only on the signatures: if these are unchanged, it is reused.
     """
     signatures = sorted((item.signatures for item in prepared), key=lambda ref: ref.address)
     sources = workspace.project.sources
@@ -129,7 +129,7 @@ def _lengths(starts: pa.Array, total: int) -> list[int]:
 
 
 def _remember(workspace: Workspace, address: str, result: Deduplicated) -> None:
-    """Note which shards came of the signatures that `address` stands for."""
+    """Store which shards the signatures behind `address` gave."""
     refs = [*result.duplicates, *result.matches]
     rows = pa.table({"table": [ref.table for ref in refs], "address": [ref.address for ref in refs]}, schema=NOTE)
     with ShardWriter(workspace.lake, layout.DEDUP, address, NOTE) as writer:
@@ -138,7 +138,7 @@ def _remember(workspace: Workspace, address: str, result: Deduplicated) -> None:
 
 
 def _recall(workspace: Workspace, address: str) -> Deduplicated | None:
-    """What came of the same signatures before; None where that is unknown or a shard of it is gone."""
+    """Return the earlier result for the same signatures; None if there is none or a shard of it is missing."""
     note = find_finished(workspace.lake, layout.DEDUP, [address]).get(address)
     if note is None:
         return None

@@ -1,4 +1,4 @@
-"""The first half of the line, for itself: sources → records, rejects, signatures, duplicates and matches, committed."""
+"""prepare: sources → records, rejects, signatures, duplicates and matches, all committed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trichord.transforms.chain import prepare_chain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What the sources became, committed."""
+    """The committed result of a preparation."""
 
     prepared: Sequence[Prepared]
     duplicates: Sequence[ShardRef]
@@ -36,7 +36,7 @@ class Preparation:
 
     @property
     def counts(self) -> RowCounts:
-        """What became of all rows."""
+        """Row counts: rows in, kept, rejected, duplicate, added."""
         totals = [item.records.counts for item in self.prepared]
         duplicate = sum(ref.rows for ref in self.duplicates)
         return RowCounts(
@@ -48,7 +48,7 @@ class Preparation:
         )
 
     def funnel(self, workspace: Workspace) -> tuple[OpCount, ...]:
-        """Rows that went into every op and rows it rejected, in the order of the chain."""
+        """Return the rows that went into each op and those it rejected, in the order of the chain."""
         total = Counter[str]()
         for item in self.prepared:
             total.update(item.records.counts)
@@ -60,18 +60,18 @@ class Preparation:
 
     @property
     def digest(self) -> str:
-        """Digest of every shard's address and bytes: equal from every engine."""
+        """Return the digest of every shard's address and bytes; it is the same on every engine."""
         refs = [ref for item in self.prepared for ref in (item.records, item.signatures, item.rejects) if ref]
         refs += [*self.duplicates, *self.matches]
         return digest.address("prepared", sorted([ref.table, ref.address, ref.sha256] for ref in refs))
 
 
 def prepare_records(workspace: Workspace, engine: Engine, plan: Plan, commit: Commits) -> list[Prepared]:
-    """Make and commit what is missing of records, rejects and signatures.
+    """Make and commit the missing records, rejects and signatures.
 
     Raises:
         PartialRun: some partitions failed; a rerun resumes.
-        CommitConflict: another run committed meanwhile.
+        CommitConflict: another run committed in the meantime.
     """
     prepared = prepare(workspace, engine, plan.shards)
     commit("records", [item.records for item in prepared], schema.RECORDS)
@@ -89,7 +89,7 @@ def drop_duplicates(workspace: Workspace, engine: Engine, prepared: Sequence[Pre
 
 
 def prepare_lake(workspace: Workspace, engine: Engine, plan: Plan) -> Preparation:
-    """Make and commit what is missing of records, rejects, signatures, duplicates and matches.
+    """Make and commit the missing records, rejects, signatures, duplicates and matches.
 
     Raises as `prepare_records`.
     """
@@ -111,10 +111,10 @@ class PrepareSummary(Result):
     """What a preparation did.
 
     Attributes:
-        manifest_digest: of every shard's address and bytes; equal from every engine.
+        manifest_digest: digest of every shard's address and bytes; the same on every engine.
         counts: what became of all rows.
         funnel: the ops in the order of the chain.
-        touched: what changed of each table.
+        touched: what changed in each table.
         seconds: duration.
     """
 
@@ -125,7 +125,7 @@ class PrepareSummary(Result):
     seconds: float
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready; the counts beside the rest."""
+        """Return JSON-ready values; the counts are at the top level."""
         rest = Result.to_dict(self)
         return rest | rest.pop("counts")
 
@@ -134,7 +134,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     """Prepare without training, indexing or publishing; nothing changes for a reader.
 
     Raises:
-        GateFailed: an op rejected more rows than the project file allows; what was made is kept.
+        GateFailed: no row was kept, or an op rejected more rows than the project file allows; what was made is kept.
     """
     started = time.monotonic()
     plan = make_plan(workspace)
@@ -147,13 +147,13 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
         raise GateFailed(
             f"No row was kept: {counts.rows_rejected} of {counts.rows_in} were rejected ({by_op}).\n"
-            "Look at them with `trichord rejects ls`; often `media_root` or `require` of a source is wrong."
+            "List them with `trichord rejects ls`. Often a source's `media_root` or `require` is wrong."
         )
     if over:
         raise GateFailed(
             "Too many rows were rejected:\n"
-            + "\n".join(f"  {op}: {ratio:.1%} of the rows, at most {limit:.1%}" for op, ratio, limit in over)
-            + "\nLook at them with `trichord rejects ls`; mend the source, the threshold or `gate.max_reject_ratio`."
+            + "\n".join(f"  {op}: {ratio:.1%} of the rows; the limit is {limit:.1%}" for op, ratio, limit in over)
+            + "\nList them with `trichord rejects ls`; fix the source, the threshold or `gate.max_reject_ratio`."
         )
     return PrepareSummary(
         manifest_digest=done.digest,
@@ -167,7 +167,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
 def refused_ratios(
     workspace: Workspace, rejected: Mapping[str, int], counts: RowCounts
 ) -> list[tuple[str, float, float]]:
-    """Ops that rejected more than they may: (op, share of the rows, limit)."""
+    """Return the ops that rejected too much: (op, share of the rows, limit)."""
     rows = max(1, counts.rows)
     limits = workspace.project.gate
     shares = ((op, n / rows, limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)) for op, n in rejected.items())

@@ -1,7 +1,7 @@
-"""The near pass of dedup: buckets of rows that may be near, edges between those that are, clusters of the same record.
+"""Near duplicates: buckets of rows that may be near, edges between those that are, clusters of the same record.
 
-Rows travel by number: their signature shard's place in the order of addresses, then their place in it. Signatures
-travel in the buckets; the driver sees edges alone, and one task makes the result of them.
+A row is identified by number: its signature shard's place in the order of addresses, then its place in the shard.
+Buckets hold the signatures; the driver receives only edges, and one task turns them into the result.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from trichord.transforms.dedup.clusters import Members, find_matches, find_same_
 from trichord.transforms.dedup.near import LEADS, Ints, Modality, band_keys, bucket_edges, chunk_keys, text_chars
 from trichord.transforms.dedup.shingles import BANDS
 
-KEYS_PER_BUCKET = 500_000  # rows times their keys: some 400 MB in the worker that reduces them
+KEYS_PER_BUCKET = 500_000  # rows times their keys: about 400 MB in the worker that reduces them
 SIGNATURE: Mapping[Modality, str] = {"image": "image_hash", "audio": "audio_hash", "text": "text_sketch"}
-NEAR_FORMAT = 1  # raised whenever the same signatures would give another result
+NEAR_FORMAT = 1  # raise it when the same signatures would give another result
 _SHARD_BITS = 32
 
 Edges = dict[Modality, Ints]
@@ -34,7 +34,7 @@ Edges = dict[Modality, Ints]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearFound:
-    """Shards of what was found; None where there is nothing."""
+    """Shards of the results; None where there are none."""
 
     duplicates: ShardRef | None = None
     matches: ShardRef | None = None
@@ -42,7 +42,7 @@ class NearFound:
 
 @dataclass(frozen=True, slots=True)
 class EmitNear:
-    """Signature shard and its number → rows by every key that a near row may share."""
+    """Signature shard and its number → its rows under every key that a near row may share."""
 
     lake: Lake
     config: DedupConfig
@@ -74,7 +74,7 @@ class EmitNear:
 
 @dataclass(frozen=True, slots=True)
 class ReduceNear:
-    """A bucket's rows, sorted by key → edges that connect what is near."""
+    """A bucket's rows, sorted by key → edges between near rows."""
 
     config: DedupConfig
 
@@ -137,7 +137,7 @@ class Resolve:
         )
 
     def _rows(self, numbers: Ints) -> pa.Table:
-        """The numbered rows in order of precedence."""
+        """Return the numbered rows in order of precedence."""
         shards = numbers >> _SHARD_BITS
         parts = []
         for shard in np.unique(shards).tolist():
@@ -154,7 +154,7 @@ class Resolve:
         if len(table) == 0:
             return None
         table = table.select(table_schema.names).cast(table_schema)
-        # addressed by what it found, so that a night that changes no duplicate changes no shard
+        # addressed by its content, so that a run that changes no duplicates changes no shard
         address = digest.address(name, "near", NEAR_FORMAT, table.to_pylist())
         with ShardWriter(self.lake, name, address, table_schema) as writer:
             writer.write(table)
@@ -168,7 +168,7 @@ def find_near(
     ranks: Mapping[str, int],
     dropped: Sequence[ShardRef],
 ) -> NearFound:
-    """Near duplicates and matches among the rows that `dropped` leaves. A function of the signatures alone."""
+    """Find near duplicates and matches among the rows that `dropped` leaves, from the signatures alone."""
     config = workspace.project.prepare.dedup
     items = list(enumerate(signatures))
     keys = sum(ref.rows for ref in signatures) * (config.image_coarse + config.audio_coarse + 2 + BANDS)
@@ -185,7 +185,7 @@ def find_near(
 
 
 def survivors(table: pa.Table, lake: Lake, dropped: Sequence[ShardRef]) -> pa.Table:
-    """The signature rows that no duplicates shard drops. A key may repeat with equal content in another partition."""
+    """Return the signature rows that no duplicates shard drops; a key may repeat in another partition."""
     for ref in dropped:
         gone = _names(read_shard(lake, ref, ["partition", "row_digest"]))
         table = table.filter(pc.invert(pc.is_in(_names(table), value_set=gone.combine_chunks())))

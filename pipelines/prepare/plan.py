@@ -1,4 +1,4 @@
-"""plan: what the sources hold now, as the set of record shards that should exist."""
+"""plan: which record shards should exist, given what the sources hold now."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from trichord.transforms.clean.language import known_languages
 from trichord.transforms.collect import plan_source
 from trichord.transforms.collect.partitions import Partition
 
-LINE_FORMAT = 2  # raised with any format or version behind the records: a live index is then made anew
+LINE_FORMAT = 2  # raise it when a format behind the records changes: every index is then built again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedShard:
-    """A partition and the address its records shard must have."""
+    """A partition and the address of its records shard."""
 
     source: Source
     rank: int  # position of the source in the project file: earlier sources survive as duplicates
@@ -43,7 +43,7 @@ class Plan:
     shards: tuple[WantedShard, ...]
     rows: int
     recipe: str
-    ignored: int  # files in folder sources whose ending names no modality
+    ignored: int  # files in folder sources whose extension belongs to no modality
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -52,7 +52,7 @@ class Plan:
 
 
 def make_plan(workspace: Workspace) -> Plan:
-    """Look at every source and address what should be prepared from it.
+    """Look at every source and compute the addresses of the shards that it should give.
 
     Raises:
         SourceError: a source cannot be read at all.
@@ -91,20 +91,20 @@ def make_plan(workspace: Workspace) -> Plan:
 
 
 def _check(project: Project, aligner: Aligner | None) -> None:
-    """Raise where the project names what is not there.
+    """Raise if the project names something that does not exist.
 
     Raises:
-        ConfigError: a limit is set for an op that no source has, or a language is none that is recognised.
-        SourceError: a media root is no folder.
+        ConfigError: a limit is set for an op that no source has, or a language is unknown.
+        SourceError: a media root is not a folder.
     """
     for source in project.sources:
         root = getattr(source, "media_root", None)
         if root is not None and not is_remote(root) and not os.path.isdir(root):
-            raise SourceError(f"{root}: there is no such folder. Mend `media_root` of source {source.name!r}")
+            raise SourceError(f"There is no folder {root}. Fix `media_root` of source {source.name!r}.")
     unknown = sorted(set(project.prepare.text.languages) - known_languages()) if project.prepare.text.languages else []
     if unknown:
         raise ConfigError(
-            f"prepare.text.languages: {', '.join(unknown)} is no language that is recognised.\n"
+            f"prepare.text.languages: unknown language: {', '.join(unknown)}.\n"
             f"Known: {', '.join(sorted(known_languages()))}"
         )
     if project.gate.max_reject_ratio_of:
@@ -116,13 +116,13 @@ def _check(project: Project, aligner: Aligner | None) -> None:
             near = get_close_matches(name, names, 1) if f"threshold:{name}" not in names else [f"threshold:{name}"]
             hint = f"; did you mean `{near[0]}`?" if near else ""
             raise ConfigError(
-                f"gate.max_reject_ratio_of: no op named {name!r} rejects rows of this project{hint}\n"
+                f"gate.max_reject_ratio_of: no op of this project rejects rows under the name {name!r}{hint}\n"
                 f"Known: {', '.join(sorted(names))}"
             )
 
 
 def inputs_digest(workspace: Workspace, plan: Plan) -> str:
-    """Digest of everything that is wanted; equal to the live publication's means that nothing is to be done."""
+    """Return the digest of everything that is wanted; if the live publication has the same, there is nothing to do."""
     project = workspace.project
     encoders = load_encoders(project.model).fingerprint
     order = [source.name for source in project.sources]  # decides which duplicate survives

@@ -1,6 +1,6 @@
-"""prepare: partitions → records, rejects and signatures, one shard of each a partition.
+"""prepare: partitions → records, rejects and signatures, one shard of each per partition.
 
-A row that makes its worker crash, hang or run out of memory is found by halving the partition, and becomes a reject.
+If a row makes its worker crash, hang or run out of memory, halving the partition finds the row, which is rejected.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from trichord.transforms.dedup.signatures import signatures_table
 from trichord.transforms.op import Op, OpCounts, run_chain
 from trichord.transforms.record import finish, rejects_table
 
-KILLED = "its worker ended while it was at this row"  # how it ended differs between engines and days; bytes must not
+KILLED = "its worker ended while it was at this row"  # details differ between engines and runs; bytes must not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What one partition became. `rejects` is None where nothing was rejected."""
+    """The shards of one partition. `rejects` is None if nothing was rejected."""
 
     address: str
     partition: str
@@ -48,7 +48,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Some rows of a partition as rows of its tables, and what the ops did: `fan_out`, `<op>/in`, `<op>/rejected`."""
+    """Rows of a partition as rows of its tables, and the ops' counts: `fan_out`, `<op>/in`, `<op>/rejected`."""
 
     records: pa.Table
     signatures: pa.Table
@@ -58,12 +58,12 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareItem:
-    """A partition to prepare, or (with `probe`) some of its rows to try without writing anything."""
+    """A partition to prepare or, with `probe`, some of its rows to try without writing anything."""
 
     shard: WantedShard
     poison: Mapping[str, str] = field(default_factory=dict)  # key -> how its worker died
     probe: frozenset[str] | None = None
-    again: bool = False  # no row was to blame: a slow or crowded machine was
+    again: bool = False  # no row was to blame, but a slow or busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class PrepareTask:
         return self.made(*ran)
 
     def made(self, batch: Batch, by_op: Mapping[str, OpCounts]) -> Made:
-        """What a batch that went through the chain is in the lake."""
+        """Return the table rows of a batch that went through the chain."""
         records = finish(batch, self.config)
         return Made(
             records=records,
@@ -95,7 +95,7 @@ class PrepareTask:
         )
 
     def chain(self, source: Source) -> tuple[Op, ...]:
-        """The ops that every row of a source goes through."""
+        """Return the ops that every row of a source goes through."""
         return prepare_chain(self.config, source, self.aligner)
 
     def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
@@ -110,7 +110,7 @@ class PrepareTask:
 
 
 def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
-    """What the ops did to a batch, as the footer of its shard counts it."""
+    """Return the ops' counts of a batch, as its shard's footer stores them."""
     counts = Counter(fan_out=sum(op.fan_out for op in by_op.values()))
     for name, op in by_op.items():
         counts.update({f"{name}/in": op.rows_in, f"{name}/rejected": op.rows_rejected})
@@ -118,7 +118,7 @@ def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
 
 
 def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
-    """Write the three shards of a partition; the bytes follow from the rows alone, however they are cut into parts."""
+    """Write the three shards of a partition; their bytes depend on the rows alone, not on how these are divided."""
     counts = Counter[str]()
     writers = {
         name: ShardWriter(lake, name, shard.address, table_schema)
@@ -137,7 +137,7 @@ def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Pr
             rejects.write(part.rejects)
         total = {"rows_in": shard.partition.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
         wanted = (records, signatures, rejects) if total["rows_rejected"] else (records, signatures)
-        with ThreadPoolExecutor(len(wanted)) as pool:  # each waits for the disk; `finished` wants all of them
+        with ThreadPoolExecutor(len(wanted)) as pool:  # each waits for the disk; `finished` needs all of them
             refs = list(pool.map(lambda writer: writer.finish(total), wanted))
         return Prepared(
             address=shard.address,
@@ -152,10 +152,10 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
     """Make the wanted shards that do not exist yet.
 
     Returns:
-        What every shard became, in order of address.
+        The prepared partitions, in order of address.
 
     Raises:
-        PartialRun: some partition failed for a reason that is no row's fault; what was finished is kept.
+        PartialRun: a partition failed and no row is to blame; what was finished is kept.
     """
     shards = list(shards)
     ready = finished(workspace, shards)
@@ -180,7 +180,7 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
                 if poison == outcome.item.poison and not outcome.item.again:
                     retry.append(replace(outcome.item, again=True))
                 elif poison == outcome.item.poison:
-                    blameless = replace(outcome.failure, message="its worker died, but no single row does that")
+                    blameless = replace(outcome.failure, message="its worker died, but no single row causes that")
                     failures.append((outcome.item.shard.partition.id, blameless))
                 else:
                     retry.append(replace(outcome.item, poison=poison))
@@ -189,18 +189,18 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         raise partly_failed(failures, len(shards), len(todo), "partitions could not be prepared")
     lost = {shard.address for shard in shards} - ready.keys()
     if lost:
-        raise PartialRun(f"{len(lost)} partitions were answered by nothing. Run it again: it resumes.")
+        raise PartialRun(f"{len(lost)} partitions returned no result. Run the command again; it resumes.")
     return [ready[address] for address in sorted(ready)]
 
 
 def prepare_task(workspace: Workspace) -> PrepareTask:
-    """The task that prepares partitions of a project."""
+    """Return the task that prepares a project's partitions."""
     config = workspace.project.prepare
     return PrepareTask(workspace.lake, config, aligner=open_aligner(config.align))
 
 
 def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[str, str]:
-    """Halve a partition whose worker died until single rows are to blame. Returns {key: how its worker died}."""
+    """Halve a partition whose worker died until single rows are to blame; return {key: how its worker died}."""
     keys = sorted(
         row.key
         for batch in read_partition(item.shard.source, task.lake, item.shard.partition, config=task.config)
@@ -227,7 +227,7 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[s
 
 
 def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, Prepared]:
-    """Shards an earlier run finished, committed or not."""
+    """Return the shards that an earlier run finished, committed or not, by address."""
     wanted = {shard.address: shard.partition.id for shard in shards}
     found = {name: find_finished(workspace.lake, name, wanted) for name in ("records", "signatures", "rejects")}
     return {
