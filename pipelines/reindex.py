@@ -12,8 +12,9 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
-from trichord.pipelines.prepare.plan import inputs_digest, make_plan
+from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.pinned import missing_files
+from trichord.pipelines.stages.inputs import inputs_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

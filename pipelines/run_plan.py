@@ -10,10 +10,11 @@ from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
-from trichord.pipelines.prepare.plan import inputs_digest, make_plan
+from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast, RowChanges
+from trichord.pipelines.stages.inputs import inputs_digest
 from trichord.pipelines.stages.order import STAGES
 from trichord.pipelines.stages.run import Run
 

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
 from trichord.infra.lake.publication import JsonObject, RowCounts
-from trichord.infra.lake.shard import ShardRef
+from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.commits import Commits, Touched
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -21,7 +23,6 @@ from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.plan import Plan, make_plan
 from trichord.pipelines.prepare.records import Prepared, prepare
-from trichord.pipelines.publish.measure_index import reject_counts
 from trichord.transforms.chain import prepare_chain
 
 
@@ -162,6 +163,15 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
         touched=tuple(done.commit.touched),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
+    """Return the rejected rows by op in one version of the table; a row that its parts replaced was not refused."""
+    counts: Counter[str] = Counter()
+    for ref in workspace.table("rejects").shards(version).values():
+        table = read_shard(workspace.lake, ref, ["op", "reason"])
+        counts.update(table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))["op"].to_pylist())
+    return counts
 
 
 def refused_ratios(

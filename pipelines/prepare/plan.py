@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from trichord.encoders.frozen import load_encoders
 from trichord.infra import digest
 from trichord.infra.config import Project, Source
 from trichord.infra.errors import ConfigError, SourceError
@@ -15,15 +14,12 @@ from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.recipes import current_recipe, shard_address
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.model.augment_chain import describe_variants
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import known_languages
 from trichord.transforms.collect import plan_source
 from trichord.transforms.collect.partitions import Partition
-
-LINE_FORMAT = 2  # raise it when a format behind the records changes: every index is then built again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,23 +115,3 @@ def _check(project: Project, aligner: Aligner | None) -> None:
                 f"gate.max_reject_ratio_of: no op of this project rejects rows under the name {name!r}{hint}\n"
                 f"Known: {', '.join(sorted(names))}"
             )
-
-
-def inputs_digest(workspace: Workspace, plan: Plan) -> str:
-    """Return the digest of everything that is wanted; if the live publication has the same, there is nothing to do."""
-    project = workspace.project
-    encoders = load_encoders(project.model).fingerprint
-    order = [source.name for source in project.sources]  # decides which duplicate survives
-    index = project.index.model_dump(mode="json")
-    return digest.address(
-        "inputs",
-        LINE_FORMAT,
-        sorted(plan.wanted),
-        order,
-        workspace.model_settings(),
-        encoders,
-        index,
-        project.agreement.model_dump(mode="json"),
-        project.prepare.dedup.model_dump(mode="json"),
-        describe_variants(project),
-    )

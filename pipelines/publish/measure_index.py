@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from trichord.index_builders.row_labels import read_keys
 from trichord.index_builders.vectors import find_unsound
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
 from trichord.pipelines.index.ground_truth import (
     FAILED,
@@ -149,12 +147,3 @@ class MeasureRecall:
 
 def _recall(found: Hits, exact_scores: bool, truth: Hits, rows: np.ndarray) -> float:
     return recall_at_k(found.take(rows), truth.take(rows), exact_scores=exact_scores)
-
-
-def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
-    """Rejected rows by op, in one version of the rejects table; a row replaced by its parts was not refused."""
-    counts: Counter[str] = Counter()
-    for ref in workspace.table("rejects").shards(version).values():
-        table = read_shard(workspace.lake, ref, ["op", "reason"])
-        counts.update(table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))["op"].to_pylist())
-    return counts

@@ -16,6 +16,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.ground_truth import vector_shards
 from trichord.pipelines.index.milvus_collections import follow, make_ready
 from trichord.pipelines.index.vector_tables import VectorTables
+from trichord.pipelines.prepare.job import reject_counts
 from trichord.pipelines.publish.checks import (
     chance_checks,
     content_check,
@@ -25,7 +26,7 @@ from trichord.pipelines.publish.checks import (
     reject_checks,
 )
 from trichord.pipelines.publish.evaluate import evaluate_publication
-from trichord.pipelines.publish.measure_index import measure_index, reject_counts
+from trichord.pipelines.publish.measure_index import measure_index
 from trichord.pipelines.publish.pinned import missing_files, read_candidate
 from trichord.pipelines.publish.vector_audit import check_content
 

@@ -13,7 +13,7 @@ from typing import Any
 from trichord.index_builders.base import Scalar
 from trichord.infra import log
 from trichord.infra.config import QueryConfig
-from trichord.infra.errors import ConfigError
+from trichord.infra.errors import ConfigError, TrichordError
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.search.fusion import RankedHit
@@ -63,7 +63,8 @@ class Searcher:
     Args:
         workspace: the project on its lake.
         follow: look for a newer live publication at most every `poll_s` seconds, and switch to it. A query that has
-            begun is answered by the index that it began with.
+            begun is answered by the index that it began with. A publication that cannot be opened is reported in the
+            log, and the one that is open goes on answering.
         backend: faiss, milvus or annoy; the first of those that hold the publication if None.
         model: folder of another model to encode queries with.
         poll_s: seconds between two looks at the live publication.
@@ -177,8 +178,13 @@ class Searcher:
                 if live is not None and live.id != self.publication:
                     before, self._open = self.publication, self._opened()
                     log.event("searcher_switched", before=before, now=self.publication)
-                self._looked_s = time.monotonic()
+            except (
+                TrichordError,
+                FileNotFoundError,
+            ) as error:  # what is open goes on answering; the next look tries again
+                log.event("searcher_not_switched", publication=self.publication, error=str(error).splitlines()[0])
             finally:
+                self._looked_s = time.monotonic()
                 self._switching.release()
         return self._open
 

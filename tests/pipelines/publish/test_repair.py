@@ -10,12 +10,13 @@ import yaml
 
 from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project, write_rows
 from trichord.infra.errors import GateFailed, SourceError, StorageError
-from trichord.pipelines.prepare.plan import inputs_digest, make_plan
+from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.publish import publish_candidate
 from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import search
+from trichord.pipelines.stages.inputs import inputs_digest
 
 
 @pytest.mark.parametrize("lost", ["records/*/*.parquet", "vectors/*/*.parquet", "index/*/*.faiss", "index/manifests/*"])

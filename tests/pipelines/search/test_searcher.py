@@ -147,6 +147,26 @@ def test_a_searcher_follows_what_is_published_where_it_is_asked_to(lake_copy):
     assert staying.publication == resting.publication == first
 
 
+def test_a_publication_that_cannot_be_opened_is_reported_and_the_open_one_goes_on_answering(lake_copy, capsys):
+    following = Searcher(trichord.open(lake_copy), follow=True, poll_s=0)
+    first, expected = following.publication, following.search("a red circle")
+    known = set((lake_copy.parent / "lake").rglob("*.faiss"))
+    second = trichord.open(lake_copy, "index.rows_per_shard=40").reindex().publication
+    new = set((lake_copy.parent / "lake").rglob("*.faiss")) - known
+    contents = {path: path.read_bytes() for path in new}
+    for path, data in contents.items():
+        path.chmod(0o644)
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    capsys.readouterr()
+    assert following.search("a red circle") == expected
+    assert following.publication == first
+    assert "searcher_not_switched" in capsys.readouterr().err
+    for path, data in contents.items():
+        path.write_bytes(data)
+    assert following.search("a red circle") == expected
+    assert following.publication == second
+
+
 @pytest.mark.parametrize("ending", [".faiss", ".safetensors"])
 def test_a_searcher_does_not_open_on_damaged_files(lake_copy, ending):
     for victim in (lake_copy.parent / "lake").rglob(f"*{ending}"):

@@ -1,0 +1,31 @@
+"""The digest of everything that a reindex wants: equal to the live publication's means that nothing is to be done."""
+
+from __future__ import annotations
+
+from trichord.encoders.frozen import load_encoders
+from trichord.infra import digest
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.model.augment_chain import describe_variants
+from trichord.pipelines.prepare.plan import Plan
+
+LINE_FORMAT = 2  # raise it when a format behind the records changes: every index is then built again
+
+
+def inputs_digest(workspace: Workspace, plan: Plan) -> str:
+    """Return the digest of everything that is wanted; if the live publication has the same, there is nothing to do."""
+    project = workspace.project
+    encoders = load_encoders(project.model).fingerprint
+    order = [source.name for source in project.sources]  # decides which duplicate survives
+    index = project.index.model_dump(mode="json")
+    return digest.address(
+        "inputs",
+        LINE_FORMAT,
+        sorted(plan.wanted),
+        order,
+        workspace.model_settings(),
+        encoders,
+        index,
+        project.agreement.model_dump(mode="json"),
+        project.prepare.dedup.model_dump(mode="json"),
+        describe_variants(project),
+    )
