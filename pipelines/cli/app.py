@@ -1,4 +1,4 @@
-"""The command `trichord`: every verb parses, calls one job, and prints. Heavy imports happen inside the verbs."""
+"""The command `trichord`: every verb parses its options, calls one job, and prints. Verbs import what is heavy."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="trichord",
-    help="One vector space over text, images and audio, and an index that follows the data lake.",
+    help="One vector space for text, images and audio, and an index that follows your data lake.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 2 configuration, 3 gate failed, 4 commit conflict, 5 partial run, 6 storage, 7 source, "
-    "8 service.",
+    epilog="Exit codes: 0 success, 2 configuration, 3 gate failed, 4 commit conflict, 5 partial run, 6 storage, "
+    "7 source, 8 service.",
 )
-rejects_app = typer.Typer(help="Look at the rows that were left out, and why.", no_args_is_help=True)
+rejects_app = typer.Typer(help="List, export and replay the rows that were rejected.", no_args_is_help=True)
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(rag_app)
 app.command()(compare)
 app.command()(adapt)
 
-Reason = Annotated[str | None, typer.Option(help="Only rejects with this reason code.")]
-OpName = Annotated[str | None, typer.Option("--op", help="Only rejects of this op.")]
-SourceName = Annotated[str | None, typer.Option("--source", help="Only rejects of this source.")]
+Reason = Annotated[str | None, typer.Option(help="Select rejects with this reason code.")]
+OpName = Annotated[str | None, typer.Option("--op", help="Select rejects of this op.")]
+SourceName = Annotated[str | None, typer.Option("--source", help="Select rejects of this source.")]
 
 
 def main() -> None:
-    """Console entry point: errors become a message and their exit code."""
+    """Run the command line; turn errors into a message and an exit code."""
     try:
         try:
             app(standalone_mode=True)
         except OSError as error:
             raise StorageError(
-                f"{error}\nRun `trichord doctor`; if a file of the lake is gone, `trichord verify`."
+                f"{error}\nRun `trichord doctor`, or `trichord verify` if a file of the lake is missing."
             ) from error
     except TrichordError as error:
         if log.as_json():
@@ -75,20 +75,18 @@ def schema(as_json: Json = False) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the corpus, the lake and the page.")] = Path(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the corpus, the lake and the HTML page.")] = Path(
         "demo-out"
     ),
-    records: Annotated[int, typer.Option(min=200, help="Records of the synthetic corpus.")] = 2_000,
-    seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
+    records: Annotated[int, typer.Option(min=200, help="Number of records to make.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Random seed of the corpus.")] = 0,
     open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser at the end.")
+        bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser when done.")
     ] = True,
-    backend: Annotated[
-        list[str] | None, typer.Option(help="milvus: hold the index in Milvus Lite too, beside FAISS.")
-    ] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="milvus: also hold the index in Milvus Lite.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Build a synthetic corpus with planted defects and take it from files to a published, searchable index."""
+    """Make a synthetic corpus with planted defects, and turn it into a published, searchable index."""
     from trichord.pipelines.demo.run import run_demo
 
     log.configure(as_json=as_json)
@@ -104,17 +102,17 @@ def plan(
     set_: Overrides = None,
     engine: EngineName = None,
     rows: Annotated[
-        float | None, typer.Option(min=1, help="Plan an index of so many vectors on paper (1e9) and read no source.")
+        float | None, typer.Option(min=1, help="Estimate an index of this many vectors (such as 1e9); read no source.")
     ] = None,
     dimension: Annotated[
-        int | None, typer.Option(min=1, help="With --rows: values of a vector; the model's if left out.")
+        int | None, typer.Option(min=1, help="With --rows: dimension of a vector. (default: the model's)")
     ] = None,
     cores: Annotated[
-        int | None, typer.Option(min=1, help="With --rows: cores that build and search; engine.workers if left out.")
+        int | None, typer.Option(min=1, help="With --rows: cores that build and search. (default: engine.workers)")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a reindex would make, keep and remove, without doing it; or with --rows what an index would take."""
+    """Show what a reindex would make, keep and remove. With --rows, estimate the size and cost of an index."""
     workspace = _open(project, set_, as_json, engine)
     if rows is not None:
         from trichord.pipelines.index.estimate import plan_on_paper
@@ -131,17 +129,17 @@ def prepare(
     set_: Overrides = None,
     engine: EngineName = None,
     report: Annotated[
-        Path | None, typer.Option(help="Also write the page of this run here, and dataset_card.md beside it.")
+        Path | None, typer.Option(help="Also write this run's HTML page here, and dataset_card.md beside it.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Collect, clean, align and deduplicate what the sources hold now; train, index and publish nothing."""
+    """Collect, clean, align and deduplicate the sources' rows, without training, indexing or publishing."""
     workspace = _open(project, set_, as_json, engine)
     try:
         with log.progress("prepare"):
             summary = workspace.prepare()
     except GateFailed:
-        _write_preparation(workspace, report, project.stem)  # when it is wanted most
+        _write_preparation(workspace, report, project.stem)  # a failed run needs its page most
         raise
     _write_preparation(workspace, report, project.stem)
     _print(summary, as_json, render.prepare)
@@ -163,11 +161,11 @@ def reindex(
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
-    publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish when the gate passes.")] = True,
-    report: Annotated[Path | None, typer.Option(help="Also write the published index's HTML page here.")] = None,
+    publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish if the gate passes.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Reconcile lake and index with what the sources hold now, measure, and publish."""
+    """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
         summary = workspace.reindex(publish=publishing)
@@ -187,7 +185,7 @@ app.command()(search)
 def evaluate(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
-    """Measure the live publication: the query→gallery recall matrix and the mixed galleries."""
+    """Measure the live publication: recall by query and gallery, and in the mixed gallery."""
     _print(_open(project, set_, as_json, engine).evaluate(), as_json, render.evaluation)
 
 
@@ -195,30 +193,30 @@ def evaluate(
 def publish(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
-    """Publish the candidate that `reindex --no-publish` left, if its gate verdict is a pass."""
+    """Publish the candidate of the last `reindex --no-publish`, if it passed the gate."""
     _print(_open(project, set_, as_json, engine).publish().to_dict(), as_json, render.publication)
 
 
 @app.command()
 def rollback(
     to: Annotated[
-        str | None, typer.Argument(metavar="[PUBLICATION]", help="Id; the one before the live one if left out.")
+        str | None, typer.Argument(metavar="PUBLICATION", help="Its id. (default: the one before the live one)")
     ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
-    """Make an earlier publication live again, by one commit."""
+    """Make an earlier publication live again, in one commit."""
     _print(_open(project, set_, as_json, engine).rollback(to).to_dict(), as_json, render.publication)
 
 
 @app.command()
 def diff(
     before: Annotated[
-        str | None, typer.Argument(metavar="[BEFORE]", help="Id; the one before AFTER if left out.")
+        str | None, typer.Argument(metavar="BEFORE", help="Its id. (default: the one before AFTER)")
     ] = None,
-    after: Annotated[str | None, typer.Argument(metavar="[AFTER]", help="Id; the live one if left out.")] = None,
+    after: Annotated[str | None, typer.Argument(metavar="AFTER", help="Its id. (default: the live one)")] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
@@ -232,7 +230,7 @@ def diff(
 def status(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
-    """Show what is live, what the lake holds, and the last gate verdict."""
+    """Show what is live, what the lake holds, and the gate's last verdict."""
     _print(_open(project, set_, as_json, engine).status(), as_json, render.status)
 
 
@@ -244,7 +242,7 @@ def explain(
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
-    """Tell a record's whole journey from source bytes to index row, or the op that rejected it."""
+    """Show a record's journey from source bytes to index row, or to the op that rejected it."""
     _print(_open(project, set_, as_json, engine).explain(key), as_json, render.explanation)
 
 
@@ -256,10 +254,10 @@ def rejects_ls(
     reason: Reason = None,
     op: OpName = None,
     source: SourceName = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows shown at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of rows to list.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List rejects: counts by op and reason, then rows."""
+    """List rejected rows: counts by op and reason, then the rows."""
     from trichord.pipelines.rejects.query import list_rejects
 
     workspace = _open(project, set_, as_json, engine)
@@ -274,7 +272,7 @@ def rejects_show(
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything known about one rejected row."""
+    """Show everything about one rejected row."""
     from trichord.pipelines.rejects.query import show_reject
 
     _print(show_reject(_open(project, set_, as_json, engine), key), as_json, render.reject)
@@ -283,7 +281,9 @@ def rejects_show(
 @rejects_app.command("export")
 def rejects_export(
     out: Annotated[Path, typer.Option("--out", help="File to write: .jsonl or .parquet.")],
-    media: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the rows' raw media here.")] = None,
+    media: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write the rows' original media here.")
+    ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
@@ -292,7 +292,7 @@ def rejects_export(
     source: SourceName = None,
     as_json: Json = False,
 ) -> None:
-    """Write rejects to a file that serves as a manifest source, so that they can be mended."""
+    """Write rejects to a file that you can fix and use as a manifest source."""
     from trichord.pipelines.rejects.export import export_rejects
     from trichord.pipelines.rejects.query import Choice
 
@@ -310,7 +310,7 @@ def rejects_replay(
     source: SourceName = None,
     as_json: Json = False,
 ) -> None:
-    """After a fix, run only the rows that it concerns, and reach the state of a whole prepare."""
+    """After a fix, run the affected rows again; the result is that of a whole prepare."""
     from trichord.pipelines.rejects.query import Choice
     from trichord.pipelines.rejects.replay import replay
 
@@ -324,7 +324,7 @@ def rejects_replay(
 def verify(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
-    """Re-hash every file the kept publications name, and check every count."""
+    """Hash every file of the kept publications again, and check every count."""
     _print(_open(project, set_, as_json, engine).verify(), as_json, render.verified)
 
 
@@ -333,19 +333,17 @@ def gc(
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="Really remove; without it, only say what would be.")
-    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the files; without it, only list them.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find (and with --delete remove) files that no kept publication names."""
+    """List (and with --delete remove) files that no kept publication needs."""
     _print(_open(project, set_, as_json, engine).gc(delete=delete), as_json, render.collected)
 
 
 @app.command()
 def doctor(
     project: Annotated[
-        Path | None, typer.Option("--project", "-p", help="Also check this project's sources and lake.")
+        Path | None, typer.Option("--project", "-p", help="Also check this project's sources, lake and index.")
     ] = None,
     set_: Overrides = None,
     engine: EngineName = None,

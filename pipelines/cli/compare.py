@@ -26,20 +26,24 @@ FUSIONS: tuple[str, ...] = get_args(ModelConfig.model_fields["fusion"].annotatio
 
 
 def compare(
-    fusion: Annotated[list[str] | None, typer.Option(help=f"Repeatable; all by default: {', '.join(FUSIONS)}.")] = None,
-    loss: Annotated[list[str] | None, typer.Option(help=f"Repeatable; all by default: {', '.join(LOSSES)}.")] = None,
+    fusion: Annotated[
+        list[str] | None, typer.Option(help=f"Fusion to train; repeatable. (default: all of {', '.join(FUSIONS)})")
+    ] = None,
+    loss: Annotated[
+        list[str] | None, typer.Option(help=f"Loss to train with; repeatable. (default: all of {', '.join(LOSSES)})")
+    ] = None,
     share: Annotated[
         list[float] | None,
-        typer.Option(min=0.01, max=1, help="Share of the training groups, 1 by default; repeatable."),
+        typer.Option(min=0.01, max=1, help="Share of the training groups to use; repeatable. (default: 1)"),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Training runs of each setting.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of training runs for each setting.")] = 3,
     report: Annotated[Path | None, typer.Option(help="Also write every row as a Markdown table here.")] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
-    """Train fusions × losses on one split and several seeds, and tell what helps on this data; publishes nothing."""
+    """Train every fusion with every loss on several seeds, and compare them on held-out records. Publishes nothing."""
     from trichord.pipelines.model.compare import Grid
     from trichord.pipelines.model.compare import compare as job
 
@@ -59,5 +63,5 @@ def compare(
 
 def _chosen(option: str, given: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
     if unknown := [name for name in given or [] if name not in known]:
-        raise ConfigError(f"{option} {unknown[0]}: there is none of that name. Known: {', '.join(known)}.")
+        raise ConfigError(f"{option}: unknown name {unknown[0]}. Known: {', '.join(known)}.")
     return tuple(dict.fromkeys(given or known))

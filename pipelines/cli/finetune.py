@@ -22,14 +22,14 @@ from trichord.pipelines.cli.render import console
 
 
 def adapt(
-    modality: Annotated[Literal["text", "image", "audio"], typer.Argument(help="Whose encoder.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder that receives the adapted model; must not exist.")],
+    modality: Annotated[Literal["text", "image", "audio"], typer.Argument(help="Modality of the encoder.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the adapted model.")],
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
-    """Adapt an encoder to the lake's records, by model.MODALITY.adapt, and save it for the project file to name."""
+    """Fine-tune an encoder on the lake's records, with the settings in model.MODALITY.adapt, and save it."""
     from trichord.pipelines.model.finetune import adapt as job
 
     workspace = open_project(project, set_, as_json, engine)
@@ -43,4 +43,6 @@ def _show(result: dict[str, object]) -> None:
     was = "" if before is None else f" (before: {before})"
     console.print(f"Held-out loss {after}{was}. Loss by epoch: {result['loss']}")
     path = escape(str(result["path"]))
-    console.print(f"Saved to {path}. Use it: model.{result['modality']}.path: {path}; then trichord reindex")
+    console.print(
+        f"Saved to {path}. To use it, set model.{result['modality']}.path to {path} and run `trichord reindex`."
+    )

@@ -16,16 +16,16 @@ def init(
         str | None,
         typer.Argument(
             metavar="[PATH]",
-            help="Data to write the file for: CSV, TSV, JSONL or Parquet, captions (COCO, Flickr), a folder, a tar, or "
-            "a Delta table. Without it, a short file to fill in.",
+            help="Your data: CSV, TSV, JSONL or Parquet, captions (COCO, Flickr), a folder, a tar, or a Delta table. "
+            "Without it, `init` writes a short file to fill in.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where to write the project file.")] = DEFAULT_PROJECT,
-    full: Annotated[bool, typer.Option("--full", help="Write every setting, commented, instead.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="Project file to write.")] = DEFAULT_PROJECT,
+    full: Annotated[bool, typer.Option("--full", help="Write a file with all settings and comments instead.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at data, guess how to read them, show three records, and write the project file."""
+    """Look at your data, guess how to read it, show three records, and write a project file."""
     from trichord.pipelines.ops.start import start
 
     print_result(start(data, out, full=full, force=force).to_dict(), as_json, render_init.started)

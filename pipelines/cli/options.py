@@ -1,4 +1,4 @@
-"""What every verb of the command line shares: its options, opening the project, and printing the result."""
+"""What all verbs share: common options, opening the project, and printing the result."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 ProjectFile = Annotated[Path, typer.Option("--project", "-p", help="The project file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as engine.workers=2; repeatable."),
 ]
-EngineName = Annotated[str | None, typer.Option("--engine", help="local, ray or beam; the project file's by default.")]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", help="local, ray or beam. (default: engine.kind of the project file)")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
 DEFAULT_PROJECT = Path("trichord.yaml")
 
 
 def open_project(project: Path, overrides: list[str] | None, as_json: bool, engine: str | None = None) -> Workspace:
-    """The project on its lake, with its overrides; from here on log events have the form that was asked for."""
+    """Open the project with its overrides, and set the form of log events."""
     from trichord.pipelines.api import open_workspace
 
     log.configure(as_json=as_json)
@@ -35,7 +38,7 @@ def open_project(project: Path, overrides: list[str] | None, as_json: bool, engi
 
 
 def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
-    """Print the result as one JSON line on stdout, or by `human` for people; both get its plain values."""
+    """Print the result's plain values: as one JSON line on stdout, or for people by `human`."""
     if isinstance(result, Result):
         result = result.to_dict()
     if as_json:

@@ -16,13 +16,13 @@ rag_app = typer.Typer()
 @rag_app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
-    image: Annotated[Path | None, typer.Option(help="Picture file that the question is about.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Sound file that the question is about.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture that the question is about.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Sound that the question is about.")] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Answer a question from the published index, with its sources cited."""
+    """Answer a question from the published index, and cite the sources."""
     from trichord.pipelines.cli import render_rag
     from trichord.pipelines.rag.answer import ask as job
 
@@ -32,14 +32,14 @@ def ask(
 
 @rag_app.command()
 def feedback(
-    answer: Annotated[str, typer.Argument(metavar="ANSWER", help="Id of the answer, as `ask` prints it.")],
+    answer: Annotated[str, typer.Argument(metavar="ANSWER", help="The answer's id, which `ask` prints.")],
     rating: Annotated[int, typer.Option(min=-1, max=1, help="-1 bad, 0 neither, 1 good.")],
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    comment: Annotated[str, typer.Option(help="Reason for the rating.")] = "",
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Say what an answer was worth; `rag-eval` joins it in."""
+    """Rate an answer; `rag-eval` includes the ratings."""
     from trichord.pipelines.cli import render_rag
     from trichord.pipelines.rag.feedback import give_feedback
 
@@ -49,12 +49,14 @@ def feedback(
 
 @rag_app.command("rag-eval")
 def rag_eval(
-    questions: Annotated[Path, typer.Argument(help="JSONL: question, relevant (keys), references (answers).")],
+    questions: Annotated[
+        Path, typer.Argument(help="JSONL file with fields question, relevant (keys) and references (answers).")
+    ],
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Measure retrieval and answers on questions with known answers, and join in what users said."""
+    """Measure retrieval and answers on questions with known answers; include users' ratings."""
     from trichord.pipelines.cli import render_rag
     from trichord.pipelines.rag.evaluate import evaluate_rag, refuse_below
 

@@ -12,7 +12,7 @@ console = Console(highlight=False)
 
 
 def error(problem: BaseException) -> None:
-    """Print an error on stderr: what happened, then evidence and advice below."""
+    """Print an error on stderr: what happened, then the evidence and the next command."""
     first, _, rest = str(problem).partition("\n")
     stderr = Console(stderr=True, highlight=False)
     stderr.print(f"[bold red]{type(problem).__name__}[/] {escape(first)}")
@@ -44,7 +44,7 @@ def plan(result: dict[str, Any]) -> None:
         [[s["source"], s["rows"], s["partitions"], s["to_make"], s["kept"]] for s in result["sources"]],
     )
     if result["unchanged"]:
-        console.print(f"[green]Nothing to do.[/] {result['live']} is what the sources hold now.")
+        console.print(f"[green]Nothing to do.[/] {result['live']} is up to date with the sources.")
         return
     for name, rows in result["rows"].items():
         if name != "unknown_partitions" and rows["count"]:
@@ -52,7 +52,7 @@ def plan(result: dict[str, Any]) -> None:
             console.print(f"{name} {rows['count']:,} rows: {escape(', '.join(rows['first']))}{more}")
     if result["rows"]["unknown_partitions"]:
         unknown = result["rows"]["unknown_partitions"]
-        console.print(f"{unknown:,} changed partitions are compared by row only when they are read")
+        console.print(f"{unknown:,} changed partitions: their changed rows are known only when they are read.")
     table(
         "What a reindex would do",
         {"stage": "left", "to make": "right", "": "left", "kept": "right", "removed": "right", "rows": "right",
@@ -70,7 +70,7 @@ def plan(result: dict[str, Any]) -> None:
     if any(stage["at_least"] and stage["to_make"] for stage in result["stages"]):
         console.print("+ more may be made: it depends on what an earlier stage finds.")
     if result["seconds"] is not None:
-        console.print(f"About {result['seconds']:,.0f} s, by this lake's earlier runs.")
+        console.print(f"About {result['seconds']:,.0f} s, estimated from this lake's earlier runs.")
 
 
 def prepare(result: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def _consistency(told: dict[str, Any], k: int) -> None:
         [pair, found["true"]["p50"], found["shuffled"]["p50"], found["auc"], told["gap"][pair], told["alignment"][pair]]
         for pair, found in told["similarity"].items()
     ]
-    table("Agreement of modalities: median cosine of true and shuffled pairs, AUC of telling them apart",
+    table("Agreement of modalities: median cosine of true and shuffled pairs, and the AUC between them",
           {"pair": "left"} | columns, rows)  # fmt: skip
     hubs = "  ".join(
         f"{direction.replace('_to_', '→')} {found['skewness']:.2f}"
@@ -171,7 +171,7 @@ def _consistency(told: dict[str, Any], k: int) -> None:
 
 
 def hits(result: dict[str, Any]) -> None:
-    """Print the hits of a query, with the scores that ranked them."""
+    """Print a query's hits, with the scores that ranked them."""
     ranked_by = [name for name in ("calibrated", "rank_score") if result["hits"] and name in result["hits"][0]]
     columns = {"score": "right"} | dict.fromkeys(ranked_by, "right") | dict.fromkeys(("key", "view", "source"), "left")
     table(
@@ -244,7 +244,7 @@ def status(result: dict[str, Any]) -> None:
 
 
 def explanation(result: dict[str, Any]) -> None:
-    """Print what happened to a record, step by step."""
+    """Print a record's journey, step by step."""
     console.print(f"[bold]{escape(result['key'])}[/]: {result['outcome']}")
     for step in result["journey"]:
         console.print(f"[bold]{step['step']}[/]")
@@ -268,7 +268,7 @@ def rejects(result: dict[str, Any]) -> None:
 
 
 def reject(result: dict[str, Any]) -> None:
-    """Print every field of a reject."""
+    """Print all fields of a rejected row."""
     for row in result["rejects"]:
         for name, value in row.items():
             console.print(f"{name}: {escape(str(value))}")
@@ -317,7 +317,7 @@ def replayed(result: dict[str, Any]) -> None:
 
 
 def verified(result: dict[str, Any]) -> None:
-    """Print what was verified."""
+    """Print the result of verify."""
     console.print(
         f"[green]Intact:[/] {result['files']:,} files, {result['bytes']:,} bytes, "
         f"{result['publications']} publications."
@@ -325,7 +325,7 @@ def verified(result: dict[str, Any]) -> None:
 
 
 def collected(result: dict[str, Any]) -> None:
-    """Print what gc found or removed."""
+    """Print what gc lists or removed."""
     verb = "Removed" if result["removed"] else "Would remove (add --delete)"
     console.print(f"{verb}: {result['files']:,} files, {result['bytes']:,} bytes.")
     for path in result["paths"][:20]:
@@ -342,7 +342,7 @@ def doctor(result: dict[str, Any]) -> None:
 
 
 def demo(result: dict[str, Any]) -> None:
-    """Print what the demo found."""
+    """Print the results of the demo."""
     table(
         "Planted defects and their outcome",
         {"defect": "left", "planted": "right", "found": "right", "outcome": "left"},

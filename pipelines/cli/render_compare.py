@@ -15,7 +15,7 @@ def comparison(result: Mapping[str, Any]) -> None:
     rows = _ranked(result["rows"])
     title = f"{result['held_out']} held-out records, {result['seeds']} seeds: mean ± standard deviation"
     table(title, {name: "left" if place < 2 else "right" for place, name in enumerate(_head())}, rows)
-    console.print("For every view, add --json or --report FILE.")
+    console.print("To see every view, add --json or --report FILE.")
 
 
 def markdown(result: Mapping[str, Any]) -> str:

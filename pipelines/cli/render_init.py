@@ -1,4 +1,4 @@
-"""What `init` shows in the terminal."""
+"""Print the result of `init` in the terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SHOWN_CHARS = 60
 
 
 def started(result: dict[str, Any]) -> None:
-    """The source that was guessed, its first records, and where the project file is."""
+    """Print the guessed source, its first records, and where the project file is."""
     path, source = escape(result["path"]), result["source"]
     if source is None:
-        console.print(f"Wrote {path}. Name your data in it, then: trichord plan --project {path}")
+        console.print(f"Wrote {path}. Describe your data in it, then run: trichord plan --project {path}")
         return
     console.print(f"{escape(source['path'])}: kind {source['kind']}, looked at {escape(result['looked_at'])}")
     for meaning, name in source.get("fields", {}).items():
@@ -25,7 +25,7 @@ def started(result: dict[str, Any]) -> None:
     table("The first records", dict.fromkeys(names, "left"), rows)
     for note in result["notes"]:
         console.print(f"[yellow]Note[/] {escape(note)}")
-    console.print(f"Wrote {path}. Next: trichord plan --project {path}")
+    console.print(f"Wrote {path}. Next, run: trichord plan --project {path}")
 
 
 def _cell(value: Any) -> str | None:

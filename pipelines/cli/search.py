@@ -24,27 +24,27 @@ from trichord.pipelines.cli.options import (
 
 
 def search(
-    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture file to search by.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Sound file to search by.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text to search for.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to search with.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Sound to search with.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")] = 10,
     ranking: Annotated[
-        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota; query.ranking by default.")
+        str | None, typer.Option(help="plain, calibrated, rank_fusion or quota. (default: query.ranking)")
     ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,
     model: Annotated[
-        Path | None, typer.Option(help="Encode the query with this model; refused if of another space.")
+        Path | None, typer.Option(help="Folder of the model that encodes the query; must match the index.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="faiss, milvus or annoy: which of index.backends answers; the first by default.")
+        str | None, typer.Option(help="faiss, milvus or annoy. (default: the first of index.backends)")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Only records of this source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Search only records of this source.")] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FIELD=VALUE", help="Only records of this metadata (index.metadata names fields); repeatable."
+            metavar="FIELD=VALUE", help="Search only records with this metadata (fields of index.metadata); repeatable."
         ),
     ] = None,
     as_json: Json = False,
@@ -62,18 +62,18 @@ def search(
 
 
 def conditions(given: Sequence[str]) -> dict[str, str | int | float | bool]:
-    """Conditions `field=value`: a number, true or false where the value is one in JSON, else words.
+    """Parse conditions `field=value`: a value that is a JSON number, true or false is taken as such, else as text.
 
     Raises:
-        ConfigError: one has no `=`, or a field is named twice.
+        ConfigError: a condition has no `=`, or names a field twice.
     """
     found: dict[str, str | int | float | bool] = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not (name and equals):
-            raise ConfigError(f"--where {one!r} is not of the form field=value.")
+            raise ConfigError(f"--where {one!r} does not have the form FIELD=VALUE.")
         if name in found:
-            raise ConfigError(f"--where names {name} twice; every condition must hold, so one value is asked for.")
+            raise ConfigError(f"--where names {name} twice. All conditions must hold, so give each field one value.")
         try:
             parsed = json.loads(value, parse_constant=str)
         except ValueError:

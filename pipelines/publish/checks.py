@@ -1,4 +1,4 @@
-"""gates: the checks that a measured candidate must pass. Pure: figures in, checks out."""
+"""The gate's checks of a measured candidate. Pure functions: figures in, checks out."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trichord.pipelines.evaluation.whole import require_figures
 from trichord.pipelines.publish.measure_index import Measured
 from trichord.pipelines.publish.vector_audit import Content
 
-FEW = 20  # records below which nothing need be held out
+FEW = 20  # with fewer records, nothing has to be held out
 
 
 def index_checks(
     counts: RowCounts, measured: Measured, evaluation: Mapping[str, Any], limits: GateConfig
 ) -> Iterator[Check]:
-    """Do the rows add up, is every record in the index once and sound, was it measured, is it searched well?"""
+    """Check that rows add up, records are indexed once, vectors are sound, and recall is measured and high enough."""
     yield Check(
         name="rows_reconcile",
         passed=counts.balanced,
@@ -69,7 +69,7 @@ def index_checks(
 
 
 def reject_checks(rejected_of: Mapping[str, int], rows: int, limits: GateConfig) -> Iterator[Check]:
-    """Did an op reject more of all rows than it may?"""
+    """Check that no op rejected more than its share of all rows."""
     for op, rejected in sorted(rejected_of.items()):
         ratio, limit = rejected / max(1, rows), limits.max_reject_ratio_of.get(op, limits.max_reject_ratio)
         yield Check(
@@ -82,7 +82,7 @@ def reject_checks(rejected_of: Mapping[str, int], rows: int, limits: GateConfig)
 
 
 def content_check(content: Content) -> Check:
-    """Does the model still make the vectors that are indexed under its name?"""
+    """Check that the model still makes the vectors that are indexed under its fingerprint."""
     return Check(
         name="content_matches",
         passed=not content.misfits,
@@ -93,7 +93,7 @@ def content_check(content: Content) -> Check:
 
 
 def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig) -> Iterator[Check]:
-    """Is each direction between two modalities better than guessing?"""
+    """Check that each direction between two modalities beats chance."""
     least = limits.min_over_chance
     for query, cells in evaluation["recall_at_10"].items():
         for gallery, recall in cells.items():
@@ -115,7 +115,7 @@ def live_checks(
     live: Publication,
     limits: GateConfig,
 ) -> Iterator[Check]:
-    """Does the candidate lose rows or recall against the live index?"""
+    """Check that the candidate does not lose rows or recall against the live index."""
     before = live.counts.rows_kept
     least_rows = int(before * (1 - limits.max_row_drop))
     yield Check(
@@ -139,12 +139,12 @@ def live_checks(
 def figure_checks(
     evaluation: Mapping[str, Any], live_evaluation: Mapping[str, Any] | None, limits: GateConfig
 ) -> Iterator[Check]:
-    """The limits that the project file sets for figures of the evaluation by their path.
+    """Check the limits that the project file sets for the evaluation's figures.
 
-    A figure that is unknown fails its check; one that was not measured of the live index cannot have fallen.
+    An unknown figure fails its check. A figure that was not measured for the live index cannot have dropped.
 
     Raises:
-        ConfigError: no evaluation has a figure of that path.
+        ConfigError: a limit is for a figure that no evaluation has.
     """
     now = dict(figures(evaluation))
     require_figures(limits, K, now)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def open_dataset(workspace: Workspace, name: str) -> ds.Dataset:
-    """A table of the live publication, or of the lake's newest state where nothing is published.
+    """Open a table as the live publication pins it, or its newest version if nothing is published.
 
     Raises:
-        ConfigError: the table is empty: nothing was made yet.
+        ConfigError: the table does not exist yet.
         StorageError: the table cannot be read.
     """
     live = workspace.publications.live()

@@ -1,4 +1,4 @@
-"""diff: what changed from one publication to another: records by key, model, shards, and figures."""
+"""diff: what changed between two publications: records by key, the model, counts and figures."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Name = tuple[str, str]  # source and key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes(Result):
-    """Keys that changed: their number, and the first of them as `source/key`."""
+    """Keys that changed: how many, and the first ones as `source/key`."""
 
     count: int
     first: tuple[str, ...]
 
     @classmethod
     def of(cls, names: set[Name]) -> Changes:
-        """The changes of these records."""
+        """Return the changes of these records."""
         return cls(count=len(names), first=tuple(f"{source}/{key}" for source, key in sorted(names)[:EXAMPLES]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff(Result):
-    """What differs between two publications.
+    """The differences between two publications.
 
     Attributes:
         before, after: their ids.
-        added, changed, removed: records by key; a changed one has another content under the same key.
-        model_changed: vectors are of another space.
-        counts: field -> (before, after), where they differ.
-        figures: path of a figure -> (before, after), where they differ; None where one was not measured.
+        added, changed, removed: records by key; a changed record has other content under the same key.
+        model_changed: True if the vectors come from another model.
+        counts: field -> (before, after), if they differ.
+        figures: path of a figure -> (before, after), if they differ; None if a figure was not measured.
     """
 
     before: str
@@ -53,10 +53,10 @@ class Diff(Result):
 
 
 def diff(workspace: Workspace, before: str | None = None, after: str | None = None) -> Diff:
-    """Compare two publications, by default the live one with the one before it.
+    """Compare two publications, by default the live one and the one before it.
 
     Raises:
-        ConfigError: there is no such publication, or nothing to compare with.
+        ConfigError: the publication does not exist, or there is no earlier one to compare with.
     """
     history = workspace.publications.rows()
     newer = _named(history, after) if after is not None else (history[-1] if history else None)
@@ -65,7 +65,7 @@ def diff(workspace: Workspace, before: str | None = None, after: str | None = No
     earlier = [one for one in history if one.sequence < newer.sequence]
     older = _named(history, before) if before is not None else (earlier[-1] if earlier else None)
     if older is None:
-        raise ConfigError(f"{newer.id} is the first publication: there is nothing to compare it with.")
+        raise ConfigError(f"{newer.id} is the first publication; there is no earlier one to compare it with.")
     was, now = _contents(workspace, older, newer), _contents(workspace, newer, older)
     return Diff(
         before=older.id,
@@ -87,7 +87,7 @@ def _named(history: list[Publication], wanted: str) -> Publication:
 
 
 def _contents(workspace: Workspace, of: Publication, other: Publication) -> dict[Name, str]:
-    """Content of the records in shards that the other publication does not have: equal shards hold equal records."""
+    """Return the content of records whose shards the other publication lacks; equal shards hold equal records."""
     table = workspace.table("records")
     mine = table.shards(of.table_versions["records"])
     known = table.shards(other.table_versions["records"]).keys()

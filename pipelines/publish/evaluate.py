@@ -1,4 +1,4 @@
-"""evaluate: held-out records of a publication, measured as its users will feel it."""
+"""evaluate: measure a publication on its held-out records, as its users search it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateTask:
-    """Runs in a worker: takes held-out rows partition by partition in an order that no change of the lake disturbs."""
+    """Evaluates in a worker. Takes held-out rows by partition, in an order that changes of the lake preserve."""
 
     lake: Lake
     project: Project
@@ -86,7 +86,7 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -
 
 
 def nothing_held_out() -> dict[str, Any]:
-    """The evaluation of a lake with no held-out record: every figure is unknown."""
+    """Return the evaluation of a lake without held-out records: every figure is unknown."""
     mixed: dict[str, Any] = {"recall_at_10": None, "ndcg_at_10": None, "retention": {}}
     return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed}
 
@@ -99,12 +99,12 @@ class Evaluated(Result):
     evaluation: JsonObject
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready: the publication beside its figures."""
+        """Return JSON-ready values: the publication and its figures."""
         return {"publication": self.publication} | self.evaluation
 
 
 def evaluate_live(workspace: Workspace) -> Evaluated:
-    """Measure the live publication anew.
+    """Measure the live publication again.
 
     Raises:
         ConfigError: nothing is published.
@@ -114,8 +114,8 @@ def evaluate_live(workspace: Workspace) -> Evaluated:
         raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
     if live.recipe["model"] != workspace.model_settings():
         raise ConfigError(
-            "The settings of model, train or evaluate are not those of the live model: what it saw is not known.\n"
-            "Run `trichord reindex`, or take the changed settings back."
+            "Settings of model, train or evaluate changed since training, so the held-out set is unknown.\n"
+            "Run `trichord reindex`, or restore the old settings."
         )
     with open_engine(workspace.project.engine) as engine:
         return Evaluated(publication=live.id, evaluation=evaluate_publication(workspace, engine, live))

@@ -1,4 +1,4 @@
-"""explain: a record's whole journey."""
+"""explain: a record's journey from its source to the index."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Explanation(Result):
     """What became of a record.
 
     Attributes:
-        key: the record's.
+        key: the record's key.
         outcome: indexed, duplicate, disagrees, encoded, prepared or rejected.
         publication: id of the live one; None where nothing is published.
-        journey: a mapping a step, from the source to the index; `step` names it.
+        journey: one mapping per step, from the source to the index; `step` names the step.
     """
 
     key: str
@@ -33,16 +33,16 @@ class Explanation(Result):
 
 
 def explain(workspace: Workspace, key: str) -> Explanation:
-    """Tell what became of a record: rejected by an op, dropped for a survivor, left out because its
+    """Return what happened to a record: rejected by an op, dropped for a survivor, left out because its
     modalities disagree, or indexed.
 
-    Looks at the tables as the live publication pins them, or as they stand where nothing is published.
+    Reads the tables that the live publication pins, or their newest versions if nothing is published.
 
     Raises:
-        ConfigError: no source row of the last run had this key.
+        ConfigError: no row of the last run had this key.
     """
     if not key.isprintable():
-        raise ConfigError(f"A key holds printable characters only, not {key!r}.")
+        raise ConfigError(f"A key consists of printable characters; {key!r} does not.")
     live = workspace.publications.live()
     versions = live.table_versions if live else {}
     journey: list[JsonObject] = []
@@ -68,8 +68,8 @@ def explain(workspace: Workspace, key: str) -> Explanation:
         journey += _index_rows(workspace, live, key)
     if not journey:
         raise ConfigError(
-            f"No record with key {key!r} is known here. List rejects with `trichord rejects ls`; "
-            "if the source was changed since the last run, run `trichord prepare` or `trichord reindex` first."
+            f"There is no record with key {key!r}.\nList rejects with `trichord rejects ls`. "
+            "If the source changed since the last run, run `trichord prepare` or `trichord reindex` first."
         )
     steps = [step["step"] for step in journey]
     outcome = next(

@@ -1,4 +1,4 @@
-"""gc: find the files that no kept publication and no table's head names, and remove them."""
+"""gc: find and remove the files that no kept publication and no table's newest version needs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trichord.transforms.collect.read import find_needed_downloads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected(Result):
-    """What nothing names any more.
+    """What is no longer needed.
 
     Attributes:
-        removed: the files were removed, not only found.
+        removed: True if the files were removed, not only listed.
         files: number of them.
-        bytes: of all of them.
+        bytes: their total size.
         paths: lake-relative, sorted.
-        collections: of Milvus.
+        collections: names of Milvus collections.
     """
 
     removed: bool
@@ -35,10 +35,10 @@ class Collected(Result):
 
 
 def gc(workspace: Workspace, *, delete: bool) -> Collected:
-    """Find files that no kept publication and no table's head names, older than the grace period.
+    """Find files older than the grace period that no kept publication and no table's newest version needs.
 
-    Nothing is removed unless `delete`, and notes never are (`layout.Kind`). Collections of Milvus that only older
-    publications have are dropped too.
+    Files are removed only if `delete`, and notes never (`layout.Kind`). Milvus collections that only older publications
+    use are dropped too.
     """
     named = set()
     heads = {name: workspace.table(name) for name in TABLES}

@@ -1,4 +1,4 @@
-"""What the gate measures of an index: soundness of its vectors, uniqueness of its keys, recall against exact search."""
+"""What the gate measures on an index: soundness of vectors, uniqueness of keys, recall against exact search."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ ROWS_PER_BUCKET = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was found. `records` counts different keys, `unsound` vectors; `ann_recall` is recall@10 in [0, 1].
+    """The results. `records` counts distinct keys, `unsound` counts vectors; `ann_recall` is recall@10 in [0, 1].
 
-    `others` holds (recall@10, rows) of the further backends by name; the rest is of the first.
+    `others` holds (recall@10, rows) of the other backends, by name; the rest is about the first backend.
     """
 
     records: int
@@ -51,7 +51,7 @@ class Measured:
     queries: int
     rows: int
     others: Mapping[str, tuple[float, int]]
-    recall_of: Mapping[str, float]  # of the queries of each view
+    recall_of: Mapping[str, float]  # recall@10 of each view's queries
 
 
 def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tables: VectorTables) -> Measured:
@@ -59,7 +59,7 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
 
     Args:
         workspace: the project on its lake.
-        engine: where the measuring runs.
+        engine: runs the tasks.
         manifest_path: lake-relative path of the candidate's manifest.
         tables: vectors shards by address (picklable).
 
@@ -92,7 +92,7 @@ def measure_index(workspace: Workspace, engine: Engine, manifest_path: str, tabl
 
 @dataclass(frozen=True, slots=True)
 class EmitKeys:
-    """Index shard → its rows' keys and views, to be counted over all shards."""
+    """Index shard → keys and views of its rows, to be counted over all shards."""
 
     lake: Lake
 
@@ -102,7 +102,7 @@ class EmitKeys:
 
 
 def count_keys(rows: pa.Table) -> tuple[int, int]:
-    """Different keys of a bucket, and how many (key, view) pairs stand more than once."""
+    """Return the number of distinct keys of a bucket, and of (key, view) pairs that occur more than once."""
     views = rows.group_by(["group_key", "view"]).aggregate([([], "count_all")])
     repeated = pc.sum(pc.greater(views["count_all"], 1)).as_py() or 0
     return len(pc.unique(views["group_key"])), repeated
@@ -110,7 +110,7 @@ def count_keys(rows: pa.Table) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class CountUnsound:
-    """How many vectors of some vectors shards are not finite or not of unit length."""
+    """Counts the vectors of some vectors shards that are not finite or not of unit length."""
 
     tables: VectorTables
     dimension: int
@@ -123,7 +123,7 @@ class CountUnsound:
 
 @dataclass(frozen=True, slots=True)
 class MeasureRecall:
-    """Does each backend find what exact search finds? Recall@10 of each, and of the first by the queries' view."""
+    """Measures recall@10 of each backend against exact search, and of the first backend by the queries' view."""
 
     lake: Lake
     probes: Probes
@@ -140,7 +140,7 @@ class MeasureRecall:
         return tuple(_recall(*each, probes.truth, whole) for each in found), by_view
 
     def _asked(self, manifest: IndexManifest, queries_ND: np.ndarray) -> tuple[Hits, bool]:
-        """What a backend finds, and whether its scores are true inner products."""
+        """Return a backend's hits, and True if its scores are exact inner products."""
         searcher = open_backend(self.lake, self.place, manifest, manifest.fingerprint)
         return searcher.search(queries_ND, K, collapse=False), searcher.exact_scores
 

@@ -13,7 +13,7 @@ from trichord.pipelines.core.workspace import Workspace
 
 
 def kept_publications(workspace: Workspace) -> list[Publication]:
-    """The live publication and those before it, `keep_publications` different indexes in all, newest first."""
+    """Return the live publication and earlier ones, `keep_publications` distinct indexes in all, newest first."""
     kept: dict[str, Publication] = {}
     for row in reversed(workspace.publications.rows()):
         if len(kept) < workspace.project.keep_publications:
@@ -22,7 +22,7 @@ def kept_publications(workspace: Workspace) -> list[Publication]:
 
 
 def pinned_files(workspace: Workspace, row: Pinned) -> dict[str, int | None]:
-    """Lake-relative path of every file that a publication pins, with its size where that is pinned too.
+    """Return the lake-relative path of every file that a publication pins, and its size if that is pinned too.
 
     Raises:
         StorageError: the manifest is missing or damaged.
@@ -39,7 +39,7 @@ def pinned_files(workspace: Workspace, row: Pinned) -> dict[str, int | None]:
 
 
 def missing_files(workspace: Workspace, row: Pinned) -> list[str]:
-    """Files of a publication that are gone or have another size, by listing alone. A lost manifest is one of them."""
+    """List a publication's files that are missing or have another size, without reading them; the manifest counts."""
     try:
         pinned = pinned_files(workspace, row)
     except StorageError:
@@ -53,7 +53,7 @@ def missing_files(workspace: Workspace, row: Pinned) -> list[str]:
 
 
 def read_candidate(workspace: Workspace) -> tuple[Candidate, Verdict] | None:
-    """The candidate that the last gate looked at, and what it said; None if there is none."""
+    """Return the last candidate and the gate's verdict on it; None if there is none."""
     if not workspace.lake.exists(layout.CANDIDATE):
         return None
     stored = json.loads(workspace.lake.read(layout.CANDIDATE))

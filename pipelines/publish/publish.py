@@ -1,4 +1,4 @@
-"""publish: the gate a candidate index must pass, and the one commit that makes it live."""
+"""publish: the gate that a candidate index must pass, and the single commit that makes it live."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def gate(
 ) -> Verdict:
     """Measure a candidate against the gate's limits and the live publication.
 
-    Returns:
-        The verdict. It is also kept beside the index, so that `trichord publish` can take it up and `trichord status`
-        can show why it was refused.
+        Returns:
+            The verdict. It is also stored beside the index, for `trichord publish` and `trichord status`.
+    GateFailed: some check failed; nothing was published.|||GateFailed: a check failed; nothing was published.
 
-    Raises:
-        GateFailed: some check failed; nothing was published.
-        ConfigError: the gate names a figure that no evaluation has.
+        Raises:
+            GateFailed: some check failed; nothing was published.
+            ConfigError: the gate names an unknown figure.
     """
     project, counts, limits = workspace.project, candidate.counts, workspace.project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
@@ -73,11 +73,11 @@ def gate(
 
 
 def publish(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> Publication:
-    """Append the publication: the only moment at which anything changes for a reader.
+    """Append the publication: the only step that changes what readers see.
 
     Raises:
-        GateFailed: the verdict is not a pass.
-        CommitConflict: something else was published since the gate compared the candidate with the live index.
+        GateFailed: the candidate did not pass.
+        CommitConflict: another index was published after the gate compared the candidate with the live one.
     """
     if not verdict.passed:
         _require_passed(verdict, workspace.publications.live())
@@ -85,11 +85,11 @@ def publish(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> Pub
 
 
 def publish_candidate(workspace: Workspace) -> Publication:
-    """Publish what the last `reindex --no-publish` built, with the verdict it was given.
+    """Publish the candidate that the last `reindex --no-publish` built, with its verdict.
 
     Raises:
         ConfigError: there is no candidate.
-        GateFailed: its verdict is not a pass.
+        GateFailed: the candidate did not pass.
     """
     stored = read_candidate(workspace)
     if stored is None:
@@ -102,10 +102,10 @@ def publish_candidate(workspace: Workspace) -> Publication:
 
 
 def refuse_rolled_back(workspace: Workspace, manifest_digest: str) -> None:
-    """Keep a night from bringing back an index that somebody rolled back.
+    """Stop a scheduled run from publishing an index that somebody rolled back.
 
     Raises:
-        GateFailed: the index was live, and the last word on it was a rollback to another one.
+        GateFailed: the index was live, and was then rolled back.
     """
     history = workspace.publications.rows()
     for before, row in zip(reversed(history[:-1]), reversed(history[1:]), strict=True):
@@ -115,19 +115,19 @@ def refuse_rolled_back(workspace: Workspace, manifest_digest: str) -> None:
             raise GateFailed(
                 f"This index ({before.id}) was rolled back at {row.created_at}.\n"
                 f"{history[-1].id} stays live.\n"
-                "Fix the inputs and run `trichord reindex`, or bring it back on purpose: `trichord publish`."
+                "Fix the inputs and run `trichord reindex`, or publish it deliberately with `trichord publish`."
             )
 
 
 def rollback(workspace: Workspace, to: str | None = None) -> Publication:
-    """Make an earlier publication live again, by one commit.
+    """Make an earlier publication live again, in one commit.
 
     Args:
         workspace: the project on its lake.
-        to: id of the publication; the one that was live before the present one if None.
+        to: id of the publication; by default the one before the live one.
 
     Raises:
-        ConfigError: there is no such publication, or nothing to go back to.
+        ConfigError: the publication does not exist, or there is no earlier one.
     """
     history = workspace.publications.rows()
     if not history:
@@ -154,7 +154,7 @@ def _append(
     live = history[-1].id if history else None
     if live != against:
         raise CommitConflict(
-            f"{live} was published while this index was compared with {against or 'nothing'}.\n"
+            f"{live} was published while the gate compared this index with {against or 'nothing'}.\n"
             "Run `trichord reindex` again."
         )
     sequence = history[-1].sequence + 1 if history else 1
@@ -168,8 +168,8 @@ def _append(
     )
     if gone := missing_files(workspace, publication):
         raise StorageError(
-            f"{publication.id} cannot go live: {len(gone)} of its files are gone, first {gone[0]}.\n"
-            "Run `trichord reindex`: it makes them again."
+            f"{publication.id} cannot go live: {len(gone)} of its files are missing, the first is {gone[0]}.\n"
+            "Run `trichord reindex` to make them again."
         )
     make_ready(workspace, publication)
     publications.append(publication)
@@ -185,10 +185,10 @@ def _require_passed(verdict: Verdict, live: Publication | None) -> None:
     raise GateFailed(
         "\n".join(
             [
-                "The gate refused the new index:",
+                "The new index failed the gate:",
                 *checks,
                 f"The old index {live.id} stays live." if live else "Nothing is live.",
-                "See it whole: `trichord status --json`; limits: section `gate`.",
+                "Details: `trichord status --json`. The limits are in section `gate` of the project file.",
             ]
         )
     )

@@ -1,4 +1,4 @@
-"""status: what is live, what the lake holds, and what the gate last said."""
+"""status: what is live, what the lake holds, and the gate's last verdict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TableState(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Result):
-    """A candidate that the gate refused, or that is not published yet."""
+    """A candidate that failed the gate or is not published yet."""
 
     candidate: Candidate
     verdict: Verdict
@@ -39,9 +39,9 @@ class Status(Result):
         lake: its URI.
         live: the live publication; None before the first.
         history: all publications, first to last.
-        tables: name -> newest version, of every table that was committed to.
-        candidate: of the last gate, where it is not live.
-        milvus: the collections and the alias; None where the project has none.
+        tables: name -> newest version, for every table with a commit.
+        candidate: the last candidate, if it is not live.
+        milvus: the collections and the alias; None if the project does not use Milvus.
     """
 
     lake: str
@@ -52,7 +52,7 @@ class Status(Result):
     milvus: JsonObject | None
 
     def to_dict(self) -> JsonObject:
-        """JSON-ready; of earlier publications the head lines."""
+        """Return JSON-ready values; earlier publications are shortened."""
         return {
             "lake": self.lake,
             "live": self.live.to_dict() if self.live is not None else None,
@@ -77,7 +77,7 @@ def _head(publication: Publication) -> JsonObject:
 
 
 def status(workspace: Workspace) -> Status:
-    """The live publication, the history, the tables' heads, and a candidate that was refused or not published."""
+    """Return the live publication, the history, the tables' versions, and a candidate that is not live."""
     history = workspace.publications.rows()
     tables: dict[str, TableState] = {}
     for name in TABLES:
@@ -103,7 +103,7 @@ def status(workspace: Workspace) -> Status:
 
 
 def _candidate(workspace: Workspace, live: Publication | None) -> Refused | None:
-    """The candidate that was refused, or that is not published yet."""
+    """Return the candidate that failed the gate or is not published yet."""
     stored = read_candidate(workspace)
     if stored is None:
         return None

@@ -1,9 +1,9 @@
-"""content: are the vectors that will be indexed those that the candidate's model makes of the records today?
+"""content: check that the vectors to index are those that the candidate's model makes of the records today.
 
-A fingerprint says which model ought to have made a vector. Here the model is asked: a few rows of every vectors shard
-are read from the records, encoded again from their media by all towers (never from the features cache), and compared.
-So an encoder whose code was changed without a new version is found, and a features cache or a vectors shard of another
-model under this one's name.
+A fingerprint says which model should have made a vector. This check asks the model: it reads a few records of every
+vectors shard, encodes them again from their media with all towers (never from the features cache), and compares. It
+finds an encoder whose code changed without a new version, and cached features or vectors of another model under this
+one's fingerprint.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 MOST_RECORDS = 300  # encoded again in all
-LEAST_COSINE = {"strict": 0.99999, "fast": 0.999}  # strict is bit-equal on equal hardware; another machine rounds
+LEAST_COSINE = {
+    "strict": 0.99999,
+    "fast": 0.999,
+}  # strict is bit-equal on equal hardware; other machines round differently
 SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What was found in some shards: vectors compared, those equal to the last bit, the lowest cosine, and misfits."""
+    """The result for some shards: vectors compared, those equal to the last bit, the lowest cosine, and misfits."""
 
     records: int = 0
     vectors: int = 0
@@ -62,7 +65,7 @@ class Content:
 
     @property
     def told(self) -> str:
-        """The evidence in words."""
+        """Return the evidence in words."""
         seen = (
             f"{self.equal} of {self.vectors} vectors of {self.records} records encoded again are equal to the last bit"
         )
@@ -73,18 +76,18 @@ class Content:
 
 
 def check_content(workspace: Workspace, engine: Engine, pinned: Pinned, inputs: Sequence[str], rows: int) -> Content:
-    """Encode rows of the vectors shards again, in as many shards as `MOST_RECORDS` allows.
+    """Encode rows of the vectors shards again, from as many shards as `MOST_RECORDS` allows.
 
     Args:
         workspace: the project on its lake.
-        engine: where the model runs.
-        pinned: what publishing the candidate would pin: `model`, `fingerprint`, `manifest`, `manifest_digest`,
+        engine: runs the model.
+        pinned: what the candidate's publication would pin: `model`, `fingerprint`, `manifest`, `manifest_digest`,
             `table_versions`.
-        inputs: addresses of the vectors shards that the index was built from.
-        rows: records of each shard, drawn by its address.
+        inputs: addresses of the index's vectors shards.
+        rows: records to draw from each shard; its address seeds the draw.
 
     Raises:
-        TrichordError: the error of ours that a worker met; PartialRun for any other failure.
+        TrichordError: what a worker raised; PartialRun for any other failure.
     """
     shards = workspace.table("vectors").shards(pinned.table_versions["vectors"])
     found = [shards[address] for address in sorted(set(inputs)) if shards[address].rows]
@@ -103,7 +106,9 @@ def check_content(workspace: Workspace, engine: Engine, pinned: Pinned, inputs: 
     for outcome in engine.map_actors(factory, found, accelerator=True) if found else ():
         if not isinstance(outcome, Done):
             failure = outcome.failure
-            raise failure.error(f"The content check failed ({failure.kind}): {failure}\nRun it again: it resumes.")
+            raise failure.error(
+                f"The content check failed ({failure.kind}): {failure}\nRun the command again; it resumes."
+            )
         every += outcome.result
     return every
 
@@ -152,7 +157,7 @@ class ContentActor:
                     )
                     misfits.append(f"{shard.path}: {key!r}, view {view}: cosine {cosine:.4f}{cause}")
             if gone := len(pc.unique(ours["row_digest"])) - records.num_rows:
-                misfits.append(f"{shard.path}: {gone} of its records are not in {self.partitions[partition]}")
+                misfits.append(f"{shard.path}: {gone} of its records are missing from {self.partitions[partition]}")
         return Content(
             records=len(pc.unique(stored["row_digest"])),
             vectors=compared,
@@ -163,7 +168,7 @@ class ContentActor:
         )
 
     def _stored(self, shard: ShardRef) -> pa.Table:
-        """All vectors of the drawn records."""
+        """Return all vectors of the drawn records."""
         digests = read_shard(self.lake, shard, ["row_digest"])["row_digest"]
         records = pc.unique(digests)
         drawn = digest.generator("content", shard.address).permutation(len(records))[: self.rows]
@@ -180,7 +185,7 @@ class ContentActor:
     def _pairs(
         self, stored: pa.Table, records: pa.Table, features: Features
     ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
-        """(record's row, view, stored vector, fresh vector) of every stored vector whose record is there."""
+        """Yield (record's row, view, stored vector, new vector) for every stored vector whose record exists."""
         row_of = {row_digest: row for row, row_digest in enumerate(records["row_digest"].to_pylist())}
         views = stored["view"].to_pylist()
         fresh = {view: self.model.embed(features, view)[0] for view in set(views)} if row_of else {}
@@ -191,7 +196,7 @@ class ContentActor:
                 yield row_of[row_digest], view, vector, fresh[view][row_of[row_digest]]
 
     def _cause(self, records: str, row: pa.Table, features: Features) -> str:
-        """Which tower is another, where the features that the vectors were made from are still in the cache."""
+        """Return which tower differs, if the features that the vectors were made from are still cached."""
         address = (parse_shard_path(records) or ("", ""))[0]
         wanted = features_address(self.model.encoders.fingerprint, address)
         cache = find_finished(self.lake, layout.FEATURES, [wanted]).get(wanted)
@@ -215,7 +220,7 @@ class ContentActor:
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Cosine in float64; 0 where one is all zeros, NaN where one holds NaN."""
+    """Return the cosine in float64; 0 if either vector is all zeros, NaN if either holds NaN."""
     one, other = one.astype(np.float64), other.astype(np.float64)
     lengths = np.linalg.norm(one) * np.linalg.norm(other)
     return float(one @ other / lengths) if lengths != 0 else float(np.array_equal(one, other))

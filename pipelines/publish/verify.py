@@ -20,7 +20,7 @@ from trichord.pipelines.publish.pinned import kept_publications
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified(Result):
-    """What was found whole: publications, their files, and the bytes of these."""
+    """What was verified: the number of publications and files, and the files' bytes."""
 
     publications: int
     files: int
@@ -28,7 +28,7 @@ class Verified(Result):
 
 
 def verify(workspace: Workspace) -> Verified:
-    """Re-hash every shard, index file and model that the kept publications pin, and check the counts.
+    """Hash every shard, index file and model of the kept publications again, and check the counts.
 
     Raises:
         StorageError: something is damaged or missing; the message names every such file.
@@ -56,8 +56,8 @@ def verify(workspace: Workspace) -> Verified:
     if problems:
         raise StorageError(
             f"{len(problems)} problems in {len(checked)} files:\n  " + "\n  ".join(problems)
-            + "\nRemove the damaged files and run `trichord reindex`: it makes exactly these again."
-            "\nUntil then `trichord rollback` goes back to a whole publication."
+            + "\nRemove the damaged files and run `trichord reindex`, which makes exactly these again."
+            "\nUntil then, `trichord rollback` switches to an intact publication."
         )  # fmt: skip
     return Verified(publications=len(kept), files=len(checked), bytes=sum(checked.values()))
 
@@ -66,7 +66,7 @@ def _verify_index(workspace: Workspace, row: Publication, checked: dict[str, int
     manifests = read_manifests(workspace.lake, row.manifest, row.manifest_digest)
     records = {ref.path for ref in workspace.table("records").shards(row.table_versions["records"]).values()}
     if set(read_partitions(workspace, row.manifest).values()) != records:
-        raise StorageError(f"{layout.partitions_path(row.manifest)} does not name the records of {row.id}.")
+        raise StorageError(f"{layout.partitions_path(row.manifest)} does not list the records of {row.id}.")
     refs = [
         ref for manifest in manifests for shard in manifest.shards for ref in (shard.index, shard.keys, *shard.blocks)
     ]

@@ -1,7 +1,7 @@
-"""Searching an index that lies in several processes: each actor holds some of its shards, every query asks all.
+"""Search an index in several processes: each actor holds some of its shards, and every query asks all actors.
 
-For an index that no machine holds alone, or that many cores should answer. Answers are those of one process: shards
-stand in the same order, and ties go to the earlier one.
+This is for an index that is too large for one machine, or that many cores should search. The results are those of one
+process: shards keep their order, and ties go to the earlier one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import open_backend
 
-Question = tuple[str, dict[str, Any]]  # name of a method of the searcher, its arguments; or `exact_scores`, none
+Question = tuple[str, dict[str, Any]]  # a searcher's method and its arguments; or `exact_scores` and none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPart:
-    """The factory of an actor: opens some shards of an index, after verifying them."""
+    """The factory of an actor: verifies and opens some shards of an index."""
 
     lake: Lake
     manifest: IndexManifest
@@ -47,10 +47,10 @@ class AnswerPart:
 
 
 class FanOutSearcher:
-    """A `Searcher` over actors that hold the shards. Closed when it is forgotten."""
+    """A `Searcher` over actors that hold the shards. Garbage collection closes it."""
 
     def __init__(self, workspace: Workspace, manifest: IndexManifest, fingerprint: str, actors: int) -> None:
-        """Open an index in so many actors.
+        """Open an index in this many actors.
 
         Raises:
             ConfigError: the project's engine is not Ray.
@@ -58,7 +58,7 @@ class FanOutSearcher:
             StorageError: a file is missing, damaged, or not the index that the manifest describes.
         """
         if workspace.project.engine.kind != "ray":
-            raise ConfigError("query.fan_out needs actors.\nSet engine.kind to ray, or query.fan_out to 0.")
+            raise ConfigError("query.fan_out needs Ray.\nSet engine.kind to ray, or query.fan_out to 0.")
         from trichord.infra.engines.ray_actors import StandingActors  # importing Ray takes seconds
 
         self.fingerprint, self.dimension = manifest.fingerprint, manifest.dimension
@@ -86,7 +86,7 @@ class FanOutSearcher:
         where: Mapping[str, Scalar] | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Hits:
-        """See `Searcher`. Raises PartialRun where an actor cannot be brought back."""
+        """See `Searcher`. Raises PartialRun if an actor cannot be restarted."""
         width = k * len(self.views) if collapse and view is None else k
         given = {"k": width, "collapse": False, "view": view, "source": source, "where": where, "settings": settings}
         check_asked(self, queries_ND, k, view, where, settings)
@@ -102,7 +102,7 @@ class FanOutSearcher:
 
 
 def divided(manifest: IndexManifest, parts: int) -> Sequence[IndexManifest]:
-    """An index as at most so many, of about as many rows each, in the order of its shards."""
+    """Divide an index into at most `parts`, of about equal rows each, in the order of its shards."""
     runs: list[list[Any]] = [[] for _ in range(min(parts, max(1, len(manifest.shards))))]
     before = 0
     for shard in manifest.shards:

@@ -1,7 +1,7 @@
-"""Rankings: how the hits of several views, and of several parts of a query, become one list.
+"""Rankings: merge the hits of several views, and of several parts of a query, into one list.
 
-Pure functions on lists of hits, each the hits of one view (and part) best first. In every list that comes out a record
-stands once, in the view that ranked it best, and ties go to the higher cosine, then the smaller key, then the smaller
+Pure functions on lists of hits; each list holds the hits of one view (and part), best first. In every result a record
+appears once, in the view that ranked it best, and ties go to the higher cosine, then the smaller key, then the smaller
 view.
 """
 
@@ -16,19 +16,19 @@ import numpy as np
 from trichord.encoders.calibration import Line
 from trichord.index_builders.base import Hits
 
-FUSION_DEPTH = 100  # hits of each list that rank fusion looks at, at least: further ranks add next to nothing
+FUSION_DEPTH = 100  # least depth of each list in rank fusion: later ranks add next to nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedHit:
-    """One record in one view, as rankings see it. What a user gets is `trichord.Hit`.
+    """One record in one view, as rankings see it. Users get `trichord.Hit`.
 
     Attributes:
         key: the record's key.
-        view: the view in which it was found.
+        view: the view that matched.
         source: the record's source.
-        cosine: to the query.
-        score: what it is ranked by; the cosine until a ranking makes something else of it.
+        cosine: the record's cosine to the query.
+        score: what the ranking sorts by; the cosine at first.
     """
 
     key: str
@@ -39,16 +39,16 @@ class RankedHit:
 
     @property
     def place(self) -> tuple[float, float, str, str]:
-        """Sorts better hits first, and no two hits equal."""
+        """Sort key: better hits come first, and no two hits are equal."""
         return -self.score, -self.cosine, self.key, self.view
 
     def scored(self, score: float) -> RankedHit:
-        """The same hit with another score."""
+        """Return the same hit with another score."""
         return RankedHit(key=self.key, view=self.view, source=self.source, cosine=self.cosine, score=score)
 
 
 def listed(hits: Hits, query: int = 0) -> list[RankedHit]:
-    """One query's hits, scored by cosine."""
+    """Return one query's hits, scored by cosine."""
     columns = (hits.keys[query], hits.views[query], hits.sources[query], hits.scores[query].tolist())
     return [
         RankedHit(key=key, view=view, source=source, cosine=cosine, score=cosine)
@@ -58,13 +58,13 @@ def listed(hits: Hits, query: int = 0) -> list[RankedHit]:
 
 
 def rescored(hits: Sequence[RankedHit], scale: float, offset: float) -> list[RankedHit]:
-    """The same hits scored by `scale` * cosine + `offset`."""
+    """Return the same hits with the score `scale` * cosine + `offset`."""
     return [hit.scored(scale * hit.cosine + offset) for hit in hits]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What one view is asked by: a record's score is `scale` * cosine to `vector_1D` + `offset`."""
+    """The query for one view: a record's score is `scale` * cosine to `vector_1D` + `offset`."""
 
     vector_1D: np.ndarray
     scale: float
@@ -72,14 +72,14 @@ class Probe:
 
 
 def score_fusion(parts: Mapping[str, np.ndarray], lines: Mapping[str, Line], weights: Mapping[str, float]) -> Probe:
-    """Several parts of a query as one: the weighted sum of their calibrated scores, exact for every record of a view.
+    """Combine parts of a query: the weighted sum of their calibrated scores, exact for every record of a view.
 
-    A calibrated score is a line over the cosine, so the sum of several is the inner product with one vector.
+    A calibrated score is linear in the cosine, so a sum of them is an inner product with one vector.
 
     Args:
         parts: each part's vector, float32 (1, D), L2-normalised.
-        lines: each part's calibration for the view that is asked.
-        weights: by part, positive; 1 where there is none.
+        lines: each part's calibration for this view.
+        weights: by part, positive; 1 by default.
 
     Raises:
         ValueError: there are no parts, or they cancel out.
@@ -98,7 +98,7 @@ def score_fusion(parts: Mapping[str, np.ndarray], lines: Mapping[str, Line], wei
 
 
 def by_score(lists: Sequence[Sequence[RankedHit]], k: int) -> list[RankedHit]:
-    """The k records of highest score, each in its best view; all scores are calibrated, or all are cosines.
+    """Return the k records of highest score, each in its best view. Scores are all calibrated, or all cosines.
 
     Raises:
         ValueError: k is below 1.
@@ -110,17 +110,17 @@ def by_score(lists: Sequence[Sequence[RankedHit]], k: int) -> list[RankedHit]:
 def rank_fusion(
     lists: Sequence[Sequence[RankedHit]], k: int, *, constant: int, weights: Sequence[float] | None = None
 ) -> list[RankedHit]:
-    """Reciprocal rank fusion: a record's score is the sum over the lists of weight / (constant + rank), ranks from 1.
+    """Fuse lists by reciprocal rank: a record's score is the sum of weight / (constant + rank), ranks from 1.
 
     Source: Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods". Lists of different modalities share few records, so this reads them in turn, and a record that
-    stands in several moves up.
+    learning methods". Lists of different modalities share few records, so the result takes them in turn, and a record
+    in several lists moves up.
 
     Args:
-        lists: one of each view and part of the query, in any order inside: they are ranked here.
-        k: records wanted.
+        lists: one for each view and part of the query; their hits may be in any order.
+        k: number of records to return.
         constant: the k of the paper; higher values trust the first ranks less.
-        weights: one a list; 1 each if None.
+        weights: one per list; 1 each if None.
 
     Raises:
         ValueError: k or `constant` is below 1, or the weights do not fit the lists or are not positive.
@@ -140,29 +140,29 @@ def rank_fusion(
 
 
 def by_quota(lists: Mapping[str, Sequence[RankedHit]], k: int, shares: Mapping[str, float]) -> list[RankedHit]:
-    """k records in proportion to the shares of the views, each view's best; the list is in order of score.
+    """Return k records in order of score: the best of each view, in proportion to the views' shares.
 
-    A place goes to the view of smallest (places it has + 1/2) / share (Webster's method): exact where share * k is
-    whole. What the shares leave of 1 goes by score, whatever the view; a view that has no further hit leaves its places
-    to the others.
+    A place goes to the view with the smallest (places so far + 1/2) / share (Webster's method), which is exact if
+    share * k is whole. If the shares sum to less than 1, the remaining places go by score, whatever the view. A view
+    that runs out of hits leaves its places to the others.
 
     Args:
         lists: hits by view.
-        k: records wanted.
+        k: number of records to return.
         shares: by view, positive, 1 in all at most.
 
     Raises:
-        ValueError: k is below 1, the shares are no shares, or a view with a share has no list.
+        ValueError: k is below 1, the shares are invalid, or a view with a share has no list.
     """
     _demand(k >= 1, f"k is {k}")
     _demand(all(share > 0 for share in shares.values()) and sum(shares.values()) < 1 + 1e-9, f"shares {dict(shares)}")
     if missing := sorted(set(shares) - set(lists)):
-        raise ValueError(f"no hits of {missing[0]!r} were looked for")
+        raise ValueError(f"a share is given to {missing[0]!r}, which was not searched")
     everything = _once([hit for hits in lists.values() for hit in hits])
     lanes = [_Lane(share=share, hits=_once(lists[view])) for view, share in sorted(shares.items())]
     if sum(shares.values()) < 1 - 1e-9:
         lanes.append(_Lane(share=1 - sum(shares.values()), hits=everything))
-    lanes.append(_Lane(share=0.0, hits=everything))  # what no lane can fill
+    lanes.append(_Lane(share=0.0, hits=everything))  # takes the places that no view fills
     taken: dict[str, RankedHit] = {}
     while len(taken) < k:
         waiting = [(lane, hit) for lane in lanes if (hit := lane.next(taken)) is not None]
@@ -176,7 +176,7 @@ def by_quota(lists: Mapping[str, Sequence[RankedHit]], k: int, shares: Mapping[s
 
 @dataclass
 class _Lane:
-    """One view's hits and how many of the places it has."""
+    """One view's hits, and how many places it has taken."""
 
     share: float
     hits: list[RankedHit]
@@ -194,7 +194,7 @@ class _Lane:
 
 
 def _once(hits: Sequence[RankedHit]) -> list[RankedHit]:
-    """Best first, every record in its best view."""
+    """Return each record once, in its best view, best first."""
     first: dict[str, RankedHit] = {}
     for hit in sorted(hits, key=lambda hit: hit.place):
         first.setdefault(hit.key, hit)

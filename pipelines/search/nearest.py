@@ -1,4 +1,4 @@
-"""The records nearest to queries, under the project's ranking: one pass of all queries through model and index."""
+"""Find the records nearest to queries under the project's ranking, in one pass through model and index."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Opened(Protocol):
 
 
 class Chosen:
-    """A searcher among the records of a source, or of certain metadata."""
+    """A searcher restricted to the records of a source or with certain metadata."""
 
     def __init__(self, searcher: Searcher, source: str | None, where: Mapping[str, Scalar]) -> None:
-        """Raises ConfigError where the index does not hold a field of `where`."""
+        """Raises ConfigError if the index lacks a field of `where`."""
         try:
             check_fields(searcher.metadata, where)
         except ValueError as unknown:
@@ -57,15 +57,15 @@ class Chosen:
 
 
 def nearest(index: Opened, query: Batch, config: QueryConfig, k: int) -> list[RankedHit]:
-    """`nearest_many` of a query of one row."""
+    """Return `nearest_many` of a single query."""
     return nearest_many(index, query, config, k)[0]
 
 
 def nearest_many(index: Opened, queries: Batch, config: QueryConfig, k: int) -> list[list[RankedHit]]:
-    """The k records that each of N queries finds under the ranking, each once, in the view that ranked it best.
+    """Return each of N queries' k best records under the ranking, each once, in the view that ranked it best.
 
     Raises:
-        ConfigError: a quota is of a view that is not indexed, or the model has no calibration of a pair that is asked.
+        ConfigError: a quota is for a view that is not indexed, or the model lacks a calibration that the ranking needs.
     """
     searcher, features = index.searcher, index.model.featurise(queries)
     count = len(queries)
@@ -102,7 +102,7 @@ def nearest_many(index: Opened, queries: Batch, config: QueryConfig, k: int) -> 
 
 
 def _parts(model: FusionModel, features: Features) -> list[dict[str, np.ndarray]]:
-    """Each query's vector by each of its parts, (D,)."""
+    """Return each query's vectors by part, each (D,)."""
     parts: list[dict[str, np.ndarray]] = [{} for _ in range(len(features))]
     for m, name in enumerate(MODALITIES):
         if features.present[:, m].any():
@@ -116,7 +116,7 @@ def _shares(quotas: Mapping[str, float], views: Sequence[str]) -> Mapping[str, f
     if missing := sorted(set(quotas) - set(views)):
         raise ConfigError(
             f"query.quotas gives a share to {missing[0]!r}, but the live index holds only {', '.join(views)}.\n"
-            "Take it out of query.quotas, or index that view: index.views, then `trichord reindex`."
+            "Remove it from query.quotas, or add the view to index.views and run `trichord reindex`."
         )
     return quotas or dict.fromkeys(views, 1 / len(views))
 
@@ -124,7 +124,7 @@ def _shares(quotas: Mapping[str, float], views: Sequence[str]) -> Mapping[str, f
 def _calibrated(
     index: Opened, parts: Sequence[Mapping[str, np.ndarray]], weights: Mapping[str, float], k: int
 ) -> list[list[list[RankedHit]]]:
-    """For each query its hits of each view, scored by the calibration of the query's parts against the view."""
+    """Return each query's hits of each view, scored by the calibration of its parts against the view."""
     lines = {} if index.model.calibration is None else index.model.calibration.lines
     lists: list[list[list[RankedHit]]] = [[] for _ in parts]
     for view in index.searcher.views:

@@ -1,4 +1,4 @@
-"""Query: what is asked, by text, picture, sound, or several of them; and how it becomes a batch for the model."""
+"""Query: text, picture, sound or several of them, and how they become a batch for the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trichord.transforms.record import batch_of, finish
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One question to the index.
+    """One query to the index.
 
     Attributes:
         text: words.
@@ -35,10 +35,10 @@ class Query:
 
     @classmethod
     def of(cls, asked: Query | str | Mapping[str, Any]) -> Query:
-        """The query that a string (its text) or a mapping (its parts) stands for.
+        """Return the query that a string (its text) or a mapping (its parts) describes.
 
         Raises:
-            ConfigError: it is none of these, or has an unknown part.
+            ConfigError: the query is something else, or has an unknown part.
         """
         if isinstance(asked, Query):
             return asked
@@ -50,22 +50,22 @@ class Query:
 
 
 def read_queries(config: PrepareConfig, queries: Sequence[Query], *, before: int = 0, behind: int = 0) -> Batch:
-    """Take queries the way records go: same decoding, same canonical form, but no threshold. N rows, in order.
+    """Decode queries exactly like records, but without thresholds; return N rows, in order.
 
     Args:
         config: how records are prepared.
         queries: N of them.
-        before: number of further queries that the caller has before these, and `behind` them: for messages.
+        before: number of the caller's queries before these, and `behind` them; for messages only.
         behind: see `before`.
 
     Raises:
-        ConfigError: one has no part, or a part of it cannot be read or decoded.
+        ConfigError: a query has no part, or a part cannot be read or decoded.
     """
     total = before + len(queries) + behind
     names = ["The query"] if total == 1 else [f"Query {before + n + 1} of {total}" for n in range(len(queries))]
     for number, query in enumerate(queries):
         if query.text is None and query.image is None and query.audio is None:
-            raise ConfigError(f"{names[number]} needs a text, an image or an audio (or several of them).")
+            raise ConfigError(f"{names[number]} needs a text, an image or an audio, or several of them.")
     raw = Batch(
         rows=tuple(Row(key=f"{number:09d}", source="query", text=query.text) for number, query in enumerate(queries)),
         raw_images=tuple(_bytes("image", query.image, picture_bytes) for query in queries),
@@ -94,7 +94,7 @@ def _bytes(part: str, given: Any, read: Callable[[Any], bytes]) -> bytes | None:
 
 
 def read_media(path: Path | None) -> bytes | None:
-    """The bytes of a picture or sound that a query holds.
+    """Read a query's picture or sound file.
 
     Raises:
         ConfigError: the file cannot be read.

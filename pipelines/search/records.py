@@ -1,4 +1,4 @@
-"""What a hit's record says: text, metadata, where its media are. Read shard by shard, the last ones are kept."""
+"""A hit's record: text, metadata, and where its media are. Read shard by shard, with the last shards cached."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from trichord.pipelines.index.partition_map import read_partitions, read_planned
 from trichord.transforms.collect import media_root
 from trichord.transforms.collect.partitions import planned_media
 
-KEPT_ROWS = 200_000  # of shards that were read last
+KEPT_ROWS = 200_000  # in the cache of shards read last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a record says besides its media: `media` maps image and audio to the URIs they were read from."""
+    """A record without its media's bytes: `media` maps image and audio to the URIs that they were read from."""
 
     text: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class RecordReader:
         """
         Args:
             workspace: the project on its lake.
-            searcher: of the publication.
+            searcher: the publication's searcher.
             manifest: lake-relative path of its manifest.
         """
         self._workspace, self._searcher = workspace, searcher
@@ -50,7 +50,7 @@ class RecordReader:
         self._lock = threading.Lock()
 
     def read(self, keys: Sequence[str]) -> list[Record]:
-        """The records of these keys, in their order; an empty one for a key that is not there."""
+        """Return the records of these keys, in order; an empty one for a missing key."""
         partitions = self._searcher.partitions_of(keys)
         by_partition = {partition: self._of(partition) for partition in sorted(set(partitions.values()))}
         nothing = Record()
@@ -83,11 +83,11 @@ class RecordReader:
         try:
             return planned_media(self._workspace.lake, planned.path, planned.row_group, media_root(source))
         except StorageError:
-            return {}  # plans are a cache: an old publication's may be gone
+            return {}  # plans are a cache: an old publication's may be deleted
 
 
 def record_texts(workspace: Workspace, searcher: Searcher, manifest: str, keys: Sequence[str]) -> list[str | None]:
-    """The texts of records in the index, in the order of `keys`."""
+    """Return the texts of records in the index, in the order of `keys`."""
     partitions, paths = searcher.partitions_of(keys), read_partitions(workspace, manifest)
     found: dict[str, str | None] = {}
     for partition in set(partitions.values()):

@@ -1,4 +1,4 @@
-"""search: a query of text, picture, sound, or any of them together, against the published index."""
+"""search: search the published index by text, picture, sound, or any combination."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trichord.transforms.batch import Batch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveIndex:
-    """A publication opened for searching. It stays the one it was, whatever is published meanwhile."""
+    """A publication opened for searching. Later publications do not change it."""
 
     publication: str
     manifest: str
@@ -35,15 +35,15 @@ class LiveIndex:
 
 
 def open_live(workspace: Workspace, model: Path | None = None, backend: str | None = None) -> LiveIndex:
-    """Open the live publication after verifying every file of it.
+    """Verify every file of the live publication, and open it.
 
     Args:
         workspace: the project on its lake.
-        model: folder of another model to encode queries with.
-        backend: what answers: faiss, milvus or annoy; the first of those that hold it if None.
+        model: folder of another model to encode queries with, of the same space.
+        backend: faiss, milvus or annoy; by default the first in the publication.
 
     Raises:
-        ConfigError: nothing is published, that backend does not hold it, or the engine has no actors to fan out to.
+        ConfigError: nothing is published, the backend does not hold it, or the engine cannot fan out.
         FingerprintMismatch: `model` is of another space than the index.
         StorageError: a file is missing or damaged.
     """
@@ -56,7 +56,7 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
 def open_publication(
     workspace: Workspace, publication: Publication, model: Path | None = None, backend: str | None = None
 ) -> LiveIndex:
-    """Open a publication as `open_live` opens the live one. Raises as it."""
+    """Open a publication as `open_live` opens the live one, and raise the same errors."""
     manifests = read_manifests(workspace.lake, publication.manifest, publication.manifest_digest)
     if model is None:
         loaded = load_model(workspace.lake, publication.model, publication.fingerprint, workspace.project.model)
@@ -85,15 +85,15 @@ def search(
     """Find the k records nearest to a query of one part or several, by the project's `query.ranking`.
 
     Opens the index for this query alone; `Searcher` keeps it open. `source` and `where` (fields of `index.metadata`)
-    choose the records that are looked among.
+    restrict the search to matching records.
 
     Returns:
         JSON-ready: `publication`, `fingerprint`, `ranking` and `hits`, each with `key`, `score` (cosine), `view`,
-        `source`, `text`, and with some rankings what it was ranked by: `calibrated`, or `rank_score`.
+        `source`, `text` and, with some rankings, the score that ranked it: `calibrated` or `rank_score`.
 
     Raises:
-        ConfigError: there is no query, a part of it cannot be read, the ranking does not fit the index, or it does not
-            hold a field of `where`.
+        ConfigError: there is no query, a part of it cannot be read, the ranking does not suit the index, or the index
+            lacks a field of `where`.
     """
     query = read_queries(workspace.project.prepare, [Query(text=text, image=image, audio=audio)])
     index, ranking = open_live(workspace, model, backend), workspace.project.query.ranking
@@ -106,12 +106,12 @@ def search(
 
 
 def read_query(config: PrepareConfig, text: str | None, image: bytes | None, audio: bytes | None) -> Batch:
-    """`read_queries` of one query."""
+    """Return `read_queries` of a single query."""
     return read_queries(config, [Query(text=text, image=image, audio=audio)])
 
 
 def record_texts(workspace: Workspace, index: LiveIndex, keys: Sequence[str]) -> list[str | None]:
-    """The texts of records in the index, in the order of `keys`."""
+    """Return the texts of records in the index, in the order of `keys`."""
     return records.record_texts(workspace, index.searcher, index.manifest, keys)
 
 
@@ -122,5 +122,5 @@ def _plain(hit: RankedHit, ranking: str) -> dict[str, Any]:
 
 
 def ranked_by(ranking: str) -> str | None:
-    """What a ranking sorts by, where it is not the cosine."""
+    """Return what a ranking sorts by; None if it is the cosine."""
     return {"calibrated": "calibrated", "rank_fusion": "rank_score"}.get(ranking)

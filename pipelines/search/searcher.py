@@ -1,4 +1,4 @@
-"""Searcher: the published index, opened and verified once and kept; it follows the live publication on request."""
+"""Searcher: the published index, verified and opened once; it follows the live publication on request."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from trichord.pipelines.search.query import Query, read_queries
 from trichord.pipelines.search.records import Record, RecordReader
 from trichord.pipelines.search.search import LiveIndex, open_publication
 
-QUERIES_AT_ONCE = 256  # through model and index; pictures and sounds are decoded, so fewer of those
+QUERIES_AT_ONCE = 256  # in one batch; fewer with pictures or sounds, which are held decoded
 MEDIA_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit(Result):
-    """A record that was found.
+    """A record that a search found.
 
     Attributes:
         key: the record's key.
         score: cosine of query and record, in [-1, 1].
-        view: the view of the record that was found.
+        view: the view of the record that matched.
         source: name of the record's source.
         text: the record's text.
-        metadata: the source's other fields of the record.
-        media: `image` and `audio` -> URI of the file that the record was made from; empty where a data file holds it.
-        rank_score: what the ranking sorted by; the cosine of a plain ranking.
+        metadata: the record's other fields in its source.
+        media: `image` and `audio` -> URI of the file that the record was made from; empty if a data file holds it.
+        rank_score: what the ranking sorted by; the cosine with a plain ranking.
     """
 
     key: str
@@ -63,14 +63,14 @@ class Searcher:
     Args:
         workspace: the project on its lake.
         follow: look for a newer live publication at most every `poll_s` seconds, and switch to it. A query that has
-            begun is answered by the index that it began with. A publication that cannot be opened is reported in the
-            log, and the one that is open goes on answering.
-        backend: faiss, milvus or annoy; the first of those that hold the publication if None.
-        model: folder of another model to encode queries with.
-        poll_s: seconds between two looks at the live publication.
+            started finishes on the index that it started with. If a publication cannot be opened, the log reports it
+            and the open one keeps answering.
+        backend: faiss, milvus or annoy; by default the first in the publication.
+        model: folder of another model to encode queries with, of the same space.
+        poll_s: seconds between checks for a newer publication.
 
     Raises:
-        ConfigError: nothing is published, or the backend does not hold it.
+        ConfigError: nothing is published, or the backend does not hold the publication.
         FingerprintMismatch: `model` is of another space than the index.
         StorageError: a file is missing or damaged.
     """
@@ -86,7 +86,7 @@ class Searcher:
     ) -> None:
         self._workspace, self._follow, self._poll_s = workspace, follow, poll_s
         self._backend, self._model = backend, None if model is None else Path(model)
-        self._encoding = threading.Lock()  # the number of torch's threads is the process's
+        self._encoding = threading.Lock()  # torch's number of threads belongs to the whole process
         self._switching = threading.Lock()
         self._looked_s = time.monotonic()
         self._open = self._opened()
@@ -113,9 +113,9 @@ class Searcher:
             text: words.
             image: a file's path, its bytes, a Pillow image, or uint8 (H, W, 3).
             audio: a file's path, its bytes, or (samples, rate in Hz).
-            k: records wanted.
-            source: look among the records of this source alone.
-            where: look among the records with these values of fields of `index.metadata`.
+            k: number of records to return.
+            source: search only the records of this source.
+            where: search only the records with these values in fields of `index.metadata`.
             ranking: plain, calibrated, rank_fusion or quota; the project's `query.ranking` if None.
 
         Raises:
@@ -133,12 +133,12 @@ class Searcher:
         where: Mapping[str, Scalar] | None = None,
         ranking: str | None = None,
     ) -> list[list[Hit]]:
-        """Answer several queries, each a string, a mapping of parts or a `Query`, in batches through model and index.
+        """Answer several queries in batches; each is a string, a mapping of parts, or a `Query`.
 
-        Other arguments as `search`. All are answered by one publication. Raises as `search`.
+        Takes the other arguments of `search`, and raises the same errors. One publication answers all queries.
         """
         if k < 1:
-            raise ConfigError(f"k is {k}, but at least one record must be asked for.")
+            raise ConfigError(f"k is {k}, but must be at least 1.")
         asked = [Query.of(query) for query in queries]
         opened = self._current()
         index = opened.index
@@ -167,7 +167,7 @@ class Searcher:
         return config.model_copy(update={"ranking": ranking})
 
     def _current(self) -> _Open:
-        """What answers now, after a look at the live publication where it is followed and the last look is old."""
+        """Return the index that answers now; if it follows and `poll_s` has passed, check for a newer publication."""
         if (
             self._follow
             and time.monotonic() - self._looked_s >= self._poll_s
@@ -210,6 +210,6 @@ def _hit(found: RankedHit, record: Record) -> Hit:
 
 
 def _part(queries: Sequence[Query]) -> Sequence[Query]:
-    """The first queries that go through the model together."""
+    """Return the first queries, as many as go through the model together."""
     words = [query.image is None and query.audio is None for query in queries[:QUERIES_AT_ONCE]]
     return queries[: len(words) if all(words) else max(words.index(False), MEDIA_AT_ONCE)]

@@ -1,4 +1,4 @@
-"""What can be told of a run before it: which partitions change, which rows by key, and whether the model is kept."""
+"""What is known of a run in advance: which partitions and rows change, and whether the model is kept."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys(Result):
-    """How many rows, and the first of their keys as `source/key`."""
+    """The number of rows, and their first keys as `source/key`."""
 
     count: int
     first: tuple[str, ...]
 
     @classmethod
     def of(cls, keys: Iterable[str]) -> Keys:
-        """These keys."""
+        """Return these keys, counted."""
         found = sorted(keys)
         return cls(count=len(found), first=tuple(found[:EXAMPLES]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowChanges(Result):
-    """Rows of the sources against those of the live publication, by key.
+    """Changes by key between the sources and the live publication.
 
     Attributes:
-        added, changed, deleted: of sources that are planned row by row.
-        unknown_partitions: partitions whose rows are known only when they are read: parts of data files that changed,
-            and those whose earlier plan is gone.
+        added, changed, deleted: rows of sources that are planned row by row.
+        unknown_partitions: partitions whose changes are known only when they are read: changed parts of data files,
+            and partitions whose earlier plan was deleted.
     """
 
     added: Keys
@@ -57,7 +57,7 @@ class RowChanges(Result):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the lake and the plan tell of a run before it. Nothing is made; what is read is read once."""
+    """What the lake and the plan say of a run in advance. Makes nothing, and reads everything once."""
 
     workspace: Workspace
     plan: Plan
@@ -65,7 +65,7 @@ class Forecast:
 
     @cached_property
     def present(self) -> dict[str, ShardRef]:
-        """The records shards of the lake's newest state, by address."""
+        """The newest records shards of the lake, by address."""
         table = self.workspace.table("records")
         return table.shards() if table.version() is not None else {}
 
@@ -81,7 +81,7 @@ class Forecast:
 
     @cached_property
     def live_partitions(self) -> dict[str, str]:
-        """Partition -> address of its records shard, of the live publication."""
+        """Partition -> address of its records shard in the live publication."""
         if self.live is None:
             return {}
         paths = read_partitions(self.workspace, self.live.manifest)
@@ -94,7 +94,7 @@ class Forecast:
 
     @cached_property
     def exclusions(self) -> Exclusions:
-        """The rows that the live publication leaves out; none where nothing is published."""
+        """The rows that the live publication leaves out; none if nothing is published."""
         if self.live is None:
             return Exclusions(lake=self.workspace.lake)
         versions = self.live.table_versions
@@ -108,7 +108,7 @@ class Forecast:
 
     @cached_property
     def vectors(self) -> dict[str, ShardRef]:
-        """Partition -> its vectors shard, of the unchanged partitions whose vectors this run keeps."""
+        """Partition -> its vectors shard, for the unchanged partitions whose vectors this run keeps."""
         model, table = self.kept_model, self.workspace.table("vectors")
         if model is None or table.version() is None:
             return {}
@@ -124,23 +124,23 @@ class Forecast:
         return found
 
     def why_trained(self) -> str:
-        """Why the model is trained again, or that it is kept."""
+        """Return why the model is trained again, or that it is kept."""
         workspace, live = self.workspace, self.live
         if self.kept_model is not None:
-            return "kept: its settings and encoders are those of the live model"
+            return "kept: settings and encoders have not changed"
         if live is None:
             return "no model is published yet"
         if workspace.project.train.policy == "always":
             return "train.policy is always"
         if live.recipe["model"] != workspace.model_settings():
-            return "the settings of model, train, augment or evaluate are not those of the live model"
+            return "settings of model, train, augment or evaluate have changed"
         if finished(workspace, live.model) is None:
             return "files of the live model are missing"
         changed = load_encoders(workspace.project.model).fingerprint
         return f"an encoder has changed (now {changed[:12]})"
 
     def row_changes(self) -> RowChanges:
-        """Compare the rows of changed partitions with those that the live publication was made from."""
+        """Compare the rows of changed partitions with those of the live publication."""
         now = [shard for shard in self.plan.shards if self.live_partitions.get(shard.partition.id) != shard.address]
         wanted = {shard.partition.id: shard.address for shard in self.plan.shards}
         gone = [name for name, address in self.live_partitions.items() if wanted.get(name) != address]
@@ -180,5 +180,5 @@ class Forecast:
 
 
 def _content(row: PlannedRow) -> str:
-    """Digest of what a row says and of the media that it names."""
+    """Return the digest of a row's values and of the media that it names."""
     return digest.address("planned row", [value or "" for value in row.columns()])

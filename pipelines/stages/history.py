@@ -1,4 +1,4 @@
-"""How long the stages of earlier runs took on this lake: one small note a run, from which a plan estimates the next."""
+"""How long the stages of earlier runs took on this lake: one small file per run, from which plans estimate the next."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from trichord.infra import digest
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
-RUNS = 10  # the last ones count
+RUNS = 10  # how many runs an estimate uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTime:
-    """What a stage made, and its seconds."""
+    """How many units a stage made, and in how many seconds."""
 
     made: int
     seconds: float
 
 
 def remember(lake: Lake, started_at: str, stages: Mapping[str, StageTime]) -> None:
-    """Keep the times of a run that has ended; `started_at` is ISO 8601, UTC."""
+    """Store the times of a finished run; `started_at` is ISO 8601, UTC."""
     note = {"started_at": started_at, "stages": {name: asdict(one) for name, one in stages.items()}}
     lake.write(layout.run_path(digest.address("run note", note)), digest.canonical_json(note))
 
 
 def earlier(lake: Lake) -> list[dict[str, StageTime]]:
-    """The stages' times of the last runs, newest first. Damaged notes are left out."""
+    """Return the stages' times of the last runs, newest first, without damaged files."""
     found: list[tuple[str, dict[str, StageTime]]] = []
     for stat in lake.list(layout.RUNS):
         try:
@@ -41,7 +41,7 @@ def earlier(lake: Lake) -> list[dict[str, StageTime]]:
 
 
 def estimate(runs: list[dict[str, StageTime]], stage: str, to_make: int) -> float | None:
-    """Seconds that a stage will take: as those of earlier runs that made something, a unit; None without any."""
+    """Estimate a stage's seconds from the seconds per unit of earlier runs; None if no run made a unit."""
     times = [run[stage] for run in runs if stage in run]
     if not times:
         return None

@@ -1,4 +1,4 @@
-"""Stages from vectors to what readers see: the index, the gate, the publication."""
+"""Stages from vectors to readers: the index, the gate, the publication."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Index:
     name = "index"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """The shards that hold a changed partition; about, as how many of its rows are kept is known afterwards."""
+        """Return the shards that hold a changed partition. An estimate: how many rows stay is known only afterwards."""
         config = run.workspace.project.index
         before = live_manifest(run.workspace, run.live, config.backends[0])
         live = {tuple(sorted(shard.inputs)) for shard in before.shards} if before is not None else set()
@@ -37,13 +37,13 @@ class Index:
             kept=kept,
             removed=len(live) - kept,
             at_least=bool(forecast.to_prepare),
-            why="a new space: every shard is built"
+            why="a new model: every shard is built"
             if forecast.kept_model is None
             else "shards with a changed partition",
         )
 
     def materialise(self, run: Run) -> None:
-        """Build what is missing; note which records it was made from."""
+        """Build what is missing, and store which records it was made from."""
         from trichord.pipelines.index.build import build_backends  # faiss: a plan does without it
 
         run.built = build_backends(run.workspace, run.engine, run.vectors, run.trained, run.live)
@@ -56,11 +56,11 @@ class Gate:
     name = "gate"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """What will be compared."""
+        """Return what will be checked."""
         limits, live = run.workspace.project.gate, run.live
         lines = [
             "every row is accounted for, every record indexed once, every vector sound",
-            f"approximate search finds at least {limits.min_ann_recall:g} of what exact search finds",
+            f"approximate search reaches a recall of at least {limits.min_ann_recall:g} against exact search",
             f"every direction reaches {limits.min_over_chance:g} × chance",
         ]
         if live is not None:
@@ -82,7 +82,7 @@ class Gate:
         )
 
     def materialise(self, run: Run) -> None:
-        """Measure. Raises GateFailed where a check fails."""
+        """Measure the candidate. Raises GateFailed if a check fails."""
         run.candidate = Candidate(
             manifest=run.built.manifest.path,
             manifest_digest=run.built.manifest.digest,
@@ -103,7 +103,7 @@ class Publish:
     name = "publish"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """One publication, if the gate passes."""
+        """Return one publication, if the gate passes."""
         return StagePlan(
             stage=self.name,
             unit="publications",
@@ -112,14 +112,14 @@ class Publish:
         )
 
     def materialise(self, run: Run) -> None:
-        """Publish, unless the candidate is live already, or was rolled back."""
+        """Publish, unless the candidate is already live or was rolled back."""
         live, candidate = run.live, run.candidate
         same = live is not None and (live.manifest_digest, live.inputs_digest) == (
             candidate.manifest_digest,
             candidate.inputs_digest,
         )
         if same:
-            run.published = live  # only files were missing
+            run.published = live  # nothing but missing files was made
         elif run.publishing:
             refuse_rolled_back(run.workspace, candidate.manifest_digest)
             run.published = publish(run.workspace, candidate, run.verdict)

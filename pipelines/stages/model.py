@@ -17,12 +17,12 @@ from trichord.pipelines.stages.run import Run
 
 
 class Variants:
-    """Training variants of records: none where `augment.copies` is 0."""
+    """Training variants of records; none if `augment.copies` is 0."""
 
     name = "variants"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """One shard of variants a changed partition; more where its duplicates change."""
+        """Return one shard of variants per changed partition; more if its duplicates change."""
         asked = run.workspace.project.augment.copies > 0
         table = run.workspace.table("augmented")
         present = len(table.shards()) if asked and table.version() is not None else 0
@@ -44,12 +44,12 @@ class Variants:
 
 
 class Features:
-    """What the encoders make of every record, once; only training and judging need them."""
+    """The encoders' output for every record, cached; only training and judging need it."""
 
     name = "features"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """Exact, but for variants."""
+        """Return the partitions without features; exact, except for variants."""
         if forecast.kept_model is not None and run.workspace.project.agreement.check == "off":
             return StagePlan(stage=self.name, unit="partitions", to_make=0, why="not needed: the model is kept")
         encoders = load_encoders(run.workspace.project.model).fingerprint
@@ -67,7 +67,7 @@ class Features:
         )
 
     def materialise(self, run: Run) -> None:
-        """Make what is missing where anything reads it."""
+        """Make what is missing, if a later stage needs it."""
         run.model = reuse_live_model(run.workspace, run.live)
         if run.model is None or run.workspace.project.agreement.check != "off":
             run.features = featurise(
@@ -76,12 +76,12 @@ class Features:
 
 
 class Agreement:
-    """Do the modalities of a record belong together? Records that do not are left out on request."""
+    """Judges whether the modalities of a record belong together. Records that disagree are left out on request."""
 
     name = "agreement"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """A shard a changed partition; all of them where a judging model changes."""
+        """Return one shard per changed partition; all shards if a judging model changes."""
         settings = run.workspace.project.agreement
         if settings.check == "off":
             return StagePlan(stage=self.name, unit="partitions", to_make=0, why="agreement.check is off")
@@ -98,7 +98,7 @@ class Agreement:
         )
 
     def materialise(self, run: Run) -> None:
-        """Judge all records; where the run's own model judges, it is trained first."""
+        """Judge all records; if the run's own model judges, train it first."""
         settings = run.workspace.project.agreement
         if settings.check == "off":
             if run.workspace.table("agreement").version() is not None:
@@ -115,7 +115,7 @@ class Agreement:
 
 
 class Model:
-    """The fusion model: trained once, kept while its settings are those of the project."""
+    """The fusion model: trained once, and kept while its settings are the same."""
 
     name = "model"
 
@@ -127,25 +127,25 @@ class Model:
         )
 
     def materialise(self, run: Run) -> None:
-        """Train where no model is kept; records that were left out are never seen."""
+        """Train if no model is kept; it never sees records that were left out."""
         if run.model is None:
             run.model = train(run.workspace, run.engine, run.features, run.exclusions)
 
 
 class Vectors:
-    """Vectors of every record and view in the model's space."""
+    """Vectors of every record and view, in the model's space."""
 
     name = "vectors"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """The changed partitions, or all under a new model; more where the duplicates of others change."""
+        """Return the changed partitions, or all with a new model; more if duplicates change in others."""
         changed, kept = forecast.to_prepare, forecast.vectors
         todo = [shard for shard in run.plan.shards if shard.partition.id not in kept]
-        why = "the partitions that change" if changed else "every partition is as it was"
+        why = "rows, media or ops have changed" if changed else "no partition has changed"
         if forecast.kept_model is None:
-            why = "the model is trained again: every record is encoded in its space"
+            why = "the model is trained again: every record is encoded again"
         elif len(todo) > len(changed):
-            why = "the views or the precision of the vectors have changed"
+            why = "views or precision of the vectors have changed"
         return StagePlan(
             stage=self.name,
             unit="partitions",

@@ -1,4 +1,4 @@
-"""The stages of a reindex in their order, carried out one after the other."""
+"""The stages of a reindex, in order, and the loop that runs them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STAGES: tuple[Stage[Run, Forecast], ...] = (
 def carry_out(
     workspace: Workspace, plan: Plan, live: Publication | None, inputs: str, *, publishing: bool = True
 ) -> Run:
-    """Carry out all stages; what they took is noted for later plans. Raises as `reindex`."""
+    """Run all stages, and store their seconds for later plans. Raises as `reindex`."""
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing)
     started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
     with open_engine(workspace.project.engine) as engine:
@@ -52,7 +52,7 @@ def carry_out(
 
 
 def _made(run: Run, stage: str) -> int:
-    """How many units a stage made, as its plan counts them."""
+    """Return how many units a stage made, counted as its plan does."""
     tables = {"records": "records", "variants": "augmented", "agreement": "agreement", "vectors": "vectors"}
     if stage in tables:
         return sum(len(one.made) for one in run.commit.touched if one.table == tables[stage])

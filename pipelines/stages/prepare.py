@@ -1,4 +1,4 @@
-"""Stages of the preparation: records of every partition, and what is the same record twice."""
+"""Stages of the preparation: records of every partition, and their duplicates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trichord.pipelines.stages.run import Run
 
 
 class Records:
-    """Records, rejects and signatures: a shard of each a partition."""
+    """Records, rejects and signatures: one shard of each per partition."""
 
     name = "records"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """Exact: a shard's address says what makes it."""
+        """Return the missing shards; exact, as a shard's address says what makes it."""
         todo = forecast.to_prepare
         return StagePlan(
             stage=self.name,
@@ -24,7 +24,7 @@ class Records:
             kept=len(forecast.unchanged),
             removed=len(forecast.present.keys() - run.plan.wanted),
             rows=sum(shard.partition.rows for shard in todo),
-            why="rows, media or ops have changed" if todo else "every partition is as it was",
+            why="rows, media or ops have changed" if todo else "no partition has changed",
         )
 
     def materialise(self, run: Run) -> None:
@@ -33,22 +33,22 @@ class Records:
 
 
 class Duplicates:
-    """Exact and near duplicates over all records, and the matches that are none."""
+    """Exact and near duplicates over all records, and matches that are not duplicates."""
 
     name = "duplicates"
 
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
-        """Made again wherever any signature has changed."""
+        """Return that duplicates are found again if any signature has changed."""
         changed = bool(forecast.to_prepare) or bool(forecast.present.keys() - run.plan.wanted) or run.live is None
         return StagePlan(
             stage=self.name,
             unit="comparisons",
             to_make=int(changed),
             kept=int(not changed),
-            why="all records are compared again" if changed else "the records are as they were",
+            why="all records are compared again" if changed else "no record has changed",
         )
 
     def materialise(self, run: Run) -> None:
-        """Find them, and leave out what they drop."""
+        """Find duplicates, and leave them out."""
         run.preparation = drop_duplicates(run.workspace, run.engine, run.prepared, run.commit)
         run.exclusions = Exclusions.gather(run.workspace.lake, run.preparation.duplicates)

@@ -22,16 +22,16 @@ from trichord.pipelines.prepare.records import Prepared
 
 @dataclass(kw_only=True)
 class Run:
-    """One reindex: first what is known before it, then what its stages have made, in their order.
+    """One reindex: first what is known in advance, then what its stages have made, in their order.
 
     Attributes:
         workspace: the project on its lake.
         plan: what the sources hold now.
         live: the live publication.
         inputs: digest of everything that is wanted.
-        publishing: the last stage publishes what the gate passes.
-        engine: where tasks run; not there while only a plan is wanted.
-        commit: commits shards table by table; as `engine`.
+        publishing: True if the last stage publishes a candidate that passed the gate.
+        engine: runs the tasks; unset if only a plan is wanted.
+        commit: commits shards table by table; unset like `engine`.
     """
 
     workspace: Workspace
@@ -59,14 +59,14 @@ class Run:
 
     @property
     def trained(self) -> TrainedModel:
-        """The run's model, after the stage that makes or finds it."""
+        """The run's model; known after the model stage."""
         if self.model is None:
             raise ValueError("the model stage has not run")
         return self.model
 
     @property
     def counts(self) -> RowCounts:
-        """What became of all rows, after the vectors are made."""
+        """Row counts; known after the vectors stage."""
         counts = self.preparation.counts
         return replace(
             counts,
