@@ -163,7 +163,7 @@ class BeamEngine:
                 with beam.Pipeline(options=options) as pipeline:
                     build(pipeline | "items" >> beam.Create(inputs) | beam.Reshuffle(), sink)
             except Exception as error:
-                raise PartialRun(f"the Beam pipeline failed: {error}\nRun it again: it resumes.") from error
+                raise PartialRun(f"the Beam pipeline failed: {error}\nRun the command again; it resumes.") from error
             return sink.read()
 
     def _options(self) -> PipelineOptions:
@@ -181,7 +181,7 @@ def _require(wanted: Iterable[int], outcomes: Iterable[Numbered]) -> None:
     if lost:
         raise PartialRun(
             f"{len(lost)} outcomes of the Beam pipeline are lost, the first of item {lost[0]}.\n"
-            "Is the temporary location one that all workers reach? Run it again: it resumes."
+            "Is the temporary location one that all workers reach? Run the command again; it resumes."
         )
 
 

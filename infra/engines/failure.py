@@ -99,7 +99,7 @@ def partly_failed(failures: Sequence[tuple[str, Failure]], asked: int, tried: in
     partial = (
         f"{len(failures)} of {asked} {done_to}; the others are kept.\n"
         + "\n".join(f"{name}: {failure}" for name, failure in failures[:3])
-        + "\nFix the cause and run it again: it resumes."
+        + "\nFix the cause and run the command again; it resumes."
     )
     return failures[0][1].error(partial) if len(failures) == tried else PartialRun(partial)
 

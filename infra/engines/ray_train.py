@@ -43,7 +43,7 @@ def run_on_ray_train(config: EngineConfig, run: Callable[[int, int], object], wo
             trainer.fit()
         except TrainingFailedError as error:
             rank, failure = _first_failure(error)
-            raise failure.error(f"Training failed in {rank}: {failure}\nRun it again: it resumes.") from error
+            raise failure.error(f"Training failed in {rank}: {failure}\nRun the command again; it resumes.") from error
 
 
 def _run(config: dict[str, bytes]) -> None:
