@@ -80,5 +80,6 @@ def run_process_group(config: EngineConfig, task: Callable[[I, Rank], object], i
             if not isinstance(outcome, Done):  # the others wait for it: leaving the block ends them
                 failure = outcome.failure
                 raise failure.error(
-                    f"Training failed in rank {outcome.item.rank} of {world_size}: {failure}\nRun the command again; it resumes."
+                    f"Training failed in rank {outcome.item.rank} of {world_size}: {failure}\n"
+                    "Run the command again; it resumes."
                 )
