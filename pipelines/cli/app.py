@@ -236,7 +236,7 @@ def status(
 
 @app.command()
 def explain(
-    key: Annotated[str, typer.Argument(help="The record's key.")],
+    key: Annotated[str, typer.Argument(help="The record's key, or SOURCE/KEY.")],
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,

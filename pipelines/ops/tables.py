@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import posixpath
 import re
@@ -39,6 +40,7 @@ class NotThisKind(Exception):
 
 def manifest_guess(path: str, storage: Storage) -> Guess:
     """A JSONL, CSV or TSV file. Raises NotThisKind, or SourceError where it cannot be read as a table."""
+    _require_separator(path)
     source = ManifestSource(kind="manifest", name=name_of(path), path=path)
     rows, bad = manifest_rows(source, storage)
     if not rows:
@@ -54,16 +56,24 @@ def manifest_guess(path: str, storage: Storage) -> Guess:
     return Guess(source=source, looked_at=f"{len(rows)} rows", notes=(*fields.notes, *notes))
 
 
+def _require_separator(path: str) -> None:
+    """Look at the first line alone: rows may fail for another reason, such as the commas of German numbers."""
+    with open(path, "rb") as file:
+        head = file.readline(1 << 16)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise NotThisKind("it is UTF-16, not UTF-8: save it as UTF-8")
+    if path.lower().endswith((".csv", ".tsv")):
+        mark, wanted = (b",", "commas") if path.lower().endswith(".csv") else (b"\t", "tabs")
+        if mark not in head and (other := next((sign for sign in ";\t|," if sign.encode() in head), None)):
+            raise NotThisKind(f"its columns are separated by {other!r}, not by {wanted}: save it with {wanted}")
+
+
 def _require_header(rows: Rows, path: str) -> None:
     names = list(rows[0])
-    if path.lower().endswith((".csv", ".tsv")):
-        wanted = "commas" if path.lower().endswith(".csv") else "tabs"
-        if len(names) == 1 and (split := next((mark for mark in ";\t|," if mark in names[0]), None)):
-            raise NotThisKind(f"its columns are divided by {split!r}, not by {wanted}: write it with {wanted}")
-        if any(modality_of(name) or "://" in name for name in names):
-            raise NotThisKind(
-                f"its first line seems to be a row ({', '.join(names)[:100]}): begin it with the column names"
-            )
+    if path.lower().endswith((".csv", ".tsv")) and any(modality_of(name) or "://" in name for name in names):
+        raise NotThisKind(
+            f"its first line seems to be a row ({', '.join(names)[:100]}): begin it with the column names"
+        )
 
 
 def parquet_guess(path: str, storage: Storage) -> Guess:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
@@ -36,36 +37,19 @@ def explain(workspace: Workspace, key: str) -> Explanation:
     """Return what happened to a record: rejected by an op, dropped for a survivor, left out because its
     modalities disagree, or indexed.
 
+    A key may be given as `source/key`, as `plan` prints it; then only that source is searched.
     Reads the tables that the live publication pins, or their newest versions if nothing is published.
 
     Raises:
         ConfigError: no row of the last run had this key.
     """
-    if not key.isprintable():
+    if not isinstance(key, str) or not key.isprintable():
         raise ConfigError(f"A key consists of printable characters; {key!r} does not.")
     live = workspace.publications.live()
-    versions = live.table_versions if live else {}
-    journey: list[JsonObject] = []
-    for row, ref in _find(workspace, "rejects", versions.get("rejects"), key):
-        journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
-    for row, ref in _find(workspace, "records", versions.get("records"), key):
-        media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
-        row |= {"scores": dict(row["scores"]), "labels": dict(row["labels"])}
-        row["meta"] = json.loads(row["meta"])
-        journey.append(
-            {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
-        )
-    for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key):
-        journey.append({"step": "duplicate", **row, "shard": ref.path})
-    for row, ref in _find(workspace, "matches", versions.get("matches"), key):
-        journey.append({"step": "shares", **row, "shard": ref.path})
-    for row, ref in _find(workspace, "agreement", versions.get("agreement"), key):
-        journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
-    for row, ref in _find(workspace, "vectors", versions.get("vectors"), key):
-        row.pop("vector")
-        journey.append({"step": "encoded", **row, "shard": ref.path})
-    if live:
-        journey += _index_rows(workspace, live, key)
+    journey = _journey(workspace, live, key)
+    name, _, rest = key.partition("/")
+    if not journey and rest and name in {source.name for source in workspace.project.sources}:
+        journey = _journey(workspace, live, rest, name)
     if not journey:
         raise ConfigError(
             f"There is no record with key {key!r}.\nList rejects with `trichord rejects ls`. "
@@ -80,14 +64,41 @@ def explain(workspace: Workspace, key: str) -> Explanation:
     return Explanation(key=key, outcome=outcome, publication=live.id if live else None, journey=tuple(journey))
 
 
-def _index_rows(workspace: Workspace, live: Publication, key: str) -> Iterator[JsonObject]:
+def _journey(workspace: Workspace, live: Publication | None, key: str, source: str | None = None) -> list[JsonObject]:
+    """Return the steps of the records of a key; of one source, or of all if None."""
+    versions = live.table_versions if live else {}
+    journey: list[JsonObject] = []
+    for row, ref in _find(workspace, "rejects", versions.get("rejects"), key, source):
+        journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
+    for row, ref in _find(workspace, "records", versions.get("records"), key, source):
+        media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
+        row |= {"scores": dict(row["scores"]), "labels": dict(row["labels"])}
+        row["meta"] = json.loads(row["meta"])
+        journey.append(
+            {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
+        )
+    for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key, source):
+        journey.append({"step": "duplicate", **row, "shard": ref.path})
+    for row, ref in _find(workspace, "matches", versions.get("matches"), key, source):
+        journey.append({"step": "shares", **row, "shard": ref.path})
+    for row, ref in _find(workspace, "agreement", versions.get("agreement"), key, source):
+        journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
+    for row, ref in _find(workspace, "vectors", versions.get("vectors"), key, source):
+        row.pop("vector")
+        journey.append({"step": "encoded", **row, "shard": ref.path})
+    if live:
+        journey += _index_rows(workspace, live, key, source)
+    return journey
+
+
+def _index_rows(workspace: Workspace, live: Publication, key: str, source: str | None) -> Iterator[JsonObject]:
     from trichord.index_builders.manifest import read_manifest
     from trichord.index_builders.row_labels import read_keys
 
     manifest = read_manifest(workspace.lake, live.manifest, live.manifest_digest)
     for shard in manifest.shards:
         keys = read_keys(workspace.lake, shard)
-        rows = pc.indices_nonzero(pc.equal(keys["key"], key)).to_pylist()
+        rows = _matching(keys, key, source).to_pylist()
         for row in rows:
             yield {
                 "step": "indexed",
@@ -99,13 +110,20 @@ def _index_rows(workspace: Workspace, live: Publication, key: str) -> Iterator[J
             }
 
 
-def _find(workspace: Workspace, name: str, version: int | None, key: str) -> Iterator[tuple[JsonObject, ShardRef]]:
+def _find(
+    workspace: Workspace, name: str, version: int | None, key: str, source: str | None
+) -> Iterator[tuple[JsonObject, ShardRef]]:
     table = workspace.table(name)
     if table.version() is None:
         return
     for _, ref in sorted(table.shards(version).items()):
-        keys = read_shard(workspace.lake, ref, ["key"])["key"]
-        hits = pc.indices_nonzero(pc.equal(keys, key))
+        hits = _matching(read_shard(workspace.lake, ref, ["key", "source"]), key, source)
         if len(hits):
             rows = read_shard(workspace.lake, ref).take(hits)
             yield from ((row, ref) for row in rows.to_pylist())
+
+
+def _matching(rows: pa.Table, key: str, source: str | None) -> pa.Array:
+    """Return the places of the rows of a key; of one source, or of all if None."""
+    same = pc.equal(rows["key"], key)
+    return pc.indices_nonzero(same if source is None else pc.and_(same, pc.equal(rows["source"], source)))

@@ -66,6 +66,8 @@ def read_queries(config: PrepareConfig, queries: Sequence[Query], *, before: int
     for number, query in enumerate(queries):
         if query.text is None and query.image is None and query.audio is None:
             raise ConfigError(f"{names[number]} needs a text, an image or an audio, or several of them.")
+        if not isinstance(query.text, str | None):
+            raise ConfigError(f"{names[number]} has a text that is not a string: {query.text!r:.200}.")
     raw = Batch(
         rows=tuple(Row(key=f"{number:09d}", source="query", text=query.text) for number, query in enumerate(queries)),
         raw_images=tuple(_bytes("image", query.image, picture_bytes) for query in queries),

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trichord.index_builders.base import Scalar
 from trichord.infra import log
 from trichord.infra.config import QueryConfig
@@ -137,14 +139,13 @@ class Searcher:
 
         Takes the other arguments of `search`, and raises the same errors. One publication answers all queries.
         """
-        if k < 1:
-            raise ConfigError(f"k is {k}, but must be at least 1.")
+        _check(queries, k, source, where)
         asked = [Query.of(query) for query in queries]
         opened = self._current()
         index = opened.index
         if source is not None or where:
             index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
-        config = self._ranking(ranking)
+        config, k = self._ranking(ranking), min(k, max(index.searcher.rows, 1))
         found: list[list[Hit]] = []
         while len(found) < len(asked):
             part, before = _part(asked[len(found) :]), len(found)
@@ -194,6 +195,20 @@ class Searcher:
             raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
         index = open_publication(self._workspace, live, self._model, self._backend)
         return _Open(index=index, records=RecordReader(self._workspace, index.searcher, index.manifest))
+
+
+def _check(queries: object, k: object, source: object, where: object) -> None:
+    """Raises ConfigError where an argument is of another type than `search_many` takes, or k is too small."""
+    if isinstance(queries, str | bytes | Mapping | Query):
+        raise ConfigError("search_many takes a list of queries. Use `search` for one query, or put it in a list.")
+    if not isinstance(k, int | np.integer) or isinstance(k, bool):
+        raise ConfigError(f"k is a whole number, not {k!r:.200}.")
+    if k < 1:
+        raise ConfigError(f"k is {k}, but must be at least 1.")
+    if source is not None and not isinstance(source, str):
+        raise ConfigError(f"source is the name of a source, not {source!r:.200}.")
+    if where is not None and not isinstance(where, Mapping):
+        raise ConfigError(f"where is a mapping of fields to values, as {{'year': 2020}}, not {where!r:.200}.")
 
 
 def _hit(found: RankedHit, record: Record) -> Hit:

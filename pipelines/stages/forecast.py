@@ -79,6 +79,13 @@ class Forecast:
         """Partitions whose records are in the lake."""
         return [shard for shard in self.plan.shards if shard.address in self.present]
 
+    def records_of(self, shards: Iterable[WantedShard]) -> int:
+        """How many records partitions hold: what their shards hold, or for those still to be prepared, their rows."""
+        return sum(
+            self.present[shard.address].rows if shard.address in self.present else shard.partition.rows
+            for shard in shards
+        )
+
     @cached_property
     def live_partitions(self) -> dict[str, str]:
         """Partition -> address of its records shard in the live publication."""

@@ -61,7 +61,7 @@ class Features:
             unit="partitions",
             to_make=len(todo),
             kept=len(there),
-            rows=sum(shard.partition.rows for shard in todo),
+            rows=forecast.records_of(todo),
             at_least=run.workspace.project.augment.copies > 0,
             why="for training" if forecast.kept_model is None else "for judging",
         )
@@ -140,10 +140,11 @@ class Vectors:
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
         """Return the changed partitions, or all with a new model; more if duplicates change in others."""
         changed, kept = forecast.to_prepare, forecast.vectors
+        table = run.workspace.table("vectors")
         todo = [shard for shard in run.plan.shards if shard.partition.id not in kept]
         why = "rows, media or ops have changed" if changed else "no partition has changed"
         if forecast.kept_model is None:
-            why = "the model is trained again: every record is encoded again"
+            why = "a new model: every record is encoded with it"
         elif len(todo) > len(changed):
             why = "views or precision of the vectors have changed"
         return StagePlan(
@@ -151,7 +152,8 @@ class Vectors:
             unit="partitions",
             to_make=len(todo),
             kept=len(kept),
-            rows=sum(shard.partition.rows for shard in todo),
+            removed=len(table.shards()) - len(kept) if table.version() is not None else 0,
+            rows=forecast.records_of(todo),
             at_least=bool(changed),
             why=why,
         )

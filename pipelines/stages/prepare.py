@@ -17,6 +17,7 @@ class Records:
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
         """Return the missing shards; exact, as a shard's address says what makes it."""
         todo = forecast.to_prepare
+        why = "rows, media or ops have changed" if forecast.present else "nothing is prepared yet"
         return StagePlan(
             stage=self.name,
             unit="partitions",
@@ -24,7 +25,7 @@ class Records:
             kept=len(forecast.unchanged),
             removed=len(forecast.present.keys() - run.plan.wanted),
             rows=sum(shard.partition.rows for shard in todo),
-            why="rows, media or ops have changed" if todo else "no partition has changed",
+            why=why if todo else "no partition has changed",
         )
 
     def materialise(self, run: Run) -> None:
@@ -45,7 +46,7 @@ class Duplicates:
             unit="comparisons",
             to_make=int(changed),
             kept=int(not changed),
-            why="all records are compared again" if changed else "no record has changed",
+            why="all records are compared" if changed else "no record has changed",
         )
 
     def materialise(self, run: Run) -> None:

@@ -45,8 +45,10 @@ def came_true(plan: RunPlan, summary: RunSummary) -> None:
     for name in ("vectors", "index"):
         if stages[name].at_least:
             assert made(summary, name) >= stages[name].to_make
+            assert removed(summary, name) >= stages[name].removed
         else:
             assert made(summary, name) == stages[name].to_make
+            assert removed(summary, name) == stages[name].removed
 
 
 def plan_fingerprint(plan: RunPlan) -> str:

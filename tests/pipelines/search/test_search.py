@@ -59,6 +59,9 @@ def test_explain_tells_every_fate(workspace, indexed, clean):
     story = explain(workspace, clean[0]["id"])
     assert story.outcome == "indexed"
     assert [step["step"] for step in story.journey] == ["prepared", "encoded", "indexed"]
+    assert explain(workspace, f"demo/{clean[0]['id']}").journey == story.journey  # as `plan` names it
+    with pytest.raises(ConfigError, match="rejects ls"):
+        explain(workspace, f"elsewhere/{clean[0]['id']}")
     key, reason = next(iter(truth.rejects.items()))
     story = explain(workspace, key)
     assert story.outcome == "rejected"

@@ -130,6 +130,30 @@ def test_a_query_of_an_unknown_part_or_type_is_refused(searcher):
             searcher.search_many([wrong])
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"k": 2.5}, "k is a whole number, not 2.5"),
+        ({"k": "5"}, "k is a whole number, not '5'"),
+        ({"k": True}, "k is a whole number, not True"),
+        ({"source": 3}, "source is the name of a source, not 3"),
+        ({"where": "year = 2020"}, "where is a mapping of fields to values"),
+        ({"queries": "a dog"}, "search_many takes a list of queries"),
+        ({"queries": {"text": "a dog"}}, "search_many takes a list of queries"),
+        ({"queries": [Query(text=5)]}, "The query has a text that is not a string: 5"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_plain_words(searcher, given, why):
+    with pytest.raises(ConfigError, match=why):
+        searcher.search_many(**{"queries": ["a dog"], **given})
+
+
+@pytest.mark.parametrize("ranking", ["plain", "quota", "rank_fusion"])
+def test_a_k_beyond_all_memory_gives_every_record(searcher, ranking):
+    found = searcher.search("a red circle", k=10**20, ranking=ranking)
+    assert found == searcher.search("a red circle", k=10_000, ranking=ranking)
+
+
 def test_a_searcher_follows_what_is_published_where_it_is_asked_to(lake_copy):
     workspace = trichord.open(lake_copy)
     following, staying = Searcher(workspace, follow=True, poll_s=0), workspace.searcher()
