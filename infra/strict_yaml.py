@@ -84,7 +84,7 @@ def parse(data: bytes, environment: Mapping[str, str] | None = None) -> Document
         if mark is None:
             return _refused(None, f"not YAML: {what}")
         if environment is not None and "${" in "".join(text.split("\n")[mark.line : mark.line + 1]):
-            what += "; inside [ ] or { } a ${NAME} must be quoted"
+            what += "; quote a ${NAME} inside [ ] or { }, or with a colon and a blank in its default"
         return _refused(mark.line + 1, f"not YAML: {what}")
     except YAMLError as error:
         return _refused(None, f"not YAML: {error}")

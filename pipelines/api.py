@@ -179,12 +179,18 @@ def load_model(folder: str | os.PathLike[str], encoders: Mapping[str, str] | Non
         encoders: modality -> folder of its Hugging Face model; by default where it was when the model was saved.
 
     Raises:
-        ConfigError: an encoder's folder is not found.
+        ConfigError: the folder is not a model's, or an encoder's folder is not found.
         FingerprintMismatch: weights, settings or an encoder differ from what was saved.
         StorageError: a file is missing or cannot be read.
     """
+    from trichord.encoders import model_file
     from trichord.encoders.model import FusionModel
 
+    if not os.path.isfile(os.path.join(os.fspath(folder), model_file.NAME)):
+        raise ConfigError(
+            f"{os.fspath(folder)} is not the folder of a model: it holds no {model_file.NAME}.\n"
+            "Name a folder that `FusionModel.save` wrote, or one in `models/` of a lake."
+        )
     places = None
     if encoders:
         places = ModelConfig.model_validate(

@@ -41,12 +41,15 @@ def earlier(lake: Lake) -> list[dict[str, StageTime]]:
 
 
 def estimate(runs: list[dict[str, StageTime]], stage: str, to_make: int) -> float | None:
-    """Estimate a stage's seconds from the seconds per unit of earlier runs; None if no run made a unit."""
+    """Return seconds that a stage will take, per unit as in earlier runs that made something; None without any.
+
+    With nothing to make, those of the shortest run that made nothing: a longer one waited, or reused a killed run.
+    """
     times = [run[stage] for run in runs if stage in run]
     if not times:
         return None
     idle = [one.seconds for one in times if not one.made]
     busy = [one.seconds / one.made for one in times if one.made]
     if not to_make:
-        return round(statistics.median(idle), 1) if idle else 0.0
+        return round(min(idle), 1) if idle else 0.0
     return round(statistics.median(busy) * to_make, 1) if busy else None

@@ -72,7 +72,7 @@ def test_what_a_variable_holds_is_never_structure(content: str) -> None:
         ("${N-2}", "${N-2} is not ${NAME}"),
         ("${UNSET:-${N}}", "is not ${NAME}"),
         ("${HALF}", "the environment variable HALF is not UTF-8"),
-        ("[${N}, 4]", "inside [ ] or { } a ${NAME} must be quoted"),
+        ("[${N}, 4]", "quote a ${NAME} inside [ ] or { }"),
     ],
 )
 def test_a_reference_that_cannot_be_replaced_names_its_line(written: str, problem: str) -> None:

@@ -61,3 +61,8 @@ def test_a_candidate_is_held_back_published_and_rolled_back(lake_copy):
     back = workspace.rollback(before.id)
     assert (back.kind, back.manifest_digest) == ("rollback", before.manifest_digest)
     assert trichord.open(lake_copy).reindex().unchanged
+
+
+def test_a_folder_that_holds_no_model_is_a_plain_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"is not the folder of a model: it holds no model\.json"):
+        trichord.load_model(tmp_path)

@@ -140,7 +140,7 @@ def test_a_query_of_an_unknown_part_or_type_is_refused(searcher):
         ({"where": "year = 2020"}, "where is a mapping of fields to values"),
         ({"queries": "a dog"}, "search_many takes a list of queries"),
         ({"queries": {"text": "a dog"}}, "search_many takes a list of queries"),
-        ({"queries": [Query(text=5)]}, "The query has a text that is not a string: 5"),
+        ({"queries": [{"text": 5}]}, "The query has a text that is not a string: 5"),
     ],
 )
 def test_arguments_of_another_type_are_refused_in_plain_words(searcher, given, why):
