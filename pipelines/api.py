@@ -179,7 +179,7 @@ def load_model(folder: str | os.PathLike[str], encoders: Mapping[str, str] | Non
         encoders: modality -> folder of its Hugging Face model; by default where it was when the model was saved.
 
     Raises:
-        ConfigError: the folder is not a model's, or an encoder's folder is not found.
+        ConfigError: the folder holds no model, or an encoder's folder does not exist.
         FingerprintMismatch: weights, settings or an encoder differ from what was saved.
         StorageError: a file is missing or cannot be read.
     """

@@ -90,7 +90,11 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
     run = carry_out(workspace, plan, live, wanted, publishing=publishing)
     built = run.built
     index = Touched(
-        table="index", version=None, made=built.made, reused=len(built.reused), removed=built.no_longer(workspace, live)
+        table="index",
+        version=None,
+        made=built.made,
+        reused=len(built.reused),
+        removed=built.find_unused(workspace, live),
     )
     return RunSummary(
         manifest_digest=run.candidate.manifest_digest,

@@ -142,9 +142,9 @@ def evaluation(result: dict[str, Any]) -> None:
         (f"mrr_at_{k}", "MRR"),
         (f"map_at_{k}", "mAP"),
     )
-    told = [f"{label} {_cell(mixed.get(name))}{_ends(mixed, name)}" for name, label in measures]
+    figures = [f"{label} {_cell(mixed.get(name))}{_ends(mixed, name)}" for name, label in measures]
     forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
-    console.print(escape(f"Mixed gallery: {', '.join(told)}; retention: {forms}"))
+    console.print(escape(f"Mixed gallery: {', '.join(figures)}; retention: {forms}"))
     if "consistency" in result:
         _consistency(result["consistency"], k)
 
@@ -154,17 +154,24 @@ def _ends(measured: dict[str, Any], name: str) -> str:
     return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
 
 
-def _consistency(told: dict[str, Any], k: int) -> None:
+def _consistency(figures: dict[str, Any], k: int) -> None:
     columns = dict.fromkeys(("true pairs", "shuffled", "AUC", "gap", "alignment"), "right")
     rows = [
-        [pair, found["true"]["p50"], found["shuffled"]["p50"], found["auc"], told["gap"][pair], told["alignment"][pair]]
-        for pair, found in told["similarity"].items()
+        [
+            pair,
+            found["true"]["p50"],
+            found["shuffled"]["p50"],
+            found["auc"],
+            figures["gap"][pair],
+            figures["alignment"][pair],
+        ]
+        for pair, found in figures["similarity"].items()
     ]
     table("Agreement of modalities: median cosine of true and shuffled pairs, and the AUC between them",
           {"pair": "left"} | columns, rows)  # fmt: skip
     hubs = "  ".join(
         f"{direction.replace('_to_', '→')} {found['skewness']:.2f}"
-        for direction, found in told["hubness"].items()
+        for direction, found in figures["hubness"].items()
         if found["skewness"] is not None
     )
     console.print(f"Hubness (skewness of how often an item is in a top {k}): {hubs or '–'}")
@@ -304,7 +311,7 @@ def replayed(result: dict[str, Any]) -> None:
     still = sum(result["rows_still_rejected"].values())
     console.print(
         f"Rejects: {result['rows_recovered']:,} recovered, {still:,} still rejected, "
-        f"{result['rows_gone']:,} no longer in their sources."
+        f"{result['rows_gone']:,} deleted from their sources."
     )
     table(
         "Selected rejects",

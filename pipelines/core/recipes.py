@@ -54,7 +54,7 @@ def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
     return dict(sorted(known.items()))
 
 
-def loosened(old: Recipe, new: Recipe) -> frozenset[str] | None:
+def find_loosened(old: Recipe, new: Recipe) -> frozenset[str] | None:
     """Return the names of the thresholds that `new` loosens; None if anything else differs from `old`.
 
     If only thresholds were loosened, `new` keeps every row that `old` kept, with the same bytes.

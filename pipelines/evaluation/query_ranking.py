@@ -20,7 +20,7 @@ from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.ranking import Ranked
 from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingReport, Rankings
 from trichord.pipelines.evaluation.retrieval import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
-from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescored
+from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore
 
 RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
 Lists = Mapping[str, Sequence[RankedHit]]  # a query's hits by form
@@ -105,7 +105,7 @@ class Asked:
         if ranking == "calibrated":
             assert calibration is not None
             lines = {form: calibration.lines[self.query, form] for form in lists}
-            lists = {form: rescored(hits, lines[form].scale, lines[form].offset) for form, hits in lists.items()}
+            lists = {form: rescore(hits, lines[form].scale, lines[form].offset) for form, hits in lists.items()}
         return by_score(list(lists.values()), k)
 
 

@@ -12,8 +12,8 @@ from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace, run_alone
-from trichord.pipelines.index.open import ANNOY, forests
-from trichord.pipelines.index.shards import Built, live_manifest, make_shards, tuned
+from trichord.pipelines.index.open import ANNOY, import_annoy
+from trichord.pipelines.index.shards import Built, live_manifest, make_shards, tune_views
 from trichord.pipelines.index.vector_tables import VectorTables
 
 SAMPLE_ROWS = 10_000
@@ -29,7 +29,7 @@ class ChooseTrees:
 
     def __call__(self, target: float) -> int:
         sample = self.tables.sample(sorted(self.tables.paths), self.rows, SAMPLE_ROWS, self.model)
-        return int(forests().choose_trees(sample, target))
+        return int(import_annoy().choose_trees(sample, target))
 
 
 def build_annoy(
@@ -56,7 +56,7 @@ def build_annoy(
     if not trees:
         trees = run_alone(engine, ChooseTrees(tables=tables, model=model, rows=rows), target) if rows else 1
         log.event("trees_chosen", trees=trees)
-    builder = forests().AnnoyBuilder(
+    builder = import_annoy().AnnoyBuilder(
         trees=trees,
         dimension=model.dimension,
         fingerprint=model.fingerprint,
@@ -66,7 +66,7 @@ def build_annoy(
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_shard)
     manifest = builder.manifest(shards)
     if rows:
-        search, _ = tuned(workspace, engine, tables, manifest, target)
+        search, _ = tune_views(workspace, engine, tables, manifest, target)
         manifest = builder.manifest(shards, search=search)
     write_manifest(workspace.lake, manifest)
     log.event("forests_built", rows=manifest.rows, trees=trees, made=len(made), reused=len(reused))

@@ -19,7 +19,7 @@ from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
 from trichord.pipelines.index.open import FAISS
-from trichord.pipelines.index.shards import FAILED, Built, live_manifest, live_recall, standing, tuned
+from trichord.pipelines.index.shards import FAILED, Built, find_existing, live_manifest, live_recall, tune_views
 from trichord.pipelines.index.vector_tables import VectorTables
 
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
@@ -127,12 +127,12 @@ def build_faiss(
     sampled = spread(vectors, plan.read_rows)
     train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
     drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
-    kept = _kept(engine, drifted, plan, fits) if rows else None
+    kept = _keep_quantiser(engine, drifted, plan, fits) if rows else None
     reused: tuple[str, ...] | None = None  # shards from before this build
     while True:
         quantiser = kept
         if plan.trained and rows and kept is None:
-            quantiser = _trained(engine, train, plan)
+            quantiser = _train(engine, train, plan)
         builder = FaissBuilder(
             plan=plan,
             dimension=model.dimension,
@@ -141,7 +141,7 @@ def build_faiss(
             quantiser=quantiser,
             metadata=tuple(sorted(config.metadata)),
         )
-        shards, stood = _merged(workspace, engine, builder, vectors)
+        shards, stood = _merge(workspace, engine, builder, vectors)
         reused = stood if reused is None else tuple(address for address in stood if address in reused)
         manifest = builder.manifest(shards)
         was = live_recall(live, FAISS)
@@ -149,7 +149,7 @@ def build_faiss(
         if fits and steady and was >= target and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
             manifest = builder.manifest(shards, search=fits.search)
         elif rows and plan.tuned:
-            search, recall = tuned(workspace, engine, tables, manifest, target, nprobe=nprobe)
+            search, recall = tune_views(workspace, engine, tables, manifest, target, nprobe=nprobe)
             if kept is not None and nprobe is None and recall < min(target, was) - RECALL_DROP:
                 log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=was)
                 kept = None
@@ -182,7 +182,7 @@ def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
     return taken
 
 
-def _kept(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest | None) -> Quantiser | None:
+def _keep_quantiser(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest | None) -> Quantiser | None:
     """Return the live index's quantiser, or None if it does not suit today's vectors."""
     if live is None or live.quantiser is None:
         return None
@@ -193,20 +193,20 @@ def _kept(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest
     return live.quantiser
 
 
-def _trained(engine: Engine, train: TrainQuantiser, plan: IndexPlan) -> Quantiser:
+def _train(engine: Engine, train: TrainQuantiser, plan: IndexPlan) -> Quantiser:
     if plan.device == "cuda":
         [quantiser] = run_all(engine, train, [plan], "The index could not be trained", actors=True, accelerator=True)
         return quantiser
     return run_alone(engine, train, plan)
 
 
-def _merged(
+def _merge(
     workspace: Workspace, engine: Engine, builder: FaissBuilder, vectors: Mapping[str, ShardRef]
 ) -> tuple[list[IndexShard], tuple[str, ...]]:
     """Encode what changed and merge it; return all index shards, and the addresses of those that existed."""
     lake, plan = workspace.lake, builder.plan
     tables = VectorTables.of(workspace, vectors)
-    shards, todo = standing(workspace, builder, vectors, workspace.project.index.rows_per_shard)
+    shards, todo = find_existing(workspace, builder, vectors, workspace.project.index.rows_per_shard)
     reused = tuple(sorted(shards))
     touched = sorted({address for inputs in todo for address in inputs})
     blocks = builder.blocks(lake, touched)

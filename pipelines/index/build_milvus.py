@@ -13,8 +13,8 @@ from trichord.infra.lake.publication import Pinned, Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.open import MILVUS, needed, place_of
-from trichord.pipelines.index.shards import Built, live_recall, make_shards, tuned
+from trichord.pipelines.index.open import MILVUS, place_of, require_place
+from trichord.pipelines.index.shards import Built, live_recall, make_shards, tune_views
 from trichord.pipelines.index.vector_tables import VectorTables
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build_milvus(
         metadata=tuple(sorted(workspace.project.index.metadata)),
     )
     shards, made, reused = make_shards(workspace, engine, builder, vectors, config.rows_per_file)
-    manifest = _renewed(workspace, builder, builder.manifest(shards), live)
+    manifest = _renew(workspace, builder, builder.manifest(shards), live)
     write_manifest(workspace.lake, manifest)
     load(workspace, manifest)
     place = place_of(workspace)
@@ -53,7 +53,7 @@ def build_milvus(
     known = manifest.search and live_recall(live, MILVUS) >= target
     if manifest.rows and not known and effort_of(config.index_type) and not config.search_params:
         tables = VectorTables.of(workspace, vectors)
-        search, _ = tuned(workspace, engine, tables, manifest, target, place=place)
+        search, _ = tune_views(workspace, engine, tables, manifest, target, place=place)
         manifest = replace(manifest, search=search)
         write_manifest(workspace.lake, manifest)
         load(workspace, manifest)  # records the manifest that will be published
@@ -66,7 +66,7 @@ def load(workspace: Workspace, manifest: IndexManifest) -> bool:
     from trichord.index_builders.milvus.client import connected
     from trichord.index_builders.milvus.load import Loader
 
-    with connected(needed(place_of(workspace))) as milvus:
+    with connected(require_place(place_of(workspace))) as milvus:
         return Loader(workspace.lake, milvus, manifest).ensure()
 
 
@@ -84,7 +84,7 @@ def _recipe(manifest: IndexManifest) -> tuple[Any, ...]:
     return manifest.fingerprint, params, manifest.metadata
 
 
-def _renewed(
+def _renew(
     workspace: Workspace, builder: MilvusBuilder, manifest: IndexManifest, live: Publication | None
 ) -> IndexManifest:
     """Return the manifest of a new collection or, by `milvus.refresh`, of the live one changed in place."""

@@ -71,10 +71,10 @@ def exact_probes(
     name = digest.address("truth", VERSION, corpus, queries, K, view)
     uri = workspace.lake.uri(layout.truth_path(name))
     try:
-        return _parsed(workspace.storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
+        return _parse(workspace.storage.read(uri, max_bytes=MAX_BYTES), manifest.dimension)
     except (OSError, pa.ArrowInvalid, KeyError, ValueError):
-        made = _made(engine, tables, manifest, parts_of(inputs), queries, view)
-    workspace.storage.write(uri, _written(made))
+        made = _make_probes(engine, tables, manifest, parts_of(inputs), queries, view)
+    workspace.storage.write(uri, _serialise(made))
     return made
 
 
@@ -89,7 +89,7 @@ def parts_of(addresses: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(addresses[start : start + step]) for start in range(0, len(addresses), step)]
 
 
-def _made(
+def _make_probes(
     engine: Engine,
     tables: VectorTables,
     manifest: IndexManifest,
@@ -160,7 +160,7 @@ def vectors_of(table: pa.Table, dimension: int) -> np.ndarray:
     return np.asarray(table["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(-1, dimension)
 
 
-def _written(probes: Probes) -> bytes:
+def _serialise(probes: Probes) -> bytes:
     nested = {name: [list(row) for row in getattr(probes.truth, f"{name}s")] for name in (*LABELS, "score")}
     table = pa.table(
         {
@@ -177,7 +177,7 @@ def _written(probes: Probes) -> bytes:
     return sink.getvalue()
 
 
-def _parsed(data: bytes, dimension: int) -> Probes:
+def _parse(data: bytes, dimension: int) -> Probes:
     table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     columns = {f"{name}s": np.array(table[name].to_pylist(), dtype=object) for name in LABELS}
     queries = table["query"].combine_chunks().flatten().to_numpy(zero_copy_only=False)

@@ -43,9 +43,9 @@ def open_backend(lake: Lake, place: MilvusPlace | None, manifest: IndexManifest,
                 f"{collection_of(manifest)} was refreshed in place and holds the rows of another publication.\n"
                 "Open the live publication, or go back to this one with `trichord rollback`, which fills it again."
             )
-        return MilvusSearcher(needed(place), manifest, fingerprint)
+        return MilvusSearcher(require_place(place), manifest, fingerprint)
     if manifest.kind == ANNOY:
-        return forests().open_annoy(lake, manifest, fingerprint)
+        return import_annoy().open_annoy(lake, manifest, fingerprint)
     from trichord.index_builders.faiss_search import open_searcher
 
     return open_searcher(lake, manifest, fingerprint)
@@ -56,7 +56,7 @@ def backend_of(manifest: IndexManifest) -> str:
     return manifest.kind if manifest.kind in (MILVUS, ANNOY) else FAISS
 
 
-def forests() -> ModuleType:
+def import_annoy() -> ModuleType:
     """Import our Annoy module. Raises ConfigError if Annoy is not installed."""
     try:
         from trichord.index_builders import annoy
@@ -67,7 +67,7 @@ def forests() -> ModuleType:
     return annoy
 
 
-def chosen(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexManifest:
+def choose_manifest(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexManifest:
     """Return the manifest of a backend, by default the first one.
 
     Raises:
@@ -84,7 +84,7 @@ def chosen(manifests: tuple[IndexManifest, ...], backend: str | None) -> IndexMa
     return held[backend]
 
 
-def needed(place: MilvusPlace | None) -> MilvusPlace:
+def require_place(place: MilvusPlace | None) -> MilvusPlace:
     """Return the place. Raises ConfigError if the project no longer names one."""
     if place is None:
         raise ConfigError(

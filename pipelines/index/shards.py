@@ -39,7 +39,7 @@ class Built:
     made: tuple[str, ...]
     reused: tuple[str, ...]
 
-    def no_longer(self, workspace: Workspace, live: Publication | None) -> tuple[str, ...]:
+    def find_unused(self, workspace: Workspace, live: Publication | None) -> tuple[str, ...]:
         """Return the addresses of the live index's shards that this one no longer uses."""
         before = live_manifest(workspace, live, backend_of(self.manifest))
         gone = {shard.address for shard in before.shards} if before else set()
@@ -57,7 +57,7 @@ class BuildShard:
         return self.builder.build(self.tables.lake, inputs, self.tables(inputs))
 
 
-def standing(
+def find_existing(
     workspace: Workspace, builder: IndexBuilder, vectors: Mapping[str, ShardRef], rows_per_shard: int
 ) -> tuple[dict[str, IndexShard], list[tuple[str, ...]]]:
     """Return the existing shards of an index, by address, and for each missing one its vectors shards, ascending."""
@@ -78,7 +78,7 @@ def make_shards(
     Raises:
         PartialRun: a shard could not be built; a rerun resumes.
     """
-    shards, todo = standing(workspace, builder, vectors, rows_per_shard)
+    shards, todo = find_existing(workspace, builder, vectors, rows_per_shard)
     reused = tuple(sorted(shards))
     for shard in run_all(engine, BuildShard(tables=VectorTables.of(workspace, vectors), builder=builder), todo, FAILED):
         shards[shard.address] = shard
@@ -86,7 +86,7 @@ def make_shards(
     return list(shards.values()), tuple(sorted(set(shards) - set(reused))), reused
 
 
-def tuned(
+def tune_views(
     workspace: Workspace,
     engine: Engine,
     tables: VectorTables,

@@ -106,9 +106,9 @@ def _plan_sources(workspace: Workspace) -> str:
 
 
 def _reach_milvus(workspace: Workspace) -> str:
-    from trichord.pipelines.index.open import needed, place_of
+    from trichord.pipelines.index.open import place_of, require_place
 
-    place = needed(place_of(workspace))
+    place = require_place(place_of(workspace))
     from trichord.index_builders.milvus.client import connected
 
     with connected(place) as milvus:

@@ -143,7 +143,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
     rejected = reject_counts(workspace, done.commit.versions["rejects"])
-    over = refused_ratios(workspace, rejected, counts)
+    over = find_high_reject_ratios(workspace, rejected, counts)
     if counts.rows_in and not counts.rows_kept:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
         raise GateFailed(
@@ -174,7 +174,7 @@ def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
     return counts
 
 
-def refused_ratios(
+def find_high_reject_ratios(
     workspace: Workspace, rejected: Mapping[str, int], counts: RowCounts
 ) -> list[tuple[str, float, float]]:
     """Return the ops that rejected too much: (op, share of the rows, limit)."""

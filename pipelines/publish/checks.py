@@ -88,7 +88,7 @@ def content_check(content: Content) -> Check:
         passed=not content.misfits,
         value=round(content.lowest, PLACES),
         threshold=content.least,
-        detail=content.told,
+        detail=content.evidence,
     )
 
 

@@ -18,12 +18,12 @@ from trichord.pipelines.core.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation(Result):
-    """What became of a record.
+    """What happened to a record.
 
     Attributes:
         key: the record's key.
         outcome: indexed, duplicate, disagrees, encoded, prepared or rejected.
-        publication: id of the live one; None where nothing is published.
+        publication: id of the live publication; None if nothing is published.
         journey: one mapping per step, from the source to the index; `step` names the step.
     """
 

@@ -64,7 +64,7 @@ class Content:
         )
 
     @property
-    def told(self) -> str:
+    def evidence(self) -> str:
         """Return the evidence in words."""
         seen = (
             f"{self.equal} of {self.vectors} vectors of {self.records} records encoded again are equal to the last bit"

@@ -20,7 +20,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard, take_rows
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.search.fusion import RankedHit, by_score, listed
+from trichord.pipelines.search.fusion import RankedHit, by_score, list_hits
 from trichord.pipelines.search.nearest import nearest
 from trichord.pipelines.search.search import LiveIndex
 from trichord.transforms.batch import Batch
@@ -90,7 +90,7 @@ def read_pictures(workspace: Workspace, index: LiveIndex, passages: Sequence[Pas
 def _search_views(index: LiveIndex, query: Batch, views: Sequence[View], k: int) -> list[RankedHit]:
     vector_1D, _ = index.model.encode(query, "fused")
     indexed = [view for view in views if view in index.searcher.views]
-    hits = by_score([listed(index.searcher.search(vector_1D, k, view=view)) for view in indexed], k)
+    hits = by_score([list_hits(index.searcher.search(vector_1D, k, view=view)) for view in indexed], k)
     if not hits:
         raise ConfigError(
             f"Publication {index.publication} holds no {' or '.join(views)} view, which rag.views names.\n"

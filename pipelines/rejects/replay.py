@@ -25,7 +25,7 @@ from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.commits import Touched
-from trichord.pipelines.core.recipes import current_recipe, known_recipes, loosened, shard_address
+from trichord.pipelines.core.recipes import current_recipe, find_loosened, known_recipes, shard_address
 from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.job import Preparation, prepare_lake
@@ -156,7 +156,7 @@ def find_bases(
     wider: dict[str, dict[str, frozenset[str] | None]] = {}
     for source in {shard.source.name: shard.source for shard in missing}.values():
         _, now = current_recipe(workspace, source, task.aligner)
-        wider[source.name] = {name: loosened(recipe, now) for name, recipe in old.items()}
+        wider[source.name] = {name: find_loosened(recipe, now) for name, recipe in old.items()}
     tried = [_Try(shard, None, name) for shard in missing for name in old]
     bases = _pick_best(workspace, tried, wider)
     others = [shard for shard in missing if shard.partition.id not in bases and shard.partition.part is None]

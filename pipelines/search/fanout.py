@@ -65,7 +65,8 @@ class FanOutSearcher:
         self.rows, self.views = manifest.rows, manifest.views
         self.metadata = manifest.metadata
         parts = [
-            OpenPart(lake=workspace.lake, manifest=part, fingerprint=fingerprint) for part in divided(manifest, actors)
+            OpenPart(lake=workspace.lake, manifest=part, fingerprint=fingerprint)
+            for part in divide_shards(manifest, actors)
         ]
         self._actors: StandingActors[Question, Any] = StandingActors(workspace.project.engine, parts)
         self.close = weakref.finalize(self, self._actors.close)
@@ -101,7 +102,7 @@ class FanOutSearcher:
         return found
 
 
-def divided(manifest: IndexManifest, parts: int) -> Sequence[IndexManifest]:
+def divide_shards(manifest: IndexManifest, parts: int) -> Sequence[IndexManifest]:
     """Divide an index into at most `parts`, of about equal rows each, in the order of its shards."""
     runs: list[list[Any]] = [[] for _ in range(min(parts, max(1, len(manifest.shards))))]
     before = 0

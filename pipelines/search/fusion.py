@@ -42,12 +42,12 @@ class RankedHit:
         """Sort key: better hits come first, and no two hits are equal."""
         return -self.score, -self.cosine, self.key, self.view
 
-    def scored(self, score: float) -> RankedHit:
+    def with_score(self, score: float) -> RankedHit:
         """Return the same hit with another score."""
         return RankedHit(key=self.key, view=self.view, source=self.source, cosine=self.cosine, score=score)
 
 
-def listed(hits: Hits, query: int = 0) -> list[RankedHit]:
+def list_hits(hits: Hits, query: int = 0) -> list[RankedHit]:
     """Return one query's hits, scored by cosine."""
     columns = (hits.keys[query], hits.views[query], hits.sources[query], hits.scores[query].tolist())
     return [
@@ -57,9 +57,9 @@ def listed(hits: Hits, query: int = 0) -> list[RankedHit]:
     ]
 
 
-def rescored(hits: Sequence[RankedHit], scale: float, offset: float) -> list[RankedHit]:
+def rescore(hits: Sequence[RankedHit], scale: float, offset: float) -> list[RankedHit]:
     """Return the same hits with the score `scale` * cosine + `offset`."""
-    return [hit.scored(scale * hit.cosine + offset) for hit in hits]
+    return [hit.with_score(scale * hit.cosine + offset) for hit in hits]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ def rank_fusion(
     fused = []
     for shares in found.values():
         _, best = min(shares, key=lambda pair: (-pair[0], pair[1].place))
-        fused.append(best.scored(math.fsum(share for share, _ in shares)))  # fsum: whatever the order of lists
+        fused.append(best.with_score(math.fsum(share for share, _ in shares)))  # fsum: whatever the order of lists
     return sorted(fused, key=lambda hit: hit.place)[:k]
 
 

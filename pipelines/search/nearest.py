@@ -17,9 +17,9 @@ from trichord.pipelines.search.fusion import (
     RankedHit,
     by_quota,
     by_score,
-    listed,
+    list_hits,
     rank_fusion,
-    rescored,
+    rescore,
     score_fusion,
 )
 from trichord.transforms.batch import Batch
@@ -73,11 +73,12 @@ def nearest_many(index: Opened, queries: Batch, config: QueryConfig, k: int) -> 
         vectors_ND, _ = index.model.embed(features, "fused")
         if config.ranking == "plain":
             found = searcher.search(vectors_ND, k)
-            return [listed(found, query) for query in range(count)]
+            return [list_hits(found, query) for query in range(count)]
         shares = _shares(config.quotas, searcher.views)
         by_view = {view: searcher.search(vectors_ND, k, view=view) for view in searcher.views}
         return [
-            by_quota({view: listed(hits, query) for view, hits in by_view.items()}, k, shares) for query in range(count)
+            by_quota({view: list_hits(hits, query) for view, hits in by_view.items()}, k, shares)
+            for query in range(count)
         ]
     parts = _parts(index.model, features)
     if config.ranking == "calibrated":
@@ -93,7 +94,7 @@ def nearest_many(index: Opened, queries: Batch, config: QueryConfig, k: int) -> 
         for view in searcher.views:
             hits = searcher.search(vectors_ND, depth, view=view)
             for place, query in enumerate(asking):
-                lists[query].append(listed(hits, place))
+                lists[query].append(list_hits(hits, place))
                 weights[query].append(config.weights.get(name, 1.0))
     return [
         rank_fusion(of_query, k, constant=config.rank_constant, weights=shares)
@@ -144,5 +145,5 @@ def _calibrated(
         ]  # fmt: skip
         hits = index.searcher.search(np.concatenate([probe.vector_1D for probe in probes]), k, view=view)
         for query, probe in enumerate(probes):
-            lists[query].append(rescored(listed(hits, query), probe.scale, probe.offset))
+            lists[query].append(rescore(list_hits(hits, query), probe.scale, probe.offset))
     return lists

@@ -90,9 +90,9 @@ def _bytes(part: str, given: Any, read: Callable[[Any], bytes]) -> bytes | None:
     try:
         return read(given)
     except (OSError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         shown = f"The {part} {os.fspath(given)}" if isinstance(given, str | os.PathLike) else f"The {part} of a query"
-        raise ConfigError(f"{shown} cannot be read: {told}.") from error
+        raise ConfigError(f"{shown} cannot be read: {why}.") from error
 
 
 def read_media(path: Path | None) -> bytes | None:

@@ -15,7 +15,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonObject, Publication
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.open import MILVUS, chosen, open_backend, place_of
+from trichord.pipelines.index.open import MILVUS, choose_manifest, open_backend, place_of
 from trichord.pipelines.search import records
 from trichord.pipelines.search.fanout import FanOutSearcher
 from trichord.pipelines.search.fusion import RankedHit
@@ -62,7 +62,7 @@ def open_publication(
         loaded = load_model(workspace.lake, publication.model, publication.fingerprint, workspace.project.model)
     else:
         loaded = FusionModel.load(str(model), workspace.project.model)
-    manifest, actors = chosen(manifests, backend), workspace.project.query.fan_out
+    manifest, actors = choose_manifest(manifests, backend), workspace.project.query.fan_out
     if actors and manifest.kind != MILVUS:
         searcher: Searcher = FanOutSearcher(workspace, manifest, loaded.fingerprint, actors)
     else:

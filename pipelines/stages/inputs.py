@@ -1,4 +1,4 @@
-"""The digest of everything that a reindex wants: equal to the live publication's means that nothing is to be done."""
+"""The digest of everything that a reindex wants. If the live publication has the same, there is nothing to do."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from trichord.index_builders.milvus.client import connected
 from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.errors import GateFailed, ServiceError
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.open import needed, place_of
+from trichord.pipelines.index.open import place_of, require_place
 from trichord.pipelines.ops.doctor import doctor
 from trichord.pipelines.publish import publish as publishing
 from trichord.pipelines.publish.gc import gc
@@ -78,7 +78,7 @@ def test_both_backends_answer_alike_and_are_switched_and_collected_together(lake
 
     assert gc(workspace, delete=False).collections == (first,)
     assert gc(workspace, delete=True).collections == (first,)
-    with connected(needed(place_of(workspace))) as milvus:
+    with connected(require_place(place_of(workspace))) as milvus:
         assert milvus.collections() == [second]
     assert unknown_files(lake_copy.parent / "lake") == []
     rollback(workspace)  # the dropped collection is filled again from its import files, then made live

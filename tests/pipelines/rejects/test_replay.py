@@ -22,7 +22,7 @@ from trichord.infra.config import EngineConfig
 from trichord.infra.engines import Engine, open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import find_finished, read_shard
-from trichord.pipelines.core.recipes import current_recipe, loosened, shard_address
+from trichord.pipelines.core.recipes import current_recipe, find_loosened, shard_address
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.job import prepare_only
 from trichord.pipelines.prepare.plan import WantedShard, make_plan
@@ -289,7 +289,7 @@ STEP = {"op": "measure", "version": 1, "settings": {}}
     ],
 )
 def test_only_thresholds_that_let_more_through_are_a_loosening(old, new, wider):
-    assert loosened(old, new) == (None if wider is None else frozenset(wider))
+    assert find_loosened(old, new) == (None if wider is None else frozenset(wider))
 
 
 def _told(summary: Replay) -> int:

@@ -15,7 +15,7 @@ from trichord.index_builders.manifest import read_manifests
 from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import open_backend
-from trichord.pipelines.search.fanout import FanOutSearcher, divided
+from trichord.pipelines.search.fanout import FanOutSearcher, divide_shards
 from trichord.pipelines.search.search import open_live
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -95,10 +95,10 @@ def test_what_cannot_be_vouched_for_is_not_opened(project, ray_cluster):
 @pytest.mark.parametrize("parts", [1, 2, 3, 100])
 def test_an_index_is_divided_in_order_and_evenly(project, parts):
     manifest = manifest_of(workspace_of(project))
-    found = divided(manifest, parts)
+    found = divide_shards(manifest, parts)
     assert tuple(shard for part in found for shard in part.shards) == manifest.shards
     most = max(shard.rows for shard in manifest.shards)
     assert len(found) <= parts
     assert max(part.rows for part in found) <= manifest.rows / min(parts, len(manifest.shards)) + most
     empty = replace(manifest, shards=())
-    assert divided(empty, parts) == [empty]
+    assert divide_shards(empty, parts) == [empty]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trichord.encoders.calibration import Line
 from trichord.infra.digest import generator
-from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescored, score_fusion
+from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore, score_fusion
 
 VIEWS = ("text", "image", "audio")
 COSINES = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75])  # few values, so that there are ties
@@ -125,7 +125,7 @@ def test_shares_that_are_none_are_refused(shares):
 @given(st.lists(st.tuples(COSINES, COSINES), min_size=1, max_size=9), st.floats(0.1, 9.0), st.floats(-5.0, 5.0))
 def test_rescoring_keeps_the_order_inside_a_view(pairs, scale, offset):
     hits = sorted((hit(f"r{n}", "text", cosine) for n, (cosine, _) in enumerate(pairs)), key=lambda one: one.place)
-    assert by_score([rescored(hits, scale, offset)], 99) == rescored(hits, scale, offset)
+    assert by_score([rescore(hits, scale, offset)], 99) == rescore(hits, scale, offset)
 
 
 def unit(rows: int, *name: str) -> np.ndarray:
