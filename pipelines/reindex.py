@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from trichord.infra import log
-from trichord.infra.lake.publication import JsonObject, Publication, RowCounts
+from trichord.infra.lake.publication import JsonDict, Publication, RowCounts
 from trichord.pipelines.core.commits import Touched
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -39,8 +39,8 @@ class RunSummary(Result):
     publication: str | None
     fingerprint: str
     unchanged: bool
-    evaluation: JsonObject
-    timings: JsonObject
+    evaluation: JsonDict
+    timings: JsonDict
     seconds: float
 
     @property
@@ -53,7 +53,7 @@ class RunSummary(Result):
         """Shards that existed already."""
         return sum(item.reused for item in self.touched)
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return JSON-ready values; the counts are at the top level."""
         rest = Result.to_dict(self)
         return rest | rest.pop("counts") | {"shards_made": self.shards_made, "shards_reused": self.shards_reused}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
-JsonObject = dict[str, Any]  # the content of a JSON object whose fields this module does not know
+JsonDict = dict[str, Any]  # a JSON object whose fields its readers know; `json_values.JsonObject` must be checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +84,14 @@ class Verdict:
     against: str | None
     passed: bool
     checks: tuple[Check, ...]
-    evaluation: JsonObject
+    evaluation: JsonDict
 
     @property
     def failed(self) -> tuple[Check, ...]:
         """The checks that did not pass."""
         return tuple(check for check in self.checks if not check.passed)
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return it JSON-ready."""
         return asdict(self) | {"checks": [asdict(check) for check in self.checks]}
 
@@ -128,7 +128,7 @@ class Pinned:
     counts: RowCounts
     recipe: Mapping[str, str]
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return it JSON-ready, by the names of the fields."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
         for name in ("table_versions", "recipe"):
@@ -164,12 +164,12 @@ class Publication(Pinned):
     verdict: Verdict = field(repr=False)
     created_at: str
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return it JSON-ready; the id is `publication`."""
         plain = Pinned.to_dict(self)
         return {"publication": plain.pop("id"), **plain, "verdict": self.verdict.to_dict()}
 
-    def to_row(self) -> JsonObject:
+    def to_row(self) -> JsonDict:
         """Return the row of the table: objects as JSON strings."""
         return {
             name: json.dumps(value, sort_keys=True) if isinstance(value, dict) else value

@@ -10,7 +10,7 @@ from trichord.index_builders.manifest import IndexManifest
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.lake import layout
-from trichord.infra.lake.publication import JsonObject
+from trichord.infra.lake.publication import JsonDict
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import WantedShard
 from trichord.pipelines.prepare.records import Prepared
@@ -63,9 +63,9 @@ def read_planned(workspace: Workspace, manifest_path: str) -> dict[str, Planned]
     }
 
 
-def _read(workspace: Workspace, path: str) -> JsonObject:
+def _read(workspace: Workspace, path: str) -> JsonDict:
     try:
-        noted: JsonObject = json.loads(workspace.lake.read(path))
+        noted: JsonDict = json.loads(workspace.lake.read(path))
     except (FileNotFoundError, ValueError) as error:
         raise StorageError(f"{path} is missing or damaged.\nRemove it and run `trichord reindex`.") from error
     return noted

@@ -14,7 +14,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
-from trichord.infra.lake.publication import JsonObject, RowCounts
+from trichord.infra.lake.publication import JsonDict, RowCounts
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.commits import Commits, Touched
 from trichord.pipelines.core.result import Result
@@ -125,7 +125,7 @@ class PrepareSummary(Result):
     touched: tuple[Touched, ...]
     seconds: float
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return JSON-ready values; the counts are at the top level."""
         rest = Result.to_dict(self)
         return rest | rest.pop("counts")

@@ -17,7 +17,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.publication import JsonObject, Pinned
+from trichord.infra.lake.publication import JsonDict, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import load_model
@@ -70,7 +70,7 @@ class EvaluateTask:
         return lambda rows: held_out_mask(rows, self.project.train) & mask.keeps(rows)
 
 
-def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonObject:
+def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonDict:
     """Measure the held-out records of a candidate or publication."""
     versions = pinned.table_versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
@@ -96,9 +96,9 @@ class Evaluated(Result):
     """The figures of a publication, measured again."""
 
     publication: str
-    evaluation: JsonObject
+    evaluation: JsonDict
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return JSON-ready values: the publication and its figures."""
         return {"publication": self.publication} | self.evaluation
 

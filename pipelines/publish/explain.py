@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
-from trichord.infra.lake.publication import JsonObject, Publication
+from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -30,7 +30,7 @@ class Explanation(Result):
     key: str
     outcome: str
     publication: str | None
-    journey: tuple[JsonObject, ...]
+    journey: tuple[JsonDict, ...]
 
 
 def explain(workspace: Workspace, key: str) -> Explanation:
@@ -64,10 +64,10 @@ def explain(workspace: Workspace, key: str) -> Explanation:
     return Explanation(key=key, outcome=outcome, publication=live.id if live else None, journey=tuple(journey))
 
 
-def _journey(workspace: Workspace, live: Publication | None, key: str, source: str | None = None) -> list[JsonObject]:
+def _journey(workspace: Workspace, live: Publication | None, key: str, source: str | None = None) -> list[JsonDict]:
     """Return the steps of the records of a key; of one source, or of all if None."""
     versions = live.table_versions if live else {}
-    journey: list[JsonObject] = []
+    journey: list[JsonDict] = []
     for row, ref in _find(workspace, "rejects", versions.get("rejects"), key, source):
         journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
     for row, ref in _find(workspace, "records", versions.get("records"), key, source):
@@ -91,7 +91,7 @@ def _journey(workspace: Workspace, live: Publication | None, key: str, source: s
     return journey
 
 
-def _index_rows(workspace: Workspace, live: Publication, key: str, source: str | None) -> Iterator[JsonObject]:
+def _index_rows(workspace: Workspace, live: Publication, key: str, source: str | None) -> Iterator[JsonDict]:
     from trichord.index_builders.manifest import read_manifest
     from trichord.index_builders.row_labels import read_keys
 
@@ -112,7 +112,7 @@ def _index_rows(workspace: Workspace, live: Publication, key: str, source: str |
 
 def _find(
     workspace: Workspace, name: str, version: int | None, key: str, source: str | None
-) -> Iterator[tuple[JsonObject, ShardRef]]:
+) -> Iterator[tuple[JsonDict, ShardRef]]:
     table = workspace.table(name)
     if table.version() is None:
         return

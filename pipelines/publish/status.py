@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trichord.infra.lake.publication import Candidate, JsonObject, Publication, Verdict
+from trichord.infra.lake.publication import Candidate, JsonDict, Publication, Verdict
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -49,9 +49,9 @@ class Status(Result):
     history: tuple[Publication, ...]
     tables: Mapping[str, TableState]
     candidate: Refused | None
-    milvus: JsonObject | None
+    milvus: JsonDict | None
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> JsonDict:
         """Return JSON-ready values; earlier publications are shortened."""
         return {
             "lake": self.lake,
@@ -65,7 +65,7 @@ class Status(Result):
         }
 
 
-def _head(publication: Publication) -> JsonObject:
+def _head(publication: Publication) -> JsonDict:
     return {
         "publication": publication.id,
         "kind": publication.kind,

@@ -12,7 +12,7 @@ from trichord.index_builders.base import Scalar, Searcher
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.config import PrepareConfig
 from trichord.infra.errors import ConfigError
-from trichord.infra.lake.publication import JsonObject, Publication
+from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import MILVUS, choose_manifest, open_backend, place_of
@@ -81,7 +81,7 @@ def search(
     backend: str | None = None,
     source: str | None = None,
     where: Mapping[str, Scalar] | None = None,
-) -> JsonObject:
+) -> JsonDict:
     """Find the k records nearest to a query of one part or several, by the project's `query.ranking`.
 
     Opens the index for this query alone; `Searcher` keeps it open. `source` and `where` (fields of `index.metadata`)
