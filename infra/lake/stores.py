@@ -120,8 +120,10 @@ class LocalStore:
             elif name.startswith(TEMPORARY_PREFIX) == temporary:
                 try:
                     found_stat = entry.stat()
-                except FileNotFoundError:  # removed since it was listed, or a link to nothing
-                    continue
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP):  # removed since it was listed, or a link to nothing
+                        continue
+                    raise
                 if stat_modes.S_ISREG(found_stat.st_mode):
                     yield Stat(entry.path, found_stat.st_size, found_stat.st_mtime_ns, None, found_stat.st_ctime_ns)
 

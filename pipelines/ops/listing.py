@@ -74,12 +74,22 @@ def listing_of(folder: str) -> Listing:
                     folders += 1
                     if folders <= MAX_FOLDERS:
                         following.append(path)
+                elif not _is_file(entry):
+                    continue
                 elif len(paths) < MAX_FILES:
                     paths.append(path)
                 else:
                     whole = False
         level = following
     return Listing(folder=folder, paths=tuple(sorted(paths)), whole=whole and folders <= MAX_FOLDERS)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return False for a link that leads nowhere or to a folder, and for a pipe: opening a pipe would wait for ever."""
+    try:
+        return entry.is_file()
+    except OSError:  # a circle of links
+        return False
 
 
 def _modality(path: str) -> str | None:

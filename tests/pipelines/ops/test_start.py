@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,14 @@ def test_folders_without_data_and_damaged_data_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none of the 5 rows looked at can be read \(5 media_missing"):
         start(str(gone), out)
     assert not out.exists()
+
+
+def test_links_that_lead_nowhere_and_pipes_are_passed_over(tmp_path: Path) -> None:
+    put(tmp_path / "notes" / "a.txt", "some words about a dog")
+    (tmp_path / "notes" / "gone.txt").symlink_to("nowhere.txt")
+    (tmp_path / "notes" / "circle.txt").symlink_to("circle.txt")
+    os.mkfifo(tmp_path / "notes" / "pipe.txt")
+
+    done = start(str(tmp_path / "notes"), tmp_path / "trichord.yaml")
+
+    assert [record["key"] for record in done.records] == ["a"]
