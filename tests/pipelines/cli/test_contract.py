@@ -43,7 +43,7 @@ def test_plan_prints_every_stage_in_its_order(indexed):
     ]  # fmt: skip
     assert all(set(stage) == STAGE for stage in result["stages"])
     shown = trichord("plan", "--project", project, *settings).stdout
-    assert "every record is encoded again" in " ".join(shown.split())
+    assert "every record is encoded with it" in " ".join(shown.split())
 
 
 def test_diff_of_a_first_publication_says_that_there_is_nothing_to_compare_with(indexed):
