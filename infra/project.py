@@ -1,4 +1,4 @@
-"""Loading the project file: strict, every problem told at once, every place made absolute."""
+"""Load the project file strictly: report all problems at once, and make all paths absolute."""
 
 from __future__ import annotations
 
@@ -188,19 +188,19 @@ def _empty_range(section: str, quantity: str, settings: TextConfig | AudioConfig
 
 def _message(path: str, problems: Sequence[Problem], written: Mapping[Path, Origin], given: Mapping[Path, str]) -> str:
     origins = _origins(path, written, given)
-    told = [f"{path}: {'1 problem' if len(problems) == 1 else f'{len(problems)} problems'}, nothing was touched."]
+    lines = [f"{path}: {'1 problem' if len(problems) == 1 else f'{len(problems)} problems'}, nothing was touched."]
     for problem in problems:
         key = ".".join(map(str, problem.path))
         if problem.line is not None:
             origin = f"{problem.file or path}:{problem.line}"
         else:
             origin = problem.file or origins[_nearest(problem.path, origins)]
-        told.append(f"  {origin}: {key}: {problem.text}" if key else f"  {origin}: {problem.text}")
-    told.append(
+        lines.append(f"  {origin}: {key}: {problem.text}" if key else f"  {origin}: {problem.text}")
+    lines.append(
         f"Next: correct this and look at `trichord plan --project {path}`; "
         "`trichord schema` and docs/configuration.md describe every key."
     )
-    return "\n".join(told)
+    return "\n".join(lines)
 
 
 def _origins(path: str, written: Mapping[Path, Origin], given: Mapping[Path, str]) -> dict[Path, str]:

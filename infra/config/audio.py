@@ -10,7 +10,7 @@ from trichord.infra.config.base import Strict
 
 
 class AudioConfig(Strict):
-    """What a sound must be, what is mended, and its canonical form. A limit left empty is not applied."""
+    """Limits, repairs and canonical form of sounds. An empty limit is not applied."""
 
     max_bytes: int = Field(200_000_000, ge=1, description="Larger files are rejected unread.")
     min_duration_s: float = Field(0.1, ge=0, description="Shorter clips are rejected.")

@@ -18,7 +18,9 @@ class DedupConfig(Strict):
 
     near: bool = Field(True, description="Find near duplicates; exact ones are always found.")
     ignore: tuple[Literal["text", "image", "audio"], ...] = Field(
-        (), max_length=2, description="Modalities that need not match, for example text: another caption is no record."
+        (),
+        max_length=2,
+        description="Modalities that need not match; with text, another caption is not another record.",
     )
     image_coarse: int = Field(
         10, ge=0, le=20, description="Bits of 64 (8 x 8 low frequencies) in which two pictures may differ."

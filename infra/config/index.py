@@ -57,7 +57,7 @@ class IndexConfig(Strict):
         "auto", description="Second, finer code by which the best candidates are ranked again."
     )
     max_error_growth: float = Field(
-        0.25, ge=0, description="Share by which the error of the trained codes may grow before they are trained anew."
+        0.25, ge=0, description="Retrain when the quantization error grows by more than this fraction."
     )
     rows_per_shard: int = Field(100_000, ge=1, description="An index shard never holds more records than this.")
     nlist: int | None = Field(None, ge=1, description="IVF cells; by row count if unset.")

@@ -77,7 +77,7 @@ class MilvusConfig(Strict):
     keep_collections: int = Field(
         2,
         ge=1,
-        description="Collections that `gc` keeps; an older publication is loaded anew when it is rolled back to.",
+        description="Collections that `gc` keeps; a rollback to an older publication loads it again.",
     )
 
     @property

@@ -52,7 +52,7 @@ class EncoderConfig(Strict):
         "convolutional model, else the mean.",
     )
     tokens: int = Field(
-        1, ge=1, le=64, description="Vectors an input gives: 1, or the means of so many equal parts of its states."
+        1, ge=1, le=64, description="Vectors per input: 1, or the means of this many equal parts of its states."
     )
     max_tokens: int = Field(256, ge=8, description="Tokens of a window; a longer text is read in several.")
     max_s: float = Field(20.0, gt=0, le=600, description="Seconds of a window; a longer sound is read in several.")

@@ -22,7 +22,7 @@ class QueryConfig(Strict):
     ranking: Literal["plain", "calibrated", "rank_fusion", "quota"] = Field(
         "plain",
         description="plain: by cosine; calibrated: by scores made comparable between modalities, fitted on held-out "
-        "records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: so many of "
+        "records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: this many of "
         "each view.",
     )
     quotas: dict[str, float] = Field(

@@ -46,7 +46,7 @@ class WebConfig(Strict):
         21_600.0, ge=0, description="A failed download is not tried again for so long, except by `rejects replay`."
     )
     stale_max_s: float = Field(
-        604_800.0, ge=0, description="How long the last good content stands in while its server fails; 0: not at all."
+        604_800.0, ge=0, description="How long the last good content is used while its server fails; 0: not at all."
     )
     keep_unused_s: float = Field(
         2_592_000.0, ge=0, description="What is known of a URL that no row names any more is kept for so long."
