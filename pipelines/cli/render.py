@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rich.console import Console
@@ -364,4 +365,4 @@ def demo(result: dict[str, Any]) -> None:
         console.print(f"\nQuery by {query['by']}: [italic]{escape(query['query'])}[/]")
         hits(query)
     console.print(f"\n[green]Published[/] {result['publication']}; page: {result['page']}  ({result['seconds']:.0f} s)")
-    console.print(f"Next: trichord search --project {result['project']} --text 'two red circles'")
+    console.print(f"Next: trichord search --project {escape(shlex.quote(result['project']))} --text 'two red circles'")

@@ -106,5 +106,5 @@ def test_a_collapsed_space_gives_no_line():
 
 @pytest.mark.parametrize(("scale", "offset"), [(0.0, 0.0), (-1.0, 0.0), (math.nan, 0.0), (1.0, math.inf)])
 def test_a_line_that_would_reorder_a_view_is_refused(scale, offset):
-    with pytest.raises(ValueError, match="no line"):
+    with pytest.raises(ValueError, match="not a line"):
         Line(scale=scale, offset=offset)

@@ -120,9 +120,9 @@ def stepping(at_step: Callable[[int, str], None]) -> Iterator[None]:
         step(name)
         return call(self, name, made)
 
-    def stepped_note(storage: Any, lake: str, state: LoadState) -> LoadState:
+    def stepped_note(lake: Lake, state: LoadState) -> LoadState:
         step("note")
-        return note(Lake(storage, lake), state)
+        return note(lake, state)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Milvus, "_call", stepped_call)
