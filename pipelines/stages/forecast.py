@@ -9,16 +9,18 @@ from functools import cached_property
 from trichord.encoders.frozen import load_encoders
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Publication
-from trichord.infra.lake.shard import ShardRef, parse_shard_path
+from trichord.infra.lake.shard import ShardRef, find_finished, parse_shard_path
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.pipelines.model.encode import vectors_address
+from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
-from trichord.pipelines.model.train import reuse_live_model
+from trichord.pipelines.model.train import describe_model, reuse_live_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
 from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
 
@@ -95,13 +97,34 @@ class Forecast:
         return {partition: (parse_shard_path(path) or ("", ""))[0] for partition, path in paths.items()}
 
     @cached_property
-    def kept_model(self) -> TrainedModel | None:
+    def live_model(self) -> TrainedModel | None:
         """The live model, if this run keeps it."""
         return reuse_live_model(self.workspace, self.live)
 
     @cached_property
+    def kept_model(self) -> TrainedModel | None:
+        """The model that this run uses untrained: the live one, or that of an earlier run that did not publish."""
+        return self.live_model or self._model_of_earlier_run()
+
+    def _model_of_earlier_run(self) -> TrainedModel | None:
+        project, lake = self.workspace.project, self.workspace.lake
+        if self.to_prepare or not self.plan.shards or project.augment.copies or project.agreement.check != "off":
+            return None  # what it is made of is known only afterwards
+        encoders = load_encoders(project.model).fingerprint
+        wanted = {features_address(encoders, shard.address): shard.partition.id for shard in self.plan.shards}
+        features = find_finished(lake, layout.FEATURES, wanted)
+        if len(features) < len(wanted):
+            return None
+        by_partition = {wanted[address]: ref for address, ref in features.items()}
+        address = describe_model(self.workspace, by_partition, self.exclusions).address
+        return finished(self.workspace, layout.model_path(address))
+
+    @cached_property
     def exclusions(self) -> Exclusions:
-        """The rows that the live publication leaves out; none if nothing is published."""
+        """The rows that the run leaves out: by the newest duplicates if no row is prepared, else by the live ones."""
+        newest = self.workspace.table("duplicates")
+        if not self.to_prepare and self.workspace.project.agreement.check == "off" and newest.version() is not None:
+            return Exclusions.gather(self.workspace.lake, newest.shards().values())
         if self.live is None:
             return Exclusions(lake=self.workspace.lake)
         versions = self.live.table_versions
@@ -133,8 +156,10 @@ class Forecast:
     def why_trained(self) -> str:
         """Return why the model is trained again, or that it is kept."""
         workspace, live = self.workspace, self.live
-        if self.kept_model is not None:
+        if self.live_model is not None:
             return "kept: settings and encoders have not changed"
+        if self.kept_model is not None:
+            return "an earlier run that did not publish has trained it"
         if live is None:
             return "no model is published yet"
         if workspace.project.train.policy == "always":

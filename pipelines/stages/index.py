@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from trichord.index_builders.choose import group_shards
+from trichord.index_builders.manifest import read_manifest
+from trichord.infra.errors import StorageError
 from trichord.infra.lake.publication import Candidate
 from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.index.partition_map import write_partitions
 from trichord.pipelines.index.shards import live_manifest
 from trichord.pipelines.index.vector_tables import VectorTables
+from trichord.pipelines.publish.pinned import read_candidate
 from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
@@ -29,14 +32,15 @@ class Index:
             rows = held.rows if held is not None else shard.partition.rows * len(config.views)
             refs.append((shard.partition.id, rows, held.address if held is not None else f"new {shard.address}"))
         groups = [tuple(sorted(inputs)) for inputs in group_shards(refs, config.rows_per_shard).values()]
-        kept = sum(group in live for group in groups)
+        known = live | _of_candidate(run)
+        kept = sum(group in known for group in groups)
         return StagePlan(
             stage=self.name,
             unit="shards",
             to_make=len(groups) - kept,
             kept=kept,
-            removed=len(live) - kept,
-            at_least=bool(forecast.to_prepare),
+            removed=len(live - set(groups)),
+            at_least=bool(forecast.to_prepare) or kept == len(groups),  # then settings of the index may have changed
             why="a new model: every shard is built"
             if forecast.kept_model is None
             else "shards with a changed partition",
@@ -48,6 +52,18 @@ class Index:
 
         run.built = build_backends(run.workspace, run.engine, run.vectors, run.trained, run.live)
         write_partitions(run.workspace, run.built.manifest, run.preparation.prepared, run.plan.shards)
+
+
+def _of_candidate(run: Run) -> set[tuple[str, ...]]:
+    """Return the inputs of each index shard that the last candidate has, published or not."""
+    stored = read_candidate(run.workspace)
+    if stored is None:
+        return set()
+    try:
+        manifest = read_manifest(run.workspace.lake, stored[0].manifest)
+    except StorageError:
+        return set()  # it was removed
+    return {tuple(sorted(shard.inputs)) for shard in manifest.shards}
 
 
 class Gate:

@@ -6,12 +6,13 @@ from trichord.encoders.frozen import load_encoders
 from trichord.infra import log
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.shard import find_finished
+from trichord.pipelines.core.model_store import finished
 from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.model.augment import augment
 from trichord.pipelines.model.encode import encode, featurise
 from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.model.pair_agreement import judge
-from trichord.pipelines.model.train import reuse_live_model, train
+from trichord.pipelines.model.train import describe_model, reuse_live_model, train
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
 
@@ -105,7 +106,7 @@ class Agreement:
                 run.commit("agreement", [], schema.AGREEMENT)
             return
         if run.model is None and not settings.folds:
-            run.model = train(run.workspace, run.engine, run.features, run.exclusions)
+            _train(run)
         judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.model)
         run.commit("agreement", judged, schema.AGREEMENT)
         log.event("judged", disagreeing=len(run.disagreeing), check=settings.check)
@@ -129,7 +130,14 @@ class Model:
     def materialise(self, run: Run) -> None:
         """Train if no model is kept; it never sees records that were left out."""
         if run.model is None:
-            run.model = train(run.workspace, run.engine, run.features, run.exclusions)
+            _train(run)
+
+
+def _train(run: Run) -> None:
+    """Train, unless an earlier run trained the same model."""
+    item = describe_model(run.workspace, run.features, run.exclusions)
+    run.newly_trained = finished(run.workspace, layout.model_path(item.address)) is None
+    run.model = train(run.workspace, run.engine, run.features, run.exclusions)
 
 
 class Vectors:

@@ -61,7 +61,7 @@ def _made(run: Run, stage: str) -> int:
     if stage == "duplicates":
         return int(any(one.made or one.removed for one in run.commit.touched if one.table == "signatures"))
     if stage == "model":
-        return int(run.live is None or run.trained.fingerprint != run.live.fingerprint)
+        return int(run.newly_trained)
     if stage == "index":
         return len(run.built.made)
     return 1

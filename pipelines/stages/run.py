@@ -48,6 +48,7 @@ class Run:
     exclusions: Exclusions = field(init=False)
     variants: Sequence[ShardRef] = ()
     model: TrainedModel | None = None
+    newly_trained: bool = False
     features: Mapping[str, ShardRef] = field(default_factory=dict)
     disagreeing: Sequence[Disagreement] = ()
     left_out: Sequence[Disagreement] = ()

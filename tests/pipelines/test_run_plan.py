@@ -107,6 +107,21 @@ def test_a_changed_dimension_retrains_and_encodes_everything(project: Path) -> N
     assert plan.seconds is not None  # this lake has a history by now
 
 
+def test_what_a_run_that_did_not_publish_has_made_is_not_made_again(indexed: tuple[Path, dict], tmp_path: Path) -> None:
+    copy = copy_of(indexed[0].parent, tmp_path / "copy")
+    workspace = loose(copy, "model.dimension=40")
+    first = plan_run(workspace)
+    assert (first.by_name["model"].to_make, first.by_name["vectors"].to_make > 0) == (1, True)
+    reindex(workspace, publishing=False)
+    plan = plan_run(workspace)
+    stages = plan.by_name
+    assert [stages[name].to_make for name in ("records", "features", "model", "vectors", "index")] == [0] * 5
+    assert "did not publish" in stages["model"].why
+    summary = reindex(workspace)
+    assert [made(summary, name) for name in ("records", "vectors", "index")] == [0, 0, 0]
+    assert summary.publication is not None
+
+
 def test_a_lake_without_a_publication_makes_everything(indexed: tuple[Path, dict], tmp_path: Path) -> None:
     copy = copy_of(indexed[0].parent, tmp_path / "copy")
     shutil.rmtree(copy.parent / "lake")
