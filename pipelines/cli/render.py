@@ -263,6 +263,9 @@ def explanation(result: dict[str, Any]) -> None:
 
 def rejects(result: dict[str, Any]) -> None:
     """Print rejects counted by reason, then as rows."""
+    if not result["total"]:
+        console.print("No row was rejected.")
+        return
     table(
         f"{result['total']:,} rejects",
         {"op": "left", "reason": "left", "rows": "right"},

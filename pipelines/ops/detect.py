@@ -148,6 +148,7 @@ def _loose(listing: Listing, tried: list[str]) -> Guess:
         raise NotThisKind(f"it holds no text, image or audio file, and no table ({listing.told()}{told})")
     joined = sum(len(found) > 1 for found in stems.values())
     notes = [f"{joined} of {len(stems)} records have more than one file (a.txt, a.jpg and a.wav are one record)"]
+    notes += [f"not read as a table of records: {reason.splitlines()[0]}" for reason in tried[:3]]
     source = FolderSource(kind="folder", name=name_of(listing.folder), path=listing.folder)
     return Guess(source=source, looked_at=listing.told(), notes=tuple(notes))
 

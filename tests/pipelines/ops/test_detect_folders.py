@@ -18,6 +18,7 @@ from tests.pipelines.ops.start_data import (
     media,
     put,
     started,
+    table,
 )
 from trichord.infra.errors import ConfigError
 from trichord.infra.project import load_project
@@ -47,6 +48,18 @@ def test_a_folder_of_loose_files(tmp_path: Path) -> None:
     assert result.source == {"name": "clips", "kind": "folder", "path": "clips"}
     assert set(result.records[0]) == {"key", "text", "image", "audio"}
     assert result.notes == ("6 of 6 records have more than one file (a.txt, a.jpg and a.wav are one record)",)
+
+
+def test_a_table_that_cannot_be_read_beside_loose_media_is_noted(tmp_path: Path) -> None:
+    names = media(tmp_path / "clips")
+    rows = [{"id": name, "text": text} for name, text in zip(names, SENTENCES, strict=True)]
+    table(tmp_path / "clips" / "table.csv", rows, delimiter=";")
+
+    result = started(tmp_path / "clips", tmp_path, 6)
+
+    assert result.source is not None
+    assert result.source["kind"] == "folder"
+    assert any("not read as a table of records: table.csv" in note for note in result.notes), result.notes
 
 
 def test_the_project_file_may_lie_in_the_folder_that_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
