@@ -13,16 +13,18 @@ import hmac
 import logging
 import pickle
 import secrets
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Failed, I, R, Returned, packed
@@ -160,7 +162,7 @@ class BeamEngine:
             stack.callback(quiet.setLevel, quiet.level)
             quiet.setLevel(logging.ERROR)  # it reports every stage; what went wrong is in the outcomes
             try:
-                with beam.Pipeline(options=options) as pipeline:
+                with _quoted_python(options), beam.Pipeline(options=options) as pipeline:
                     build(pipeline | "items" >> beam.Create(inputs) | beam.Reshuffle(), sink)
             except Exception as error:
                 raise PartialRun(f"the Beam pipeline failed: {error}\nRun the command again; it resumes.") from error
@@ -173,6 +175,21 @@ class BeamEngine:
             defaults = {"--direct_num_workers": self._config.workers, "--direct_running_mode": "multi_threading"}
             flags += [f"{flag}={value}" for flag, value in defaults.items() if flag not in given]
         return PipelineOptions(flags, save_main_session=False)
+
+
+@contextmanager
+def _quoted_python(options: PipelineOptions) -> Iterator[None]:
+    """Let the runner start processes of its own by a Python whose path has a blank.
+
+    Beam 2.77 starts them by a shell line in which it does not quote `sys.executable`, and then waits for them forever.
+    """
+    executable = sys.executable
+    if options.view_as(DirectOptions).direct_running_mode == "multi_processing":
+        sys.executable = shlex.quote(executable)
+    try:
+        yield
+    finally:
+        sys.executable = executable
 
 
 def _require(wanted: Iterable[int], outcomes: Iterable[Numbered]) -> None:
