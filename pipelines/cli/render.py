@@ -59,8 +59,7 @@ def plan(result: dict[str, Any]) -> None:
         {"stage": "left", "to make": "right", "": "left", "kept": "right", "removed": "right", "rows": "right",
          "seconds": "right"},
         [
-            [s["stage"], f"{s['to_make']:,}{'+' if s['at_least'] and s['to_make'] else ''}", s["unit"], s["kept"],
-             s["removed"], s["rows"], s["seconds"]]
+            [s["stage"], _to_make(s), s["unit"], s["kept"], s["removed"], s["rows"], s["seconds"]]
             for s in result["stages"]
         ],
     )  # fmt: skip
@@ -68,10 +67,17 @@ def plan(result: dict[str, Any]) -> None:
         for line in (stage["why"], *stage["details"]):
             if line:
                 console.print(f"  [bold]{stage['stage']}[/]: {escape(line)}", soft_wrap=True)
+    if any(stage["about"] for stage in result["stages"]):
+        console.print("~ about: how many rows a changed partition keeps is known only afterwards.")
     if any(stage["at_least"] and stage["to_make"] for stage in result["stages"]):
         console.print("+ more may be made: it depends on what an earlier stage finds.")
     if result["seconds"] is not None:
         console.print(f"About {result['seconds']:,.0f} s, estimated from this lake's earlier runs.")
+
+
+def _to_make(stage: dict[str, Any]) -> str:
+    more = "+" if stage["at_least"] and stage["to_make"] else ""
+    return f"{'~' if stage['about'] else ''}{stage['to_make']:,}{more}"
 
 
 def prepare(result: dict[str, Any]) -> None:

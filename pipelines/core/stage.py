@@ -25,6 +25,7 @@ class StagePlan(Result):
         rows: rows in the units to make; None if that is not known in advance.
         why: the reason, in words.
         at_least: True if more units may be made, depending on what an earlier stage finds.
+        about: more or fewer may be made: how many rows a changed partition keeps is known only afterwards.
         details: lines for people, such as the conditions that the gate checks.
         seconds: estimated from this lake's earlier runs; None if there are none.
     """
@@ -37,6 +38,7 @@ class StagePlan(Result):
     rows: int | None = None
     why: str = ""
     at_least: bool = False
+    about: bool = False
     details: Sequence[str] = ()
     seconds: float | None = None
 

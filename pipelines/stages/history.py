@@ -11,7 +11,8 @@ from trichord.infra import digest
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
-RUNS = 10  # how many runs an estimate uses
+RUNS = 200  # the last ones are looked at
+ALIKE = 10  # of them, this many count for a stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,8 @@ def estimate(runs: list[dict[str, StageTime]], stage: str, to_make: int) -> floa
     times = [run[stage] for run in runs if stage in run]
     if not times:
         return None
-    idle = [one.seconds for one in times if not one.made]
-    busy = [one.seconds / one.made for one in times if one.made]
+    idle = [one.seconds for one in times if not one.made][:ALIKE]
+    busy = [one.seconds / one.made for one in times if one.made][:ALIKE]
     if not to_make:
         return round(min(idle), 1) if idle else 0.0
     return round(statistics.median(busy) * to_make, 1) if busy else None

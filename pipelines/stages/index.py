@@ -26,10 +26,12 @@ class Index:
         config = run.workspace.project.index
         before = live_manifest(run.workspace, run.live, config.backends[0])
         live = {tuple(sorted(shard.inputs)) for shard in before.shards} if before is not None else set()
+        counts = run.live.counts if run.live is not None else None
+        share = counts.rows_kept / counts.rows if counts is not None and counts.rows else 1.0
         refs = []
         for shard in run.plan.shards:
             held = forecast.vectors.get(shard.partition.id)
-            rows = held.rows if held is not None else shard.partition.rows * len(config.views)
+            rows = held.rows if held is not None else round(shard.partition.rows * len(config.views) * share)
             refs.append((shard.partition.id, rows, held.address if held is not None else f"new {shard.address}"))
         groups = [tuple(sorted(inputs)) for inputs in group_shards(refs, config.rows_per_shard).values()]
         known = live | _of_candidate(run)
@@ -40,7 +42,7 @@ class Index:
             to_make=len(groups) - kept,
             kept=kept,
             removed=len(live - set(groups)),
-            at_least=bool(forecast.to_prepare) or kept == len(groups),  # then settings of the index may have changed
+            about=bool(forecast.to_prepare) or kept == len(groups),  # then settings of the index may have changed
             why="a new model: every shard is built"
             if forecast.kept_model is None
             else "shards with a changed partition",

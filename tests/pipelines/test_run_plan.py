@@ -45,6 +45,8 @@ def came_true(plan: RunPlan, summary: RunSummary) -> None:
     for name in ("vectors", "index"):
         if stages[name].at_least:
             assert made(summary, name) >= stages[name].to_make
+        elif stages[name].about:  # a group of partitions near the size of a shard may be divided or not
+            assert abs(made(summary, name) - stages[name].to_make) <= 2
             assert removed(summary, name) >= stages[name].removed
         else:
             assert made(summary, name) == stages[name].to_make

@@ -18,7 +18,7 @@ REINDEX = {
     "touched", "unchanged", "evaluation", "timings", "seconds",
 }  # fmt: skip
 PLAN = {"unchanged", "live", "sources", "rows", "stages", "seconds", "ignored_files"}
-STAGE = {"stage", "unit", "to_make", "kept", "removed", "rows", "why", "at_least", "details", "seconds"}
+STAGE = {"stage", "unit", "to_make", "kept", "removed", "rows", "why", "at_least", "about", "details", "seconds"}
 VIEWS = {"text", "image", "audio", "fused"}
 
 

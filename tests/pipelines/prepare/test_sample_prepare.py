@@ -47,13 +47,13 @@ def test_every_engine_prepares_the_same_bytes(local, tmp_path, request, engine):
     project = project_of(tmp_path, align={"speech": "pocketsphinx"})
     workspace = workspace_of(project, f"engine.kind={engine}")
     summary = prepare_only(workspace)
-    assert summary.manifest_digest == local[1]["manifest_digest"]
+    assert summary.manifest_digest == local[1].manifest_digest
     assert addresses(workspace) == addresses(local[0])
 
 
 def test_the_picture_that_a_title_page_shares_with_the_next_is_found(local):
     workspace, summary = local
-    assert summary["rows_duplicate"] == 0  # other words are said: the pages are not the same record
+    assert summary.counts.rows_duplicate == 0  # other words are said: the pages are not the same record
     refs = workspace.table("matches").shards().values()
     rows = [row for ref in refs for row in read_shard(workspace.lake, ref).to_pylist()]
     shared = {(row["other_key"], row["key"]) for row in rows if row["modality"] == "image"}
