@@ -136,7 +136,7 @@ def test_vectors_of_records_that_are_not_there_are_misfits(lake_copy, model):
     partition = read_shard(workspace.lake, ref, ["partition"])["partition"][0].as_py()
     other = next(path for name, path in look.partitions.items() if name != partition)
     lost = ContentActor(lake=look.lake, model=model, partitions={partition: other}, rows=4)
-    assert "4 of its records are not in" in lost(ref).misfits[0]
+    assert "4 of its records are missing from" in lost(ref).misfits[0]
 
 
 def refused_content(project: Path) -> dict:
