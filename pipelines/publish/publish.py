@@ -36,13 +36,12 @@ def gate(
 ) -> Verdict:
     """Measure a candidate against the gate's limits and the live publication.
 
-        Returns:
-            The verdict. It is also stored beside the index, for `trichord publish` and `trichord status`.
-    GateFailed: some check failed; nothing was published.|||GateFailed: a check failed; nothing was published.
+    Returns:
+        The verdict. It is also stored beside the index, for `trichord publish` and `trichord status`.
 
-        Raises:
-            GateFailed: some check failed; nothing was published.
-            ConfigError: the gate names an unknown figure.
+    Raises:
+        GateFailed: a check failed; nothing was published.
+        ConfigError: the gate names an unknown figure.
     """
     project, counts, limits = workspace.project, candidate.counts, workspace.project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
