@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.serving import serving_in_thread
 from trichord.infra.config import StorageConfig, WebConfig
 from trichord.infra.digest import sha256_hex
 from trichord.infra.lake import layout
@@ -226,15 +227,8 @@ def serving(certificate: Path | None = None, host: str = "127.0.0.1") -> Iterato
         httpd.socket = context.wrap_socket(httpd.socket, server_side=True, do_handshake_on_connect=False)
         server.scheme = "https"
     server.port = httpd.server_address[1]
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with serving_in_thread(httpd, server.stopping):
         yield server
-    finally:
-        server.stopping.set()
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
 
 
 @contextmanager

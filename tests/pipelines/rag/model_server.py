@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.serving import serving_in_thread
+
 SOURCE = re.compile(r'<source id="(\d+)">\n(.*?)\n</source>', re.S)
 _STOP = "a an and are at by does find has in is it of on one or see show shows the there to we what with"
 STOP = frozenset(_STOP.split())
@@ -142,12 +144,5 @@ def model_server() -> Iterator[ModelServer]:
 
     httpd = Http(("127.0.0.1", 0), Handler)
     server.port = httpd.server_address[1]
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with serving_in_thread(httpd, server.stopping):
         yield server
-    finally:
-        server.stopping.set()
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
