@@ -16,7 +16,7 @@ from trichord.infra.config.milvus import MilvusConfig
 from trichord.infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
 from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.project import Project
-from trichord.infra.config.query import QueryConfig
+from trichord.infra.config.query import RANKINGS, QueryConfig
 from trichord.infra.config.rag import EndpointConfig, RagConfig
 from trichord.infra.config.sources import (
     CaptionsSource,
@@ -38,6 +38,7 @@ from trichord.infra.config.train import Loss, TrainConfig
 from trichord.infra.config.web import WebConfig
 
 __all__ = [
+    "RANKINGS",
     "AdaptConfig",
     "AgreementConfig",
     "AlignConfig",

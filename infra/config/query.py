@@ -12,6 +12,10 @@ from trichord.infra.config.base import Strict, View
 _PARTS = ("text", "image", "audio")
 
 
+Ranking = Literal["plain", "calibrated", "rank_fusion", "quota"]
+RANKINGS: tuple[str, ...] = get_args(Ranking)
+
+
 class QueryConfig(Strict):
     """How hits of several views, and of several parts of a query, become one list (docs/evaluation.md compares them).
 
@@ -19,7 +23,7 @@ class QueryConfig(Strict):
     asks by itself.
     """
 
-    ranking: Literal["plain", "calibrated", "rank_fusion", "quota"] = Field(
+    ranking: Ranking = Field(
         "plain",
         description="plain: by cosine; calibrated: by scores made comparable between modalities, fitted on held-out "
         "records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: this many of "

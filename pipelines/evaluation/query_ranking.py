@@ -13,6 +13,7 @@ import numpy as np
 
 from trichord.encoders.calibration import Calibration
 from trichord.index_builders.exact import top_k
+from trichord.infra.config import RANKINGS
 from trichord.pipelines.evaluation.all_views import find_hidden, split_items
 from trichord.pipelines.evaluation.calibrate import select_judges
 from trichord.pipelines.evaluation.figures import mean, ratio
@@ -22,7 +23,6 @@ from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingRep
 from trichord.pipelines.evaluation.retrieval import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
 from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore
 
-RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
 Lists = Mapping[str, Sequence[RankedHit]]  # a query's hits by form
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from tests.pipelines.evaluation.test_retrieval import held_out_of
 from trichord.encoders.calibration import Calibration, Line
+from trichord.infra.config import RANKINGS
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.calibrate import calibrate, is_fitted_on, select_judges
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.query_ranking import RANKINGS, evaluate_rankings
+from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate
 
 
