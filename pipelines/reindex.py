@@ -14,7 +14,7 @@ from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.pinned import missing_files
-from trichord.pipelines.stages.inputs import inputs_digest
+from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
 
 def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool:
     """Return True if the live publication is up to date and none of its files is missing (`verify` hashes them)."""
-    if live.inputs_digest != wanted or workspace.project.train.policy != "reuse":
+    if not is_wanted(workspace, live, wanted):
         return False
     missing = missing_files(workspace, live)
     if missing:

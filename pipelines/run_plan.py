@@ -14,7 +14,7 @@ from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast, RowChanges
-from trichord.pipelines.stages.inputs import inputs_digest
+from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 from trichord.pipelines.stages.order import STAGES
 from trichord.pipelines.stages.run import Run
 
@@ -69,12 +69,7 @@ def plan_run(workspace: Workspace) -> RunPlan:
     plan, live = make_plan(workspace), workspace.publications.live()
     inputs = inputs_digest(workspace, plan)
     forecast = Forecast(workspace, plan, live)
-    unchanged = (
-        live is not None
-        and live.inputs_digest == inputs
-        and workspace.project.train.policy == "reuse"
-        and not missing_files(workspace, live)
-    )
+    unchanged = live is not None and is_wanted(workspace, live, inputs) and not missing_files(workspace, live)
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs)
     runs = history.earlier(workspace.lake)
     stages = () if unchanged else tuple(_timed(stage.wanted(run, forecast), runs) for stage in STAGES)
