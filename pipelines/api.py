@@ -124,7 +124,7 @@ class Workspace(core.Workspace):
         """Load the live publication's model: `encode_text`, `encode_image`, `encode_audio`."""
         from trichord.pipelines.core.model_store import load_model
 
-        live = self._live()
+        live = self.publications.require_live()
         return load_model(self.lake, live.model, live.fingerprint, self.project.model)
 
     def records(self) -> ds.Dataset:
@@ -138,12 +138,6 @@ class Workspace(core.Workspace):
     def rejects(self) -> ds.Dataset:
         """Return the rejected rows of the live publication, with reasons; of the last run if nothing is published."""
         return self._dataset("rejects")
-
-    def _live(self) -> Publication:
-        live = self.publications.live()
-        if live is None:
-            raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-        return live
 
     def _dataset(self, name: str) -> ds.Dataset:
         from trichord.pipelines.publish.datasets import open_dataset

@@ -24,7 +24,7 @@ from deltalake.transaction import (
 )
 
 from trichord.infra.digest import address, canonical_json
-from trichord.infra.errors import CommitConflict, StorageError
+from trichord.infra.errors import CommitConflict, ConfigError, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Publication
@@ -239,6 +239,17 @@ class Publications(LakeTable):
         """Return the publication that readers use now; None before the first."""
         rows = self.rows()
         return rows[-1] if rows else None
+
+    def require_live(self) -> Publication:
+        """Return the publication that readers use now.
+
+        Raises:
+            ConfigError: nothing is published yet.
+        """
+        live = self.live()
+        if live is None:
+            raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
+        return live
 
     def append(self, publication: Publication) -> int:
         """Make a publication live, on top of what this object read last (`rows` or `live`).

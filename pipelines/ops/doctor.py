@@ -119,10 +119,10 @@ def _reach_milvus(workspace: Workspace) -> str:
 
 
 def _open_live(workspace: Workspace) -> str:
-    from trichord.pipelines.search.search import open_live
+    from trichord.pipelines.search.search import open_publication
 
     live = workspace.publications.live()
     if live is None:
         return "nothing published yet"
-    open_live(workspace)
+    open_publication(workspace, live)
     return f"{live.id} opens"

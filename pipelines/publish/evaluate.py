@@ -109,9 +109,7 @@ def evaluate_live(workspace: Workspace) -> Evaluated:
     Raises:
         ConfigError: nothing is published.
     """
-    live = workspace.publications.live()
-    if live is None:
-        raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
+    live = workspace.publications.require_live()
     if live.recipe["model"] != workspace.model_settings():
         raise ConfigError(
             "Settings of model, train or evaluate changed since training, so the held-out set is unknown.\n"

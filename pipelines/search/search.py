@@ -11,7 +11,6 @@ from trichord.encoders.model import FusionModel
 from trichord.index_builders.base import Scalar, Searcher
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.config import PrepareConfig
-from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
@@ -33,6 +32,16 @@ class LiveIndex:
     model: FusionModel
     searcher: Searcher
 
+    def only(self, source: str | None, where: Mapping[str, Scalar] | None) -> LiveIndex:
+        """Return this index restricted to the records of a source or with certain metadata; itself without either.
+
+        Raises:
+            ConfigError: the index lacks a field of `where`.
+        """
+        if source is None and not where:
+            return self
+        return replace(self, searcher=Chosen(self.searcher, source, where or {}))
+
 
 def open_live(workspace: Workspace, model: Path | None = None, backend: str | None = None) -> LiveIndex:
     """Verify every file of the live publication, and open it.
@@ -47,10 +56,7 @@ def open_live(workspace: Workspace, model: Path | None = None, backend: str | No
         FingerprintMismatch: `model` is of another space than the index.
         StorageError: a file is missing or damaged.
     """
-    live = workspace.publications.live()
-    if live is None:
-        raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-    return open_publication(workspace, live, model, backend)
+    return open_publication(workspace, workspace.publications.require_live(), model, backend)
 
 
 def open_publication(
@@ -97,9 +103,7 @@ def search(
     """
     query = read_queries(workspace.project.prepare, [Query(text=text, image=image, audio=audio)])
     index, ranking = open_live(workspace, model, backend), workspace.project.query.ranking
-    if source is not None or where:
-        index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
-    found = nearest(index, query, workspace.project.query, k)
+    found = nearest(index.only(source, where), query, workspace.project.query, k)
     texts = record_texts(workspace, index, [hit.key for hit in found])
     hits = [_plain(hit, ranking) | {"text": words} for hit, words in zip(found, texts, strict=True)]
     return {"publication": index.publication, "fingerprint": index.model.fingerprint, "ranking": ranking, "hits": hits}

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ import numpy as np
 
 from trichord.index_builders.base import Scalar
 from trichord.infra import log
-from trichord.infra.config import QueryConfig
+from trichord.infra.config import RANKINGS, QueryConfig
 from trichord.infra.errors import ConfigError, TrichordError
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.search.fusion import RankedHit
-from trichord.pipelines.search.nearest import Chosen, nearest_many
+from trichord.pipelines.search.nearest import nearest_many
 from trichord.pipelines.search.query import Query, read_queries
 from trichord.pipelines.search.records import Record, RecordReader
-from trichord.pipelines.search.search import LiveIndex, open_publication
+from trichord.pipelines.search.search import LiveIndex, open_live, open_publication
 
 QUERIES_AT_ONCE = 256  # in one batch; fewer with pictures or sounds, which are held decoded
 MEDIA_AT_ONCE = 32
@@ -91,7 +91,7 @@ class Searcher:
         self._encoding = threading.Lock()  # torch's number of threads belongs to the whole process
         self._switching = threading.Lock()
         self._looked_s = time.monotonic()
-        self._open = self._opened()
+        self._open = self._with_records(open_live(workspace, self._model, backend))
 
     @property
     def publication(self) -> str:
@@ -142,9 +142,7 @@ class Searcher:
         _check(queries, k, source, where)
         asked = [Query.of(query) for query in queries]
         opened = self._current()
-        index = opened.index
-        if source is not None or where:
-            index = replace(index, searcher=Chosen(index.searcher, source, where or {}))
+        index = opened.index.only(source, where)
         config, k = self._ranking(ranking), min(k, max(index.searcher.rows, 1))
         found: list[list[Hit]] = []
         while len(found) < len(asked):
@@ -162,9 +160,8 @@ class Searcher:
         config = self._workspace.project.query
         if ranking is None or ranking == config.ranking:
             return config
-        known = ("plain", "calibrated", "rank_fusion", "quota")
-        if ranking not in known:
-            raise ConfigError(f"There is no ranking {ranking!r}. Known: {', '.join(known)}.")
+        if ranking not in RANKINGS:
+            raise ConfigError(f"There is no ranking {ranking!r}. Known: {', '.join(RANKINGS)}.")
         return config.model_copy(update={"ranking": ranking})
 
     def _current(self) -> _Open:
@@ -177,7 +174,8 @@ class Searcher:
             try:
                 live = self._workspace.publications.live()
                 if live is not None and live.id != self.publication:
-                    before, self._open = self.publication, self._opened()
+                    index = open_publication(self._workspace, live, self._model, self._backend)
+                    before, self._open = self.publication, self._with_records(index)
                     log.event("searcher_switched", before=before, now=self.publication)
             except (
                 TrichordError,
@@ -189,11 +187,7 @@ class Searcher:
                 self._switching.release()
         return self._open
 
-    def _opened(self) -> _Open:
-        live = self._workspace.publications.live()
-        if live is None:
-            raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-        index = open_publication(self._workspace, live, self._model, self._backend)
+    def _with_records(self, index: LiveIndex) -> _Open:
         return _Open(index=index, records=RecordReader(self._workspace, index.searcher, index.manifest))
 
 
