@@ -25,7 +25,8 @@ class StagePlan(Result):
         rows: rows in the units to make; None if that is not known in advance.
         why: the reason, in words.
         at_least: True if more units may be made, depending on what an earlier stage finds.
-        about: more or fewer may be made: how many rows a changed partition keeps is known only afterwards.
+        about: more or fewer may be made, and more removed: how many rows a changed partition keeps is known only
+            afterwards.
         details: lines for people, such as the conditions that the gate checks.
         seconds: estimated from this lake's earlier runs; None if there are none.
     """

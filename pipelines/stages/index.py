@@ -36,13 +36,18 @@ class Index:
         groups = [tuple(sorted(inputs)) for inputs in group_shards(refs, config.rows_per_shard).values()]
         known = live | _of_candidate(run)
         kept = sum(group in known for group in groups)
+        estimated = len(forecast.vectors) < len(run.plan.shards)
+        about = estimated or kept == len(groups)  # with nothing to make, settings of the index may have changed
+        stays = {ref.address for ref in forecast.vectors.values()}
+        # where the groups are estimates, only a shard that has lost an input is sure to go
+        gone = {group for group in live if not stays.issuperset(group)} if about else live - set(groups)
         return StagePlan(
             stage=self.name,
             unit="shards",
             to_make=len(groups) - kept,
             kept=kept,
-            removed=len(live - set(groups)),
-            about=bool(forecast.to_prepare) or kept == len(groups),  # then settings of the index may have changed
+            removed=len(gone),
+            about=about,
             why="a new model: every shard is built"
             if forecast.kept_model is None
             else "shards with a changed partition",
