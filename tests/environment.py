@@ -13,6 +13,7 @@ FOREIGN = (
     "PYTHONWARNINGS", "PYTEST_ADDOPTS", "COLUMNS", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "PY_COLORS",
 )  # fmt: skip
 PROXY = "_PROXY"
+PACKAGE = "trichord"
 
 
 def clean(environment: MutableMapping[str, str], package: Path) -> None:
@@ -28,5 +29,5 @@ def clean(environment: MutableMapping[str, str], package: Path) -> None:
 
 
 def _holds(folder: Path, package: Path) -> bool:
-    found = folder / package.name
+    found = folder / PACKAGE  # the checkout itself may have any name
     return found.exists() and found.samefile(package)
