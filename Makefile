@@ -13,8 +13,8 @@ ROOMS := __init__.py pipelines transforms encoders index_builders infra tests do
 MARKS := not gpu and not server and not full and not sample
 REST := not gpu and not server and (full$(if $(TRICHORD_SAMPLE), or sample))
 LINT := $(BIN)/ruff check $(ROOMS) && $(BIN)/ruff format --check $(ROOMS) && $(BIN)/mypy
-# Three processes on two cores: tests of clusters and of killed processes wait more than they compute.
-PYTEST_ARGS ?= -n 3 --dist loadgroup --no-loadscope-reorder
+# More processes than cores: tests of clusters and of killed processes wait more than they compute.
+PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help .venv demo test test-all test-server test-gpu lint format docs docs-site lock bench clean
 
