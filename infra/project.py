@@ -83,6 +83,7 @@ def recipe(project: Project) -> dict[str, Any]:
     for source in settings["sources"]:
         del source["path"]
         source.pop("media_root", None)
+        del source["optional_fields"]  # says what is an error, and shapes nothing
     for name in ("text", "image", "audio"):
         del settings["model"][name]["adapt"]  # shapes a model that the file then names, by a verb of its own
         path = settings["model"][name]["path"]
@@ -99,12 +100,12 @@ def project_digest(project: Project) -> str:
 def _placed(project: Project, folders: Mapping[Path, str]) -> tuple[Project, list[Problem]]:
     """The project with absolute places, and what is wrong with the places; a relative one starts at its `folders`."""
     problems = []
-    settings = project.model_dump()
+    settings = project.model_dump(exclude_unset=True)  # what the file sets stays known: a field that it maps must exist
     for path, value in _places(project):
         base = folders[_nearest(path, folders)]
         parent: Any = settings
         for part in path[:-1]:
-            parent = parent[part]
+            parent = parent[part]  # exists: a place that is no default is set
         if not value or "\0" in value:
             problems.append(Problem(path=path, line=None, text=f"expected a path or an s3:// URI, given {value!r}"))
         elif not _SCHEME.match(value):

@@ -17,17 +17,23 @@ from trichord.pipelines.stages.forecast import Forecast, RowChanges
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 from trichord.pipelines.stages.order import STAGES
 from trichord.pipelines.stages.run import Run
+from trichord.transforms.collect import FieldCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan(Result):
-    """What a source holds now: rows, partitions, and how many partitions must be prepared."""
+    """What a source holds now: rows, partitions, how many partitions must be prepared, and how far fields are filled.
+
+    Attributes:
+        fields: in how many rows each mapped column is filled; of sources with `fields`, the columns that the data have.
+    """
 
     source: str
     rows: int
     partitions: int
     to_make: int
     kept: int
+    fields: tuple[FieldCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +91,9 @@ def plan_run(workspace: Workspace) -> RunPlan:
                 partitions=len(shards),
                 to_make=sum(shard.address in todo for shard in shards),
                 kept=sum(shard.address not in todo for shard in shards),
+                fields=found.fields,
             )
-            for source in workspace.project.sources
+            for source, found in zip(workspace.project.sources, plan.sources, strict=True)
             for shards in [[shard for shard in plan.shards if shard.source == source]]
         ),
         rows=forecast.row_changes(),

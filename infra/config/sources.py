@@ -9,6 +9,9 @@ from pydantic import Field
 from trichord.infra.config.base import Strict
 
 Modality = Literal["text", "image", "audio"]
+MappedField = Literal[
+    "text", "image", "audio", "captions", "group", "subset", "segments", "pictures", "regions"
+]  # the fields of FieldMap but the key, which every row must have
 VersionBy = Literal["auto", "etag", "mtime_size", "sha256"]
 
 
@@ -36,6 +39,11 @@ class SourceBase(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique name of the source.")
     path: str = Field(description="Local path (relative to the project file) or s3:// URI.")
     require: tuple[Modality, ...] = Field((), description="Modalities a record must have; others may be missing.")
+    optional_fields: tuple[MappedField, ...] = Field(
+        (),
+        description="Fields that may be absent or empty in every row, for example `[audio]`. Others that `fields` "
+        "names must be filled in some row, and of the files that rows name some must exist.",
+    )
     require_any: int = Field(1, ge=1, le=3, description="How many modalities a record must have, whichever they are.")
     version_by: VersionBy = Field(
         "auto",

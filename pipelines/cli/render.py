@@ -44,6 +44,14 @@ def plan(result: dict[str, Any]) -> None:
         {"source": "left", "rows": "right", "partitions": "right", "to prepare": "right", "kept": "right"},
         [[s["source"], s["rows"], s["partitions"], s["to_make"], s["kept"]] for s in result["sources"]],
     )
+    for source in result["sources"]:
+        for one in source["fields"]:
+            if one["filled"] < one["rows"]:
+                most = "" if one["exact"] else "at most "
+                console.print(
+                    f"{source['source']}: {one['field']} is filled in {most}{one['filled']:,} of {one['rows']:,} rows",
+                    markup=False,
+                )
     if result["unchanged"]:
         console.print(f"[green]Nothing to do.[/] {result['live']} is up to date with the sources.")
         return

@@ -143,9 +143,9 @@ def _settings(source: Source, folder: str) -> Iterator[tuple[str, Any]]:
         yield "media_root", _relative(root, folder)
     fields = getattr(source, "fields", None)
     if isinstance(fields, FieldMap):
-        default = usual["fields"].default.model_dump()
+        default = FieldMap().model_dump()  # of a map that is written: that of a source without one may have another key
         chosen = {name: value for name, value in fields.model_dump().items() if value != default[name]}
-        if chosen:
+        if chosen and fields.model_dump() != usual["fields"].default.model_dump():
             yield "fields", chosen
 
 

@@ -15,6 +15,7 @@ from trichord.infra.web import Fetcher
 from trichord.pipelines.core.recipes import current_recipe, shard_address
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
+from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import known_languages
@@ -40,6 +41,7 @@ class Plan:
     rows: int
     recipe: str
     ignored: int  # files in folder sources whose extension belongs to no modality
+    sources: tuple[SourceRows, ...] = ()
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -51,7 +53,8 @@ def make_plan(workspace: Workspace) -> Plan:
     """Look at every source and compute the addresses of the shards that it should give.
 
     Raises:
-        SourceError: a source cannot be read at all.
+        SourceError: a source cannot be read at all, does not hold what its settings name, or no source has a modality
+            that the model's encoders or the index name.
     """
     project = workspace.project
     aligner = open_aligner(project.prepare.align)
@@ -60,6 +63,7 @@ def make_plan(workspace: Workspace) -> Plan:
     cache_uri = workspace.lake.uri(layout.PLAN_VERSIONS)
     cache = VersionCache.load(workspace.storage, cache_uri)
     shards: list[WantedShard] = []
+    sources: list[SourceRows] = []
     ignored = 0
     with Fetcher(project.web, workspace.lake) as fetcher:
         for rank, source in enumerate(project.sources):
@@ -70,7 +74,9 @@ def make_plan(workspace: Workspace) -> Plan:
                 cache=cache,
                 fetcher=fetcher,
                 config=project.prepare,
+                checked=True,
             )
+            sources.append(SourceRows(source=source.name, rows=found.rows, fields=found.fields, lacks=found.lacks))
             ignored += found.ignored
             shards.extend(
                 WantedShard(
@@ -81,9 +87,16 @@ def make_plan(workspace: Workspace) -> Plan:
                 )
                 for partition in found.partitions
             )
+    require_modalities(project, sources)
     cache.save(workspace.storage, cache_uri)
     rows = sum(shard.partition.rows for shard in shards)
-    return Plan(shards=tuple(shards), rows=rows, recipe=digest.address("recipes", recipes), ignored=ignored)
+    return Plan(
+        shards=tuple(shards),
+        rows=rows,
+        recipe=digest.address("recipes", recipes),
+        ignored=ignored,
+        sources=tuple(sources),
+    )
 
 
 def _check(project: Project, aligner: Aligner | None) -> None:

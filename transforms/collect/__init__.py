@@ -28,6 +28,7 @@ from trichord.transforms.batch import Batch
 from trichord.transforms.collect.captions import captions_root, read_captions
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, root_of
 from trichord.transforms.collect.delta import plan_delta
+from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader
 from trichord.transforms.collect.manifest import read_manifest
@@ -36,9 +37,10 @@ from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
 from trichord.transforms.collect.partitions import Partition, PlannedRow, write_plan
 from trichord.transforms.collect.read import PartitionReader, batches
+from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
-__all__ = ["Partition", "Plan", "media_root", "plan_source", "read_partition"]
+__all__ = ["FieldCount", "Partition", "Plan", "media_root", "plan_source", "read_partition"]
 
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
@@ -51,6 +53,8 @@ class Plan:
     partitions: tuple[Partition, ...]
     rows: int
     ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
+    fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
+    lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
 
 
 def plan_source(
@@ -61,6 +65,7 @@ def plan_source(
     cache: VersionCache | None,
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
+    checked: bool = False,
 ) -> Plan:
     """List every row of a source, without reading media that `cache` knows, and write the plan into the lake.
 
@@ -69,35 +74,53 @@ def plan_source(
     Args:
         fetcher: fetches media from the web; without one, rows with such media are rejects.
         config: limits of a download; the project file's defaults if None.
+        checked: raise also if the rows do not hold what the source's settings name (`check_tally`).
 
     Raises:
         SourceError: the source cannot be read.
     """
+    tally = Tally(source)
     found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
     ignored = 0
     match source:
         case ManifestSource():
-            found = read_manifest(source, lake.storage)
+            found = read_manifest(source, lake.storage, tally)
         case FolderSource():
             found = FolderReader(source, lake.storage)
         case CaptionsSource():
             found = read_captions(source, lake.storage)
         case MediaFolderSource():
-            found = MediaFolderReader(source, lake.storage)
+            found = MediaFolderReader(source, lake.storage, tally)
         case ParquetSource():
-            found = plan_parquet(source, lake.storage, cache, rows_per_partition)
+            found = plan_parquet(source, lake.storage, cache, rows_per_partition, tally)
         case DeltaSource():
-            found = plan_delta(source, lake.storage)
+            found = plan_delta(source, lake.storage, tally)
         case WebDatasetSource():
-            found, ignored = plan_webdataset(source, lake, cache)
+            found, ignored = plan_webdataset(source, lake, cache, tally)
     if isinstance(found, list):
+        if checked:
+            check_tally(source, tally)
         partitions = found
     else:
         limits = config or PrepareConfig()
         lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
-        partitions = write_plan(_look_up(found, lookup), source.name, lake, rows_per_partition)
+        rows = _watch(tally, _look_up(found, lookup), checked)
+        partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
-    return Plan(partitions=tuple(partitions), rows=sum(partition.rows for partition in partitions), ignored=ignored)
+    return Plan(
+        partitions=tuple(partitions),
+        rows=sum(partition.rows for partition in partitions),
+        ignored=ignored,
+        fields=tally.field_counts(),
+        lacks=frozenset(filter(tally.lacks, MODALITIES)),
+    )
+
+
+def _watch(tally: Tally, rows: Iterable[PlannedRow], checked: bool) -> Iterator[PlannedRow]:
+    """Yield the rows and count them; the check follows the last row, before a plan is written."""
+    yield from tally.watch(rows)
+    if checked:
+        check_tally(tally.source, tally)
 
 
 def read_partition(

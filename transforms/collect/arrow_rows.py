@@ -15,6 +15,7 @@ import pyarrow.types as pt
 from trichord.infra import digest
 from trichord.infra.config import FieldMap
 from trichord.infra.errors import SourceError
+from trichord.transforms.collect.naming import guess_meant, show, show_all
 
 MediaKind = Literal["bytes", "paths", "none"]
 Record: TypeAlias = dict[str, object]  # a row's cells by column: Python values, or `Unreadable`
@@ -33,20 +34,25 @@ def media_kind(schema: pa.Schema, fields: FieldMap, where: str) -> MediaKind:
     Raises:
         SourceError: the key column is missing, a media column is of another type, or one holds bytes and another paths.
     """
-    if fields.key != "#row" and _type_at(schema, fields.key) is None:
-        names = ", ".join(schema.names[:20])
-        raise SourceError(f"{where}: there is no column {fields.key!r} (there are {names}). Set `fields.key`")
+    if fields.key != "#row" and type_at(schema, fields.key) is None:
+        meant = guess_meant(fields.key, schema.names)
+        hint = f"; did you mean {show(meant)}?" if meant is not None else ""
+        raise SourceError(
+            f"{where}: there is no column {show(fields.key)} (there are {show_all(schema.names)}){hint}\n"
+            'Next: set `fields.key` to the column that names each row; `key: "#row"` names it by its position.'
+        )
     kinds: dict[str, MediaKind] = {}
     for name in (fields.image, fields.audio, fields.segments):
-        found = _type_at(schema, name)
+        found = type_at(schema, name)
         if name is None or found is None:
             continue
         kind = _kind(found)
         if name == fields.segments and kind != "paths":
             continue
-        if kind == "none":
+        if kind == "none" and not pt.is_null(found):  # of a type, but all null: what other files hold decides
             raise SourceError(f"{where}: column {name!r} is {found}, neither bytes nor a path. Fix `fields`")
-        kinds[name] = kind
+        if kind != "none":
+            kinds[name] = kind
     if len(set(kinds.values())) > 1:
         held = ", ".join(f"{name} holds {kind}" for name, kind in kinds.items())
         raise SourceError(f"{where}: {held}. Media must be all bytes or all paths; remove one from `fields`")
@@ -71,7 +77,7 @@ def _is_binary(found: pa.DataType) -> bool:
     )
 
 
-def _type_at(schema: pa.Schema, name: str | None) -> pa.DataType | None:
+def type_at(schema: pa.Schema, name: str | None) -> pa.DataType | None:
     """Return the type of a column, or of the struct field that a dotted name means."""
     if name is None:
         return None

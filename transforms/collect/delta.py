@@ -15,9 +15,12 @@ from trichord.infra.config import DeltaSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.arrow_rows import media_kind, to_json
+from trichord.transforms.collect.column_probe import probe, see_schema
+from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.parquet import drafts_of, open_parquet, partition_of
 from trichord.transforms.collect.partitions import Part, Partition
+from trichord.transforms.collect.tally import Tally
 
 _ALL = 1 << 31  # row groups
 # Reader features that do not change how a data file's rows are read.
@@ -31,17 +34,20 @@ class _DataFile:
     modified_ms: int
     rows: int | None
     constants: Mapping[str, object]  # its partition
+    nulls: Mapping[str, int]  # rows without a value, by column, as the log says
 
 
-def plan_delta(source: DeltaSource, storage: Storage) -> list[Partition] | Iterator[Draft]:
+def plan_delta(source: DeltaSource, storage: Storage, tally: Tally | None = None) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of one data file each if media are bytes or absent; else return all rows as drafts.
 
     Raises:
         SourceError: there is no such table or version, it uses an unsupported feature, or a data file is damaged.
     """
     schema, files = _data_files(source, storage)
+    tally = tally or Tally(source)
+    see_schema(tally, schema)
     if media_kind(schema, source.fields, source.path) == "paths":
-        return _drafts(source, storage, files)
+        return _drafts(source, storage, files, tally)
     partitions = []
     for file in files:
         rows = file.rows
@@ -53,13 +59,29 @@ def plan_delta(source: DeltaSource, storage: Storage) -> list[Partition] | Itera
         )
         if rows:
             partitions.append(partition_of(source, file.path, part, rows, stamp=file.modified_ms))
+    _count_fields(source, storage, files, tally)
+    tally.see_inline(sum(partition.rows for partition in partitions))
     return partitions
 
 
-def _drafts(source: DeltaSource, storage: Storage, files: list[_DataFile]) -> Iterator[Draft]:
+def _count_fields(source: DeltaSource, storage: Storage, files: list[_DataFile], tally: Tally) -> None:
+    """Look into as few data files as show which fields are filled: first into those that the log says fill most."""
+    named, columns = named_fields(source), [column for _, column in tally.map]
+    by_nulls = sorted(files, key=lambda file: sum(file.nulls.get(column, 0) >= (file.rows or 1) for column in columns))
+    for number, file in enumerate(by_nulls):
+        if tally.present <= tally.found | tally.open:
+            break
+        with open_parquet(storage, storage.join(source.path, file.path)) as opened:
+            probe(tally, opened, named, number, file.constants)
+    tally.lacking.clear()  # the log knows it of all files
+    for file in files:
+        tally.lacking.update({name: file.nulls.get(column, 0) for name, column in tally.map})
+
+
+def _drafts(source: DeltaSource, storage: Storage, files: list[_DataFile], tally: Tally) -> Iterator[Draft]:
     for file in files:
         with open_parquet(storage, storage.join(source.path, file.path)) as opened:
-            yield from drafts_of(opened, file.path, source.fields, file.constants)
+            yield from drafts_of(opened, file.path, source.fields, file.constants, tally)
 
 
 def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[_DataFile]]:
@@ -85,7 +107,12 @@ def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[
             )
         constants = {name.removeprefix("partition."): to_json(action[name]) for name in sorted(partitions)}
         numbers = (action["size_bytes"], action["modification_time"], action["num_records"])
-        files.append(_DataFile(path, *numbers, constants))
+        nulls = {
+            name.removeprefix("null_count."): count
+            for name, count in action.items()
+            if name.startswith("null_count.") and isinstance(count, int)
+        }
+        files.append(_DataFile(path, *numbers, constants, nulls))
     return schema, sorted(files, key=lambda file: file.path)
 
 

@@ -10,9 +10,11 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.line import Line
+from trichord.transforms.collect.naming import show_all
 
 _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # the files hold everything
 
+_SHOWN_ENDINGS = 10
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
@@ -31,9 +33,10 @@ class FolderReader:
         """Yield every record in bounded memory: a sorted listing has the files of a stem close together.
 
         Raises:
-            SourceError: the folder is missing or empty.
+            SourceError: the folder is missing or empty, or no file's ending belongs to a modality.
         """
-        self.ignored, files, previous = 0, 0, ""
+        self.ignored, files, known, previous = 0, 0, 0, ""
+        endings: dict[str, None] = {}
         open_stems: dict[str, list[tuple[str, Stat]]] = {}
         for stat in self._storage.list(self._root):
             files += 1
@@ -49,12 +52,21 @@ class FolderReader:
             modality = MODALITY_OF_ENDING.get(ending.lower())
             if modality is None:
                 self.ignored += 1
+                if len(endings) < _SHOWN_ENDINGS:
+                    endings.setdefault(ending or "none")
             else:
+                known += 1
                 open_stems.setdefault(stem, []).append((modality, stat))
         for stem, found in open_stems.items():
             yield from self._record(stem, found)
         if not files:
             raise SourceError(f"{self._root}: there is no file. Fix `path` of source {self._name!r}")
+        if self.ignored and not known:
+            raise SourceError(
+                f"{self._root}: none of its {self.ignored:,} files has an ending of a text, an image or a sound (there "
+                f"are {show_all(list(endings))}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix `path` of source "
+                f"{self._name!r}"
+            )
 
     def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
         key = stem[len(self._root) + 1 :]

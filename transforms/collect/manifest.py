@@ -12,6 +12,7 @@ from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import LineTooLong, Storage
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
+from trichord.transforms.collect.tally import Tally
 
 MAX_CELL_CHARS = 1 << 20
 _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
@@ -24,18 +25,29 @@ _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def read_manifest(source: ManifestSource, storage: Storage) -> Iterator[Draft]:
-    """Yield every row of the manifest in bounded memory; blank lines do not count.
+def read_manifest(source: ManifestSource, storage: Storage, tally: Tally | None = None) -> Iterator[Draft]:
+    """Yield every row of the manifest in bounded memory, counted in `tally`; blank lines do not count.
 
     Raises:
         SourceError: there is no such file, or its format is unknown, or a CSV header repeats a name.
     """
-    for found in manifest_records(source, storage):
+    for found in manifest_records(source, storage, tally):
         yield found if isinstance(found, Draft) else map_fields(found[0], source.fields, found[1])
 
 
-def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObject, str] | Draft]:
+def manifest_records(
+    source: ManifestSource, storage: Storage, tally: Tally | None = None
+) -> Iterator[tuple[JsonObject, str] | Draft]:
     """Yield each row as (fields by name, its line), or as a draft if it is not a row; raise as `read_manifest`."""
+    for found in _rows(source, storage, tally):
+        if tally is not None and isinstance(found, Draft):
+            tally.see_unread(found)
+        elif tally is not None and not isinstance(found, Draft):
+            tally.see_record(found[0])
+        yield found
+
+
+def _rows(source: ManifestSource, storage: Storage, tally: Tally | None) -> Iterator[tuple[JsonObject, str] | Draft]:
     kind = source.format
     if kind == "auto":
         ending = source.path.rsplit(".", 1)[-1].lower()
@@ -43,7 +55,7 @@ def manifest_records(source: ManifestSource, storage: Storage) -> Iterator[tuple
             raise SourceError(f"{source.path}: .{ending} is not a known format. Set `format` of source {source.name!r}")
         kind = _FORMATS[ending]
     try:
-        yield from _jsonl(source, storage) if kind == "jsonl" else _table(source, storage, kind)
+        yield from _jsonl(source, storage) if kind == "jsonl" else _table(source, storage, kind, tally)
     except FileNotFoundError as error:
         raise SourceError(f"{source.path}: there is no such manifest. Fix `path` of source {source.name!r}") from error
 
@@ -67,7 +79,9 @@ def _parse(line: bytes) -> tuple[JsonObject, str] | Draft:
     return record, text
 
 
-def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tuple[JsonObject, str] | Draft]:
+def _table(
+    source: ManifestSource, storage: Storage, kind: str, tally: Tally | None
+) -> Iterator[tuple[JsonObject, str] | Draft]:
     csv.field_size_limit(MAX_CELL_CHARS)
     last = ""
 
@@ -94,6 +108,8 @@ def _table(source: ManifestSource, storage: Storage, kind: str) -> Iterator[tupl
             header = [name.strip() for name in (cells[0].removeprefix("\ufeff"), *cells[1:])]
             if len(set(header)) < len(header):
                 raise SourceError(f"{source.path}: the header repeats a name: {', '.join(header)}. Rename the column")
+            if tally is not None:
+                tally.see_columns(header)
         elif len(cells) != len(header):
             yield bad_row(last, f"{len(cells)} cells under {len(header)} columns")
         else:

@@ -19,6 +19,7 @@ from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.manifest import manifest_records
+from trichord.transforms.collect.tally import Tally
 
 FORMATS: dict[str, Literal["jsonl", "csv"]] = {"metadata.jsonl": "jsonl", "metadata.csv": "csv"}
 SUBSETS = {name: name for name in ("train", "validation", "test")} | {"val": "validation", "valid": "validation"}
@@ -28,8 +29,9 @@ _FILE = "file_name"
 class MediaFolderReader:
     """Iterates over the records; afterwards `ignored` counts the files that are neither media nor metadata."""
 
-    def __init__(self, source: MediaFolderSource, storage: Storage) -> None:
+    def __init__(self, source: MediaFolderSource, storage: Storage, tally: Tally | None = None) -> None:
         self._source, self._storage = source, storage
+        self._tally = tally or Tally(source)
         self._root = source.path.rstrip("/")
         self._modality = "image" if source.kind == "imagefolder" else "audio"
         self.ignored = 0
@@ -79,7 +81,7 @@ class MediaFolderReader:
             format=FORMATS[posixpath.basename(path)],
             fields=self._source.fields,
         )
-        for record in manifest_records(manifest, self._storage):
+        for record in manifest_records(manifest, self._storage, self._tally):
             if isinstance(record, Draft):
                 yield record
                 continue
@@ -89,6 +91,7 @@ class MediaFolderReader:
                 yield bad_row(line, f"no {_FILE}")
                 continue
             file = posixpath.normpath(posixpath.join(folder, name))
+            self._tally.see_described(file, there=file in media)
             yield file
             yield self._row(file, values, line, folder, media.get(file))
 

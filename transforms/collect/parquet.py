@@ -24,11 +24,14 @@ from trichord.transforms.collect.arrow_rows import (
     records,
     to_json,
 )
+from trichord.transforms.collect.column_probe import probe, see_schema
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, require_unchanged, root_of
+from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.inline import Found, batches, limit_of
 from trichord.transforms.collect.partitions import Part, Partition
+from trichord.transforms.collect.tally import Tally
 
 READER_FORMAT = 1  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
@@ -96,23 +99,32 @@ def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
 
 
 def plan_parquet(
-    source: ParquetSource, storage: Storage, cache: VersionCache | None, rows_per_partition: int
+    source: ParquetSource,
+    storage: Storage,
+    cache: VersionCache | None,
+    rows_per_partition: int,
+    tally: Tally | None = None,
 ) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
     """
+    tally = tally or Tally(source)
+    named = named_fields(source)
     root = root_of(source.path, PARQUET_ENDINGS)
     schemas: dict[str, pa.Schema] = {}
     groups: dict[str, list[int]] = {}
     found = data_files(source, storage, PARQUET_ENDINGS)
-    for stat in found:
+    for number, stat in enumerate(found):
         with open_parquet(storage, stat.uri) as file:
+            see_schema(tally, file.schema_arrow)
+            probe(tally, file, named, number)
             schemas[stat.uri] = file.schema_arrow
             groups[stat.uri] = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     if files_kind(schemas, source.fields) == "paths":
-        return _drafts(source.fields, storage, found, root)
+        return _drafts(source.fields, storage, found, root, tally)
+    tally.see_inline(sum(map(sum, groups.values())))
     partitions = []
     for stat in found:
         version = storage.version(stat, source.version_by, cache)
@@ -150,19 +162,23 @@ def _ranges(rows: list[int], limit: int) -> Iterator[tuple[int, int]]:
         yield first, len(rows)
 
 
-def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str) -> Iterator[Draft]:
+def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str, tally: Tally) -> Iterator[Draft]:
     for stat in files:
         path = stat.uri[len(root) + 1 :]
         with open_parquet(storage, stat.uri) as file:
-            yield from drafts_of(file, path, fields, {})
+            yield from drafts_of(file, path, fields, {}, tally)
 
 
-def drafts_of(file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, object]) -> Iterator[Draft]:
-    """Yield the rows of a file as drafts that name their media."""
+def drafts_of(
+    file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, object], tally: Tally
+) -> Iterator[Draft]:
+    """Yield the rows of a file as drafts that name their media, each counted in `tally`."""
     number = 0
     for batch in file.iter_batches(_DRAFT_ROWS, use_threads=False):
         for record in records(batch):
-            yield _draft({**record, **constants}, fields, f"{path}#{number}", frozenset())
+            whole = {**record, **constants}
+            tally.see_record(whole)
+            yield _draft(whole, fields, f"{path}#{number}", frozenset())
             number += 1
     _require_rows(number, file.metadata.num_rows)
 

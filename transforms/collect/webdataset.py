@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.infra import digest
@@ -39,6 +42,7 @@ from trichord.transforms.collect.partitions import (
     read_plan,
     write_groups,
 )
+from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
 INDEX_FORMAT = 1  # raised when the same tar would give other rows
@@ -52,9 +56,12 @@ _SLOT_OF_ENDING = {
     ".srt": "segments",
     ".vtt": "segments",
 }
+_SLOTS_OF = {"text": ("text", "caption", "json", "segments"), "image": ("image",), "audio": ("audio",)}
 
 
-def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | None) -> tuple[list[Partition], int]:
+def plan_webdataset(
+    source: WebDatasetSource, lake: Lake, cache: VersionCache | None, tally: Tally | None = None
+) -> tuple[list[Partition], int]:
     """Plan one partition per tar, and count members without a known ending. Only new tars are read.
 
     Raises:
@@ -72,7 +79,10 @@ def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | 
             write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
         with lake.storage.open(uri) as file, pq.ParquetFile(file) as index:
             count = index.metadata.num_rows
-            ignored += sum(map(_count_of_others, index.read(columns=["line"])["line"].to_pylist()))
+            rows_of = index.read(columns=["line", "media", "reason", "detail"])
+            ignored += sum(map(_count_of_others, rows_of["line"].to_pylist()))
+            if tally is not None:
+                _count(rows_of, source, tally)
         path = stat.uri[len(root) + 1 :]
         if count:
             partitions.append(
@@ -87,6 +97,35 @@ def plan_webdataset(source: WebDatasetSource, lake: Lake, cache: VersionCache | 
                 )
             )
     return partitions, ignored
+
+
+def _count(rows: pa.Table, source: WebDatasetSource, tally: Tally) -> None:
+    """Count the modalities of an index's rows; a `.json` member may hold a text, a member of segments gives texts."""
+    usable = pc.is_null(rows["reason"])
+    has = {name: pc.and_(usable, _has(rows, slots)) for name, slots in _SLOTS_OF.items()}
+    enough = pc.greater_equal(_sum_up(has.values()), source.require_any)
+    for name in source.require:
+        enough = pc.and_(enough, has[name])
+    tally.rows += len(rows)
+    tally.usable += _count_true(usable)
+    tally.passing += _count_true(pc.and_(usable, enough))
+    tally.empty += _count_true(pc.equal(rows["reason"], "row_empty"))
+    tally.modalities.update({name: _count_true(there) for name, there in has.items()})
+    details = rows["detail"].filter(pc.invert(usable)).slice(0, 1).to_pylist()
+    tally.example = tally.example or "".join(details)[:200]
+
+
+def _has(rows: pa.Table, slots: tuple[str, ...]) -> pa.ChunkedArray:
+    found = [pc.match_substring(rows["media"], f'"{slot}":[') for slot in slots]  # a quote in a path is escaped
+    return reduce(pc.or_, found)
+
+
+def _sum_up(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return reduce(pc.add, [pc.cast(mask, pa.int64()) for mask in masks])
+
+
+def _count_true(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)
 
 
 def _count_of_others(line: str) -> int:
