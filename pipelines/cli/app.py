@@ -356,4 +356,4 @@ def doctor(
     result = job(_open(project, set_, as_json, engine) if project is not None else None)
     _print(result, as_json, render.doctor)
     if not result.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(result.exit_code)

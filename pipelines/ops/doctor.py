@@ -20,12 +20,13 @@ OPTIONAL = {"ray": "ray", "apache-beam": "beam", "pymilvus": "milvus", "annoy": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check: what was found, and what to do if it failed."""
+    """One check: what was found, and if it failed, what to do and the exit code that a run would end with."""
 
     name: str
     ok: bool
     found: str
     advice: str = ""
+    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,11 @@ class Diagnosis(Result):
 
     ok: bool
     checks: Sequence[Check]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the first check that failed; 0 if all passed."""
+        return next((check.exit_code for check in self.checks if not check.ok), 0)
 
 
 def doctor(workspace: Workspace | None) -> Diagnosis:
@@ -61,10 +67,11 @@ def _check(name: str, probe: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, found=probe())
     except importlib.metadata.PackageNotFoundError:
-        return Check(name=name, ok=False, found="not installed", advice=f"pip install {name}")
+        return Check(name=name, ok=False, found="not installed", advice=f"pip install {name}", exit_code=1)
     except (TrichordError, ImportError, OSError, RuntimeError) as error:
         first, *rest = str(error).splitlines() or [type(error).__name__]
-        return Check(name=name, ok=False, found=first, advice=" ".join(rest))
+        code = error.exit_code if isinstance(error, TrichordError) else 1
+        return Check(name=name, ok=False, found=first, advice=" ".join(rest), exit_code=code)
 
 
 def _find_faiss() -> str:

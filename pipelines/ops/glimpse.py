@@ -22,6 +22,7 @@ from trichord.infra.config import (
     Source,
     WebDatasetSource,
 )
+from trichord.infra.errors import SourceError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.web import is_web
@@ -30,6 +31,7 @@ from trichord.transforms.collect import media_root, read_partition
 from trichord.transforms.collect.captions import read_captions
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, data_files
 from trichord.transforms.collect.delta import plan_delta
+from trichord.transforms.collect.demands import check_files
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader
 from trichord.transforms.collect.manifest import read_manifest
@@ -37,6 +39,7 @@ from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet
 from trichord.transforms.collect.partitions import Partition, PlannedRow
 from trichord.transforms.collect.read import PartitionReader
+from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.webdataset import plan_webdataset
 
 RECORDS = 3
@@ -56,6 +59,7 @@ class Glimpse:
     rows: int  # that were looked at
     rejects: dict[str, int]
     example: str = ""  # the first reject in words
+    fault: str = ""  # why a plan would refuse the source, as far as these rows show
 
 
 def glimpse(source: Source, storage: Storage) -> Glimpse:
@@ -66,8 +70,8 @@ def glimpse(source: Source, storage: Storage) -> Glimpse:
     """
     records: list[dict[str, Any]] = []
     rejects: Counter[str] = Counter()
-    rows, example = 0, ""
-    with tempfile.TemporaryDirectory() as folder, closing(_batches(source, Lake(storage, folder))) as batches:
+    rows, example, tally = 0, "", Tally(source)
+    with tempfile.TemporaryDirectory() as folder, closing(_batches(source, Lake(storage, folder), tally)) as batches:
         for batch, web in batches:
             rows += len(batch.rows) + len(batch.rejects)
             for reject in batch.rejects:
@@ -76,27 +80,41 @@ def glimpse(source: Source, storage: Storage) -> Glimpse:
             for position, row in enumerate(batch.rows):
                 if len(records) < RECORDS:
                     records.append(_record(row, batch, position, web.get(row.key, {})))
-            if len(records) == RECORDS or rows >= MAX_ROWS:
+            if (len(records) == RECORDS and not _fault(source, tally)) or rows >= MAX_ROWS:
                 break
-    return Glimpse(records=tuple(records), rows=rows, rejects=dict(rejects), example=example[:_SHOWN_CHARS])
+    return Glimpse(
+        records=tuple(records),
+        rows=rows,
+        rejects=dict(rejects),
+        example=example[:_SHOWN_CHARS],
+        fault=_fault(source, tally),
+    )
+
+
+def _fault(source: Source, tally: Tally) -> str:
+    try:
+        check_files(source, tally)
+    except SourceError as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 _Web = dict[str, dict[str, str]]  # media on the web, by the record's key and the modality
 
 
-def _batches(source: Source, lake: Lake) -> Generator[tuple[Batch, _Web], None, None]:
+def _batches(source: Source, lake: Lake, tally: Tally) -> Generator[tuple[Batch, _Web], None, None]:
     """Batches of few rows, and the media of theirs that were left on the web."""
     storage = lake.storage
     source = source.model_copy(update={"version_by": "mtime_size"})  # nothing is hashed
     match source:
         case ManifestSource():
-            found: Iterator[Draft] | list[Partition] = read_manifest(source, storage)
+            found: Iterator[Draft] | list[Partition] = read_manifest(source, storage, tally)
         case CaptionsSource():
             found = read_captions(source, storage)
         case FolderSource():
             found = iter(FolderReader(source, storage))
         case MediaFolderSource():
-            found = iter(MediaFolderReader(source, storage))
+            found = iter(MediaFolderReader(source, storage, tally))
         case ParquetSource():
             source = source.model_copy(update=_first_file(source, storage, PARQUET_ENDINGS))
             found = plan_parquet(source, storage, None, _ROWS_OF_A_PARTITION)
@@ -119,7 +137,7 @@ def _batches(source: Source, lake: Lake) -> Generator[tuple[Batch, _Web], None, 
     seen: set[str] = set()
     while drafts := list(islice(found, _AT_A_TIME)):
         local, web = _without_web(drafts)
-        planned = [_repeated(row, seen) for row in lookup(local)]
+        planned = [_repeated(row, seen) for row in tally.watch(lookup(local))]
         yield reader.batch(planned), web
 
 

@@ -30,7 +30,7 @@ sources:
     kind: manifest # rows of CSV, TSV or JSONL; or folder, captions, imagefolder, parquet, webdataset, delta
     path: data/products.jsonl
     # media_root: data/photos # where image and audio paths start, if not at the file's folder
-    fields: # which column means what
+    fields: # which column means what; remove a line whose column your data do not have
       key: id
       text: text
       image: image
@@ -84,6 +84,12 @@ def start(data: str | None, out: Path, *, full: bool = False, force: bool = Fals
             f"{data} looks like a source of kind {guess.source.kind}, but none of the {seen.rows} rows looked at can "
             f"be read ({_told(seen)}).\nNext: correct the data, or write `sources` by hand: `trichord init` writes a "
             "file to start from."
+        )
+    if seen.fault:
+        raise ConfigError(
+            f"{data} looks like a source of kind {guess.source.kind}, but `trichord plan` would refuse it: "
+            f"{seen.fault}.\nNext: correct the data, or write `sources` by hand: `trichord init` writes a file to "
+            "start from."
         )
     folder = str(out.absolute().parent)
     text = _project_text(guess.source, folder)

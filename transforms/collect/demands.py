@@ -39,6 +39,17 @@ def check_tally(source: Source, tally: Tally) -> None:
             raise SourceError("\n".join(lines))
 
 
+def check_files(source: Source, tally: Tally) -> None:
+    """Raise if none of the files that rows name exists, or no picture of a `captions` source has a caption.
+
+    Raises:
+        SourceError: that is so.
+    """
+    for check in (_metadata, _files, _pairs):
+        if lines := check(source, tally):
+            raise SourceError("\n".join(lines))
+
+
 def _metadata(source: Source, tally: Tally) -> list[str]:
     if not isinstance(source, MediaFolderSource) or not tally.records:
         return []
@@ -62,10 +73,11 @@ def _metadata(source: Source, tally: Tally) -> list[str]:
 
 def _columns(source: Source, tally: Tally) -> list[str]:
     named = named_fields(source)
-    if not named or (not tally.records and not tally.complete and not tally.unread):
-        return []
-    if not tally.records and not tally.complete and named == {"key"}:
-        return []  # only rows that cannot be read: each is a reject, and no column is known
+    without_metadata = isinstance(source, MediaFolderSource) and tally.rows > 0
+    if not tally.records and not tally.complete:
+        if not tally.unread and not without_metadata:
+            return []
+        named -= {"key"}  # of rows that cannot be read, and of files without metadata, it is not asked
     wanted = [(name, column) for name, column in tally.map if name in named]
     rows = tally.rows if tally.inline else tally.records
     absent = [(name, column) for name, column in wanted if name not in tally.present]

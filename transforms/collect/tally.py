@@ -80,7 +80,7 @@ class Tally:
     matched: int = 0  # of these, the file is there
     unmatched: str = ""  # the first file that is not
     empty: int = 0  # rows that are rejected because they hold nothing
-    example: str = ""  # why the first unreadable row is not read
+    example: str = ""  # why the first bad row is one
     _seen: set[str] = field(default_factory=set)  # names of top-level columns
     _map: tuple[tuple[str, str], ...] = ()
 
@@ -192,6 +192,7 @@ class Tally:
                 self.files.setdefault(kind, FileCount()).add(medium.path, lost=medium.version in _LOST)
         if row.reason is not None:
             self.empty += row.reason == "row_empty"
+            self.example = self.example or row.detail[:_SHOWN_CHARS]
             return
         self.usable += 1
         line = row.line
