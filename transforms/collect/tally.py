@@ -115,13 +115,15 @@ class Tally:
         elif self.records <= _NESTED_ROWS:
             self._remember(_nested(record))
         for name, column in self._map:
-            value = get(record, column)
-            if value is not None:
-                self.present.add(name)
-                if is_filled(value):
-                    self.filled[name] += 1
-            elif name not in self.present and has_path(record, column):
-                self.present.add(name)
+            if column in record:
+                value = record[column]
+            elif "." in column and has_path(record, column):
+                value = get(record, column)
+            else:
+                continue
+            self.present.add(name)
+            if is_filled(value):
+                self.filled[name] += 1
 
     def see_unread(self, draft: Draft) -> None:
         """Count a row that is not a record."""
@@ -195,25 +197,27 @@ class Tally:
             self.example = self.example or row.detail[:_SHOWN_CHARS]
             return
         self.usable += 1
-        line = row.line
+        line, media = row.line, row.media
         aligned = line.get("alignment") or {}
-        has = {
-            "text": bool(line.get("text") or line.get("captions") or "text" in row.media or aligned),
-            "image": "image" in row.media or "pictures" in aligned,
-            "audio": "audio" in row.media,
-        }
-        self.modalities.update(name for name, there in has.items() if there)
-        self.captioned += has["image"] and has["text"]
-        source = self.source
-        self.passing += all(has[name] for name in source.require) and sum(has.values()) >= source.require_any
+        has = []
+        if line.get("text") or line.get("captions") or "text" in media or aligned:
+            has.append("text")
+        if "image" in media or "pictures" in aligned:
+            has.append("image")
+        if "audio" in media:
+            has.append("audio")
+        for name in has:
+            self.modalities[name] += 1
+        self.captioned += has[:2] == ["text", "image"]
+        self.passing += len(has) >= self.source.require_any and set(has).issuperset(self.source.require)
 
 
 def is_filled(value: object) -> bool:
     """Return True if a cell holds something: not null, not blank, not a list or an object of nothing else."""
+    if isinstance(value, str):
+        return value != "" and not value.isspace()
     if value is None or value != value:  # NaN
         return False
-    if isinstance(value, str):
-        return bool(value) and not value.isspace()
     if isinstance(value, bytes):
         return bool(value)
     if isinstance(value, Mapping):
