@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,12 +14,14 @@ from PIL import ImageOps
 
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.infra.config import PrepareConfig
+from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch, Waveform
 from trichord.transforms.media import decode_audio, decode_image, resample
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | np.ndarray | Pillow.Image
 Sound: TypeAlias = str | os.PathLike[str] | bytes | tuple[np.ndarray, int]
 
+MAX_INPUT_BYTES = 512 << 20  # of a file; what may be decoded of it is limited by the project
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 
 
@@ -116,5 +117,5 @@ def _content(given: Any) -> bytes:
     if isinstance(given, bytes):
         return given
     if isinstance(given, str | os.PathLike):
-        return Path(given).read_bytes()
+        return read_regular(given, MAX_INPUT_BYTES)
     raise ValueError(f"an input is a path, bytes or decoded media, not of type {type(given).__name__}")

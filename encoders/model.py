@@ -30,6 +30,7 @@ from trichord.infra import digest
 from trichord.infra.config import EncoderConfig, ModelConfig
 from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
 from trichord.infra.json_values import JsonObject, parse_object
+from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
@@ -248,7 +249,7 @@ class FusionModel:
         """
         source = Path(folder)
         try:
-            stored = ModelFile.parse((source / model_file.NAME).read_bytes())
+            stored = ModelFile.parse(read_regular(source / model_file.NAME, model_file.MAX_BYTES))
             config = ModelConfig.model_validate(stored.config)
             weights = load_file(source / "model.safetensors")
             calibration = Calibration.from_json(stored.calibration) if stored.calibration is not None else None
@@ -299,7 +300,9 @@ def _placeless(config: ModelConfig) -> JsonObject:
 
 def _hints(source: Path) -> dict[str, str]:
     try:
-        return {name: str(path) for name, path in parse_object((source / PLACES).read_bytes()).items()}
+        return {
+            name: str(path) for name, path in parse_object(read_regular(source / PLACES, model_file.MAX_BYTES)).items()
+        }
     except FileNotFoundError:
         return {}
 

@@ -10,6 +10,7 @@ from typing import TypedDict, cast
 from trichord.infra.json_values import JsonObject, parse_object
 
 NAME = "model.json"
+MAX_BYTES = 16 << 20
 MODEL_FORMAT = 3
 Lines = Mapping[str, Mapping[str, list[float]]]  # as `Calibration.to_json` returns them
 

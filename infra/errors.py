@@ -5,11 +5,16 @@ Every message says what happened, the evidence, and the next command to type.
 
 from __future__ import annotations
 
+from trichord.infra.redaction import redact
+
 
 class TrichordError(Exception):
     """Base of every error that the command line answers with a message instead of a traceback."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *others: object) -> None:
+        super().__init__(redact(message) if isinstance(message, str) else message, *others)
 
 
 class ConfigError(TrichordError):

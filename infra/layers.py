@@ -10,6 +10,7 @@ from typing import Any
 from trichord.infra import strict_yaml
 from trichord.infra.environment import Borrowed
 from trichord.infra.errors import ConfigError
+from trichord.infra.regular_file import open_regular
 from trichord.infra.strict_yaml import Path, Problem
 
 MAX_FILES = 8  # of a chain of `extends`
@@ -91,17 +92,24 @@ def _base(named: Any, chain: tuple[str, ...]) -> tuple[str | None, str]:
 
 def _bytes(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return file.read(strict_yaml.MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(
-            f"There is no project file {path} (looked from {os.getcwd()}).\n"
+            f"There is no project file {path} (looked from {_here()}).\n"
             "Next: name yours by --project FILE, or write one with `trichord init`."
         ) from error
     except OSError as error:
         raise ConfigError(
             f"The project file {path} cannot be read: {error.strerror}.\nNext: name a readable file by --project FILE."
         ) from error
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "a folder that does not exist any more"
 
 
 def merged(base: Tree, top: Tree) -> Tree:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trichord.infra.environment import Borrowed
-from trichord.infra.strict_yaml import Path, Problem, parse
+from trichord.infra.strict_yaml import MAX_DEPTH, Path, Problem, parse
 
 _MAX_POSITION_DIGITS = 6
+_SHOWN_CHARS = 200  # of an override in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +38,21 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str], borrowed: Bo
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts):
-            problems.append(_problem((), f"--set {override!r}: expected key=value or key.sub=value"))
+            problems.append(_problem((), f"--set {_shown(override)!r}: expected key=value or key.sub=value"))
+            continue
+        if len(parts) > MAX_DEPTH:
+            problems.append(_problem((), f"--set {_shown(override)!r}: nested deeper than {MAX_DEPTH} levels"))
             continue
         if parts[0] == "extends":
-            problems.append(_problem((), f"--set {override!r}: extends is read from the project file alone"))
+            problems.append(_problem((), f"--set {_shown(override)!r}: extends is read from the project file alone"))
             continue
         document = parse(text.encode("utf-8", "surrogateescape"), borrowed.environment)
         try:
             path = _put(tree, parts, document.value)
         except LookupError as error:
-            problems.append(_problem((), f"--set {override!r}: {error.args[0]}"))
+            problems.append(_problem((), f"--set {_shown(override)!r}: {error.args[0]}"))
             continue
-        given[path] = f"--set {override}"
+        given[path] = f"--set {_shown(override)}"
         problems = [problem for problem in problems if not (problem.unset and problem.path[: len(path)] == path)]
         problems += [replace(found, path=(*path, *found.path), line=None) for found in document.problems]
         borrowed = borrowed.replaced(path, document.variables)
@@ -78,6 +82,10 @@ def _step(tree: Any, part: str, path: Path) -> str | int:
     if part.isdecimal() and len(part) <= _MAX_POSITION_DIGITS and int(part) < len(tree):
         return int(part)
     raise LookupError(f"{here} is a list of {len(tree)}: name an item by its position, counted from 0")
+
+
+def _shown(override: str) -> str:
+    return override if len(override) <= _SHOWN_CHARS else f"{override[:_SHOWN_CHARS]}…"
 
 
 def _problem(path: Path, text: str) -> Problem:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trichord.infra.errors import PartialRun, TrichordError
+from trichord.infra.redaction import redact
 
 FailureKind = Literal["error", "died", "timeout"]
 
@@ -120,9 +121,9 @@ def _can_be_raised_again(kind: type, message: str) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """Return the text of an exception, whatever its `__str__` does."""
+    """Return the text of an exception without credentials, whatever its `__str__` does."""
     try:
-        return str(error)
+        return redact(str(error))
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide which item failed
         return "its text cannot be shown"
 

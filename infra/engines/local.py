@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
+from trichord.infra import log, stderr
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from trichord.infra.engines.failure import Failure
@@ -168,12 +169,13 @@ class _Worker:
         self._forget = end
         self.gpu = gpu
         ours, theirs = socket.socketpair()
+        events = stderr.descriptor()
         with theirs:
             start = _START.format(theirs.fileno(), config.worker_memory_bytes)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", start, json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *(() if events is None else (events,))],
                 start_new_session=True,  # Ctrl-C is the driver's to handle
                 # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order.
                 env={
@@ -181,6 +183,7 @@ class _Worker:
                     "OMP_NUM_THREADS": "1",
                     "OMP_WAIT_POLICY": "PASSIVE",
                     **worker_environment(config, gpu),
+                    **log.worker_environment(),
                 },
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())

@@ -20,6 +20,7 @@ from trichord.infra.config import WebConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.infra.redaction import name_content, redact
 from trichord.infra.web import responses
 from trichord.infra.web.addresses import (
     Resolve,
@@ -141,7 +142,7 @@ class Fetcher:
         plain = set()
         for url in urls:
             try:
-                plain.add(parse(url, self._config.ports).url)
+                plain.add(name_content(parse(url, self._config.ports).url))
             except DownloadError:
                 continue  # refused by its spelling: that is decided again every time
         return self._receipts.forget(reasons, plain)
@@ -156,10 +157,13 @@ class Fetcher:
         return self._lake.uri(layout.DOWNLOAD_RECEIPTS)
 
     def _content(self, target: Target, max_bytes: int) -> Content:
-        receipt = self._receipts.get(target.url) or Receipt(url=target.url)
+        name = name_content(target.url)
+        receipt = self._receipts.get(name) or Receipt(url=name)
         if not self._is_kept(receipt) or (receipt.noai and self._config.honour_noai):
             receipt = replace(receipt, final_url="", sha256="", size=0, noai=False)
-        policy = digest.address("web", self._config.model_dump(mode="json"), max_bytes)
+        # a URL that failed with one signature is tried at once with another
+        signed = () if redact(target.url) == target.url else (digest.address(target.url),)
+        policy = digest.address("web", self._config.model_dump(mode="json"), max_bytes, *signed)
         if receipt.reason:
             known = receipt.policy == policy and self._is_young(receipt.failed_at, self._config.retry_after_s, receipt)
         else:
@@ -213,10 +217,10 @@ class Fetcher:
 
     def _tried(self, target: Target, receipt: Receipt, max_bytes: int) -> Receipt:
         """Return the receipt after one try that went well, redirects followed."""
-        url, left_s = target.url, self._config.total_timeout_s
+        name, left_s = receipt.url, self._config.total_timeout_s
         for _ in range(self._config.max_redirects + 1):
             headers = {"User-Agent": self._config.user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
-            if receipt.sha256 and receipt.final_url == target.url:
+            if receipt.sha256 and receipt.final_url == name_content(target.url):
                 headers |= {"If-None-Match": receipt.etag} if receipt.etag else {}
                 headers |= {"If-Modified-Since": receipt.last_modified} if receipt.last_modified else {}
             with self._hosts.turn(target.host):
@@ -230,7 +234,7 @@ class Fetcher:
                         self._hosts.note(target.host, reached=True)
                         location = self._location(target, answer)
                         if location is None:
-                            return self._taken(url, target, receipt, answer, max_bytes)
+                            return self._taken(name, target, receipt, answer, max_bytes)
                 except DownloadError as error:
                     if error.unreachable:
                         self._hosts.note(target.host, reached=False)
@@ -266,16 +270,16 @@ class Fetcher:
             self._hosts.pause(target.host, wait_s)
         return responses.location(answer)
 
-    def _taken(self, url: str, target: Target, receipt: Receipt, answer: Answer, max_bytes: int) -> Receipt:
+    def _taken(self, name: str, target: Target, receipt: Receipt, answer: Answer, max_bytes: int) -> Receipt:
         noai = responses.says_noai(answer)
         now = self._clock.now()
         if answer.status == 304:
-            if not receipt.sha256 or receipt.final_url != target.url:
+            if not receipt.sha256 or receipt.final_url != name_content(target.url):
                 raise DownloadError("download_failed", "HTTP 304 to an unconditional request", permanent=False)
             answer.read(1)  # ends the answer: the connection can be used again
             return replace(receipt, fetched_at=now, noai=receipt.noai or noai, reason="", detail="", permanent=False)
         sha256, size = self._stored(answer, max_bytes)
-        return Receipt(url=url, final_url=target.url, etag=responses.etag(answer),
+        return Receipt(url=name, final_url=name_content(target.url), etag=responses.etag(answer),
                        last_modified=responses.trusted_time(answer), sha256=sha256, size=size, fetched_at=now,
                        noai=noai)  # fmt: skip
 

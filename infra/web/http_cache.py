@@ -28,8 +28,8 @@ def is_web(named: str) -> bool:
 class Receipt:
     """What is known of a URL: the content it last gave, and how it last failed. Times in seconds since 1970."""
 
-    url: str
-    final_url: str = ""  # where redirects led: the validators below belong to this
+    url: str  # without its credentials, as `name_content` writes it
+    final_url: str = ""  # the same of where redirects led: the validators below belong to this
     etag: str = ""
     last_modified: str = ""
     sha256: str = ""  # '' where there is no content

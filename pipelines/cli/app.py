@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trichord.infra import log
-from trichord.infra.errors import GateFailed, StorageError, TrichordError
+from trichord.infra.errors import GateFailed
 from trichord.pipelines.cli import render, render_index
 from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.finetune import adapt
@@ -18,6 +17,7 @@ from trichord.pipelines.cli.init import init
 from trichord.pipelines.cli.options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
+from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.search import search
 
@@ -45,21 +45,7 @@ SourceName = Annotated[str | None, typer.Option("--source", help="Select rejects
 
 def main() -> None:
     """Run the command line; turn errors into a message and an exit code."""
-    try:
-        try:
-            app(standalone_mode=True)
-        except OSError as error:
-            raise StorageError(
-                f"{error}\nRun `trichord doctor`, or `trichord verify` if a file of the lake is missing."
-            ) from error
-    except TrichordError as error:
-        if log.as_json():
-            log.event("error", kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
-        else:
-            render.error(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(run(app))
 
 
 app.command()(init)
@@ -70,7 +56,7 @@ def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of the project file, for editor completion."""
     from trichord.infra.project import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=None if as_json else 2))
+    _print(json_schema(), as_json, render.schema)
 
 
 @app.command()
@@ -102,7 +88,8 @@ def plan(
     set_: Overrides = None,
     engine: EngineName = None,
     rows: Annotated[
-        float | None, typer.Option(min=1, help="Estimate an index of this many vectors (such as 1e9); read no source.")
+        float | None,
+        typer.Option(min=1, max=1e15, help="Estimate an index of this many vectors (such as 1e9); read no source."),
     ] = None,
     dimension: Annotated[
         int | None, typer.Option(min=1, help="With --rows: dimension of a vector. (default: the model's)")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trichord.infra import log
+from trichord.infra.printable import printable_values
+from trichord.infra.redaction import redact_values
+from trichord.pipelines.cli.process import refuse_output
 from trichord.pipelines.core.result import Result
 
 if TYPE_CHECKING:
@@ -38,10 +41,24 @@ def open_project(project: Path, overrides: list[str] | None, as_json: bool, engi
 
 
 def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:
-    """Print the result's plain values: as one JSON line on stdout, or for people by `human`."""
+    """Print the result's plain values without credentials: as one JSON line on stdout, or for people by `human`.
+
+    The JSON is ASCII: control characters, bidi controls and all others outside it are escapes.
+
+    Raises:
+        BrokenPipeError: nobody reads stdout any more.
+        StorageError: stdout cannot be written.
+    """
     if isinstance(result, Result):
         result = result.to_dict()
-    if as_json:
-        sys.stdout.write(json.dumps(result, sort_keys=True, ensure_ascii=False) + "\n")
-    else:
-        human(result)
+    result = redact_values(result)
+    try:
+        if as_json:
+            sys.stdout.write(json.dumps(result, sort_keys=True) + "\n")
+        else:
+            human(printable_values(result, keep="\n"))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise refuse_output(error) from error

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False)
+from trichord.infra.printable import printable
+from trichord.infra.terminal import stdout_console
+
+console = stdout_console()
 
 
-def error(problem: BaseException) -> None:
-    """Print an error on stderr: what happened, then the evidence and the next command."""
-    first, _, rest = str(problem).partition("\n")
-    stderr = Console(stderr=True, highlight=False)
-    stderr.print(f"[bold red]{type(problem).__name__}[/] {escape(first)}")
-    if rest:
-        stderr.print(escape(rest))
+def schema(result: dict[str, Any]) -> None:
+    """Print the schema as indented JSON."""
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 
 def table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
@@ -34,7 +34,7 @@ def table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else printable(value)
 
 
 def plan(result: dict[str, Any]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False)
+from trichord.infra.printable import printable
+from trichord.pipelines.cli.render import console
+
 _SHOWN_CHARS = 70
 
 
@@ -22,7 +23,7 @@ def answer(result: dict[str, Any]) -> None:
         cited = "yes" if source["number"] in result["cited"] else ""
         words = " / ".join(source["text"].splitlines())
         cells = [str(source["number"]), cited, _figure(source["score"]), _figure(source["rerank_score"]), source["key"]]
-        table.add_row(*(escape(cell) for cell in (*cells, words[:_SHOWN_CHARS])))
+        table.add_row(*(escape(printable(cell)) for cell in (*cells, words[:_SHOWN_CHARS])))
     console.print(table)
     if result["cited_unknown"]:
         named = ", ".join(f"[{number}]" for number in result["cited_unknown"])

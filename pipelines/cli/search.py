@@ -76,8 +76,16 @@ def conditions(given: Sequence[str]) -> dict[str, str | int | float | bool]:
             raise ConfigError(f"--where names {name} twice. All conditions must hold, so give each field one value.")
         try:
             parsed = json.loads(value, parse_constant=str)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = value
-        scalar = isinstance(parsed, str | int | float) and parsed not in (math.inf, -math.inf)
-        found[name] = parsed if scalar else value
+        found[name] = parsed if _can_be_stored(parsed) else value
     return found
+
+
+def _can_be_stored(value: object) -> bool:
+    """Return True for a string, a finite number, true or false that a column of an index can hold."""
+    if isinstance(value, str):
+        return not any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, int):
+        return abs(value) < 1 << 63
+    return isinstance(value, float) and math.isfinite(value)

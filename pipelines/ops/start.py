@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def _write(out: Path, text: str) -> None:
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}.\nNext: choose another by --out FILE.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # below something that is not a folder
+            part.unlink()
 
 
 def _project_text(source: Source, folder: str) -> str:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.printable import typed_forms
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 
@@ -37,19 +38,23 @@ def explain(workspace: Workspace, key: str) -> Explanation:
     """Return what happened to a record: rejected by an op, dropped for a survivor, left out because its
     modalities disagree, or indexed.
 
-    A key may be given as `source/key`, as `plan` prints it; then only that source is searched.
+    A key may be given as `source/key`, as `plan` prints it; then only that source is searched. Characters that
+    cannot be seen may be given as the escapes that a terminal shows, such as `\\u200d`.
     Reads the tables that the live publication pins, or their newest versions if nothing is published.
 
     Raises:
         ConfigError: no row of the last run had this key.
     """
-    if not isinstance(key, str) or not key.isprintable():
-        raise ConfigError(f"A key consists of printable characters; {key!r} does not.")
+    if not isinstance(key, str):
+        raise ConfigError(f"A key is a string, not {key!r:.200}.")
     live = workspace.publications.live()
-    journey = _journey(workspace, live, key)
-    name, _, rest = key.partition("/")
-    if not journey and rest and name in {source.name for source in workspace.project.sources}:
-        journey = _journey(workspace, live, rest, name)
+    names = {source.name for source in workspace.project.sources}
+    journey: list[JsonDict] = []
+    for form in typed_forms(key):
+        name, _, rest = form.partition("/")
+        journey = journey or _journey(workspace, live, form)
+        if not journey and rest and name in names:
+            journey = _journey(workspace, live, rest, name)
     if not journey:
         raise ConfigError(
             f"There is no record with key {key!r}.\nList rejects with `trichord rejects ls`. "

@@ -18,6 +18,7 @@ from trichord.infra import digest
 from trichord.infra.errors import CommitConflict
 from trichord.infra.lake.schema import FEEDBACK
 from trichord.infra.lake.shard import ShardWriter, read_shard
+from trichord.infra.redaction import redact
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.rag.stored_answer import read_answer
@@ -110,7 +111,7 @@ def give_feedback(workspace: Workspace, answer: str, rating: int, comment: str =
         sources=[RatedSource(key=source.key, source=source.source) for source in kept.sources],
         cited=kept.cited,
         rating=rating,
-        comment=comment,
+        comment=redact(comment),
         created_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     row = feedback.to_dict()

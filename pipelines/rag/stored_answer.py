@@ -11,6 +11,7 @@ from trichord.infra import digest
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.infra.redaction import redact_values
 from trichord.pipelines.core.json_objects import read_object
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.rag.retrieve import Passage
@@ -87,8 +88,8 @@ class Answer(Result):
 
 
 def keep_answer(lake: Lake, answer: Answer) -> None:
-    """Write an answer to the lake."""
-    lake.write(layout.answer_path(answer.id), digest.canonical_json(answer.to_dict()))
+    """Write an answer to the lake, without the credentials of URLs in its words."""
+    lake.write(layout.answer_path(answer.id), digest.canonical_json(redact_values(answer.to_dict())))
 
 
 def read_answer(lake: Lake, answer: str) -> Answer:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
+from trichord.infra.printable import typed_forms
 from trichord.pipelines.core.json_objects import stored_object
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -117,8 +118,9 @@ def show_reject(workspace: Workspace, key: str) -> RejectsOfKey:
         ConfigError: no reject has this key.
     """
     found: list[Reject] = []
+    forms = pa.array(typed_forms(key), pa.string())
     for table in _read_tables(workspace, live=True):
-        found += [Reject.of_row(row) for row in table.filter(pc.equal(table["key"], key)).to_pylist()]
+        found += [Reject.of_row(row) for row in table.filter(pc.is_in(table["key"], value_set=forms)).to_pylist()]
     if not found:
         raise ConfigError(f"No reject has the key {key!r}. List them: `trichord rejects ls`.")
     return RejectsOfKey(key=key, rejects=tuple(found))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ import jinja2
 from markupsafe import Markup
 
 from trichord.infra.errors import StorageError
+from trichord.infra.printable import printable
+from trichord.infra.redaction import redact
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.report import plots
 
 MAX_BYTES = 6_000_000
-DIRECTIONS = frozenset(("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"))
 TEXT_CHARS, ROWS = 240, 100
 HERE = Path(__file__).parent
 _SPACES = re.compile(r"[^\S ]\s*| \s+|^ | $")
@@ -61,6 +61,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
     environment.filters |= {
         "shown": shown,
@@ -81,11 +82,10 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def shown(value: object, chars: int = TEXT_CHARS) -> str:
-    """Return text on one line, cut to `chars`, with control characters and direction marks made visible."""
-    text = str(value)
-    line = " ".join(text[: chars + 1].split())[:chars]
-    clean = "".join("\ufffd" if _unseen(char) else char for char in line)
-    return f"{clean}…" if len(text) > chars else clean
+    """Return text on one line, cut to `chars`, without credentials, and with what cannot be seen as escapes."""
+    text = redact(str(value))
+    line = printable(" ".join(text[: chars + 1].split())[:chars])
+    return f"{line}…" if len(text) > chars else line
 
 
 def spaced(text: str) -> str:
@@ -93,8 +93,9 @@ def spaced(text: str) -> str:
     return _SPACES.sub(lambda found: "␣" * len(found[0]), text[: 2 * TEXT_CHARS])
 
 
-def _unseen(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in DIRECTIONS
+def _finalize(value: object) -> object:
+    """Make every text of a template's expressions clean, unless it is markup of ours."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(redact(value), keep="\n\t")
 
 
 def size(bytes_: int) -> str:

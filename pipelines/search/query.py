@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from trichord.encoders.base import AUDIO_RATE_HZ
-from trichord.encoders.inputs import picture_bytes, sound_bytes
+from trichord.encoders.inputs import MAX_INPUT_BYTES, picture_bytes, sound_bytes
 from trichord.infra.config import PrepareConfig
 from trichord.infra.errors import ConfigError
+from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.text import text_ops
@@ -104,6 +105,6 @@ def read_media(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_INPUT_BYTES)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error

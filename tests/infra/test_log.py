@@ -11,6 +11,7 @@ from trichord.infra import log
 
 
 def test_an_event_is_one_json_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(as_json=True)
     log.event("shard", rows=3, path=Path("/x"), text="two\nlines")
     log.event("done")
     said = capsys.readouterr()

@@ -271,7 +271,7 @@ def test_a_file_name_that_is_not_utf8_is_a_reject(tmp_path: Path) -> None:
     (tmp_path / "in" / "good.txt").write_text("words")
     batch = read(FolderSource(kind="folder", name="f", path=str(tmp_path / "in")), tmp_path / "lake")
     assert [row.key for row in batch.rows] == ["good"]
-    assert reasons(batch) == {"caf\\udce9": "row_invalid"}
+    assert reasons(batch) == {"caf\\udce9": "key_invalid"}
 
 
 @pytest.mark.parametrize("version_by", ["sha256", "mtime_size"])

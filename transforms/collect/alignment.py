@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import InvalidRow
 from trichord.transforms.collect.line import PictureEntry, RowAlignment, SegmentEntry
 
@@ -63,7 +64,7 @@ def segments_format(path: str) -> str:
     """
     ending = posixpath.splitext(urlsplit(path).path if "://" in path else path)[1].lower()
     if ending not in SEGMENT_FORMATS:
-        raise InvalidRow(f"segments: {path[:200]!r} does not end in {', '.join(SEGMENT_FORMATS)}")
+        raise InvalidRow(f"segments: {redact(path)[:200]!r} does not end in {', '.join(SEGMENT_FORMATS)}")
     return SEGMENT_FORMATS[ending]
 
 
@@ -106,7 +107,7 @@ def _box(item: Mapping[str, object], name: str) -> list[float]:
 def _number(value: object, name: str) -> float:
     """Return a finite number as a float: 1 and 1.0 are the same row."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
-        raise InvalidRow(f"{name} must be a number, not {str(value)[:50]!r}")
+        raise InvalidRow(f"{name} must be a number, not {redact(str(value))[:50]!r}")
     assert math.isfinite(value)
     return float(value)
 

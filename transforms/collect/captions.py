@@ -14,6 +14,7 @@ from trichord.infra.config import CaptionsSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import Storage, TooLarge
+from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import bad_row, draft, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
@@ -84,11 +85,11 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
     known = {str(image["id"]) for image in images or () if isinstance(image, dict) and "id" in image}
     for key in sorted(captions.keys() - known):
         wordings = [row[-1] for row in sorted(captions[key])]
-        yield _without_picture(key, wordings, f"no image has the id {key[:200]!r}")
+        yield _without_picture(key, wordings, f"no image has the id {redact(key)[:200]!r}")
 
 
 def _invalid(value: object, detail: str) -> Draft:
-    return bad_row(json.dumps(value)[:2_000], detail)
+    return bad_row(redact(json.dumps(value))[:2_000], detail)
 
 
 def _id(value: object, name: str) -> str:
@@ -116,7 +117,7 @@ def _without_picture(key: str, wordings: list[str], detail: str) -> Draft:
         made = _record(key, {}, wordings, {})
     except (InvalidRow, ValueError) as error:
         return bad_row(key, str(error))
-    return Draft(key=made.key, line=made.line, reason="media_missing", detail=detail)
+    return made if made.reason else Draft(key=made.key, line=made.line, reason="media_missing", detail=detail)
 
 
 def _flickr(data: bytes, source: CaptionsSource, storage: Storage) -> Iterator[Draft]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from trichord.infra.config import PrepareConfig, VersionBy
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.redaction import redact
 from trichord.infra.web import DownloadError, Fetcher, is_web
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.media_root import MediaRoot
@@ -66,9 +67,9 @@ class Lookup:
             try:
                 media[name] = self._medium(name, named)
             except MediaError as error:
-                path = named if isinstance(named, str) else posixpath.basename(named.uri)
+                path = redact(named) if isinstance(named, str) else posixpath.basename(named.uri)
                 media[name] = Medium(path=path, size=0, version=error.reason)
-                reason, detail = reason or error.reason, detail or f"{name}: {error.detail}"
+                reason, detail = reason or error.reason, detail or f"{name}: {redact(error.detail)}"
         if reason is None and not media and not draft.line["text"] and not draft.line["captions"]:
             reason, detail = "row_empty", "no text, no image, no audio"
         return PlannedRow(key=draft.key, line=draft.line, media=media, reason=reason, detail=detail)
@@ -80,7 +81,7 @@ class Lookup:
                 content = self.fetcher.fetch(named, limit)
             except DownloadError as error:
                 raise MediaError(error.reason, error.detail) from error
-            return Medium(path=named, size=content.size, version=content.version)
+            return Medium(path=redact(named), size=content.size, version=content.version)
         relative = self.root.relative(named.uri if isinstance(named, Stat) else named)
         uri = self.root.locate(relative)
         try:

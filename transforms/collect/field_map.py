@@ -6,22 +6,30 @@ from collections.abc import Mapping
 
 from trichord.infra import digest
 from trichord.infra.config import FieldMap
+from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
+from trichord.infra.redaction import redact, redact_values
 from trichord.transforms.collect.alignment import Aligned, check_alignment
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.line import Line
 
-MAX_KEY_CHARS = 1_024
 _SHOWN_CHARS = 500  # of a line that is not a row
 
 
 def bad_row(line: str, detail: str) -> Draft:
     """Return the draft of something that is not a row; its key comes from its content."""
-    shown = line.encode("utf-8", "replace").decode()
+    shown = redact(line).encode("utf-8", "replace").decode()
     return Draft(
-        key=f"line:{digest.address(line)[:16]}",
+        key=f"line:{digest.address(redact(line))[:16]}",
         line={"raw": shown[:_SHOWN_CHARS]},
         reason="row_invalid",
-        detail=detail[:_SHOWN_CHARS].encode("utf-8", "replace").decode(),
+        detail=redact(detail)[:_SHOWN_CHARS].encode("utf-8", "replace").decode(),
+    )
+
+
+def bad_name(key: str, detail: str) -> Draft:
+    """Return the draft of a row that cannot have its name; its key shows what can be seen of that."""
+    return Draft(
+        key=printable(key)[:MAX_NAME_CHARS], line={"text": None, "captions": []}, reason="key_invalid", detail=detail
     )
 
 
@@ -57,21 +65,25 @@ def map_fields(
 
 
 def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unnamed: str) -> Draft:
-    """Make a draft of checked parts; without a key it is a reject with the detail `unnamed`.
+    """Make a draft of checked parts, without the credentials of URLs beside `media`, which are fetched by them.
+
+    Without a key it is a reject with the detail `unnamed`; with a key, group or subset that cannot be a name, one that
+    says why.
 
     Raises:
-        InvalidRow: the key is too long.
         ValueError: something is not JSON.
     """
-    if len(key) > MAX_KEY_CHARS:
-        raise InvalidRow(f"the key has {len(key)} characters; the limit is {MAX_KEY_CHARS}")
     media = {**media, **found.media}
     if found.alignment:
         line = {**line, "alignment": found.alignment}
+    key, line = redact(key), redact_values(line)
     digest.canonical_json([key, line, media]).decode()
+    names = (("key", key), ("group", line.get("group", "")), ("subset", line.get("subset", "")))
+    if (fault := find_unnameable(names)) is not None:
+        return bad_name(key, fault)
     if not key:
         return Draft(
-            key=f"line:{digest.address(line, media)[:16]}",
+            key=f"line:{digest.address(line, redact_values(media))[:16]}",
             line=line,
             media=media,
             reason="key_missing",

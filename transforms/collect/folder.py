@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from trichord.infra.config import FolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage
+from trichord.infra.printable import find_unnameable
 from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.collect.field_map import bad_name
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.naming import show_all
 
@@ -70,9 +72,8 @@ class FolderReader:
 
     def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
         key = stem[len(self._root) + 1 :]
-        shown = key.encode("utf-8", "backslashreplace").decode()
-        if shown != key:
-            yield Draft(key=shown, line=_LINE, reason="row_invalid", detail="the file name is not UTF-8")
+        if (fault := find_unnameable([("key", key)])) is not None:
+            yield bad_name(key, fault)
             return
         media: dict[str, Stat] = {}
         for modality, stat in found:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trichord.infra.config import PrepareConfig
+from trichord.infra.redaction import redact
 from trichord.transforms.batch import Batch, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
 from trichord.transforms.collect.line import row_of
@@ -34,7 +35,7 @@ def rejection(found: Found, seen: set[str]) -> tuple[str, str] | None:
     """Return why a row is rejected, in a manifest's words; `seen` holds the keys of earlier rows."""
     draft = found.draft
     if draft.reason is not None:
-        return draft.reason, draft.detail
+        return draft.reason, redact(draft.detail)
     if not found.media and not draft.line.get("text") and not draft.line.get("captions"):
         return "row_empty", "no text, no image, no audio"
     if draft.key in seen:

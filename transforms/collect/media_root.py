@@ -9,6 +9,7 @@ from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from trichord.infra.lake.storage import is_remote
+from trichord.infra.redaction import redact
 from trichord.transforms.media import MediaError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(data):")
@@ -46,7 +47,7 @@ class MediaRoot:
             clean = os.path.normpath(os.path.join(self.uri, path))
             inside = kind != "s3" and self._within(clean, self.uri)
         if not inside:
-            raise MediaError("media_outside_root", f"{named[:200]!r} is not below the source's media root")
+            raise MediaError("media_outside_root", f"{redact(named)[:200]!r} is not below the source's media root")
         return clean[len(self.uri) :].lstrip("/")
 
     def locate(self, relative: str) -> str:

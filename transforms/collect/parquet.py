@@ -14,6 +14,7 @@ from trichord.infra import digest
 from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareConfig
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.redaction import redact
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.arrow_rows import (
     MediaKind,
@@ -33,7 +34,7 @@ from trichord.transforms.collect.inline import Found, batches, limit_of
 from trichord.transforms.collect.partitions import Part, Partition
 from trichord.transforms.collect.tally import Tally
 
-READER_FORMAT = 1  # raised when the same file would give other rows
+READER_FORMAT = 2  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
 _DRAFT_ROWS = 256
 _ROWS_AT_A_TIME = 8  # of inline media: each may be large
@@ -236,7 +237,7 @@ def _row(record: Record, fields: FieldMap, where: str, config: PrepareConfig) ->
         data, path_of_medium = medium_of(value)
         limit = limit_of(name, config)
         if data is None and path_of_medium:
-            fault = fault or ("media_missing", f"{name}: no bytes, only the path {path_of_medium[:200]!r}")
+            fault = fault or ("media_missing", f"{name}: no bytes, only the path {redact(path_of_medium)[:200]!r}")
         elif isinstance(value, Unreadable):
             fault = fault or ("row_invalid", f"{name}: {value.why}")
         elif data is not None and len(data) > limit:

@@ -17,6 +17,7 @@ from trichord.infra.errors import SourceError, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import TooLarge, is_remote
+from trichord.infra.redaction import redact
 from trichord.infra.web import is_web, receipt_contents
 from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
@@ -79,7 +80,7 @@ class PartitionReader:
                 name: self._read(name, medium, limits[name.partition(":")[0]]) for name, medium in planned.media.items()
             }
             if "text" in found:
-                row = replace(row, text=found["text"].decode("utf-8-sig"))
+                row = replace(row, text=redact(found["text"].decode("utf-8-sig")))
         except MediaError as error:
             return _Loaded(row, reject=reject_of(row, "read", error.reason, error.detail))
         except UnicodeDecodeError as error:

@@ -24,11 +24,12 @@ from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
 from trichord.transforms.collect.data_files import TAR_ENDINGS, changed_error, data_files, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft, InvalidRow
-from trichord.transforms.collect.field_map import MAX_KEY_CHARS, captions_of, draft, name_of, text_of
+from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.inline import Found, batches, limit_of
 from trichord.transforms.collect.line import Line
@@ -45,7 +46,7 @@ from trichord.transforms.collect.partitions import (
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
-INDEX_FORMAT = 1  # raised when the same tar would give other rows
+INDEX_FORMAT = 2  # raised when the same tar would give other rows
 MAX_MEMBERS = 500_000
 _SHOWN_OTHERS = 20
 _SLOT_OF_ENDING = {
@@ -161,18 +162,19 @@ class _Index:
         """Add a member; hidden files (`.DS_Store`, `._a.jpg`) are skipped."""
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
         name = "/".join(parts)
-        shown = name.encode("utf-8", "backslashreplace").decode()
+        shown = printable(name)
         fault = member.fault
         if member.name.startswith("/") or ".." in parts:
             fault = "its name leads out of the archive"
-        elif shown != name or not name or len(name) > MAX_KEY_CHARS:
-            fault = "its name is empty, too long or not UTF-8"
-        if fault:
+        elif not name:
+            fault = "its name is empty"
+        unnameable = None if fault else find_unnameable([("name", name)])
+        if fault or unnameable:
             row = PlannedRow(
-                key=shown[:MAX_KEY_CHARS] or "?",
-                line={"names": [shown[:MAX_KEY_CHARS]]},
-                reason="member_invalid",
-                detail=f"the member {shown[:200]!r}: {fault}",
+                key=shown[:MAX_NAME_CHARS] or "?",
+                line={"names": [shown[:MAX_NAME_CHARS]]},
+                reason="member_invalid" if fault else "key_invalid",
+                detail=f"the member {shown[:200]}: {fault or unnameable}",
             )
             self.refused.append(row)
             return

@@ -193,7 +193,7 @@ def test_nothing_published_is_a_clear_error(lake: SmallLake, tmp_path: Path) -> 
 def test_a_text_is_cut_and_its_unseen_characters_are_shown() -> None:
     assert shown("a\tb\n c", 10) == "a b c"
     assert shown("abcdef", 3) == "abc…"
-    assert shown("a\x00\x1b\u202eb\ud800", 10) == "a\ufffd\ufffd\ufffdb\ufffd"
+    assert shown("a\x00\x1b\u202eb\ud800", 10) == r"a\u0000\u001b\u202eb\ud800"
     assert shown("👩\u200d🔬 é", 10) == "👩\u200d🔬 é"
 
 
