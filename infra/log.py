@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from trichord.infra.redaction import redact, redact_values
 
 if TYPE_CHECKING:
     from rich.status import Status
+
+_LONG = re.compile(r"(\S{1000})\S+")  # an argument that a message repeats
 
 _as_json = os.environ.get(stderr.FORM, "").endswith(":json")  # in a worker, the form of its driver
 _status: Status | None = None
@@ -58,6 +61,7 @@ def event(name: str, **fields: object) -> None:
 def error(problem: BaseException, exit_code: int) -> None:
     """Report the error that ends the command: an event with `--json`, all its lines on a terminal, else one line."""
     kind, message = type(problem).__name__, redact(str(problem))
+    message = _LONG.sub(r"\1…", message)
     if _as_json:
         event("error", kind=kind, message=message, exit_code=exit_code)
     elif not stderr.is_terminal():

@@ -22,7 +22,18 @@ from trichord.transforms.batch import Batch, join
 from trichord.transforms.collect import plan_source, read_partition
 
 IMAGE = saved(picture(), "JPEG")
-HOSTILE = ["a\x1b[31mb", "a\x9bb", "a\x7fb", "a\nb", "a\u202eb", "a\u2066b", "a\u200eb", "a\u200bb", "a\ufeffb", "a\u2028b"]
+HOSTILE = [
+    "a\x1b[31mb",
+    "a\x9bb",
+    "a\x7fb",
+    "a\nb",
+    "a\u202eb",
+    "a\u2066b",
+    "a\u200eb",
+    "a\u200bb",
+    "a\ufeffb",
+    "a\u2028b",
+]
 SECRET = "s3cr3tV4lue"
 FINE = ["plain", "مو\u200cها", "鍵", "x y"]
 
