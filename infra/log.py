@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -110,8 +110,9 @@ def _show(name: str, fields: dict[str, object]) -> None:
 
 def _write(line: str) -> None:
     where = stderr.stream()
-    where.write(line + "\n")
-    where.flush()
+    with suppress(OSError):  # that nobody reads it, or its disk is full, is no reason to end a run
+        where.write(line + "\n")
+        where.flush()
 
 
 def _plain(value: object) -> str:

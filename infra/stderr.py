@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 FORM = "TRICHORD_EVENTS"  # tells a worker process where events go: descriptor:form
@@ -53,15 +53,17 @@ def own() -> Iterator[None]:
     sys.stderr.flush()
     real, _held = os.dup(2), _memory()
     os.dup2(_held, 2)
-    with _lines(real) as _own:
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            _own = None
-            os.close(_held)
-            _held = -1
+    _own = _lines(real)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        with suppress(OSError):  # its reader has gone, or its disk is full
+            _own.close()
+        _own = None
+        os.close(_held)
+        _held = -1
 
 
 def held() -> str:

@@ -20,6 +20,7 @@ import trichord
 from tests import environment
 from tests.milvus_server import MilvusServer
 from tests.scheduling import ByGroupOrFile
+from trichord.infra import log
 from trichord.infra.config import EngineConfig, StorageConfig
 from trichord.infra.engines import Engine, open_engine
 from trichord.infra.lake.lake import Lake
@@ -76,6 +77,14 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of this test run share; see `tests.shared.made_once`."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture
+def json_events() -> Iterator[None]:
+    """Events are written as JSON lines within the test, as with `--json`."""
+    log.configure(as_json=True)
+    yield
+    log.configure(as_json=False)
 
 
 @pytest.fixture

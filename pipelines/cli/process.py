@@ -56,7 +56,7 @@ def _run(app: typer.Typer) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except SystemExit as ended:
-        if _is_stdout_closed():
+        if isinstance(ended.__context__, BrokenPipeError):  # so rich, which prints the help, ends
             return STDOUT_CLOSED
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BrokenPipeError as error:

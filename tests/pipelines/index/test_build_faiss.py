@@ -77,6 +77,7 @@ def test_codes_that_got_worse_are_trained_anew(engine, tmp_path, capsys):
     assert "codes_drifted" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("json_events")
 def test_recall_that_fell_is_cause_to_train_anew(engine, tmp_path, capsys):
     first, second = nights(engine, tmp_path, 1e9, 3)
     told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]

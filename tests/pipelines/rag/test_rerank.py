@@ -57,6 +57,7 @@ def test_the_judge_is_the_answering_endpoint_where_it_has_no_url_of_its_own(serv
     assert reranked(config, "the red bus", PASSAGES).passages[0].key == "c"
 
 
+@pytest.mark.usefixtures("json_events")
 @pytest.mark.parametrize(
     "told", ["Source 3 is best.", '{"scores": [1, 2, 3]}', '{"scores": [1, 2, 3, 11]}', "[1, 2, 3, 4]"]
 )
