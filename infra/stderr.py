@@ -47,17 +47,18 @@ def descriptor() -> int | None:
 def own() -> Iterator[None]:
     """Keep stderr for events and errors within the block; change nothing where it is not the process's own."""
     global _own, _held
-    if _own is not None or sys.stderr is None or sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
+    usual = sys.__stderr__
+    if _own is not None or usual is None or sys.stderr is not usual or usual.fileno() != 2:
         yield
         return
-    sys.stderr.flush()
+    usual.flush()
     real, _held = os.dup(2), _memory()
     os.dup2(_held, 2)
     _own = _lines(real)
     try:
         yield
     finally:
-        sys.stderr.flush()
+        usual.flush()
         os.dup2(real, 2)
         with suppress(OSError):  # its reader has gone, or its disk is full
             _own.close()
