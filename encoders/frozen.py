@@ -34,7 +34,7 @@ class Encoders:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the encoders' fingerprints: features of equal fingerprint are interchangeable."""
-        return digest.address("encoders", {name: self.by_modality[name].fingerprint for name in MODALITIES})
+        return encoders_fingerprint({name: self.by_modality[name].fingerprint for name in MODALITIES})
 
     @property
     def dimensions(self) -> dict[Modality, int]:
@@ -70,6 +70,11 @@ class Encoders:
             captions=of_captions,
             offsets=np.array(list(accumulate(map(len, captions), initial=0)), dtype=np.int64),
         )
+
+
+def encoders_fingerprint(by_modality: Mapping[str, str]) -> str:
+    """Return the digest of the three encoders' fingerprints. Raise KeyError where one is missing."""
+    return digest.address("encoders", {name: by_modality[name] for name in MODALITIES})
 
 
 def load_encoders(config: ModelConfig) -> Encoders:

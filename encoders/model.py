@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,22 +18,21 @@ from trichord.encoders.base import Encoder, Modality
 from trichord.encoders.batching import blocks
 from trichord.encoders.calibration import Calibration
 from trichord.encoders.device import torch_threads
-from trichord.encoders.frozen import Encoders, load_encoder, load_encoders
+from trichord.encoders.frozen import Encoders, encoders_fingerprint, load_encoders
 from trichord.encoders.fusion import AttentionMaps, FusionNetwork
 from trichord.encoders.heads import FeatureStats
 from trichord.encoders.inputs import Picture, Sound, batch_of_inputs, is_one_picture, is_one_sound
+from trichord.encoders.located import Located, placeless, read_hints, write_hints
 from trichord.encoders.model_file import MODEL_FORMAT, ModelFile
 from trichord.encoders.views import MODALITIES, Features, View, view_modalities
 from trichord.infra import digest
-from trichord.infra.config import EncoderConfig, ModelConfig
-from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
-from trichord.infra.json_values import JsonObject, parse_object
+from trichord.infra.config import ModelConfig
+from trichord.infra.errors import FingerprintMismatch, StorageError
 from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
 
-PLACES = "places.json"
 _ROWS = 256  # rows of one pass through the heads
 
 
@@ -85,17 +82,9 @@ class FusionModel:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the weights, the encoders with their preprocessing, the fusion's settings, and the calibration."""
-        weights = {
-            name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
-            for name, tensor in self.network.state_dict().items()
-        }
-        shaping = {"dimension", "hidden", "fusion", "numerics"}
-        if self.config.fusion == "transformer":
-            shaping |= {"layers", "attention_heads"}
-        tokens = {name: self.encoders.tokens[name] for name in MODALITIES}
-        settings = [self.config.model_dump(mode="json", include=shaping), tokens]
-        lines = [self.calibration.to_json()] if self.calibration is not None else []
-        return digest.address("fusion_model", MODEL_FORMAT, self.encoders.fingerprint, settings, weights, *lines)
+        tokens = self.encoders.tokens
+        weights = self.network.state_dict()
+        return _fingerprint(self.config, self.encoders.fingerprint, tokens, weights, self.calibration)
 
     def featurise(self, batch: Batch) -> Features:
         """Return what the frozen encoders make of N rows and their captions."""
@@ -227,24 +216,36 @@ class FusionModel:
             fingerprint=self.fingerprint,
             dimension=self.dimension,
             encoders={name: self.encoders.by_modality[name].fingerprint for name in MODALITIES},
-            config=_placeless(self.config),
+            config=placeless(self.config),
             calibration=self.calibration.to_json() if self.calibration is not None else None,
         )
-        places = {name: path for name in MODALITIES if (path := _encoder_config(self.config, name).path) is not None}
-        (target / PLACES).write_text(json.dumps(places, sort_keys=True) + "\n", encoding="utf-8")
+        write_hints(target, self.config)
         (target / model_file.NAME).write_bytes(stored.to_bytes())
 
     @classmethod
-    def load(cls, folder: str, places: ModelConfig | None = None) -> FusionModel:
-        """Read a model and prove that it is the one that was saved.
+    def load(
+        cls,
+        folder: str,
+        places: ModelConfig | None = None,
+        *,
+        plugins: Mapping[Modality, Encoder] | None = None,
+        expected: str | None = None,
+    ) -> FusionModel:
+        """Read a model and prove that it is the one that was saved, before any of its encoders is constructed.
+
+        No file of the folder decides what code runs: a plug-in is constructed only as `places` names it, or given.
 
         Args:
             folder: as `save` wrote it.
-            places: a project's settings, whose paths are looked at for the encoders before those of `places.json`.
+            places: a project's settings: which plug-ins may run, and where encoders are before `places.json` is asked.
+            plugins: encoders that the caller constructed, by modality.
+            expected: the fingerprint that the model must have; None takes any.
 
         Raises:
-            ConfigError: an encoder's folder is at none of these places.
-            FingerprintMismatch: a weight, a setting or an encoder differs from what was saved.
+            ConfigError: an encoder's folder is at none of these places, or a plug-in is neither named by `places`
+                nor given.
+            FingerprintMismatch: it is another model than `expected`; or a weight, a setting or an encoder differs from
+                what was saved.
             StorageError: a file is missing or cannot be read.
         """
         source = Path(folder)
@@ -253,84 +254,64 @@ class FusionModel:
             config = ModelConfig.model_validate(stored.config)
             weights = load_file(source / "model.safetensors")
             calibration = Calibration.from_json(stored.calibration) if stored.calibration is not None else None
-            hints = _hints(source)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            hints = read_hints(source)
+            tokens, named = _tokens_of(weights), encoders_fingerprint(stored.encoders)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise _unreadable(folder, error) from error
-        by_modality: dict[Modality, Encoder] = {}
-        for name in MODALITIES:
-            given, today = _encoder_config(config, name), [] if places is None else [_encoder_config(places, name).path]
-            by_modality[name] = _located(name, given, config, stored.encoders.get(name), [*today, hints.get(name)])
-        encoders = Encoders(by_modality)
-        found = {name: encoders.by_modality[name].fingerprint for name in MODALITIES}
-        if changed := [name for name in MODALITIES if found[name] != stored.encoders.get(name)]:
+        if expected is not None and stored.fingerprint != expected:
             raise FingerprintMismatch(
-                f"The {' and '.join(changed)} encoder of the model in {folder} is not the one it was trained with.\n"
-                "Restore its files, or name the folder that holds them: --set model.MODALITY.path=FOLDER; or train a "
-                "new model: trichord reindex"
+                f"The model in {folder} has fingerprint {stored.fingerprint}, expected {expected}.\n"
+                "Vectors of different models cannot be compared. Use the model that the index was built with."
             )
+        made = _fingerprint(config, named, tokens, weights, calibration)
+        if made != stored.fingerprint:
+            raise FingerprintMismatch(
+                f"The model in {folder} was saved as {stored.fingerprint}, but its files make {made}: "
+                "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
+            )
+        found = Located(folder=folder, config=config, places=places, hints=hints, plugins=plugins or {})
+        encoders = found.encoders(stored.encoders)
         network = FusionNetwork(encoders.dimensions, encoders.tokens, config)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
             raise _unreadable(folder, error) from error
-        model = cls(config, encoders, network, calibration)
-        if model.fingerprint != stored.fingerprint:
-            raise FingerprintMismatch(
-                f"The model in {folder} was saved as {stored.fingerprint}, but its files make {model.fingerprint}: "
-                "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
-            )
-        return model
+        return cls(config, encoders, network, calibration)
 
 
-def _encoder_config(config: ModelConfig, name: Modality) -> EncoderConfig:
-    found: EncoderConfig = getattr(config, name)
-    return found
+def _fingerprint(
+    config: ModelConfig,
+    encoders: str,
+    tokens: Mapping[Modality, int],
+    weights: Mapping[str, Tensor],
+    calibration: Calibration | None,
+) -> str:
+    """Return a model's fingerprint; `encoders` is that of its encoders."""
+    digests = {
+        name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
+        for name, tensor in weights.items()
+    }
+    shaping = {"dimension", "hidden", "fusion", "numerics"}
+    if config.fusion == "transformer":
+        shaping |= {"layers", "attention_heads"}
+    settings = [config.model_dump(mode="json", include=shaping), dict(tokens)]
+    lines = [calibration.to_json()] if calibration is not None else []
+    return digest.address("fusion_model", MODEL_FORMAT, encoders, settings, digests, *lines)
 
 
-def _placeless(config: ModelConfig) -> JsonObject:
-    """Return the settings without the places of encoders: only the last name of a folder's path stays."""
-    settings = config.model_dump(mode="json")
-    for name in MODALITIES:
-        del settings[name]["adapt"]
-        path = settings[name]["path"]
-        if path is not None and os.path.isabs(path):
-            settings[name]["path"] = os.path.join(".", os.path.basename(path))  # the dot: it is not a name on the Hub
-    return settings
-
-
-def _hints(source: Path) -> dict[str, str]:
-    try:
-        return {
-            name: str(path) for name, path in parse_object(read_regular(source / PLACES, model_file.MAX_BYTES)).items()
-        }
-    except FileNotFoundError:
-        return {}
-
-
-def _located(
-    name: Modality, given: EncoderConfig, config: ModelConfig, wanted: str | None, places: Sequence[str | None]
-) -> Encoder:
-    """Return the encoder from the first place that holds the wanted one; else from the first that holds any.
+def _tokens_of(weights: Mapping[str, Tensor]) -> dict[Modality, int]:
+    """Return the vectors that an input gives, by modality: the shapes of the heads' weights say it.
 
     Raises:
-        ConfigError: no place holds an encoder.
+        KeyError, ValueError: the weights are not those of three heads.
     """
-    if given.kind != "huggingface":
-        return load_encoder(name, given, config.numerics)
-    problem, other = None, None
-    for path in dict.fromkeys(path for path in (*places, given.path) if path is not None):
-        try:
-            encoder = load_encoder(name, given.model_copy(update={"path": path}), config.numerics)
-            if encoder.fingerprint == wanted:
-                return encoder
-        except ConfigError as error:  # raised if no further place has it
-            problem = problem or error
-        else:
-            other = other or encoder
-    if other is not None:
-        return other
-    assert problem is not None
-    raise problem
+    found: dict[Modality, int] = {}
+    for name in MODALITIES:
+        values, width = weights[f"heads.{name}.mean"].numel(), weights[f"heads.{name}.inner.weight"].shape[-1]
+        if not width or values % width:
+            raise ValueError(f"the {name} head has {values} values in vectors of {width}")
+        found[name] = values // width
+    return found
 
 
 def _of_view(features: Features, view: View) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
@@ -38,6 +39,17 @@ SHAPING_FILES = (
     "vocab.json",
     "vocab.txt",
 )
+_KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
+_KNOWN_KERNELS = (
+    "eager",
+    "sdpa",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flex_attention",
+    "grouped_mm",
+    "batched_mm",
+)
+_WEIGHTS = (".safetensors", ".safetensors.index.json")
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -78,7 +90,57 @@ def find_model(path: str, setting: str, *, processor: bool = False) -> Path:
             f"{folder} ({setting}) has no {' and no '.join(missing)}.\n"
             "Name a folder as `save_pretrained` writes it, its processor too; only safetensors are read."
         )
+    _require_plain(folder, setting)
     return folder
+
+
+def _require_plain(folder: Path, setting: str) -> None:
+    """Refuse what would make the library read or run something that is not a file of this folder.
+
+    Raises:
+        ConfigError: there is an adapter for another model, a kernel of the Hub, or weights in another folder or format.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(
+            f"{folder} ({setting}) holds an adapter (adapter_config.json), which names another model.\n"
+            "Merge it into its model (`merge_and_unload` of peft), save that, and name its folder."
+        )
+    settings = read_settings(folder / "config.json")
+    parts = [settings, *(part for part in settings.values() if isinstance(part, dict))]
+    for part in parts:
+        for name in _KERNELS:
+            if (kernel := part.get(name)) is not None and kernel not in _KNOWN_KERNELS:
+                raise ConfigError(
+                    f"{folder / 'config.json'} ({setting}) sets {name} to {kernel!r:.100}, which may be code from the "
+                    f"Hub.\nRemove it, or set one of {', '.join(_KNOWN_KERNELS)}."
+                )
+    weights = [part["transformers_weights"] for part in parts if part.get("transformers_weights") is not None]
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        shards = read_settings(index).get("weight_map")
+        weights += list(shards.values()) if isinstance(shards, dict) else [shards]
+    for named in weights:
+        if not isinstance(named, str) or os.path.basename(named) != named or not named.endswith(_WEIGHTS):
+            raise ConfigError(
+                f"{folder} ({setting}) names {named!r:.100} as its weights, which is not a safetensors file in this "
+                "folder.\nFetch the model again."
+            )
+
+
+def find_cached(path: str) -> str | None:
+    """Return the folder that a path means, without the network: itself, or a model of the Hub in the local cache.
+
+    A path that can only be a folder comes back as it is, so that `find_model` says what is missing.
+    """
+    if os.path.isdir(path) or os.path.isabs(path) or path.startswith("."):
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return snapshot_download(path, local_files_only=True)
+    except (HFValidationError, LocalEntryNotFoundError, OSError, ValueError):
+        return None
 
 
 def _fetch(name: str, setting: str) -> Path:
@@ -118,7 +180,7 @@ def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
         return getattr(transformers, auto).from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, **choice
         )
-    except (ValueError, OSError, KeyError, ImportError, TypeError) as error:
+    except (ValueError, OSError, KeyError, ImportError, TypeError, RecursionError) as error:
         raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
 
 
@@ -151,7 +213,7 @@ def load_partly(
                 dtype=dtype,
                 output_loading_info=True,
             )
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError, RecursionError, SafetensorError) as error:
         raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
     new = sorted(found["missing_keys"])
     if missing := [name for name in new if not name.startswith(tuple(drawn))]:

@@ -16,10 +16,12 @@ def parse_json(text: str | bytes, *, allow_nan: bool = True) -> object:
         allow_nan: accept NaN and Infinity, which JSON does not have but many writers produce.
 
     Raises:
-        ValueError: the text is not JSON.
-        RecursionError: it is nested too deeply.
+        ValueError: the text is not JSON, or it is nested too deeply.
     """
-    value: object = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+    try:
+        value: object = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     return value
 
 
@@ -31,7 +33,7 @@ def parse_object(text: str | bytes) -> JsonObject:
     """
     try:
         value = parse_json(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"not a JSON object but a {type(value).__name__}")

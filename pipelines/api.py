@@ -14,6 +14,7 @@ from trichord.pipelines.core import workspace as core
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
+    from trichord.encoders.base import Encoder, Modality
     from trichord.encoders.model import FusionModel
     from trichord.infra.lake.publication import Publication
     from trichord.pipelines.prepare.job import PrepareSummary
@@ -165,15 +166,25 @@ def workspace_of(project: Project | Mapping[str, Any]) -> Workspace:
     return Workspace(project if isinstance(project, Project) else Project.model_validate(project))
 
 
-def load_model(folder: str | os.PathLike[str], encoders: Mapping[str, str] | None = None) -> FusionModel:
+def load_model(
+    folder: str | os.PathLike[str],
+    encoders: Mapping[str, str] | None = None,
+    *,
+    plugins: Mapping[Modality, Encoder] | None = None,
+) -> FusionModel:
     """Load a fusion model by itself, from a folder of a lake or one that `FusionModel.save` wrote.
+
+    The folder is data: it decides neither what code runs nor what is fetched from the Hub.
 
     Args:
         folder: holds model.json and model.safetensors.
-        encoders: modality -> folder of its Hugging Face model; by default where it was when the model was saved.
+        encoders: modality -> folder of its Hugging Face model, or name on the Hub; by default where it was when the
+            model was saved.
+        plugins: modality -> encoder of your own, constructed; necessary where the model was trained with a plug-in.
 
     Raises:
-        ConfigError: the folder holds no model, or an encoder's folder does not exist.
+        ConfigError: the folder holds no model, an encoder's folder does not exist, or the model was trained with a
+            plug-in and none is given.
         FingerprintMismatch: weights, settings or an encoder differ from what was saved.
         StorageError: a file is missing or cannot be read.
     """
@@ -190,4 +201,4 @@ def load_model(folder: str | os.PathLike[str], encoders: Mapping[str, str] | Non
         places = ModelConfig.model_validate(
             {name: {"kind": "huggingface", "path": os.fspath(path)} for name, path in encoders.items()}
         )
-    return FusionModel.load(os.fspath(folder), places)
+    return FusionModel.load(os.fspath(folder), places, plugins=plugins)

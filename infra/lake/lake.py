@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trichord.infra.errors import StorageError
 from trichord.infra.lake.storage import Stat, Storage, is_remote
 
 
@@ -26,7 +27,14 @@ class Lake:
         return is_remote(self.root)
 
     def uri(self, *parts: str) -> str:
-        """Return the URI of a place in the lake."""
+        """Return the URI of a place in the lake.
+
+        Raises:
+            StorageError: a part, which may come from a file of the lake, leads out of it.
+        """
+        for part in parts:
+            if ".." in part and ".." in part.split("/"):
+                raise StorageError(f"{part[:200]!r} is not a place in the lake {self.root}. Run `trichord verify`")
         return self.storage.join(self.root, *parts)
 
     def read(self, *parts: str, max_bytes: int | None = None) -> bytes:

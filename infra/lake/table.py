@@ -125,7 +125,11 @@ class LakeTable:
         columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
         for path, size, rows in zip(*columns, strict=True):
             name = parse_shard_path(path)
-            if name is None or rows is None:
+            if (
+                name is None
+                or rows is None
+                or path != layout.shard_path(self.name, *name).removeprefix(f"{self.name}/")
+            ):
                 raise StorageError(f"table {self._uri} names {path}, which is not our shard. Run `trichord verify`")
             refs[name[0]] = ShardRef(
                 address=name[0],

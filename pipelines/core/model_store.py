@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trichord.encoders import model_file
 from trichord.encoders.model_file import ModelFile
 from trichord.infra.config import ModelConfig
-from trichord.infra.errors import FingerprintMismatch, StorageError
+from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.workspace import Workspace
 
@@ -36,26 +37,22 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
     """Load the model in a folder of the lake; `places` are the project's settings, which say where encoders are now.
 
     Raises:
+        ConfigError: the model names a plug-in that the project does not name, or an encoder's folder is not there.
         FingerprintMismatch: the model does not have this `fingerprint`.
         StorageError: the model is missing.
     """
+    from trichord.encoders.located import PLACES
     from trichord.encoders.model import FusionModel  # torch: imported only when a model is used
 
     with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
-        for stat in lake.list(path):
-            with open(os.path.join(folder, stat.uri.rsplit("/", 1)[-1]), "wb") as file:
-                file.write(lake.storage.read(stat.uri))
+        for name in (*MODEL_FILES[1:], PLACES):
+            if lake.exists(path, name):
+                Path(folder, name).write_bytes(lake.read(path, name))
         if not os.path.exists(os.path.join(folder, model_file.NAME)):
             raise StorageError(
                 f"The model in {lake.uri(path)} is missing.\nRun `trichord verify`, then `trichord rollback`."
             )
-        model = FusionModel.load(folder, places)
-    if model.fingerprint != fingerprint:
-        raise FingerprintMismatch(
-            f"The model in {lake.uri(path)} has fingerprint {model.fingerprint}, expected {fingerprint}.\n"
-            "Vectors of different models cannot be compared. Use the model that the index was built with."
-        )
-    return model
+        return FusionModel.load(folder, places, expected=fingerprint)
 
 
 def finished(workspace: Workspace, path: str) -> TrainedModel | None:

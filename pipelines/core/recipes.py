@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from trichord.infra import digest
 from trichord.infra.config import Source
+from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
+from trichord.infra.lake.storage import TooLarge
 from trichord.pipelines.core.workspace import Workspace
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.collect.partitions import Partition
@@ -17,6 +19,7 @@ from trichord.transforms.record import record_recipe
 RECORD_FORMAT = 2  # raise it when a records shard's bytes change for a reason that no op's version covers
 Recipe = Sequence[Mapping[str, Any]]
 
+_MAX_BYTES = 4 << 20
 _LIMITS = {"score", "reason", "least", "most"}
 
 
@@ -46,12 +49,21 @@ def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
     for stat in workspace.lake.list(layout.RECIPES):
         name = stat.uri.rsplit("/", 1)[-1].removesuffix(".json")
         try:
-            recipe = json.loads(workspace.storage.read(stat.uri))
-        except (FileNotFoundError, ValueError):
+            recipe = parse_json(workspace.storage.read(stat.uri, max_bytes=_MAX_BYTES))
+            mine = digest.address("recipe", RECORD_FORMAT, recipe) == name
+        except (FileNotFoundError, TooLarge, ValueError, RecursionError):
             continue
-        if digest.address("recipe", RECORD_FORMAT, recipe) == name:
-            known[name] = recipe
+        if mine and _is_recipe(recipe):
+            known[name] = cast(Recipe, recipe)
     return dict(sorted(known.items()))
+
+
+def _is_recipe(value: object) -> bool:
+    """Return whether a file's JSON has the form of a recipe. Its names are compared, never looked up."""
+    return isinstance(value, list) and all(
+        isinstance(step, dict) and isinstance(step.get("op"), str) and isinstance(step.get("settings"), dict)
+        and "version" in step for step in value
+    )  # fmt: skip
 
 
 def find_loosened(old: Recipe, new: Recipe) -> frozenset[str] | None:

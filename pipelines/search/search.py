@@ -67,7 +67,7 @@ def open_publication(
     if model is None:
         loaded = load_model(workspace.lake, publication.model, publication.fingerprint, workspace.project.model)
     else:
-        loaded = FusionModel.load(str(model), workspace.project.model)
+        loaded = FusionModel.load(str(model), workspace.project.model, expected=publication.fingerprint)
     manifest, actors = choose_manifest(manifests, backend), workspace.project.query.fan_out
     if actors and manifest.kind != MILVUS:
         searcher: Searcher = FanOutSearcher(workspace, manifest, loaded.fingerprint, actors)

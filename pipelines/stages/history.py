@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 from trichord.infra import digest
+from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.storage import TooLarge
 
 RUNS = 200  # the last ones are looked at
 ALIKE = 10  # of them, this many count for a stage
@@ -34,11 +37,19 @@ def earlier(lake: Lake) -> list[dict[str, StageTime]]:
     found: list[tuple[str, dict[str, StageTime]]] = []
     for stat in lake.list(layout.RUNS):
         try:
-            note = json.loads(lake.storage.read(stat.uri, max_bytes=1 << 20))
-            found.append((note["started_at"], {name: StageTime(**one) for name, one in note["stages"].items()}))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            note = cast(Any, parse_json(lake.storage.read(stat.uri, max_bytes=1 << 20)))
+            stages = {name: _time_of(one) for name, one in note["stages"].items()}
+            found.append((str(note["started_at"]), stages))
+        except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
             continue
     return [stages for _, stages in sorted(found, key=lambda run: run[0], reverse=True)[:RUNS]]
+
+
+def _time_of(stored: Mapping[str, Any]) -> StageTime:
+    made, seconds = stored["made"], stored["seconds"]
+    if not isinstance(made, int) or not isinstance(seconds, int | float) or made < 0 or not 0 <= seconds < math.inf:
+        raise ValueError("not the time of a stage")
+    return StageTime(made=made, seconds=seconds)
 
 
 def estimate(runs: list[dict[str, StageTime]], stage: str, to_make: int) -> float | None:
