@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -32,6 +31,7 @@ import numpy as np
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.encoders.spectrum import by_part, log_mel
 from trichord.infra import digest
+from trichord.transforms.bounded_text import normal_form
 
 _WORD = re.compile(r"\w+")
 
@@ -62,7 +62,7 @@ class HashedNgrams:
         return _stack([self._vector(text) for text in inputs], self.dimension)
 
     def _vector(self, text: str) -> np.ndarray:
-        words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+        words = _WORD.findall(normal_form("NFKC", text).casefold())
         half = self.dimension // 2
         pairs = (f"{first} {second}" for first, second in pairwise(words))
         grams = (gram for word in words for gram in _character_grams(word))

@@ -23,6 +23,7 @@ import zlib
 from typing import Literal
 
 MAX_JPEG_SCANS = 500  # encoders write about ten; each scan costs a pass over all coefficients
+MAX_GIF_COMMENTS = 4_096  # blocks of at most 255 bytes
 _JPEG_SCAN = re.compile(rb"\xff\xda")  # much faster than bytes.count where 0xff is frequent
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # besides those among the pixels
 
@@ -56,6 +57,27 @@ def check_image(data: bytes) -> None:
             raise ContainerError("truncated", f"declares {_u32(data, 4) + 8} bytes, holds {len(data)}")
     elif data[:3] == b"\xff\xd8\xff" and (scans := len(_JPEG_SCAN.findall(data))) > MAX_JPEG_SCANS:
         raise ContainerError("bomb", f"{scans} scans; the limit is {MAX_JPEG_SCANS}")
+
+
+def check_comments(data: bytes) -> None:
+    """Count the blocks of comments before a GIF's first frame: Pillow joins them one by one as it opens the file.
+
+    Raises:
+        ContainerError: bomb.
+    """
+    if data[:4] != b"GIF8" or len(data) < 13:
+        return
+    at, blocks = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0), 0
+    while at + 2 < len(data) and data[at] != 0x2C:
+        if data[at] != 0x21:
+            at += 1  # as Pillow does, which looks for the next mark
+            continue
+        comment, at = data[at + 1] == 0xFE, at + 2
+        while at < len(data) and (size := data[at]):
+            at, blocks = at + size + 1, blocks + comment
+        at += 1
+        if blocks > MAX_GIF_COMMENTS:
+            raise ContainerError("bomb", f"more than {MAX_GIF_COMMENTS} blocks of comments")
 
 
 def plain_jpeg(data: bytes) -> tuple[int, int] | None:

@@ -95,6 +95,7 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is decided here
         try:
+            containers.check_comments(data)
             with Pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS) as picture:
                 _cap(picture, max_pixels)
                 containers.check_image(data)

@@ -10,6 +10,7 @@ from typing import Any
 
 from trichord.encoders.base import AUDIO_RATE_HZ
 from trichord.encoders.inputs import MAX_INPUT_BYTES, picture_bytes, sound_bytes
+from trichord.infra import log
 from trichord.infra.config import PrepareConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.regular_file import read_regular
@@ -53,6 +54,8 @@ class Query:
 def read_queries(config: PrepareConfig, queries: Sequence[Query], *, before: int = 0, behind: int = 0) -> Batch:
     """Decode queries exactly like records, but without thresholds; return N rows, in order.
 
+    A text counts up to `max_chars` characters, more than any record has.
+
     Args:
         config: how records are prepared.
         queries: N of them.
@@ -69,8 +72,9 @@ def read_queries(config: PrepareConfig, queries: Sequence[Query], *, before: int
             raise ConfigError(f"{names[number]} needs a text, an image or an audio, or several of them.")
         if not isinstance(query.text, str | None):
             raise ConfigError(f"{names[number]} has a text that is not a string: {query.text!r:.200}.")
+    texts = [_cut(query.text, config.text.max_chars, name) for query, name in zip(queries, names, strict=True)]
     raw = Batch(
-        rows=tuple(Row(key=f"{number:09d}", source="query", text=query.text) for number, query in enumerate(queries)),
+        rows=tuple(Row(key=f"{number:09d}", source="query", text=text) for number, text in enumerate(texts)),
         raw_images=tuple(_bytes("image", query.image, picture_bytes) for query in queries),
         raw_audios=tuple(_bytes("audio", query.audio, sound_bytes) for query in queries),
     )
@@ -83,6 +87,14 @@ def read_queries(config: PrepareConfig, queries: Sequence[Query], *, before: int
         if not row.text and image is None and wave is None:
             raise ConfigError(f"{names[number]} is empty: its text holds no visible character.")
     return batch_of(finish(batch, config), AUDIO_RATE_HZ) if has_media else batch  # texts are stored as they are
+
+
+def _cut(text: str | None, most: int, name: str) -> str | None:
+    """Return the first `most` characters: no record has more, and encoding keeps other queries waiting."""
+    if text is None or len(text) <= most:
+        return text
+    log.event("query_cut", query=name, characters=len(text), read=most)
+    return text[:most]
 
 
 def _bytes(part: str, given: Any, read: Callable[[Any], bytes]) -> bytes | None:

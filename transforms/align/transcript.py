@@ -6,6 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from trichord.transforms.bounded_text import normal_form
+
 _TOKEN = re.compile(r"\S+")
 _SPOKEN = re.compile(r"\d+|[a-z]+(?:'[a-z]+)*")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -38,7 +40,7 @@ def tokens_of(text: str) -> tuple[Token, ...]:
 
 
 def _spoken(written: str) -> tuple[str, ...]:
-    plain = unicodedata.normalize("NFKD", written).lower()
+    plain = normal_form("NFKD", written).lower()
     for sign, name in _SIGNS.items():
         plain = plain.replace(sign, name)
     plain = "".join(char for char in plain if not unicodedata.combining(char))

@@ -14,6 +14,7 @@ import ftfy
 
 from trichord.infra.config import TextConfig
 from trichord.transforms.batch import Batch, Change, Row
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.clean import annotate
 from trichord.transforms.clean.language import TextLanguage
 from trichord.transforms.clean.markup import strip_markup
@@ -41,6 +42,8 @@ _MOJIBAKE = ftfy.TextFixerConfig(
     explain=False,
 )
 _REPAIRED_CHARS = 100_000  # longer texts are unchanged
+_RAW_CHARS, _RAW_SHARE = 200_000, 4  # a text as it comes may have this many characters, or times `max_chars`
+MAX_CAPTIONS = 10_000
 _SURELY_ENGLISH = 0.5  # language score from which spelling is corrected
 _SYMBOLS = frozenset("#%&*@/\\_§†‡•")  # beside Unicode's symbols
 _SYMBOL_KINDS = frozenset(("Sm", "Sc", "Sk", "So", "Co", "Cn"))
@@ -57,9 +60,7 @@ def repair_encoding(text: str) -> str:
 def normalize(text: str) -> str:
     """Return the text in NFC, without invisible characters, each run of white space as one blank."""
     text = _INVISIBLE.sub("", text)
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return " ".join(text.split())
+    return " ".join(normal_form("NFC", text).split())
 
 
 def symbol_ratio(text: str) -> float:
@@ -155,7 +156,7 @@ class TextNormalize(Op):
     an absent text. Each wording that itself changed is recorded.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     @property
     def name(self) -> str:
@@ -208,9 +209,39 @@ def _measure(text: str) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextBounds(Op):
+    """Rejects rows whose text or captions are far too long, or too many, before any op works on them."""
+
+    version: ClassVar[int] = 1
+
+    max_chars: int  # of the text, and of each caption, as the source gives it
+    max_captions: int = MAX_CAPTIONS
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return "text_bounds"
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Apply the op."""
+        faults = {i: fault for i, row in enumerate(batch.rows) if (fault := self._fault(row)) is not None}
+        return batch.reject(faults, self.name)
+
+    def _fault(self, row: Row) -> tuple[str, str] | None:
+        if row.text is not None and len(row.text) > self.max_chars:
+            return "text_too_long", f"{len(row.text)} characters, with markup and blanks; the limit is {self.max_chars}"
+        if len(row.captions) > self.max_captions:
+            return "captions_too_many", f"{len(row.captions)} captions; the limit is {self.max_captions}"
+        longest = max(map(len, row.captions), default=0)
+        if longest > self.max_chars:
+            return "caption_too_long", f"a caption of {longest} characters; the limit is {self.max_chars}"
+        return None
+
+
 def text_ops(config: TextConfig) -> tuple[Op, ...]:
     """Return the ops on text, in order, without thresholds that have no value and ops that are off."""
-    ops: list[Op] = []
+    ops: list[Op] = [TextBounds(max_chars=max(_RAW_CHARS, _RAW_SHARE * config.max_chars))]
     if config.repair_encoding:
         ops.append(TextEncoding())
     if config.strip_markup:

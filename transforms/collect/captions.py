@@ -6,8 +6,9 @@ import csv
 import json
 import posixpath
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trichord.infra.config import CaptionsSource
@@ -16,7 +17,7 @@ from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import Storage, TooLarge
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import Draft, InvalidRow
-from trichord.transforms.collect.field_map import bad_row, draft, text_of
+from trichord.transforms.collect.field_map import MAX_KEY_CHARS, bad_row, draft, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.line import Line
 
@@ -70,10 +71,16 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
             captions[_id(annotation.get("image_id"), "image_id")].append((*rank, caption))
         except InvalidRow as error:
             yield _invalid(annotation, str(error))
+    chosen, taken = _chosen(images or ()), set[str]()
     for image in images or ():
         try:
             if not isinstance(image, dict):
                 raise InvalidRow(f"an image is a {type(image).__name__}, not an object")
+            if (again := chosen.get(str(image.get("id")))) is not None:
+                if image != again or str(image["id"]) in taken:
+                    yield _repeated(image)
+                    continue
+                taken.add(str(image["id"]))
             key, name = _id(image.get("id"), "id"), text_of(image.get("file_name"), "file_name")
             wordings = [row[-1] for row in sorted(captions.get(key, ()))]
             meta = {field: value for field, value in image.items() if field not in ("id", "file_name")}
@@ -86,6 +93,24 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
     for key in sorted(captions.keys() - known):
         wordings = [row[-1] for row in sorted(captions[key])]
         yield _without_picture(key, wordings, f"no image has the id {redact(key)[:200]!r}")
+
+
+def _chosen(images: Sequence[object]) -> dict[str, JsonObject]:
+    """Return which of several images with one id has the captions: the first by its JSON, whatever their order."""
+    several = {
+        key for key, n in Counter(str(one.get("id")) for one in images if isinstance(one, dict)).items() if n > 1
+    }
+    found: dict[str, JsonObject] = {}
+    for image in images:
+        if isinstance(image, dict) and (key := str(image.get("id"))) in several:
+            found[key] = min(found.get(key, image), image, key=lambda one: json.dumps(one, sort_keys=True))
+    return found
+
+
+def _repeated(image: JsonObject) -> Draft:
+    """Return an image whose id another image has, without its captions: all together they would be very many."""
+    made = bad_row(json.dumps(image)[:2_000], "another image of this file has this id")
+    return replace(made, key=str(image["id"])[:MAX_KEY_CHARS], reason="key_repeated")
 
 
 def _invalid(value: object, detail: str) -> Draft:

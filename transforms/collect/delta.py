@@ -81,7 +81,7 @@ def _count_fields(source: DeltaSource, storage: Storage, files: list[_DataFile],
 def _drafts(source: DeltaSource, storage: Storage, files: list[_DataFile], tally: Tally) -> Iterator[Draft]:
     for file in files:
         with open_parquet(storage, storage.join(source.path, file.path)) as opened:
-            yield from drafts_of(opened, file.path, source.fields, file.constants, tally)
+            yield from drafts_of(opened, file.size, file.path, source.fields, file.constants, tally)
 
 
 def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[_DataFile]]:

@@ -86,6 +86,9 @@ class Lookup:
         uri = self.root.locate(relative)
         try:
             stat = named if isinstance(named, Stat) else self.storage.stat(uri)
+            limit = media_limits(self.config)[name.partition(":")[0]]
+            if stat.size > limit:  # before it is hashed
+                raise MediaError("media_too_large", f"{stat.size} bytes; the limit is {limit}")
             return Medium(path=relative, size=stat.size, version=self.storage.version(stat, self.by, self.cache))
         except FileNotFoundError:
             raise MediaError("media_missing", f"no file {relative[:200]!r}") from None

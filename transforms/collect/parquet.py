@@ -39,6 +39,7 @@ MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
 _DRAFT_ROWS = 256
 _ROWS_AT_A_TIME = 8  # of inline media: each may be large
 _READ_BYTES = 1 << 20  # of a column at a time
+_MAX_SMALL_ROWS_BYTES = 32 << 20  # of rows as they are read, whatever the footer says
 _MAX_ROWS_PER_BYTE = 4  # rows of two bits have no content
 _MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
 
@@ -167,15 +168,20 @@ def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str, ta
     for stat in files:
         path = stat.uri[len(root) + 1 :]
         with open_parquet(storage, stat.uri) as file:
-            yield from drafts_of(file, path, fields, {}, tally)
+            yield from drafts_of(file, stat.size, path, fields, {}, tally)
 
 
 def drafts_of(
-    file: pq.ParquetFile, path: str, fields: FieldMap, constants: Mapping[str, object], tally: Tally
+    file: pq.ParquetFile,
+    size: int,
+    path: str,
+    fields: FieldMap,
+    constants: Mapping[str, object],
+    tally: Tally,
 ) -> Iterator[Draft]:
-    """Yield the rows of a file as drafts that name their media, each counted in `tally`."""
+    """Yield the rows of a file of `size` bytes as drafts that name their media, each counted in `tally`."""
     number = 0
-    for batch in file.iter_batches(_DRAFT_ROWS, use_threads=False):
+    for batch in _bounded(file.iter_batches(_DRAFT_ROWS, use_threads=False), size):
         for record in records(batch):
             whole = {**record, **constants}
             tally.see_record(whole)
@@ -212,11 +218,25 @@ def _read_rows(
         stop = min(stop, file.metadata.num_row_groups)
         start = number = sum(file.metadata.row_group(i).num_rows for i in range(first))
         groups = list(range(first, stop))
-        for batch in file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, use_threads=False):
+        read = file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, use_threads=False)
+        for batch in _bounded(read, part.size):
             for record in records(batch):
                 yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
                 number += 1
         _require_rows(number - start, partition.rows)
+
+
+def _bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a file of `size` bytes, unless they unpack to far more.
+
+    The footer does not say it: with a dictionary, a value that all rows share is counted once.
+    """
+    unpacked = 0
+    for batch in batches:
+        unpacked += batch.nbytes
+        if unpacked > _MAX_SMALL_ROWS_BYTES and unpacked > _MAX_RATIO * size:
+            raise ValueError(f"{size} bytes that unpack to {unpacked} and more")
+        yield batch
 
 
 def _require_rows(found: int, planned: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import tarfile
 import tempfile
 import zlib
@@ -17,7 +18,11 @@ from trichord.infra.lake.storage import Storage, is_remote
 from trichord.infra.lake.stores import CHUNK_BYTES
 
 MAX_HEADER_BYTES = 1 << 20  # of one extended header
+MAX_HEADERS_BYTES = 3 << 20  # of all that precede a member
 MAX_EMPTY_READS = 8
+MAX_GLOBAL_RECORDS = 100  # every member gets a copy of them; git writes one
+_DIGITS = re.compile(rb"\d{200}")  # tarfile looks for a number before each digit of a run
+_RECORD = re.compile(rb"([1-9]\d{0,6}) ")
 _BLOCK = 512
 # what tarfile raises on damaged headers besides its own errors
 _PARSE_ERRORS = (tarfile.TarError, OSError, ValueError, LookupError, ArithmeticError, TypeError, RecursionError)
@@ -47,18 +52,21 @@ def members(path: str) -> Iterator[Member]:
         guarded = _Guarded(file)
         try:
             with tarfile.TarFile(
-                fileobj=cast("IO[bytes]", guarded), encoding="utf-8", errors="surrogateescape"
+                fileobj=cast("IO[bytes]", guarded), encoding="utf-8", errors="surrogateescape", tarinfo=_Info
             ) as archive:
-                yield from _walk(archive, guarded.size)
+                yield from _walk(archive, guarded)
                 end = archive.offset
         except _PARSE_ERRORS as error:
             raise ArchiveError(f"{type(error).__name__}: {error}") from error
         _require_end(file, end)
 
 
-def _walk(archive: tarfile.TarFile, size: int) -> Iterator[Member]:
+def _walk(archive: tarfile.TarFile, guarded: _Guarded) -> Iterator[Member]:
     last = -1
     while (info := archive.next()) is not None:
+        guarded.left = MAX_HEADERS_BYTES
+        if len(archive.pax_headers) > MAX_GLOBAL_RECORDS:
+            raise ArchiveError(f"a global header of more than {MAX_GLOBAL_RECORDS} records")
         archive.members.clear()  # type: ignore[attr-defined]  # it would remember every member
         if not last < info.offset_data <= archive.offset or info.size < 0:
             raise ArchiveError(f"{_shown(info.name)} at byte {info.offset_data} points back")
@@ -66,7 +74,7 @@ def _walk(archive: tarfile.TarFile, size: int) -> Iterator[Member]:
         if info.isdir():
             continue
         fault = _fault(info)
-        if not fault and info.offset_data + info.size > size:
+        if not fault and info.offset_data + info.size > guarded.size:
             raise ArchiveError(f"truncated: {_shown(info.name)} needs {info.size} bytes")
         yield Member(info.name, info.offset_data, info.size, fault)
 
@@ -95,16 +103,46 @@ def _shown(name: str) -> str:
     return repr(name.encode("utf-8", "backslashreplace").decode()[:200])
 
 
+class _Info(tarfile.TarInfo):
+    """A member whose extended header is checked before tarfile parses it: with patterns that a hostile one makes slow.
+
+    Its search for a character set reads each run of digits once a digit (CVE-2024-6232), and a record that claims to be
+    shorter than its keyword is read again and again.
+    """
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        file = cast("_Guarded", archive.fileobj)
+        start = file.tell()
+        _check_records(file.read(self.size))
+        file.seek(start)
+        return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]  # typeshed leaves it out
+
+
+def _check_records(header: bytes) -> None:
+    """Raise ArchiveError unless an extended header is records `length keyword=value` + newline, end to end."""
+    if _DIGITS.search(header):
+        raise ArchiveError("an extended header with 200 digits in a row")
+    at = 0
+    while (found := _RECORD.match(header, at)) is not None:
+        end = at + int(found[1])
+        if end <= found.end() or header[end - 1 : end] != b"\n" or header.find(b"=", found.end(), end) < 0:
+            raise ArchiveError(f"a record of an extended header that is not {int(found[1])} bytes long")
+        at = end
+
+
 class _Guarded:
     """A file that refuses what only a hostile archive needs: to read backwards, endlessly, or all at once."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._empty = file, 0
+        self._file, self._empty, self.left = file, 0, MAX_HEADERS_BYTES
         self.size = os.fstat(file.fileno()).st_size
 
     def read(self, length: int) -> bytes:
         if not 0 <= length <= MAX_HEADER_BYTES:
             raise ArchiveError(f"a header of {length} bytes at byte {self._file.tell()}")
+        self.left -= length
+        if self.left < 0:
+            raise ArchiveError(f"a member with headers of more than {MAX_HEADERS_BYTES} bytes")
         data = self._file.read(length)
         self._empty += not data
         if self._empty > MAX_EMPTY_READS:

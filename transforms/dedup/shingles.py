@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trichord.infra.digest import generator
+from trichord.transforms import bounded_text
 
 VERSION = 1  # raised when the same text would give another signature
 
@@ -29,7 +30,7 @@ _PRIME = np.uint64((1 << 61) - 1)
 
 def normal_form(text: str) -> str:
     """Return the text in NFKC without case; anything but letters, digits and marks becomes one space."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = bounded_text.normal_form("NFKC", text).casefold()
     kept = folded if folded.isalnum() else "".join(char if _counts(char) else " " for char in folded)
     return " ".join(kept.split())
 
