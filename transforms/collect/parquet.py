@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.infra import digest
@@ -233,10 +234,21 @@ def _bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Record
     """
     unpacked = 0
     for batch in batches:
-        unpacked += batch.nbytes
+        unpacked += batch.nbytes + sum(map(_shared_bytes, batch.columns))
         if unpacked > _MAX_SMALL_ROWS_BYTES and unpacked > _MAX_RATIO * size:
             raise ValueError(f"{size} bytes that unpack to {unpacked} and more")
         yield batch
+
+
+def _shared_bytes(column: pa.Array) -> int:
+    """Return the bytes of a column's values where its rows share them; 0 for other columns."""
+    if not isinstance(column, pa.DictionaryArray):
+        return 0
+    try:
+        lengths = pc.binary_length(column.dictionary)
+    except pa.ArrowNotImplementedError:  # numbers: small
+        return 0
+    return int(pc.sum(lengths.take(column.indices).cast(pa.int64())).as_py() or 0)
 
 
 def _require_rows(found: int, planned: int) -> None:
