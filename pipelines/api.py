@@ -60,11 +60,15 @@ class Workspace(core.Workspace):
 
         return reindex(self, publishing=publish)
 
-    def evaluate(self) -> Evaluated:
-        """Measure the live publication: query → gallery recall, and the mixed galleries."""
+    def evaluate(self, *, all_records: bool = False) -> Evaluated:
+        """Measure the live publication on test records: query → gallery recall, and the mixed galleries.
+
+        Args:
+            all_records: if True, all test records; else at most `evaluate.max_records`, as the gate does.
+        """
         from trichord.pipelines.publish.evaluate import evaluate_live
 
-        return evaluate_live(self)
+        return evaluate_live(self, all_records=all_records)
 
     def publish(self) -> Publication:
         """Publish the candidate that `reindex(publish=False)` left, if the gate passed it."""

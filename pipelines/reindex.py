@@ -12,7 +12,7 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
-from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.plan import plan_training
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 
@@ -74,7 +74,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
     """
     started = time.monotonic()
     require_figures(workspace.project.gate, K)
-    plan = make_plan(workspace)
+    plan = plan_training(workspace)
     live = workspace.publications.live()
     wanted = inputs_digest(workspace, plan)
     if live is not None and _nothing_to_do(workspace, live, wanted):

@@ -148,7 +148,7 @@ def evaluation(result: dict[str, Any]) -> None:
     """Print the recall matrix and the mixed-gallery figures."""
     galleries = list(dict.fromkeys(gallery for cells in result["recall_at_10"].values() for gallery in cells))
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
-    title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
+    title = f"Recall@{result['k']}, query → gallery ({result['records']:,} test records)"
     table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
     k, mixed = result["k"], result["mixed"]
     measures = (
@@ -160,6 +160,8 @@ def evaluation(result: dict[str, Any]) -> None:
     figures = [f"{label} {_cell(mixed.get(name))}{_ends(mixed, name)}" for name, label in measures]
     forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
     console.print(escape(f"Mixed gallery: {', '.join(figures)}; retention: {forms}"))
+    if withheld := result.get("withheld"):
+        console.print(f"{withheld:,} test records were withheld: the model has seen their group, picture or sound.")
     if "consistency" in result:
         _consistency(result["consistency"], k)
 

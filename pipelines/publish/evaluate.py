@@ -1,9 +1,11 @@
-"""evaluate: measure a publication on its held-out records, as its users search it."""
+"""evaluate: measure a publication on its test records, which nothing else has seen, as its users search it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +16,17 @@ from trichord.infra import digest
 from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
-from trichord.infra.errors import ConfigError
+from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonDict, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.exclusions import Exclusions, Mask
-from trichord.pipelines.core.model_store import load_model
+from trichord.pipelines.core.model_store import SEEN_GROUPS, load_model
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
-from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.evaluation.holdout import K, embed_rows
+from trichord.pipelines.evaluation.parts import TEST, Links, Name, Parts, group_ids, is_named, parts_of, read_labels
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
@@ -33,25 +36,48 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateTask:
-    """Evaluates in a worker. Takes held-out rows by partition, in an order that changes of the lake preserve."""
+    """Evaluates in a worker. Takes test records by partition, in an order that changes of the lake preserve.
+
+    A test record is withheld where the model has seen its group, its picture or its sound: a mark that changed since
+    training, or a match, would otherwise make the model measure itself on what it knows.
+    """
 
     lake: Lake
     project: Project
+    parts: Parts
     model: str
     fingerprint: str
+    limit: int | None  # records at most; None: all
 
     def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> dict[str, Any] | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
-        config = self.project.evaluate
-        rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
-        if rows is None:
-            return None
-        return measure(rows.views(model), K, self.project.train.seed, config, model.calibration).to_dict()
+        records, exclusions = shards
+        seen = self._seen_groups()
+        links = Links.read(self.lake, self.parts.matches)
+        known = links.touching(read_labels(self.lake, records.values()), lambda rows: np.isin(group_ids(rows), seen))
+        choice = _Choice(parts=self.parts, seen=seen, known=known)
+        with tempfile.TemporaryDirectory(prefix="trichord-evaluate-") as folder:
+            found = self._test_records(model, records, exclusions, choice)
+            held_out = embed_rows(found, model, folder, self.limit)
+            if held_out is None:
+                return None
+            config = self.project.evaluate
+            measured = measure(held_out, K, self.project.train.seed, config, model.calibration).to_dict()
+        return measured | {"withheld": choice.withheld}
 
-    def _held_out(
-        self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions
+    def _seen_groups(self) -> np.ndarray:
+        try:
+            return np.frombuffer(self.lake.read(self.model, SEEN_GROUPS), "<u8")
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{self.lake.uri(self.model, SEEN_GROUPS)} is missing, so it is unknown what the model has seen.\n"
+                "Run `trichord verify`, then `trichord rollback`."
+            ) from error
+
+    def _test_records(
+        self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions, choice: _Choice
     ) -> Iterator[tuple[pa.Table, Features]]:
         encoders = model.encoders.fingerprint
         for partition in sorted(records, key=digest.hash64):
@@ -59,24 +85,46 @@ class EvaluateTask:
             address = features_address(encoders, ref.address)
             found = find_finished(self.lake, layout.FEATURES, [address]).get(address)
             if found is not None:
-                parts = read_features(self.lake, found, model.input_dimensions)
+                for rows, features in read_features(self.lake, found, model.input_dimensions):
+                    chosen = np.flatnonzero(choice.marks(rows, mask))
+                    yield rows.take(pa.array(chosen)), features.take(chosen)
             else:
-                parts = featurised(self.lake, ref, model.featurise, keep=self._kept(mask))
-            for rows, features in parts:
-                chosen = np.flatnonzero(self._kept(mask)(rows))
-                yield rows.take(pa.array(chosen)), features.take(chosen)
-
-    def _kept(self, mask: Mask) -> Callable[[pa.Table], np.ndarray]:
-        return lambda rows: held_out_mask(rows, self.project.train) & mask.keeps(rows)
+                yield from featurised(self.lake, ref, model.featurise, keep=partial(choice.marks, mask=mask))
 
 
-def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonDict:
-    """Measure the held-out records of a candidate or publication."""
+@dataclass(kw_only=True)
+class _Choice:
+    """Marks the test records that the model has not seen, and counts the others."""
+
+    parts: Parts
+    seen: np.ndarray
+    known: frozenset[Name]
+    withheld: int = 0
+
+    def marks(self, rows: pa.Table, mask: Mask) -> np.ndarray:
+        tests = (self.parts.of(rows) == TEST) & mask.keeps(rows)
+        chosen = tests & ~np.isin(group_ids(rows), self.seen) & ~is_named(rows, self.known)
+        self.withheld += int(tests.sum() - chosen.sum())
+        return np.asarray(chosen)
+
+
+def evaluate_publication(
+    workspace: Workspace, engine: Engine, pinned: Pinned, *, all_records: bool = False
+) -> JsonDict:
+    """Measure a candidate or publication on its test records: `evaluate.max_records` of them, or all."""
     versions = pinned.table_versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
     duplicates = workspace.table("duplicates").shards(versions["duplicates"]).values()
-    task = EvaluateTask(workspace.lake, workspace.project, pinned.model, pinned.fingerprint)
+    footers = find_finished(workspace.lake, "records", [ref.address for ref in records.values()])
+    task = EvaluateTask(
+        lake=workspace.lake,
+        project=workspace.project,
+        parts=parts_of(workspace, footers.values(), workspace.table("matches").shards(versions["matches"]).values()),
+        model=pinned.model,
+        fingerprint=pinned.fingerprint,
+        limit=None if all_records else workspace.project.evaluate.max_records,
+    )
     exclusions = Exclusions.gather(workspace.lake, duplicates)
     if pinned.counts.rows_disagreeing:
         left_out = pinned_disagreements(workspace, versions["agreement"])
@@ -86,9 +134,9 @@ def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -
 
 
 def nothing_held_out() -> dict[str, Any]:
-    """Return the evaluation of a lake without held-out records: every figure is unknown."""
+    """Return the evaluation of a lake without test records: every figure is unknown."""
     mixed: dict[str, Any] = {"recall_at_10": None, "ndcg_at_10": None, "retention": {}}
-    return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed}
+    return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed, "withheld": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,17 +151,18 @@ class Evaluated(Result):
         return {"publication": self.publication} | self.evaluation
 
 
-def evaluate_live(workspace: Workspace) -> Evaluated:
-    """Measure the live publication again.
+def evaluate_live(workspace: Workspace, *, all_records: bool = False) -> Evaluated:
+    """Measure the live publication again, on at most `evaluate.max_records` test records or on all.
 
     Raises:
-        ConfigError: nothing is published.
+        ConfigError: nothing is published, or settings changed since training.
     """
     live = workspace.publications.require_live()
     if live.recipe["model"] != workspace.model_settings():
         raise ConfigError(
-            "Settings of model, train or evaluate changed since training, so the held-out set is unknown.\n"
+            "Settings of model, train or augment changed since training, so the test records may be others.\n"
             "Run `trichord reindex`, or restore the old settings."
         )
     with open_engine(workspace.project.engine) as engine:
-        return Evaluated(publication=live.id, evaluation=evaluate_publication(workspace, engine, live))
+        measured = evaluate_publication(workspace, engine, live, all_records=all_records)
+    return Evaluated(publication=live.id, evaluation=measured)

@@ -39,7 +39,7 @@ class Variants:
 
     def materialise(self, run: Run) -> None:
         """Make what is missing, and commit it."""
-        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions)
+        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts)
         if run.variants or run.workspace.table("augmented").version() is not None:
             run.commit("augmented", run.variants, schema.AUGMENTED)
 
@@ -107,7 +107,7 @@ class Agreement:
             return
         if run.model is None and not settings.folds:
             _train(run)
-        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.model)
+        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.parts, run.model)
         run.commit("agreement", judged, schema.AGREEMENT)
         log.event("judged", disagreeing=len(run.disagreeing), check=settings.check)
         if settings.check == "drop":
@@ -135,9 +135,9 @@ class Model:
 
 def _train(run: Run) -> None:
     """Train, unless an earlier run trained the same model."""
-    item = describe_model(run.workspace, run.features, run.exclusions)
+    item = describe_model(run.workspace, run.features, run.exclusions, run.parts)
     run.newly_trained = finished(run.workspace, layout.model_path(item.address)) is None
-    run.model = train(run.workspace, run.engine, run.features, run.exclusions)
+    run.model = train(run.workspace, run.engine, run.features, run.exclusions, run.parts)
 
 
 class Vectors:

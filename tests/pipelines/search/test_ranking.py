@@ -26,7 +26,7 @@ RANKINGS = ("plain", "calibrated", "rank_fusion", "quota")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small lake indexed by three views, a good part of it held out."""
-    settings = SETTINGS | {"index": {"views": VIEWS}, "train": SETTINGS["train"] | {"held_out": 0.4}}
+    settings = SETTINGS | {"index": {"views": VIEWS}, "train": SETTINGS["train"] | {"validation": 0.2, "test": 0.2}}
     made = write_project(tmp_path_factory.mktemp("views"), settings=settings, defects=0.0)
     result_of(trichord("reindex", "--project", str(made), "--json"))
     return made
