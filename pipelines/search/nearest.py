@@ -132,7 +132,7 @@ def _calibrated(
         if unknown := {name: part[name] for part in parts for name in part if (name, view) not in lines}:
             name, vector_D = next(iter(unknown.items()))
             if index.searcher.search(vector_D[None], 1, view=view).keys[0, 0] is None:
-                continue  # no record has this view, so none was held out either
+                continue  # no record has this view, so no validation record does
             raise ConfigError(
                 f"The live model has no calibration of {name} queries against the view {view!r}: too few "
                 "validation records have both.\nChoose another ranking (query.ranking), or raise the share "
