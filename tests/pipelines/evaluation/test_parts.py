@@ -184,8 +184,8 @@ def test_the_parts_share_no_group_and_no_content(
     division = Division.find(lake, shards, parts)
     found = division.of(table(labels))
     groups = group_ids(table(labels))
-    for one, two in itertools.combinations((TRAIN, VALIDATION, TEST), 2):
-        assert not set(groups[found == one]) & set(groups[found == two])
+    for some, others in itertools.combinations((TRAIN, VALIDATION, TEST), 2):
+        assert not set(groups[found == some]) & set(groups[found == others])
     part_of = dict(zip((label[:2] for label in labels), found, strict=True))
     for one, two, kind in linked:
         if kind != "text":

@@ -95,6 +95,7 @@ def test_a_model_and_its_judges_are_the_same_bits_whatever_the_test_records_say(
     assert made(tmp_path, altered(TEST), "agreement.folds=2") == plain
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("part", [TRAIN, VALIDATION])
 def test_other_training_or_validation_records_change_it(plain: dict[str, bytes], tmp_path: Path, part: int) -> None:
     files = made(tmp_path, altered(part), "agreement.folds=0")
