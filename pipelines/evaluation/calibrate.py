@@ -7,7 +7,7 @@ import numpy as np
 from trichord.encoders.calibration import Calibration, Labelled, fit
 from trichord.infra import digest
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.retrieval import find_forms, stack
+from trichord.pipelines.evaluation.mixed import find_forms, stack
 
 
 def is_fitted_on(key: str) -> bool:
