@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,10 @@ from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
+from trichord.pipelines.evaluation.galleries import HeldOut
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.evaluation.outcomes import Outcomes
+from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
@@ -31,6 +34,21 @@ from trichord.pipelines.model.pair_agreement import pinned_disagreements
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Figures of held-out records, and what each record adds to them.
+
+    Attributes:
+        evaluation: the figures, JSON-ready.
+        outcomes: of all records measured; None where none is held out.
+        common: the same among the records that were measured before; None where they are few, or not known.
+    """
+
+    evaluation: JsonDict
+    outcomes: Outcomes | None
+    common: Outcomes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +59,24 @@ class EvaluateTask:
     project: Project
     model: str
     fingerprint: str
+    before: Outcomes | None = None
 
-    def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> dict[str, Any] | None:
+    def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> Figures | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
-        config = self.project.evaluate
-        rows = HeldOutRows.gather(self._held_out(model, *shards), config.max_records)
+        config, seed = self.project.evaluate, self.project.train.seed
+        sources: dict[str, str] = {}
+        rows = HeldOutRows.gather(_note_sources(self._held_out(model, *shards), sources), config.max_records)
         if rows is None:
             return None
-        return measure(rows.views(model), K, self.project.train.seed, config, model.calibration).to_dict()
+        held_out = rows.views(model)
+        measured = measure(held_out, K, seed, config, model.calibration)
+        assert measured.outcomes is not None
+        outcomes = replace(measured.outcomes, sources=tuple(sources[key] for key in measured.outcomes.keys))
+        return Figures(
+            evaluation=measured.to_dict(),
+            outcomes=outcomes,
+            common=_measure_common(held_out, seed, outcomes, self.before),
+        )
 
     def _held_out(
         self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions
@@ -70,19 +98,53 @@ class EvaluateTask:
         return lambda rows: held_out_mask(rows, self.project.train) & mask.keeps(rows)
 
 
-def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonDict:
-    """Measure the held-out records of a candidate or publication."""
+def _note_sources(
+    parts: Iterator[tuple[pa.Table, Features]], sources: dict[str, str]
+) -> Iterator[tuple[pa.Table, Features]]:
+    for rows, features in parts:
+        sources.update(zip(rows["key"].to_pylist(), rows["source"].to_pylist(), strict=True))
+        yield rows, features
+
+
+def _measure_common(held_out: HeldOut, seed: int, outcomes: Outcomes, before: Outcomes | None) -> Outcomes | None:
+    """Measure again on the records that were measured before, where most of them are still held out.
+
+    A gallery that grew is harder; among the same records, models compare.
+    """
+    if before is None:
+        return None
+    known = set(before.keys)
+    rows = np.array([row for row, key in enumerate(held_out.keys) if key in known], dtype=np.int64)
+    if len(rows) < max(1, len(before.keys) / 2):
+        return None
+    if len(rows) == len(held_out.keys):
+        return outcomes
+    return evaluate(held_out.take(rows), K, seed).outcomes
+
+
+def pinned_records(workspace: Workspace, pinned: Pinned) -> tuple[dict[str, ShardRef], Exclusions]:
+    """Return the records shard of each partition of a candidate or publication, and the rows that are left out."""
     versions = pinned.table_versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
     duplicates = workspace.table("duplicates").shards(versions["duplicates"]).values()
-    task = EvaluateTask(workspace.lake, workspace.project, pinned.model, pinned.fingerprint)
     exclusions = Exclusions.gather(workspace.lake, duplicates)
     if pinned.counts.rows_disagreeing:
         left_out = pinned_disagreements(workspace, versions["agreement"])
         exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
-    found = run_alone(engine, task, (records, exclusions))
-    return found if found is not None else nothing_held_out()
+    return records, exclusions
+
+
+def measure_figures(workspace: Workspace, engine: Engine, pinned: Pinned, before: Outcomes | None = None) -> Figures:
+    """Measure the held-out records of a candidate or publication, and again those that were measured `before`."""
+    task = EvaluateTask(workspace.lake, workspace.project, pinned.model, pinned.fingerprint, before)
+    found = run_alone(engine, task, pinned_records(workspace, pinned))
+    return found if found is not None else Figures(evaluation=nothing_held_out(), outcomes=None, common=None)
+
+
+def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonDict:
+    """Measure the held-out records of a candidate or publication."""
+    return measure_figures(workspace, engine, pinned).evaluation
 
 
 def nothing_held_out() -> dict[str, Any]:
