@@ -20,6 +20,7 @@ from trichord.infra.lake.publication import SourceContents
 from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.workspace import Workspace, run_all
+from trichord.pipelines.prepare.modalities import named_modalities
 from trichord.transforms.clean.language import LABEL
 
 COLUMNS = ("source", "row_digest", "text", "scores", "labels", "meta")  # no media: the scores tell which there are
@@ -101,24 +102,18 @@ def languages_of(contents: Mapping[str, SourceContents]) -> Counter[str]:
 def expected_modalities(project: Project) -> dict[str, str]:
     """Return the modalities that the project file names, each with the setting that does: `model.audio`.
 
-    Defaults name none: every project has three encoders, and a manifest's `image` column is optional.
+    Beside encoders and views (`named_modalities`) these are the fields that a source maps and what it requires.
     """
     named: dict[str, str] = {}
     for place, source in enumerate(project.sources):
-        optional = getattr(source, "optional_fields", ())
         fields = getattr(source, "fields", None)
-        mapped = [name for name in MODALITIES if fields is not None and name in fields.model_fields_set
-                  and getattr(fields, name) and name not in optional]  # fmt: skip
-        for name in mapped:
-            named.setdefault(name, f"sources.{place}.fields.{name} ({source.name})")
-        for name in source.require:
-            named.setdefault(name, f"sources.{place}.require ({source.name})")
-    for name in MODALITIES:
-        if name in project.model.model_fields_set:
-            named.setdefault(name, f"model.{name}")
-        if "views" in project.index.model_fields_set and name in project.index.views:
-            named.setdefault(name, "index.views")
-    return named
+        for name in MODALITIES:
+            mapped = fields is not None and name in fields.model_fields_set and getattr(fields, name)
+            if mapped and name not in source.optional_fields:
+                named.setdefault(name, f"sources.{place}.fields.{name} ({source.name})")
+            if name in source.require:
+                named.setdefault(name, f"sources.{place}.require ({source.name})")
+    return named_modalities(project) | named
 
 
 def _count(rows: pa.Table, found: dict[str, _Tally]) -> None:

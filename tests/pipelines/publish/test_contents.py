@@ -92,6 +92,10 @@ def test_a_project_expects_the_modalities_that_it_names_and_no_default(settings,
 def test_encoders_and_views_that_are_named_are_expected():
     source = {"name": "s", "kind": "folder", "path": "x"}
     project = Project.model_validate(
-        {"sources": [source], "model": {"audio": {"kind": "embedded"}}, "index": {"views": ["fused", "image"]}}
+        {
+            "sources": [source],
+            "model": {"audio": {"kind": "plugin", "plugin": "a:B"}},
+            "index": {"views": ["fused", "image"]},
+        }
     )
     assert expected_modalities(project) == {"audio": "model.audio", "image": "index.views"}
