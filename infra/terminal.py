@@ -31,9 +31,9 @@ class CleanConsole(Console):
 
 def stdout_console() -> CleanConsole:
     """Return a console on stdout."""
-    return CleanConsole(highlight=False)
+    return CleanConsole(highlight=False, emoji=False)  # in keys, `:b:` is no picture
 
 
 def stderr_console(**options: Any) -> CleanConsole:
     """Return a console on the stream of events."""
-    return CleanConsole(file=stderr.stream(), highlight=False, **options)
+    return CleanConsole(file=stderr.stream(), highlight=False, emoji=False, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +50,16 @@ class Workspace(core.Workspace):
 
         return prepare_only(self)
 
-    def reindex(self, *, publish: bool = True) -> RunSummary:
+    def reindex(self, *, publish: bool = True, accept: Collection[str] = ()) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
 
         Args:
             publish: if False, stop after the gate; `publish` can then publish the candidate.
+            accept: names of the gate's checks that may fail, because a drop is intended.
         """
         from trichord.pipelines.reindex import reindex
 
-        return reindex(self, publishing=publish)
+        return reindex(self, publishing=publish, accept=accept)
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.
@@ -70,11 +71,14 @@ class Workspace(core.Workspace):
 
         return evaluate_live(self, all_records=all_records)
 
-    def publish(self) -> Publication:
-        """Publish the candidate that `reindex(publish=False)` left, if the gate passed it."""
+    def publish(self, *, accept: Collection[str] = ()) -> Publication:
+        """Publish the candidate of the last `reindex`, if the gate passed it or `accept` names the checks that failed.
+
+        The publication records what was accepted.
+        """
         from trichord.pipelines.publish.publish import publish_candidate
 
-        return publish_candidate(self)
+        return publish_candidate(self, accept)
 
     def rollback(self, to: str | None = None) -> Publication:
         """Make an earlier publication live again in one commit: publication `to`, by default the previous one."""

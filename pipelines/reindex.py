@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from trichord.infra import log
@@ -59,15 +60,16 @@ class RunSummary(Result):
         return rest | rest.pop("counts") | {"shards_made": self.shards_made, "shards_reused": self.shards_reused}
 
 
-def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
+def reindex(workspace: Workspace, *, publishing: bool = True, accept: Collection[str] = ()) -> RunSummary:
     """Make what is missing, remove what was deleted, measure, and publish.
 
     Args:
         workspace: the project on its lake.
         publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
+        accept: names of the gate's checks that may fail; the publication records those that did.
 
     Raises:
-        ConfigError: the gate names an unknown figure; nothing was touched.
+        ConfigError: the gate names an unknown figure, or a check cannot be accepted; nothing was touched.
         GateFailed: the candidate failed the gate; the old index stays live.
         PartialRun: some partitions or shards failed; a rerun resumes.
         CommitConflict: another run committed in the meantime.
@@ -76,6 +78,10 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
     require_figures(workspace.project.gate, K)
     plan = plan_training(workspace)
     live = workspace.publications.live()
+    if accept:
+        from trichord.pipelines.publish.accept import known_checks, require_acceptable
+
+        require_acceptable(accept, known_checks(workspace, live))
     wanted = inputs_digest(workspace, plan)
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live.id)
@@ -87,7 +93,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True) -> RunSummary:
         return _unchanged(workspace, live, time.monotonic() - started)
     from trichord.pipelines.stages.order import carry_out  # heavy imports, which an unchanged lake does not need
 
-    run = carry_out(workspace, plan, live, wanted, publishing=publishing)
+    run = carry_out(workspace, plan, live, wanted, publishing=publishing, accept=accept)
     built = run.built
     index = Touched(
         table="index",

@@ -11,9 +11,18 @@ class GateConfig(Strict):
     """What a new index must reach before it is published."""
 
     min_ann_recall: float = Field(0.95, ge=0, le=1, description="Recall@10 of the index against exact search.")
-    min_over_chance: float = Field(1.0, ge=0, description="Least cross-modal recall@10 over chance, each direction.")
+    min_over_chance: float = Field(
+        1.0,
+        ge=0,
+        description="The interval of cross-modal recall@10 must be above this many times chance, in each direction; "
+        "0: not checked.",
+    )
     max_row_drop: float = Field(
-        0.2, ge=0, le=1, description="Share of rows the new index may lose against the live one."
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of records the new index may lose against the live one: in all, of each source, of each "
+        "modality of a source, and of each language.",
     )
     max_recall_drop: float = Field(0.05, ge=0, le=1, description="Mixed recall@10 it may lose against the live one.")
     max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Share of all rows that one op may reject.")
@@ -25,7 +34,9 @@ class GateConfig(Strict):
     )
     most: dict[str, float] = Field({}, description="Most value, for example `consistency.gap.text-image: 0.8`.")
     max_drop_of: dict[str, float] = Field(
-        {}, description="How much a figure may fall against the live index's, for example `mixed.mrr_at_10: 0.02`."
+        {},
+        description="How much a figure may fall against the live index's, for example `mixed.mrr_at_10: 0.02`; for a "
+        "figure that may by default fall by its spread, instead of that.",
     )
 
 
@@ -34,7 +45,12 @@ class EvaluateConfig(Strict):
 
     max_records: int = Field(1_000, ge=1, description="Test records measured at most (chosen by key digest).")
     bootstrap: int = Field(200, ge=0, description="Resamples for confidence intervals; 0: none.")
-    confidence: float = Field(0.95, gt=0, lt=1, description="Of the intervals.")
+    confidence: float = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        description="Of the intervals, and of all the gate's comparisons with the live index together.",
+    )
     content_rows: int = Field(
         2, ge=0, description="Rows a vectors shard that the gate encodes again and compares; 0: none."
     )

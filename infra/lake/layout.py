@@ -17,7 +17,7 @@ from trichord.infra.lake.stores import TEMPORARY_PREFIX
 INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
-RUNS = "_runs"
+RUNS, OUTCOMES = "_runs", "_outcomes"
 COLLECTIONS = f"{INDEX}/collections"
 
 CANDIDATE = f"{INDEX}/candidate.json"
@@ -98,6 +98,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{DOWNLOADS}/<aa>/<sha256>", Kind.CACHE, "downloaded content"),
         (f"{TRUTH}/<address>.parquet", Kind.CACHE, "exact neighbours of sampled queries"),
         (f"{RECIPES}/<address>.json", Kind.NOTE, "recipe that shards were made by"),
+        (f"{OUTCOMES}/<sha256>.parquet", Kind.CACHE, "what each held-out record added to a candidate's figures"),
         (f"{RUNS}/<address>.json", Kind.CACHE, "how long the stages of a run took"),
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
@@ -170,6 +171,11 @@ def manifest_path(digest: str) -> str:
 def run_path(address: str) -> str:
     """How long the stages of a run took."""
     return f"{RUNS}/{address}.json"
+
+
+def outcomes_path(sha256: str) -> str:
+    """Return the path of what each held-out record added to a candidate's figures, by the file's SHA-256."""
+    return f"{OUTCOMES}/{sha256}.parquet"
 
 
 def plans_path(manifest: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 JsonDict = dict[str, Any]  # a JSON object whose fields its readers know; `json_values.JsonObject` must be checked
@@ -60,14 +61,47 @@ class RowCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceContents:
+    """What a source's records are: how many, how many with each modality, and how many in each language."""
+
+    records: int
+    modalities: Mapping[str, int] = field(default_factory=dict)
+    languages: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: SourceContents) -> SourceContents:
+        """Add the records of another part of the source."""
+        return SourceContents(
+            records=self.records + other.records,
+            modalities=dict(Counter(self.modalities) + Counter(other.modalities)),
+            languages=dict(Counter(self.languages) + Counter(other.languages)),
+        )
+
+    def to_dict(self) -> JsonDict:
+        """Return it JSON-ready."""
+        return {"records": self.records, "modalities": dict(self.modalities), "languages": dict(self.languages)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One measured condition of the gate; the value is None where it is unknown."""
+    """One measured condition of the gate.
+
+    Attributes:
+        name: of the condition.
+        passed: the value is within the threshold.
+        value: as measured; None where it is unknown.
+        threshold: what it is compared with.
+        detail: what the value is, and why it is so, as far as that is known.
+        evidence: what changed the figure: sources, then keys.
+        accepted: it did not pass, and somebody published the index all the same.
+    """
 
     name: str
     passed: bool
     value: float | int | str | None
     threshold: float | int | str
     detail: str = ""
+    evidence: tuple[str, ...] = ()
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,31 +110,59 @@ class Verdict:
 
     Attributes:
         against: id of the publication that was live then; None where nothing was.
-        passed: every check passed.
+        passed: every check passed or was accepted.
         checks: all of them, with their evidence.
         evaluation: the figures, as `trichord evaluate` prints them.
+        contents: what the records are, by source; empty in publications of older versions.
+        outcomes: lake-relative path of what each held-out record added to the figures; None where none was measured.
     """
 
     against: str | None
     passed: bool
     checks: tuple[Check, ...]
     evaluation: JsonDict
+    contents: Mapping[str, SourceContents] = field(default_factory=dict)
+    outcomes: str | None = None
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """The checks that did not pass."""
-        return tuple(check for check in self.checks if not check.passed)
+        """The checks that did not pass and that nobody accepted."""
+        return tuple(check for check in self.checks if not check.passed and not check.accepted)
+
+    @property
+    def accepted(self) -> tuple[Check, ...]:
+        """The checks that did not pass and that somebody accepted."""
+        return tuple(check for check in self.checks if check.accepted)
+
+    def accept(self, names: Collection[str]) -> Verdict:
+        """Return the verdict with these failed checks accepted."""
+        checks = tuple(replace(one, accepted=one.accepted or (not one.passed and one.name in names))
+                       for one in self.checks)  # fmt: skip
+        settled = bool(self.failed) and all(one.passed or one.accepted for one in checks)
+        return replace(self, checks=checks, passed=self.passed or settled)
 
     def to_dict(self) -> JsonDict:
         """Return it JSON-ready."""
-        return asdict(self) | {"checks": [asdict(check) for check in self.checks]}
+        return {
+            "against": self.against,
+            "passed": self.passed,
+            "checks": [asdict(check) | {"evidence": list(check.evidence)} for check in self.checks],
+            "evaluation": self.evaluation,
+            "contents": {source: one.to_dict() for source, one in self.contents.items()},
+            "outcomes": self.outcomes,
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Return the verdict of a stored object."""
-        checks = tuple(Check(**check) for check in stored["checks"])
+        checks = (Check(**check | {"evidence": tuple(check.get("evidence", ()))}) for check in stored["checks"])
         return cls(
-            against=stored["against"], passed=stored["passed"], checks=checks, evaluation=dict(stored["evaluation"])
+            against=stored["against"],
+            passed=stored["passed"],
+            checks=tuple(checks),
+            evaluation=dict(stored["evaluation"]),
+            contents={source: SourceContents(**one) for source, one in stored.get("contents", {}).items()},
+            outcomes=stored.get("outcomes"),
         )
 
 

@@ -10,11 +10,11 @@ import typer
 
 from trichord.infra import log
 from trichord.infra.errors import GateFailed
-from trichord.pipelines.cli import render, render_index
+from trichord.pipelines.cli import render, render_evaluation, render_index
 from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
-from trichord.pipelines.cli.options import DEFAULT_PROJECT, EngineName, Json, Overrides, ProjectFile
+from trichord.pipelines.cli.options import DEFAULT_PROJECT, Accepted, EngineName, Json, Overrides, ProjectFile
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
 from trichord.pipelines.cli.process import run
@@ -149,13 +149,14 @@ def reindex(
     set_: Overrides = None,
     engine: EngineName = None,
     publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish if the gate passes.")] = True,
+    accept: Accepted = None,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
-        summary = workspace.reindex(publish=publishing)
+        summary = workspace.reindex(publish=publishing, accept=accept or ())
     if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 
@@ -179,15 +180,22 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure the live publication on test records: recall by query and gallery, and in the mixed gallery."""
-    _print(_open(project, set_, as_json, engine).evaluate(all_records=all_records), as_json, render.evaluation)
+    _print(
+        _open(project, set_, as_json, engine).evaluate(all_records=all_records), as_json, render_evaluation.evaluation
+    )
 
 
 @app.command()
 def publish(
-    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    accept: Accepted = None,
+    as_json: Json = False,
 ) -> None:
-    """Publish the candidate of the last `reindex --no-publish`, if it passed the gate."""
-    _print(_open(project, set_, as_json, engine).publish().to_dict(), as_json, render.publication)
+    """Publish the candidate of the last `reindex`, if it passed the gate or every check that failed is accepted."""
+    published = _open(project, set_, as_json, engine).publish(accept=accept or ())
+    _print(published.to_dict(), as_json, render.publication)
 
 
 @app.command()

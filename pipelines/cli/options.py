@@ -28,6 +28,10 @@ EngineName = Annotated[
     str | None, typer.Option("--engine", help="local, ray or beam. (default: engine.kind of the project file)")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout and JSON events on stderr.")]
+Accepted = Annotated[
+    list[str] | None,
+    typer.Option("--accept", metavar="CHECK", help="Publish although this check of the gate fails; repeatable."),
+]
 DEFAULT_PROJECT = Path("trichord.yaml")
 
 

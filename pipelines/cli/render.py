@@ -27,11 +27,12 @@ def table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
     for name, justify in columns.items():
         drawn.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in rows:
-        drawn.add_row(*(escape(_cell(value)) for value in row))
+        drawn.add_row(*(escape(cell(value)) for value in row))
     console.print(drawn)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as a table shows it."""
     if value is None:
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else printable(value)
@@ -139,59 +140,11 @@ def reindex(result: dict[str, Any]) -> None:
     if result["timings"]:
         _timings(result["timings"])
     if result["evaluation"]:
+        from trichord.pipelines.cli.render_evaluation import evaluation  # which prints by the tables here
+
         evaluation(result["evaluation"])
     live = f"[green]Published[/] {result['publication']}" if result["publication"] else "Candidate built, not published"
     console.print(f"{live}  manifest {result['manifest_digest'][:16]}…  ({result['seconds']:.1f} s)")
-
-
-def evaluation(result: dict[str, Any]) -> None:
-    """Print the recall matrix and the mixed-gallery figures."""
-    galleries = list(dict.fromkeys(gallery for cells in result["recall_at_10"].values() for gallery in cells))
-    rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
-    title = f"Recall@{result['k']}, query → gallery ({result['records']:,} test records)"
-    table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
-    k, mixed = result["k"], result["mixed"]
-    measures = (
-        (f"recall_at_{k}", f"recall@{k}"),
-        (f"ndcg_at_{k}", "NDCG"),
-        (f"mrr_at_{k}", "MRR"),
-        (f"map_at_{k}", "mAP"),
-    )
-    figures = [f"{label} {_cell(mixed.get(name))}{_ends(mixed, name)}" for name, label in measures]
-    forms = "  ".join(f"{form} {_cell(value)}" for form, value in mixed["retention"].items())
-    console.print(escape(f"Mixed gallery: {', '.join(figures)}; retention: {forms}"))
-    if withheld := result.get("withheld"):
-        console.print(f"{withheld:,} test records were withheld: the model has seen their group, picture or sound.")
-    if "consistency" in result:
-        _consistency(result["consistency"], k)
-
-
-def _ends(measured: dict[str, Any], name: str) -> str:
-    ends = measured.get("intervals", {}).get(name)
-    return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-
-
-def _consistency(figures: dict[str, Any], k: int) -> None:
-    columns = dict.fromkeys(("true pairs", "shuffled", "AUC", "gap", "alignment"), "right")
-    rows = [
-        [
-            pair,
-            found["true"]["p50"],
-            found["shuffled"]["p50"],
-            found["auc"],
-            figures["gap"][pair],
-            figures["alignment"][pair],
-        ]
-        for pair, found in figures["similarity"].items()
-    ]
-    table("Agreement of modalities: median cosine of true and shuffled pairs, and the AUC between them",
-          {"pair": "left"} | columns, rows)  # fmt: skip
-    hubs = "  ".join(
-        f"{direction.replace('_to_', '→')} {found['skewness']:.2f}"
-        for direction, found in figures["hubness"].items()
-        if found["skewness"] is not None
-    )
-    console.print(f"Hubness (skewness of how often an item is in a top {k}): {hubs or '–'}")
 
 
 def hits(result: dict[str, Any]) -> None:
@@ -208,6 +161,13 @@ def hits(result: dict[str, Any]) -> None:
 def publication(row: dict[str, Any]) -> None:
     """Print which publication is live."""
     console.print(f"[green]Live:[/] {row['publication']} ({row['kind']}), {row['counts']['rows_kept']:,} records")
+    _accepted(row["verdict"])
+
+
+def _accepted(verdict: dict[str, Any]) -> None:
+    for check in verdict["checks"]:
+        if check.get("accepted"):
+            console.print(escape(f"  accepted: {check['name']}: {check['value']} against {check['threshold']}"))
 
 
 def diff(result: dict[str, Any]) -> None:
@@ -230,6 +190,8 @@ def status(result: dict[str, Any]) -> None:
     console.print(
         f"Live: [bold]{live['publication']}[/] since {live['created_at']}" if live else "Nothing is published."
     )
+    if live:
+        _accepted(live["verdict"])
     table(
         "Publications",
         {"id": "left", "kind": "left", "at": "left", "records": "right"},
@@ -260,11 +222,14 @@ def status(result: dict[str, Any]) -> None:
         verdict = result["candidate"]["verdict"]
         console.print(f"Candidate {result['candidate']['candidate']['manifest_digest'][:12]}: "
                       f"{'passed the gate' if verdict['passed'] else '[red]failed the gate[/]'}")  # fmt: skip
+        _accepted(verdict)
         for check in verdict["checks"]:
-            if not check["passed"]:
+            if not check["passed"] and not check.get("accepted"):
                 console.print(
-                    f"  {check['name']}: {check['value']}, threshold {check['threshold']}. {escape(check['detail'])}"
+                    escape(f"  {check['name']}: {check['value']}, threshold {check['threshold']}. {check['detail']}")
                 )
+                for line in check.get("evidence", ()):
+                    console.print(escape(f"    {line}"))
 
 
 def explanation(result: dict[str, Any]) -> None:

@@ -9,11 +9,14 @@ import numpy as np
 from trichord.pipelines.evaluation.figures import mean, ratio
 from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap
+from trichord.pipelines.evaluation.outcomes import Gathering
 from trichord.pipelines.evaluation.ranking import rank
 from trichord.pipelines.evaluation.report import AllViewsReport, Share
 
 
-def ask_all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None = None) -> AllViewsReport | None:
+def ask_all_views(
+    held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | None = None, gathering: Gathering | None = None
+) -> AllViewsReport | None:
     """Ask a gallery of single items; None where nothing can be asked.
 
     A query's own source is not in its gallery; other items of its kind are.
@@ -43,6 +46,9 @@ def ask_all_views(held_out: HeldOut, query: str, k: int, bootstrap: Bootstrap | 
         top[target] = ratio((of_kind & shown).sum(), shown.sum())
     every = sum(values.sum() for values in relevant_of.values())
     places_N = held_out.places()[asking]
+    if gathering is not None:
+        known = {target: pair for target, pair in sums.items() if recall[target] is not None}
+        gathering.add(f"all_views.{query}.recall_at_{k}", known, places_N)
     return AllViewsReport(
         gallery=len(rows),
         queries=len(asking),

@@ -6,7 +6,7 @@ import numpy as np
 
 from trichord.encoders.calibration import Calibration, Labelled, fit
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.retrieval import find_forms, stack
+from trichord.pipelines.evaluation.mixed import find_forms, stack
 
 
 def calibrate(validation: HeldOut) -> Calibration | None:

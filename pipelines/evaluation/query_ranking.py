@@ -17,9 +17,9 @@ from trichord.infra.config import RANKINGS
 from trichord.pipelines.evaluation.all_views import find_hidden, split_items
 from trichord.pipelines.evaluation.figures import mean, ratio
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.mixed import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
 from trichord.pipelines.evaluation.ranking import QUERIES_A_TIME, Ranked
 from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingReport, Rankings
-from trichord.pipelines.evaluation.retrieval import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
 from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore
 
 Lists = Mapping[str, Sequence[RankedHit]]  # a query's hits by form

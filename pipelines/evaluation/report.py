@@ -7,7 +7,7 @@ gives them: `recall_at_10`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +15,7 @@ from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.evaluation.consistency import Consistency
 from trichord.pipelines.evaluation.figures import Figure, figures
 from trichord.pipelines.evaluation.intervals import Interval
+from trichord.pipelines.evaluation.outcomes import Outcomes
 from trichord.pipelines.evaluation.ranking import names
 
 Measures = Mapping[str, float | None]
@@ -53,6 +54,9 @@ class MixedReport(Result):
         share: by form.
         intervals: of the measures and of `retention_overall`; None without a bootstrap.
         retention_intervals: of the retention; None without a bootstrap or queries.
+        draws: how often the forms were drawn. All figures are over all draws together.
+        spread: standard deviation over the draws, of the measures and of `retention_overall`; None with one draw.
+        retention_spread: of the retention; None with one draw or without queries.
     """
 
     measures: Measures
@@ -63,6 +67,9 @@ class MixedReport(Result):
     share: Mapping[str, Share]
     intervals: Intervals | None = None
     retention_intervals: Intervals | None = None
+    draws: int = 1
+    spread: Measures | None = None
+    retention_spread: Measures | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -70,6 +77,7 @@ class MixedReport(Result):
             **self.measures,
             "chance": self.chance,
             "queries": self.queries,
+            "draws": self.draws,
             "retention": dict(self.retention),
             "retention_overall": self.retention_overall,
             "share": plain(self.share),
@@ -78,6 +86,10 @@ class MixedReport(Result):
             values["intervals"] = dict(self.intervals)
             if self.retention_intervals is not None:
                 values["intervals"]["retention"] = dict(self.retention_intervals)
+        if self.spread is not None:
+            values["spread"] = dict(self.spread)
+            if self.retention_spread is not None:
+                values["spread"]["retention"] = dict(self.retention_spread)
         return values
 
     @classmethod
@@ -85,12 +97,17 @@ class MixedReport(Result):
         """Read what `to_dict` gave."""
         intervals = dict(values["intervals"]) if "intervals" in values else None
         retained = intervals.pop("retention", None) if intervals is not None else None
+        spread = dict(values["spread"]) if "spread" in values else None
+        retention_spread = spread.pop("retention", None) if spread is not None else None
         return cls(
             measures={name: values[name] for name in names(k)},
             **{name: values[name] for name in ("chance", "queries", "retention", "retention_overall")},
             share={form: Share(**share) for form, share in values["share"].items()},
             intervals=intervals,
             retention_intervals=retained,
+            draws=values.get("draws", 1),
+            spread=spread,
+            retention_spread=retention_spread,
         )
 
 
@@ -189,6 +206,7 @@ class Evaluation(Result):
         all_views: by query modality; None where nothing can be asked.
         consistency: how far the modalities agree; None where it was not measured.
         rankings: the galleries under each ranking; None where they were not measured.
+        outcomes: what each record adds to the figures; not in the JSON.
     """
 
     k: int
@@ -199,6 +217,7 @@ class Evaluation(Result):
     all_views: Mapping[str, AllViewsReport | None]
     consistency: Consistency | None = None
     rankings: Rankings | None = None
+    outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
 
     def figure(self, path: str) -> Figure:
         """Return a figure by its dotted path: `mixed.recall_at_10`.

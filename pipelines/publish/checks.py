@@ -1,19 +1,24 @@
-"""The gate's checks of a measured candidate. Pure functions: figures in, checks out."""
+"""The gate's checks of a measured candidate by itself, and its rows and recall. Pure functions: figures in, checks out.
+
+What it lacks or does worse than the live publication is in against_live.py.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from statistics import NormalDist
 from typing import Any
 
 from trichord.infra.config import GateConfig
-from trichord.infra.lake.publication import Check, Publication, RowCounts
+from trichord.infra.lake.publication import Check, Publication, RowCounts, SourceContents
+from trichord.pipelines.evaluation.change import FEW
 from trichord.pipelines.evaluation.figures import PLACES, figures
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
+from trichord.pipelines.publish.against_live import source_evidence
 from trichord.pipelines.publish.measure_index import Measured
 from trichord.pipelines.publish.vector_audit import Content
-
-FEW = 20  # with fewer records, nothing has to be held out
 
 
 def index_checks(
@@ -94,21 +99,47 @@ def content_check(content: Content) -> Check:
     )
 
 
-def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig) -> Iterator[Check]:
-    """Check that each direction between two modalities beats chance."""
-    least = limits.min_over_chance
-    for query, cells in evaluation["recall_at_10"].items():
+def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig, confidence: float) -> Iterator[Check]:
+    """Check that the interval of each direction between two modalities is above chance.
+
+    With fewer than `FEW` queries an interval says nothing, so the recall itself must reach the limit. In a gallery of
+    at most K items every ranking finds everything, so nothing is checked.
+    """
+    least, ends = limits.min_over_chance, evaluation.get("intervals", {}).get(f"recall_at_{K}", {})
+    for query, cells in evaluation[f"recall_at_{K}"].items() if least else ():
         for gallery, recall in cells.items():
-            chance = evaluation["chance"][query][gallery]
             if recall is None or gallery == "fused" or query == gallery:
                 continue
+            chance, counts = evaluation["chance"][query][gallery], evaluation["counts"][query][gallery]
+            if counts["gallery"] <= K:
+                continue
+            queries, threshold = counts["queries"], least * chance
+            shown = f"{least:g} × chance {chance:.4f}"
+            if queries < FEW:
+                passed, detail = recall >= threshold, f"{shown}; {queries} queries are too few for an interval"
+            else:
+                end = ends.get(query, {}).get(gallery)
+                low, high = end if end is not None else wilson(recall, queries, confidence)
+                passed = low > threshold
+                detail = f"the interval [{low:.3f}, {high:.3f}] must be above {shown}; {queries} queries"
             yield Check(
                 name=f"recall_{query}_to_{gallery}",
-                passed=recall >= least * chance,
+                passed=passed,
                 value=recall,
-                threshold=round(least * chance, PLACES),
-                detail=f"{least:g} × chance {chance:.4f}",
+                threshold=round(threshold, PLACES),
+                detail=detail,
             )
+
+
+def wilson(share: float, trials: int, confidence: float) -> tuple[float, float]:
+    """Return the score interval of a share (Wilson 1927), where none was bootstrapped.
+
+    It is that of yes or no; a recall that can be between varies less.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre, width = share + z * z / (2 * trials), z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    whole = 1 + z * z / trials
+    return (centre - width) / whole, (centre + width) / whole
 
 
 def live_checks(
@@ -116,6 +147,7 @@ def live_checks(
     evaluation: Mapping[str, Any],
     live: Publication,
     limits: GateConfig,
+    contents: Mapping[str, SourceContents],
 ) -> Iterator[Check]:
     """Check that the candidate does not lose rows or recall against the live index."""
     before = live.counts.rows_kept
@@ -125,7 +157,8 @@ def live_checks(
         passed=counts.rows_kept >= least_rows,
         value=counts.rows_kept,
         threshold=least_rows,
-        detail=f"the live index holds {before}",
+        detail=f"records; the live index holds {before:,}",
+        evidence=() if counts.rows_kept >= least_rows else source_evidence(contents, live.verdict.contents),
     )
     old, new = live.verdict.evaluation["mixed"]["recall_at_10"], evaluation["mixed"]["recall_at_10"]
     if old is not None and new is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,11 @@ from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import SEEN_GROUPS, load_model
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
+from trichord.pipelines.evaluation.galleries import HeldOut
 from trichord.pipelines.evaluation.holdout import K, embed_rows
+from trichord.pipelines.evaluation.outcomes import Outcomes
 from trichord.pipelines.evaluation.parts import TEST, Links, Name, Parts, group_ids, is_named, parts_of, read_labels
+from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
@@ -34,6 +37,21 @@ from trichord.pipelines.model.pair_agreement import pinned_disagreements
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Figures of test records, and what each record adds to them.
+
+    Attributes:
+        evaluation: the figures, JSON-ready.
+        outcomes: of all records measured; None where there is no test record.
+        common: the same among the records that were measured before; None where they are few, or not known.
+    """
+
+    evaluation: JsonDict
+    outcomes: Outcomes | None
+    common: Outcomes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +68,30 @@ class EvaluateTask:
     model: str
     fingerprint: str
     limit: int | None  # records at most; None: all
+    before: Outcomes | None = None
 
-    def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> dict[str, Any] | None:
+    def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> Figures | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
         records, exclusions = shards
         seen = self._seen_groups()
         links = Links.read(self.lake, self.parts.matches)
         known = links.touching(read_labels(self.lake, records.values()), lambda rows: np.isin(group_ids(rows), seen))
         choice = _Choice(parts=self.parts, seen=seen, known=known)
+        config, seed = self.project.evaluate, self.project.train.seed
+        sources: dict[str, str] = {}
         with tempfile.TemporaryDirectory(prefix="trichord-evaluate-") as folder:
-            found = self._test_records(model, records, exclusions, choice)
+            found = _note_sources(self._test_records(model, records, exclusions, choice), sources)
             held_out = embed_rows(found, model, folder, self.limit)
             if held_out is None:
                 return None
-            config = self.project.evaluate
-            measured = measure(held_out, K, self.project.train.seed, config, model.calibration).to_dict()
-        return measured | {"withheld": choice.withheld}
+            measured = measure(held_out, K, seed, config, model.calibration)
+            assert measured.outcomes is not None
+            outcomes = replace(measured.outcomes, sources=tuple(sources[key] for key in measured.outcomes.keys))
+            return Figures(
+                evaluation=measured.to_dict() | {"withheld": choice.withheld},
+                outcomes=outcomes,
+                common=_measure_common(held_out, seed, outcomes, self.before),
+            )
 
     def _seen_groups(self) -> np.ndarray:
         try:
@@ -108,14 +134,57 @@ class _Choice:
         return np.asarray(chosen)
 
 
-def evaluate_publication(
-    workspace: Workspace, engine: Engine, pinned: Pinned, *, all_records: bool = False
-) -> JsonDict:
-    """Measure a candidate or publication on its test records: `evaluate.max_records` of them, or all."""
+def _note_sources(
+    parts: Iterator[tuple[pa.Table, Features]], sources: dict[str, str]
+) -> Iterator[tuple[pa.Table, Features]]:
+    for rows, features in parts:
+        sources.update(zip(rows["key"].to_pylist(), rows["source"].to_pylist(), strict=True))
+        yield rows, features
+
+
+def _measure_common(held_out: HeldOut, seed: int, outcomes: Outcomes, before: Outcomes | None) -> Outcomes | None:
+    """Measure again on the records that were measured before, where most of them are still test records.
+
+    A gallery that grew is harder; among the same records, models compare.
+    """
+    if before is None:
+        return None
+    known = set(before.keys)
+    rows = np.array([row for row, key in enumerate(held_out.keys) if key in known], dtype=np.int64)
+    if len(rows) < max(1, len(before.keys) / 2):
+        return None
+    if len(rows) == len(held_out.keys):
+        return outcomes
+    return evaluate(held_out.take(rows), K, seed).outcomes
+
+
+def pinned_records(workspace: Workspace, pinned: Pinned) -> tuple[dict[str, ShardRef], Exclusions]:
+    """Return the records shard of each partition of a candidate or publication, and the rows that are left out."""
     versions = pinned.table_versions
     by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
     duplicates = workspace.table("duplicates").shards(versions["duplicates"]).values()
+    exclusions = Exclusions.gather(workspace.lake, duplicates)
+    if pinned.counts.rows_disagreeing:
+        left_out = pinned_disagreements(workspace, versions["agreement"])
+        exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
+    return records, exclusions
+
+
+def measure_figures(
+    workspace: Workspace,
+    engine: Engine,
+    pinned: Pinned,
+    before: Outcomes | None = None,
+    *,
+    all_records: bool = False,
+) -> Figures:
+    """Measure a candidate or publication on its test records, and again on those that were measured `before`.
+
+    `evaluate.max_records` of them are measured, or all.
+    """
+    versions = pinned.table_versions
+    records, exclusions = pinned_records(workspace, pinned)
     footers = find_finished(workspace.lake, "records", [ref.address for ref in records.values()])
     task = EvaluateTask(
         lake=workspace.lake,
@@ -124,13 +193,17 @@ def evaluate_publication(
         model=pinned.model,
         fingerprint=pinned.fingerprint,
         limit=None if all_records else workspace.project.evaluate.max_records,
+        before=before,
     )
-    exclusions = Exclusions.gather(workspace.lake, duplicates)
-    if pinned.counts.rows_disagreeing:
-        left_out = pinned_disagreements(workspace, versions["agreement"])
-        exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
     found = run_alone(engine, task, (records, exclusions))
-    return found if found is not None else nothing_held_out()
+    return found if found is not None else Figures(evaluation=nothing_held_out(), outcomes=None, common=None)
+
+
+def evaluate_publication(
+    workspace: Workspace, engine: Engine, pinned: Pinned, *, all_records: bool = False
+) -> JsonDict:
+    """Measure a candidate or publication on its test records: `evaluate.max_records` of them, or all."""
+    return measure_figures(workspace, engine, pinned, all_records=all_records).evaluation
 
 
 def nothing_held_out() -> dict[str, Any]:

@@ -40,7 +40,7 @@ def gc(workspace: Workspace, *, delete: bool) -> Collected:
     Files are removed only if `delete`, and notes never (`layout.Kind`). Milvus collections that only older publications
     use are dropped too.
     """
-    named = set()
+    named: set[str | None] = set()
     heads = {name: workspace.table(name) for name in TABLES}
     for table in heads.values():
         if table.version() is not None:
@@ -49,12 +49,13 @@ def gc(workspace: Workspace, *, delete: bool) -> Collected:
     for row in kept_publications(workspace):
         named |= pinned_files(workspace, row).keys()
         named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
+        named.add(row.verdict.outcomes)
         folders.append(row.model.rstrip("/") + "/")
-    candidate, _ = read_candidate(workspace) or (None, None)
+    candidate, verdict = read_candidate(workspace) or (None, None)
     if candidate is not None and missing_files(workspace, candidate):
         candidate = None
-    if candidate is not None:
-        named |= pinned_files(workspace, candidate).keys()
+    if candidate is not None and verdict is not None:
+        named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}
     collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
     named |= find_needed_downloads(workspace.lake)
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)

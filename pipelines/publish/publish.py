@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import fields
+from collections.abc import Collection
+from dataclasses import fields, replace
 from typing import Literal
 
 from trichord.index_builders.manifest import read_manifest
@@ -11,12 +12,14 @@ from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
 from trichord.infra.lake import layout
-from trichord.infra.lake.publication import Candidate, Pinned, Publication, Verdict
+from trichord.infra.lake.publication import Candidate, Check, Pinned, Publication, Verdict
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.ground_truth import vector_shards
 from trichord.pipelines.index.milvus_collections import follow, make_ready
 from trichord.pipelines.index.vector_tables import VectorTables
 from trichord.pipelines.prepare.job import reject_counts
+from trichord.pipelines.publish.accept import advice, evidence_of, require_acceptable
+from trichord.pipelines.publish.against_live import contents_checks, loss_checks, missing_check, modality_checks
 from trichord.pipelines.publish.checks import (
     chance_checks,
     content_check,
@@ -25,16 +28,31 @@ from trichord.pipelines.publish.checks import (
     live_checks,
     reject_checks,
 )
-from trichord.pipelines.publish.evaluate import evaluate_publication
+from trichord.pipelines.publish.contents import count_contents, expected_modalities
+from trichord.pipelines.publish.evaluate import measure_figures, pinned_records
 from trichord.pipelines.publish.measure_index import measure_index
+from trichord.pipelines.publish.outcomes import read_outcomes, write_outcomes
 from trichord.pipelines.publish.pinned import missing_files, read_candidate
 from trichord.pipelines.publish.vector_audit import check_content
 
 
 def gate(
-    workspace: Workspace, engine: Engine, candidate: Candidate, live: Publication | None, tables: VectorTables
+    workspace: Workspace,
+    engine: Engine,
+    candidate: Candidate,
+    live: Publication | None,
+    tables: VectorTables,
+    accept: Collection[str] = (),
 ) -> Verdict:
     """Measure a candidate against the gate's limits and the live publication.
+
+    Args:
+        workspace: the project on its lake.
+        engine: runs the tasks.
+        candidate: the built index.
+        live: the live publication.
+        tables: vectors shards of the candidate.
+        accept: names of checks that may fail.
 
     Returns:
         The verdict. It is also stored beside the index, for `trichord publish` and `trichord status`.
@@ -45,30 +63,44 @@ def gate(
     """
     project, counts, limits = workspace.project, candidate.counts, workspace.project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
-    evaluation = evaluate_publication(workspace, engine, candidate)
+    before = read_outcomes(workspace, live)
+    found = measure_figures(workspace, engine, candidate, before)
+    contents = count_contents(workspace, engine, *pinned_records(workspace, candidate))
+    evaluation, confidence = found.evaluation, project.evaluate.confidence
     rejected = reject_counts(workspace, candidate.table_versions["rejects"])
     checks = [
         *index_checks(counts, measured, evaluation, limits),
         *reject_checks(rejected, counts.rows, limits),
-        *chance_checks(evaluation, limits),
+        *chance_checks(evaluation, limits, confidence),
+        *modality_checks(expected_modalities(project), contents, live),
     ]
     if project.evaluate.content_rows:
         inputs = vector_shards(read_manifest(workspace.lake, candidate.manifest))
         checks.append(content_check(check_content(workspace, engine, candidate, inputs, project.evaluate.content_rows)))
     if live is not None:
-        checks += live_checks(counts, evaluation, live, limits)
+        checks += live_checks(counts, evaluation, live, limits, contents)
+        checks += contents_checks(contents, live, limits)
+        checks.append(missing_check(evaluation, live, before, contents))
+        checks += loss_checks(found, live, before, limits, confidence)
     checks += figure_checks(evaluation, live.verdict.evaluation if live is not None else None, limits)
+    checks = [one if one.passed else replace(one, evidence=evidence_of(one, found, before)) for one in checks]
     verdict = Verdict(
         against=live.id if live is not None else None,
         passed=all(check.passed for check in checks),
         checks=tuple(checks),
         evaluation=evaluation,
-    )
-    stored = {"candidate": candidate.to_dict(), "verdict": verdict.to_dict()}
-    workspace.lake.write(layout.CANDIDATE, digest.canonical_json(stored))
-    log.event("gate", passed=verdict.passed, checks=len(checks))
+        contents=contents,
+        outcomes=write_outcomes(workspace, found.outcomes) if found.outcomes is not None else None,
+    ).accept(accept)
+    _store(workspace, candidate, verdict)
+    log.event("gate", passed=verdict.passed, checks=len(checks), accepted=[check.name for check in verdict.accepted])
     _require_passed(verdict, live)
     return verdict
+
+
+def _store(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> None:
+    stored = {"candidate": candidate.to_dict(), "verdict": verdict.to_dict()}
+    workspace.lake.write(layout.CANDIDATE, digest.canonical_json(stored))
 
 
 def publish(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> Publication:
@@ -83,20 +115,28 @@ def publish(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> Pub
     return _append(workspace, "publish", candidate, verdict, against=verdict.against)
 
 
-def publish_candidate(workspace: Workspace) -> Publication:
-    """Publish the candidate that the last `reindex --no-publish` built, with its verdict.
+def publish_candidate(workspace: Workspace, accept: Collection[str] = ()) -> Publication:
+    """Publish the candidate that the last `reindex` built, with its verdict.
+
+    Args:
+        workspace: the project on its lake.
+        accept: names of failed checks that do not matter; the publication records them.
 
     Raises:
-        ConfigError: there is no candidate.
-        GateFailed: the candidate did not pass.
+        ConfigError: there is no candidate, or one of the checks cannot be accepted.
+        GateFailed: another check failed.
     """
     stored = read_candidate(workspace)
     if stored is None:
         raise ConfigError("There is no candidate index to publish. Build one: `trichord reindex --no-publish`.")
     candidate, verdict = stored
+    require_acceptable(accept, (check.name for check in verdict.checks))
     live = workspace.publications.live()
     if live is not None and live.manifest_digest == candidate.manifest_digest:
         return live
+    if accept:
+        verdict = verdict.accept(accept)
+        _store(workspace, candidate, verdict)
     return publish(workspace, candidate, verdict)
 
 
@@ -180,18 +220,21 @@ def _append(
 def _require_passed(verdict: Verdict, live: Publication | None) -> None:
     if verdict.passed:
         return
-    checks = [f"  {one.name}: {_shown(one.value)} against {one.threshold} ({one.detail})" for one in verdict.failed]
     raise GateFailed(
         "\n".join(
             [
                 "The new index failed the gate:",
-                *checks,
+                *(line for check in verdict.failed for line in describe(check)),
                 f"The old index {live.id} stays live." if live else "Nothing is live.",
                 "Details: `trichord status --json`. The limits are in section `gate` of the project file.",
+                *advice(verdict),
             ]
         )
     )
 
 
-def _shown(value: float | int | str | None) -> str:
-    return "unknown" if value is None else str(value)
+def describe(check: Check) -> list[str]:
+    """Return a failed check in words: what was measured, then what changed it."""
+    value = "unknown" if check.value is None else check.value
+    return [f"  {check.name}: {value} against {check.threshold} ({check.detail})",
+            *(f"    {line}" for line in check.evidence)]  # fmt: skip

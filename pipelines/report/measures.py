@@ -56,10 +56,14 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormRow:
-    """A form in the mixed gallery: `top` is its share of the first k hits, `truth` of the relevant records."""
+    """A form in the mixed gallery: `top` is its share of the first k hits, `truth` of the relevant records.
+
+    `spread` is the standard deviation of the retention over the draws of forms.
+    """
 
     form: str
     retention: float | None
+    spread: float | None
     retention_before: float | None
     top: float | None
     truth: float | None
@@ -147,6 +151,7 @@ def mixed_rows(live: Evaluation, story: Mapping[str, Any]) -> list[FormRow]:
         FormRow(
             form=form,
             retention=mixed["retention"].get(form),
+            spread=mixed.get("spread", {}).get("retention", {}).get(form),
             retention_before=before.get("retention", {}).get(form),
             top=share.get(form, {}).get("top"),
             truth=share.get(form, {}).get("truth"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trichord.index_builders.choose import group_shards
 from trichord.index_builders.manifest import read_manifest
+from trichord.infra.config import GateConfig
 from trichord.infra.errors import StorageError
-from trichord.infra.lake.publication import Candidate
+from trichord.infra.lake.publication import Candidate, Publication
 from trichord.pipelines.core.stage import StagePlan
+from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.index.partition_map import write_partitions
 from trichord.pipelines.index.shards import live_manifest
 from trichord.pipelines.index.vector_tables import VectorTables
+from trichord.pipelines.publish.against_live import COMPARED
+from trichord.pipelines.publish.contents import expected_modalities
 from trichord.pipelines.publish.pinned import read_candidate
 from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 from trichord.pipelines.stages.forecast import Forecast
@@ -73,6 +79,20 @@ def _of_candidate(run: Run) -> set[tuple[str, ...]]:
     return {tuple(sorted(shard.inputs)) for shard in manifest.shards}
 
 
+def _against(live: Publication, limits: GateConfig) -> Iterator[str]:
+    """Say what else is compared with the live publication."""
+    sources = {source: int(one.records * (1 - limits.max_row_drop)) for source, one in live.verdict.contents.items()}
+    if len(sources) > 1:
+        yield "at least " + ", ".join(f"{rows:,} of {source}" for source, rows in sources.items())
+    if sources:
+        yield f"no modality of a source and no language loses more than {limits.max_row_drop:.0%} of its records"
+    yield f"every figure of {live.id} is measured again"
+    known = dict(figures(live.verdict.evaluation))
+    compared = [path for path in known if COMPARED.fullmatch(path) and known[path] is not None]
+    if compared:
+        yield f"{len(compared)} figures fall by no more than their spread: {', '.join(compared)}"
+
+
 class Gate:
     """Measures the candidate against the project's limits and the live publication."""
 
@@ -84,8 +104,11 @@ class Gate:
         lines = [
             "every row is accounted for, every record indexed once, every vector sound",
             f"approximate search reaches a recall of at least {limits.min_ann_recall:g} against exact search",
-            f"every direction reaches {limits.min_over_chance:g} × chance",
         ]
+        if limits.min_over_chance:
+            lines.append(f"the interval of every direction is above {limits.min_over_chance:g} × chance")
+        named = expected_modalities(run.workspace.project)
+        lines += [f"some record has {name} ({setting} names it)" for name, setting in named.items()]
         if live is not None:
             least = int(live.counts.rows_kept * (1 - limits.max_row_drop))
             lines.append(f"at least {least:,} records ({live.id} holds {live.counts.rows_kept:,})")
@@ -93,6 +116,7 @@ class Gate:
             if recall is not None:
                 floor = recall - limits.max_recall_drop
                 lines.append(f"mixed recall@10 of at least {floor:.3f} ({live.id} reached {recall:.3f})")
+            lines += _against(live, limits)
         lines += [f"{path} of at least {least:g}" for path, least in limits.least.items()]
         lines += [f"{path} of at most {most:g}" for path, most in limits.most.items()]
         lines += [f"{path} falls by at most {drop:g}" for path, drop in limits.max_drop_of.items()]
@@ -117,7 +141,7 @@ class Gate:
             recipe={"prepare": run.plan.recipe, "model": run.workspace.model_settings()},
         )
         tables = VectorTables.of(run.workspace, run.vectors)
-        run.verdict = gate(run.workspace, run.engine, run.candidate, run.live, tables)
+        run.verdict = gate(run.workspace, run.engine, run.candidate, run.live, tables, run.accept)
 
 
 class Publish:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Collection
 
 from trichord.infra import log
 from trichord.infra.engines import open_engine
@@ -34,10 +35,16 @@ STAGES: tuple[Stage[Run, Forecast], ...] = (
 
 
 def carry_out(
-    workspace: Workspace, plan: Plan, live: Publication | None, inputs: str, *, publishing: bool = True
+    workspace: Workspace,
+    plan: Plan,
+    live: Publication | None,
+    inputs: str,
+    *,
+    publishing: bool = True,
+    accept: Collection[str] = (),
 ) -> Run:
     """Run all stages, and store their seconds for later plans. Raises as `reindex`."""
-    run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing)
+    run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
     started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
     with open_engine(workspace.project.engine) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trichord.infra.engines.base import Engine
@@ -31,6 +31,7 @@ class Run:
         live: the live publication.
         inputs: digest of everything that is wanted.
         publishing: True if the last stage publishes a candidate that passed the gate.
+        accept: names of the gate's checks that may fail.
         engine: runs the tasks; unset if only a plan is wanted.
         commit: commits shards table by table; unset like `engine`.
     """
@@ -40,6 +41,7 @@ class Run:
     live: Publication | None
     inputs: str
     publishing: bool = True
+    accept: Collection[str] = ()
     engine: Engine = field(init=False)
     commit: Commits = field(init=False)
     timings: Timings = field(default_factory=Timings)

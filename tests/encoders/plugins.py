@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ import numpy as np
 class Lengths:
     """Text: how long it is, in a few units."""
 
-    modality = "text"
+    modality: Literal["text", "image", "audio"] = "text"
 
     def __init__(self, dimension: int = 2, tokens: int = 1, fault: str = "") -> None:
         self.dimension, self.tokens, self.fault = dimension, tokens, fault

@@ -228,7 +228,8 @@ def test_recipes_in_the_lake_are_compared_and_their_names_never_looked_up(lake_c
     workspace = workspace_of(lake_copy)
     before = known_recipes(workspace)
     folder = Path(workspace.lake.uri(layout.RECIPES))
-    for content in ([{"op": NAME, "version": 1, "settings": {}}], {"op": NAME}, [1], "x", [[]]):
+    contents: list[Any] = [[{"op": NAME, "version": 1, "settings": {}}], {"op": NAME}, [1], "x", [[]]]
+    for content in contents:
         name = digest.address("recipe", RECORD_FORMAT, content)
         (folder / f"{name}.json").write_bytes(digest.canonical_json(content))
     (folder / f"{'0' * 32}.json").write_text("[" * 100_000, encoding="utf-8")

@@ -40,6 +40,14 @@ def test_the_matrix_is_measured_on_the_held_out_stories_and_folds(summary):
     assert all(cells[q][g] is not None for q, g in (("text", "image"), ("image", "text"), ("text", "audio")))
 
 
+def test_mixed_figures_say_how_far_the_draw_of_forms_moves_them(summary):
+    mixed = summary["evaluation"]["mixed"]
+    assert mixed["draws"] == 8
+    assert 0 < mixed["spread"]["ndcg_at_10"] < 0.05
+    assert 0 < mixed["spread"]["retention_overall"] < 0.2
+    assert set(mixed["spread"]["retention"]) == set(mixed["retention"])
+
+
 def test_text_picture_and_sound_find_something(summary, flags):
     sample = Path(os.environ["TRICHORD_SAMPLE"])
     picture = next((sample / "coco_ccby" / "images").glob("*.jpg"))

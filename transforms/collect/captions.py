@@ -18,9 +18,10 @@ from trichord.infra.config import CaptionsSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import Storage, TooLarge
+from trichord.infra.printable import MAX_NAME_CHARS, printable
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import Draft, InvalidRow
-from trichord.transforms.collect.field_map import MAX_NAME_CHARS, bad_row, draft, name_of, text_of
+from trichord.transforms.collect.field_map import bad_row, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.split_lists import read_splits
@@ -157,8 +158,8 @@ def _chosen(images: Sequence[object]) -> dict[str, JsonObject]:
 
 def _repeated(image: JsonObject) -> Draft:
     """Return an image whose id another image has, without its captions: all together they would be very many."""
-    made = bad_row(json.dumps(image)[:2_000], "another image of this file has this id")
-    return replace(made, key=str(image["id"])[:MAX_NAME_CHARS], reason="key_repeated")
+    made = bad_row(redact(json.dumps(image))[:2_000], "another image of this file has this id")
+    return replace(made, key=printable(redact(str(image["id"])))[:MAX_NAME_CHARS], reason="key_repeated")
 
 
 def _invalid(value: object, detail: str) -> Draft:

@@ -55,6 +55,9 @@ def test_evaluate_prints_the_matrix_and_the_mixed_gallery(indexed):
     assert set(result["recall_at_10"]) == {"text", "image", "audio"}
     assert all(set(cells) == VIEWS for cells in result["recall_at_10"].values())
     assert {"recall_at_10", "ndcg_at_10", "retention"} <= set(result["mixed"])
+    assert result["mixed"]["draws"] == 8
+    assert result["mixed"]["spread"]["ndcg_at_10"] > 0
+    assert set(result["mixed"]["spread"]["retention"]) == set(result["mixed"]["retention"])
     assert {"text", "image", "audio"} <= set(result["mixed"]["retention"])
     assert result["records"] > 0
 

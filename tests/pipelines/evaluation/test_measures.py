@@ -61,7 +61,7 @@ def test_an_evaluation_tells_every_measure_and_its_interval():
                 assert value is None or 0 <= ends[0] <= value <= ends[1] <= 1
         ends = report["mixed"]["intervals"][name]
         assert ends[0] < report["mixed"][name] < ends[1]
-        wider = report["mixed"]["by_query"]["text"]["intervals"][name]
+        wider = report["mixed"]["by_query"]["image"]["intervals"][name]
         assert wider[1] - wider[0] > ends[1] - ends[0]  # fewer queries
     kept = report["mixed"]["intervals"]["retention"]
     assert sum(ends is not None for ends in kept.values()) > 3

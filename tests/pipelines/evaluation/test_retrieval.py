@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trichord.infra.digest import generator
+from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.mixed import DRAWS, ask_draws, ask_mixed, draw_often
+from trichord.pipelines.evaluation.outcomes import Outcomes
 from trichord.pipelines.evaluation.ranking import rank
 from trichord.pipelines.evaluation.retrieval import evaluate, mixed_score
 
@@ -83,9 +88,9 @@ def _fused_form(h: HeldOut, row: int, query: str) -> str | None:
     return max(able, key=lambda form: form.count("+")) if able else None
 
 
-def _drawn_form(h: HeldOut, row: int, query: str, seed: int) -> str | None:
+def _drawn_form(h: HeldOut, row: int, query: str, seed: int, draw: int) -> str | None:
     able = [form for form in FORMS if _may_answer(h, row, query, form)]
-    number = generator(seed, "mixed", h.keys[row]).random(3)[MODALITIES.index(query)]
+    number = generator(seed, "mixed", h.keys[row]).random((DRAWS, 3))[draw][MODALITIES.index(query)]
     return able[int(number * len(able))] if able else None
 
 
@@ -116,46 +121,72 @@ def test_the_matrix_equals_its_plain_definition(case):
             assert _close(report["chance"][query][target], [min(1.0, K / len(gallery))] if asking else [])
 
 
-@given(CASES, st.integers(0, 3))
+@given(CASES, st.integers(0, 3), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
-def test_the_mixed_gallery_equals_its_plain_definition(case, seed):
+def test_the_mixed_gallery_equals_its_plain_definition(case, seed, draws):
     h = held_out_of(*case)
-    report = evaluate(h, K, seed).to_dict()["mixed"]
-    every: dict[str, list] = {"recall": [], "ndcg": [], "alone": [], "forms": [], "top": [], "truth": []}
-    for query in MODALITIES:
-        one: dict[str, list] = {name: [] for name in every}
-        forms = {r: form for r in range(len(h.keys)) if (form := _drawn_form(h, r, query, seed))}
-        gallery = [(r, h.gallery[form][r]) for r, form in forms.items()]
-        for row in (r for r in forms if query in _names(h, r)):
-            _, recall, ndcg = _ask(h, query, row, gallery)
-            alike = [r for r in range(len(h.keys)) if _may_answer(h, r, query, forms[row])]
-            one["recall"].append(recall)
-            one["ndcg"].append(ndcg)
-            one["alone"].append(_ask(h, query, row, [(r, h.gallery[forms[row]][r]) for r in alike])[1])
-            one["forms"].append(forms[row])
-            one["top"] += [forms[gallery[place][0]] for place in _ranking(h.queries[query][row], gallery)]
-            one["truth"] += [form for r, form in forms.items() if _relevant(h, row, r)]
-        _check_mixed(report["by_query"][query], one)
-        for name, values in one.items():
-            every[name] += values
-    _check_mixed(report, every)
-    score = mixed_score(h, K, seed)
-    assert _close(score, every["ndcg"]) if every["ndcg"] else score == 0.0
+    report = evaluate(h, K, seed, draws=draws).to_dict()["mixed"]
+    by_query = {query: [_ask_drawn(h, query, seed, draw) for draw in range(draws)] for query in MODALITIES}
+    for query, parts in by_query.items():
+        _check_mixed(report["by_query"][query], parts)
+    by_draw = [[by_query[query][draw] for query in MODALITIES] for draw in range(draws)]
+    _check_mixed(report, [_joined(parts) for parts in by_draw])
+    score, first = mixed_score(h, K, seed), _joined(by_draw[0])["ndcg"]
+    assert _close(score, first) if first else score == 0.0
 
 
-def _check_mixed(report: dict, expected: dict[str, list]) -> None:
-    assert report["queries"] == len(expected["recall"])
+def _ask_drawn(h: HeldOut, query: str, seed: int, draw: int) -> dict[str, list]:
+    one: dict[str, list] = {"recall": [], "ndcg": [], "alone": [], "forms": [], "top": [], "truth": []}
+    forms = {r: form for r in range(len(h.keys)) if (form := _drawn_form(h, r, query, seed, draw))}
+    gallery = [(r, h.gallery[form][r]) for r, form in forms.items()]
+    for row in (r for r in forms if query in _names(h, r)):
+        _, recall, ndcg = _ask(h, query, row, gallery)
+        alike = [r for r in range(len(h.keys)) if _may_answer(h, r, query, forms[row])]
+        one["recall"].append(recall)
+        one["ndcg"].append(ndcg)
+        one["alone"].append(_ask(h, query, row, [(r, h.gallery[forms[row]][r]) for r in alike])[1])
+        one["forms"].append(forms[row])
+        one["top"] += [forms[gallery[place][0]] for place in _ranking(h.queries[query][row], gallery)]
+        one["truth"] += [form for r, form in forms.items() if _relevant(h, row, r)]
+    return one
+
+
+def _joined(parts: list[dict[str, list]]) -> dict[str, list]:
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def _retained(one: dict[str, list], form: str | None) -> list[float]:
+    chosen = [n for n, own in enumerate(one["forms"]) if form in (None, own)]
+    alone = sum(one["alone"][n] for n in chosen)
+    return [sum(one["recall"][n] for n in chosen) / alone] if alone else []
+
+
+def _spread(values: list[list[float]]) -> list[float]:
+    known = [value for one in values for value in one]
+    return [statistics.stdev(known)] if len(known) > 1 else []
+
+
+def _check_mixed(report: dict, parts: list[dict[str, list]]) -> None:
+    """Figures are over all draws together; their spread is the standard deviation over the draws."""
+    expected = _joined(parts)
+    assert (report["draws"], report["queries"]) == (len(parts), len(parts[0]["recall"]))
     assert _close(report[f"recall_at_{K}"], expected["recall"])
     assert _close(report[f"ndcg_at_{K}"], expected["ndcg"])
     assert set(report["retention"]) == set(expected["forms"])
     for form, found in [*report["retention"].items(), (None, report["retention_overall"])]:
-        chosen = [n for n, own in enumerate(expected["forms"]) if form in (None, own)]
-        alone = sum(expected["alone"][n] for n in chosen)
-        assert _close(found, [sum(expected["recall"][n] for n in chosen) / alone] if alone else [])
+        assert _close(found, _retained(expected, form))
     assert set(report["share"]) == set(expected["top"]) | set(expected["truth"])
     for form, share in report["share"].items():
         for name in ("top", "truth"):
             assert abs(share[name] - expected[name].count(form) / len(expected[name])) < 2e-6
+    assert ("spread" in report) == (len(parts) > 1)
+    if len(parts) > 1:
+        spread = report["spread"]
+        for name, own in (("ndcg", f"ndcg_at_{K}"), ("recall", f"recall_at_{K}")):
+            assert _close(spread[own], _spread([[statistics.fmean(p[name])] if p[name] else [] for p in parts]))
+        assert _close(spread["retention_overall"], _spread([_retained(part, None) for part in parts]))
+        for form, found in spread.get("retention", {}).items():
+            assert _close(found, _spread([_retained(part, form) for part in parts]))
 
 
 @given(CASES, st.integers(0, 12))
@@ -192,6 +223,35 @@ def test_the_gallery_of_all_views_equals_its_plain_definition(case, captions):
             assert _close(report[query][f"recall_at_{K}"][target], recall[target])
             assert abs(report[query]["share"][target]["top"] - top.count(target) / len(top)) < 2e-6
             assert abs(report[query]["share"][target]["truth"] - truth.count(target) / len(truth)) < 2e-6
+
+
+def test_draws_that_share_their_scores_see_what_one_draw_alone_sees():
+    for rows, captions in ((40, 9), (300, 0)):
+        h = held_out_of(7, rows, captions=captions)
+        drawn = draw_often(h, 2, 4)
+        for query in MODALITIES:
+            for shared, numbers in zip(ask_draws(h, query, K, drawn), drawn, strict=True):
+                alone = ask_mixed(h, query, K, numbers)
+                assert alone is not None
+                for name in ("records_N", "own_forms_N", "item_forms_G", "truth_F", "alone_N"):
+                    np.testing.assert_array_equal(getattr(shared, name), getattr(alone, name))
+                for name in ("items_NK", "relevant_NK", "total_N"):
+                    np.testing.assert_array_equal(getattr(shared.ranked, name), getattr(alone.ranked, name))
+
+
+def test_outcomes_add_up_to_the_figures_and_survive_their_file():
+    h = held_out_of(3, 60, captions=20)
+    evaluation = evaluate(h, K, seed=1)
+    outcomes = evaluation.outcomes
+    assert outcomes is not None
+    known, stored = dict(figures(evaluation)), Outcomes.from_bytes(replace(outcomes, sources=("s",) * 60).to_bytes())
+    assert len(outcomes.parts) > 20
+    for one in (outcomes, stored):
+        assert one.keys == tuple(sorted(h.keys))
+        for path, (above, below) in one.parts.items():
+            assert known[path] == pytest.approx(above.sum() / below.sum(), abs=2e-6), path
+        for path in (f"mixed.recall_at_{K}", f"mixed.ndcg_at_{K}"):
+            assert known[path] == pytest.approx(one.drawn[path].mean(), abs=2e-6), path
 
 
 def test_a_perfect_space_scores_one_and_a_collapsed_one_scores_chance():

@@ -97,7 +97,7 @@ def test_a_modality_that_the_project_names_must_be_in_some_row(
 
 
 def test_the_default_encoders_name_no_modality(tmp_path: Path) -> None:
-    settings = {"model": {"audio": {"kind": "embedded", "max_s": 5.0}}}
+    settings: dict[str, Any] = {"model": {"audio": {"kind": "embedded", "max_s": 5.0}}}
     says(write(tmp_path, {"fields": {"text": "caption", "image": "file"}}, **settings), 0)
     says(write(tmp_path, {"fields": {"text": "caption", "image": "file"}}), 0)
 

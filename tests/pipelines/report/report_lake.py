@@ -108,7 +108,10 @@ class SmallLake:
             rows_rejected=len(rejects),
             rows_duplicate=len(duplicates),
         )
-        check = Check(name="keys_unique", passed=True, value=0, threshold=0, detail=HOSTILE)
+        checks = (
+            Check(name="keys_unique", passed=True, value=0, threshold=0, detail=HOSTILE),
+            Check(name="records_of:books", passed=False, accepted=True, value=4, threshold=9, evidence=(HOSTILE,)),
+        )
         measured = dict(evaluation) if evaluation is not None else nothing_held_out()
         sequence = len(self.workspace.publications.rows()) + 1
         publication = Publication(
@@ -122,7 +125,7 @@ class SmallLake:
             model="models/m",
             table_versions=self._versions,
             counts=counts,
-            verdict=Verdict(against=None, passed=True, checks=(check,), evaluation=measured),
+            verdict=Verdict(against=None, passed=True, checks=checks, evaluation=measured),
             recipe={},
             created_at="2025-01-02T03:04:05+00:00",
         )
