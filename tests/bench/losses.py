@@ -95,7 +95,7 @@ def _after(workspace: Workspace, run: Mapping[str, Any]) -> Evaluation:
     )
     measured = task((records, Exclusions(lake=workspace.lake)))
     assert measured is not None
-    return measured
+    return measured.evaluation
 
 
 def _rows(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> list[dict[str, Any]]:
