@@ -267,7 +267,7 @@ class FusionModel:
         if made != stored.fingerprint:
             raise FingerprintMismatch(
                 f"The model in {folder} was saved as {stored.fingerprint}, but its files make {made}: "
-                "its weights or settings were changed.\nRun `trichord verify`, then `trichord rollback`."
+                "its weights or settings were changed.\nRun `trichord recover`."
             )
         found = Located(folder=folder, config=config, places=places, hints=hints, plugins=plugins or {})
         encoders = found.encoders(stored.encoders)
@@ -321,6 +321,4 @@ def _of_view(features: Features, view: View) -> np.ndarray:
 
 
 def _unreadable(folder: str, error: Exception) -> StorageError:
-    return StorageError(
-        f"The model in {folder} cannot be read: {error}\nRun `trichord verify`, then `trichord rollback`."
-    )
+    return StorageError(f"The model in {folder} cannot be read: {error}\nRun `trichord recover`.")

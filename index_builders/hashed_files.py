@@ -31,7 +31,7 @@ from trichord.infra.json_values import JsonObject, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 
-REMEDY = "Nothing of it was loaded. `trichord verify` shows all damage; `trichord rollback` serves the index before it."
+REMEDY = "Nothing of it was loaded. Run `trichord recover`."
 MAX_RECEIPT_BYTES = 16 * 2**20
 _ENDINGS = "|".join(map(re.escape, layout.INDEX_ENDINGS))
 _PATH = re.compile(rf"{layout.INDEX}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[0-9a-f]{{64}}\.({_ENDINGS})")
@@ -124,8 +124,12 @@ def open_verified(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
 
 def write_receipt(lake: Lake, made: Mapping[str, object]) -> None:
     """State what was made at an address (`made["address"]`). Written last: where it exists, its files do."""
-    receipt = {"made": made, "check": digest.address(made)}
-    lake.write(layout.receipt_path(str(made["address"])), digest.canonical_json(receipt))
+    lake.write(layout.receipt_path(str(made["address"])), receipt_bytes(made))
+
+
+def receipt_bytes(made: Mapping[str, object]) -> bytes:
+    """Return the bytes of the receipt of what was made."""
+    return digest.canonical_json({"made": made, "check": digest.address(made)})
 
 
 def read_receipts(lake: Lake, addresses: Iterable[str]) -> dict[str, JsonObject]:

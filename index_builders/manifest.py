@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trichord.index_builders.hashed_files import REMEDY, FileRef, is_stored, read_receipts
+from trichord.index_builders.hashed_files import REMEDY, FileRef, is_stored, read_receipts, receipt_bytes
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import JsonObject, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.pinned_file import PinnedFile
 
 FORMAT = 3
 MAX_MANIFEST_BYTES = 256 * 2**20
@@ -160,12 +161,31 @@ class IndexManifest:
         """Lake-relative path of the manifest."""
         return layout.manifest_path(self.digest)
 
-    def files(self) -> list[str]:
-        """Return every file that the index needs or a night reuses, relative to the lake: what `gc` keeps."""
-        parts = [path for s in self.shards for path in (s.index.path, s.keys.path, layout.receipt_path(s.address))]
-        trained = [self.quantiser.file.path, layout.receipt_path(self.quantiser.address)] if self.quantiser else []
-        blocks = [path for s in self.shards for b in s.blocks for path in (b.path, layout.receipt_path(b.address))]
-        return sorted({self.path, *parts, *trained, *blocks})
+    def files(self) -> list[PinnedFile]:
+        """Return every file that the index needs or a night reuses: what `gc` keeps."""
+        shards = [ref for shard in self.shards for ref in (shard.index, shard.keys)]
+        trained = [self.quantiser.file] if self.quantiser else []
+        made = [shard.to_json() for shard in self.shards] + ([self.quantiser.to_json()] if self.quantiser else [])
+        blocks = [block for shard in self.shards for block in shard.blocks]
+        cached = [
+            *map(_pinned, blocks),
+            *(_receipt({"address": block.address, **block.to_json()}) for block in blocks),
+        ]
+        return [
+            replace(PinnedFile.of_content(self.path, self.to_bytes()), searched=True),
+            *(replace(_pinned(ref), searched=True) for ref in shards),
+            *map(_pinned, trained),
+            *map(_receipt, made),
+            *(replace(file, cached=True) for file in cached),
+        ]
+
+
+def _pinned(ref: FileRef) -> PinnedFile:
+    return PinnedFile(path=ref.path, size=ref.bytes, sha256=ref.sha256)
+
+
+def _receipt(made: JsonObject) -> PinnedFile:
+    return PinnedFile.of_content(layout.receipt_path(str(made["address"])), receipt_bytes(made))
 
 
 def write_manifest(lake: Lake, manifest: IndexManifest) -> str:
@@ -183,7 +203,7 @@ def read_manifest(lake: Lake, path: str, manifest_digest: str | None = None) -> 
     uri = lake.uri(path)
     stated = path.rsplit("/", 1)[-1].removesuffix(".json")
     if manifest_digest not in (None, stated) or not _SHA256.fullmatch(stated) or path != layout.manifest_path(stated):
-        raise StorageError(f"{path!r} is not the index manifest {manifest_digest}. Run `trichord verify`.")
+        raise StorageError(f"{path!r} is not the index manifest {manifest_digest}. Run `trichord recover`.")
     try:
         data = lake.storage.read(uri, max_bytes=MAX_MANIFEST_BYTES)
     except FileNotFoundError as missing:

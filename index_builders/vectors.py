@@ -165,4 +165,4 @@ def _named(table: pa.Table, row: int) -> str:
     return f"The vector of key {key!r} (view {view!r}, row {row})"
 
 
-_REMEDY = "It was not indexed. Run `trichord verify`, then `trichord reindex` to encode it again."
+_REMEDY = "It was not indexed. Run `trichord recover`, then `trichord reindex` to encode it again."

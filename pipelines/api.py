@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.publish.evaluate import Evaluated
     from trichord.pipelines.publish.explain import Explanation
     from trichord.pipelines.publish.gc import Collected
+    from trichord.pipelines.publish.recover import Recovery
     from trichord.pipelines.publish.status import Status
     from trichord.pipelines.publish.verify import Verified
     from trichord.pipelines.reindex import RunSummary
@@ -99,10 +100,16 @@ class Workspace(core.Workspace):
         return explain(self, key)
 
     def verify(self) -> Verified:
-        """Hash every file of the kept publications again, and check every count."""
+        """Hash every file of the lake again, and check the counts of the kept publications."""
         from trichord.pipelines.publish.verify import verify
 
         return verify(self)
+
+    def recover(self, *, yes: bool = False) -> Recovery:
+        """Find what is damaged in the lake, and bring it back to its last whole state if `yes`."""
+        from trichord.pipelines.publish.recover import recover
+
+        return recover(self, yes=yes)
 
     def gc(self, *, delete: bool = False) -> Collected:
         """Find the files that no kept publication needs; remove them if `delete`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trichord.infra import log
 from trichord.infra.lake.publication import JsonDict, Publication, RowCounts
-from trichord.pipelines.core.commits import Touched
+from trichord.pipelines.core.commits import Touched, keep_copies
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
@@ -76,6 +76,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True, accept: Collection
     """
     started = time.monotonic()
     require_figures(workspace.project.gate, K)
+    keep_copies(workspace)
     plan = plan_training(workspace)
     live = workspace.publications.live()
     if accept:
@@ -116,7 +117,7 @@ def reindex(workspace: Workspace, *, publishing: bool = True, accept: Collection
 
 
 def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool:
-    """Return True if the live publication is up to date and none of its files is missing (`verify` hashes them)."""
+    """Return True if the live publication is up to date and all its files have their sizes (`verify` hashes them)."""
     if not is_wanted(workspace, live, wanted):
         return False
     missing = missing_files(workspace, live)

@@ -114,7 +114,7 @@ def batch_of(records: pa.Table | pa.RecordBatch, rate_hz: int) -> Batch:
         except MediaError as error:
             raise StorageError(
                 f"a medium of the record {key!r} cannot be decoded ({error.reason}: {error.detail}). "
-                "Run `trichord verify`"
+                "Run `trichord recover`"
             ) from error
         scores.append(dict(values.get("scores") or ()))
         given = {name: values[name] for name in _ROW_COLUMNS if name in values}

@@ -7,20 +7,19 @@ Parquet readers do not look there. Damage of any kind is a StorageError.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.seal import check_seal
 from trichord.infra.lake.storage import Storage, is_remote
 
-REMEDY = "Run `trichord verify`; remove the file and run `trichord reindex` to make it again"
+REMEDY = "Run `trichord recover`"
 
 
 def open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
@@ -47,14 +46,24 @@ def _leaves(schema: pa.Schema) -> tuple[str, ...]:
         return tuple(file.schema.column(i).path for i in range(len(file.schema)))
 
 
-def seal(file: BinaryIO) -> None:
-    """Move the footer of a closed Parquet file (open for update) back by 32 bytes and put its SHA-256 before it."""
-    start = _footer_start(file)
-    file.seek(start)
-    footer = file.read()
-    file.seek(start)
-    file.write(hashlib.sha256(footer).digest() + footer)
-    file.flush()
+def has_seal(storage: Storage, uri: str) -> bool:
+    """Return True if there is such a file and its footer and length are whole; its pages are not read."""
+    try:
+        with open_sealed(storage, uri):
+            return True
+    except (FileNotFoundError, StorageError):
+        return False
+
+
+def is_whole(storage: Storage, uri: str) -> bool:
+    """Return True if there is such a file, and its footer, length and every page are whole."""
+    try:
+        with open_sealed(storage, uri) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group, use_threads=False)
+            return True
+    except (FileNotFoundError, StorageError):
+        return False
 
 
 @contextmanager
@@ -66,7 +75,7 @@ def open_sealed(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
         StorageError: it is damaged.
     """
     with storage.open(uri) as raw, arrow_failures(uri, "is damaged"):
-        _require_seal(raw)
+        check_seal(raw)
         with pq.ParquetFile(raw, page_checksum_verification=True, pre_buffer=is_remote(uri)) as file:
             _require_whole(file.metadata, raw.seek(0, os.SEEK_END))
             yield file
@@ -89,26 +98,6 @@ def check_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[s
     if unknown:
         raise ValueError(f"no columns {sorted(unknown)}; there are {file.schema_arrow.names}")
     return list(columns)
-
-
-def _footer_start(file: BinaryIO) -> int:
-    """Return the offset of the Parquet footer; ArrowInvalid where the file's end is not that of a Parquet file."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 8))
-    tail = file.read(8)
-    start = size - 8 - int.from_bytes(tail[:4], "little")
-    if tail[4:] != b"PAR1" or start < 4:
-        raise pa.ArrowInvalid("its end is missing")
-    return start
-
-
-def _require_seal(file: BinaryIO) -> None:
-    """Raise ArrowInvalid unless the footer is the one that was written."""
-    start = _footer_start(file) - 32
-    file.seek(max(0, start))
-    seal, footer = file.read(32), file.read()
-    if start < 4 or hashlib.sha256(footer).digest() != seal:
-        raise pa.ArrowInvalid("its footer does not match its seal")
 
 
 def _require_whole(metadata: pq.FileMetaData, size: int) -> None:

@@ -34,7 +34,7 @@ class Lake:
         """
         for part in parts:
             if ".." in part and ".." in part.split("/"):
-                raise StorageError(f"{part[:200]!r} is not a place in the lake {self.root}. Run `trichord verify`")
+                raise StorageError(f"{part[:200]!r} is not a place in the lake {self.root}. Run `trichord recover`")
         return self.storage.join(self.root, *parts)
 
     def read(self, *parts: str, max_bytes: int | None = None) -> bytes:

@@ -18,6 +18,7 @@ INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
 RUNS, OUTCOMES = "_runs", "_outcomes"
+LOG, COPIES, DAMAGED = "_delta_log", "_commits", "_damaged"
 COLLECTIONS = f"{INDEX}/collections"
 
 CANDIDATE = f"{INDEX}/candidate.json"
@@ -26,13 +27,15 @@ DOWNLOAD_RECEIPTS = f"{DOWNLOADS}/receipts.parquet"
 PROBE = "_doctor"
 _LITE = "<name>.db"  # what `milvus.uri` names by default
 
-INDEX_ENDINGS = ("faiss", "annoy", "import.parquet", "keys.parquet", "quantiser", "codes")
+CODES = "codes"
+INDEX_ENDINGS = ("faiss", "annoy", "import.parquet", "keys.parquet", "quantiser", CODES)
 
 
 _BLANKS = {
     "<aa>": "[0-9a-f]{2}",
     "<address>": "[0-9a-f]{32}",
     "<sha256>": "[0-9a-f]{64}",
+    "<version>": "[0-9]{20}",
     "<name>": "[^/]+",
     "<path>": ".+",
 }
@@ -76,11 +79,15 @@ def _expression(pattern: str) -> re.Pattern[str]:
 def _list_places() -> tuple[Place, ...]:
     rows = [
         *((f"{table}/<aa>/<address>.<sha256>.parquet", Kind.PUBLISHED, f"shard of {table}") for table in TABLES),
-        *((f"{table}/_delta_log/<path>", Kind.NOTE, f"commits of {table}") for table in TABLES),
+        *((f"{table}/{LOG}/<version>.json", Kind.NOTE, f"commit of {table}") for table in TABLES),
+        *((f"{table}/{LOG}/<path>", Kind.NOTE, f"checkpoint of {table}'s commits") for table in TABLES),
+        *((f"{table}/{COPIES}/<version>.copy", Kind.NOTE, f"copy of a commit of {table}") for table in TABLES),
         *(
             (f"{INDEX}/<aa>/<address>.<sha256>.{ending}", Kind.PUBLISHED, "file of an index shard")
             for ending in INDEX_ENDINGS
+            if ending != CODES
         ),
+        (f"{INDEX}/<aa>/<address>.<sha256>.{CODES}", Kind.CACHE, "codes that an index shard is merged from"),
         (f"{INDEX}/<aa>/<address>.json", Kind.PUBLISHED, "receipt: the files of this address are finished"),
         (f"{INDEX}/manifests/<sha256>.json", Kind.PUBLISHED, "manifest of an index"),
         (f"{INDEX}/manifests/<sha256>.partitions.json", Kind.PUBLISHED, "records shard of each partition"),
@@ -100,6 +107,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{RECIPES}/<address>.json", Kind.NOTE, "recipe that shards were made by"),
         (f"{OUTCOMES}/<sha256>.parquet", Kind.CACHE, "what each held-out record added to a candidate's figures"),
         (f"{RUNS}/<address>.json", Kind.CACHE, "how long the stages of a run took"),
+        (f"{DAMAGED}/<path>", Kind.CACHE, "damaged file that `trichord recover` set aside"),
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
@@ -145,12 +153,22 @@ def shard_folder(table: str, address: str) -> str:
 
 def log_folder(table: str) -> str:
     """Return the folder of a table's Delta log."""
-    return f"{table}/_delta_log"
+    return f"{table}/{LOG}"
 
 
 def commit_path(table: str, version: int) -> str:
     """Return the path of one commit of a table."""
     return f"{log_folder(table)}/{version:020d}.json"
+
+
+def copy_path(table: str, version: int) -> str:
+    """Return the path of the copy of a commit, after its SHA-256."""
+    return f"{table}/{COPIES}/{version:020d}.copy"
+
+
+def damaged_path(path: str) -> str:
+    """Return where `trichord recover` puts a damaged file."""
+    return f"{DAMAGED}/{path}"
 
 
 def index_path(address: str, sha256: str, ending: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 
 JsonDict = dict[str, Any]  # a JSON object whose fields its readers know; `json_values.JsonObject` must be checked
 
+_IN_RECIPE = ("seals", "given_up")  # kept in the column `recipe`: the table's columns are fixed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCounts:
@@ -179,6 +181,8 @@ class Pinned:
         table_versions: table -> Delta version.
         counts: what became of all rows.
         recipe: digests of the settings: `prepare` and `model`.
+        seals: what no name holds a digest of. Lake-relative path -> "<bytes>:<SHA-256>" of the model's
+            files and the recipes, and "table:<name>" -> digest of the paths of the table's shards.
     """
 
     manifest: str
@@ -189,11 +193,12 @@ class Pinned:
     table_versions: Mapping[str, int]
     counts: RowCounts
     recipe: Mapping[str, str]
+    seals: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> JsonDict:
         """Return it JSON-ready, by the names of the fields."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("table_versions", "recipe"):
+        for name in ("table_versions", "recipe", "seals"):
             plain[name] = dict(plain[name])
         return plain | {"counts": self.counts.to_dict()}
 
@@ -215,27 +220,32 @@ class Publication(Pinned):
     Attributes:
         id: the manifest digest's first 12 characters and the sequence number.
         sequence: counts publications of the lake from 1.
-        kind: made live by a `publish`, or again by a `rollback`.
+        kind: made live by a `publish`, or again by a `rollback` or a `recover`.
         verdict: what the gate said of it.
         created_at: ISO 8601, UTC.
+        given_up: manifest digests of earlier publications that `trichord recover` found damaged beyond repair.
     """
 
     id: str
     sequence: int
-    kind: Literal["publish", "rollback"]
+    kind: Literal["publish", "rollback", "recover"]
     verdict: Verdict = field(repr=False)
     created_at: str
+    given_up: frozenset[str] = frozenset()
 
     def to_dict(self) -> JsonDict:
         """Return it JSON-ready; the id is `publication`."""
         plain = Pinned.to_dict(self)
-        return {"publication": plain.pop("id"), **plain, "verdict": self.verdict.to_dict()}
+        plain |= {"verdict": self.verdict.to_dict(), "given_up": sorted(self.given_up)}
+        return {"publication": plain.pop("id"), **plain}
 
     def to_row(self) -> JsonDict:
-        """Return the row of the table: objects as JSON strings."""
+        """Return the row of the table: objects as JSON strings, the seals beside the digests of the recipe."""
+        plain = self.to_dict()
+        plain["recipe"] |= {name: plain.pop(name) for name in _IN_RECIPE}
         return {
             name: json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
-            for name, value in self.to_dict().items()
+            for name, value in plain.items()
         }
 
     @classmethod
@@ -243,5 +253,7 @@ class Publication(Pinned):
         """Return the publication of a row of the table."""
         parsed = {name: json.loads(row[name]) for name in ("table_versions", "counts", "recipe", "verdict")}
         plain = {name: value for name, value in row.items() if name != "publication"} | parsed
+        plain["seals"] = plain["recipe"].pop("seals", {})
+        plain["given_up"] = frozenset(plain["recipe"].pop("given_up", ()))
         plain |= {"counts": RowCounts.from_dict(parsed["counts"]), "verdict": Verdict.from_dict(parsed["verdict"])}
         return cls(id=row["publication"], **plain)

@@ -142,7 +142,7 @@ AGREEMENT = _schema(
 PUBLICATIONS = _schema(
     ("publication", _S),  # id: the manifest digest's first 12 characters and a sequence number
     ("sequence", _I64),
-    ("kind", _S),  # 'publish' or 'rollback'
+    ("kind", _S),  # 'publish', 'rollback' or 'recover'
     ("manifest", _S),  # lake-relative path of the index manifest
     ("manifest_digest", _S),
     ("inputs_digest", _S),  # digest of everything that was wanted: equal means nothing to do
@@ -151,7 +151,7 @@ PUBLICATIONS = _schema(
     ("table_versions", _S),  # JSON {table: Delta version}
     ("counts", _S),  # JSON
     ("verdict", _S),  # JSON: the gate's checks with evidence
-    ("recipe", _S),  # JSON: the settings that shaped the result
+    ("recipe", _S),  # JSON: digests of the settings, and `seals`: of the files and tables that are pinned
     ("created_at", _S),  # ISO 8601, UTC
 )
 

@@ -27,8 +27,9 @@ from trichord.infra.digest import canonical_json, sha256_hex
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
-from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, check_columns, open_sealed, open_writer, seal
+from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, check_columns, open_sealed, open_writer
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.seal import seal
 from trichord.infra.lake.stores import temporary_name
 
 ROW_GROUP_BYTES = 16 << 20
@@ -243,14 +244,19 @@ def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bo
     return finished
 
 
-def verify_shard(lake: Lake, ref: ShardRef) -> None:
+def verify_shard(lake: Lake, ref: ShardRef, *, hashed: bool = True) -> None:
     """Re-hash the file and check its footer: address, row count and conservation counts.
+
+    Args:
+        lake: holds the shard.
+        ref: what the file must be.
+        hashed: if False, the footer alone is checked.
 
     Raises:
         FileNotFoundError: it is gone.
         StorageError: anything does not fit.
     """
-    with _opened(lake, ref, verify=True) as file:
+    with _opened(lake, ref, verify=hashed) as file:
         found = _ref_of(file.metadata, ref.table, ref.path, lake.storage.stat(lake.uri(ref.path)).size)
     if found != ref:
         raise StorageError(f"shard {ref.path} is not what the lake says: {found} instead of {ref}. {REMEDY}")

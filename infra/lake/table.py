@@ -2,6 +2,7 @@
 
 A commit is accepted only if nobody else committed since the table was read (deltalake's own retries are off: they would
 merge two reconciliations into a state that neither wanted). Old versions stay readable: logs are never cleaned up here.
+Every commit is copied (`commit_log`): a table that lost its last one is not taken for the table of the day before.
 Rows are read from the shards by `trichord.infra.lake.shard`; deltalake's pyarrow readers can abort the interpreter.
 """
 
@@ -23,19 +24,14 @@ from deltalake.transaction import (
     create_table_with_add_actions,
 )
 
-from trichord.infra.digest import address, canonical_json
-from trichord.infra.errors import CommitConflict, ConfigError, StorageError
+from trichord.infra.digest import canonical_json
+from trichord.infra.errors import CommitConflict, StorageError
 from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import REMEDY
+from trichord.infra.lake.commit_log import CommitLog
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.publication import Publication
-from trichord.infra.lake.schema import PUBLICATIONS
-from trichord.infra.lake.shard import (
-    ShardRef,
-    ShardWriter,
-    parse_shard_path,
-    read_shard,
-    require_same_bytes,
-)
+from trichord.infra.lake.shard import ShardRef, parse_shard_path, require_same_bytes
+from trichord.infra.log import event
 
 # Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
 _CONFIGURATION: Mapping[str, str | None] = {
@@ -53,9 +49,14 @@ class LakeTable:
         self.name = name
         self._lake = lake
         self._uri = lake.uri(name)
+        self.log = CommitLog(lake, name)
 
     def version(self) -> int | None:
-        """Return the newest version; None while the table was never committed to."""
+        """Return the newest version; None while the table was never committed to.
+
+        Raises:
+            StorageError: the log is damaged, or its last commit is lost.
+        """
         table = self._load()
         return table.version() if table is not None else None
 
@@ -108,6 +109,15 @@ class LakeTable:
         return self._commit(table, [ref], [], schema, {"run": run, "recipe": recipe})
 
     def _load(self, version: int | None = None) -> DeltaTable | None:
+        table = self._open(version)
+        if version is None and self.log.has_copy(_next(table)):
+            lost = _next(table)
+            table = self._open(None)  # another writer may have committed in between
+            if _next(table) <= lost:
+                raise StorageError(f"table {self._uri} has lost its commit {lost}: only a copy of it is left. {REMEDY}")
+        return table
+
+    def _open(self, version: int | None) -> DeltaTable | None:
         with self._delta_failures():
             try:
                 return DeltaTable(
@@ -130,7 +140,7 @@ class LakeTable:
                 or rows is None
                 or path != layout.shard_path(self.name, *name).removeprefix(f"{self.name}/")
             ):
-                raise StorageError(f"table {self._uri} names {path}, which is not our shard. Run `trichord verify`")
+                raise StorageError(f"table {self._uri} names {path}, which is not our shard. {REMEDY}")
             refs[name[0]] = ShardRef(
                 address=name[0],
                 table=self.name,
@@ -166,7 +176,7 @@ class LakeTable:
         removes = [RemoveAction(ref.path.removeprefix(f"{self.name}/"), True, now_ms, ref.bytes) for ref in remove]
         properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
         hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
-        expected = 0 if table is None else table.version() + 1
+        expected = _next(table)
         try:
             if table is None:
                 create_table_with_add_actions(
@@ -198,9 +208,19 @@ class LakeTable:
                     f"table {self._uri} went to version {newest} while version {expected} was prepared by this run: "
                     "another writer was first. Nothing of this run is visible; run the same command again"
                 ) from error
-            raise self._storage_error(error) from error
+            raise self._storage_error(
+                error, "Check the free space and permissions, or run `trichord doctor`"
+            ) from error
         self._flush_log(expected)
+        self._keep_copy(expected)
         return expected
+
+    def _keep_copy(self, version: int) -> None:
+        """Copy the commit. It is visible already, so a failure is only reported: a later run copies it too."""
+        try:
+            self.log.keep(version)
+        except (StorageError, FileNotFoundError) as error:
+            event("commit_not_copied", table=self.name, version=version, error=str(error).splitlines()[0])
 
     def _flush_log(self, version: int) -> None:
         log = self._lake.uri(layout.log_folder(self.name))
@@ -213,72 +233,12 @@ class LakeTable:
         try:
             yield
         except (DeltaError, OSError) as error:
-            raise self._storage_error(error) from error
+            raise self._storage_error(error, REMEDY) from error
 
-    def _storage_error(self, error: BaseException) -> StorageError:
-        return StorageError(f"table {self._uri}: {' '.join(str(error).splitlines()[:1])}. Run `trichord doctor`")
+    def _storage_error(self, error: BaseException, remedy: str) -> StorageError:
+        return StorageError(f"table {self._uri}: {' '.join(str(error).splitlines()[:1])}. {remedy}")
 
 
-class Publications(LakeTable):
-    """The table that readers follow: its last row is live. Kept as one small shard, replaced by each append."""
-
-    def __init__(self, lake: Lake) -> None:
-        super().__init__(lake, "publications")
-        self._read: tuple[DeltaTable | None, list[Publication]] | None = None
-
-    def rows(self, version: int | None = None) -> list[Publication]:
-        """Return all publications of a table version (the newest by default), first to last."""
-        table = self._load(version)
-        rows = [
-            Publication.from_row(row)
-            for ref in (self._shards_of(table).values() if table is not None else ())
-            for row in read_shard(self._lake, ref, verify=True).to_pylist()
-        ]
-        rows.sort(key=lambda row: row.sequence)
-        if version is None:
-            self._read = (table, rows)
-        return rows
-
-    def live(self) -> Publication | None:
-        """Return the publication that readers use now; None before the first."""
-        rows = self.rows()
-        return rows[-1] if rows else None
-
-    def require_live(self) -> Publication:
-        """Return the publication that readers use now.
-
-        Raises:
-            ConfigError: nothing is published yet.
-        """
-        live = self.live()
-        if live is None:
-            raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-        return live
-
-    def append(self, publication: Publication) -> int:
-        """Make a publication live, on top of what this object read last (`rows` or `live`).
-
-        Of two writers that read the same state, one gets CommitConflict: neither overrules the other unknowingly.
-
-        Returns:
-            The table's version.
-
-        Raises:
-            ValueError: its sequence does not go on.
-            CommitConflict: another writer published since that read.
-        """
-        if self._read is None:
-            self.rows()
-        assert self._read is not None
-        table, before = self._read
-        if before and publication.sequence <= before[-1].sequence:
-            raise ValueError(f"sequence {publication.sequence} does not come after {before[-1].sequence}")
-        published = [*before, publication]
-        rows = [one.to_row() for one in published]
-        with ShardWriter(self._lake, self.name, address(self.name, rows), PUBLICATIONS) as writer:
-            writer.write(pa.Table.from_pylist(rows, schema=PUBLICATIONS))
-            ref = writer.finish({})
-        present = list(self._shards_of(table).values()) if table is not None else []
-        version = self._commit(table, [ref], present, PUBLICATIONS, {"publication": publication.id})
-        self._read = (self._load(version), published)
-        return version
+def _next(table: DeltaTable | None) -> int:
+    """Return the version that the next commit will have."""
+    return 0 if table is None else table.version() + 1

@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.infra.lake.stores import Stat
 
 # A file written again within the clock's grain keeps its time and size (git's "racy" entries): such young files
@@ -52,6 +53,7 @@ class VersionCache:
         cache = cls()
         try:
             data = storage.read(uri)
+            require_seal(data)
             with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
                 if not file.schema_arrow.equals(_SCHEMA):
                     return cls()
@@ -79,7 +81,7 @@ class VersionCache:
                 columns = zip(*named, strict=True)
                 arrays = [pa.array(list(c), f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
                 writer.write_table(pa.table(arrays, schema=_SCHEMA), row_group_size=_ROWS)
-        data = sink.getvalue().to_pybytes()
+        data = seal_bytes(sink.getvalue().to_pybytes())
         if data != self._loaded:
             storage.write(uri, data)
 

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 
 from trichord.infra.errors import StorageError
 from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.infra.lake.storage import Storage
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
@@ -62,6 +64,7 @@ class Receipts:
         receipts = cls()
         try:
             data = storage.read(uri)
+            require_seal(data)
             with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
                 if not file.schema_arrow.equals(_SCHEMA):
                     return receipts
@@ -115,7 +118,7 @@ class Receipts:
         table = pa.table([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        data = sink.getvalue().to_pybytes()
+        data = seal_bytes(sink.getvalue().to_pybytes())
         if data != self._loaded and (kept or self._loaded):
             storage.write(uri, data)
             self._loaded = data
@@ -131,6 +134,6 @@ def receipt_contents(lake: Lake) -> set[str]:
     known = receipts._known.values()
     if not receipts._loaded and lake.exists(layout.DOWNLOAD_RECEIPTS):
         raise StorageError(
-            f"{layout.DOWNLOAD_RECEIPTS} cannot be read. Remove it; what was downloaded is then fetched again"
+            f"{lake.uri(layout.DOWNLOAD_RECEIPTS)} is damaged. {REMEDY}; what was downloaded is then fetched again"
         )
     return {layout.DOWNLOAD_RECEIPTS, *(layout.content_path(receipt.sha256) for receipt in known if receipt.sha256)}

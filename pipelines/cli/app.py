@@ -19,6 +19,7 @@ from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
 from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
+from trichord.pipelines.cli.recover import recover
 from trichord.pipelines.cli.search import search
 
 if TYPE_CHECKING:
@@ -325,8 +326,11 @@ def rejects_replay(
 def verify(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
 ) -> None:
-    """Hash every file of the kept publications again, and check every count."""
+    """Hash every file of the lake again, and check the counts of the kept publications."""
     _print(_open(project, set_, as_json, engine).verify(), as_json, render.verified)
+
+
+app.command()(recover)
 
 
 @app.command()

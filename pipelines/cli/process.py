@@ -96,7 +96,7 @@ def _system_error(error: OSError) -> TrichordError:
         os.getcwd()
     except OSError:
         return ConfigError("The current folder does not exist any more.\nNext: cd to another one.")
-    return StorageError(f"{error}\nRun `trichord doctor`, or `trichord verify` if a file of the lake is missing.")
+    return StorageError(f"{error}\nRun `trichord doctor`, or `trichord recover` if a file of the lake is missing.")
 
 
 def _unexpected(error: Exception) -> UnexpectedError:

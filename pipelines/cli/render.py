@@ -192,6 +192,12 @@ def status(result: dict[str, Any]) -> None:
     )
     if live:
         _accepted(live["verdict"])
+    for one in result["held_back"]:
+        console.print(
+            f"[yellow]Held back:[/] {one['publication']} was rolled back at {one['rolled_back_at']}, so "
+            "`trichord reindex` does not publish this index again.\n"
+            "  To publish it: `trichord reindex --no-publish`, then `trichord publish`."
+        )
     table(
         "Publications",
         {"id": "left", "kind": "left", "at": "left", "records": "right"},
@@ -314,6 +320,13 @@ def verified(result: dict[str, Any]) -> None:
         f"[green]Intact:[/] {result['files']:,} files, {result['bytes']:,} bytes, "
         f"{result['publications']} publications."
     )
+    if result["damaged_caches"]:
+        console.print(
+            f"[yellow]{result['damaged_caches']:,} caches are damaged[/], or files that nothing needs. No index is "
+            "affected. `trichord recover --yes` sets them aside:"
+        )
+        for path in result["notes"][:20]:
+            console.print(f"  {escape(printable(path))}")
 
 
 def collected(result: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from trichord.infra import digest, log
+from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace
 
@@ -22,6 +23,20 @@ class Touched:
     made: tuple[str, ...]
     reused: int
     removed: tuple[str, ...]
+
+
+def keep_copies(workspace: Workspace) -> None:
+    """Compare each table's last commit with its copy, and copy it if its writer was killed before it did.
+
+    Raises:
+        StorageError: a table's log is damaged, or a copy could not be written.
+    """
+    for name in TABLES:
+        table = workspace.table(name)
+        version = table.version()
+        if version is not None:
+            table.log.read(version)
+            table.log.keep(version)
 
 
 class Commits:

@@ -28,7 +28,7 @@ def stored_object(data: bytes | str, place: str) -> Mapping[str, Any]:
     try:
         return parse_object(data)
     except ValueError as error:
-        raise StorageError(f"{place} is damaged: {error}.\nRun `trichord verify` to find other damage.") from error
+        raise StorageError(f"{place} is damaged: {error}.\nRun `trichord recover`.") from error
 
 
 def read_object(lake: Lake, *parts: str) -> Mapping[str, Any]:

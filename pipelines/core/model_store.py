@@ -15,7 +15,10 @@ from trichord.encoders import model_file
 from trichord.encoders.model_file import ModelFile
 from trichord.infra.config import ModelConfig
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.pinned_file import PinnedFile, check_bytes
+from trichord.infra.lake.publication import Pinned
 from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,10 +53,24 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
             if lake.exists(path, name):
                 Path(folder, name).write_bytes(lake.read(path, name))
         if not os.path.exists(os.path.join(folder, model_file.NAME)):
-            raise StorageError(
-                f"The model in {lake.uri(path)} is missing.\nRun `trichord verify`, then `trichord rollback`."
-            )
+            raise StorageError(f"The model in {lake.uri(path)} is missing.\n{REMEDY}.")
         return FusionModel.load(folder, places, expected=fingerprint)
+
+
+def require_sealed(lake: Lake, pinned: Pinned) -> None:
+    """Hash the files of a publication's model that loading it reads.
+
+    Raises:
+        StorageError: one is missing or differs from what was published.
+    """
+    files = [
+        PinnedFile.sealed(path, sealed)
+        for path, sealed in pinned.seals.items()
+        if path.startswith(f"{pinned.model}/") and not path.endswith("/training.json")
+    ]
+    if wrong := check_bytes(lake, files):
+        path, problem = next(iter(wrong.items()))
+        raise StorageError(f"The model of the publication is not whole: {lake.uri(path)} {problem}.\n{REMEDY}.")
 
 
 def finished(workspace: Workspace, path: str) -> TrainedModel | None:

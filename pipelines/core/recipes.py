@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from trichord.infra import digest
@@ -35,12 +35,12 @@ def shard_address(partition: Partition, recipe: str) -> str:
 
 
 def remember_recipes(workspace: Workspace, aligner: Aligner | None) -> None:
-    """Store the recipes of all sources in the lake, each once, under its digest."""
+    """Store the recipes of all sources in the lake, under their digests; a damaged one is replaced."""
+    known = known_recipes(workspace)
     for source in workspace.project.sources:
         name, recipe = current_recipe(workspace, source, aligner)
-        uri = workspace.lake.uri(layout.recipe_path(name))
-        if not workspace.storage.exists(uri):
-            workspace.storage.write(uri, digest.canonical_json(recipe))
+        if name not in known:
+            workspace.lake.write(layout.recipe_path(name), digest.canonical_json(recipe))
 
 
 def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
@@ -49,13 +49,31 @@ def known_recipes(workspace: Workspace) -> dict[str, Recipe]:
     for stat in workspace.lake.list(layout.RECIPES):
         name = stat.uri.rsplit("/", 1)[-1].removesuffix(".json")
         try:
-            recipe = parse_json(workspace.storage.read(stat.uri, max_bytes=_MAX_BYTES))
-            mine = digest.address("recipe", RECORD_FORMAT, recipe) == name
-        except (FileNotFoundError, TooLarge, ValueError, RecursionError):
+            recipe = parse_recipe(name, workspace.storage.read(stat.uri, max_bytes=_MAX_BYTES))
+        except (FileNotFoundError, TooLarge):
             continue
-        if mine and _is_recipe(recipe):
-            known[name] = cast(Recipe, recipe)
+        if recipe is not None:
+            known[name] = recipe
     return dict(sorted(known.items()))
+
+
+def parse_recipe(name: str, data: bytes) -> Recipe | None:
+    """Return the recipe with this digest; None where the bytes are damaged or of another record format."""
+    return _recipe(name, data, (RECORD_FORMAT,))
+
+
+def is_whole_recipe(name: str, data: bytes) -> bool:
+    """Return True if the bytes have this digest, in the present record format or an earlier one."""
+    return _recipe(name, data, range(RECORD_FORMAT + 1)) is not None
+
+
+def _recipe(name: str, data: bytes, formats: Iterable[int]) -> Recipe | None:
+    try:
+        recipe = parse_json(data)
+        mine = any(digest.address("recipe", one, recipe) == name for one in formats)
+    except (ValueError, RecursionError):
+        return None
+    return cast(Recipe, recipe) if mine and _is_recipe(recipe) else None
 
 
 def _is_recipe(value: object) -> bool:

@@ -10,8 +10,9 @@ from trichord.infra import digest
 from trichord.infra.config import Project
 from trichord.infra.engines.base import LONG_S, Done, Engine, I, R
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publications import Publications
 from trichord.infra.lake.storage import Storage
-from trichord.infra.lake.table import LakeTable, Publications
+from trichord.infra.lake.table import LakeTable
 from trichord.infra.project import recipe
 
 

@@ -18,6 +18,7 @@ from trichord.index_builders.manifest import IndexManifest
 from trichord.infra import digest
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout
+from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.pipelines.core.workspace import Workspace, run_all
 from trichord.pipelines.index.vector_tables import VectorTables
 
@@ -174,10 +175,11 @@ def _serialise(probes: Probes) -> bytes:
     )
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
-    return sink.getvalue()
+    return seal_bytes(sink.getvalue())
 
 
 def _parse(data: bytes, dimension: int) -> Probes:
+    require_seal(data)
     table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     columns = {f"{name}s": np.array(table[name].to_pylist(), dtype=object) for name in LABELS}
     queries = table["query"].combine_chunks().flatten().to_numpy(zero_copy_only=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
+from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.publication import JsonDict
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import WantedShard
@@ -38,8 +40,13 @@ def write_partitions(
         for shard in shards
         if shard.partition.locator and shard.partition.part is None
     }
-    workspace.lake.write(layout.plans_path(manifest.path), digest.canonical_json(planned))
-    workspace.lake.write(layout.partitions_path(manifest.path), digest.canonical_json(paths))
+    workspace.lake.write(layout.plans_path(manifest.path), _checked(planned))
+    workspace.lake.write(layout.partitions_path(manifest.path), partitions_bytes(paths))
+
+
+def partitions_bytes(paths: Mapping[str, str]) -> bytes:
+    """Return the bytes of a partition map: the lake-relative path of the records shard of each partition."""
+    return _checked(paths)
 
 
 def read_partitions(workspace: Workspace, manifest_path: str) -> dict[str, str]:
@@ -63,9 +70,16 @@ def read_planned(workspace: Workspace, manifest_path: str) -> dict[str, Planned]
     }
 
 
+def _checked(noted: Mapping[str, object]) -> bytes:
+    return digest.canonical_json({"noted": noted, "check": digest.address(noted)})
+
+
 def _read(workspace: Workspace, path: str) -> JsonDict:
     try:
-        noted: JsonDict = json.loads(workspace.lake.read(path))
-    except (FileNotFoundError, ValueError) as error:
-        raise StorageError(f"{path} is missing or damaged.\nRemove it and run `trichord reindex`.") from error
+        stored = parse_object(workspace.lake.read(path))
+        noted: JsonDict = cast(JsonDict, stored["noted"])
+        if stored["check"] != digest.address(noted):
+            raise ValueError("its check does not match")
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{workspace.lake.uri(path)} is missing or damaged.\n{REMEDY}.") from error
     return noted

@@ -45,6 +45,7 @@ class Plan:
     ignored: int  # files in folder sources whose extension belongs to no modality
     marks: Mapping[str, Mapping[str, int]]  # source -> train/test mark -> rows, where planning reads the rows
     sources: tuple[SourceRows, ...] = ()
+    recipes: tuple[str, ...] = ()  # digests of the sources' recipes
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -102,6 +103,7 @@ def make_plan(workspace: Workspace) -> Plan:
         ignored=ignored,
         sources=tuple(sources),
         marks=marks,
+        recipes=tuple(dict.fromkeys(recipes)),
     )
 
 

@@ -16,7 +16,7 @@ from trichord.pipelines.evaluation.outcomes import Outcomes
 from trichord.pipelines.evaluation.whole import known_paths
 from trichord.pipelines.publish.against_live import COMPARED, compare_figure
 from trichord.pipelines.publish.evaluate import Figures
-from trichord.pipelines.publish.pinned import read_candidate
+from trichord.pipelines.publish.pinned import find_candidate
 
 INTEGRITY = frozenset(
     ["rows_reconcile", "indexed_records", "held_out_records", "vectors_sound", "keys_unique", "content_matches"]
@@ -56,7 +56,7 @@ def require_acceptable(names: Collection[str], known: Iterable[str]) -> None:
 
 def known_checks(workspace: Workspace, live: Publication | None) -> set[str]:
     """Return the names of all checks that the next candidate may fail, beside those of integrity."""
-    limits, stored = workspace.project.gate, read_candidate(workspace)
+    limits, stored = workspace.project.gate, find_candidate(workspace)
     contents = live.verdict.contents if live is not None else {}
     sources = {*(source.name for source in workspace.project.sources), *contents}
     languages = {language for one in contents.values() for language in one.languages}

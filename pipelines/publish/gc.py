@@ -11,7 +11,7 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
-from trichord.pipelines.publish.pinned import kept_publications, missing_files, pinned_files, read_candidate
+from trichord.pipelines.publish.pinned import find_candidate, kept_publications, missing_files, pinned_files
 from trichord.transforms.collect.read import find_needed_downloads
 
 
@@ -51,7 +51,7 @@ def gc(workspace: Workspace, *, delete: bool) -> Collected:
         named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
         named.add(row.verdict.outcomes)
         folders.append(row.model.rstrip("/") + "/")
-    candidate, verdict = read_candidate(workspace) or (None, None)
+    candidate, verdict = find_candidate(workspace) or (None, None)
     if candidate is not None and missing_files(workspace, candidate):
         candidate = None
     if candidate is not None and verdict is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Literal
 
 from trichord.index_builders.manifest import read_manifest
-from trichord.infra import digest, log
+from trichord.infra import log
 from trichord.infra.engines.base import Engine
-from trichord.infra.errors import CommitConflict, ConfigError, GateFailed, StorageError
+from trichord.infra.errors import CommitConflict, ConfigError, GateFailed
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Candidate, Check, Pinned, Publication, Verdict
 from trichord.pipelines.core.workspace import Workspace
@@ -30,9 +30,10 @@ from trichord.pipelines.publish.checks import (
 )
 from trichord.pipelines.publish.contents import count_contents, expected_modalities
 from trichord.pipelines.publish.evaluate import measure_figures, pinned_records
+from trichord.pipelines.publish.history import find_held_back, find_previous
 from trichord.pipelines.publish.measure_index import measure_index
 from trichord.pipelines.publish.outcomes import read_outcomes, write_outcomes
-from trichord.pipelines.publish.pinned import missing_files, read_candidate
+from trichord.pipelines.publish.pinned import candidate_bytes, choose_kept, missing_files, read_candidate, require_whole
 from trichord.pipelines.publish.vector_audit import check_content
 
 
@@ -99,8 +100,7 @@ def gate(
 
 
 def _store(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> None:
-    stored = {"candidate": candidate.to_dict(), "verdict": verdict.to_dict()}
-    workspace.lake.write(layout.CANDIDATE, digest.canonical_json(stored))
+    workspace.lake.write(layout.CANDIDATE, candidate_bytes(candidate, verdict))
 
 
 def publish(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> Publication:
@@ -147,15 +147,13 @@ def refuse_rolled_back(workspace: Workspace, manifest_digest: str) -> None:
         GateFailed: the index was live, and was then rolled back.
     """
     history = workspace.publications.rows()
-    for before, row in zip(reversed(history[:-1]), reversed(history[1:]), strict=True):
-        if row.manifest_digest == manifest_digest:
-            return
-        if row.kind == "rollback" and before.manifest_digest == manifest_digest:
-            raise GateFailed(
-                f"This index ({before.id}) was rolled back at {row.created_at}.\n"
-                f"{history[-1].id} stays live.\n"
-                "Fix the inputs and run `trichord reindex`, or publish it deliberately with `trichord publish`."
-            )
+    if manifest_digest in (held := find_held_back(history)):
+        before, row = held[manifest_digest]
+        raise GateFailed(
+            f"This index ({before.id}) was rolled back at {row.created_at}.\n"
+            f"{history[-1].id} stays live.\n"
+            "Fix the inputs and run `trichord reindex`, or publish it deliberately with `trichord publish`."
+        )
 
 
 def rollback(workspace: Workspace, to: str | None = None) -> Publication:
@@ -163,21 +161,45 @@ def rollback(workspace: Workspace, to: str | None = None) -> Publication:
 
     Args:
         workspace: the project on its lake.
-        to: id of the publication; by default the one before the live one.
+        to: id of the publication; by default the one before the live one. Two rollbacks go two back.
 
     Raises:
         ConfigError: the publication does not exist, or there is no earlier one.
+        StorageError: a file of it is missing or damaged; nothing changed.
     """
     history = workspace.publications.rows()
     if not history:
         raise ConfigError("Nothing is published yet, so there is nothing to roll back. Run `trichord reindex`.")
     live = history[-1]
     earlier = [row for row in history[:-1] if row.manifest_digest != live.manifest_digest]
-    chosen = [row for row in earlier if to in (None, row.id)]
-    if not chosen:
+    chosen = find_previous(history) if to is None else next((row for row in reversed(earlier) if row.id == to), None)
+    if chosen is None:
         known = ", ".join(row.id for row in earlier) or "none"
-        raise ConfigError(f"No publication {to or 'before the live one'} to roll back to. Earlier ones: {known}.")
-    return _append(workspace, "rollback", chosen[-1], chosen[-1].verdict, against=live.id)
+        raise ConfigError(
+            f"No publication {to or f'before {live.id}'} to roll back to. Others: {known}.\n"
+            "Name one: `trichord rollback PUBLICATION`. `trichord status` lists them."
+        )
+    return _append(workspace, "rollback", chosen, chosen.verdict, against=live.id)
+
+
+def next_publication(
+    history: Sequence[Publication],
+    kind: Literal["publish", "rollback", "recover"],
+    pinned: Pinned,
+    verdict: Verdict,
+    given_up: frozenset[str] = frozenset(),
+) -> Publication:
+    """Return the row that makes an index live after the last row of the history."""
+    sequence = history[-1].sequence + 1 if history else 1
+    return Publication(
+        id=f"{pinned.manifest_digest[:12]}-{sequence}",
+        sequence=sequence,
+        kind=kind,
+        verdict=verdict,
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        given_up=given_up,
+        **{one.name: getattr(pinned, one.name) for one in fields(Pinned)},
+    )
 
 
 def _append(
@@ -196,25 +218,27 @@ def _append(
             f"{live} was published while the gate compared this index with {against or 'nothing'}.\n"
             "Run `trichord reindex` again."
         )
-    sequence = history[-1].sequence + 1 if history else 1
-    publication = Publication(
-        id=f"{pinned.manifest_digest[:12]}-{sequence}",
-        sequence=sequence,
-        kind=kind,
-        verdict=verdict,
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **{one.name: getattr(pinned, one.name) for one in fields(Pinned)},
-    )
-    if gone := missing_files(workspace, publication):
-        raise StorageError(
-            f"{publication.id} cannot go live: {len(gone)} of its files are missing, the first is {gone[0]}.\n"
-            "Run `trichord reindex` to make them again."
-        )
+    given_up = _find_broken(workspace, history) - {pinned.manifest_digest} if kind == "publish" else frozenset()
+    publication = next_publication(history, kind, pinned, verdict, given_up)
+    require_whole(workspace, publication, pinned.id if isinstance(pinned, Publication) else "The new index")
     make_ready(workspace, publication)
     publications.append(publication)
     log.event(kind, publication=publication.id, manifest_digest=publication.manifest_digest)
     follow(workspace, publication)
     return publication
+
+
+def _find_broken(workspace: Workspace, history: Sequence[Publication]) -> frozenset[str]:
+    """Return the manifest digests of kept publications that lack files: nothing will make these again.
+
+    A new publication gives them up, so that neither `rollback` nor `verify` takes them for whole.
+    """
+    broken = {}
+    for row in choose_kept(history, workspace.project.keep_publications):
+        if missing := missing_files(workspace, row):
+            broken[row.manifest_digest] = row
+            log.event("given_up", publication=row.id, files_missing=len(missing), first=missing[0])
+    return frozenset(broken)
 
 
 def _require_passed(verdict: Verdict, live: Publication | None) -> None:

@@ -10,7 +10,8 @@ from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import collections
-from trichord.pipelines.publish.pinned import kept_publications, read_candidate
+from trichord.pipelines.publish.history import find_held_back
+from trichord.pipelines.publish.pinned import choose_kept, find_candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,14 @@ class Refused(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack(Result):
+    """A publication that was rolled back, and when (ISO 8601, UTC)."""
+
+    publication: str
+    rolled_back_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Result):
     """What is live, and what the lake holds.
 
@@ -39,6 +48,7 @@ class Status(Result):
         lake: its URI.
         live: the live publication; None before the first.
         history: all publications, first to last.
+        held_back: publications that somebody rolled back, and which `reindex` therefore does not publish again.
         tables: name -> newest version, for every table with a commit.
         candidate: the last candidate, if it is not live.
         milvus: the collections and the alias; None if the project does not use Milvus.
@@ -47,6 +57,7 @@ class Status(Result):
     lake: str
     live: Publication | None
     history: tuple[Publication, ...]
+    held_back: tuple[HeldBack, ...]
     tables: Mapping[str, TableState]
     candidate: Refused | None
     milvus: JsonDict | None
@@ -57,6 +68,7 @@ class Status(Result):
             "lake": self.lake,
             "live": self.live.to_dict() if self.live is not None else None,
             "history": [_head(one) for one in self.history],
+            "held_back": [one.to_dict() for one in self.held_back],
             "tables": {name: table.to_dict() for name, table in self.tables.items()},
             "candidate": None
             if self.candidate is None
@@ -96,15 +108,19 @@ def status(workspace: Workspace) -> Status:
         lake=workspace.lake.root,
         live=live,
         history=tuple(history),
+        held_back=tuple(
+            HeldBack(publication=before.id, rolled_back_at=row.created_at)
+            for before, row in find_held_back(history).values()
+        ),
         tables=tables,
         candidate=_candidate(workspace, live),
-        milvus=collections(workspace, kept_publications(workspace)),
+        milvus=collections(workspace, choose_kept(history, workspace.project.keep_publications)),
     )
 
 
 def _candidate(workspace: Workspace, live: Publication | None) -> Refused | None:
     """Return the candidate that failed the gate or is not published yet."""
-    stored = read_candidate(workspace)
+    stored = find_candidate(workspace)
     if stored is None:
         return None
     candidate, verdict = stored

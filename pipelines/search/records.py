@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trichord.index_builders.base import Searcher
+from trichord.infra import log
 from trichord.infra.errors import StorageError
+from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.partition_map import read_partitions, read_planned
+from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.transforms.collect import media_root
 from trichord.transforms.collect.partitions import planned_media
 
@@ -44,7 +46,7 @@ class RecordReader:
         """
         self._workspace, self._searcher = workspace, searcher
         self._paths = read_partitions(workspace, manifest)
-        self._planned = read_planned(workspace, manifest)
+        self._planned = _find_planned(workspace, manifest)
         self._sources = {source.name: source for source in workspace.project.sources}
         self._kept: OrderedDict[str, dict[str, Record]] = OrderedDict()
         self._lock = threading.Lock()
@@ -67,7 +69,7 @@ class RecordReader:
             return found
 
     def _load(self, partition: str) -> dict[str, Record]:
-        rows = read_shard(self._workspace.lake, self._paths[partition], ["key", "parent", "text", "meta"])
+        rows = _read(self._workspace, self._paths, partition, ["key", "parent", "text", "meta"])
         media = self._media(partition)
         columns = (rows[name].to_pylist() for name in ("key", "parent", "text", "meta"))
         return {
@@ -86,12 +88,30 @@ class RecordReader:
             return {}  # plans are a cache: an old publication's may be deleted
 
 
+def _read(workspace: Workspace, paths: Mapping[str, str], partition: str, columns: Sequence[str]) -> pa.Table:
+    """Return columns of a partition's records. Raise StorageError where they are missing or damaged."""
+    try:
+        return read_shard(workspace.lake, paths[partition], columns)
+    except (FileNotFoundError, KeyError) as missing:
+        place = paths.get(partition, f"of partition {partition}")
+        raise StorageError(f"The records shard {place} is missing.\n{REMEDY}.") from missing
+
+
+def _find_planned(workspace: Workspace, manifest: str) -> Mapping[str, Planned]:
+    """Return where partitions are planned; nothing, with an event, if that is lost: hits then name no media."""
+    try:
+        return read_planned(workspace, manifest)
+    except StorageError as error:
+        log.event("media_places_lost", detail=str(error).splitlines()[0])
+        return {}
+
+
 def record_texts(workspace: Workspace, searcher: Searcher, manifest: str, keys: Sequence[str]) -> list[str | None]:
     """Return the texts of records in the index, in the order of `keys`."""
     partitions, paths = searcher.partitions_of(keys), read_partitions(workspace, manifest)
     found: dict[str, str | None] = {}
     for partition in set(partitions.values()):
-        rows = read_shard(workspace.lake, paths[partition], ["key", "text"])
+        rows = _read(workspace, paths, partition, ["key", "text"])
         # another source's row of this key is another record
         wanted = [key for key in keys if partitions[key] == partition]
         rows = rows.filter(pc.is_in(rows["key"], value_set=pa.array(wanted, pa.string())))

@@ -12,7 +12,7 @@ from trichord.index_builders.base import Scalar, Searcher
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.config import PrepareConfig
 from trichord.infra.lake.publication import JsonDict, Publication
-from trichord.pipelines.core.model_store import load_model
+from trichord.pipelines.core.model_store import load_model, require_sealed
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import MILVUS, choose_manifest, open_backend, place_of
 from trichord.pipelines.search import records
@@ -65,6 +65,7 @@ def open_publication(
     """Open a publication as `open_live` opens the live one, and raise the same errors."""
     manifests = read_manifests(workspace.lake, publication.manifest, publication.manifest_digest)
     if model is None:
+        require_sealed(workspace.lake, publication)
         loaded = load_model(workspace.lake, publication.model, publication.fingerprint, workspace.project.model)
     else:
         loaded = FusionModel.load(str(model), workspace.project.model, expected=publication.fingerprint)

@@ -16,7 +16,7 @@ from trichord.pipelines.index.shards import live_manifest
 from trichord.pipelines.index.vector_tables import VectorTables
 from trichord.pipelines.publish.against_live import COMPARED
 from trichord.pipelines.publish.contents import expected_modalities
-from trichord.pipelines.publish.pinned import read_candidate
+from trichord.pipelines.publish.pinned import find_candidate, find_problems, seal_candidate
 from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
@@ -69,7 +69,7 @@ class Index:
 
 def _of_candidate(run: Run) -> set[tuple[str, ...]]:
     """Return the inputs of each index shard that the last candidate has, published or not."""
-    stored = read_candidate(run.workspace)
+    stored = find_candidate(run.workspace)
     if stored is None:
         return set()
     try:
@@ -140,6 +140,9 @@ class Gate:
             counts=run.counts,
             recipe={"prepare": run.plan.recipe, "model": run.workspace.model_settings()},
         )
+        run.candidate = seal_candidate(
+            run.workspace, run.candidate, run.plan.recipes, None if run.newly_trained else run.live
+        )
         tables = VectorTables.of(run.workspace, run.vectors)
         run.verdict = gate(run.workspace, run.engine, run.candidate, run.live, tables, run.accept)
 
@@ -165,7 +168,7 @@ class Publish:
             candidate.manifest_digest,
             candidate.inputs_digest,
         )
-        if same:
+        if same and live is not None and not find_problems(run.workspace, live, hashed=True):
             run.published = live  # nothing but missing files was made
         elif run.publishing:
             refuse_rolled_back(run.workspace, candidate.manifest_digest)

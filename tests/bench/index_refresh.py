@@ -90,7 +90,7 @@ def measure(rows: int, dimension: int, workers: int) -> dict[str, Any]:
         for ref in changed.values():
             source = workspace.storage.read(f"{lake}/{ref.path}", max_bytes=2**30)
             again.storage.write(f"{other}/{ref.path}", source)
-        for path in full.manifest.files():
+        for path in (file.path for file in full.manifest.files()):
             if (full.manifest.quantiser and full.manifest.quantiser.address in path) or path == full.manifest.path:
                 again.storage.write(f"{other}/{path}", workspace.storage.read(f"{lake}/{path}", max_bytes=2**30))
         whole, whole_s, _ = timed(again, engine, changed, dimension, live_of(full.manifest))

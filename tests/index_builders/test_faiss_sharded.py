@@ -110,7 +110,7 @@ def test_the_manifest_is_the_same_on_another_lake_and_for_any_order_of_shards(tm
     assert read_manifest(Lake(STORAGE, str(tmp_path / "one")), first.path, first.digest) == first
     assert first.rows == 600
     assert first.counts == {"source:source0": 300, "source:source1": 300, "view:fused": 600}
-    assert all(STORAGE.exists(f"{tmp_path}/one/{path}") for path in first.files())
+    assert all(STORAGE.exists(f"{tmp_path}/one/{file.path}") for file in first.files())
 
 
 TRAINING = """

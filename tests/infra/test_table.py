@@ -17,10 +17,11 @@ from trichord.infra.digest import address
 from trichord.infra.errors import CommitConflict, StorageError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
+from trichord.infra.lake.publications import Publications
 from trichord.infra.lake.schema import PUBLICATIONS, SIGNATURES
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.infra.lake.storage import Storage
-from trichord.infra.lake.table import LakeTable, Publications
+from trichord.infra.lake.table import LakeTable
 
 
 def make_shard(place: Place, number: int, rows: int = 2, content: str = "") -> ShardRef:

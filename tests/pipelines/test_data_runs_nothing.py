@@ -85,9 +85,10 @@ def test_a_model_folder_that_names_a_class_is_refused_alone_in_a_search_and_by_v
     foreign = shutil.copytree(folder, tmp_path / "foreign")
     found = command("search", "--project", str(project), "--text", "a circle", "--model", str(foreign), check=2)
     assert "does not decide what code runs" in found.stderr
-    command("search", "--project", str(project), "--text", "a circle", check=2)
+    refused = command("search", "--project", str(project), "--text", "a circle", check=6)
+    assert "model.json is damaged" in refused.stderr  # its bytes are not those that were published
     verified = command("verify", "--project", str(project), check=6)
-    assert "as its text encoder" in verified.stderr
+    assert "model.json is damaged" in verified.stderr
 
 
 def test_a_model_of_another_fingerprint_is_refused_before_anything_of_it_is_constructed(indexed, tmp_path):

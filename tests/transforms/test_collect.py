@@ -347,7 +347,7 @@ def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[40] ^= 1
     path.write_bytes(data)
-    with pytest.raises(StorageError, match="plan cannot be read"):
+    with pytest.raises(StorageError, match="trichord recover"):
         list(read_partition(manifest(tmp_path), Lake(STORAGE, str(tmp_path / "lake")), partition))
 
 

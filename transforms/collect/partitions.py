@@ -23,7 +23,9 @@ from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.seal import seal
 from trichord.infra.lake.storage import Storage
 from trichord.infra.web import is_web
 from trichord.transforms.collect.line import Line
@@ -156,7 +158,7 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
         ids = [f"{source}/{bits or 'all'}" for bits, _ in leaves]
         locator = layout.plan_path(digest.address("plan", PLAN_FORMAT, ids, versions))
         uri = lake.uri(locator)
-        if leaves and not lake.storage.exists(uri):
+        if leaves and not has_seal(lake.storage, uri):
             groups = (_read_leaf(spool.fileno(), ends, digests_N, at) for _, at in leaves)
             write_groups(groups, lake.storage, uri)
     return [
@@ -183,6 +185,8 @@ def write_groups(groups: Iterable[Sequence[Columns]], storage: Storage, uri: str
             for rows in groups:
                 columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
                 writer.write_table(pa.table(columns, schema=PLAN), row_group_size=len(rows))
+        with open(path, "r+b") as file:
+            seal(file)
         storage.put_file(path, uri)
 
 
@@ -194,12 +198,10 @@ def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
     """
     uri = lake.uri(partition.locator)
     try:
-        with lake.storage.open(uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
+        with open_sealed(lake.storage, uri) as plan:
             table = plan.read_row_group(partition.row_group)
-    except (FileNotFoundError, pa.ArrowException, OSError) as error:
-        raise StorageError(
-            f"{uri}: the plan cannot be read ({error}). Delete it if it exists, and run the command again"
-        ) from error
+    except FileNotFoundError as error:
+        raise StorageError(f"{uri}: the plan is missing. Run `trichord reindex`, which plans again") from error
     return [PlannedRow.of(*row.values()) for row in table.to_pylist()]
 
 

@@ -8,13 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.errors import SourceError, StorageError
 from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import TooLarge, is_remote
 from trichord.infra.redaction import redact
@@ -189,7 +187,7 @@ def find_needed_downloads(lake: Lake) -> set[str]:
     needed = receipt_contents(lake)
     for stat in lake.list(layout.PLANS):
         try:
-            with lake.storage.open(stat.uri) as file, pq.ParquetFile(file, page_checksum_verification=True) as plan:
+            with open_sealed(lake.storage, stat.uri) as plan:
                 if plan.schema_arrow.names != PLAN.names:
                     continue
                 for batch in plan.iter_batches(columns=["media"]):
@@ -197,10 +195,6 @@ def find_needed_downloads(lake: Lake) -> set[str]:
                         needed |= _downloads_of(media)
         except FileNotFoundError:  # removed since the listing
             continue
-        except (pa.ArrowException, OSError) as error:
-            raise StorageError(
-                f"{stat.uri}: the plan cannot be read ({error}). Delete it, and run the command again"
-            ) from error
     return needed
 
 

@@ -15,13 +15,13 @@ from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
@@ -75,10 +75,10 @@ def plan_webdataset(
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
         locator = layout.plan_path(address)
         uri = lake.uri(locator)
-        if not lake.storage.exists(uri):
+        if not has_seal(lake.storage, uri):
             rows = _read_index(source, lake.storage, stat)
             write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
-        with lake.storage.open(uri) as file, pq.ParquetFile(file) as index:
+        with open_sealed(lake.storage, uri) as index:
             count = index.metadata.num_rows
             rows_of = index.read(columns=["line", "media", "reason", "detail"])
             ignored += sum(map(_count_of_others, rows_of["line"].to_pylist()))

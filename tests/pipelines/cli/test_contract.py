@@ -10,7 +10,8 @@ from tests.pipelines.lakes import result_of, trichord
 
 VERBS = {
     "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status",
-    "diff", "explain", "rejects", "verify", "gc", "doctor", "ask", "feedback", "rag-eval", "adapt", "compare",
+    "diff", "explain", "rejects", "verify", "recover", "gc", "doctor", "ask", "feedback", "rag-eval", "adapt",
+    "compare",
 }  # fmt: skip
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",

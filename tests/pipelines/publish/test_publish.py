@@ -12,8 +12,8 @@ from trichord.infra.errors import CommitConflict, FingerprintMismatch, GateFaile
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
+from trichord.infra.lake.publications import Publications
 from trichord.infra.lake.stores import TEMPORARY_PREFIX
-from trichord.infra.lake.table import Publications
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.publish import publish, rollback
@@ -69,6 +69,9 @@ def test_no_publish_then_publish_then_rollback(lake_copy, indexed):
     # the next night does not bring back what somebody rolled back; a person can
     refused = trichord("reindex", "--project", str(lake_copy), *loose, check=3)
     assert "rolled back" in refused.stderr
+    held = result_of(trichord("status", "--project", str(lake_copy), "--json"))["held_back"]
+    assert [one["publication"] for one in held] == [f"{summary['manifest_digest'][:12]}-2"]
+    assert "Held back" in trichord("status", "--project", str(lake_copy)).stdout
     assert _live(workspace).manifest_digest == indexed[1]["manifest_digest"]
     trichord("publish", "--project", str(lake_copy))
     assert _live(workspace).manifest_digest == summary["manifest_digest"]

@@ -1,0 +1,32 @@
+"""Move damaged files out of the way, to `_damaged/` in the lake, where people can look at them."""
+
+from __future__ import annotations
+
+import tempfile
+
+from trichord.infra.lake import layout
+from trichord.infra.lake.lake import Lake
+
+
+def set_aside(lake: Lake, path: str) -> None:
+    """Move a file of the lake to `_damaged/`; nothing happens if there is none.
+
+    Raises:
+        StorageError: it could not be moved.
+    """
+    source = lake.uri(path)
+    with tempfile.TemporaryDirectory(prefix="trichord-damaged-") as folder:
+        try:
+            local = lake.storage.fetch(source, folder)
+        except FileNotFoundError:
+            return
+        lake.storage.put_file(local, lake.uri(layout.damaged_path(path)))
+    lake.storage.delete(source)  # an object is still there; a local file has moved
+
+
+def set_log_aside(lake: Lake, table: str) -> None:
+    """Move all commits of a table and their copies to `_damaged/`. Killed halfway, the log still counts as damaged."""
+    for folder in (f"{table}/{layout.COPIES}", layout.log_folder(table)):
+        paths = [lake.relative(stat.uri) for stat in lake.list(folder)]
+        for path in sorted(paths, key=lambda path: (path.endswith(".json"), path)):  # checkpoints, then commits
+            set_aside(lake, path)
