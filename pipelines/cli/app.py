@@ -150,13 +150,16 @@ def reindex(
     engine: EngineName = None,
     publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish if the gate passes.")] = True,
     accept: Accepted = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train even if the live model could be kept: its space may change.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
-        summary = workspace.reindex(publish=publishing, accept=accept or ())
+        summary = workspace.reindex(publish=publishing, accept=accept or (), retrain=retrain)
     if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 
