@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.system_errors import as_storage_error
 
 REMEDY = "Run `trichord verify`; remove the file and run `trichord reindex` to make it again"
 
@@ -78,6 +79,9 @@ def arrow_failures(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
+        known = as_storage_error(error, f"shard {uri} {what}")
+        if known is not None:
+            raise known from error
         raise StorageError(f"shard {uri} {what}: {' '.join(str(error).splitlines()[:1])}. {REMEDY}") from error
 
 

@@ -36,6 +36,7 @@ from trichord.infra.lake.shard import (
     read_shard,
     require_same_bytes,
 )
+from trichord.infra.system_errors import as_storage_error
 
 # Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
 _CONFIGURATION: Mapping[str, str | None] = {
@@ -216,6 +217,9 @@ class LakeTable:
             raise self._storage_error(error) from error
 
     def _storage_error(self, error: BaseException) -> StorageError:
+        known = as_storage_error(error, f"table {self._uri}")
+        if known is not None:
+            return known
         return StorageError(f"table {self._uri}: {' '.join(str(error).splitlines()[:1])}. Run `trichord doctor`")
 
 
