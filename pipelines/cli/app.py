@@ -20,6 +20,7 @@ from trichord.pipelines.cli.options import print_result as _print
 from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.search import search
+from trichord.pipelines.cli.signals import exit_on_signals
 
 if TYPE_CHECKING:
     from trichord.pipelines.api import Workspace
@@ -45,7 +46,8 @@ SourceName = Annotated[str | None, typer.Option("--source", help="Select rejects
 
 def main() -> None:
     """Run the command line; turn errors into a message and an exit code."""
-    sys.exit(run(app))
+    with exit_on_signals():
+        sys.exit(run(app))
 
 
 app.command()(init)

@@ -6,7 +6,6 @@ Index tasks send a `TrainedModel` to workers, so this module imports no model co
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from trichord.encoders.model_file import ModelFile
 from trichord.infra.config import ModelConfig
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
     from trichord.encoders.located import PLACES
     from trichord.encoders.model import FusionModel  # torch: imported only when a model is used
 
-    with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
+    with scratch_folder("model") as folder:
         for name in (*MODEL_FILES[1:], PLACES):
             if lake.exists(path, name):
                 Path(folder, name).write_bytes(lake.read(path, name))

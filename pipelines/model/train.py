@@ -29,6 +29,7 @@ from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef
+from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace, run_alone
@@ -90,7 +91,7 @@ class TrainTask:
 
         project = self.project
         encoders = load_encoders(project.model)
-        with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder, _epoch_log(project, item) as log_epoch:
+        with scratch_folder("train") as folder, _epoch_log(project, item) as log_epoch:
             held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
             found = self._parts(item, encoders.dimensions, False)
             parts = (

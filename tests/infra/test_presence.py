@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from itertools import permutations
 
 import pytest
 
+from trichord.infra import log
 from trichord.infra.errors import CommitConflict
 from trichord.infra.lake import layout, presence
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.presence import LOST_S, at_work, present
+from trichord.infra.lake.presence import LOST_S, Note, Presence, Role, at_work, present
 
 ELSEWHERE = "{role}-{role}-0123456789ab-7-7-00ff"
 KILLED = (
@@ -42,25 +44,24 @@ def test_each_sees_the_other_while_it_is_at_work_and_nothing_is_left(place):
 
 
 def test_in_every_order_of_writing_and_looking_one_sees_the_other(place):
-    steps = ("run writes", "run looks", "gc writes", "gc looks")
+    run, collect = ("run writes", "run looks"), ("gc writes", "gc looks")
     orders = [
-        o
-        for o in permutations(steps)
-        if o.index(steps[0]) < o.index(steps[1]) and o.index(steps[2]) < o.index(steps[3])
+        order
+        for order in permutations((*run, *collect))
+        if order.index(run[0]) < order.index(run[1]) and order.index(collect[0]) < order.index(collect[1])
     ]
     assert len(orders) == 6
     for order in orders:
-        opened, seen = {}, []
-        for step in order:
-            role, act = step.split()
-            if act == "writes":
-                opened[role] = present(place.lake, role, role)
-                opened[role, "own"] = opened[role].__enter__()
-            else:
-                seen += opened[role, "own"].others("gc" if role == "run" else "run")
+        own: dict[str, Presence] = {}
+        seen: list[Note] = []
+        with ExitStack() as opened:
+            for step in order:
+                role: Role = "run" if step in run else "gc"
+                if step.endswith("writes"):
+                    own[role] = opened.enter_context(present(place.lake, role, role))
+                else:
+                    seen += own[role].others("gc" if role == "run" else "run")
         assert seen, order
-        for role in ("run", "gc"):
-            opened[role].__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("role", ["run", "gc"])
@@ -90,7 +91,7 @@ def test_a_process_elsewhere_counts_until_it_was_silent_for_long(storage, tmp_pa
 
 def test_a_run_waits_until_gc_has_ended(place, monkeypatch):
     lake, waiting = place.lake, threading.Event()
-    monkeypatch.setattr(presence.log, "event", lambda name, **fields: waiting.set())
+    monkeypatch.setattr(log, "event", lambda name, **fields: waiting.set())
     path = layout.presence_path(ELSEWHERE.format(role="gc"))
     lake.write(path, b"")
     done = []
