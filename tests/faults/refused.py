@@ -40,7 +40,7 @@ def is_possible() -> bool:
 def run_in_namespace(*arguments: str, mounting: bool = True) -> dict[str, Any]:
     """Run this module's `--inside` in a namespace and return what it found."""
     command = ["unshare", "-Urm" if mounting else "-U", sys.executable, "-m", __name__, "--inside", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=3_600)
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -95,7 +95,7 @@ class Scene:
         left = [name for name in leftovers(self.lake, self.temporary) if name != "filler"]
         return {"code": code, "says": message_of(stderr).get("message", ""), "clean": is_clean(stderr), "left": left}
 
-    def refuse(self, prepare: Callable[[], None], repair: Callable[[], None], **options: Any) -> dict[str, Any]:
+    def refuse(self, prepare: Callable[[], object], repair: Callable[[], object], **options: Any) -> dict[str, Any]:
         """Run where something is refused, then repair it and run again."""
         environment = {**os.environ, "TMPDIR": str(self.temporary)}
         prepare()
@@ -124,8 +124,8 @@ def _inside(kind: str, which: str, records: int) -> dict[str, Any]:
             subprocess.run(bind, check=True)
             remount = ["mount", "-o", "remount,bind,ro", str(scene.lake)]
             return scene.refuse(
-                lambda: subprocess.run(remount, check=True) and None,
-                lambda: subprocess.run(["umount", str(scene.lake)], check=True) and None,
+                lambda: subprocess.run(remount, check=True),
+                lambda: subprocess.run(["umount", str(scene.lake)], check=True),
             )
         place = scene.lake / which
         return scene.refuse(lambda: place.chmod(0o555), lambda: place.chmod(0o755))

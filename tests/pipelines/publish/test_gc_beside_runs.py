@@ -12,7 +12,7 @@ from trichord.infra.lake import layout, presence
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.verify import verify
-from trichord.pipelines.reindex import reindex
+from trichord.pipelines.reindex import RunSummary, reindex
 
 UNNEEDED = ("gc_grace_s=0", "keep_publications=1")
 
@@ -51,8 +51,9 @@ def test_gc_at_any_event_of_a_run_removes_nothing(returning, indexed, monkeypatc
 
 def test_a_run_that_starts_while_gc_removes_files_waits_and_then_makes_them_again(returning, indexed, monkeypatch):
     project, _ = returning
-    workspace, waiting, summaries = workspace_of(project, *UNNEEDED), threading.Event(), []
-    remove, threads = Storage.delete, []
+    workspace, waiting, remove = workspace_of(project, *UNNEEDED), threading.Event(), Storage.delete
+    threads: list[threading.Thread] = []
+    summaries: list[RunSummary] = []
 
     def delete(storage: Storage, uri: str) -> None:
         if not threads and layout.PRESENCE not in uri:
@@ -63,7 +64,7 @@ def test_a_run_that_starts_while_gc_removes_files_waits_and_then_makes_them_agai
         remove(storage, uri)
 
     monkeypatch.setattr(Storage, "delete", delete)
-    monkeypatch.setattr(presence.log, "event", lambda name, **fields: waiting.set())
+    monkeypatch.setattr(log, "event", lambda name, **fields: waiting.set())
     removed = gc(workspace, delete=True)
     threads[0].join(120)
     assert removed.removed

@@ -88,14 +88,14 @@ def test_a_lost_model_is_trained_again_on_request_and_an_equal_one_keeps_the_spa
 
 def test_of_a_lost_model_a_rollback_is_offered_where_it_works(lake_copy):
     workspace = workspace_of(lake_copy)
-    first = workspace.publications.live()
+    first = workspace.publications.require_live()
     second = reindex(workspace_of(lake_copy, "train.seed=5"))
-    (lake_copy.parent / "lake" / workspace.publications.live().model / "training.json").unlink()
+    (lake_copy.parent / "lake" / workspace.publications.require_live().model / "training.json").unlink()
     with pytest.raises(GateFailed, match=f"trichord rollback {first.id}") as refused:
         reindex(workspace_of(lake_copy, "train.seed=5"))
     assert str(refused.value).count("training.json is missing") == 1
     rollback(workspace, first.id)
-    assert workspace.publications.live().fingerprint == first.fingerprint != second.fingerprint
+    assert workspace.publications.require_live().fingerprint == first.fingerprint != second.fingerprint
 
 
 def test_a_candidate_whose_files_are_gone_does_not_go_live(lake_copy):
