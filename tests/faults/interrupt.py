@@ -29,7 +29,8 @@ def interrupt(scene: Scene, point: int, points: int) -> dict[str, Any]:
     project = copy_of(scene.fresh.parent, scene.folder / f"interrupted-{point}")
     temporary = scene.folder / f"temporary-{point}"
     temporary.mkdir()
-    with start(project, env={**os.environ, "TMPDIR": str(temporary)}) as driver:
+    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - a job in the background ignores it
+    with start(project, env={**os.environ, "TMPDIR": str(temporary)}, preexec_fn=hear) as driver:
         follow(driver, scene.old_gaps, (point + 1) / (points + 1))
         driver.send_signal(number)
         _, err = driver.communicate(timeout=120)
