@@ -24,7 +24,7 @@ _ADVICE = {
     errno.EPERM: _PERMISSION,
     errno.EIO: f"The disk reports an error. Look at the system's log and check the disk, {_AGAIN}",
 }
-_RUST = re.compile(r"\(os error (\d+)\)")  # how deltalake and safetensors report it
+_RUST = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+)")  # how deltalake and safetensors report it
 _SQLITE = {"database or disk is full": errno.ENOSPC, "unable to open database file": errno.ENOSPC}
 
 
@@ -71,4 +71,4 @@ def _number(error: BaseException) -> int | None:
     if isinstance(error, sqlite3.OperationalError):
         return _SQLITE.get(text)
     found = _RUST.search(text)
-    return int(found[1]) if found else None
+    return int(found[1] or found[2]) if found else None

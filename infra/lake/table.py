@@ -215,6 +215,10 @@ class LakeTable:
             yield
         except (DeltaError, OSError) as error:
             raise self._storage_error(error) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # deltalake's, where it finds no descriptor for its threads
+                raise
+            raise self._storage_error(error) from error
 
     def _storage_error(self, error: BaseException) -> StorageError:
         known = as_storage_error(error, f"table {self._uri}")

@@ -139,7 +139,7 @@ def measure(records: int) -> dict[str, Any]:
     for limit in DESCRIPTORS:
         found[f"{limit} descriptors"] = run_in_namespace("descriptors", str(limit), str(records))
     found["lake read-only"] = run_in_namespace("read-only", "", str(records))
-    for folder in (".", "records", "_plans", "index", "vectors/_delta_log"):
+    for folder in ("_at_work", "records", "_plans", "index", "vectors/_delta_log"):
         found[f"no permission for {folder}"] = run_in_namespace("mode", folder, str(records), mounting=False)
     return found
 

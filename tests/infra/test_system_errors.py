@@ -30,6 +30,7 @@ SCHEMA = pa.schema([("n", pa.int64())])
         (OSError(errno.EROFS, "Read-only file system"), "Mount it for writing"),
         (PermissionError(errno.EACCES, "Permission denied"), "permission"),
         (RuntimeError("Error while serializing: IoError: No space left on device (os error 28)"), "The disk is full"),
+        (RuntimeError('Failed to create a runtime: Os { code: 24, message: "Too many open files" }'), "ulimit -n"),
         (sqlite3.OperationalError("database or disk is full"), "The disk is full"),
     ],
 )
