@@ -7,7 +7,7 @@ means one wrong item in a hundred, whatever the pair. The far tail of wrong cosi
 two numbers a pair, and scores of several parts of a query add up to one inner product a view. High scores are
 extrapolated: a tail lighter than that makes wrong items rarer than the score says.
 
-It is fitted on pairs of different held-out records and needs no true pairs: pictures asked by a picture have none.
+It is fitted on pairs of different validation records and needs no true pairs: pictures asked by a picture have none.
 Shape letters: N records, D dimension, P pairs.
 """
 
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Lines by query modality and view; a pair with too few held-out records has none."""
+    """Lines by query modality and view; a pair with too few validation records has none."""
 
     lines: Mapping[tuple[str, str], Line]
 

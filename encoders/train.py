@@ -41,7 +41,7 @@ class Epoch(TypedDict, total=False):
     """
 
     epoch: Required[int]
-    score: Required[float | None]  # on held-out records, higher is better; None where nothing is measured
+    score: Required[float | None]  # on validation records, higher is better; None where nothing is measured
     loss: float  # mean over the records; not of epoch 0
     records: int  # of epoch 0 alone: training records
     records_skipped: int  # of epoch 0 alone: records with nothing to compare
@@ -68,7 +68,7 @@ def train(
         encoders: what made their features.
         model_config: shape of the model.
         train_config: loss, schedule and seed.
-        score: measures a model on held-out records, higher is better; called before the first epoch and after each.
+        score: measures a model on validation records, higher is better; called before the first epoch and after each.
             None where nothing can be measured: then the last epoch is kept.
         checkpoint: folder in which each epoch's state is left, and looked for first; None keeps none.
         log: called with each entry of the history as it arises, again from the start where a run is resumed.

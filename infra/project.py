@@ -84,6 +84,7 @@ def recipe(project: Project) -> dict[str, Any]:
         del source["path"]
         source.pop("media_root", None)
         del source["optional_fields"]  # says what is an error, and shapes nothing
+        source.pop("splits", None)
     for name in ("text", "image", "audio"):
         del settings["model"][name]["adapt"]  # shapes a model that the file then names, by a verb of its own
         path = settings["model"][name]["path"]
@@ -124,6 +125,8 @@ def _places(project: Project) -> Iterator[tuple[Path, str]]:
         media_root = getattr(source, "media_root", None)
         if media_root is not None:
             yield ("sources", position, "media_root"), media_root
+        for mark, place in getattr(source, "splits", {}).items():
+            yield ("sources", position, "splits", mark), place
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
             yield ("model", name, "path"), encoder.path

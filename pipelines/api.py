@@ -62,11 +62,15 @@ class Workspace(core.Workspace):
 
         return reindex(self, publishing=publish, accept=accept, retrain=retrain)
 
-    def evaluate(self) -> Evaluated:
-        """Measure the live publication: query → gallery recall, and the mixed galleries."""
+    def evaluate(self, *, all_records: bool = False) -> Evaluated:
+        """Measure the live publication on test records: query → gallery recall, and the mixed galleries.
+
+        Args:
+            all_records: if True, all test records; else at most `evaluate.max_records`, as the gate does.
+        """
         from trichord.pipelines.publish.evaluate import evaluate_live
 
-        return evaluate_live(self)
+        return evaluate_live(self, all_records=all_records)
 
     def publish(self, *, accept: Collection[str] = ()) -> Publication:
         """Publish the candidate of the last `reindex`, if the gate passed it or `accept` names the checks that failed.

@@ -14,7 +14,7 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
-from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.plan import plan_training
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 
@@ -89,7 +89,7 @@ def reindex(
 
 def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str]) -> RunSummary:
     started = time.monotonic()
-    plan = make_plan(workspace)
+    plan = plan_training(workspace)
     live = workspace.publications.live()
     if accept:
         from trichord.pipelines.publish.accept import known_checks, require_acceptable

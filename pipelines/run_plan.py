@@ -10,7 +10,7 @@ from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.evaluation.whole import require_figures
-from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.plan import plan_training
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast, RowChanges
@@ -72,7 +72,7 @@ def plan_run(workspace: Workspace) -> RunPlan:
         SourceError: a source cannot be read.
     """
     require_figures(workspace.project.gate, K)
-    plan, live = make_plan(workspace), workspace.publications.live()
+    plan, live = plan_training(workspace), workspace.publications.live()
     inputs = inputs_digest(workspace, plan)
     forecast = Forecast(workspace, plan, live)
     unchanged = live is not None and is_wanted(workspace, live, inputs) and not missing_files(workspace, live)

@@ -41,9 +41,9 @@ class GateConfig(Strict):
 
 
 class EvaluateConfig(Strict):
-    """What is measured on held-out records."""
+    """What is measured on test records."""
 
-    max_records: int = Field(1_000, ge=1, description="Held-out records measured at most (chosen by key digest).")
+    max_records: int = Field(1_000, ge=1, description="Test records measured at most (chosen by key digest).")
     bootstrap: int = Field(200, ge=0, description="Resamples for confidence intervals; 0: none.")
     confidence: float = Field(
         0.95,

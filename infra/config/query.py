@@ -25,9 +25,9 @@ class QueryConfig(Strict):
 
     ranking: Ranking = Field(
         "plain",
-        description="plain: by cosine; calibrated: by scores made comparable between modalities, fitted on held-out "
-        "records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: this many of "
-        "each view.",
+        description="plain: by cosine; calibrated: by scores made comparable between modalities, fitted on "
+        "validation records, summed over the query's parts; rank_fusion: by reciprocal ranks in each view; quota: this "
+        "many of each view.",
     )
     quotas: dict[str, float] = Field(
         {},

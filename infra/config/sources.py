@@ -24,7 +24,7 @@ class FieldMap(Strict):
     audio: str | None = Field("audio", description="Path or URI of the sound; in Parquet and Delta also its bytes.")
     captions: str | None = Field("captions", description="A list of other wordings of the text.")
     group: str | None = Field("group", description="Records of one group are held out together.")
-    subset: str | None = Field("split", description="The source's own train/test mark.")
+    subset: str | None = Field("split", description="The source's own mark: train, validation or test.")
     segments: str | None = Field(
         None,
         description="Times in the sound: a list of {start_s, end_s, text}, or the path of an SRT, VTT or JSON file.",
@@ -72,10 +72,21 @@ class FolderSource(SourceBase):
 
 
 class CaptionsSource(SourceBase):
-    """Photos with captions: COCO (JSON with `images` and `annotations`), Flickr8k/30k (token file, or a CSV)."""
+    """Photos with captions: COCO (JSON with `images` and `annotations`), Karpathy's JSON (`images` with `sentences`),
+    Flickr8k/30k (token file, or a CSV).
+
+    An image's `split` in JSON is its train/test mark.
+    """
 
     kind: Literal["captions"]
-    format: Literal["auto", "coco", "flickr"] = Field("auto", description="auto: .json is COCO, else Flickr.")
+    format: Literal["auto", "coco", "karpathy", "flickr"] = Field(
+        "auto", description="auto: .json is COCO or Karpathy's, by its content; else Flickr."
+    )
+    splits: dict[str, str] = Field(
+        {},
+        description="Files that list the pictures of a part, one a line, for example "
+        "`test: Flickr_8k.testImages.txt`; the key is the mark.",
+    )
     max_bytes: int = Field(
         256 << 20,
         ge=1,

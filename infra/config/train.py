@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trichord.infra.config.base import Strict
+from trichord.infra.marks import Part
 
 Loss = Literal["mixed_gallery_infonce", "infonce", "contrastive", "triplet", "supcon", "sigmoid"]
 
@@ -40,11 +41,24 @@ class TrainConfig(Strict):
     )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the forward pass.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the heads.")
-    patience: int = Field(6, ge=1, description="Epochs without a better held-out mixed score before stopping.")
+    patience: int = Field(6, ge=1, description="Epochs without a better mixed validation score before stopping.")
     seed: int = Field(0, description="Seed of everything random.")
-    held_out: float = Field(0.2, ge=0, lt=1, description="Share of groups held out where the source marks no subset.")
-    held_out_subsets: tuple[str, ...] = Field(
-        ("test", "validation", "val"), description="Subset marks that mean held out."
+    validation: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of groups that stop the training and fit the calibration, where the source marks none.",
+    )
+    test: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of groups that are measured and seen by nothing else, where the source marks none.",
+    )
+    marks: dict[str, Part] = Field(
+        {},
+        description="What a source's marks mean, for example `fold5: test`. Usual words (`train`, `dev`, `Test`, "
+        "`holdout` …) need no line; an unknown mark is an error.",
     )
     policy: Literal["reuse", "always"] = Field(
         "reuse", description="reuse: keep the live model while these settings stay the same; always: train every run."
@@ -52,6 +66,25 @@ class TrainConfig(Strict):
     workers: int = Field(1, ge=1, le=64, description="Training processes that share each step.")
     threads: int = Field(2, ge=1, description="Torch threads of a training process (part of the result's bits).")
     tensorboard: str | None = Field(None, description="Folder that receives TensorBoard logs.")
+
+    @field_validator("marks", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """Read the number of a fold (`1: train`) as a mark."""
+        if not isinstance(given, dict):
+            return given
+        return {str(key) if type(key) is int else key: part for key, part in given.items()}
+
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation and test are {self.validation + self.test:g} of all: nothing is left to train"
+            )
+        folded = [mark.strip().casefold() for mark in self.marks]
+        if repeated := [mark for mark in self.marks if folded.count(mark.strip().casefold()) > 1]:
+            raise ValueError(f"marks names {repeated[0]!r} twice; case does not count")
+        return self
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:

@@ -176,10 +176,18 @@ app.command()(search)
 
 @app.command()
 def evaluate(
-    project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, engine: EngineName = None, as_json: Json = False
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    all_records: Annotated[
+        bool, typer.Option("--all", help="Measure all test records, not just evaluate.max_records of them.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure the live publication: recall by query and gallery, and in the mixed gallery."""
-    _print(_open(project, set_, as_json, engine).evaluate(), as_json, render_evaluation.evaluation)
+    """Measure the live publication on test records: recall by query and gallery, and in the mixed gallery."""
+    _print(
+        _open(project, set_, as_json, engine).evaluate(all_records=all_records), as_json, render_evaluation.evaluation
+    )
 
 
 @app.command()

@@ -43,7 +43,7 @@ def compare(
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
-    """Train every fusion with every loss on several seeds, and compare them on held-out records. Publishes nothing."""
+    """Train every fusion with every loss on several seeds; compare them on validation records. Publish nothing."""
     from trichord.pipelines.model.compare import Grid
     from trichord.pipelines.model.compare import compare as job
 

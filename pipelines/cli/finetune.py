@@ -41,7 +41,7 @@ def adapt(
 def _show(result: dict[str, object]) -> None:
     before, after = result["held_out_before"], result["held_out_after"]
     was = "" if before is None else f" (before: {before})"
-    console.print(f"Held-out loss {after}{was}. Loss by epoch: {result['loss']}")
+    console.print(f"Validation loss {after}{was}. Loss by epoch: {result['loss']}")
     path = escape(str(result["path"]))
     console.print(
         f"Saved to {path}. To use it, set model.{result['modality']}.path to {path} and run `trichord reindex`."

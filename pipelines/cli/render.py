@@ -344,7 +344,7 @@ def demo(result: dict[str, Any]) -> None:
         [[d["defect"], d["planted"], d["found"], d["as"]] for d in result["defects"]],
     )
     table(
-        "Recall@10 before and after training",
+        "Recall@10 on validation records, before and after training",
         {"query → gallery": "left", "chance": "right", "before": "right", "after": "right"},
         [[d["direction"], d["chance"], d["before"], d["after"]] for d in result["alignment"]],
     )

@@ -13,7 +13,7 @@ COLUMNS = ("recall_at_10", "ndcg_at_10", "retention")
 def comparison(result: Mapping[str, Any]) -> None:
     """Print the settings, best mixed gallery first."""
     rows = _ranked(result["rows"])
-    title = f"{result['held_out']} held-out records, {result['seeds']} seeds: mean ± standard deviation"
+    title = f"{result['validation']} validation records, {result['seeds']} seeds: mean ± standard deviation"
     table(title, {name: "left" if place < 2 else "right" for place, name in enumerate(_head())}, rows)
     console.print("To see every view, add --json or --report FILE.")
 
@@ -27,7 +27,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         if any(row[name] for name in COLUMNS)
     ]
     parts = [
-        f"# Comparison: {result['held_out']} held-out records, {result['seeds']} seeds",
+        f"# Comparison: {result['validation']} validation records, {result['seeds']} seeds",
         "Mean ± standard deviation over seeds. `mixed`: each record appears once, in a random form; `all_views`: "
         "every item appears by itself; other views: a gallery of that view alone, queried by the other modalities "
         "(`retention`: the fraction of that recall kept in the mixed gallery).",

@@ -13,7 +13,7 @@ def evaluation(result: dict[str, Any]) -> None:
     """Print the recall matrix and the mixed-gallery figures."""
     galleries = list(dict.fromkeys(gallery for cells in result["recall_at_10"].values() for gallery in cells))
     rows = [[query, *(cells.get(g) for g in galleries)] for query, cells in result["recall_at_10"].items()]
-    title = f"Held-out recall@{result['k']}, query → gallery ({result['records']:,} records)"
+    title = f"Recall@{result['k']}, query → gallery ({result['records']:,} test records)"
     table(title, {"query": "left"} | dict.fromkeys(galleries, "right"), rows)
     k, mixed = result["k"], result["mixed"]
     measures = (
@@ -29,6 +29,8 @@ def evaluation(result: dict[str, Any]) -> None:
     forms = "  ".join(f"{form} {cell(value)}{_within(kept.get(form))}" for form, value in mixed["retention"].items())
     draws = f" (mean ± spread of {mixed['draws']} draws of forms)" if spread else ""
     console.print(escape(f"Mixed gallery{draws}: {', '.join(figures)}; retention: {forms}"))
+    if withheld := result.get("withheld"):
+        console.print(f"{withheld:,} test records were withheld: the model has seen their group, picture or sound.")
     if "consistency" in result:
         _consistency(result["consistency"], k)
 

@@ -21,7 +21,8 @@ from trichord.pipelines.core.workspace import Workspace
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
-MODEL_FILES = ("training.json", "model.safetensors", model_file.NAME)
+SEEN_GROUPS = "seen_groups.bin"  # `group_ids` of all training and validation records: sorted, uint64, little-endian
+MODEL_FILES = ("training.json", SEEN_GROUPS, "model.safetensors", model_file.NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
     from trichord.encoders.model import FusionModel  # torch: imported only when a model is used
 
     with scratch_folder("model") as folder:
-        for name in (*MODEL_FILES[1:], PLACES):
+        for name in (*MODEL_FILES[2:], PLACES):
             if lake.exists(path, name):
                 Path(folder, name).write_bytes(lake.read(path, name))
         if not os.path.exists(os.path.join(folder, model_file.NAME)):

@@ -44,10 +44,7 @@ class Workspace:
         shaping = recipe(self.project)
         train = {name: value for name, value in shaping["train"].items() if name not in ("policy", "tensorboard")}
         variants = [shaping["augment"]] if self.project.augment.copies else []
-        judged_by = shaping["evaluate"][
-            "max_records"
-        ]  # training stops by these; other settings of `evaluate` do not change the model
-        return digest.address("model-settings", shaping["model"], train, judged_by, *variants)
+        return digest.address("model-settings", shaping["model"], train, *variants)
 
 
 def run_alone(engine: Engine, task: Callable[[I], R], item: I) -> R:

@@ -173,7 +173,7 @@ def _read_rows(workspace: Workspace, table: str, *columns: str) -> Iterator[Mapp
 
 
 def compare_alignment(workspace: Workspace) -> list[AlignmentRow]:
-    """Compare held-out recall@10 of the untrained and the trained model, by direction."""
+    """Compare recall@10 of the untrained and the trained model on validation records, by direction."""
     live = workspace.publications.live()
     assert live is not None
     story = read_object(workspace.lake, live.model, "training.json")

@@ -1,7 +1,8 @@
-"""Which records are held out from training, and the queries and galleries that a model makes of them."""
+"""Held-out records, of validation or test, as the queries and galleries that a model makes of them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,29 +12,12 @@ import pyarrow as pa
 
 from trichord.encoders.views import Features
 from trichord.infra import digest
-from trichord.infra.config import TrainConfig
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 K = 10  # depth of every measure, in the names of the figures too
-
-
-def is_held_out(subset: str, group: str, config: TrainConfig) -> bool:
-    """Return True where a record is kept from training: by the source's mark, else by the digest of its group.
-
-    The same for every seed of training: models that differ in it are measured on the same records.
-    """
-    if subset:
-        return subset in config.held_out_subsets
-    return digest.hash64(f"held-out/{group}") < config.held_out * 2**64
-
-
-def held_out_mask(rows: pa.Table, config: TrainConfig) -> np.ndarray:
-    """Return `is_held_out` of every row, bool (N,)."""
-    marks = zip(rows["subset"].to_pylist(), rows["group"].to_pylist(), strict=True)
-    return np.array([is_held_out(subset, group, config) for subset, group in marks], dtype=bool)
 
 
 def text_ids(rows: pa.Table) -> np.ndarray:
@@ -66,10 +50,7 @@ class HeldOutRows:
                 break
         if not keys:
             return None
-        # small numbers, because the measures count by them
-        _, numbers = np.unique(np.concatenate(ids), return_inverse=True)
-        numbers = np.where(np.concatenate(ids) < 0, -1, numbers)
-        return cls(keys=tuple(keys), text_ids=numbers, features=Features.concat(found))
+        return cls(keys=tuple(keys), text_ids=_number(ids), features=Features.concat(found))
 
     def views(self, model: FusionModel) -> HeldOut:
         """Embed the rows: queries by one modality (text: by another caption where there is one), galleries by form."""
@@ -92,3 +73,72 @@ class HeldOutRows:
             captions=captions[further],
             caption_rows=np.repeat(np.arange(len(self.keys)), counts)[further],
         )
+
+
+def embed_rows(
+    parts: Iterator[tuple[pa.Table, Features]], model: FusionModel, folder: str, limit: int | None
+) -> HeldOut | None:
+    """Embed rows part by part, the first `limit` of them; None where there are none.
+
+    Vectors are in files in `folder`, so that memory holds one part and what a measure looks at, however many rows
+    there are.
+    """
+    files: dict[str, _VectorFile] = {}
+    keys: list[str] = []
+    ids, present, other, caption_rows = [], [], [], [np.zeros(0, np.int64)]
+    for rows, features in parts:
+        held = HeldOutRows.gather(iter([(rows, features)]), rows.num_rows if limit is None else limit - len(keys))
+        if held is None:
+            continue
+        views = held.views(model)
+        assert views.captions is not None
+        assert views.caption_rows is not None
+        columns = {f"query-{name}": vectors for name, vectors in views.queries.items()}
+        columns |= {f"gallery-{form}": vectors for form, vectors in views.gallery.items()}
+        for name, vectors in (columns | {"captions": views.captions}).items():
+            files.setdefault(name, _VectorFile(os.path.join(folder, name), vectors.shape[1])).add(vectors)
+        ids.append(text_ids(rows)[: len(held.keys)])
+        present.append(views.present)
+        other.append(views.other_caption)
+        caption_rows.append(views.caption_rows + len(keys))
+        keys += held.keys
+        if len(keys) == limit:
+            break
+    if not keys:
+        return None
+    vectors_of = {name: file.read() for name, file in files.items()}
+    return HeldOut(
+        keys=tuple(keys),
+        text_ids=_number(ids),
+        present=np.concatenate(present),
+        queries={name: vectors_of[f"query-{name}"] for name in MODALITIES},
+        other_caption=np.concatenate(other),
+        gallery={form: vectors_of[f"gallery-{form}"] for form in FORMS},
+        captions=vectors_of["captions"],
+        caption_rows=np.concatenate(caption_rows),
+    )
+
+
+def _number(ids: list[np.ndarray]) -> np.ndarray:
+    """Return small numbers, by which measures count, for ids (N,); -1 stays."""
+    every = np.concatenate(ids)
+    return np.where(every < 0, -1, np.unique(every, return_inverse=True)[1])
+
+
+@dataclass
+class _VectorFile:
+    """Vectors, float32, of one dimension, appended to a file and then read from it."""
+
+    path: str
+    dimension: int
+    rows: int = 0
+
+    def add(self, vectors_ND: np.ndarray) -> None:
+        with open(self.path, "ab") as file:
+            file.write(np.ascontiguousarray(vectors_ND, np.float32).data)
+        self.rows += len(vectors_ND)
+
+    def read(self) -> np.ndarray:
+        if not self.rows:
+            return np.zeros((0, self.dimension), np.float32)
+        return np.memmap(self.path, np.float32, "r", shape=(self.rows, self.dimension))

@@ -12,6 +12,7 @@ import numpy as np
 from trichord.index_builders.exact import exact_topk
 from trichord.pipelines.evaluation.figures import PLACES
 from trichord.pipelines.evaluation.galleries import MODALITIES, HeldOut
+from trichord.pipelines.evaluation.ranking import QUERIES_A_TIME
 
 FIGURES = ("skewness", "never_found", "never_found_by_chance", "top_hub")
 
@@ -66,17 +67,25 @@ def measure_hubness(held_out: HeldOut, k: int) -> dict[str, Hubness]:
 def _measure_direction(queries_ND: np.ndarray, gallery_GD: np.ndarray, k: int) -> Hubness:
     if not len(queries_ND) or not len(gallery_GD):
         return dict.fromkeys(FIGURES)
-    return _round(hubness(exact_topk(queries_ND, [gallery_GD], k)[0], len(gallery_GD)))
+    return _round(hubness(_search(queries_ND, gallery_GD, k), len(gallery_GD)))
 
 
 def _measure_items(vectors_GD: np.ndarray, k: int) -> Hubness:
     """Let every item ask for its k nearest others."""
     if len(vectors_GD) < 2:
         return dict.fromkeys(FIGURES)
-    items = exact_topk(vectors_GD, [vectors_GD], k + 1)[0]
+    items = _search(vectors_GD, vectors_GD, k + 1)
     itself = items == np.arange(len(items))[:, None]
     others = np.take_along_axis(items, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, : items.shape[1] - 1]
     return _round(hubness(others, len(vectors_GD)))
+
+
+def _search(queries_ND: np.ndarray, gallery_GD: np.ndarray, k: int) -> np.ndarray:
+    """Return the first k items of every query, some queries at a time."""
+    starts = range(0, len(queries_ND), QUERIES_A_TIME)
+    return np.concatenate(
+        [exact_topk(queries_ND[first : first + QUERIES_A_TIME], [gallery_GD], k)[0] for first in starts]
+    )
 
 
 def _round(figures: dict[str, float]) -> Hubness:

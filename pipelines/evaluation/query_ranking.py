@@ -1,6 +1,6 @@
 """Compare the rankings of search: both mixed galleries under each of them.
 
-`plain` is the order by cosine. Every ranking sees the same records: those that the calibration was not fitted on.
+`plain` is the order by cosine. Every ranking sees the same records, and no calibration was fitted on them.
 Shape letters: N queries, D dimension, G gallery items, K places.
 """
 
@@ -15,11 +15,10 @@ from trichord.encoders.calibration import Calibration
 from trichord.index_builders.exact import top_k
 from trichord.infra.config import RANKINGS
 from trichord.pipelines.evaluation.all_views import find_hidden, split_items
-from trichord.pipelines.evaluation.calibrate import select_judges
 from trichord.pipelines.evaluation.figures import mean, ratio
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.mixed import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
-from trichord.pipelines.evaluation.ranking import Ranked
+from trichord.pipelines.evaluation.ranking import QUERIES_A_TIME, Ranked
 from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingReport, Rankings
 from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore
 
@@ -31,14 +30,13 @@ def evaluate_rankings(held_out: HeldOut, calibration: Calibration | None, k: int
 
     `calibrated` needs a calibration that covers every pair of query and form; otherwise it is left out.
     """
-    judged = select_judges(held_out)
-    drawn = draw_numbers(judged, seed)
-    mixed = [part for query in MODALITIES if (part := _ask_mixed(judged, query, k, drawn)) is not None]
-    singly = [alone for query in MODALITIES if (alone := _ask_all_views(judged, query, k)) is not None]
+    drawn = draw_numbers(held_out, seed)
+    mixed = [part for query in MODALITIES if (part := _ask_mixed(held_out, query, k, drawn)) is not None]
+    singly = [alone for query in MODALITIES if (alone := _ask_all_views(held_out, query, k)) is not None]
     asked = [*(part.asked for part in mixed), *(part.asked for part in singly)]
     return Rankings(
         k=k,
-        records=len(judged.keys),
+        records=len(held_out.keys),
         by_name={
             ranking: RankingReport(
                 mixed=_report_mixed(mixed, ranking, calibration, k),
@@ -66,23 +64,39 @@ class Asked:
     ) -> None:
         """`forms_G` are places in `FORMS`; `hidden_N` is the item that a query does not see, -1 for none."""
         self.query, self.labels_N, self.item_labels_G, self.forms_G = query, labels_N, item_labels_G, forms_G
-        self.relevant_NG = labels_N[:, None] == item_labels_G
-        scores_NG = queries_ND @ items_GD.T
-        if hidden_N is not None:
-            rows = np.flatnonzero(hidden_N >= 0)
-            scores_NG[rows, hidden_N[rows]] = -np.inf
-            self.relevant_NG[rows, hidden_N[rows]] = False
         self.forms = [FORMS[form] for form in np.unique(forms_G)]
-        self.lists: list[dict[str, list[RankedHit]]] = [{} for _ in labels_N]
+        self.hidden_N = hidden = np.full(len(labels_N), -1) if hidden_N is None else hidden_N
+        self.found: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # items and cosines (N, K) by form
         for form in self.forms:
             of_form = np.flatnonzero(forms_G == FORMS.index(form))
-            places_NK, cosines_NK = top_k(scores_NG[:, of_form], k)
-            for lists, items, cosines in zip(self.lists, of_form[places_NK].tolist(), cosines_NK.tolist(), strict=True):
-                lists[form] = [
-                    RankedHit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
-                    for item, cosine in zip(items, cosines, strict=True)
-                    if cosine != -np.inf
-                ]
+            found = [
+                _search(queries_ND[part], items_GD[of_form], of_form, hidden[part], k)
+                for part in _blocks(len(queries_ND))
+            ]
+            self.found[form] = np.concatenate([one for one, _ in found]), np.concatenate([two for _, two in found])
+
+    def count_relevant(self, chosen_G: np.ndarray) -> np.ndarray:
+        """Return the relevant items of each query among the chosen ones, bool (G,), int (N,)."""
+        labels = self.item_labels_G
+        counts = np.bincount(labels[chosen_G], minlength=max(self.labels_N.max(), labels.max()) + 1)
+        own = (self.hidden_N >= 0) & (labels[self.hidden_N] == self.labels_N) & chosen_G[self.hidden_N]
+        return np.asarray(counts[self.labels_N] - own)
+
+    def are_relevant(self, items_NK: np.ndarray) -> np.ndarray:
+        """Return which found items are relevant, bool (N, K); -1 is none."""
+        found = (items_NK >= 0) & (items_NK != self.hidden_N[:, None])
+        return np.asarray(found & (self.item_labels_G[items_NK] == self.labels_N[:, None]))
+
+    def _lists(self, row: int) -> dict[str, list[RankedHit]]:
+        """Return a query's hits by form."""
+        return {
+            form: [
+                RankedHit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
+                for item, cosine in zip(items[row].tolist(), cosines[row].tolist(), strict=True)
+                if cosine != -np.inf
+            ]
+            for form, (items, cosines) in self.found.items()
+        }
 
     def is_covered(self, calibration: Calibration | None) -> bool:
         """Return True where the calibration has a line for every form."""
@@ -90,12 +104,12 @@ class Asked:
 
     def rank(self, ranking: str, calibration: Calibration | None, k: int) -> Ranked:
         """Return the first k items under a ranking."""
-        items_NK = np.full((len(self.lists), k), -1)
-        for row, lists in enumerate(self.lists):
-            hits = self._join(lists, ranking, calibration, k)
+        items_NK = np.full((len(self.labels_N), k), -1)
+        for row in range(len(items_NK)):
+            hits = self._join(self._lists(row), ranking, calibration, k)
             items_NK[row, : len(hits)] = [int(hit.key) for hit in hits]
-        relevant_NK = (items_NK >= 0) & np.take_along_axis(self.relevant_NG, items_NK, axis=1)
-        return Ranked(items_NK=items_NK, relevant_NK=relevant_NK, total_N=self.relevant_NG.sum(axis=1), k=k)
+        total_N = self.count_relevant(np.ones(len(self.item_labels_G), bool))
+        return Ranked(items_NK=items_NK, relevant_NK=self.are_relevant(items_NK), total_N=total_N, k=k)
 
     def _join(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[RankedHit]:
         if ranking == "rank_fusion":
@@ -107,6 +121,22 @@ class Asked:
             lines = {form: calibration.lines[self.query, form] for form in lists}
             lists = {form: rescore(hits, lines[form].scale, lines[form].offset) for form, hits in lists.items()}
         return by_score(list(lists.values()), k)
+
+
+def _blocks(queries: int) -> Iterator[slice]:
+    return (slice(first, first + QUERIES_A_TIME) for first in range(0, queries, QUERIES_A_TIME))
+
+
+def _search(
+    queries_ND: np.ndarray, items_GD: np.ndarray, names_G: np.ndarray, hidden_N: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return names and cosines (N, K) of each query's first k items; the cosine of its hidden item is -inf."""
+    scores_NG = queries_ND @ items_GD.T
+    places = np.minimum(np.searchsorted(names_G, hidden_N), len(names_G) - 1)
+    rows = np.flatnonzero(names_G[places] == hidden_N)
+    scores_NG[rows, places[rows]] = -np.inf
+    places_NK, cosines_NK = top_k(scores_NG, k)
+    return names_G[places_NK], cosines_NK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +231,9 @@ def _measure_targets(part: _Singly, ranked: Ranked, k: int) -> Iterator[tuple[st
         if not able.any():
             continue
         of_kind_G = part.asked.forms_G == FORMS.index(target)
-        total = (part.asked.relevant_NG & of_kind_G).sum(axis=1)[able]
+        total = part.asked.count_relevant(of_kind_G)[able]
         found = (ranked.relevant_NK & of_kind_G[ranked.items_NK]).sum(axis=1)[able]
-        rows = [[int(hit.key) for hit in lists.get(target, ())[:k]] for lists in part.asked.lists]
-        among = np.array([part.asked.relevant_NG[n, items].sum() for n, items in enumerate(rows)])[able]
+        among = part.asked.are_relevant(part.asked.found[target][0]).sum(axis=1)[able]
         yield target, found / total, among / total
 
 

@@ -17,7 +17,7 @@ from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.holdout import held_out_mask
+from trichord.pipelines.evaluation.parts import TRAIN, Parts
 from trichord.pipelines.model.augment_chain import describe_variants, open_chain
 from trichord.pipelines.prepare.records import Prepared
 from trichord.transforms.augment.variants import copy_of, list_changes
@@ -46,6 +46,7 @@ class AugmentActor:
 
     lake: Lake
     project: Project
+    parts: Parts
     chain: tuple[Op, ...]
 
     def __call__(self, item: AugmentItem) -> ShardRef:
@@ -53,7 +54,7 @@ class AugmentActor:
         with ShardWriter(self.lake, "augmented", item.address, schema.AUGMENTED) as writer:
             for part in iter_shard(self.lake, item.records, batch_rows=ROWS):
                 rows = pa.Table.from_batches([part])
-                keep = ~held_out_mask(rows, self.project.train) & mask.keeps(rows)
+                keep = (self.parts.of(rows) == TRAIN) & mask.keeps(rows)
                 chosen = rows.filter(pa.array(keep))
                 after, by_op = run_chain(records_batch(chosen, self.project.prepare.audio.rate_hz), self.chain)
                 counts.update(
@@ -131,7 +132,7 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
 
 
 def augment(
-    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], exclusions: Exclusions
+    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], exclusions: Exclusions, parts: Parts
 ) -> list[ShardRef]:
     """Make augmented shards of all records shards, in order of address; existing ones are reused.
 
@@ -148,9 +149,9 @@ def augment(
     items = []
     for shard in prepared:
         excluded = exclusions.of(shard.partition)
-        address = digest.address("augmented", shard.address, excluded.digest, recipe)
+        address = digest.address("augmented", shard.address, excluded.digest, recipe, parts.digest)
         items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, excluded=excluded))
-    factory = _Factory(lake=workspace.lake, project=project)
+    factory = _Factory(lake=workspace.lake, project=project, parts=parts)
     made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
     return [made[address] for address in sorted(made)]
 
@@ -161,7 +162,8 @@ class _Factory:
 
     lake: Lake
     project: Project
+    parts: Parts
 
     def __call__(self) -> Callable[[AugmentItem], ShardRef]:
         chain = open_chain(self.project.augment)
-        return AugmentActor(lake=self.lake, project=self.project, chain=chain)
+        return AugmentActor(lake=self.lake, project=self.project, parts=self.parts, chain=chain)

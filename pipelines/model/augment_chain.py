@@ -10,7 +10,7 @@ from trichord.transforms.augment.chain import augment_chain
 from trichord.transforms.media import AUDIO_LIBRARIES, IMAGE_LIBRARIES
 from trichord.transforms.op import Op, recipe_of
 
-AUGMENT_FORMAT = 1
+AUGMENT_FORMAT = 2
 
 
 def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
@@ -38,8 +38,6 @@ def describe_variants(project: Project) -> list[Any]:
 
 
 def augment_recipe(project: Project, chain: Sequence[Op]) -> list[Any]:
-    """Return everything but the records that shapes the variants of a shard: a part of their address."""
-    train = project.train
-    held_out = [train.held_out, list(train.held_out_subsets)]
+    """Return what shapes the variants of a shard beside the records and their parts: a piece of their address."""
     media = [project.prepare.audio.rate_hz, project.prepare.image.quality, IMAGE_LIBRARIES | AUDIO_LIBRARIES]
-    return [AUGMENT_FORMAT, recipe_of(chain), held_out, media]
+    return [AUGMENT_FORMAT, recipe_of(chain), media]

@@ -1,8 +1,8 @@
 """compare: a controlled experiment over fusions, losses and amounts of data, on one split and several seeds.
 
-Every cell of the grid trains a model on the same cached features and is measured on the same held-out records, like a
-model that is going to be published. The lake stores models under their addresses: a second run trains only new ones,
-and an interrupted run resumes.
+Every cell of the grid trains a model on the same cached features and is measured on the same validation records. Test
+records are not looked at: a figure by which a setting was chosen is no measure of it. The lake stores models under
+their addresses: a second run trains only new ones, and an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.galleries import MODALITIES
+from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.evaluation.report import Evaluation
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.train import TrainItem, TrainTask, describe_model
 from trichord.pipelines.prepare.job import prepare_lake
-from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.plan import plan_training
 
 VIEWS = (*MODALITIES, "fused", "mixed", "all_views")
 MEASURES = ("recall_at_10", "ndcg_at_10", "retention")
@@ -135,7 +136,7 @@ class Comparison(Result):
 
     rows: Sequence[Row]
     runs: Sequence[Run]
-    held_out: int
+    validation: int
     seeds: int
 
 
@@ -147,14 +148,15 @@ def compare(workspace: Workspace, grid: Grid) -> Comparison:
         PartialRun: some run failed; a second run trains what is missing.
     """
     with open_engine(workspace.project.engine) as engine:
-        done = prepare_lake(workspace, engine, make_plan(workspace))
+        done = prepare_lake(workspace, engine, plan_training(workspace))
         exclusions = Exclusions.gather(workspace.lake, done.duplicates)
         features = featurise(workspace, engine, done.prepared)
+        parts = parts_of(workspace, [item.records for item in done.prepared], done.matches)
         found: dict[Cell, tuple[TrainedModel, float | None]] = {}
         jobs = []
         for cell in grid.cells():
             project = cell.project(workspace.project)
-            item = describe_model(Workspace(project), features, exclusions, share=cell.share)
+            item = describe_model(Workspace(project), features, exclusions, parts, share=cell.share)
             if (existing := finished(workspace, layout.model_path(item.address))) is not None:
                 found[cell] = existing, None
             else:
@@ -183,7 +185,7 @@ def compare(workspace: Workspace, grid: Grid) -> Comparison:
             Run(**asdict(cell), model=model.path, seconds=None if seconds is None else round(seconds, 2))
             for cell, (model, seconds) in sorted(found.items(), key=lambda entry: tuple(asdict(entry[0]).values()))
         ],
-        held_out=max((story["held_out"] for story in stories.values()), default=0),
+        validation=max((story["validation"] for story in stories.values()), default=0),
         seeds=grid.seeds,
     )
 

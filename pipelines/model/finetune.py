@@ -25,12 +25,12 @@ from trichord.infra.config import AdaptConfig, AugmentConfig, Project
 from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
-from trichord.pipelines.evaluation.holdout import held_out_mask
+from trichord.pipelines.evaluation.parts import LABELS, TRAIN, VALIDATION, Division, Parts, parts_of
 from trichord.pipelines.model.augment_chain import open_chain
 from trichord.transforms.augment.variants import copy_of
 from trichord.transforms.batch import Batch, Waveform
@@ -38,20 +38,30 @@ from trichord.transforms.media import resample
 from trichord.transforms.op import run_chain
 from trichord.transforms.record import batch_of
 
-HELD_OUT = 1_024  # held-out records measured at most
+HELD_OUT = 1_024  # validation records measured at most
 ROWS = 256  # rows decoded at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeSamples:
-    """Samples from the lake's records, read shard by shard, so that memory does not grow with the lake."""
+    """Samples from the lake's records, read shard by shard, so that memory does not grow with the lake.
+
+    Those of training records are trained on, those of validation records measured; test records are not looked at.
+    `divide` comes first.
+    """
 
     lake: Lake
     project: Project
     modality: Modality
     records: Sequence[ShardRef]
     exclusions: Exclusions
+    parts: Parts
     others: Encoders | None  # where the record's other modalities are needed
+    division: Division | None = None
+
+    def divide(self) -> LakeSamples:
+        """Return samples that know each record's part."""
+        return replace(self, division=Division.find(self.lake, self.records, self.parts))
 
     @property
     def config(self) -> AdaptConfig:
@@ -62,7 +72,7 @@ class LakeSamples:
     @property
     def steps(self) -> int:
         """See `trichord.encoders.adapt.Samples`; counted without decoding anything."""
-        columns = ("partition", "group", "subset", "row_digest", *self._needed_modalities)
+        columns = ("partition", *LABELS, "row_digest", *self._needed_modalities)
         rows = 0
         for ref in self.records:
             for part in iter_shard(self.lake, ref, columns, ROWS):
@@ -128,7 +138,9 @@ class LakeSamples:
     def _usable(self, rows: pa.Table, *, held_out: bool) -> np.ndarray:
         """Return which rows can be samples, bool (N,): they have the modality and, for pairs, another."""
         has = {name: np.asarray(_is_present(rows[name])) for name in self._needed_modalities}
-        keep = (held_out_mask(rows, self.project.train) == held_out) & has.pop(self.modality)
+        if self.division is None:
+            raise ValueError("the samples are not divided")
+        keep = (self.division.of(rows) == (VALIDATION if held_out else TRAIN)) & has.pop(self.modality)
         if has:
             keep &= np.logical_or.reduce(list(has.values()))
         if rows.num_rows:  # all of one shard, and so of one partition
@@ -211,7 +223,7 @@ class AdaptTask:
         encoders = load_encoders(project.model.model_copy(update={modality: exact}))
         encoder = encoders.by_modality[modality]
         assert isinstance(encoder, HuggingFaceEncoder)
-        samples = self.samples
+        samples = self.samples.divide()
         if given.adapt.objective == "paired":
             samples = replace(samples, others=encoders)
         widths = {name: width for name, width in encoders.dimensions.items() if name != modality}
@@ -231,7 +243,7 @@ class Adaptation(Result):
         base: fingerprint of the encoder that it started from.
         settings: `model.<modality>.adapt`.
         loss: by epoch.
-        held_out_before: loss on held-out records before training; None where it has no meaning yet.
+        held_out_before: loss on validation records before training; None where it has no meaning yet.
         held_out_after: the same after training; None where nothing was held out.
     """
 
@@ -249,8 +261,8 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> Adaptation:
     """Adapt one modality's encoder to the records of the lake, by `model.<modality>.adapt`.
 
     Raises:
-        ConfigError: no objective is named, the folder exists, nothing was prepared yet, no records can teach
-            the objective, or the worker does not reach the folder.
+        ConfigError: no objective is named, the folder exists, nothing was prepared yet, a mark means no part, no
+            records can teach the objective, or the worker does not reach the folder.
         PartialRun: the worker failed; nothing was written.
     """
     config = getattr(workspace.project.model, modality)
@@ -271,6 +283,11 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> Adaptation:
         modality=modality,
         records=shards,
         exclusions=Exclusions.gather(workspace.lake, workspace.table("duplicates").shards().values()),
+        parts=parts_of(
+            workspace,
+            find_finished(workspace.lake, "records", records.shards()).values(),
+            workspace.table("matches").shards().values(),
+        ),
         others=None,
     )
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.parts import Parts
 from trichord.pipelines.model.feature_cache import read_features
 from trichord.pipelines.model.train import Fold, train
 
@@ -199,6 +200,7 @@ def judge(
     engine: Engine,
     features: Mapping[str, ShardRef],
     exclusions: Exclusions,
+    parts: Parts,
     model: TrainedModel | None = None,
 ) -> tuple[list[ShardRef], list[Disagreement]]:
     """Return agreement shards of all features shards (existing ones are reused), and the records that disagree.
@@ -208,14 +210,15 @@ def judge(
         engine: where shards are judged.
         features: by partition.
         exclusions: rows that are left out.
+        parts: of the records.
         model: the run's own, which is used where `agreement.folds` is 0.
 
     Raises:
         PartialRun: some shard could not be judged; a rerun resumes.
     """
     folds = workspace.project.agreement.folds
-    parts = [Fold(number=number, folds=folds) for number in range(folds)]
-    models = tuple(train(workspace, engine, features, exclusions, part) for part in parts)
+    outside = [Fold(number=number, folds=folds) for number in range(folds)]
+    models = tuple(train(workspace, engine, features, exclusions, parts, fold) for fold in outside)
     if not models:
         if model is None:
             raise ValueError("agreement.folds is 0, and no model was given")

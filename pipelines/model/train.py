@@ -1,6 +1,8 @@
 """train: features → a fusion model whose modalities agree. It runs in a worker, so that the driver stays small.
 
-The model's address is the digest of what made it. A killed run resumes from its last epoch; a finished model is reused.
+Training records are learned from, validation records choose the epoch and fit the calibration, and test records are not
+looked at. The model's address is the digest of what made it. A killed run resumes from its last epoch; a finished model
+is reused.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,11 +33,11 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef
 from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
-from trichord.pipelines.core.model_store import TrainedModel, finished
+from trichord.pipelines.core.model_store import SEEN_GROUPS, TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.calibrate import calibrate
-from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
-from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
+from trichord.pipelines.evaluation.holdout import HeldOutRows, K
+from trichord.pipelines.evaluation.parts import TRAIN, VALIDATION, Division, Parts, group_ids
 from trichord.pipelines.evaluation.retrieval import evaluate, mixed_score
 from trichord.pipelines.model.feature_cache import read_features
 from trichord.transforms.augment.variants import record_key
@@ -44,15 +46,16 @@ if TYPE_CHECKING:
     from trichord.encoders.distributed import ProcessGroup
     from trichord.encoders.model import FusionModel
 
-TRAIN_FORMAT = 5
+TRAIN_FORMAT = 6
+VALIDATION_RECORDS = 1_000  # measured at most, after each epoch
+LEAST_VALIDATION = K  # fewer do not choose an epoch: the first K places hold all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """One of `folds` parts of all groups. A model that never saw a fold can judge it.
+    """One of `folds` shares of all groups. A model that never saw a fold can judge it.
 
-    Such a model is trained on all that lies outside its fold, on what is held out from the index's model too, for it
-    is never published; it is measured on what is held out inside.
+    Such a model is trained and validated on records outside its fold, and like any other never on test records.
     """
 
     number: int
@@ -92,17 +95,21 @@ class TrainTask:
         project = self.project
         encoders = load_encoders(project.model)
         with scratch_folder("train") as folder, _epoch_log(project, item) as log_epoch:
-            held = HeldOutRows.gather(self._parts(item, encoders.dimensions, True), project.evaluate.max_records)
-            found = self._parts(item, encoders.dimensions, False)
+            division = Division.find(self.lake, item.features, item.parts)
+            seen: list[np.ndarray] = []
+            validating = self._rows(item, encoders.dimensions, division, VALIDATION, seen)
+            held = HeldOutRows.gather(validating, VALIDATION_RECORDS)
             parts = (
                 Part(features=features, records=record_ids(rows), groups=group_ids(rows))
-                for rows, features in found
+                for rows, features in self._rows(item, encoders.dimensions, division, TRAIN, seen)
                 if len(features)
             )
             first = next(parts, None)
             if first is None:
                 raise ConfigError(
-                    "Every record is held out from training. See train.held_out and train.held_out_subsets."
+                    "No record is left to train on: all are held out, or share a group with a record that is.\n"
+                    "Lower train.test and train.validation, or correct the sources' marks (fields.subset, train.marks) "
+                    "or groups (fields.group)."
                 )
             data = TrainingData.write(
                 os.path.join(folder, "data"),
@@ -120,14 +127,14 @@ class TrainTask:
                 encoders,
                 project.model,
                 project.train,
-                score=score if held is not None else None,
+                score=score if held is not None and len(held.keys) >= LEAST_VALIDATION else None,
                 checkpoint=checkpoints,
                 log=log_epoch,
                 process_group=process_group,
             )
             if process_group is not None and process_group.rank:
                 return None  # rank 0 has the same model and writes it
-            story = {"history": history, "held_out": len(held.keys) if held else 0}
+            story = {"history": history, "validation": len(held.keys) if held else 0}
             if held is not None:
                 untrained = FusionModel.initial(project.model, encoders, data.stats, project.train.seed)
                 story["before"] = evaluate(held.views(untrained), K, project.train.seed).to_dict()
@@ -135,11 +142,12 @@ class TrainTask:
                 calibration = calibrate(trained)
                 if calibration is not None:
                     model = model.calibrated(calibration)
-                rankings = evaluate_rankings(trained, calibration, K, project.train.seed)
-                story["after"] = replace(evaluate(trained, K, project.train.seed), rankings=rankings).to_dict()
+                story["after"] = evaluate(trained, K, project.train.seed).to_dict()
             model.save(os.path.join(folder, "model"))
             path = layout.model_path(item.address)
             self.lake.storage.write(self.lake.uri(path, "training.json"), digest.canonical_json(story))
+            seen_groups = np.unique(np.concatenate(seen)).astype("<u8")
+            self.lake.storage.write(self.lake.uri(path, SEEN_GROUPS), seen_groups.tobytes())
             for name in sorted(os.listdir(os.path.join(folder, "model")), key=lambda name: name == model_file.NAME):
                 # model.json last: where it exists, the model is whole
                 with open(os.path.join(folder, "model", name), "rb") as file:
@@ -147,22 +155,27 @@ class TrainTask:
             shutil.rmtree(checkpoints, ignore_errors=True)  # the model is stored
             return TrainedModel(path=path, fingerprint=model.fingerprint, dimension=model.dimension)
 
-    def _parts(
-        self, item: TrainItem, dimensions: Mapping[Modality, int], held_out: bool
+    def _rows(
+        self,
+        item: TrainItem,
+        dimensions: Mapping[Modality, int],
+        division: Division,
+        part: int,
+        seen: list[np.ndarray],
     ) -> Iterator[tuple[pa.Table, Features]]:
+        """Yield the rows of one part, and add their groups to `seen`."""
         for ref in item.features:
             mask = item.excluded.get(ref.address, NOTHING).mask(self.lake)
             for rows, features in read_features(self.lake, ref, dimensions):
-                held = held_out_mask(rows, self.project.train)
-                keep = held if held_out else ~held
-                if item.without is not None:  # a judge learns from everything outside its fold
-                    fold = item.without.of(rows)
-                    keep = held & fold if held_out else ~fold
-                keep &= mask.keeps(rows)
-                if not held_out:
+                keep = (division.of(rows) == part) & mask.keeps(rows)
+                if item.without is not None:
+                    keep &= ~item.without.of(rows)
+                if part == TRAIN:
                     keep &= _share_mask(rows, item.share)
                 chosen = np.flatnonzero(keep)
-                yield rows.take(pa.array(chosen)), features.take(chosen)
+                rows = rows.take(pa.array(chosen))
+                seen.append(np.unique(group_ids(rows)))
+                yield rows, features.take(chosen)
 
     def _checkpoints(self, address: str) -> str:
         root = tempfile.gettempdir() if self.lake.remote else self.lake.uri(layout.CHECKPOINTS)
@@ -179,6 +192,7 @@ class TrainItem:
     address: str
     features: tuple[ShardRef, ...]
     excluded: Mapping[str, Excluded]
+    parts: Parts
     without: Fold | None = None
     share: float = 1.0
 
@@ -188,6 +202,7 @@ def train(
     engine: Engine,
     features: Mapping[str, ShardRef],
     exclusions: Exclusions,
+    parts: Parts,
     without: Fold | None = None,
     *,
     instead_of: str = "",
@@ -200,7 +215,7 @@ def train(
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
     """
-    item = describe_model(workspace, features, exclusions, without, instead_of=instead_of)
+    item = describe_model(workspace, features, exclusions, parts, without, instead_of=instead_of)
     found = finished(workspace, layout.model_path(item.address))
     if found is not None:
         return found
@@ -220,6 +235,7 @@ def describe_model(
     workspace: Workspace,
     features: Mapping[str, ShardRef],
     exclusions: Exclusions,
+    parts: Parts,
     without: Fold | None = None,
     share: float = 1.0,
     instead_of: str = "",
@@ -228,14 +244,16 @@ def describe_model(
     refs = tuple(features[partition] for partition in sorted(features, key=digest.hash64))
     excluded = {ref.address: exclusions.of(partition) for partition, ref in features.items()}
     made_of = [[ref.address, excluded[ref.address].digest] for ref in refs]
+    held_out = [parts.digest, sorted(ref.address for ref in parts.matches)]
     part: list[Any] = [] if without is None else [["outside", without.number, without.folds]]
     part += [] if share == 1 else [share]
     part += [["instead of", instead_of]] if instead_of else []
-    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, *part)
+    address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, held_out, *part)
     return TrainItem(
         address=address,
         features=refs,
         excluded={name: one for name, one in excluded.items() if one.rows},
+        parts=parts,
         without=without,
         share=share,
     )
@@ -251,11 +269,6 @@ def record_ids(rows: pa.Table) -> np.ndarray:
     """Return numbers that are equal for a record and its variants, uint64 (N,)."""
     keys = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
     return np.array([digest.hash64(f"record/{source}/{record_key(key)}") for source, key in keys], dtype=np.uint64)
-
-
-def group_ids(rows: pa.Table) -> np.ndarray:
-    """Return numbers that are equal for rows of one group, uint64 (N,)."""
-    return np.array([digest.hash64(f"group/{group}") for group in rows["group"].to_pylist()], dtype=np.uint64)
 
 
 @contextmanager

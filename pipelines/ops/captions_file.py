@@ -13,8 +13,9 @@ _HEAD_BYTES = 4 << 20
 _LINES = 2_000
 _PICTURES = 200
 _TOKEN = re.compile(r"([^\t]+)#\d{1,9}\t.*")
-_FILE_NAME = re.compile(r'"file_name"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_FILE_NAME = re.compile(r'"file_?name"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _COCO_LISTS = re.compile(r'"(images|annotations)"\s*:\s*\[')
+_KARPATHY = re.compile(r'"sentences"\s*:\s*\[\s*\{[^{}]*"raw"\s*:')
 _IMAGE = ("image", "image_name", "filename", "file_name")
 _CAPTION = ("caption", "comment", "caption_text")
 _NUMBER = ("comment_number", "caption_number")
@@ -36,7 +37,7 @@ def captions_kind(path: str) -> Literal["coco", "flickr"] | None:
 
 
 def _is_coco(head: str) -> bool:
-    """Whether JSON begins as one object with the lists `images` and `annotations`; both if all of it was read."""
+    """Whether JSON begins as one object with the lists `images` and `annotations`, or as Karpathy's."""
     first, _, rest = head.lstrip().partition("\n")
     if rest.strip():
         try:
@@ -46,6 +47,8 @@ def _is_coco(head: str) -> bool:
         else:
             return False  # JSON Lines
     found = set(_COCO_LISTS.findall(head))
+    if _KARPATHY.search(head) and "images" in found:
+        return True
     return len(found) == 2 or (len(found) == 1 and len(head) >= _HEAD_BYTES // 4)  # a character has up to 4 bytes
 
 

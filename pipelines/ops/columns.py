@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trichord.infra.marks import find_part
 from trichord.transforms.collect.arrow_rows import medium_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 
@@ -28,9 +29,6 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-_SUBSETS = _words(
-    "train training test testing val valid validation dev eval holdout restval trainval all 训练 测试 验证"
-)
 _IDS = frozenset(_words("id key uid guid uuid sku kennung artikelnummer 编号 标识"))
 # Words of a name, the most telling first; names in Chinese are searched for them, others are divided into words.
 _HINTS = {
@@ -208,7 +206,7 @@ def modality_of(path: str) -> str | None:
 def _is_subset(column: _Column) -> bool:
     if column.name == "split":  # the default, whatever its values are called
         return column.mostly(lambda value: isinstance(value, str) and len(value) < 40)
-    known = column.mostly(lambda value: isinstance(value, str) and value.strip().casefold() in _SUBSETS)
+    known = column.mostly(lambda value: isinstance(value, str) and find_part(value) is not None)
     return known and (column.rank("subset") > 0 or len(set(column.values)) > 1)
 
 

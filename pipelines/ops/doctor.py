@@ -106,9 +106,9 @@ def _probe_lake(workspace: Workspace) -> str:
 
 
 def _plan_sources(workspace: Workspace) -> str:
-    from trichord.pipelines.prepare.plan import make_plan
+    from trichord.pipelines.prepare.plan import plan_training
 
-    plan = make_plan(workspace)
+    plan = plan_training(workspace)
     return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -12,6 +13,7 @@ from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
+from trichord.pipelines.core.marks import require_known
 from trichord.pipelines.core.recipes import current_recipe, shard_address
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -41,6 +43,7 @@ class Plan:
     rows: int
     recipe: str
     ignored: int  # files in folder sources whose extension belongs to no modality
+    marks: Mapping[str, Mapping[str, int]]  # source -> train/test mark -> rows, where planning reads the rows
     sources: tuple[SourceRows, ...] = ()
 
     @property
@@ -65,6 +68,7 @@ def make_plan(workspace: Workspace) -> Plan:
     shards: list[WantedShard] = []
     sources: list[SourceRows] = []
     ignored = 0
+    marks: dict[str, Mapping[str, int]] = {}
     with Fetcher(project.web, workspace.lake) as fetcher:
         for rank, source in enumerate(project.sources):
             found = plan_source(
@@ -78,6 +82,7 @@ def make_plan(workspace: Workspace) -> Plan:
             )
             sources.append(SourceRows(source=source.name, rows=found.rows, fields=found.fields, lacks=found.lacks))
             ignored += found.ignored
+            marks[source.name] = found.marks
             shards.extend(
                 WantedShard(
                     source=source,
@@ -96,7 +101,20 @@ def make_plan(workspace: Workspace) -> Plan:
         recipe=digest.address("recipes", recipes),
         ignored=ignored,
         sources=tuple(sources),
+        marks=marks,
     )
+
+
+def plan_training(workspace: Workspace) -> Plan:
+    """Make the plan of a run that trains.
+
+    Raises:
+        ConfigError: a mark that planning reads means no part.
+        SourceError: a source cannot be read at all.
+    """
+    plan = make_plan(workspace)
+    require_known(workspace.project.train, workspace.project.sources, plan.marks)
+    return plan
 
 
 def _check(project: Project, aligner: Aligner | None) -> None:

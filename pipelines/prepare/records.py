@@ -20,6 +20,7 @@ from trichord.infra.errors import PartialRun
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished
+from trichord.pipelines.core.marks import count_marks, footer_counts
 from trichord.pipelines.core.recipes import remember_recipes
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -119,7 +120,7 @@ def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
 
 def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
     """Write the three shards of a partition; their bytes depend on the rows alone, not on how these are divided."""
-    counts = Counter[str]()
+    counts, marks = Counter[str](), Counter[tuple[str, str]]()
     with (  # one after the other: where one cannot be opened, nothing is left of those before it
         ShardWriter(lake, "rejects", shard.address, schema.REJECTS) as rejects,
         ShardWriter(lake, "signatures", shard.address, schema.SIGNATURES) as signatures,
@@ -128,10 +129,12 @@ def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Pr
         for part in parts:
             counts.update(part.counts)
             counts.update(rows_kept=len(part.records), rows_rejected=len(part.rejects))
+            marks.update(count_marks(part.records))
             records.write(part.records)
             signatures.write(part.signatures)
             rejects.write(part.rejects)
         total = {"rows_in": shard.partition.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
+        total |= footer_counts(marks)
         wanted = (records, signatures, rejects) if total["rows_rejected"] else (records, signatures)
         with ThreadPoolExecutor(len(wanted)) as pool:  # each waits for the disk; `finished` needs all of them
             refs = list(pool.map(lambda writer: writer.finish(total), wanted))

@@ -25,6 +25,7 @@ def index_checks(
     counts: RowCounts, measured: Measured, evaluation: Mapping[str, Any], limits: GateConfig
 ) -> Iterator[Check]:
     """Check that rows add up, records are indexed once, vectors are sound, and recall is measured and high enough."""
+    withheld = evaluation.get("withheld", 0)
     yield Check(
         name="rows_reconcile",
         passed=counts.balanced,
@@ -44,7 +45,8 @@ def index_checks(
         passed=evaluation["records"] > 0 or counts.rows_kept < FEW,
         value=evaluation["records"],
         threshold=1,
-        detail="an index must be measured: see train.held_out, train.held_out_subsets and fields.subset",
+        detail="an index must be measured on test records: see train.test, train.marks and fields.subset"
+        + (f"; {withheld} were withheld, because the model has seen their like" if withheld else ""),
     )
     yield Check(
         name="vectors_sound",

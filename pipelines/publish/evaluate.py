@@ -1,9 +1,11 @@
-"""evaluate: measure a publication on its held-out records, as its users search it."""
+"""evaluate: measure a publication on its test records, which nothing else has seen, as its users search it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +16,19 @@ from trichord.infra import digest
 from trichord.infra.config import Project
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
-from trichord.infra.errors import ConfigError
+from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonDict, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.exclusions import Exclusions, Mask
-from trichord.pipelines.core.model_store import load_model
+from trichord.pipelines.core.model_store import SEEN_GROUPS, load_model
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.galleries import HeldOut
-from trichord.pipelines.evaluation.holdout import HeldOutRows, K, held_out_mask
+from trichord.pipelines.evaluation.holdout import K, embed_rows
 from trichord.pipelines.evaluation.outcomes import Outcomes
+from trichord.pipelines.evaluation.parts import TEST, Links, Name, Parts, group_ids, is_named, parts_of, read_labels
 from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
@@ -38,11 +41,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Figures of held-out records, and what each record adds to them.
+    """Figures of test records, and what each record adds to them.
 
     Attributes:
         evaluation: the figures, JSON-ready.
-        outcomes: of all records measured; None where none is held out.
+        outcomes: of all records measured; None where there is no test record.
         common: the same among the records that were measured before; None where they are few, or not known.
     """
 
@@ -51,35 +54,56 @@ class Figures:
     common: Outcomes | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateTask:
-    """Evaluates in a worker. Takes held-out rows by partition, in an order that changes of the lake preserve."""
+    """Evaluates in a worker. Takes test records by partition, in an order that changes of the lake preserve.
+
+    A test record is withheld where the model has seen its group, its picture or its sound: a mark that changed since
+    training, or a match, would otherwise make the model measure itself on what it knows.
+    """
 
     lake: Lake
     project: Project
+    parts: Parts
     model: str
     fingerprint: str
+    limit: int | None  # records at most; None: all
     before: Outcomes | None = None
 
     def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> Figures | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
+        records, exclusions = shards
+        seen = self._seen_groups()
+        links = Links.read(self.lake, self.parts.matches)
+        known = links.touching(read_labels(self.lake, records.values()), lambda rows: np.isin(group_ids(rows), seen))
+        choice = _Choice(parts=self.parts, seen=seen, known=known)
         config, seed = self.project.evaluate, self.project.train.seed
         sources: dict[str, str] = {}
-        rows = HeldOutRows.gather(_note_sources(self._held_out(model, *shards), sources), config.max_records)
-        if rows is None:
-            return None
-        held_out = rows.views(model)
-        measured = measure(held_out, K, seed, config, model.calibration)
-        assert measured.outcomes is not None
-        outcomes = replace(measured.outcomes, sources=tuple(sources[key] for key in measured.outcomes.keys))
-        return Figures(
-            evaluation=measured.to_dict(),
-            outcomes=outcomes,
-            common=_measure_common(held_out, seed, outcomes, self.before),
-        )
+        with tempfile.TemporaryDirectory(prefix="trichord-evaluate-") as folder:
+            found = _note_sources(self._test_records(model, records, exclusions, choice), sources)
+            held_out = embed_rows(found, model, folder, self.limit)
+            if held_out is None:
+                return None
+            measured = measure(held_out, K, seed, config, model.calibration)
+            assert measured.outcomes is not None
+            outcomes = replace(measured.outcomes, sources=tuple(sources[key] for key in measured.outcomes.keys))
+            return Figures(
+                evaluation=measured.to_dict() | {"withheld": choice.withheld},
+                outcomes=outcomes,
+                common=_measure_common(held_out, seed, outcomes, self.before),
+            )
 
-    def _held_out(
-        self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions
+    def _seen_groups(self) -> np.ndarray:
+        try:
+            return np.frombuffer(self.lake.read(self.model, SEEN_GROUPS), "<u8")
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{self.lake.uri(self.model, SEEN_GROUPS)} is missing, so it is unknown what the model has seen.\n"
+                "Run `trichord verify`, then `trichord rollback`."
+            ) from error
+
+    def _test_records(
+        self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions, choice: _Choice
     ) -> Iterator[tuple[pa.Table, Features]]:
         encoders = model.encoders.fingerprint
         for partition in sorted(records, key=digest.hash64):
@@ -87,15 +111,27 @@ class EvaluateTask:
             address = features_address(encoders, ref.address)
             found = find_finished(self.lake, layout.FEATURES, [address]).get(address)
             if found is not None:
-                parts = read_features(self.lake, found, model.input_dimensions)
+                for rows, features in read_features(self.lake, found, model.input_dimensions):
+                    chosen = np.flatnonzero(choice.marks(rows, mask))
+                    yield rows.take(pa.array(chosen)), features.take(chosen)
             else:
-                parts = featurised(self.lake, ref, model.featurise, keep=self._kept(mask))
-            for rows, features in parts:
-                chosen = np.flatnonzero(self._kept(mask)(rows))
-                yield rows.take(pa.array(chosen)), features.take(chosen)
+                yield from featurised(self.lake, ref, model.featurise, keep=partial(choice.marks, mask=mask))
 
-    def _kept(self, mask: Mask) -> Callable[[pa.Table], np.ndarray]:
-        return lambda rows: held_out_mask(rows, self.project.train) & mask.keeps(rows)
+
+@dataclass(kw_only=True)
+class _Choice:
+    """Marks the test records that the model has not seen, and counts the others."""
+
+    parts: Parts
+    seen: np.ndarray
+    known: frozenset[Name]
+    withheld: int = 0
+
+    def marks(self, rows: pa.Table, mask: Mask) -> np.ndarray:
+        tests = (self.parts.of(rows) == TEST) & mask.keeps(rows)
+        chosen = tests & ~np.isin(group_ids(rows), self.seen) & ~is_named(rows, self.known)
+        self.withheld += int(tests.sum() - chosen.sum())
+        return np.asarray(chosen)
 
 
 def _note_sources(
@@ -107,7 +143,7 @@ def _note_sources(
 
 
 def _measure_common(held_out: HeldOut, seed: int, outcomes: Outcomes, before: Outcomes | None) -> Outcomes | None:
-    """Measure again on the records that were measured before, where most of them are still held out.
+    """Measure again on the records that were measured before, where most of them are still test records.
 
     A gallery that grew is harder; among the same records, models compare.
     """
@@ -135,22 +171,45 @@ def pinned_records(workspace: Workspace, pinned: Pinned) -> tuple[dict[str, Shar
     return records, exclusions
 
 
-def measure_figures(workspace: Workspace, engine: Engine, pinned: Pinned, before: Outcomes | None = None) -> Figures:
-    """Measure the held-out records of a candidate or publication, and again those that were measured `before`."""
-    task = EvaluateTask(workspace.lake, workspace.project, pinned.model, pinned.fingerprint, before)
-    found = run_alone(engine, task, pinned_records(workspace, pinned))
+def measure_figures(
+    workspace: Workspace,
+    engine: Engine,
+    pinned: Pinned,
+    before: Outcomes | None = None,
+    *,
+    all_records: bool = False,
+) -> Figures:
+    """Measure a candidate or publication on its test records, and again on those that were measured `before`.
+
+    `evaluate.max_records` of them are measured, or all.
+    """
+    versions = pinned.table_versions
+    records, exclusions = pinned_records(workspace, pinned)
+    footers = find_finished(workspace.lake, "records", [ref.address for ref in records.values()])
+    task = EvaluateTask(
+        lake=workspace.lake,
+        project=workspace.project,
+        parts=parts_of(workspace, footers.values(), workspace.table("matches").shards(versions["matches"]).values()),
+        model=pinned.model,
+        fingerprint=pinned.fingerprint,
+        limit=None if all_records else workspace.project.evaluate.max_records,
+        before=before,
+    )
+    found = run_alone(engine, task, (records, exclusions))
     return found if found is not None else Figures(evaluation=nothing_held_out(), outcomes=None, common=None)
 
 
-def evaluate_publication(workspace: Workspace, engine: Engine, pinned: Pinned) -> JsonDict:
-    """Measure the held-out records of a candidate or publication."""
-    return measure_figures(workspace, engine, pinned).evaluation
+def evaluate_publication(
+    workspace: Workspace, engine: Engine, pinned: Pinned, *, all_records: bool = False
+) -> JsonDict:
+    """Measure a candidate or publication on its test records: `evaluate.max_records` of them, or all."""
+    return measure_figures(workspace, engine, pinned, all_records=all_records).evaluation
 
 
 def nothing_held_out() -> dict[str, Any]:
-    """Return the evaluation of a lake without held-out records: every figure is unknown."""
+    """Return the evaluation of a lake without test records: every figure is unknown."""
     mixed: dict[str, Any] = {"recall_at_10": None, "ndcg_at_10": None, "retention": {}}
-    return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed}
+    return {"k": K, "records": 0, "recall_at_10": {}, "chance": {}, "mixed": mixed, "withheld": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,17 +224,18 @@ class Evaluated(Result):
         return {"publication": self.publication} | self.evaluation
 
 
-def evaluate_live(workspace: Workspace) -> Evaluated:
-    """Measure the live publication again.
+def evaluate_live(workspace: Workspace, *, all_records: bool = False) -> Evaluated:
+    """Measure the live publication again, on at most `evaluate.max_records` test records or on all.
 
     Raises:
-        ConfigError: nothing is published.
+        ConfigError: nothing is published, or settings changed since training.
     """
     live = workspace.publications.require_live()
     if live.recipe["model"] != workspace.model_settings():
         raise ConfigError(
-            "Settings of model, train or evaluate changed since training, so the held-out set is unknown.\n"
+            "Settings of model, train or augment changed since training, so the test records may be others.\n"
             "Run `trichord reindex`, or restore the old settings."
         )
     with open_engine(workspace.project.engine) as engine:
-        return Evaluated(publication=live.id, evaluation=evaluate_publication(workspace, engine, live))
+        measured = evaluate_publication(workspace, engine, live, all_records=all_records)
+    return Evaluated(publication=live.id, evaluation=measured)

@@ -105,12 +105,10 @@ class Agreement:
 
 
 def matrices(story: Mapping[str, Any], live: Evaluation) -> list[Matrix]:
-    """Return recall before and after training if the model's story has both, else recall of the publication."""
-    if story.get("before") and story.get("after"):
-        titled = [("Before training", story["before"]), ("After training", story["after"])]
-    else:
-        titled = [("Live model", live)]
-    return [matrix for title, evaluation in titled if (matrix := _matrix(title, evaluation)).rows]
+    """Return recall before and after training on validation records, then that of the publication on test records."""
+    titled = [("Before training, validation", story.get("before")), ("After training, validation", story.get("after"))]
+    titled += [("Live model, test", live)]
+    return [matrix for title, evaluation in titled if evaluation and (matrix := _matrix(title, evaluation)).rows]
 
 
 def _matrix(title: str, evaluation: Evaluation) -> Matrix:

@@ -53,7 +53,7 @@ def write_page(
         "manifest": snapshot.manifest,
         "checks": publication.verdict.checks[:ROWS],
         "curves": _curves(story),
-        "held_out": story.get("held_out"),
+        "validated": story.get("validation") if measures.training_points(story, SCORE) else 0,
         "matrices": measures.matrices(story, live),
         "evaluation": live,
         "mixed_before": (story.get("before") or {}).get("mixed", {}),
@@ -163,11 +163,11 @@ def _medians(scored: Sequence[tuple[str, float]]) -> str:
 
 
 def _curves(story: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return loss and held-out score by epoch; the best score is marked."""
+    """Return loss and validation score by epoch; the best score is marked."""
     curves = []
-    for name, title in ((LOSS, "Training loss"), (SCORE, "Held-out mixed-gallery NDCG@10")):
+    for name, title in ((LOSS, "Training loss"), (SCORE, "Validation: mixed-gallery NDCG@10")):
         points = measures.training_points(story, name)
-        if points and (name == LOSS or story.get("held_out")):
+        if points and (name == LOSS or story.get("validation")):
             best = max(range(len(points)), key=lambda place: points[place][1]) if name == SCORE else None
             curves.append({"title": title, "svg": plots.curve(points, title, best=best)})
     return curves

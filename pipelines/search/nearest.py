@@ -132,11 +132,11 @@ def _calibrated(
         if unknown := {name: part[name] for part in parts for name in part if (name, view) not in lines}:
             name, vector_D = next(iter(unknown.items()))
             if index.searcher.search(vector_D[None], 1, view=view).keys[0, 0] is None:
-                continue  # no record has this view, so none was held out either
+                continue  # no record has this view, so no validation record does
             raise ConfigError(
-                f"The live model has no calibration of {name} queries against the view {view!r}: too few records "
-                "of both were held out from training.\nChoose another ranking (query.ranking), or hold out more "
-                "(train.held_out, train.held_out_subsets) and run `trichord reindex`."
+                f"The live model has no calibration of {name} queries against the view {view!r}: too few "
+                "validation records have both.\nChoose another ranking (query.ranking), or raise the share "
+                "train.validation and run `trichord reindex`."
             )
         probes = [
             score_fusion({name: vector_D[None] for name, vector_D in part.items()},

@@ -16,6 +16,7 @@ from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.pipelines.model.encode import vectors_address
 from trichord.pipelines.model.feature_cache import features_address
@@ -117,7 +118,11 @@ class Forecast:
         if len(features) < len(wanted):
             return None
         by_partition = {wanted[address]: ref for address, ref in features.items()}
-        address = describe_model(self.workspace, by_partition, self.exclusions).address
+        records = find_finished(lake, "records", self.plan.wanted)  # with their counts
+        matches = self.workspace.table("matches")
+        shards = matches.shards().values() if matches.version() is not None else ()
+        parts = parts_of(self.workspace, records.values(), shards)
+        address = describe_model(self.workspace, by_partition, self.exclusions, parts).address
         return finished(self.workspace, layout.model_path(address))
 
     @cached_property
@@ -166,7 +171,7 @@ class Forecast:
         if workspace.project.train.policy == "always":
             return "train.policy is always"
         if live.recipe["model"] != workspace.model_settings():
-            return "settings of model, train, augment or evaluate have changed"
+            return "settings of model, train or augment have changed"
         if is_wanted(workspace, live) and (lost := find_lost(workspace, live)):
             return f"{', '.join(lost)} in {live.model}: `trichord reindex` refuses, unless --retrain is given"
         changed = load_encoders(workspace.project.model).fingerprint

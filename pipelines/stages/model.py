@@ -40,7 +40,7 @@ class Variants:
 
     def materialise(self, run: Run) -> None:
         """Make what is missing, and commit it."""
-        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions)
+        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts)
         if run.variants or run.workspace.table("augmented").version() is not None:
             run.commit("augmented", run.variants, schema.AUGMENTED)
 
@@ -108,7 +108,7 @@ class Agreement:
             return
         if run.model is None and not settings.folds:
             _train(run)
-        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.model)
+        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.parts, run.model)
         run.commit("agreement", judged, schema.AGREEMENT)
         log.event("judged", disagreeing=len(run.disagreeing), check=settings.check)
         if settings.check == "drop":
@@ -138,9 +138,9 @@ def _train(run: Run) -> None:
     """Train, unless an earlier run trained the same model."""
     lost = run.live if run.live_model_lost else None
     instead_of = lost.fingerprint if lost is not None else ""
-    item = describe_model(run.workspace, run.features, run.exclusions, instead_of=instead_of)
+    item = describe_model(run.workspace, run.features, run.exclusions, run.parts, instead_of=instead_of)
     run.newly_trained = finished(run.workspace, layout.model_path(item.address)) is None
-    run.model = train(run.workspace, run.engine, run.features, run.exclusions, instead_of=instead_of)
+    run.model = train(run.workspace, run.engine, run.features, run.exclusions, run.parts, instead_of=instead_of)
     if lost is not None:
         run.model = put_back(run.workspace, run.model, lost)
 

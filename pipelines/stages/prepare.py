@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from trichord.pipelines.core.exclusions import Exclusions
+from trichord.pipelines.core.marks import marks_of, require_known
 from trichord.pipelines.core.stage import StagePlan
+from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.prepare.job import drop_duplicates, prepare_records
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
@@ -29,8 +31,10 @@ class Records:
         )
 
     def materialise(self, run: Run) -> None:
-        """Make what is missing, and commit it."""
+        """Make what is missing, and commit it. Raises ConfigError if a record's mark means no part."""
         run.prepared = prepare_records(run.workspace, run.engine, run.plan, run.commit)
+        project = run.workspace.project
+        require_known(project.train, project.sources, marks_of(item.records for item in run.prepared))
 
 
 class Duplicates:
@@ -50,6 +54,8 @@ class Duplicates:
         )
 
     def materialise(self, run: Run) -> None:
-        """Find duplicates, and leave them out."""
+        """Find duplicates, leave them out, and divide the others into parts."""
         run.preparation = drop_duplicates(run.workspace, run.engine, run.prepared, run.commit)
         run.exclusions = Exclusions.gather(run.workspace.lake, run.preparation.duplicates)
+        records = [item.records for item in run.prepared]
+        run.parts = parts_of(run.workspace, records, run.preparation.matches)

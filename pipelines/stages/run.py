@@ -13,6 +13,7 @@ from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.timings import Timings
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.parts import Parts
 from trichord.pipelines.index.shards import Built
 from trichord.pipelines.model.pair_agreement import Disagreement
 from trichord.pipelines.prepare.job import Preparation
@@ -50,6 +51,7 @@ class Run:
     prepared: Sequence[Prepared] = ()
     preparation: Preparation = field(init=False)
     exclusions: Exclusions = field(init=False)
+    parts: Parts = field(init=False)
     variants: Sequence[ShardRef] = ()
     model: TrainedModel | None = None
     newly_trained: bool = False

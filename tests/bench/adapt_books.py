@@ -26,10 +26,10 @@ from trichord.encoders.base import AUDIO_RATE_HZ
 from trichord.encoders.frozen import load_encoders
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines import open_engine
-from trichord.infra.lake.shard import iter_shard
+from trichord.infra.lake.shard import find_finished, iter_shard
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.holdout import held_out_mask
+from trichord.pipelines.evaluation.parts import TRAIN, parts_of
 from trichord.pipelines.model.finetune import adapt
 from trichord.pipelines.prepare.job import prepare_lake
 from trichord.pipelines.prepare.plan import make_plan
@@ -54,7 +54,7 @@ def project_at(folder: Path, sample: Path, base: Path, epochs: int, rate: float,
             }
         },
         "augment": {"image": CROPS},
-        "train": {"threads": 2, "held_out_subsets": ["test", "dev"]},
+        "train": {"threads": 2},
         "engine": {"workers": 1},
     }  # fmt: skip
     (folder / "trichord.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -64,10 +64,12 @@ def project_at(folder: Path, sample: Path, base: Path, epochs: int, rate: float,
 def held_out_pictures(workspace: Workspace) -> tuple[list[Any], np.ndarray]:
     """(Pictures of the held-out books, each once, their books)."""
     pictures, books, seen = [], [], set()
-    for ref in workspace.table("records").shards().values():
+    records = find_finished(workspace.lake, "records", workspace.table("records").shards())
+    parts = parts_of(workspace, records.values(), ())
+    for ref in records.values():
         for part in iter_shard(workspace.lake, ref, batch_rows=64):
             rows = pa.Table.from_batches([part])
-            wanted = held_out_mask(rows, workspace.project.train)
+            wanted = parts.of(rows) != TRAIN
             raw, batch = rows["image"].to_pylist(), batch_of(rows, AUDIO_RATE_HZ)
             for i in np.flatnonzero(wanted):
                 if raw[i] and raw[i] not in seen and batch.rows[i].key.startswith(BOOK):

@@ -29,6 +29,7 @@ from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.run import write_project
+from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.pair_agreement import judge as judge_agreement
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
@@ -278,7 +279,8 @@ def collect(folder: Path, records: int, seed: int, workers: int) -> Evidence:
         lap("dedup")
         exclusions = Exclusions.gather(workspace.lake, duplicates)
         features = featurise(workspace, engine, prepared)
-        _, found = judge_agreement(workspace, engine, features, exclusions)
+        parts = parts_of(workspace, [item.records for item in prepared], ())
+        _, found = judge_agreement(workspace, engine, features, exclusions, parts)
         lap("agreement")
     evidence = read_evidence(workspace, folder / "corpus", prepared, duplicates, stages)
     gone = {row["key"] for row in evidence.duplicates}

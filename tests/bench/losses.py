@@ -17,9 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.pipelines.lakes import workspace_of, write_project
+from trichord.infra.lake.shard import find_finished
+from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.model.compare import Grid, compare
+from trichord.pipelines.publish.evaluate import EvaluateTask
 
 PLAIN, MIXED = LOSSES = ("infonce", "mixed_gallery_infonce")
 MODALITIES = ("text", "image", "audio")
@@ -62,14 +66,14 @@ def others(evaluation: Evaluation) -> dict[str, float | None]:
 def measure(records: int, seeds: int, held_out: float, difficulty: float) -> dict[str, Any]:
     """Every row by loss: its value for each seed."""
     with tempfile.TemporaryDirectory(prefix="trichord-losses-") as name:
-        project = write_project(Path(name), records=2, settings={"train": {"held_out": held_out, "threads": 1}})
+        project = write_project(Path(name), records=2, settings={"train": {"test": held_out, "threads": 1}})
         write_corpus(Path(name) / "corpus", records=records, seed=7, difficulty=difficulty, defects=0.0)
         workspace = workspace_of(project)
         result = compare(workspace, Grid(fusions=("gated_attention",), losses=LOSSES, seeds=seeds)).to_dict()
         runs = {loss: [_after(workspace, run) for run in result["runs"] if run["loss"] == loss] for loss in LOSSES}
     return {
         "records": records,
-        "held_out": result["held_out"],
+        "held_out": runs[PLAIN][0]["records"],
         "seeds": seeds,
         "difficulty": difficulty,
         "chance": runs[PLAIN][0]["chance"]["text"]["image"],
@@ -79,8 +83,19 @@ def measure(records: int, seeds: int, held_out: float, difficulty: float) -> dic
 
 
 def _after(workspace: Workspace, run: Mapping[str, Any]) -> Evaluation:
-    story: dict[str, Any] = json.loads(workspace.storage.read(workspace.lake.uri(run["model"], "training.json")))
-    return story["after"]
+    """Measure a model of the comparison on all test records."""
+    records = find_finished(workspace.lake, "records", workspace.table("records").shards())
+    task = EvaluateTask(
+        lake=workspace.lake,
+        project=workspace.project,
+        parts=parts_of(workspace, records.values(), ()),
+        model=run["model"],
+        fingerprint=json.loads(workspace.lake.read(run["model"], "model.json"))["fingerprint"],
+        limit=None,
+    )
+    measured = task((records, Exclusions(lake=workspace.lake)))
+    assert measured is not None
+    return measured.evaluation
 
 
 def _rows(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> list[dict[str, Any]]:

@@ -33,7 +33,6 @@ from trichord.infra.engines import open_engine
 from trichord.infra.project import load_project
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.calibrate import select_judges
 from trichord.pipelines.evaluation.galleries import HeldOut
 from trichord.pipelines.evaluation.holdout import HeldOutRows, K
 from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
@@ -64,7 +63,7 @@ def project_of(folder: Path, name: str, rows: Sequence[Mapping[str, Any]], sampl
             "image": {**plugin, "plugin": "examples.encoders.tflite:Pictures", "options": {"path": str(image)}},
             "audio": {**plugin, "plugin": "examples.encoders.tflite:Sounds", "options": {"path": str(audio)}},
         },
-        "train": {"held_out_subsets": ["dev", "test"], "epochs": 40, "batch_size": 64, "patience": 10, "threads": 1},
+        "train": {"test": 0.0, "epochs": 40, "batch_size": 64, "patience": 10, "threads": 1},
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(project), encoding="utf-8")
@@ -107,7 +106,6 @@ def _measured(rows: HeldOutRows, model: FusionModel, seed: int) -> dict[str, Any
     cosines = held.gallery["text"][pictured] @ held.gallery["image"][pictured].T
     evaluation = evaluate(held, K, seed).to_dict()
     rankings = evaluate_rankings(held, model.calibration, K, seed).to_dict()
-    judged = select_judges(held)
     return {
         "text_image_p": permutation_p(cosines, blocks[pictured], seed),
         **{
@@ -125,7 +123,7 @@ def _measured(rows: HeldOutRows, model: FusionModel, seed: int) -> dict[str, Any
             for ranking, report in rankings.items()
             if isinstance(report, dict)
         },
-        "ranking_records": len(judged.keys),
+        "ranking_records": len(held.keys),
     }
 
 

@@ -134,7 +134,7 @@ SECRET = "hunter2/pass'word"
         ("engine:\n  workers: ${S}\n", "expected an integer of at least 1, given text from ${S}"),
         ("index:\n  kind: ${S}\n", "given text from ${S}"),
         ("train:\n  epochs: ${DIGITS}\n", "${DIGITS} is not a finite number"),
-        ("train:\n  seed: ${NUMBER}\n  held_out: ${NUMBER}\n", "given a number from ${NUMBER}"),
+        ("train:\n  seed: ${NUMBER}\n  test: ${NUMBER}\n", "given a number from ${NUMBER}"),
         ("train: ${S}\n", "given text from ${S}"),
         ("engine: ['${S}']\n", 'given ["${S}"]'),
         ("lake: gs://${S}\n", 'given "gs://${S}"'),

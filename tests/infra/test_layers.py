@@ -67,7 +67,7 @@ def test_a_place_starts_at_the_folder_of_the_file_that_names_it(
 
 
 def test_a_mistake_is_told_with_the_file_it_is_in(tmp_path: Path) -> None:
-    base = file(tmp_path / "base.yaml", SOURCES + "train:\n  epochs: many\n  held_out: 3\nlake: a\nlake: b\n")
+    base = file(tmp_path / "base.yaml", SOURCES + "train:\n  epochs: many\n  test: 3\nlake: a\nlake: b\n")
     path = file(tmp_path / "trichord.yaml", "extends: base.yaml\n\ntrain:\n  epochs: 0.5\n")
 
     told = [line.replace(base, "BASE").split(",")[0] for line in problems_of(path)]
@@ -75,7 +75,7 @@ def test_a_mistake_is_told_with_the_file_it_is_in(tmp_path: Path) -> None:
     assert told == [
         "BASE:7: lake: given twice",
         "FILE:4: train.epochs: expected an integer of at least 0",
-        "BASE:5: train.held_out: expected a number of at least 0 and below 1",
+        "BASE:5: train.test: expected a number of at least 0 and below 1",
     ]
 
 

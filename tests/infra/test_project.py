@@ -57,7 +57,7 @@ min_side: 3
 train:
   epochs: "3"
   batch_size: 2.0
-  held_out: 1
+  test: 1
 engine: 7
 index:
   kind: ivf-flat
@@ -75,7 +75,7 @@ index:
         "FILE:11: sources.2.path: expected text, given 7",
         'FILE:15: train.epochs: expected an integer of at least 0, given "3"',
         "FILE:16: train.batch_size: expected an integer of at least 2, given 2.0",
-        "FILE:17: train.held_out: expected a number of at least 0 and below 1, given 1",
+        "FILE:17: train.test: expected a number of at least 0 and below 1, given 1",
         'FILE:21: index.views.1: expected fused, text, image or audio, given "txt"; did you mean `text`?',
         f'FILE:20: index.kind: expected {KINDS}, given "ivf-flat"; did you mean `ivf_flat`?',
         "FILE:18: engine: expected a section of `key: value` lines, given 7",

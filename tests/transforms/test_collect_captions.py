@@ -138,6 +138,81 @@ def test_bad_caption_lines_are_rejects_and_bad_files_are_errors(tmp_path: Path) 
         plan(captions(tmp_path / "none.json"), tmp_path / "lake")
 
 
+def test_an_image_of_coco_carries_its_split(tmp_path: Path) -> None:
+    document = coco()
+    for image, split in zip(document["images"], ("train", "Test", None, "", "restval"), strict=True):
+        (tmp_path / image["file_name"]).write_bytes(IMAGE + image["file_name"].encode())
+        image |= {"split": split}
+    document["images"].append({"id": 9, "file_name": "x.jpg", "split": ["odd"]})
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    found = plan(captions(tmp_path / "c.json"), tmp_path / "lake")
+    assert found.marks == {"Test": 1, "restval": 1, "train": 1}
+    batch = read(captions(tmp_path / "c.json"), tmp_path / "lake")
+    assert {row.key: row.subset for row in batch.rows} == {"1": "train", "2": "Test", "3": "", "4": "", "5": "restval"}
+    assert json.loads(next(row.meta for row in batch.rows if row.key == "3")) == {"width": 30}
+    assert reasons(batch) == [("line", "row_invalid")]
+
+
+def karpathy() -> dict[str, Any]:
+    """Two pictures of Flickr8k's file and one of COCO's, whose pictures are in folders."""
+    flickr = [
+        {"sentids": [1, 0], "imgid": i, "split": split, "filename": f"{i}_ab.jpg",
+         "sentences": [{"tokens": ["a"], "raw": f"caption {n} of {i}", "imgid": i, "sentid": n} for n in (1, 0)]}
+        for i, split in ((1, "train"), (2, "val"))
+    ]  # fmt: skip
+    one = {"filepath": "val2014", "filename": "COCO_val2014_000000391895.jpg", "imgid": 3, "cocoid": 391895}
+    return {"images": [*flickr, {**one, "split": "restval", "sentids": [], "sentences": []}], "dataset": "x"}
+
+
+@pytest.mark.parametrize("form", ["auto", "karpathy"])
+def test_karpathys_json_gives_captions_and_splits(form: str, tmp_path: Path) -> None:
+    document = karpathy()
+    (tmp_path / "val2014").mkdir()
+    for name in ("1_ab.jpg", "2_ab.jpg", "val2014/COCO_val2014_000000391895.jpg"):
+        (tmp_path / name).write_bytes(IMAGE + name.encode())
+    bad = [
+        3,
+        {"split": "test"},
+        {"filename": "a.jpg", "sentences": "odd"},
+        {"filename": "a.jpg", "sentences": [{"raw": 3}]},
+    ]
+    (tmp_path / "dataset_x.json").write_text(json.dumps(document | {"images": document["images"] + bad}))
+    batch = read(captions(tmp_path / "dataset_x.json", format=form), tmp_path / "lake")
+    assert {row.key: (row.text, row.captions, row.subset, row.meta) for row in batch.rows} == {
+        "1_ab": ("caption 0 of 1", ("caption 1 of 1",), "train", '{"imgid":1}'),
+        "2_ab": ("caption 0 of 2", ("caption 1 of 2",), "val", '{"imgid":2}'),
+        "391895": (None, (), "restval", '{"imgid":3}'),
+    }
+    assert reasons(batch) == [("line", "row_invalid")] * 4
+    (tmp_path / "dataset_x.json").write_text('{"images": 5}')
+    with pytest.raises(SourceError, match="images"):
+        plan(captions(tmp_path / "dataset_x.json", format=form), tmp_path / "lake")
+
+
+def test_lists_of_flickr8k_mark_their_pictures(tmp_path: Path) -> None:
+    names = [f"{i}_ab.jpg" for i in range(6)]
+    for name in names:
+        (tmp_path / name).write_bytes(IMAGE + name.encode())
+    (tmp_path / "f.token").write_text("".join(f"{name}#0\tcaption of {name}\n" for name in names[:5]))
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("0_ab.jpg\r\n1_ab.jpg\r\n")
+    (tmp_path / "Flickr_8k.devImages.txt").write_text("2_ab\nnot_there.jpg\n\n")
+    (tmp_path / "Flickr_8k.testImages.txt").write_text("\ufeff3_ab.jpg\n5_ab.jpg")
+    splits = {mark: str(tmp_path / f"Flickr_8k.{mark}Images.txt") for mark in ("train", "dev", "test")}
+    source = captions(tmp_path / "f.token", splits=splits)
+    batch = read(source, tmp_path / "lake")
+    marks = {"0": "train", "1": "train", "2": "dev", "3": "test", "4": "", "5": "test"}
+    assert {row.key: row.subset for row in batch.rows} == {f"{i}_ab": mark for i, mark in marks.items()}
+    before = [partition.version for partition in plan(source, tmp_path / "lake").partitions]
+    (tmp_path / "Flickr_8k.testImages.txt").write_text("3_ab.jpg\n4_ab.jpg")
+    assert [partition.version for partition in plan(source, tmp_path / "lake").partitions] != before
+    for data, told in ((b"2_ab\n", "also in the list of dev"), (b"\xff", "not UTF-8"), (None, "no such file")):
+        (tmp_path / "Flickr_8k.testImages.txt").unlink(missing_ok=True)
+        if data is not None:
+            (tmp_path / "Flickr_8k.testImages.txt").write_bytes(data)
+        with pytest.raises(SourceError, match=told):
+            plan(source, tmp_path / "lake")
+
+
 def folder(path: Path | str, kind: Any = "imagefolder", **options: Any) -> MediaFolderSource:
     return MediaFolderSource(kind=kind, name="h", path=str(path), **options)
 
@@ -147,6 +222,7 @@ def test_class_folders_name_the_label_and_the_subset(place: Place) -> None:
         "train/cat/1.jpg",
         "train/dog/1.PNG",
         "test/cat/2.jpg",
+        "Dev/cat/4.jpg",
         "loose.jpg",
         "birds/owl/3.jpg",
         "cat.wav",
@@ -160,6 +236,7 @@ def test_class_folders_name_the_label_and_the_subset(place: Place) -> None:
         "train/cat/1.jpg": ("cat", "train", '{"label":"cat"}'),
         "train/dog/1.PNG": ("dog", "train", '{"label":"dog"}'),
         "test/cat/2.jpg": ("cat", "test", '{"label":"cat"}'),
+        "Dev/cat/4.jpg": ("cat", "validation", '{"label":"cat"}'),
         "loose.jpg": (None, "", "{}"),
         "birds/owl/3.jpg": ("owl", "", '{"label":"owl"}'),
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from trichord.infra.config import (
@@ -55,6 +55,7 @@ class Plan:
     ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
     fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
     lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
+    marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, where planning reads the rows
 
 
 def plan_source(
@@ -81,7 +82,7 @@ def plan_source(
     """
     tally = Tally(source)
     found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
-    ignored = 0
+    ignored, marks = 0, Counter[str]()
     match source:
         case ManifestSource():
             found = read_manifest(source, lake.storage, tally)
@@ -104,7 +105,7 @@ def plan_source(
     else:
         limits = config or PrepareConfig()
         lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
-        rows = _watch(tally, _look_up(found, lookup), checked)
+        rows = _watch(tally, _look_up(_count_marks(found, marks), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
     return Plan(
@@ -113,6 +114,7 @@ def plan_source(
         ignored=ignored,
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
+        marks=dict(sorted(marks.items())),
     )
 
 
@@ -164,6 +166,14 @@ def media_root(source: Source) -> MediaRoot:
         case DeltaSource():
             return MediaRoot(source.media_root or source.path)
     return MediaRoot(source.path)
+
+
+def _count_marks(drafts: Iterable[Draft], marks: Counter[str]) -> Iterator[Draft]:
+    """Add the marks of drafts that are records to `marks`."""
+    for draft in drafts:
+        if draft.reason is None and (mark := draft.line.get("subset", "")).strip():
+            marks[mark] += 1
+        yield draft
 
 
 def _look_up(drafts: Iterable[Draft], lookup: Lookup) -> Iterator[PlannedRow]:

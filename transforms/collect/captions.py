@@ -1,4 +1,7 @@
-"""Captions sources: photos with captions in the formats of COCO, Flickr8k and Flickr30k; one record per picture."""
+"""Captions sources: photos with captions in the formats of COCO, Karpathy, Flickr8k and Flickr30k.
+
+One record per picture. Its mark is the image's `split` in JSON, or the list of `splits` that names it.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,13 @@ from trichord.infra.lake.storage import Storage, TooLarge
 from trichord.infra.printable import MAX_NAME_CHARS, printable
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import Draft, InvalidRow
-from trichord.transforms.collect.field_map import bad_row, draft, text_of
+from trichord.transforms.collect.field_map import bad_row, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.line import Line
+from trichord.transforms.collect.split_lists import read_splits
 
 _TOKEN = re.compile(r"(?P<file>.+)#(?P<number>\d{1,9})\t(?P<caption>.*)")
+_KARPATHY = ("filename", "filepath", "cocoid", "split", "sentences", "sentids")  # with a meaning, or told by one
 _Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
 
 
@@ -43,18 +48,62 @@ def read_captions(source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
         raise SourceError(f"{source.path}: there is no such file. Fix `path` of source {source.name!r}") from error
     except TooLarge as error:
         raise SourceError(f"{error}. Raise `max_bytes` of source {source.name!r}, or split the file") from error
+    lists = read_splits(source, storage)
     kind = source.format
-    if kind == "auto":
-        kind = "coco" if source.path.lower().endswith(".json") else "flickr"
-    yield from _coco(data, source) if kind == "coco" else _flickr(data, source, storage)
+    if kind == "flickr" or (kind == "auto" and not source.path.lower().endswith(".json")):
+        drafts = _flickr(data, source, storage)
+    else:
+        drafts = _json(data, source)
+    yield from (lists.mark(draft) for draft in drafts) if lists.marks else drafts
 
 
-def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
+def _json(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
     try:
         document = parse_json(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{source.path} is not JSON ({error}). Fix the file, or set `format`") from error
     del data
+    images = document.get("images") if isinstance(document, dict) else None
+    nested = isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images)
+    if source.format == "karpathy" or (source.format == "auto" and nested):
+        yield from _karpathy(images, source)
+    else:
+        yield from _coco(document, source)
+
+
+def _karpathy(images: object, source: CaptionsSource) -> Iterator[Draft]:
+    """Read `images` with `filename`, `split` and `sentences`, as in dataset_coco.json and dataset_flickr8k.json."""
+    if not isinstance(images, list):
+        raise SourceError(f"{source.path} has no list `images`. Fix the file, or set `format`")
+    for image in images:
+        try:
+            if not isinstance(image, dict):
+                raise InvalidRow(f"an image is a {type(image).__name__}, not an object")
+            name, folder = (text_of(image.get(field), field) for field in ("filename", "filepath"))
+            if name is None:
+                raise InvalidRow("an image without filename")
+            key = _id(image["cocoid"], "cocoid") if image.get("cocoid") is not None else _stem(name)
+            sentences = image.get("sentences")
+            if not isinstance(sentences, list) or not all(isinstance(sentence, dict) for sentence in sentences):
+                raise InvalidRow("sentences must be a list of objects")
+            numbered = [
+                (*_rank(sentence.get("sentid")), place, text_of(sentence.get("raw"), "raw"))
+                for place, sentence in enumerate(sentences)
+            ]
+            wordings = [raw for *_, raw in sorted(numbered, key=lambda row: row[:-1]) if raw is not None]
+            meta = {field: value for field, value in image.items() if field not in _KARPATHY}
+            media = {"image": posixpath.join(folder, name) if folder else name}
+            yield _record(key, media, wordings, meta, name_of(image.get("split"), "split"))
+        except (InvalidRow, ValueError, RecursionError) as error:
+            yield _invalid(image, str(error))
+
+
+def _rank(number: object) -> tuple[int, Any]:
+    """Return a key that sorts numbers before everything else."""
+    return (0, number) if isinstance(number, int) else (1, str(number))
+
+
+def _coco(document: Any, source: CaptionsSource) -> Iterator[Draft]:
     parts = [document.get(name) if isinstance(document, dict) else None for name in ("images", "annotations")]
     if not all(isinstance(part, list) for part in parts):
         raise SourceError(f"{source.path} has no lists `images` and `annotations`. Fix the file, or set `format`")
@@ -67,8 +116,7 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
             caption = text_of(annotation.get("caption"), "caption")
             if caption is None:
                 raise InvalidRow("an annotation without a caption")
-            number = annotation.get("id")
-            rank = (0, number) if isinstance(number, int) else (1, str(number))
+            rank = _rank(annotation.get("id"))
             captions[_id(annotation.get("image_id"), "image_id")].append((*rank, caption))
         except InvalidRow as error:
             yield _invalid(annotation, str(error))
@@ -84,10 +132,10 @@ def _coco(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
                 taken.add(str(image["id"]))
             key, name = _id(image.get("id"), "id"), text_of(image.get("file_name"), "file_name")
             wordings = [row[-1] for row in sorted(captions.get(key, ()))]
-            meta = {field: value for field, value in image.items() if field not in ("id", "file_name")}
+            meta = {field: value for field, value in image.items() if field not in ("id", "file_name", "split")}
             if name is None:
                 raise InvalidRow("an image without file_name")
-            yield _record(key, {"image": name}, wordings, meta)
+            yield _record(key, {"image": name}, wordings, meta, name_of(image.get("split"), "split"))
         except (InvalidRow, ValueError, RecursionError) as error:
             yield _invalid(image, str(error))
     known = {str(image["id"]) for image in images or () if isinstance(image, dict) and "id" in image}
@@ -124,7 +172,7 @@ def _id(value: object, name: str) -> str:
     return str(value)
 
 
-def _record(key: str, media: dict[str, str], wordings: list[str], meta: JsonObject) -> Draft:
+def _record(key: str, media: dict[str, str], wordings: list[str], meta: JsonObject, mark: str = "") -> Draft:
     """Make a record; raise InvalidRow or ValueError as `draft` does."""
     from trichord.transforms.collect.alignment import Aligned
 
@@ -132,7 +180,7 @@ def _record(key: str, media: dict[str, str], wordings: list[str], meta: JsonObje
         "text": wordings[0] if wordings else None,
         "captions": wordings[1:],
         "group": key,
-        "subset": "",
+        "subset": mark,
         "meta": meta,
     }
     return draft(key, line, media, Aligned(), "no key")

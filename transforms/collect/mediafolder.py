@@ -1,7 +1,7 @@
 """Hugging Face's imagefolder and audiofolder: media in folders, described by metadata.jsonl or metadata.csv.
 
-A first folder `train`, `validation` or `test` is the subset. A file's own folder is its `meta.label`, and its text if
-no metadata describes the file. A metadata file describes files below its own folder.
+A first folder `train`, `validation` or `test`, in any usual spelling, is the mark. A file's own folder is its
+`meta.label`, and its text if no metadata describes the file. A metadata file describes files below its own folder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
+from trichord.infra.marks import find_spelling
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
@@ -22,7 +23,6 @@ from trichord.transforms.collect.manifest import manifest_records
 from trichord.transforms.collect.tally import Tally
 
 FORMATS: dict[str, Literal["jsonl", "csv"]] = {"metadata.jsonl": "jsonl", "metadata.csv": "csv"}
-SUBSETS = {name: name for name in ("train", "validation", "test")} | {"val": "validation", "valid": "validation"}
 _FILE = "file_name"
 
 
@@ -132,6 +132,6 @@ class MediaFolderReader:
 def places(path: str) -> tuple[str, str]:
     """Return a file's subset and class from its folders; "" if they do not say."""
     folders = path.split("/")[:-1]
-    subset = SUBSETS.get(folders[0].lower(), "") if folders else ""
+    subset = (find_spelling(folders[0]) or "") if folders else ""
     classes = folders[1:] if subset else folders
     return subset, classes[-1] if classes else ""

@@ -21,7 +21,7 @@ from trichord.infra.lake.shard import ShardRef, read_shard, verify_shard
 from trichord.pipelines.core.commits import Commits
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.holdout import is_held_out
+from trichord.pipelines.evaluation.parts import TRAIN, Parts
 from trichord.pipelines.model.augment import augment
 from trichord.pipelines.model.augment_chain import augment_recipe, open_chain
 from trichord.pipelines.prepare.plan import make_plan
@@ -36,7 +36,12 @@ def run(workspace: Workspace, prepared: Sequence[Prepared], dropped: dict[str, l
     """The job on one worker, without the rows of some partitions."""
     rows = [(partition, row) for partition, digests in dropped.items() for row in digests]
     with open_engine(EngineConfig(workers=1)) as engine:
-        return augment(workspace, engine, prepared, Exclusions.gather(workspace.lake, [], rows))
+        return augment(workspace, engine, prepared, Exclusions.gather(workspace.lake, [], rows), parts(workspace))
+
+
+def parts(workspace: Workspace) -> Parts:
+    """The rule of a source without marks."""
+    return Parts(config=workspace.project.train)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,7 @@ def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
     assert len(made) == len(prepared) > 2
     again = elsewhere(workspace, tmp_path)
     with open_engine(EngineConfig(workers=2)) as two:
-        other = augment(again, two, prepared[::-1], Exclusions(lake=again.lake))
+        other = augment(again, two, prepared[::-1], Exclusions(lake=again.lake), parts(again))
     assert [(ref.address, ref.sha256) for ref in other] == [(ref.address, ref.sha256) for ref in made]
     before = {path: path.stat().st_mtime_ns for path in Path(again.lake.root, "augmented").rglob("*.parquet")}
     assert run(again, prepared, {}) == made
@@ -80,8 +85,7 @@ def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
 def test_every_training_record_has_its_copies_and_no_other_has_any(lake: tuple[Workspace, list[Prepared]]) -> None:
     workspace, prepared = lake
     records = pa.concat_tables([read_shard(workspace.lake, item.records) for item in prepared])
-    train = workspace.project.train
-    marks = {row["key"]: is_held_out(row["subset"], row["group"], train) for row in records.to_pylist()}
+    marks = dict(zip(records["key"].to_pylist(), parts(workspace).of(records) != TRAIN, strict=True))
     duplicate = next(row for row in records.to_pylist() if not marks[row["key"]])
     dropped = {duplicate["partition"]: [duplicate["row_digest"]]}
     refs = run(workspace, prepared, dropped)
@@ -130,7 +134,6 @@ def test_a_variant_is_its_record_but_for_what_its_ops_say(lake: tuple[Workspace,
         {"augment": {"copies": 3}},
         {"augment": {"copies": 2, "seed": 1}},
         {"augment": {"copies": 2, "image": {"rotate": {"max_degrees": 5}}}},
-        {"train": {"held_out": 0.3}},
         {"prepare": {"image": {"quality": 80}}},
     ],
 )

@@ -11,11 +11,12 @@ from tests.encoders import models
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.model.planted_shard import records_shard
 from trichord.encoders.base import Modality
-from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Project
+from trichord.infra.config import EncoderConfig, ManifestSource, ModelConfig, Project, TrainConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.exclusions import Exclusions
+from trichord.pipelines.evaluation.parts import Parts
 from trichord.pipelines.model import finetune as adapting
 from trichord.pipelines.model.finetune import AdaptTask, LakeSamples, adapt
 
@@ -62,8 +63,9 @@ def lake_samples(lake: Lake, **settings: object) -> LakeSamples:
         modality="audio",
         records=[records_shard(lake, rows, side=8, seconds=0.02) for rows in (30, 41)],
         exclusions=Exclusions(lake=lake),
+        parts=Parts(config=TrainConfig(validation=0.25, test=0.0)),
         others=None,
-    )
+    ).divide()
 
 
 @pytest.fixture

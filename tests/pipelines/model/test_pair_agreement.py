@@ -27,7 +27,7 @@ def judged(tmp_path_factory):
     settings = {
         **SETTINGS,
         "prepare": {"rows_per_partition": 200, "audio": {"vad": False}},
-        "train": {"epochs": 12, "batch_size": 64, "held_out": 0.1},
+        "train": {"epochs": 12, "batch_size": 64, "validation": 0.0, "test": 0.05},
         "index": {"rows_per_shard": 200},
         "agreement": AGREEMENT,
     }

@@ -115,7 +115,9 @@ def test_a_candidate_whose_files_are_gone_does_not_go_live(lake_copy):
 
 
 def test_nothing_held_out_is_nothing_measured_and_not_published(tmp_path):
-    project = write_project(tmp_path, records=40, settings={**SETTINGS, "train": {"epochs": 2, "held_out": 0.0}})
+    project = write_project(
+        tmp_path, records=40, settings={**SETTINGS, "train": {"epochs": 2, "validation": 0.0, "test": 0.0}}
+    )
     workspace = workspace_of(project)
     with pytest.raises(GateFailed, match="held_out_records"):
         reindex(workspace)

@@ -193,7 +193,7 @@ def full(lake: SmallLake) -> dict[str, Any]:
     """Publish a lake that has everything; answers with what `write_page` takes besides."""
     measured = measure(held_out_of(1, 40, captions=20), 10, 0, EvaluateConfig()).to_dict()
     history = [{"epoch": i, "loss": 5.0 - i / 3, "score": 0.2 + 0.05 * i - 0.004 * i**2} for i in range(10)]
-    story = {"history": history, "held_out": 40, "before": measured, "after": measured}
+    story = {"history": history, "validation": 40, "before": measured, "after": measured}
     records = [record(number, text=HOSTILE if number == 0 else "two red circles") for number in range(8)]
     rejects = [
         reject("blurred", "threshold:image_blurred", "image_blurred", image="blurred.jpg", text=HOSTILE),

@@ -150,9 +150,10 @@ def test_figures_are_short() -> None:
 def test_matrices_keep_the_evaluations_figures_in_the_order_of_the_modalities() -> None:
     measured = evaluate(held_out_of(3, 30, complete=True), 10, 0).to_dict()
     stored = {name: measured[name] for name in sorted(measured)}
-    before, after = measures.matrices({"before": stored, "after": stored}, measured)
+    before, trained, after = measures.matrices({"before": stored, "after": stored}, measured)
 
-    assert (before.title, after.title) == ("Before training", "After training")
+    titles = (before.title, trained.title, after.title)
+    assert titles == ("Before training, validation", "After training, validation", "Live model, test")
     assert [name for name, _ in after.rows] == ["text", "image", "audio"]
     assert after.galleries == ("text", "image", "audio", "fused")
     for query, cells in after.rows:
@@ -160,7 +161,7 @@ def test_matrices_keep_the_evaluations_figures_in_the_order_of_the_modalities() 
             recall = measured["recall_at_10"][query][gallery]
             assert (cell.recall if cell else None) == recall
             assert cell is None or cell.over_chance == pytest.approx(recall / measured["chance"][query][gallery])
-    assert [matrix.title for matrix in measures.matrices({}, measured)] == ["Live model"]
+    assert [matrix.title for matrix in measures.matrices({}, measured)] == ["Live model, test"]
     assert [row.form for row in measures.mixed_rows(measured, {})] == [
         form for form in FORMS if form in measured["mixed"]["share"]
     ]
