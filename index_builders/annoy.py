@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +30,7 @@ from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.scratch import scratch_folder
 
 KIND, ENDING = "annoy", "annoy"
 VERSION = 2  # raise it whenever the same vectors would give other bytes
@@ -173,7 +173,7 @@ def _forest(dimension: int) -> Any:
 
 
 def _save(forest: Any, write: Callable[[bytes], int]) -> None:
-    with tempfile.TemporaryDirectory(prefix="trichord-index-") as folder:
+    with scratch_folder("index") as folder:
         path = os.path.join(folder, "forest")
         forest.save(path)
         with open(path, "rb") as file:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from trichord.infra.errors import StorageError
 from trichord.infra.json_values import JsonObject, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.infra.scratch import scratch_folder
 
 REMEDY = "Nothing of it was loaded. Run `trichord recover`."
 MAX_RECEIPT_BYTES = 16 * 2**20
@@ -79,7 +79,7 @@ def put_hashed(
     A file that is there already is replaced: it may be damaged, and a sound one has the same bytes.
     """
     state, size = hashlib.sha256(), 0
-    with tempfile.TemporaryDirectory(prefix="trichord-index-") as folder:
+    with scratch_folder("index") as folder:
         local = os.path.join(folder, ending)
         with open(local, "xb") as file:
 
@@ -112,7 +112,7 @@ def open_verified(lake: Lake, ref: FileRef) -> Iterator[BinaryIO]:
     if size != ref.bytes:
         raise StorageError(f"The index file {uri} is damaged: {size} bytes, expected {ref.bytes}. {REMEDY}")
     with (
-        tempfile.TemporaryDirectory(prefix="trichord-index-") as folder,
+        scratch_folder("index") as folder,
         open(lake.storage.fetch(uri, folder), "rb") as file,
     ):
         found = hashlib.file_digest(file, "sha256").hexdigest()

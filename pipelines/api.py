@@ -51,16 +51,17 @@ class Workspace(core.Workspace):
 
         return prepare_only(self)
 
-    def reindex(self, *, publish: bool = True, accept: Collection[str] = ()) -> RunSummary:
+    def reindex(self, *, publish: bool = True, accept: Collection[str] = (), retrain: bool = False) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
 
         Args:
             publish: if False, stop after the gate; `publish` can then publish the candidate.
             accept: names of the gate's checks that may fail, because a drop is intended.
+            retrain: train even if the live model could be kept; it may then be another space.
         """
         from trichord.pipelines.reindex import reindex
 
-        return reindex(self, publishing=publish, accept=accept)
+        return reindex(self, publishing=publish, accept=accept, retrain=retrain)
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.

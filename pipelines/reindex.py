@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from trichord.infra import log
+from trichord.infra.lake.presence import at_work
 from trichord.infra.lake.publication import JsonDict, Publication, RowCounts
 from trichord.pipelines.core.commits import Touched, keep_copies
 from trichord.pipelines.core.result import Result
@@ -60,22 +61,34 @@ class RunSummary(Result):
         return rest | rest.pop("counts") | {"shards_made": self.shards_made, "shards_reused": self.shards_reused}
 
 
-def reindex(workspace: Workspace, *, publishing: bool = True, accept: Collection[str] = ()) -> RunSummary:
+def reindex(
+    workspace: Workspace, *, publishing: bool = True, accept: Collection[str] = (), retrain: bool = False
+) -> RunSummary:
     """Make what is missing, remove what was deleted, measure, and publish.
 
     Args:
         workspace: the project on its lake.
         publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
         accept: names of the gate's checks that may fail; the publication records those that did.
+        retrain: train even if the live model could be kept, as with `train.policy: always`.
 
     Raises:
         ConfigError: the gate names an unknown figure, or a check cannot be accepted; nothing was touched.
-        GateFailed: the candidate failed the gate; the old index stays live.
+        GateFailed: the candidate failed the gate, or files of the live model are lost; the old index stays live.
         PartialRun: some partitions or shards failed; a rerun resumes.
         CommitConflict: another run committed in the meantime.
     """
-    started = time.monotonic()
     require_figures(workspace.project.gate, K)
+    if retrain:
+        from trichord.pipelines.stages.live_model import retraining
+
+        workspace = retraining(workspace)
+    with at_work(workspace.lake, "reindex"):
+        return _reindex(workspace, publishing, accept)
+
+
+def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str]) -> RunSummary:
+    started = time.monotonic()
     keep_copies(workspace)
     plan = plan_training(workspace)
     live = workspace.publications.live()

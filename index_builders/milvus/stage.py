@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from trichord.infra import digest
 from trichord.infra.config import MilvusConfig
 from trichord.infra.errors import ConfigError, ServiceError
 from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.scratch import scratch_folder
 
 CHUNK_BYTES = 1 << 22
 
@@ -48,7 +48,7 @@ class Staged:
         """Copy a verified file there, unless it is there and whole; return the server's name of it."""
         uri = self._uri(sha256)
         if not (self.storage.exists(uri) and digest.sha256_hex(self.storage.chunks(uri)) == sha256):
-            with source() as file, tempfile.TemporaryDirectory(prefix="trichord-import-") as folder:
+            with source() as file, scratch_folder("import") as folder:
                 local = os.path.join(folder, "file")
                 state = hashlib.sha256()
                 with open(local, "xb") as copy:

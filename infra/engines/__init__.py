@@ -6,12 +6,14 @@ import logging
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Engine, Failed
+from trichord.infra.scratch import remove_abandoned
 
 __all__ = ["Done", "Engine", "Failed", "open_engine"]
 
 
 def open_engine(config: EngineConfig) -> Engine:
     """Return the engine a project asks for; a context manager that starts nothing before its first item."""
+    remove_abandoned()
     if config.kind == "ray":
         from trichord.infra.engines.ray import RayEngine  # importing Ray takes seconds
 

@@ -15,7 +15,6 @@ import pickle
 import secrets
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, group_fa
 from trichord.infra.engines.local import LocalEngine
 from trichord.infra.engines.worker import KEPT, TASK
 from trichord.infra.errors import ConfigError, PartialRun, TrichordError
+from trichord.infra.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -152,7 +152,7 @@ class BeamEngine:
                     "Next: add --temp_location=... to engine.options."
                 )
             if remote is None:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trichord-beam-"))
+                folder = stack.enter_context(scratch_folder("beam"))
             else:
                 folder = FileSystems.join(remote, f"trichord-{secrets.token_hex(8)}")
                 FileSystems.mkdirs(folder)

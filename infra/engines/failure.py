@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Literal
 
 from trichord.infra.errors import PartialRun, TrichordError
 from trichord.infra.redaction import redact
+from trichord.infra.system_errors import as_storage_error
 
 FailureKind = Literal["error", "died", "timeout"]
 
@@ -49,6 +51,16 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Take apart an exception that a task raised."""
+        known = as_storage_error(error, f"in a worker, whose temporary files are in {tempfile.gettempdir()}")
+        if known is not None:  # what fills a worker's disk would fill it for every item
+            return cls(
+                kind="error",
+                message=str(known),
+                error_type=type(known).__qualname__,
+                ours=type(known),
+                exit_code=known.exit_code,
+                trace=_trace(error),
+            )
         message, raised = _text(error), type(error)
         if not isinstance(error, TrichordError):
             module = "" if raised.__module__ == "builtins" else f"{raised.__module__}."

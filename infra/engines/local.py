@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -25,7 +27,8 @@ from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispa
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
-from trichord.infra.engines.worker import FACTORY, ITEM, TASK
+from trichord.infra.engines.worker import FACTORY, GRACE_S, ITEM, TASK
+from trichord.infra.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +48,7 @@ class LocalEngine:
         self._config = config
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
+        self._ending: list[_Worker] = []
 
     def map(
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
@@ -64,7 +68,7 @@ class LocalEngine:
     ) -> Iterator[R]:
         """See `Engine.group`; meanwhile rows are in files under TMPDIR."""
         require_buckets(items, buckets)
-        with tempfile.TemporaryDirectory(prefix="trichord-group-") as folder:
+        with scratch_folder("group") as folder:
             emitted: Generator[Done[tuple[int, I], dict[int, _Part]] | Failed[tuple[int, I]], None, None] = (
                 self._dispatch(TASK, _Emit(emit, folder, buckets), list(enumerate(items)))
             )
@@ -80,6 +84,8 @@ class LocalEngine:
         for worker in list(self._all):
             self._end(worker)
         self._idle.clear()
+        while self._ending:
+            self._ending.pop().reap(GRACE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +145,7 @@ class LocalEngine:
     def _end(self, worker: _Worker) -> None:
         self._all.discard(worker)
         worker.end()
+        self._ending = [one for one in (*self._ending, worker) if not one.reaped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +175,8 @@ class _Worker:
     def __init__(self, end: Callable[[_Worker], None], config: EngineConfig, gpu: str | None) -> None:
         self._forget = end
         self.gpu = gpu
+        self._busy = False
+        self._reaping = threading.Lock()
         ours, theirs = socket.socketpair()
         events = stderr.descriptor()
         with theirs:
@@ -192,12 +201,14 @@ class _Worker:
         self.send(ITEM + packed(item))
 
     def send(self, message: bytes) -> None:
+        self._busy = True
         try:
             self.connection.send_bytes(message)
         except OSError:
             return  # it died while idle: its outcome will say so
 
     def outcome(self) -> Outcome:
+        self._busy = False
         try:
             answer = self.connection.recv_bytes()
         except (EOFError, OSError):
@@ -208,11 +219,35 @@ class _Worker:
         self._forget(self)
 
     def end(self) -> None:
-        """Kill the process with everything it started, and reap it."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        self.connection.close()
+        """End the process with everything it started. One that is at a task may first remove its temporary files."""
+        self.connection.close()  # which it notices
+        if not self._busy:
+            self.reap(0)
+            return
+        overdue = threading.Timer(GRACE_S, self.reap, [0])
+        overdue.daemon = True
+        overdue.start()
+
+    def reap(self, within_s: float) -> None:
+        """Wait so long for the process to end by itself, then kill it with everything it started."""
+        until_s = time.monotonic() + within_s
+        while not self.reaped:
+            with self._reaping:
+                if not self.reaped and (self._has_ended() or time.monotonic() >= until_s):
+                    with suppress(ProcessLookupError):
+                        os.killpg(self._process.pid, signal.SIGKILL)
+                    self._process.wait()
+            if not self.reaped:
+                time.sleep(0.01)
+
+    @property
+    def reaped(self) -> bool:
+        """Return True once the process is gone."""
+        return self._process.returncode is not None
+
+    def _has_ended(self) -> bool:
+        """Return True if the process has ended, without reaping it: until then no other process gets its number."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _cause_of_death(self) -> str:
         try:

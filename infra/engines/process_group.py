@@ -7,7 +7,6 @@ task stores it in the lake, under its address, where the caller finds it.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic
@@ -15,6 +14,7 @@ from typing import Generic
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import LONG_S, Done, I
 from trichord.infra.errors import ConfigError
+from trichord.infra.scratch import scratch_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def run_process_group(config: EngineConfig, task: Callable[[I, Rank], object], i
     from trichord.infra.engines.local import LocalEngine
 
     with (
-        tempfile.TemporaryDirectory(prefix="trichord-process-group-") as folder,
+        scratch_folder("meet") as folder,
         LocalEngine(config.model_copy(update={"workers": world_size, "retries": 0})) as engine,
     ):
         init_method = f"file://{folder}/meet"

@@ -14,6 +14,7 @@ import pickle
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -167,6 +168,7 @@ class RayEngine:
         # Ray reports dead workers on stdout, also with log_to_driver=False; stdout belongs to the command's result.
         ray_driver.print_to_stdstream = _report
         address = self._config.address or os.environ.get("RAY_ADDRESS")
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
             ray.init(address, **quiet)
@@ -188,6 +190,8 @@ class RayEngine:
                         raise PartialRun(f"Ray could not be started on this machine: {error}") from error
                     log.event("ray_start_failed", tries_left=left, error=str(error))
         self._owns_ray = True
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler exits with 15
 
 
 def _quoted_python() -> dict[str, str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import tempfile
 from collections.abc import Callable
 
 import ray.train
@@ -14,6 +13,7 @@ from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import packed
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.ray import RayEngine
+from trichord.infra.scratch import scratch_folder
 
 
 class _RankFailed(Exception):
@@ -30,7 +30,7 @@ def run_on_ray_train(config: EngineConfig, run: Callable[[int, int], object], wo
     Raises:
         TrichordError: the error of ours that a worker met; PartialRun for any other failure.
     """
-    with RayEngine(config) as engine, tempfile.TemporaryDirectory(prefix="trichord-process-group-") as folder:
+    with RayEngine(config) as engine, scratch_folder("meet") as folder:
         engine.start()
         trainer = TorchTrainer(
             _run,

@@ -11,22 +11,38 @@ import os
 import pickle
 import resource
 import select
+import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
 
 from trichord.infra.engines.base import Returned
 from trichord.infra.engines.failure import Failure
 
 TASK, FACTORY, KEPT, ITEM = b"t", b"f", b"k", b"i"
+GRACE_S = 10.0  # a task that is ended may take this long to remove its temporary files
+TERMINATED = 128 + signal.SIGTERM
 OUT_OF_MEMORY = 137  # exit status of a worker that could not allocate: it dies like one that the kernel ends
 
 
 def main(descriptor: int, memory_bytes: int | None) -> None:
-    """Serve the driver at the other end of the socket until it closes or dies."""
+    """Serve the driver at the other end of the socket until it closes, dies, or this process gets SIGTERM.
+
+    A task that is under way then ends as if by an error, so that it removes its temporary files.
+    """
     limit_memory(memory_bytes)
-    threading.Thread(target=_exit_with_driver, args=(descriptor,), daemon=True).start()
-    connection = Connection(descriptor)
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_leave_with_driver, args=(descriptor,), daemon=True).start()
+    try:
+        _serve(Connection(descriptor))
+    finally:
+        os._exit(TERMINATED)
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
     run: Callable[[object], object] | None = None
     kept = b""
     while True:
@@ -61,9 +77,16 @@ def limit_memory(memory_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
-def _exit_with_driver(descriptor: int) -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the removal
+    raise SystemExit(TERMINATED)
+
+
+def _leave_with_driver(descriptor: int) -> None:
     """End this process, in the middle of a task too, as soon as the driver's end of the socket is gone."""
     poller = select.poll()
     poller.register(descriptor, 0)  # no events but the unmaskable ones: hang-up and error
     poller.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
     os._exit(1)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.seal import check_seal
 from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.system_errors import as_storage_error
 
 REMEDY = "Run `trichord recover`"
 
@@ -87,6 +88,9 @@ def arrow_failures(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
+        known = as_storage_error(error, f"shard {uri} {what}")
+        if known is not None:
+            raise known from error
         raise StorageError(f"shard {uri} {what}: {' '.join(str(error).splitlines()[:1])}. {REMEDY}") from error
 
 

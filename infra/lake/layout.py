@@ -17,7 +17,7 @@ from trichord.infra.lake.stores import TEMPORARY_PREFIX
 INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
-RUNS, OUTCOMES = "_runs", "_outcomes"
+RUNS, OUTCOMES, PRESENCE = "_runs", "_outcomes", "_at_work"
 LOG, COPIES, DAMAGED = "_delta_log", "_commits", "_damaged"
 COLLECTIONS = f"{INDEX}/collections"
 
@@ -108,6 +108,8 @@ def _list_places() -> tuple[Place, ...]:
         (f"{OUTCOMES}/<sha256>.parquet", Kind.CACHE, "what each held-out record added to a candidate's figures"),
         (f"{RUNS}/<address>.json", Kind.CACHE, "how long the stages of a run took"),
         (f"{DAMAGED}/<path>", Kind.CACHE, "damaged file that `trichord recover` set aside"),
+        (f"{PRESENCE}/run-<name>", Kind.TEMPORARY, "a run that is at work"),
+        (f"{PRESENCE}/gc-<name>", Kind.TEMPORARY, "a `gc` that is removing files"),
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
@@ -194,6 +196,11 @@ def run_path(address: str) -> str:
 def outcomes_path(sha256: str) -> str:
     """Return the path of what each held-out record added to a candidate's figures, by the file's SHA-256."""
     return f"{OUTCOMES}/{sha256}.parquet"
+
+
+def presence_path(name: str) -> str:
+    """Return the path of the note of a process that is at work."""
+    return f"{PRESENCE}/{name}"
 
 
 def plans_path(manifest: str) -> str:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import cast
@@ -31,6 +30,7 @@ from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, check_co
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import seal
 from trichord.infra.lake.stores import temporary_name
+from trichord.infra.scratch import scratch_folder
 
 ROW_GROUP_BYTES = 16 << 20
 MEDIA_GROUP_ROWS, PLAIN_GROUP_ROWS = 256, 16_384
@@ -76,10 +76,17 @@ class ShardWriter:
         self._held: list[pa.Table] = []
         self._held_sizes_N: list[np.ndarray] = []
         self._rows = 0
-        folder = tempfile.gettempdir() if lake.remote else lake.uri(layout.shard_folder(table, address))
-        os.makedirs(folder, exist_ok=True)
-        self._temporary = os.path.join(folder, temporary_name())
-        self._writer = open_writer(self._temporary, self._schema)
+        with ExitStack() as opened:
+            if lake.remote:
+                folder = opened.enter_context(scratch_folder("shard"))
+            else:
+                folder = lake.uri(layout.shard_folder(table, address))
+            self._temporary = os.path.join(folder, temporary_name())
+            opened.callback(_remove, self._temporary)
+            with arrow_failures(self._temporary, "could not be written"):
+                os.makedirs(folder, exist_ok=True)
+                self._writer = open_writer(self._temporary, self._schema)
+            self._opened = opened.pop_all()
 
     def write(self, rows: pa.Table | pa.RecordBatch) -> None:
         """Add rows; columns are taken by name and cast to the shard's schema.
@@ -135,12 +142,8 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            with arrow_failures(self._temporary, "could not be written"):
-                self._writer.close()
-        finally:
-            if os.path.exists(self._temporary):
-                os.unlink(self._temporary)
+        with self._opened, arrow_failures(self._temporary, "could not be written"):
+            self._writer.close()
 
     def _cut_groups(self, *, final: bool) -> None:
         """Write every row group whose end is known: the next row would pass the bytes or the row count."""
@@ -295,6 +298,11 @@ def _ref_of(metadata: pq.FileMetaData, table: str, path: str, size: int) -> Shar
     return ShardRef(
         address=address, table=table, path=path, rows=metadata.num_rows, bytes=size, sha256=sha256, counts=counts
     )
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _imbalance(counts: Mapping[str, int]) -> str | None:

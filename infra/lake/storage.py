@@ -22,7 +22,9 @@ from trichord.infra.digest import address, sha256_hex
 from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake.stores import (
     CHUNK_BYTES,
+    Changed,
     LocalStore,
+    NotRegular,
     RangeFile,
     S3Store,
     Stat,
@@ -31,8 +33,9 @@ from trichord.infra.lake.stores import (
     temporary_name,
 )
 from trichord.infra.lake.versions import VersionCache
+from trichord.infra.system_errors import as_storage_error
 
-__all__ = ["LineTooLong", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
+__all__ = ["Changed", "LineTooLong", "NotRegular", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
 
 MAX_LINE_BYTES = 4 << 20
 _REMOTE = "s3://"
@@ -78,11 +81,15 @@ class Storage:
             TooLarge: it holds more than `max_bytes`; the body was not read.
             StorageError: it could not be read.
         """
+        return self.read_with_stat(uri, max_bytes=max_bytes)[0]
+
+    def read_with_stat(self, uri: str, *, max_bytes: int | None = None) -> tuple[bytes, Stat]:
+        """Return the whole object, and the stat of the one that was read. Raise as `read`."""
         with _failures(uri):
             store, path = self._locate(uri)
-            data = store.read(path, max_bytes)
+            data, stat = store.read(path, max_bytes)
             refuse_larger(uri, len(data), max_bytes)  # it may have grown since its size was asked for
-            return data
+            return data, stat
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from byte `start`; fewer where the object ends. Raise as `read`."""
@@ -208,6 +215,7 @@ class Storage:
 
         Raises:
             ConfigError: `etag` is asked of a store that has none.
+            Changed: it was written to while it was hashed, or is no longer a file.
             FileNotFoundError, StorageError: as `read`.
         """
         if by == "mtime_size":
@@ -218,7 +226,10 @@ class Storage:
             return f"etag:{stat.etag.strip(chr(34))}"
         sha256 = cache.get(stat) if cache is not None else None
         if sha256 is None:
-            sha256 = sha256_hex(self.chunks(stat.uri))
+            try:
+                sha256 = sha256_hex(self.chunks(stat.uri))
+            except NotRegular as error:
+                raise Changed.of(stat.uri) from error
             # Hashing took time: what was read counts as the listed version only if the file is still that one.
             if cache is not None and self.stat(stat.uri) == stat:
                 cache.put(stat, sha256)
@@ -278,5 +289,8 @@ def _remote_errors() -> Any:
 
 
 def _storage_error(uri: str, cause: BaseException) -> StorageError:
+    known = as_storage_error(cause, uri)
+    if known is not None:
+        return known
     text = " ".join(str(cause).splitlines()[:1]) or type(cause).__name__
     return StorageError(f"{uri}: {text}. Check the path, its permissions and the free space, or run `trichord doctor`")

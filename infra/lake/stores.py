@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from trichord.infra.config import StorageConfig
-from trichord.infra.errors import StorageError
+from trichord.infra.errors import SourceError, StorageError
 
 if TYPE_CHECKING:
     import obstore.store
@@ -44,6 +44,60 @@ class TooLarge(StorageError):
     """An object is larger than the reader allows; its body was not read."""
 
 
+class Changed(SourceError):
+    """A file changed while it was read: what was read may be part of the old and part of the new."""
+
+    @classmethod
+    def of(cls, uri: str) -> Changed:
+        """Return the error for a file."""
+        return cls(f"{uri} changed while it was being read. Run the command again; it resumes")
+
+
+class NotRegular(StorageError):
+    """A path leads to a folder, a pipe or a device, not to a file; nothing was read."""
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a local file unbuffered. A pipe among a source's files is refused, not waited for.
+
+    Raises:
+        NotRegular: it is not a regular file.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat_modes.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular(f"{path} is a folder, a pipe or a device, not a regular file. Remove it, or name another path")
+    return open(descriptor, "rb", buffering=0)
+
+
+@contextmanager
+def require_unchanged(file: IO[bytes], uri: str) -> Iterator[None]:
+    """Check after the block, which reads an open local file, that nobody wrote to it meanwhile.
+
+    Raises:
+        Changed: it was written to, or cut; also where the block raises an error, which then follows from that.
+    """
+    before = _changes(file)
+    try:
+        yield
+    except Exception as error:
+        if _changes(file) != before:
+            raise Changed.of(uri) from error
+        raise
+    if _changes(file) != before:
+        raise Changed.of(uri)
+
+
+def _changes(file: IO[bytes]) -> tuple[int, int] | None:
+    """Return an open file's size and time of writing; None for what is not a local file."""
+    try:
+        found = os.fstat(file.fileno())
+    except io.UnsupportedOperation:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def refuse_larger(uri: str, size: int, max_bytes: int | None) -> None:
     """Raise TooLarge when `size` is over `max_bytes`."""
     if max_bytes is not None and size > max_bytes:
@@ -59,24 +113,21 @@ class LocalStore:
     """Local files, addressed by absolute path."""
 
     def open(self, path: str) -> BinaryIO:
-        # O_NONBLOCK: a FIFO among a source's files must be refused, not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat_modes.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        return open(descriptor, "rb", buffering=0)
+        return open_regular(path)
 
-    def read(self, path: str, max_bytes: int | None) -> bytes:
+    def read(self, path: str, max_bytes: int | None) -> tuple[bytes, Stat]:
         with self.open(path) as file:
             refuse_larger(path, os.fstat(file.fileno()).st_size, max_bytes)
-            return file.read()
+            with require_unchanged(file, path):
+                data = file.read()
+            return data, _stat(path, os.fstat(file.fileno()))  # of what was read, whatever the path leads to by now
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         with self.open(path) as file:
             return os.pread(file.fileno(), length, start)
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        with self.open(path) as file:
+        with self.open(path) as file, require_unchanged(file, path):
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
@@ -131,7 +182,7 @@ class LocalStore:
         found = os.stat(path)
         if not stat_modes.S_ISREG(found.st_mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
-        return Stat(path, found.st_size, found.st_mtime_ns, None, found.st_ctime_ns)
+        return _stat(path, found)
 
     def delete(self, path: str) -> None:
         try:
@@ -160,10 +211,12 @@ class S3Store:
             config={"endpoint": config.endpoint} if config.endpoint else {},
         )
 
-    def read(self, key: str, max_bytes: int | None) -> bytes:
+    def read(self, key: str, max_bytes: int | None) -> tuple[bytes, Stat]:
         found = self._store.get(key)  # the body is streamed only when asked for
-        refuse_larger(f"{self._uri}/{key}", found.meta["size"], max_bytes)
-        return bytes(found.bytes())
+        meta = found.meta
+        refuse_larger(f"{self._uri}/{key}", meta["size"], max_bytes)
+        stat = self._stat(key, meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
+        return bytes(found.bytes()), stat
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         return bytes(self._store.get_range(key, start=start, length=length))
@@ -245,6 +298,10 @@ class RangeFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+def _stat(path: str, found: os.stat_result) -> Stat:
+    return Stat(path, found.st_size, found.st_mtime_ns, None, found.st_ctime_ns)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from trichord.infra.lake.commit_log import CommitLog
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, parse_shard_path, require_same_bytes
 from trichord.infra.log import event
+from trichord.infra.system_errors import as_storage_error
 
 # Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
 _CONFIGURATION: Mapping[str, str | None] = {
@@ -234,8 +235,15 @@ class LakeTable:
             yield
         except (DeltaError, OSError) as error:
             raise self._storage_error(error, REMEDY) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # deltalake's, where it finds no descriptor for its threads
+                raise
+            raise self._storage_error(error, REMEDY) from error
 
     def _storage_error(self, error: BaseException, remedy: str) -> StorageError:
+        known = as_storage_error(error, f"table {self._uri}")
+        if known is not None:
+            return known
         return StorageError(f"table {self._uri}: {' '.join(str(error).splitlines()[:1])}. {remedy}")
 
 

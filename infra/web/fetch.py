@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.redaction import name_content, redact
+from trichord.infra.scratch import scratch_folder
 from trichord.infra.web import responses
 from trichord.infra.web.addresses import (
     Resolve,
@@ -289,7 +289,7 @@ class Fetcher:
         if answer.declared is not None and answer.declared > max_bytes:
             raise too_large(max_bytes)
         state, size = hashlib.sha256(), 0
-        with tempfile.TemporaryDirectory(prefix="trichord-") as folder:
+        with scratch_folder("download") as folder:
             path = os.path.join(folder, "body")
             with open(path, "xb") as file:
                 while data := answer.read(_CHUNK_BYTES):

@@ -21,6 +21,7 @@ from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.recover import recover
 from trichord.pipelines.cli.search import search
+from trichord.pipelines.cli.signals import exit_on_signals
 
 if TYPE_CHECKING:
     from trichord.pipelines.api import Workspace
@@ -46,7 +47,8 @@ SourceName = Annotated[str | None, typer.Option("--source", help="Select rejects
 
 def main() -> None:
     """Run the command line; turn errors into a message and an exit code."""
-    sys.exit(run(app))
+    with exit_on_signals():
+        sys.exit(run(app))
 
 
 app.command()(init)
@@ -151,13 +153,16 @@ def reindex(
     engine: EngineName = None,
     publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish if the gate passes.")] = True,
     accept: Accepted = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train even if the live model could be kept: its space may change.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
     with log.progress("reindex"):
-        summary = workspace.reindex(publish=publishing, accept=accept or ())
+        summary = workspace.reindex(publish=publishing, accept=accept or (), retrain=retrain)
     if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 

@@ -18,6 +18,7 @@ from trichord.infra import log, stderr
 from trichord.infra.errors import ConfigError, StorageError, TrichordError
 from trichord.infra.printable import printable
 from trichord.infra.redaction import redact
+from trichord.infra.system_errors import as_storage_error
 from trichord.pipelines.cli.arguments import accept_text_only
 
 UNEXPECTED, INTERRUPTED, STDOUT_CLOSED = 1, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
@@ -72,7 +73,7 @@ def _run(app: typer.Typer) -> int:
     except Exception as error:  # what is foreseen is a TrichordError
         if isinstance(error, typer.BadParameter.__mro__[2]):
             return _report_usage(error)
-        raise _unexpected(error) from error
+        raise as_storage_error(error) or _unexpected(error) from error
 
 
 def _report(error: TrichordError) -> int:
@@ -96,7 +97,10 @@ def _system_error(error: OSError) -> TrichordError:
         os.getcwd()
     except OSError:
         return ConfigError("The current folder does not exist any more.\nNext: cd to another one.")
-    return StorageError(f"{error}\nRun `trichord doctor`, or `trichord recover` if a file of the lake is missing.")
+    known = as_storage_error(error)
+    return known or StorageError(
+        f"{error}\nRun `trichord doctor`, or `trichord recover` if a file of the lake is missing."
+    )
 
 
 def _unexpected(error: Exception) -> UnexpectedError:

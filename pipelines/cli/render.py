@@ -332,6 +332,9 @@ def verified(result: dict[str, Any]) -> None:
 def collected(result: dict[str, Any]) -> None:
     """Print what gc lists or removed."""
     verb = "Removed" if result["removed"] else "Would remove (add --delete)"
+    if result["at_work"]:
+        verb = f"Nothing was removed: {' and '.join(result['at_work'])} at work on this lake may use any file.\n"
+        verb += "Run `trichord gc --delete` again afterwards. It would remove"
     console.print(f"{verb}: {result['files']:,} files, {result['bytes']:,} bytes.")
     for path in result["paths"][:20]:
         console.print(f"  {escape(path)}")

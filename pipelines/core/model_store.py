@@ -6,7 +6,6 @@ Index tasks send a `TrainedModel` to workers, so this module imports no model co
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.pinned_file import PinnedFile, check_bytes
 from trichord.infra.lake.publication import Pinned
+from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
     from trichord.encoders.located import PLACES
     from trichord.encoders.model import FusionModel  # torch: imported only when a model is used
 
-    with tempfile.TemporaryDirectory(prefix="trichord-model-") as folder:
+    with scratch_folder("model") as folder:
         for name in (*MODEL_FILES[2:], PLACES):
             if lake.exists(path, name):
                 Path(folder, name).write_bytes(lake.read(path, name))

@@ -23,6 +23,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.json_objects import read_object
 from trichord.pipelines.core.model_store import TrainedModel, finished
+from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.galleries import MODALITIES
@@ -139,6 +140,7 @@ class Comparison(Result):
     seeds: int
 
 
+@protected_from_gc("compare")
 def compare(workspace: Workspace, grid: Grid) -> Comparison:
     """Run the experiment.
 

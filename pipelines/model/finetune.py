@@ -27,6 +27,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard
 from trichord.pipelines.core.exclusions import Exclusions
+from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.parts import LABELS, TRAIN, VALIDATION, Division, Parts, parts_of
@@ -255,6 +256,7 @@ class Adaptation(Result):
     held_out_after: float | None
 
 
+@protected_from_gc("adapt")
 def adapt(workspace: Workspace, modality: Modality, out: Path) -> Adaptation:
     """Adapt one modality's encoder to the records of the lake, by `model.<modality>.adapt`.
 

@@ -22,7 +22,6 @@ import pyarrow as pa
 from trichord.encoders import model_file
 from trichord.encoders.base import Modality
 from trichord.encoders.frozen import load_encoders
-from trichord.encoders.model_file import ModelFile
 from trichord.encoders.views import Features
 from trichord.infra import digest, log
 from trichord.infra.config import Project
@@ -31,8 +30,8 @@ from trichord.infra.engines.process_group import Rank, run_process_group
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
+from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.model_store import SEEN_GROUPS, TrainedModel, finished
 from trichord.pipelines.core.workspace import Workspace, run_alone
@@ -95,7 +94,7 @@ class TrainTask:
 
         project = self.project
         encoders = load_encoders(project.model)
-        with tempfile.TemporaryDirectory(prefix="trichord-train-") as folder, _epoch_log(project, item) as log_epoch:
+        with scratch_folder("train") as folder, _epoch_log(project, item) as log_epoch:
             division = Division.find(self.lake, item.features, item.parts)
             seen: list[np.ndarray] = []
             validating = self._rows(item, encoders.dimensions, division, VALIDATION, seen)
@@ -205,13 +204,18 @@ def train(
     exclusions: Exclusions,
     parts: Parts,
     without: Fold | None = None,
+    *,
+    instead_of: str = "",
 ) -> TrainedModel:
     """Train on the features of all partitions (except one fold), or reuse the model that an earlier run made of them.
+
+    `instead_of` is the fingerprint of a model whose files are lost: training writes to another folder than its own,
+    which readers use.
 
     Raises:
         PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
     """
-    item = describe_model(workspace, features, exclusions, parts, without)
+    item = describe_model(workspace, features, exclusions, parts, without, instead_of=instead_of)
     found = finished(workspace, layout.model_path(item.address))
     if found is not None:
         return found
@@ -234,6 +238,7 @@ def describe_model(
     parts: Parts,
     without: Fold | None = None,
     share: float = 1.0,
+    instead_of: str = "",
 ) -> TrainItem:
     """Describe a model of these features under the workspace's settings, with its address."""
     refs = tuple(features[partition] for partition in sorted(features, key=digest.hash64))
@@ -242,6 +247,7 @@ def describe_model(
     held_out = [parts.digest, sorted(ref.address for ref in parts.matches)]
     part: list[Any] = [] if without is None else [["outside", without.number, without.folds]]
     part += [] if share == 1 else [share]
+    part += [["instead of", instead_of]] if instead_of else []
     address = digest.address("model", TRAIN_FORMAT, workspace.model_settings(), made_of, held_out, *part)
     return TrainItem(
         address=address,
@@ -263,22 +269,6 @@ def record_ids(rows: pa.Table) -> np.ndarray:
     """Return numbers that are equal for a record and its variants, uint64 (N,)."""
     keys = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
     return np.array([digest.hash64(f"record/{source}/{record_key(key)}") for source, key in keys], dtype=np.uint64)
-
-
-def reuse_live_model(workspace: Workspace, live: Publication | None) -> TrainedModel | None:
-    """Return the live publication's model, if today's settings made it and say to keep it."""
-    if live is None or workspace.project.train.policy == "always":
-        return None
-    if live.recipe["model"] != workspace.model_settings():
-        return None
-    found = finished(workspace, live.model)
-    if found is None:
-        return None
-    stored = ModelFile.parse(workspace.lake.read(live.model, model_file.NAME))
-    encoders = load_encoders(workspace.project.model).by_modality
-    # the live model cannot read features of another encoder (new weights, a newer version of its code)
-    same = all(stored.encoders.get(name) == encoder.fingerprint for name, encoder in encoders.items())
-    return found if same else None
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -25,6 +24,7 @@ from trichord.infra.config import (
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.infra.scratch import scratch_folder
 from trichord.infra.web import is_web
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.collect import media_root, read_partition
@@ -71,7 +71,7 @@ def glimpse(source: Source, storage: Storage) -> Glimpse:
     records: list[dict[str, Any]] = []
     rejects: Counter[str] = Counter()
     rows, example, tally = 0, "", Tally(source)
-    with tempfile.TemporaryDirectory() as folder, closing(_batches(source, Lake(storage, folder), tally)) as batches:
+    with scratch_folder("glimpse") as folder, closing(_batches(source, Lake(storage, folder), tally)) as batches:
         for batch, web in batches:
             rows += len(batch.rows) + len(batch.rejects)
             for reject in batch.rejects:

@@ -17,6 +17,7 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.publication import JsonDict, RowCounts
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.commits import Commits, Touched
+from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -131,6 +132,7 @@ class PrepareSummary(Result):
         return rest | rest.pop("counts")
 
 
+@protected_from_gc("prepare")
 def prepare_only(workspace: Workspace) -> PrepareSummary:
     """Prepare without training, indexing or publishing; nothing changes for a reader.
 

@@ -121,15 +121,11 @@ def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
 def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
     """Write the three shards of a partition; their bytes depend on the rows alone, not on how these are divided."""
     counts, marks = Counter[str](), Counter[tuple[str, str]]()
-    writers = {
-        name: ShardWriter(lake, name, shard.address, table_schema)
-        for name, table_schema in (
-            ("rejects", schema.REJECTS),
-            ("signatures", schema.SIGNATURES),
-            ("records", schema.RECORDS),
-        )
-    }
-    with writers["rejects"] as rejects, writers["signatures"] as signatures, writers["records"] as records:
+    with (  # one after the other: where one cannot be opened, nothing is left of those before it
+        ShardWriter(lake, "rejects", shard.address, schema.REJECTS) as rejects,
+        ShardWriter(lake, "signatures", shard.address, schema.SIGNATURES) as signatures,
+        ShardWriter(lake, "records", shard.address, schema.RECORDS) as records,
+    ):
         for part in parts:
             counts.update(part.counts)
             counts.update(rows_kept=len(part.records), rows_rejected=len(part.rejects))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonDict, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import SEEN_GROUPS, load_model
 from trichord.pipelines.core.result import Result
@@ -79,7 +79,7 @@ class EvaluateTask:
         choice = _Choice(parts=self.parts, seen=seen, known=known)
         config, seed = self.project.evaluate, self.project.train.seed
         sources: dict[str, str] = {}
-        with tempfile.TemporaryDirectory(prefix="trichord-evaluate-") as folder:
+        with scratch_folder("evaluate") as folder:
             found = _note_sources(self._test_records(model, records, exclusions, choice), sources)
             held_out = embed_rows(found, model, folder, self.limit)
             if held_out is None:

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 
 from trichord.infra.lake import layout
+from trichord.infra.lake.presence import Presence, present
+from trichord.infra.lake.publication import Candidate
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -21,6 +23,7 @@ class Collected(Result):
 
     Attributes:
         removed: True if the files were removed, not only listed.
+        at_work: verbs that were at work on the lake, which may use files that nothing names yet: nothing was removed.
         files: number of them.
         bytes: their total size.
         paths: lake-relative, sorted.
@@ -28,6 +31,7 @@ class Collected(Result):
     """
 
     removed: bool
+    at_work: tuple[str, ...]
     files: int
     bytes: int
     paths: tuple[str, ...]
@@ -38,42 +42,68 @@ def gc(workspace: Workspace, *, delete: bool) -> Collected:
     """Find files older than the grace period that no kept publication and no table's newest version needs.
 
     Files are removed only if `delete`, and notes never (`layout.Kind`). Milvus collections that only older publications
-    use are dropped too.
+    use are dropped too. While a run is at work on the lake, nothing is removed; a run that starts meanwhile waits.
+
+    Raises:
+        CommitConflict: this process was suspended while it removed files.
     """
-    named: set[str | None] = set()
-    heads = {name: workspace.table(name) for name in TABLES}
-    for table in heads.values():
-        if table.version() is not None:
-            named |= {ref.path for ref in table.shards().values()}
-    folders = []
-    for row in kept_publications(workspace):
-        named |= pinned_files(workspace, row).keys()
-        named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
-        named.add(row.verdict.outcomes)
-        folders.append(row.model.rstrip("/") + "/")
-    candidate, verdict = find_candidate(workspace) or (None, None)
-    if candidate is not None and missing_files(workspace, candidate):
-        candidate = None
-    if candidate is not None and verdict is not None:
-        named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}
-    collections = drop_unneeded(workspace, kept_publications(workspace), candidate, delete=delete)
-    named |= find_needed_downloads(workspace.lake)
+    if not delete:
+        return _collect(workspace, None, ())
+    with present(workspace.lake, "gc", "gc") as own:
+        runs = own.others("run")
+        if not runs:
+            return _collect(workspace, own, ())
+    return _collect(workspace, None, tuple(sorted({note.verb for note in runs})))
+
+
+def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...]) -> Collected:
+    """Find what is not needed, and remove it where there is a presence that keeps runs waiting."""
+    named = _named_paths(workspace)
+    folders = tuple(row.model.rstrip("/") + "/" for row in kept_publications(workspace))
+    collections = drop_unneeded(workspace, kept_publications(workspace), _candidate(workspace), delete=own is not None)
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
     found = []
     for top in layout.FOLDERS:
+        if top == layout.PRESENCE:
+            continue
         left = workspace.lake.list(top, temporary=True)
         for stat in (*workspace.lake.list(top), *left):
             path = workspace.lake.relative(stat.uri)
-            kept = path in named or path.startswith(tuple(folders)) or layout.kind_of(path) is layout.Kind.NOTE
+            kept = path in named or path.startswith(folders) or layout.kind_of(path) is layout.Kind.NOTE
             if kept or stat.mtime_ns > oldest:
                 continue
             found.append((path, stat.size))
-            if delete:
+            if own is not None:
+                own.require_fresh()
                 workspace.storage.delete(stat.uri)
     return Collected(
-        removed=delete,
+        removed=own is not None,
+        at_work=at_work,
         files=len(found),
         bytes=sum(size for _, size in found),
         paths=tuple(sorted(path for path, _ in found)),
         collections=tuple(collections),
     )
+
+
+def _named_paths(workspace: Workspace) -> set[str | None]:
+    """Return the lake-relative path of every file that is needed, without the models' folders."""
+    named: set[str | None] = set()
+    heads = {name: workspace.table(name) for name in TABLES}
+    for table in heads.values():
+        if table.version() is not None:
+            named |= {ref.path for ref in table.shards().values()}
+    for row in kept_publications(workspace):
+        named |= pinned_files(workspace, row).keys()
+        named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
+        named.add(row.verdict.outcomes)
+    candidate, verdict = find_candidate(workspace) or (None, None)
+    if candidate is not None and verdict is not None and not missing_files(workspace, candidate):
+        named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}
+    return named | find_needed_downloads(workspace.lake)
+
+
+def _candidate(workspace: Workspace) -> Candidate | None:
+    """Return the last candidate, if all its files exist."""
+    candidate, _ = find_candidate(workspace) or (None, None)
+    return None if candidate is None or missing_files(workspace, candidate) else candidate

@@ -13,6 +13,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.errors import CommitConflict, ConfigError, GateFailed
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Candidate, Check, Pinned, Publication, Verdict
+from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.ground_truth import vector_shards
 from trichord.pipelines.index.milvus_collections import follow, make_ready
@@ -115,6 +116,7 @@ def publish(workspace: Workspace, candidate: Candidate, verdict: Verdict) -> Pub
     return _append(workspace, "publish", candidate, verdict, against=verdict.against)
 
 
+@protected_from_gc("publish")
 def publish_candidate(workspace: Workspace, accept: Collection[str] = ()) -> Publication:
     """Publish the candidate that the last `reindex` built, with its verdict.
 
@@ -156,6 +158,7 @@ def refuse_rolled_back(workspace: Workspace, manifest_digest: str) -> None:
         )
 
 
+@protected_from_gc("rollback")
 def rollback(workspace: Workspace, to: str | None = None) -> Publication:
     """Make an earlier publication live again, in one commit.
 

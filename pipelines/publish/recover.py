@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
 from trichord.infra import log
 from trichord.infra.lake import layout
+from trichord.infra.lake.presence import at_work
 from trichord.infra.lake.publication import JsonDict
 from trichord.infra.lake.schema import FEEDBACK
 from trichord.infra.lake.set_aside import set_aside, set_log_aside
@@ -70,10 +72,10 @@ def recover(workspace: Workspace, *, yes: bool) -> Recovery:
         CommitConflict: another writer published meanwhile.
         StorageError: the lake cannot be read or written.
     """
-    found, steps = plan_recovery(workspace)
-    work = [step for step in steps if step.apply is not None]
-    if yes:
-        for step in work:
+    with at_work(workspace.lake, "recover") if yes else nullcontext():  # `gc` removes nothing meanwhile
+        found, steps = plan_recovery(workspace)
+        work = [step for step in steps if step.apply is not None]
+        for step in work if yes else ():
             assert step.apply is not None
             step.apply()
             log.event("recovered", path=step.path, action=step.action)

@@ -25,6 +25,7 @@ from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.commits import Touched
+from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.recipes import current_recipe, find_loosened, known_recipes, shard_address
 from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
@@ -102,6 +103,7 @@ class Replay(Result):
         return {"nothing_to_replay": self.state is None, **values.pop("fates"), **values, **rest}
 
 
+@protected_from_gc("replay")
 def replay(workspace: Workspace, choice: Choice) -> Replay:
     """Bring the lake to the state of a whole `prepare` under today's project file, running only the rows that must run.
 

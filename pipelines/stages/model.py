@@ -12,8 +12,9 @@ from trichord.pipelines.model.augment import augment
 from trichord.pipelines.model.encode import encode, featurise
 from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.model.pair_agreement import judge
-from trichord.pipelines.model.train import describe_model, reuse_live_model, train
+from trichord.pipelines.model.train import describe_model, train
 from trichord.pipelines.stages.forecast import Forecast
+from trichord.pipelines.stages.live_model import put_back, reuse_live_model
 from trichord.pipelines.stages.run import Run
 
 
@@ -135,9 +136,13 @@ class Model:
 
 def _train(run: Run) -> None:
     """Train, unless an earlier run trained the same model."""
-    item = describe_model(run.workspace, run.features, run.exclusions, run.parts)
+    lost = run.live if run.live_model_lost else None
+    instead_of = lost.fingerprint if lost is not None else ""
+    item = describe_model(run.workspace, run.features, run.exclusions, run.parts, instead_of=instead_of)
     run.newly_trained = finished(run.workspace, layout.model_path(item.address)) is None
-    run.model = train(run.workspace, run.engine, run.features, run.exclusions, run.parts)
+    run.model = train(run.workspace, run.engine, run.features, run.exclusions, run.parts, instead_of=instead_of)
+    if lost is not None:
+        run.model = put_back(run.workspace, run.model, lost)
 
 
 class Vectors:

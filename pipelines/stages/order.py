@@ -16,6 +16,7 @@ from trichord.pipelines.prepare.plan import Plan
 from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.index import Gate, Index, Publish
+from trichord.pipelines.stages.live_model import require_live_model
 from trichord.pipelines.stages.model import Agreement, Features, Model, Variants, Vectors
 from trichord.pipelines.stages.prepare import Duplicates, Records
 from trichord.pipelines.stages.run import Run
@@ -48,6 +49,7 @@ def carry_out(
     started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
     with open_engine(workspace.project.engine) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
+        run.live_model_lost = require_live_model(workspace, engine, live)
         for stage in STAGES:
             started = time.monotonic()
             stage.materialise(run)

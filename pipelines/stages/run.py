@@ -34,6 +34,7 @@ class Run:
         accept: names of the gate's checks that may fail.
         engine: runs the tasks; unset if only a plan is wanted.
         commit: commits shards table by table; unset like `engine`.
+        live_model_lost: True if files of the live model are missing or damaged, and training may replace it.
     """
 
     workspace: Workspace
@@ -44,6 +45,7 @@ class Run:
     accept: Collection[str] = ()
     engine: Engine = field(init=False)
     commit: Commits = field(init=False)
+    live_model_lost: bool = False
     timings: Timings = field(default_factory=Timings)
 
     prepared: Sequence[Prepared] = ()

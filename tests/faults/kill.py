@@ -45,11 +45,13 @@ CHANGED = 12  # one row in so many is taken away before the second run
 class Scene:
     """A corpus, its index, and what uninterrupted runs before and after a change of the corpus end in and report."""
 
-    def __init__(self, folder: Path, records: int) -> None:
+    def __init__(self, folder: Path, records: int, *, changed: bool = True) -> None:
         self.folder = folder
         self.fresh = write_project(folder / "fresh", records=records, settings={**SETTINGS, "engine": {"workers": 2}})
         self.old = copy_of(self.fresh.parent, folder / "old")
         self.old_digest, self.old_gaps = self.run(self.old)
+        if not changed:
+            return
         self.changed = copy_of(self.old.parent, folder / "changed")
         write_rows(self.changed.parent / "corpus", rows_of(self.changed.parent / "corpus")[records // CHANGED :])
         done = copy_of(self.changed.parent, folder / "done")
@@ -73,8 +75,8 @@ class Scene:
         )
         allowed = {wanted} if first_run else {self.old_digest, self.new_digest}
         project = copy_of(template.parent, self.folder / f"driver-{point}")
-        with _start(project) as driver, Reader(project, allowed) as reader:
-            _follow(driver, gaps, (point + 1) / (points + 1))
+        with start(project) as driver, Reader(project, allowed) as reader:
+            follow(driver, gaps, (point + 1) / (points + 1))
             driver.kill()
             driver.communicate()
             digest, _ = self.run(project)
@@ -89,8 +91,8 @@ class Scene:
     def kill_worker(self, point: int, points: int) -> dict[str, Any]:
         """SIGKILL one worker at a share of the run's events; the run must end well by itself."""
         project = copy_of(self.fresh.parent, self.folder / f"worker-{point}")
-        with _start(project) as driver:
-            _follow(driver, self.old_gaps, (point + 1) / (points + 1))
+        with start(project) as driver:
+            follow(driver, self.old_gaps, (point + 1) / (points + 1))
             victims = [child for child in psutil.Process(driver.pid).children(recursive=True) if _is_worker(child)]
             if victims:
                 victims[int(generator("victim", point).integers(len(victims)))].kill()
@@ -139,12 +141,13 @@ class Reader(threading.Thread):
             self.wrong["neither the old index nor the new one"] += 1
 
 
-def _start(project: Path) -> subprocess.Popen[str]:
+def start(project: Path, **options: Any) -> subprocess.Popen[str]:
+    """Start a reindex as a user does."""
     command = [*COMMAND, "reindex", "--project", str(project), "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def _follow(driver: subprocess.Popen[str], gaps: list[float], share: float) -> None:
+def follow(driver: subprocess.Popen[str], gaps: list[float], share: float) -> None:
     """Return when the run has reported this share of its events, and a part of the time to the next has passed."""
     assert driver.stderr is not None
     position = share * len(gaps)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trichord.infra.config import SourceBase, VersionBy
-from trichord.infra.errors import SourceError
-from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.errors import SourceError, TrichordError
+from trichord.infra.lake.storage import Changed, NotRegular, Stat, Storage, VersionCache
 from trichord.transforms.collect.partitions import Part
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
@@ -70,24 +70,43 @@ def _expand(source: SourceBase) -> list[str]:
     ]
 
 
-def changed_error(uri: str) -> SourceError:
-    """Return the error for a file that changed since planning."""
-    return SourceError(f"{uri} changed while it was being read. Run the command again; it resumes")
-
-
 @contextmanager
 def require_unchanged(storage: Storage, uri: str, part: Part, by: VersionBy) -> Iterator[Stat]:
     """Check before and after the block that the file is what was planned; yield its stat.
 
     Raises:
-        SourceError: the file changed since planning.
+        Changed: the file changed since planning.
     """
     try:
         before = storage.stat(uri)
         if before.size != part.size or (part.version and storage.version(before, by, _HASHED) != part.version):
-            raise changed_error(uri)
+            raise Changed.of(uri)
+    except (FileNotFoundError, NotRegular) as error:
+        raise Changed.of(uri) from error
+    with require_same(storage, before):
         yield before
-        if storage.stat(uri) != before:
-            raise changed_error(uri)
-    except FileNotFoundError as error:
-        raise changed_error(uri) from error
+
+
+@contextmanager
+def require_same(storage: Storage, before: Stat) -> Iterator[None]:
+    """Check after the block that a file is the one that was there before; damage may be how a change shows.
+
+    Raises:
+        Changed: the file changed.
+    """
+    try:
+        yield
+    except (TrichordError, FileNotFoundError) as error:
+        if is_same(storage, before):
+            raise
+        raise Changed.of(before.uri) from error
+    if not is_same(storage, before):
+        raise Changed.of(before.uri)
+
+
+def is_same(storage: Storage, before: Stat) -> bool:
+    """Return True if the file is still the one that was there before."""
+    try:
+        return storage.stat(before.uri) == before
+    except FileNotFoundError:
+        return False

@@ -15,6 +15,7 @@ from trichord.infra import digest
 from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareConfig
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.lake.stores import require_unchanged as require_unchanged_file
 from trichord.infra.redaction import redact
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.arrow_rows import (
@@ -53,7 +54,7 @@ def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
         SourceError: it is damaged or not a Parquet file, even if that only shows while the block reads it.
     """
     try:
-        with storage.open(uri) as raw:
+        with storage.open(uri) as raw, require_unchanged_file(raw, uri):
             size = raw.seek(0, io.SEEK_END)
             raw.seek(0)
             with pq.ParquetFile(

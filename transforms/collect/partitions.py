@@ -27,6 +27,7 @@ from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import seal
 from trichord.infra.lake.storage import Storage
+from trichord.infra.scratch import scratch_folder
 from trichord.infra.web import is_web
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.media_root import MediaRoot
@@ -179,7 +180,7 @@ def _read_leaf(
 
 def write_groups(groups: Iterable[Sequence[Columns]], storage: Storage, uri: str) -> None:
     """Write a plan file: rows as `PlannedRow.columns` gives them, one row group a partition."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("plan") as folder:
         path = os.path.join(folder, "plan.parquet")
         with pq.ParquetWriter(path, PLAN, compression="zstd", write_page_checksum=True) as writer:
             for rows in groups:

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
-from trichord.infra.errors import SourceError, StorageError
+from trichord.infra.errors import StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.storage import TooLarge, is_remote
+from trichord.infra.lake.storage import Changed, NotRegular, TooLarge, is_remote
 from trichord.infra.redaction import redact
 from trichord.infra.web import is_web, receipt_contents
 from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
@@ -91,18 +91,18 @@ class PartitionReader:
             raise MediaError("media_too_large", f"{name} has {medium.size} bytes; the limit is {limit}")
         if is_web(medium.path):
             return self._download(medium)
-        uri = self.root.locate(medium.path)
+        # What differs from the plan is an error, not a reject: the row's address names the content that was planned.
         try:
-            data = self.lake.storage.read(uri, max_bytes=medium.size)
-            if medium.version.startswith("sha256:"):
-                version = f"sha256:{digest.sha256_hex(data)}"
-            else:
-                version = self.lake.storage.version(self.lake.storage.stat(uri), self.source.version_by, None)
-        except (FileNotFoundError, TooLarge):
-            version = "gone or grown"
+            uri = self.root.locate(medium.path)
+            data, stat = self.lake.storage.read_with_stat(uri, max_bytes=medium.size)
+        except (FileNotFoundError, TooLarge, NotRegular, MediaError) as error:
+            raise Changed.of(self.lake.storage.join(self.root.uri, medium.path)) from error
+        if medium.version.startswith("sha256:"):
+            version = f"sha256:{digest.sha256_hex(data)}"
+        else:
+            version = self.lake.storage.version(stat, self.source.version_by, None)
         if version != medium.version:
-            # or one address would name two contents
-            raise SourceError(f"{uri} changed while it was being read. Run the command again; it resumes")
+            raise Changed.of(uri)
         return data
 
     def _download(self, medium: Medium) -> bytes:

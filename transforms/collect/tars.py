@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,8 @@ from typing import IO, BinaryIO, cast
 
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage, is_remote
-from trichord.infra.lake.stores import CHUNK_BYTES
+from trichord.infra.lake.stores import CHUNK_BYTES, open_regular
+from trichord.infra.scratch import scratch_folder
 
 MAX_HEADER_BYTES = 1 << 20  # of one extended header
 MAX_HEADERS_BYTES = 3 << 20  # of all that precede a member
@@ -48,7 +49,7 @@ def members(path: str) -> Iterator[Member]:
     Raises:
         ArchiveError: the archive is damaged, truncated, or continues after its end mark.
     """
-    with open(path, "rb") as file:
+    with io.BufferedReader(cast("io.RawIOBase", open_regular(path))) as file:
         guarded = _Guarded(file)
         try:
             with tarfile.TarFile(
@@ -163,7 +164,7 @@ def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[s
     Raises:
         SourceError: a compressed tar is damaged or larger than `max_unpacked_bytes`.
     """
-    with tempfile.TemporaryDirectory(prefix="trichord-tar-") as folder:
+    with scratch_folder("tar") as folder:
         path = storage.fetch(uri, folder)
         if not uri.lower().endswith((".gz", ".tgz")):
             yield path
@@ -179,7 +180,7 @@ def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[s
 
 
 def _unpack(path: str, plain: str, limit: int) -> None:
-    with gzip.open(path) as packed, open(plain, "xb") as out:
+    with open_regular(path) as file, gzip.GzipFile(fileobj=file) as packed, open(plain, "xb") as out:
         while chunk := packed.read(CHUNK_BYTES):
             if out.tell() + len(chunk) > limit:
                 raise ArchiveError(f"it unpacks to more than {limit:,} bytes (`max_unpacked_bytes`)")

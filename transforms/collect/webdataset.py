@@ -24,10 +24,11 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.lake.stores import open_regular
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
-from trichord.transforms.collect.data_files import TAR_ENDINGS, changed_error, data_files, require_unchanged, root_of
+from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, require_same, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
@@ -134,19 +135,16 @@ def _count_of_others(line: str) -> int:
 
 
 def _read_index(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
-    with local_tar(storage, stat.uri, source.max_unpacked_bytes) as path:
+    with require_same(storage, stat), local_tar(storage, stat.uri, source.max_unpacked_bytes) as path:
         index = _Index(path)
         try:
             for count, member in enumerate(members(path)):
                 if count == MAX_MEMBERS:
                     raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members; split it")
                 index.add(member)
-            rows = index.rows()
+            return index.rows()
         except ArchiveError as error:
             raise SourceError(f"{stat.uri}: {error}. Fix or remove the file") from error
-    if storage.stat(stat.uri) != stat:
-        raise changed_error(stat.uri)
-    return rows
 
 
 @dataclass(slots=True)
@@ -220,7 +218,7 @@ class _Index:
         names = {member.name for member in found}
         if len(names) == len(found):
             return sorted(found, key=lambda member: member.name)
-        with open(self.path, "rb") as file:  # repeated names differ only in content
+        with open_regular(self.path) as file:  # repeated names differ only in content
             return sorted(found, key=lambda member: (member.name, _sha256(file.fileno(), member)))
 
 
@@ -244,7 +242,7 @@ def read_webdataset(
     with (
         require_unchanged(lake.storage, uri, partition.part, source.version_by),
         local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
-        open(path, "rb") as file,
+        open_regular(path) as file,
     ):
         yield from batches((_read_row(row, file.fileno(), partition.part.path, config) for row in rows), partition)
 

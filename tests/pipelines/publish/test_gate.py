@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
     "engine": {"workers": 1},
     "prepare": {"rows_per_partition": 50, "audio": {"vad": False}},
     "model": {"dimension": 32, "hidden": 64},
-    "train": {"epochs": 10, "batch_size": 64, "held_out": 0.4, "learning_rate": 0.003},
+    "train": {"epochs": 10, "batch_size": 64, "validation": 0.1, "test": 0.4, "learning_rate": 0.003},
     "evaluate": {"content_rows": 0},
     "gate": {"max_row_drop": 0.3, "min_over_chance": 0.0},  # 72 records teach little
 }

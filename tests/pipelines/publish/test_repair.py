@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.pipelines.lakes import SETTINGS, rows_of, workspace_of, write_project, write_rows
+from tests.pipelines.lakes import SETTINGS, rows_of, trichord, workspace_of, write_project, write_rows
+from trichord.encoders.model import FusionModel
 from trichord.infra.errors import GateFailed, SourceError, StorageError
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.gc import gc
-from trichord.pipelines.publish.publish import publish_candidate
+from trichord.pipelines.publish.publish import publish_candidate, rollback
 from trichord.pipelines.publish.verify import verify
 from trichord.pipelines.reindex import reindex
+from trichord.pipelines.run_plan import plan_run
 from trichord.pipelines.search.search import search
 from trichord.pipelines.stages.inputs import inputs_digest
 
@@ -33,13 +36,66 @@ def test_lost_files_are_made_again_as_they_were(lake_copy, indexed, lost):
     assert reindex(workspace).unchanged
 
 
-def test_lost_weights_are_noticed_and_the_index_is_whole_again(lake_copy):
-    for path in (lake_copy.parent / "lake" / "models").glob("*/model.safetensors"):
-        path.unlink()
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("training.json", Path.unlink), ("model.json", _cut), ("model.safetensors", Path.unlink)],
+)
+def test_a_lost_model_is_not_replaced_without_a_word(lake_copy, indexed, name, damage):
+    (path,) = (lake_copy.parent / "lake" / "models").glob(f"*/{name}")
+    whole = path.read_bytes()
+    damage(path)
     workspace = workspace_of(lake_copy)
-    assert not reindex(workspace).unchanged
+    write_rows(lake_copy.parent / "corpus", rows_of(lake_copy.parent / "corpus")[1:])  # there is something to do
+    before = workspace.publications.live()
+    model = next(stage for stage in plan_run(workspace).stages if stage.stage == "model")
+    assert name in model.why
+    assert "--retrain" in model.why
+    refused = trichord("reindex", "--project", str(lake_copy), check=3)
+    assert name in refused.stderr
+    assert "--retrain" in refused.stderr
+    assert "rollback" not in refused.stderr  # there is no other publication
+    assert workspace.publications.live() == before
+    path.write_bytes(whole)  # the first choice
+    summary = reindex(workspace)
+    assert (summary.fingerprint, summary.unchanged) == (indexed[1]["fingerprint"], False)
+    verify(workspace)
+
+
+def test_a_lost_model_is_trained_again_on_request_and_an_equal_one_keeps_the_space(lake_copy, indexed):
+    models = lake_copy.parent / "lake" / "models"
+    (path,) = models.glob("*/model.safetensors")
+    _cut(path)
+    workspace = workspace_of(lake_copy)
+    write_rows(lake_copy.parent / "corpus", rows_of(lake_copy.parent / "corpus"))
+    summary = reindex(workspace, retrain=True)
+    assert summary.fingerprint == indexed[1]["fingerprint"]
+    assert summary.manifest_digest == indexed[1]["manifest_digest"]
     verify(workspace)
     assert len(search(workspace, text="a red circle", image=None, audio=None, k=3)["hits"]) == 3
+    assert reindex(workspace).unchanged
+
+    (models / path.parent.name / "training.json").unlink()
+    write_rows(lake_copy.parent / "corpus", rows_of(lake_copy.parent / "corpus")[20:])
+    other = reindex(workspace, retrain=True)
+    assert other.fingerprint != indexed[1]["fingerprint"]
+    assert FusionModel.load(str(path.parent)).fingerprint == indexed[1]["fingerprint"]  # readers of the old one keep it
+    assert reindex(workspace).unchanged
+
+
+def test_of_a_lost_model_a_rollback_is_offered_where_it_works(lake_copy):
+    workspace = workspace_of(lake_copy)
+    first = workspace.publications.require_live()
+    second = reindex(workspace_of(lake_copy, "train.seed=5"))
+    (lake_copy.parent / "lake" / workspace.publications.require_live().model / "training.json").unlink()
+    with pytest.raises(GateFailed, match=f"trichord rollback {first.id}") as refused:
+        reindex(workspace_of(lake_copy, "train.seed=5"))
+    assert str(refused.value).count("training.json is missing") == 1
+    rollback(workspace, first.id)
+    assert workspace.publications.require_live().fingerprint == first.fingerprint != second.fingerprint
 
 
 def test_a_candidate_whose_files_are_gone_does_not_go_live(lake_copy):

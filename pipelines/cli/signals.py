@@ -1,0 +1,46 @@
+"""Signals that end a command end it as an error would: blocks are left in order, and nothing temporary stays."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from trichord.infra import log
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)  # Python itself turns SIGINT into KeyboardInterrupt
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit in the block, with the code that a shell reports: 128 and the number.
+
+    A signal that is ignored (`nohup`) stays ignored. Does nothing outside the main thread, which no signal reaches.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.getsignal(one) for one in _ENDING}
+    try:
+        for one, handler in before.items():
+            if handler == signal.SIG_DFL:
+                signal.signal(one, _exit)
+        yield
+    except (SystemExit, KeyboardInterrupt) as ended:
+        _report(130 if isinstance(ended, KeyboardInterrupt) else ended.code)
+        raise
+    finally:
+        for one, handler in before.items():
+            if handler is not None:  # one that was not installed from Python cannot be put back
+                signal.signal(one, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _report(code: object) -> None:
+    if isinstance(code, int) and code - 128 in (signal.SIGINT, *_ENDING):
+        log.event("interrupted", signal=signal.Signals(code - 128).name, next="run the command again: it resumes")

@@ -1,0 +1,41 @@
+"""What the operating system refuses ends a run with the documented code and one message, and a rerun resumes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.refused import STAGES, is_possible, run_in_namespace
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not is_possible(), reason="this user may not mount a file system in a namespace"),
+]
+
+
+def judge(found: dict, advice: str) -> None:
+    assert advice in found["says"]
+    assert {name: found[name] for name in ("code", "clean", "left", "again")} == {
+        "code": 6,
+        "clean": True,
+        "left": [],
+        "again": 0,
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_lake(stage):
+    judge(run_in_namespace("lake", stage, "40"), "The disk is full")
+
+
+@pytest.mark.parametrize("stage", ["", "features"])
+def test_no_room_for_temporary_files(stage):
+    judge(run_in_namespace("temporary", stage, "40"), "TMPDIR")
+
+
+def test_a_lake_that_became_read_only():
+    judge(run_in_namespace("read-only", "", "40"), "Mount it for writing")
+
+
+@pytest.mark.parametrize("folder", ["_at_work", "records", "index"])
+def test_a_folder_without_permission(folder):
+    judge(run_in_namespace("mode", folder, "40", mounting=False), "permission")
