@@ -113,6 +113,7 @@ class Batch:
     images: tuple[Image | None, ...] = ()
     waves: tuple[Waveform | None, ...] = ()
     scores: tuple[Mapping[str, float], ...] = ()
+    details: tuple[bytes | None, ...] = ()  # of drawn pictures, for dedup (dedup/detail.py)
     attachments: tuple[Mapping[str, bytes] | None, ...] = ()  # other raw files of a row: subtitles, pictures with times
     rejects: tuple[Reject, ...] = ()
 

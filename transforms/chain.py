@@ -29,7 +29,7 @@ def prepare_chain(
         *cut,
         *text_ops(config.text),
         *policy,
-        *image_ops(config.image),
+        *image_ops(config.image, details=source is not None and config.dedup.near),
         *audio_ops(config.audio),
         *speech,
     )

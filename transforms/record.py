@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -32,6 +34,7 @@ NUMERIC_LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "torch")
     "unicode": unicodedata.unidata_version
 }
 FINISH_VERSION = 2  # raised when the same batch would give other bytes
+M = TypeVar("M")
 _ROW_COLUMNS = ("source", "partition", "group", "subset", "meta", "text", "parent")
 _STORED_BYTES, _STORED_PIXELS, _STORED_S = 1 << 30, 1 << 26, 1e6  # prepare wrote them, so bounds need not be tight
 
@@ -108,18 +111,31 @@ def batch_of(records: pa.Table | pa.RecordBatch, rate_hz: int) -> Batch:
     rows, images, waves, scores = [], [], [], []
     for i, key in enumerate(columns["key"]):
         values = {name: column[i] for name, column in columns.items()}
-        try:
-            images.append(_image(values.get("image")))
-            waves.append(_wave(values.get("audio"), rate_hz))
-        except MediaError as error:
-            raise StorageError(
-                f"a medium of the record {key!r} cannot be decoded ({error.reason}: {error.detail}). "
-                "Run `trichord recover`"
-            ) from error
+        images.append(stored_image(key, values.get("image")))
+        waves.append(stored_wave(key, values.get("audio"), rate_hz))
         scores.append(dict(values.get("scores") or ()))
         given = {name: values[name] for name in _ROW_COLUMNS if name in values}
         rows.append(Row(key=key, captions=tuple(values.get("captions") or ()), **given))
     return Batch(rows=tuple(rows), images=tuple(images), waves=tuple(waves), scores=tuple(scores))
+
+
+def stored_image(key: str, stored: bytes | None) -> Image | None:
+    """Return the picture that a record holds. Raises StorageError: it cannot be decoded."""
+    return _decoded(key, _image, stored)
+
+
+def stored_wave(key: str, stored: bytes | None, rate_hz: int) -> Waveform | None:
+    """Return the sound that a record holds, at `rate_hz`. Raises StorageError: it cannot be decoded."""
+    return _decoded(key, lambda data: _wave(data, rate_hz), stored)
+
+
+def _decoded(key: str, decode: Callable[[bytes | None], M], stored: bytes | None) -> M:
+    try:
+        return decode(stored)
+    except MediaError as error:
+        raise StorageError(
+            f"a medium of the record {key!r} cannot be decoded ({error.reason}: {error.detail}). Run `trichord recover`"
+        ) from error
 
 
 def _image(stored: bytes | None) -> Image | None:

@@ -13,10 +13,16 @@ class DedupConfig(Strict):
     """What counts as the same record: exact copies always, near copies by these limits.
 
     Near copies have the same modalities, and each of these matches. Of the modalities the first of image, audio, text
-    leads: it must match within its limit, the others within a wider one.
+    leads: it must match within its limit, the others within a wider one. Then the words, pictures and sounds themselves
+    are compared (`verify`): another word, number, colour, detail or note is another record.
     """
 
     near: bool = Field(True, description="Find near duplicates; exact ones are always found.")
+    verify: bool = Field(
+        True,
+        description="Compare words, pictures and sounds themselves before a record is dropped; what is only alike is "
+        "listed in `matches`. False: the limits below decide alone.",
+    )
     ignore: tuple[Literal["text", "image", "audio"], ...] = Field(
         (),
         max_length=2,
@@ -27,8 +33,8 @@ class DedupConfig(Strict):
     )
     image_bits: int = Field(48, ge=0, le=100, description="The same of 256 (16 x 16 low frequencies).")
     audio_coarse: int = Field(8, ge=0, le=20, description="Bits of 64 in which two sounds may differ.")
-    audio_bits: int = Field(32, ge=0, le=100, description="The same of 256, where the sound leads.")
+    audio_bits: int = Field(56, ge=0, le=100, description="The same of 256, where the sound leads.")
     text_jaccard: float = Field(
         0.9, ge=0.5, le=1, description="Jaccard similarity of character shingles of texts that stand alone."
     )
-    min_text_chars: int = Field(60, ge=0, description="Shorter texts are never compared where they stand alone.")
+    min_text_chars: int = Field(0, ge=0, description="Shorter texts are never compared where they stand alone.")

@@ -82,6 +82,10 @@ SIGNATURES = _schema(
         ("text_bands", _BIN),
         ("image_hash", _BIN),  # transforms/dedup/spectrum.py; None: nothing to compare
         ("audio_hash", _BIN),
+        ("text_form", _BIN),  # transforms/dedup/same_text.py: equal for texts that say the same
+        ("image_inner", _BIN),  # the hash of a drawn picture without the ground around it; None: a photograph
+        ("image_map", _BIN),  # transforms/dedup/detail.py; None: not a drawn picture
+        ("image_detail", _BIN),  # a drawn picture larger than `records` holds it, grey JPEG
     ),
 )
 
@@ -104,6 +108,7 @@ MATCHES = _schema(
     ("other_source", _S),
     ("distance", _F64),  # share of differing bits; of texts 1 - Jaccard similarity
     ("evidence", _S),  # the distance in words; 'chain': through rows between the two
+    ("why", _S),  # they are not the same record, if known: 'other words', 'another colour', 'a part differs', ...
 )
 
 AUGMENTED = _schema(

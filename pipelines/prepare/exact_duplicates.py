@@ -17,7 +17,8 @@ from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.prepare.near_duplicates import NEAR_FORMAT, NearFound, find_near, survivors
+from trichord.pipelines.prepare.near_duplicates import find_near, survivors
+from trichord.pipelines.prepare.near_duplicates_resolve import VERSIONS, NearFound
 from trichord.pipelines.prepare.records import Prepared
 
 ROWS_PER_BUCKET = 1_000_000
@@ -93,14 +94,15 @@ def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepare
     Equal keys come first (between sources, and within those that may repeat them), then equal content, then near
     duplicates. The result depends only on the signatures: if these are unchanged, it is reused.
     """
-    signatures = sorted((item.signatures for item in prepared), key=lambda ref: ref.address)
+    shards = sorted(((item.signatures, item.records) for item in prepared), key=lambda refs: refs[0].address)
+    signatures = [refs[0] for refs in shards]
     sources = workspace.project.sources
     ranks = {source.name: rank for rank, source in enumerate(sources)}
     config = workspace.project.prepare.dedup
     passes = [("content_digest", "exact_content")]
     if len(ranks) > 1 or any(source.kind in REPEATING for source in sources):
         passes.insert(0, ("key", "same_key"))
-    settings = [DEDUP_FORMAT, NEAR_FORMAT, list(ranks), passes, config.model_dump(mode="json")]
+    settings = [DEDUP_FORMAT, VERSIONS, list(ranks), passes, config.model_dump(mode="json")]
     address = digest.address("dedup", settings, [[ref.address, ref.sha256] for ref in signatures])
     known = _recall(workspace, address)
     if known is not None:
@@ -112,7 +114,7 @@ def deduplicate(workspace: Workspace, engine: Engine, prepared: Sequence[Prepare
         emit = Emit(workspace.lake, by, ranks, tuple(found))
         reduced = engine.group(signatures, emit, Reduce(workspace.lake, evidence), buckets=buckets)
         found.extend(ref for ref in reduced if ref is not None)
-    near = find_near(workspace, engine, signatures, ranks, found) if config.near else NearFound()
+    near = find_near(workspace, engine, shards, ranks, found) if config.near else NearFound()
     if near.duplicates is not None:
         found.append(near.duplicates)
     result = Deduplicated(

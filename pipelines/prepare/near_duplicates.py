@@ -1,7 +1,8 @@
-"""Near duplicates: buckets of rows that may be near, edges between those that are, clusters of the same record.
+"""Near duplicates: buckets of rows that may be near, edges between those that are, pairs that are compared themselves.
 
 A row is identified by number: its signature shard's place in the order of addresses, then its place in the shard.
-Buckets hold the signatures; the driver receives only edges, and one task turns them into the result.
+Buckets hold the signatures; the driver receives only edges and candidate pairs. Tasks compare the media of the pairs,
+and one task turns what they decided into the result.
 """
 
 from __future__ import annotations
@@ -13,31 +14,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trichord.infra import digest
 from trichord.infra.config import DedupConfig
 from trichord.infra.engines.base import Engine
-from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.workspace import Workspace, run_alone
-from trichord.transforms.dedup.clusters import Members, find_matches, find_same_records
+from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS, Compared, Comparer
+from trichord.pipelines.prepare.near_duplicates_resolve import (
+    SIGNATURE,
+    Decided,
+    Edges,
+    NearFound,
+    Propose,
+    Resolve,
+    Rows,
+    decide,
+)
+from trichord.transforms.dedup.clusters import Candidates, Same, settle
 from trichord.transforms.dedup.near import LEADS, Ints, Modality, band_keys, bucket_edges, chunk_keys, text_chars
 from trichord.transforms.dedup.shingles import BANDS
 
 KEYS_PER_BUCKET = 500_000  # rows times their keys: about 400 MB in the worker that reduces them
-SIGNATURE: Mapping[Modality, str] = {"image": "image_hash", "audio": "audio_hash", "text": "text_sketch"}
-NEAR_FORMAT = 1  # raise it when the same signatures would give another result
-_SHARD_BITS = 32
-
-Edges = dict[Modality, Ints]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NearFound:
-    """Shards of the results; None where there are none."""
-
-    duplicates: ShardRef | None = None
-    matches: ShardRef | None = None
+MOST_ROUNDS = 4  # of comparing rows with the survivors of rows that equal them
+INNER = "inner"  # keys of drawn pictures without their ground: a bucket name beside the modalities
+_EMITTED = ("partition", "row_digest", "text_bands", "image_inner", *SIGNATURE.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,18 @@ class EmitNear:
 
     def __call__(self, item: tuple[int, ShardRef]) -> pa.Table:
         number, ref = item
-        table = read_shard(self.lake, ref)
-        places = pa.array(np.arange(len(table)) + (number << _SHARD_BITS))
+        table = read_shard(self.lake, ref, _EMITTED)
+        places = pa.array(np.arange(len(table)) + (number << SHARD_BITS))
         table = survivors(table.append_column("row", places), self.lake, self.dropped)
         keys: list[str] = []
         rows: list[int] = []
         signatures: list[bytes] = []
-        for record in table.select(["row", "text_bands", *SIGNATURE.values()]).to_pylist():
+        for record in table.select(["row", "text_bands", "image_inner", *SIGNATURE.values()]).to_pylist():
+            if (inner := record["image_inner"]) is not None and self.config.verify:
+                found = [f"{INNER}/{key}" for key in chunk_keys("image", inner, self.config)]
+                keys += found
+                rows += [record["row"]] * len(found)
+                signatures += [inner] * len(found)
             for modality, column in SIGNATURE.items():
                 signature = record[column]
                 if signature is None or (modality == "text" and text_chars(signature) < self.config.min_text_chars):
@@ -87,101 +92,87 @@ class ReduceNear:
         named = keys.take(pa.array(starts))
         rows_N, signatures = table["row"].to_numpy(), table["signature"].to_pylist()
         found: Edges = {}
-        for name in LEADS:
-            mine = pc.starts_with(named, f"{name}/").to_numpy(zero_copy_only=False)
+        for prefix, name in (*((name, name) for name in LEADS), (INNER, "image")):
+            mine = pc.starts_with(named, f"{prefix}/").to_numpy(zero_copy_only=False)
             edges = bucket_edges(name, rows_N, signatures, starts[mine], sizes[mine], self.config)
             if len(edges):
-                found[name] = np.unique(edges, axis=0)
+                found[name] = np.unique(np.concatenate([edges, *([found[name]] if name in found else [])]), axis=0)
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Resolve:
-    """Edges → the shards of near duplicates and of matches; reads only rows that an edge names."""
-
-    lake: Lake
-    config: DedupConfig
-    ranks: Mapping[str, int]
-    signatures: tuple[ShardRef, ...]
-
-    def __call__(self, edges: Edges) -> NearFound:
-        rows = self._rows(np.unique(np.concatenate([pairs.ravel() for pairs in edges.values()])))
-        numbers = rows["row"].to_numpy()
-        order = np.argsort(numbers)
-        local = {name: order[np.searchsorted(numbers, pairs, sorter=order)] for name, pairs in edges.items()}
-        members = Members(
-            modalities=rows["modalities"].to_pylist(),
-            signatures={name: rows[column].to_pylist() for name, column in SIGNATURE.items()},
-        )
-        same = find_same_records(members, local, self.config)
-        keys, sources = rows["key"].to_pylist(), rows["source"].to_pylist()
-        gone = rows.take(pa.array([one.dropped for one in same], pa.int64()))
-        duplicates = gone.append_column("survivor_key", pa.array([keys[one.survivor] for one in same], pa.string()))
-        for name, values in (
-            ("survivor_source", [sources[one.survivor] for one in same]),
-            ("evidence", [one.evidence(keys) for one in same]),
-        ):
-            duplicates = duplicates.append_column(name, pa.array(values, pa.string()))
-        alike = find_matches(members, local, [one.dropped for one in same], self.config)
-        seen = rows.take(pa.array([one.row for one in alike], pa.int64())).select(["key", "source", "partition"])
-        columns = dict(zip(seen.column_names, seen.columns, strict=True)) | {
-            "modality": pa.array([one.modality for one in alike], pa.string()),
-            "other_key": pa.array([keys[one.other] for one in alike], pa.string()),
-            "other_source": pa.array([sources[one.other] for one in alike], pa.string()),
-            "distance": pa.array([one.distance for one in alike], pa.float64()),
-            "evidence": pa.array([one.evidence() for one in alike], pa.string()),
-        }
-        return NearFound(
-            duplicates=self._write("duplicates", duplicates, schema.DUPLICATES),
-            matches=self._write("matches", pa.table(columns), schema.MATCHES),
-        )
-
-    def _rows(self, numbers: Ints) -> pa.Table:
-        """Return the numbered rows in order of precedence."""
-        shards = numbers >> _SHARD_BITS
-        parts = []
-        for shard in np.unique(shards).tolist():
-            here = numbers[shards == shard]
-            table = read_shard(self.lake, self.signatures[shard])
-            parts.append(table.take(here & ((1 << _SHARD_BITS) - 1)).append_column("row", pa.array(here)))
-        rows = pa.concat_tables(parts)
-        ranks = pa.array([self.ranks[source] for source in rows["source"].to_pylist()], pa.int64())
-        order = [("rank", "ascending")]
-        order += [(name, "ascending") for name in ("key", "source", "partition", "row_digest", "row")]
-        return rows.append_column("rank", ranks).sort_by(order).combine_chunks()
-
-    def _write(self, name: str, table: pa.Table, table_schema: pa.Schema) -> ShardRef | None:
-        if len(table) == 0:
-            return None
-        table = table.select(table_schema.names).cast(table_schema)
-        # addressed by its content, so that a run that changes no duplicates changes no shard
-        address = digest.address(name, "near", NEAR_FORMAT, table.to_pylist())
-        with ShardWriter(self.lake, name, address, table_schema) as writer:
-            writer.write(table)
-            return writer.finish({"rows": len(table)})
 
 
 def find_near(
     workspace: Workspace,
     engine: Engine,
-    signatures: Sequence[ShardRef],
+    shards: Sequence[tuple[ShardRef, ShardRef]],
     ranks: Mapping[str, int],
     dropped: Sequence[ShardRef],
 ) -> NearFound:
-    """Find near duplicates and matches among the rows that `dropped` leaves, from the signatures alone."""
+    """Find near duplicates and matches among the rows that `dropped` leaves.
+
+    Args:
+        workspace: the project on its lake.
+        engine: runs the tasks.
+        shards: signatures and records of every partition, row for row the same, in order of the signatures' address.
+        ranks: of the sources; the earlier one's row survives.
+        dropped: duplicates found before.
+
+    Raises:
+        StorageError: a stored medium cannot be read.
+        PartialRun: a worker failed; a rerun resumes.
+    """
     config = workspace.project.prepare.dedup
-    items = list(enumerate(signatures))
-    keys = sum(ref.rows for ref in signatures) * (config.image_coarse + config.audio_coarse + 2 + BANDS)
+    signatures, records = (tuple(refs) for refs in zip(*shards, strict=True)) if shards else ((), ())
+    keys = sum(ref.rows for ref in signatures) * (2 * config.image_coarse + config.audio_coarse + 3 + BANDS)
     emit = EmitNear(workspace.lake, config, tuple(dropped))
     edges: Edges = {}
+    items = list(enumerate(signatures))
     for found in engine.group(items, emit, ReduceNear(config), buckets=max(1, -(-keys // KEYS_PER_BUCKET))):
         for name, pairs in found.items():
             edges[name] = np.unique(np.concatenate([edges[name], pairs]), axis=0) if name in edges else pairs
     edges = {name: pairs for name, pairs in edges.items() if len(pairs)}
     if not edges:
         return NearFound()
-    task = Resolve(workspace.lake, config, ranks, tuple(signatures))
-    return run_alone(engine, task, edges)
+    rows = Rows(workspace.lake, config, ranks, signatures)
+    decided = None
+    if config.verify:
+        numbers, candidates = run_alone(engine, Propose(rows), edges)
+        comparer = Comparer(
+            engine=engine, lake=workspace.lake, records=records, signatures=signatures, config=config,
+            rate_hz=workspace.project.prepare.audio.rate_hz,
+        )  # fmt: skip
+        decided = _decide(comparer, numbers, candidates)
+    return run_alone(engine, Resolve(rows, decided), edges)
+
+
+def _decide(comparer: Comparer, numbers: Ints, candidates: Candidates) -> Decided:
+    """Compare the candidates, and then each row with the survivor of a row that it equals."""
+    known: dict[tuple[int, int], Compared] = {}
+    todo = candidates.compared
+    same = candidates.equal
+    unlike: dict[tuple[int, int], tuple[Modality, str]] = {}
+    for _ in range(MOST_ROUNDS):
+        compared = comparer.compare(numbers[todo])
+        known |= {(int(i), int(j)): one for (i, j), one in zip(todo, compared, strict=True)}
+        found, differing = decide(todo, compared)
+        same, unlike = np.concatenate([same, found]), unlike | differing
+        survivor = settle(len(numbers), same)
+        # a row equals one that is dropped: does it equal the survivor too?
+        reached = np.unique(np.stack([survivor[same[:, 0]], same[:, 1]], axis=1), axis=0)
+        media = np.isin(reached[:, 1], candidates.equal[:, 1], invert=True)
+        fresh = [pair for pair in reached[media].tolist() if pair[0] < pair[1] and tuple(pair) not in known]
+        open_ = [pair for pair in fresh if survivor[pair[1]] == pair[1]]
+        if not open_:
+            break
+        todo = np.array(open_, np.int64)
+    dropped = np.flatnonzero(survivor != np.arange(len(numbers)))
+    return Decided(
+        same=tuple(
+            Same(dropped=int(row), survivor=int(survivor[row]),
+                 distances=known[pair].distances if (pair := (int(survivor[row]), int(row))) in known else {})
+            for row in dropped
+        ),
+        unlike=unlike,
+    )  # fmt: skip
 
 
 def survivors(table: pa.Table, lake: Lake, dropped: Sequence[ShardRef]) -> pa.Table:

@@ -18,6 +18,7 @@ from trichord.pipelines.demo.records import Recipe
 from trichord.transforms.batch import Batch, Waveform
 from trichord.transforms.dedup.near import band_keys as keys_of_bands
 from trichord.transforms.dedup.near import chunk_keys, pack
+from trichord.transforms.dedup.same_sound import compare_sounds
 from trichord.transforms.dedup.shingles import SKETCH, band_keys, normal_form, text_sketch
 from trichord.transforms.dedup.signatures import signature_recipe
 from trichord.transforms.dedup.spectrum import COARSE_BYTES, HASH_BYTES, audio_hash, image_hash
@@ -69,13 +70,14 @@ def test_a_changed_sound_is_near(raws: list[Batch], way: str) -> None:
             assert distance("audio", before, after) < 0.125
 
 
-def test_pictures_sounds_and_texts_of_other_records_are_far(raws: list[Batch]) -> None:
+def test_pictures_of_other_records_are_far_and_their_sounds_are_not_the_same(raws: list[Batch]) -> None:
     images, waves = zip(*(media(raw) for raw in raws), strict=True)
-    for modality, hashes in (("image", [image_hash(one) for one in images]), ("audio", [audio_hash(w) for w in waves])):
-        packed = pack(modality, [one or b"" for one in hashes], CONFIG)  # type: ignore[arg-type]
-        assert [len(i) for i, _ in packed.pairs()] == [0]
-        i, j = np.triu_indices(RECORDS, 1)
-        assert packed.without_limits().distance(i, j).min() > 0.2
+    packed = pack("image", [image_hash(one) or b"" for one in images], CONFIG)
+    assert [len(i) for i, _ in packed.pairs()] == [0]
+    i, j = np.triu_indices(RECORDS, 1)
+    assert packed.without_limits().distance(i, j).min() > 0.2
+    # hashes of sounds only propose: the demo's have few notes
+    assert not any(compare_sounds(waves[a], waves[b]).same for a, b in zip(i, j, strict=True))
 
 
 def test_what_shows_nothing_has_no_hash() -> None:

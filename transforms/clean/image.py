@@ -13,6 +13,7 @@ from trichord.infra.config import ImageConfig
 from trichord.transforms.batch import Batch, Image, Row
 from trichord.transforms.clean import annotate, exposure
 from trichord.transforms.clean.sharpness import EdgeMap, edge_map
+from trichord.transforms.dedup.detail import detail_of
 from trichord.transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
 from trichord.transforms.op import Op, Threshold
 
@@ -29,11 +30,12 @@ class ImageDecode(Op):
     the longer side is at most `side`.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     max_bytes: int
     max_pixels: int
     side: int
+    details: bool = False  # keep what dedup needs of a drawn picture (dedup/detail.py)
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class ImageDecode(Op):
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
-        rows, images = list(batch.rows), list(batch.images)
+        rows, images, details = list(batch.rows), list(batch.images), list(batch.details)
         measured, refused = [dict[str, float]() for _ in batch.rows], dict[int, tuple[str, str]]()
         for raw, sharing in _pictures(batch):
             try:
@@ -70,8 +72,11 @@ class ImageDecode(Op):
                     "image_aspect": long / short,
                     "image_noise": exposure.noise(part),
                 }
-                images[i] = np.ascontiguousarray(shrink_image(part, self.side))
-        decoded = replace(batch, rows=tuple(rows), images=tuple(images), raw_images=(None,) * len(batch))
+                images[i] = small = np.ascontiguousarray(shrink_image(part, self.side))
+                details[i] = detail_of(part, small) if self.details else None
+        decoded = replace(
+            batch, rows=tuple(rows), images=tuple(images), details=tuple(details), raw_images=(None,) * len(batch)
+        )
         return decoded.with_scores(measured).reject(refused, self.name)
 
 
@@ -221,12 +226,12 @@ def _label_blur(row: Row, edges: EdgeMap, least: float, share: float) -> Row:
     return row if text is None and not row.labels else annotate.set_label(row, "image_blur_map", text)
 
 
-def image_ops(config: ImageConfig) -> tuple[Op, ...]:
-    """Return the ops on pictures, in order, without thresholds that have no value."""
+def image_ops(config: ImageConfig, *, details: bool = False) -> tuple[Op, ...]:
+    """Return the ops on pictures, in order, without thresholds that have no value; `details` are kept for dedup."""
     least = config.min_sharpness or 0.0
     cropping = config.borders == "crop"
     ops: list[Op | None] = [
-        ImageDecode(max_bytes=config.max_bytes, max_pixels=config.max_pixels, side=config.side),
+        ImageDecode(max_bytes=config.max_bytes, max_pixels=config.max_pixels, side=config.side, details=details),
         Threshold(score="image_min_side", reason="image_too_small", least=config.min_side),
         Threshold(score="image_aspect", reason="image_aspect", most=config.max_aspect),
         _at_most("image_noise", "image_noisy", config.max_noise),

@@ -1,19 +1,22 @@
-"""The joint rule: which rows are the same record, which of them survives, and why the others do not.
+"""The joint rule: which rows may be the same record, which of them survives, and what the others share.
 
-Rows come sorted by precedence (earliest source, then smallest key), so the smallest index of a cluster survives.
+Rows come sorted by precedence (earliest source, then smallest key). A row is dropped only for a survivor that it equals
+itself: if A is like B and B like C, but A not like C, then A and C both survive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import spectrum
-from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, label_components, pack
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, label_components, nearest, pack
+
+NEIGHBOURS: Mapping[Modality, int] = {"image": 4, "audio": 6}  # nearest to a row by each of its signatures: compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,39 +25,55 @@ class Members:
 
     modalities: Sequence[str]  # as in the table `signatures`
     signatures: Mapping[Modality, Sequence[bytes | None]]
+    forms: Sequence[bytes | None] = ()  # digests of what their texts say (`same_text`)
+    inner: Sequence[bytes | None] = ()  # hashes of drawn pictures without their ground
+    maps: Sequence[bytes | None] = ()  # of drawn pictures (`detail`)
 
     def __len__(self) -> int:
         return len(self.modalities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Pairs of rows that may be the same record, (P, 2) each, the earlier row first."""
+
+    compared: Ints  # their media must be compared
+    equal: Ints  # texts alone, which say the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Same:
-    """Row `dropped` is the same record as `survivor`: it matched `via`, which is the survivor or leads to it."""
+    """Row `dropped` is the same record as `survivor`."""
 
     dropped: int
     survivor: int
-    via: int
-    distances: Mapping[Modality, float]
-
-    def evidence(self, keys: Sequence[str]) -> str:
-        """For example `near: image 3/256, text 0.93, audio 0.04 via k2`."""
-        distances = ", ".join(format_distance(name, distance) for name, distance in self.distances.items())
-        return f"near: {distances}" + ("" if self.via == self.survivor else f" via {keys[self.via]}")
+    distances: Mapping[Modality, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A row whose text, picture or sound is near that of the earliest such row, directly or through other rows."""
+    """A row whose text, picture or sound is near that of an earlier row, directly or through other rows."""
 
     modality: Modality
     row: int
     other: int
     distance: float
     direct: bool
+    why: str = ""  # it is not the same record, if known
 
     def evidence(self) -> str:
         """For example `image 0/256`."""
         return format_distance(self.modality, self.distance) + ("" if self.direct else ", chain")
+
+
+def format_evidence(distances: Mapping[Modality, float], *, compared: bool) -> str:
+    """Return for example `near: image 3/256, audio 0.04, text 0.93`, or `near: image 0.12` of media that were compared.
+
+    That is the difference of the most different place of the pictures, or 1 - correlation of the sounds; 0 is equal.
+    """
+    parts = [f"{name} {distance:.2f}" if compared else format_distance(name, distance)
+             for name, distance in distances.items()]  # fmt: skip
+    return "near: " + ", ".join(parts)
 
 
 def format_distance(modality: Modality, distance: float) -> str:
@@ -68,11 +87,82 @@ def format_distance(modality: Modality, distance: float) -> str:
             return f"text {1 - distance:.2f}"
 
 
+def find_candidates(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> Candidates:
+    """Return the pairs whose media decide whether they are the same record.
+
+    `edges` (E, 2) connect rows that are near in a leading modality. Only rows with the same modalities whose texts say
+    the same are paired, each with the nearest of them (`NEIGHBOURS`).
+    """
+    compared, equal = [np.zeros((0, 2), np.int64)], [np.zeros((0, 2), np.int64)]
+    for names, rows in _alike(members, edges, config):
+        if names == ("text",):
+            equal.append(np.stack([np.full(len(rows) - 1, rows[0]), rows[1:]], axis=1))
+            continue
+        lead = names[0]
+        most = NEIGHBOURS[lead]
+        compared.append(_nearest(lead, members.signatures[lead], rows, most, config))
+        if lead == "image":
+            compared += [_nearest("image", members.inner, rows, most, config), _nearest_maps(members, rows)]
+    return Candidates(compared=np.unique(np.concatenate(compared), axis=0), equal=np.concatenate(equal))
+
+
+def _nearest(
+    modality: Modality, signatures: Sequence[bytes | None], rows: Ints, most: int, config: DedupConfig
+) -> Ints:
+    """Return each of `rows` that has a signature with those whose signatures are nearest, (P, 2)."""
+    given = np.array([row for row in rows if signatures[row] is not None], np.int64)
+    if len(given) < 2:
+        return np.zeros((0, 2), np.int64)
+    i, j = nearest(pack(modality, [_present(signatures[row]) for row in given], config), most)
+    return np.stack([given[i], given[j]], axis=1)
+
+
+def _nearest_maps(members: Members, rows: Ints) -> Ints:
+    """Return each drawn picture with those whose maps are nearest, (P, 2)."""
+    drawn = np.array([row for row in rows if members.maps[row] is not None], np.int64)
+    if len(drawn) < 2:
+        return np.zeros((0, 2), np.int64)
+    maps = np.stack([np.frombuffer(members.maps[row] or b"", np.uint8) for row in drawn]).astype(np.float32)
+    squares = np.square(maps).sum(axis=1)
+    pairs = []
+    for start in range(0, len(drawn), 256):
+        part = slice(start, start + 256)
+        far = squares[part, None] + squares[None] - 2 * (maps[part] @ maps.T)  # whole numbers, so any order is one sum
+        far[np.arange(len(far)), np.arange(start, start + len(far))] = np.inf
+        order = np.argsort(far, axis=1, kind="stable")[:, : NEIGHBOURS["image"]]
+        own = np.repeat(np.arange(start, start + len(far)), order.shape[1])
+        pairs.append(np.sort(np.stack([own, order.ravel()], axis=1), axis=1))
+    return drawn[np.concatenate(pairs)]
+
+
+def settle(size: int, pairs: Ints) -> Ints:
+    """Return the survivor of each of `size` rows, itself if it is one, by the pairs (P, 2) that are the same record.
+
+    In order, a row that no earlier survivor equals survives, and the later rows that equal it are dropped.
+    """
+    return _settle(size, iter([(pairs[:, 0], pairs[:, 1])]))
+
+
+def _settle(size: int, blocks: Iterator[tuple[Ints, Ints]]) -> Ints:
+    """Settle by pairs i < j that come in blocks of rising i."""
+    survivor = np.arange(size)
+    for i, j in blocks:
+        if not len(i):
+            continue
+        order = np.argsort(i, kind="stable")
+        i, j = i[order], j[order]
+        firsts, starts = np.unique(i, return_index=True)
+        for first, later in zip(firsts.tolist(), np.split(j, starts[1:]), strict=True):
+            if survivor[first] == first:
+                survivor[later[survivor[later] == later]] = first
+    return survivor
+
+
 def find_same_records(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> list[Same]:
-    """Return the rows that repeat an earlier record, in row order.
+    """Return the rows that repeat an earlier record as far as their signatures show, in row order.
 
     `edges` (E, 2) connect rows that are near in a leading modality. Each pair of a component with the same modalities
-    is checked in all of them; the pairs that match connect the clusters.
+    is checked in all of them.
     """
     found = [same for rule in _rules(members, edges, config) for same in rule.find()]
     return sorted(found, key=lambda same: same.dropped)
@@ -95,10 +185,37 @@ def find_matches(
             near, far = packed.distance(i, j), packed.without_limits().distance(i, j)
             found.extend(
                 Match(modality=modality, row=int(row), other=int(rows[0]), distance=float(far[at]),
-                      direct=bool(np.isfinite(near[at])))
+                      direct=bool(np.isfinite(near[at])), why=_why(members, int(row), int(rows[0])))
                 for at, row in enumerate(rows[1:])
             )  # fmt: skip
     return found
+
+
+def explain_matches(
+    members: Members,
+    found: Sequence[Match],
+    unlike: Mapping[tuple[int, int], tuple[Modality, str]],
+    config: DedupConfig,
+) -> list[Match]:
+    """Return the matches with the pairs whose media were compared and nearly agree: (row, other) -> where, and why."""
+    left = dict(unlike)
+    explained = []
+    for match in found:
+        where = left.pop((match.row, match.other), None) if match.modality in ("image", "audio") else None
+        explained.append(match if where is None else replace(match, why=where[1]))
+    for (row, other), (modality, why) in sorted(left.items()):
+        both = [_present(members.signatures[modality][at]) for at in (other, row)]
+        packed = pack(modality, both, config).without_limits()
+        distance = float(packed.distance(np.array([0]), np.array([1]))[0])
+        explained.append(Match(modality=modality, row=row, other=other, distance=distance, direct=True, why=why))
+    return explained
+
+
+def _why(members: Members, row: int, other: int) -> str:
+    if members.modalities[row] != members.modalities[other]:
+        return "other modalities"
+    forms = (members.forms[row], members.forms[other]) if members.forms else (None, None)
+    return "other words" if forms[0] != forms[1] else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,22 +239,16 @@ class _Rule:
 
     def find(self) -> Iterator[Same]:
         """Yield each row that repeats an earlier record."""
-        labels = label_components(self.content_N.max() + 1, self._pairs())[self.content_N]
-        for cluster in _clusters(labels):
-            left, frontier = cluster[1:], cluster[:1]
-            while len(left):  # ends, because every row is connected to the first
-                via, frontier = frontier, frontier[:0]
-                for row in via:
-                    distances = self._distances(np.full(len(left), row), left)
-                    near = np.isfinite(np.stack(list(distances.values()))).all(axis=0)
-                    for at in np.flatnonzero(near):
-                        yield Same(
-                            dropped=int(self.rows[left[at]]), survivor=int(self.rows[cluster[0]]),
-                            via=int(self.rows[row]),
-                            distances={name: float(values[at]) for name, values in distances.items()},
-                        )  # fmt: skip
-                    frontier, left = np.concatenate([frontier, left[near]]), left[~near]
-                frontier = np.sort(frontier)
+        size = int(self.content_N.max()) + 1
+        first = np.full(size, len(self.rows))
+        np.minimum.at(first, self.content_N, np.arange(len(self.rows)))
+        survivor = first[_settle(size, self._pairs())[self.content_N]]
+        dropped = np.flatnonzero(survivor != np.arange(len(self.rows)))
+        a, b = self.content_N[dropped], self.content_N[survivor[dropped]]
+        distances = {name: signatures.distance(a, b) for name, signatures in self.packed.items()}
+        for at, row in enumerate(dropped):
+            yield Same(dropped=int(self.rows[row]), survivor=int(self.rows[survivor[row]]),
+                       distances={name: float(values[at]) for name, values in distances.items()})  # fmt: skip
 
     def _pairs(self) -> Iterator[tuple[Ints, Ints]]:
         """Yield the pairs of contents that match in every modality; texts first, which have the fewest pairs."""
@@ -149,24 +260,31 @@ class _Rule:
                     i, j = i[near], j[near]
             yield i, j
 
-    def _distances(self, i: Ints, j: Ints) -> dict[Modality, npt.NDArray[np.float64]]:
-        a, b = self.content_N[i], self.content_N[j]
-        return {name: signatures.distance(a, b) for name, signatures in self.packed.items()}
-
 
 def _rules(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> Iterator[_Rule]:
-    """Yield the rows that may be the same record: one component of the leading modality, the same modalities."""
+    for names, rows in _alike(members, edges, config):
+        yield _Rule.of(members, names, rows, config)
+
+
+def _alike(
+    members: Members, edges: Mapping[Modality, Ints], config: DedupConfig
+) -> Iterator[tuple[tuple[Modality, ...], Ints]]:
+    """Yield the rows that may be the same record: one component of the leading modality, the same modalities.
+
+    With `verify`, their texts also say the same.
+    """
     considered = [_pick_modalities(given, config) for given in members.modalities]
     for lead in LEADS:
         for component in _clusters(_labels(len(members), edges.get(lead))):
-            alike: dict[tuple[Modality, ...], list[int]] = {}
+            alike: dict[tuple[tuple[Modality, ...], bytes], list[int]] = {}
             for row in component:
                 names = considered[row]
                 if names[:1] == (lead,) and all(members.signatures[name][row] is not None for name in names):
-                    alike.setdefault(names, []).append(int(row))
-            for names, rows in sorted(alike.items()):
+                    form = members.forms[row] if config.verify and "text" in names else None
+                    alike.setdefault((names, form or b""), []).append(int(row))
+            for (names, _), rows in sorted(alike.items()):
                 if len(rows) > 1:
-                    yield _Rule.of(members, names, np.array(rows, np.int64), config)
+                    yield names, np.array(rows, np.int64)
 
 
 def _pick_modalities(given: str, config: DedupConfig) -> tuple[Modality, ...]:

@@ -29,8 +29,8 @@ SMALL = 32  # rows of a group whose pairs are checked together with those of oth
 NEAR_S = 0.1  # seconds by which lengths may always differ
 # Limits that belong to the signatures; another value is another LINE_FORMAT (pipelines/prepare/plan.py).
 MOST_COLOUR = 6.0  # mean difference of chroma on a 4 x 4 grid, of 255
-MOST_LENGTH = 0.03  # share in which lengths may differ
-AUDIO_BITS_BESIDE = 56  # of 256, beside a picture that matches
+MOST_LENGTH = 0.2  # share in which lengths may differ: a copy may be trimmed
+AUDIO_BITS_BESIDE = 72  # of 256, beside a picture that matches
 TEXT_JACCARD_BESIDE = 0.5  # beside a picture or a sound that matches
 
 
@@ -161,6 +161,28 @@ class Sketches:
 
     def _last(self) -> Words:
         return self.runs[self.starts_N[1:] - 1]
+
+
+def nearest(packed: Signatures, most: int) -> tuple[Ints, Ints]:
+    """Return the near pairs i < j of which one is among the `most` nearest of the other, the earlier first."""
+    size = len(packed)
+    best = np.full((size, most), np.inf)
+    which = np.full((size, most), -1, np.int64)
+    for i, j in packed.pairs():
+        distance = packed.distance(i, j)
+        own, other, far = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([distance, distance])
+        order = np.lexsort((other, far, own))
+        own, other, far = own[order], other[order], far[order]
+        place = np.arange(len(own)) - np.searchsorted(own, own)
+        own, other, far, place = (values[place < most] for values in (own, other, far, place))
+        fresh, named = np.full((size, most), np.inf), np.full((size, most), -1, np.int64)
+        fresh[own, place], named[own, place] = far, other
+        both, names = np.hstack([best, fresh]), np.hstack([which, named])
+        order = np.lexsort((names, both), axis=1)[:, :most]
+        best, which = np.take_along_axis(both, order, 1), np.take_along_axis(names, order, 1)
+    own, at = np.nonzero(which >= 0)
+    pairs = np.unique(np.sort(np.stack([own, which[own, at]], axis=1), axis=1), axis=0)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *, beside: bool = False) -> Signatures:

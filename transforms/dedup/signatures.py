@@ -13,7 +13,8 @@ from trichord.infra import digest
 from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
 from trichord.transforms.batch import Batch, Row
-from trichord.transforms.dedup import shingles, spectrum
+from trichord.transforms.dedup import detail, same_text, shingles, spectrum
+from trichord.transforms.dedup.same_picture import strip_frame
 from trichord.transforms.op import OpRecipe
 
 _OF_RECORDS = ("key", "source", "partition", "row_digest", "content_digest")
@@ -42,7 +43,12 @@ def signature_recipe(config: DedupConfig) -> list[OpRecipe]:
     if not config.near:
         return []
     libraries = {"numpy": np.__version__, "opencv": cv2.__version__, "scipy": scipy.__version__}
-    versions = {"text": shingles.VERSION, "spectrum": spectrum.VERSION}
+    versions = {
+        "text": shingles.VERSION,
+        "spectrum": spectrum.VERSION,
+        "form": same_text.VERSION,
+        "detail": detail.VERSION,
+    }
     return [{"op": "signatures", "version": 1, "settings": {**versions, "libraries": libraries}}]
 
 
@@ -51,19 +57,28 @@ def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa
     rows = []
     sketches = shingles.text_sketches([row.text if config.near else None for row in batch.rows])
     bands = shingles.bands_of(sketches)
-    for i, (row, image, wave) in enumerate(zip(batch.rows, batch.images, batch.waves, strict=True)):
+    for i, (row, image, wave, larger) in enumerate(
+        zip(batch.rows, batch.images, batch.waves, batch.details, strict=True)
+    ):
         given = (("text", row.text), ("image", image), ("audio", wave))
+        inner = detail.without_ground(image, larger) if image is not None and config.near else None
         rows.append(
             {
                 "modalities": ",".join(name for name, value in given if value is not None) if config.near else "",
                 "text_sketch": sketches[i],
                 "text_bands": bands[i],
-                "image_hash": None if image is None or not config.near else spectrum.image_hash(image),
+                "image_hash": None if image is None or not config.near else spectrum.image_hash(strip_frame(image)),
+                "image_inner": None if inner is None else spectrum.image_hash(inner),
                 "audio_hash": None if wave is None or not config.near else spectrum.audio_hash(wave),
+                "text_form": same_text.form_digest(row.text) if config.near else None,
+                "image_map": detail.picture_map(image, larger) if image is not None and config.near else None,
+                "image_detail": larger,
             }
         )
     kept = records.select(_OF_RECORDS)
-    added = pa.Table.from_pylist(rows, schema=pa.schema([schema.SIGNATURES.field(i) for i in range(5, 10)]))
+    added = pa.Table.from_pylist(
+        rows, schema=pa.schema([schema.SIGNATURES.field(i) for i in range(5, len(schema.SIGNATURES))])
+    )
     columns = {**dict(zip(kept.column_names, kept.columns, strict=True)),
                **dict(zip(added.column_names, added.columns, strict=True))}  # fmt: skip
     return pa.table(columns).cast(schema.SIGNATURES)

@@ -1,12 +1,13 @@
-"""Perceptual hashes of pictures and sounds: the signs of the low frequencies of a 32 × 32 map.
+"""Hashes of pictures and sounds that copies share: what finds candidates, which are then compared themselves.
 
-The map of a picture is its luminance (pHash: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash
-Functions"), that of a sound its mel spectrogram in decibels over 32 slices of its whole length, in the spirit of
-Haitsma and Kalker 2002, "A Highly Robust Audio Fingerprinting System". Maps hold whole numbers and the transform of
-whole numbers is exact in float64, so equal maps give equal bits on any machine.
+A picture's hash holds the signs of the low frequencies of its luminance, 32 x 32 (pHash: Zauner 2010, "Implementation
+and Benchmarking of Perceptual Image Hash Functions"). A sound's holds the signs of random projections (Charikar 2002,
+"Similarity Estimation Techniques from Rounding Algorithms") of its loudest mel bands: over the whole sound, which
+trimming leaves as they are, and over eight parts of it. Maps hold whole numbers and sums of whole numbers are exact in
+float64, so equal maps give equal bits on any machine.
 
-A hash has 8 bytes of the coarse 8 × 8 frequencies, 32 of the fine 16 × 16, and then a picture's colour (32 bytes) or a
-sound's length (4 bytes, milliseconds).
+A hash has 8 coarse bytes (8 x 8 frequencies; the whole sound), 32 fine ones (16 x 16 frequencies; the parts), and then
+a picture's colour (32 bytes) or a sound's length (4 bytes, milliseconds).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft  # four times as fast as numpy's on many short frames, and keeps float32
 
+from trichord.infra.digest import generator
 from trichord.transforms.batch import Image, Samples, Waveform
 
-VERSION = 2  # raised when the same medium would give another hash
+VERSION = 3  # raised when the same medium would give another hash
 
 SIDE, COARSE, FINE = 32, 8, 16
 COARSE_BYTES, FINE_BYTES = COARSE * COARSE // 8, FINE * FINE // 8
@@ -32,6 +34,10 @@ FLAT_LUMINANCE = 1.5  # standard deviation of the map below which a picture has 
 FLAT_STEPS = 2.0  # the same of a sound's map, in steps
 STEP_DB, FLOOR_DB = 0.5, 40.0  # the map's unit, and how far below the loudest cell it ends
 MEL_HZ = (80.0, 7_000.0)
+HASHED_BANDS = 24  # up to about 4 kHz: what a narrow copy keeps
+LOUD_STEPS = 50  # below the loudest: what light noise does not reach
+PARTS, PART_SLICES = 8, 6  # slices of a part; parts overlap
+HEARD = 0.02  # of the peak
 _WINDOW_S = 0.032
 _BLOCK_FRAMES = 2_048  # spectra held at a time
 
@@ -57,10 +63,28 @@ def image_hash(rgb: Image) -> bytes | None:
 
 def audio_hash(wave: Waveform) -> bytes | None:
     """Return the hash of a sound (44 bytes); None if it is silent, too short or too even to compare."""
-    grid = spectrogram(wave)
+    grid = spectrogram(_heard(wave))
     if grid is None or grid.std() < FLAT_STEPS:
         return None
-    return _signs(grid) + round(wave.duration_s * 1_000).to_bytes(LENGTH_BYTES, "little")
+    loud = np.clip(grid[:HASHED_BANDS] - (grid.max() - LOUD_STEPS), 0, None)  # (HASHED_BANDS, SIDE)
+    whole = loud.sum(axis=1)
+    parts = np.stack([loud[:, start : start + PART_SLICES].sum(axis=1) for start in range(0, SIDE, SIDE // PARTS)])
+    bits = [_projections(len(values), count) @ (len(values) * values - values.sum()) > 0
+            for values, count in ((whole, 8 * COARSE_BYTES), (parts.ravel(), 8 * FINE_BYTES))]  # fmt: skip
+    return np.packbits(np.concatenate(bits)).tobytes() + round(wave.duration_s * 1_000).to_bytes(LENGTH_BYTES, "little")
+
+
+def _heard(wave: Waveform) -> Waveform:
+    """Return the sound without silence at its ends."""
+    level = np.abs(wave.samples)
+    heard = np.flatnonzero(level > HEARD * level.max(initial=0.0))
+    return Waveform(wave.samples[heard[0] : heard[-1] + 1], wave.rate_hz) if len(heard) else wave
+
+
+@lru_cache(maxsize=4)
+def _projections(size: int, count: int) -> npt.NDArray[np.float64]:
+    """Return random rows of -1 and 1, (count, size)."""
+    return generator("dedup", "projections", size).choice(np.array([-1.0, 1.0]), (count, size))
 
 
 def spectrogram(wave: Waveform) -> Map | None:

@@ -33,7 +33,7 @@ def workspace_of(folder: Path, kinds: Sequence[str] = ("folder", "folder"), **de
     folder.mkdir(parents=True, exist_ok=True)
     sources = "".join(f"  - {{name: s{i}, kind: {kind}, path: s{i}}}\n" for i, kind in enumerate(kinds))
     settings = "".join(f"    {name}: {value}\n" for name, value in dedup.items())
-    text = f"lake: lake\nsources:\n{sources}prepare:\n  dedup:\n    near: true\n{settings}"
+    text = f"lake: lake\nsources:\n{sources}prepare:\n  dedup:\n    near: true\n    verify: false\n{settings}"
     (folder / "trichord.yaml").write_text(text)
     return Workspace(load_project(folder / "trichord.yaml"))
 

@@ -1,0 +1,191 @@
+"""What counts as the same words, picture and sound: copies do, and anything that tells two items apart does not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.bench.lookalikes import copies, held_out, pictures, sounds
+from trichord.infra.digest import generator
+from trichord.transforms.batch import Waveform
+from trichord.transforms.dedup.detail import detail_of, read_detail
+from trichord.transforms.dedup.same_picture import PictureVerdict, compare_pictures, grey_of, strip_frame
+from trichord.transforms.dedup.same_sound import compare_sounds
+from trichord.transforms.dedup.same_text import differing_words, form_digest, text_form
+from trichord.transforms.media import decode_audio, decode_image, resample, shrink_image
+
+SAME_WORDS = [
+    ("Stout, 0.5 l", "STOUT 0.5 L!"),
+    ("Red shirt", "<p><b>Red</b>  shirt</p>"),
+    ("red &amp; blue", "Red & Blue"),
+    ("item, 5", "item - 5"),
+    ("X-Large", "x large"),
+    ("“Model 15”", '"Model 15"'),
+    ("Acme® Red™", "acme red"),
+    ("ﬁne ｗine", "fine wine"),
+    ("Straße", "STRASSE"),
+]
+OTHER_WORDS = [
+    ("Hilltop Lager, 0.5 l", "Hilltop Stout, 0.5 l"),
+    ("0.5 l", "05 l"),
+    ("1,5 l", "1.5 l"),
+    ("-5 °C", "5 °C"),
+    ("10 %", "10"),
+    ("5 €", "5 $"),
+    ("C++", "C#"),
+    ("m²", "m2"),
+    ("1½", "11/2"),
+    ('15" screen', "15' screen"),
+    ("café", "cafe"),
+    ("🟥 box", "🟦 box"),
+    ("black shirt, white print", "white shirt, black print"),
+    ("pack of 12", "pack of 1 2"),
+    ("with sugar", "without sugar"),
+    ("犬が走る", "猫が走る"),
+    ("AB-12/3", "AB-12/4"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_WORDS)
+def test_case_blanks_markup_and_idle_punctuation_do_not_count(one: str, other: str) -> None:
+    assert text_form(one) == text_form(other)
+    assert form_digest(one) == form_digest(other)
+    assert differing_words(one, other) == ([], [])
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER_WORDS)
+def test_words_numbers_signs_and_accents_count(one: str, other: str) -> None:
+    assert form_digest(one) != form_digest(other)
+    assert differing_words(one, other) != ([], [])
+
+
+def test_the_form_of_a_crafted_text_takes_linear_time() -> None:
+    for text in ("<s" * 200_000, "<" * 400_000, '"1' * 200_000, "&amp" * 100_000):
+        assert isinstance(text_form(text), str)  # a search that is not linear would not end
+
+
+Seen = tuple[np.ndarray, np.ndarray | None]
+
+
+def see(data: bytes) -> Seen:
+    """A picture as its record holds it, and its detail."""
+    whole = decode_image(data, max_pixels=1 << 26, max_bytes=1 << 30)
+    stored = shrink_image(whole, 256)
+    detail = detail_of(whole, stored)
+    return stored, None if detail is None else read_detail(detail)
+
+
+def compare(one: Seen, other: Seen) -> PictureVerdict:
+    """As `near_duplicates_compare` does."""
+    if one[1] is None and other[1] is None:
+        return compare_pictures(one[0], other[0])
+    closer = compare_pictures(*(grey_of(stored) if detail is None else detail for stored, detail in (one, other)))
+    return closer if not closer.same else compare_pictures(one[0], other[0], only_colour=True)
+
+
+def check_pictures(family: str, number: int, every: int = 1) -> tuple[list[str], int]:
+    """The ways of copying that were not seen to be the same, and how many of five variants were."""
+    make, draw, vary = {**pictures.FAMILIES, **held_out.PICTURES}[family]
+    rng = generator("test-look", family, number)
+    choices = make(rng)
+    shown = draw(choices)
+    base = see(copies.encode(shown))
+    ways = [way for i, way in enumerate(copies.PICTURES) if (i + number) % every == 0]
+    missed = [way for way in ways if not compare(base, see(copies.copy_picture(shown, way, rng))).same]
+    variants = [vary(choices, rng) for _ in range(5)]
+    merged = [other for other in variants if other != choices and compare(base, see(copies.encode(draw(other)))).same]
+    return missed, len(merged)
+
+
+@pytest.mark.parametrize("family", ["product", "chart", "page", "screen"])
+def test_copies_of_a_picture_are_the_same_and_variants_are_not(family: str) -> None:
+    missed, merged = check_pictures(family, 0, every=3)
+    assert (missed, merged) == ([], 0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", [*pictures.FAMILIES, *held_out.PICTURES])
+def test_copies_of_many_pictures_are_the_same_and_no_variant_is(family: str) -> None:
+    found = [check_pictures(family, number) for number in range(1, 9)]
+    assert sum(merged for _, merged in found) == 0
+    assert sum(len(missed) for missed, _ in found) <= 0.03 * 8 * len(copies.PICTURES) + 2
+
+
+def test_colour_is_compared_where_the_object_is() -> None:
+    def mug(colour: str) -> Seen:
+        choices = {"thing": "mug", "label": "Mint", "number": 12, "size": 400, "ground": (255, 255, 255)}
+        return see(copies.encode(pictures.draw_product({**choices, "colour": colour})))
+
+    for one, other in (("pink", "black"), ("teal", "black"), ("red", "green"), ("navy", "black"), ("orange", "yellow")):
+        assert not compare(mug(one), mug(other)).same
+        assert compare(mug(one), mug(one)).same
+
+
+def test_a_grey_object_is_not_a_dark_one_on_a_ground_that_stays_white() -> None:
+    picture = np.full((200, 200, 3), 255, np.uint8)
+    one, other = picture.copy(), picture.copy()
+    one[60:150, 60:150], other[60:150, 60:150] = 20, 70
+    assert not compare_pictures(one, other).same
+    darker = np.rint(one * 0.85).astype(np.uint8)
+    assert compare_pictures(one, darker).same
+
+
+def test_the_order_of_two_pictures_does_not_matter_and_equal_ones_do_not_differ() -> None:
+    rgb = np.asarray(pictures.draw_chart(pictures.chart(generator("test-order"))))
+    small = np.asarray(cv2.resize(rgb, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), np.uint8)
+    assert compare_pictures(rgb, small) == compare_pictures(small, rgb)
+    assert compare_pictures(rgb, rgb.copy()).difference == pytest.approx(0, abs=1e-3)
+
+
+def test_a_frame_is_stripped_and_a_title_bar_is_not() -> None:
+    picture = np.asarray(pictures.draw_product(pictures.product(generator("test-frame"))))
+    framed = np.pad(picture, ((9, 9), (9, 9), (0, 0)))
+    assert max(abs(a - b) for a, b in zip(strip_frame(framed).shape, picture.shape, strict=True)) <= 4
+    barred = picture.copy()
+    barred[:20] = 40
+    barred[6:14, 30:90] = 230
+    assert strip_frame(barred).shape == barred.shape
+
+
+def test_only_a_large_drawn_picture_has_a_detail() -> None:
+    page = np.asarray(pictures.draw_page(pictures.page(generator("test-detail"))))
+    photo = np.asarray(held_out.draw_photo(held_out.photo(generator("test-detail"))))
+    assert detail_of(page, shrink_image(page, 256)) is not None
+    assert detail_of(photo, shrink_image(photo, 256)) is None
+    small = shrink_image(page, 256)
+    assert detail_of(small, small) is None
+
+
+def hear(data: bytes) -> Waveform:
+    return resample(decode_audio(data, max_bytes=1 << 30, max_duration_s=600), 16_000)
+
+
+@pytest.mark.parametrize("family", [*sounds.FAMILIES, *held_out.SOUNDS])
+def test_copies_of_a_sound_are_the_same_and_variants_are_not(family: str) -> None:
+    make, play, vary = {**sounds.FAMILIES, **held_out.SOUNDS}[family]
+    rng = generator("test-sound", family)
+    choices = make(rng)
+    heard = play(choices)
+    base = hear(copies.encode_samples(heard, sounds.RATE_HZ))
+    for way, change in {**copies.SOUNDS, **held_out.SOUND_WAYS}.items():
+        assert compare_sounds(base, hear(copies.encode_samples(*change(heard, sounds.RATE_HZ, rng)))).same, way
+    for _ in range(5):
+        other = vary(choices, rng)
+        assert (
+            other == choices or not compare_sounds(base, hear(copies.encode_samples(play(other), sounds.RATE_HZ))).same
+        )
+
+
+def test_tones_of_another_pitch_are_other_sounds() -> None:
+    t = np.arange(32_000) / 16_000
+    tones = {
+        hz: Waveform((0.4 * np.sin(2 * np.pi * hz * t)).astype(np.float32), 16_000) for hz in (440, 441, 880, 2_000)
+    }
+    for one in tones:
+        assert [hz for hz in tones if compare_sounds(tones[one], tones[hz]).same] == [one]
+
+
+def test_sounds_without_anything_to_compare_are_not_the_same() -> None:
+    silence = Waveform(np.zeros(16_000, np.float32), 16_000)
+    assert not compare_sounds(silence, silence).same

@@ -1,0 +1,318 @@
+"""Pictures that show the same: every place of one is compared with the same place of the other.
+
+A copy may be encoded again, resized, cropped or framed a little, lighter or darker, or have a faint watermark. So one
+picture is first laid over the other (Evangelidis and Psarakis 2008, "Parametric Image Alignment using Enhanced
+Correlation Coefficient Maximization"), then brightness is fitted, and then no place may differ: what remains is
+measured against the contrast of that place, so a small label counts as much as a large object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trichord.transforms.batch import Image
+from trichord.transforms.dedup.watermark import remove_mark
+
+VERSION = 1  # raised when the same pictures would get another verdict
+
+Grey = npt.NDArray[np.float32]  # (H, W), 0 to 255
+Mask = npt.NDArray[np.bool_]
+Levels = npt.NDArray[np.float32]  # (256,)
+Warp = npt.NDArray[np.float64]  # (3, 3), from pixels of one picture to those of the other
+
+UNSEEN, UNSEEN_CHROMA = 6.0, 2.0  # levels by which a whole place may be lighter or darker, and more or less coloured
+LEVELS = (128, 256)  # longer sides at which the pictures are laid over each other
+MOST_ITERATIONS = (40, 15)
+ZOOMS = (1.0, 0.95, 1.05)  # where to begin: a copy may be cropped or framed
+LEAST_LIKENESS, SURE_LIKENESS = 0.7, 0.97  # correlation at the coarsest level
+INK_LEVELS, LEAST_BOX = 40, 0.2
+MOST_ASPECT = 1.25  # quotient of aspects
+LEAST_SCALE = 0.35  # a smaller copy does not show enough
+MOST_SHEAR, MOST_STRETCH, MOST_SHIFT = 0.02, 1.3, 0.15
+LEAST_SHARED = 0.72  # share of either picture that the other covers, a plain frame aside
+MOST_FRAME = 0.08  # of a side
+WINDOW, CHROMA_WINDOW = 7, 9  # pixels
+NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a place without contrast
+MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
+FRAME_LEVELS = 6.0
+SMOOTH = 0.9  # pixels: what sampling a picture anew changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureVerdict:
+    """Whether two pictures show the same, how far the most different place differs, and why they do not."""
+
+    same: bool
+    difference: float  # of the most different place; from `MOST_DIFFERENCE` on they are not the same
+    why: str = ""
+
+
+def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> PictureVerdict:
+    """Compare two pictures, (H, W, 3) RGB or (H, W) grey; the order does not matter.
+
+    With `only_colour` luminance does not count: it was compared in larger copies.
+    """
+    limit = MOST_DIFFERENCE
+    one, other = strip_frame(one), strip_frame(other)
+    small, large = sorted((one, other), key=lambda image: (image.shape[0] * image.shape[1], image.tobytes()))
+    height, width = small.shape[:2]
+    if max(height, width) < LEAST_SCALE * max(large.shape[:2]):
+        return _unlike("one is too small to tell")
+    aspect = (width / height) / (large.shape[1] / large.shape[0])
+    if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
+        return _unlike("another shape")
+    scale = np.sqrt(height * width / (large.shape[0] * large.shape[1]))
+    size = max(16, round(large.shape[1] * scale)), max(16, round(large.shape[0] * scale))
+    large = np.asarray(
+        cv2.resize(large, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
+    )
+    a, b = _channels(small), _channels(large)
+    warp = _align(a[0], b[0])
+    if warp is None:
+        return _unlike("they cannot be laid over each other")
+    inside = _covered(warp, (height, width), b[0])
+    if inside is None:
+        return _unlike("another part of the picture")
+    laid = [_lay(channel, warp, (height, width)) for channel in b]
+    a, laid = _match_brightness(a, laid, inside)
+    difference, why, where = _differ(a, laid, inside, only_colour)
+    if difference >= limit:
+        spread = cv2.dilate((where >= limit / 2).astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8)) > 0
+        for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
+            if (cleared := remove_mark(plain, marked, spread)) is not None:
+                left, _, _ = _differ(*((plain, cleared) if marked_is_b else (cleared, plain)), inside, only_colour)
+                if left < limit:
+                    return PictureVerdict(same=True, difference=left, why="a faint watermark")
+    return PictureVerdict(same=difference < limit, difference=difference, why=why if difference >= limit else "")
+
+
+def _unlike(why: str) -> PictureVerdict:
+    return PictureVerdict(same=False, difference=1.0, why=why)
+
+
+def grey_of(image: Image) -> npt.NDArray[np.uint8]:
+    """Return a colour picture (H, W, 3) in grey (H, W)."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def strip_frame(image: Image) -> Image:
+    """Return the picture without a thin frame of one colour that ends sharply; a margin without an edge stays."""
+    depths = []
+    for line_of in (image, image[::-1], image.swapaxes(0, 1), image.swapaxes(0, 1)[::-1]):
+        most = max(1, round(MOST_FRAME * line_of.shape[0]))
+        lines = line_of[: most + 3].astype(np.int16).reshape(min(most + 3, len(line_of)), line_of.shape[1], -1)
+        colour = np.median(lines[0], axis=0)
+        far = np.abs(lines - colour).max(axis=2)  # (lines, pixels)
+        inner = slice(far.shape[1] // 12, -(far.shape[1] // 12) or None)
+        plain = (far <= 32).mean(axis=1) > 0.995
+        depth = int(np.argmin(plain)) if not plain.all() else 0
+        sharp = 0 < depth <= most and (far[min(depth + 2, len(far) - 1), inner] > 40).mean() > 0.9
+        depths.append(depth + 2 if sharp else 0)  # the lines where both meet are of neither
+    top, bottom, left, right = depths
+    return np.ascontiguousarray(image[top : image.shape[0] - bottom, left : image.shape[1] - right])
+
+
+def _differ(a: list[Grey], b: list[Grey], inside: Mask, only_colour: bool) -> tuple[float, str, Grey]:
+    """Return how far the most different place differs, in what, and the map of luminance."""
+    luma = _difference(a[0], b[0], NOISE, WINDOW, UNSEEN)
+    luma[~inside] = 0
+    most, why = (0.0, "") if only_colour else (float(luma.max()), "a part differs")
+    for channel, other in zip(a[1:], b[1:], strict=True):
+        chroma = _difference(channel, other, CHROMA_NOISE, CHROMA_WINDOW, UNSEEN_CHROMA)
+        chroma[~inside] = 0
+        if chroma.max() > most:
+            most, why = float(chroma.max()), "another colour"
+    return most, why, luma
+
+
+def _channels(image: Image) -> list[Grey]:
+    """Return luminance and, of a colour picture, two chroma channels, slightly smoothed."""
+    if image.ndim == 2:
+        return [_smooth(image.astype(np.float32), SMOOTH)]
+    planes = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
+    return [_smooth(plane.astype(np.float32), SMOOTH if i == 0 else 1.5) for i, plane in enumerate(planes)]
+
+
+def _smooth(plane: Grey, sigma: float) -> Grey:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
+
+
+def _lay(plane: Grey, warp: Warp, shape: tuple[int, int]) -> Grey:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (shape[1], shape[0])
+    return np.asarray(
+        cv2.warpAffine(plane, warp[:2].astype(np.float32), size, flags=flags, borderMode=cv2.BORDER_REPLICATE),
+        np.float32,
+    )
+
+
+def _align(a: Grey, b: Grey) -> Warp | None:
+    """Return the affine map (3, 3) from pixels of `a` to pixels of `b`, coarse to fine; None where there is none."""
+    start = _scaling(b.shape[1] / a.shape[1], b.shape[0] / a.shape[0])
+    guesses = [_box_to_box(content_box(a), content_box(b)), *(start @ _about_middle(a.shape, zoom) for zoom in ZOOMS)]
+    likeness, warp = -1.0, start
+    for guess in guesses:
+        found = _fit(a, b, guess, LEVELS[0], MOST_ITERATIONS[0])
+        if found[0] > likeness:
+            likeness, warp = found
+        if likeness > SURE_LIKENESS:
+            break
+    if likeness < LEAST_LIKENESS:
+        return None
+    for level, iterations in zip(LEVELS[1:], MOST_ITERATIONS[1:], strict=True):
+        _, warp = _fit(a, b, warp, level, iterations)
+        if level >= max(a.shape):
+            break
+    return warp
+
+
+def _fit(a: Grey, b: Grey, warp: Warp, level: int, iterations: int) -> tuple[float, Warp]:
+    """Return the correlation that is reached with longer sides of `level` pixels, and the better map; -1 if none."""
+    share = min(1.0, level / max(a.shape))
+    small_a, small_b = _shrink(a, share), _shrink(b, share)
+    to_a = _scaling(small_a.shape[1] / a.shape[1], small_a.shape[0] / a.shape[0])
+    to_b = _scaling(small_b.shape[1] / b.shape[1], small_b.shape[0] / b.shape[0])
+    guess = (to_b @ warp @ np.linalg.inv(to_a))[:2].astype(np.float32)
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, iterations, 1e-5)
+    everywhere = np.ones(small_b.shape, np.uint8)
+    try:
+        likeness, found = cv2.findTransformECC(small_a, small_b, guess, cv2.MOTION_AFFINE, criteria, everywhere, 5)
+    except cv2.error:  # it does not converge
+        return -1.0, warp
+    fitted = np.linalg.inv(to_b) @ np.vstack([found, [0, 0, 1]]) @ to_a
+    return (float(likeness), fitted) if _is_plausible(fitted, a, b) else (-1.0, warp)
+
+
+def _is_plausible(warp: Warp, a: Grey, b: Grey) -> bool:
+    stretch = warp[0, 0] * a.shape[1] / b.shape[1], warp[1, 1] * a.shape[0] / b.shape[0]
+    turned = max(abs(warp[0, 1]), abs(warp[1, 0]))
+    shift = max(abs(warp[0, 2]) / b.shape[1], abs(warp[1, 2]) / b.shape[0])
+    fits = min(stretch) > 1 / MOST_STRETCH and max(stretch) < MOST_STRETCH
+    return bool(np.isfinite(warp).all() and fits and turned < MOST_SHEAR and shift < MOST_SHIFT)
+
+
+def content_box(grey: npt.NDArray[np.floating | np.uint8]) -> tuple[int, int, int, int]:
+    """Return top, left, bottom, right (exclusive) of what differs from the ground at the edges; all if nothing does."""
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ink = np.abs(grey.astype(np.float32) - float(np.median(edge))) > INK_LEVELS
+    y, x = max(1, grey.shape[0] // 80), max(1, grey.shape[1] // 80)
+    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = False, False, False, False  # what is left of a frame
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not len(rows) or np.ptp(rows) < LEAST_BOX * grey.shape[0] or np.ptp(columns) < LEAST_BOX * grey.shape[1]:
+        return 0, 0, grey.shape[0], grey.shape[1]
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def _box_to_box(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> Warp:
+    x, y = (b[3] - b[1]) / (a[3] - a[1]), (b[2] - b[0]) / (a[2] - a[0])
+    return np.array([[x, 0, b[1] - x * a[1]], [0, y, b[0] - y * a[0]], [0, 0, 1]])
+
+
+def _about_middle(shape: tuple[int, ...], zoom: float) -> Warp:
+    y, x = shape[0] / 2, shape[1] / 2
+    return np.array([[zoom, 0, x - zoom * x], [0, zoom, y - zoom * y], [0, 0, 1]])
+
+
+def _scaling(x: float, y: float) -> Warp:
+    """Return the map that scales pixels, whose centres are at whole numbers."""
+    return np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1]])
+
+
+def _shrink(plane: Grey, share: float) -> Grey:
+    if share >= 1:
+        return plane
+    size = max(8, round(plane.shape[1] * share)), max(8, round(plane.shape[0] * share))
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _covered(warp: Warp, shape: tuple[int, int], b: Grey) -> Mask | None:
+    """Return where `a` is covered by `b`, (H, W); None where either shows much that the other does not."""
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    ones = np.ones(shape, np.float32), np.ones_like(b)
+    inside = cv2.warpAffine(ones[1], warp[:2], (shape[1], shape[0]), flags=flags) > 0.5
+    back = cv2.warpAffine(ones[0], np.linalg.inv(warp)[:2], (b.shape[1], b.shape[0]), flags=flags) > 0.5
+    framed = back.all() or float(b[~back].std()) < FRAME_LEVELS
+    if inside.mean() < LEAST_SHARED or (back.mean() < LEAST_SHARED and not framed):
+        return None
+    eroded = cv2.erode(inside.astype(np.uint8), np.ones((WINDOW + 4, WINDOW + 4), np.uint8), borderValue=1)
+    return np.asarray(eroded > 0)
+
+
+def _match_brightness(a: list[Grey], b: list[Grey], inside: Mask) -> tuple[list[Grey], list[Grey]]:
+    """Return both in one brightness: the one that a curve explains better is changed by the best of a few."""
+    step = max(1, int(np.sqrt(a[0].size / 16_384)))
+    inner = inside[::step, ::step]
+    x, y = (plane[0][::step, ::step][inner] for plane in (a, b))
+    to_a, to_b = _fit_curve(y, x), _fit_curve(x, y)
+    if to_a[0] <= to_b[0]:
+        return a, _brighten(b, *to_a[1:])
+    return _brighten(a, *to_b[1:]), b
+
+
+def _fit_curve(x: Grey, y: Grey) -> tuple[float, Levels, float]:
+    """Return the error that the best curve leaves between x and y, the curve, and its factor of colours."""
+    places = np.clip(np.rint(x), 0, 255).astype(np.int64)
+    errors = [float(np.minimum(np.abs(curve[places] - y), 24).mean()) + cost for curve, _, cost in _curves()]
+    best = int(np.argmin(errors))
+    return errors[best], *_curves()[best][:2]
+
+
+def _brighten(planes: list[Grey], curve: Levels, colours: float) -> list[Grey]:
+    return [_apply(curve, planes[0]), *((plane - 128) * np.float32(colours) + 128 for plane in planes[1:])]
+
+
+def _apply(curve: Levels, plane: Grey) -> Grey:
+    low = np.clip(np.floor(plane), 0, 254).astype(np.int64)
+    return np.asarray(curve[low] + (plane - low) * (curve[low + 1] - curve[low]), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _curves() -> list[tuple[Levels, float, float]]:
+    """Return curves of brightness, each with its factor of colours and what it costs to assume it.
+
+    A curve that would turn black into grey below a ground that stays white is another colour, so gains and offsets are
+    small where they would clip.
+    """
+    levels: Levels = np.arange(256, dtype=np.float32)
+    gains = [(g, np.clip(levels * g, 0, 255)) for g in np.linspace(0.7, 1.26, 57)]
+    offsets = [(1.0, np.clip(levels + c, 0, 255)) for c in range(-30, 31, 3) if c]
+    powers = [(1.0, (levels / 255) ** g * 255) for g in (0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3)]
+    contrasts = [
+        (g, np.clip((levels - m) * g + m, 0, 255)) for m in (96, 128, 160, 192, 224) for g in (0.8, 0.9, 1.1, 1.2)
+    ]
+    costs = (0.05, gains), (0.1, offsets), (0.1, powers), (0.15, contrasts)
+    curves = [(np.asarray(curve, np.float32), float(g), cost) for cost, kind in costs for g, curve in kind]
+    return [(levels, 1.0, 0.0), *curves]
+
+
+def _difference(a: Grey, b: Grey, noise: float, window: int, unseen: float) -> Grey:
+    """Return how far each place differs: the mean square of the difference over both contrasts and the noise."""
+    size = (window, window)
+    floor = noise * noise
+
+    def mean(plane: Grey) -> Grey:
+        return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT), np.float32)
+
+    contrast = (mean(a * a) - mean(a) ** 2 + mean(b * b) - mean(b) ** 2).clip(0)
+    least: Grey | None = None
+    for moved in _moved(b):
+        apart = a - moved
+        found = mean(apart * apart) - np.minimum(mean(apart) ** 2, unseen * unseen)
+        least = found if least is None else np.minimum(least, found)
+    assert least is not None
+    return np.asarray(least / (contrast + floor), np.float32)
+
+
+def _moved(plane: Grey) -> Iterator[Grey]:
+    """Yield a plane, and the plane moved by up to a pixel in eight directions."""
+    height, width = plane.shape
+    padded = np.asarray(cv2.copyMakeBorder(plane, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.float32)
+    for dy in (1, 0, 2):
+        for dx in (1, 0, 2):
+            yield padded[dy : dy + height, dx : dx + width]

@@ -1,0 +1,109 @@
+"""Texts that say the same: only case, width, white space, markup and idle punctuation may differ.
+
+Everything that can tell two items apart counts: words in their order, numbers with their signs, points and units,
+accents, currencies, and pictures (🟥, 🟦). So `Stout 0.5 l` is neither `Stout 5 l` nor `Porter 0.5 l`.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import sha256
+
+VERSION = 1  # raised when the same text would give another form
+
+FORM_BYTES = 16
+_MOST_TAG = 200  # characters between < and >: no search is longer
+_TAG = re.compile(rf"</?[A-Za-z][^<>]{{0,{_MOST_TAG}}}>|<!--[^<>]{{0,{_MOST_TAG}}}-->")
+_KEPT_PUNCTUATION = frozenset("%‰&#@§")
+_IDLE_SYMBOLS = frozenset("®©™℠★☆✓✔➤►▶")  # decorations, and marks that shops add or leave out
+_INNER = frozenset(".,:/-'’*")  # count between two digits
+_AS_THEY_ARE = ("<super>", "<sub>", "<fraction>", "<circle>")  # m² is not m2, 1½ is not 11/2
+_INCH = {"″": '"', "′": "'"}
+
+
+def text_form(text: str) -> str:
+    """Return what counts in a text, as tokens with one blank between; '' if nothing does."""
+    return " ".join(_tokens(_fold(_TAG.sub(" ", html.unescape(text)))))
+
+
+def form_digest(text: str | None) -> bytes | None:
+    """Return a digest of the text's form (16 bytes): equal for texts that say the same; None without a text."""
+    return None if text is None else sha256(text_form(text).encode("utf-8", "surrogatepass")).digest()[:FORM_BYTES]
+
+
+def differing_words(one: str, other: str, most: int = 4) -> tuple[list[str], list[str]]:
+    """Return the first words of each text's form, at most `most`, that the other does not have in this place."""
+    a, b = text_form(one).split(), text_form(other).split()
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    ends = zip(reversed(a[start:]), reversed(b[start:]), strict=False)
+    end = next((i for i, (x, y) in enumerate(ends) if x != y), min(len(a), len(b)) - start)
+    return a[start : len(a) - end][:most], b[start : len(b) - end][:most]
+
+
+def _fold(text: str) -> str:
+    if text.isascii():
+        return text.casefold()
+    return "".join(map(_fold_char, unicodedata.normalize("NFC", text)))
+
+
+@lru_cache(maxsize=8_192)
+def _fold_char(char: str) -> str:
+    if unicodedata.decomposition(char).startswith(_AS_THEY_ARE):
+        return char
+    return unicodedata.normalize("NFKC", char).casefold()
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """Yield words and the signs that count; a sign is a token of its own unless it is inside a number."""
+    word: list[str] = []
+    quoted = False
+    for i, char in enumerate(text):
+        kind = _kind(char)
+        before, after = text[i - 1] if i else " ", text[i + 1] if i + 1 < len(text) else " "
+        if kind == "word" or (kind == "inner" and _is_number(before) and _is_number(after)):
+            word.append(char)
+            continue
+        if kind == "skipped":
+            continue
+        if kind == "inner" and char == "." and _is_number(after) and not before.isalnum():
+            word.append(char)  # .5
+            continue
+        if word:
+            yield "".join(word)
+            word.clear()
+        if kind == "sign" or (char in "-−" and _is_number(after)):
+            yield char
+        elif char in _INCH_MARKS and _is_number(before) and not quoted:
+            yield _INCH.get(char, char)
+        elif char == '"':
+            quoted = not quoted
+    if word:
+        yield "".join(word)
+
+
+_INCH_MARKS = frozenset("\"'″′")
+
+
+def _is_number(char: str) -> bool:
+    return char.isnumeric()
+
+
+@lru_cache(maxsize=8_192)
+def _kind(char: str) -> str:
+    category = unicodedata.category(char)
+    if char in _INNER:
+        return "inner"
+    if char in _KEPT_PUNCTUATION:
+        return "sign"
+    if char in _IDLE_SYMBOLS:
+        return "break"
+    if char in "\ufe0e\ufe0f" or category == "Cf":
+        return "skipped"
+    if category[0] in "LNM":
+        return "word"
+    skin = "\U0001f3fb" <= char <= "\U0001f3ff"
+    return "sign" if skin or (category[0] == "S" and category != "Sk") else "break"

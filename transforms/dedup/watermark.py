@@ -1,0 +1,60 @@
+"""Faint watermarks: one picture is the other with thin strokes of white or black laid over it, everywhere as faint.
+
+The model is `marked = (1 - alpha) plain + alpha ink`. Strokes that cover what is below (alpha near 1), solid areas,
+small marks and those of both signs are not a watermark: they may be what tells two items apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+MOST_ALPHA, LEAST_ALPHA = 0.36, 0.04
+MOST_SPREAD = 0.3  # of alpha inside the strokes, relative: quartile range over median
+MOST_STROKE = 0.028  # half the width of a stroke, of the longer side
+LEAST_WIDTH = 0.25  # of the mark, of the longer side
+MOST_OPPOSED = 0.08  # share of the change that has the other sign
+_LEAST_CHANGE = 6.0  # grey levels
+
+
+def remove_mark(plain: Sequence[Grey], marked: Sequence[Grey], where: Mask) -> list[Grey] | None:
+    """Return `marked` without its watermark, which lies within `where`; None if what differs is not a watermark.
+
+    Both are luminance and, of colour pictures, two chroma channels around 128, of one shape (H, W).
+    """
+    below, above = plain[0], marked[0]
+    change = np.asarray(cv2.blur(above - below, (3, 3)), np.float32)
+    touched = where & (np.abs(change) > _LEAST_CHANGE)
+    if not touched.any():
+        return None
+    positive = float(change[touched].clip(0).sum())
+    total = float(np.abs(change[touched]).sum())
+    if not (positive < MOST_OPPOSED * total or positive > (1 - MOST_OPPOSED) * total):
+        return None
+    ink = 255.0 if positive > total / 2 else 0.0
+    room = np.abs(ink - below)
+    alpha = np.where(room > 24, np.abs(change) / np.maximum(room, 1), 0).astype(np.float32)
+    alpha[~touched] = 0
+    strokes = touched & (room > 24)
+    if not strokes.any():
+        return None
+    typical = float(np.percentile(alpha[strokes], 75))
+    core = strokes & (alpha > 0.6 * typical)
+    low, middle, high = np.percentile(alpha[core], (25, 50, 75))
+    if not LEAST_ALPHA < middle < MOST_ALPHA or (high - low) > MOST_SPREAD * middle:
+        return None
+    longer = max(below.shape)
+    rows, columns = np.nonzero(core)
+    if max(np.ptp(rows), np.ptp(columns)) < LEAST_WIDTH * longer:
+        return None
+    if cv2.distanceTransform(core.astype(np.uint8), cv2.DIST_L2, 3).max() > max(3.0, MOST_STROKE * longer):
+        return None
+    faint = np.minimum(alpha, np.float32(1.25 * middle))
+    grounds = (ink, *[128.0] * (len(plain) - 1))
+    return [(channel - faint * ground) / (1 - faint) for channel, ground in zip(marked, grounds, strict=True)]
