@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.publish.status import Status
     from trichord.pipelines.publish.verify import Verified
     from trichord.pipelines.reindex import RunSummary
+    from trichord.pipelines.rejects.duplicates import DuplicateList
     from trichord.pipelines.run_plan import RunPlan
     from trichord.pipelines.search.searcher import Hit, Searcher
 
@@ -155,6 +156,18 @@ class Workspace(core.Workspace):
     def rejects(self) -> ds.Dataset:
         """Return the rejected rows of the live publication, with reasons; of the last run if nothing is published."""
         return self._dataset("rejects")
+
+    def duplicates(self, *, kind: str | None = None, source: str | None = None, limit: int = 1_000) -> DuplicateList:
+        """Return the pairs of records of which one was dropped, and those that are only alike, with why.
+
+        Args:
+            kind: 'near', 'exact_content' or 'same_key' (dropped), 'uncertain' or 'match' (both kept).
+            source: only pairs with a record of this source.
+            limit: the largest number of pairs to return; all are counted.
+        """
+        from trichord.pipelines.rejects.duplicates import list_duplicates
+
+        return list_duplicates(self, kind=kind, source=source, limit=limit)
 
     def _dataset(self, name: str) -> ds.Dataset:
         from trichord.pipelines.publish.datasets import open_dataset

@@ -12,6 +12,7 @@ from trichord.infra import log
 from trichord.infra.errors import GateFailed
 from trichord.pipelines.cli import render, render_evaluation, render_index
 from trichord.pipelines.cli.compare import compare
+from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
 from trichord.pipelines.cli.options import DEFAULT_PROJECT, Accepted, EngineName, Json, Overrides, ProjectFile
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 rejects_app = typer.Typer(help="List, export and replay the rows that were rejected.", no_args_is_help=True)
 app.add_typer(rejects_app, name="rejects")
+app.add_typer(duplicates_app, name="duplicates")
 app.add_typer(rag_app)
 app.command()(compare)
 app.command()(adapt)

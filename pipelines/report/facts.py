@@ -19,6 +19,7 @@ from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard, read_
 from trichord.pipelines.core.recipes import RECORD_FORMAT
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
+from trichord.pipelines.rejects.duplicates import OTHER_RECORDS
 from trichord.pipelines.report.smallest import Smallest
 from trichord.pipelines.report.tally import Tally, tally
 from trichord.transforms.chain import prepare_chain
@@ -32,6 +33,11 @@ _BEYOND = re.compile(r"^(\S+) (-?[0-9.]+(?:e[+-]?[0-9]+)?) is (?:below|above) ")
 
 K = TypeVar("K")
 Row = Mapping[str, Any]
+
+
+def _kind_of_match(row: Row) -> str:
+    uncertain = (row.get("why") or "") not in OTHER_RECORDS
+    return f"uncertain {row['modality']}" if uncertain else str(row["modality"])
 
 
 class Kinds(Generic[K]):
@@ -85,7 +91,7 @@ class Facts:
         footers: sums of the counts in the records' footers, and `shards`, by source.
         rejects: by (op, reason).
         duplicates: by kind of evidence.
-        matches: by modality.
+        matches: by modality; 'uncertain' ones, whose media nearly agree, by themselves.
         records: what the records hold.
         beyond: score -> values of rows that a threshold rejected.
         commit: `timestamp` (milliseconds) and `recipe` of the records' version, if Delta's log still has them.
@@ -176,7 +182,7 @@ def read_facts(workspace: Workspace, versions: Mapping[str, int] | None = None) 
         duplicates.add(row)
         dropped |= candidates & {row["row_digest"]}
     records.drop(dropped)
-    matches = Kinds[str](lambda row: row["modality"], PAIRS_PER_KIND)
+    matches = Kinds[str](_kind_of_match, PAIRS_PER_KIND)
     for _, row in _rows(workspace, shards["matches"]):
         matches.add(row)
     return Facts(

@@ -106,6 +106,8 @@ def _prepared(facts: Facts, printer: Printer, steps: Sequence[flow.Step]) -> dic
         "rejects": samples.rejects(facts, printer),
         "duplicates": samples.duplicates(facts, printer),
         "matches": samples.matches(facts, printer),
+        "all_duplicates": samples.listed(facts, "duplicates", "survivor_key"),
+        "all_matches": samples.listed(facts, "matches", "other_key"),
         "fates": samples.fates(facts, printer),
     }
 

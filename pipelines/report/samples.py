@@ -16,6 +16,7 @@ from trichord.infra.errors import StorageError
 from trichord.infra.lake.shard import iter_shard
 from trichord.infra.lake.storage import TooLarge
 from trichord.pipelines.index.partition_map import read_partitions
+from trichord.pipelines.rejects.duplicates import OTHER_RECORDS
 from trichord.pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
 from trichord.pipelines.report.facts import REJECTS_PER_REASON, Facts, Kinds
 from trichord.pipelines.report.publication import Snapshot
@@ -23,7 +24,7 @@ from trichord.pipelines.report.tally import Place
 from trichord.transforms.collect import media_root
 from trichord.transforms.media import MediaError
 
-REJECTS, PAIRS, ROWS_PER_FATE, OPS, QUERIES, HITS = 24, 12, 4, 4, 12, 10
+REJECTS, PAIRS, LISTED, ROWS_PER_FATE, OPS, QUERIES, HITS = 24, 12, 300, 4, 4, 12, 10
 PLACES_PER_KEY = 8
 FATES = {
     "kept": "Kept unchanged",
@@ -140,6 +141,19 @@ def matches(facts: Facts, printer: Printer) -> list[Pair]:
     return _pairs(facts, printer, facts.matches, "other", "earlier")
 
 
+def listed(facts: Facts, table: str, other: str) -> list[dict[str, str]]:
+    """Return the first `LISTED` pairs of `duplicates` or `matches` without their media, uncertain ones first."""
+    first: list[tuple[bool, str, str, str]] = []
+    for ref in facts.shards[table]:
+        for batch in iter_shard(facts.workspace.lake, ref, batch_rows=4_096):
+            for row in batch.to_pylist():
+                why = row.get("why") or ""
+                words = ": ".join(part for part in (row["evidence"], why) if part)
+                first.append((why in OTHER_RECORDS, row["key"], row[other], words))
+            first = sorted(first)[:LISTED]
+    return [{"key": key, "other": survivor, "evidence": words} for _, key, survivor, words in first]
+
+
 def _pairs(facts: Facts, printer: Printer, kinds: Kinds[str], other: str, title: str) -> list[Pair]:
     quota = max(1, PAIRS // max(1, len(kinds.totals())))
     chosen = [(kind, row) for kind in kinds.totals() for row in kinds.sample(kind)[:quota]][:PAIRS]
@@ -159,7 +173,7 @@ def _pairs(facts: Facts, printer: Printer, kinds: Kinds[str], other: str, title:
         Pair(
             left=card(left, row["key"], ("amber", kind.replace("_", " "))),
             right=card(right, row[f"{other}_key"], ("green", title)),
-            evidence=row["evidence"] if row["evidence"] != kind else "",
+            evidence=": ".join(part for part in (row["evidence"], row.get("why")) if part and part != kind),
         )
         for (kind, row), (left, right) in zip(chosen, sides, strict=True)
     ]
