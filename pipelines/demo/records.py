@@ -185,7 +185,7 @@ class Recipe:
     def _near_duplicate(self, index: int, twin: int) -> Record:
         record = self._plain(twin, None)
         rng = self._rng(index, "near")
-        text = f"{record.text.rstrip('.')}, once more."
+        text = f"{record.text.rstrip('.')}!"  # another word would be another record
         rgb, _, _ = self._drawn_picture(twin)
         scale = rng.uniform(0.9, 1.1)
         scaled = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

@@ -195,7 +195,9 @@ def _workspace(folder: Path, engine_kind: str) -> Workspace:
     project = folder / "trichord.yaml"
     sources = [f"  - {{name: {name}, kind: folder, path: {name}}}\n" for name in ("demo", "made")]
     project.write_text(
-        f"lake: lake\nsources:\n{''.join(sources)}engine: {{kind: {engine_kind}, workers: 2}}\n", encoding="utf-8"
+        f"lake: lake\nsources:\n{''.join(sources)}engine: {{kind: {engine_kind}, workers: 2}}\n"
+        "prepare: {dedup: {verify: false}}\n",
+        encoding="utf-8",
     )
     return Workspace(load_project(project))
 
