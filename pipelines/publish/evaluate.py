@@ -99,7 +99,7 @@ class EvaluateTask:
         except FileNotFoundError as error:
             raise StorageError(
                 f"{self.lake.uri(self.model, SEEN_GROUPS)} is missing, so it is unknown what the model has seen.\n"
-                "Run `trichord verify`, then `trichord rollback`."
+                "Run `trichord recover`."
             ) from error
 
     def _test_records(
