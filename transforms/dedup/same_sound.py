@@ -24,10 +24,11 @@ MOST_LAG = 0.15  # share of the longer sound by which one may begin later
 LEAST_SHARED = 0.8  # share of the longer sound that the shorter has, silence aside
 LEAST_LIKENESS = 0.9  # correlation of the waveforms
 WINDOW = 1_024  # samples of a frame
-QUIET_DB = -30.0  # frames this far below the loudest are not judged
-HEARD = 0.04  # of a frame's loudest frequency: a difference that counts
-MOST_DIFFERING = 0.02  # share of the frames
-NOISE_FACTOR, NOISE_BINS = 20.0, 33  # noise rarely passes this many times its median, which is that of its neighbours
+QUIET_DB = -30.0  # differences are seen against frames that are at least this loud beside the loudest
+MOST_CHANGED = 0.15  # of a frame's energy, in the frame that differs most but one, above the steady noise
+MOST_STEADY = 0.004  # of the loudest frequency: a peak in what differs all the time
+NOISE_FACTOR = 2.0  # noise rarely passes this many times the median of its energy
+PEAK_FACTOR, NOISE_BINS = 20.0, 33  # nor this many times its median at neighbouring frequencies
 SILENT = 1e-4  # of full scale
 
 Samples = npt.NDArray[np.float64]
@@ -54,24 +55,28 @@ def compare_sounds(one: Waveform, other: Waveform) -> SoundVerdict:
     likeness = float((a * b).sum() / np.sqrt(power)) if power > 0 else 0.0
     if abs(likeness) < LEAST_LIKENESS:
         return SoundVerdict(same=False, difference=1 - abs(likeness), why="another waveform")
-    found = _differing(a, b)
-    if found > MOST_DIFFERING:
-        return SoundVerdict(same=False, difference=max(found, 1 - abs(likeness)), why="a part sounds different")
+    changed, steady = _differences(a, b)
+    if changed > MOST_CHANGED or steady > MOST_STEADY:
+        return SoundVerdict(same=False, difference=max(changed, 1 - abs(likeness)), why="a part sounds different")
     return SoundVerdict(same=True, difference=1 - abs(likeness))
 
 
-def _differing(a: Samples, b: Samples) -> float:
-    """Return the share of the loud frames in which a difference is heard that is not steady noise.
+def _differences(a: Samples, b: Samples) -> tuple[float, float]:
+    """Return how much differs for a moment, as a share of a frame's energy, and how much of a peak differs steadily.
 
-    The difference of a copy is noise: spread over time and frequency. That of another note is a peak.
+    The difference of a copy is noise: about as loud all the time, and spread over frequency. That of another beat or
+    note is loud for some frames, and that of another tone all along is a peak.
     """
     gain = float((a * b).sum() / (b * b).sum())
-    spectra = [_power(a), _power(a - gain * b)]
-    peak, left = spectra[0].max(axis=1), spectra[1]
-    steady = ndimage.median_filter(np.median(left, axis=0), NOISE_BINS, mode="nearest")
-    heard = (left - NOISE_FACTOR * steady).max(axis=1)
-    loud = peak > 10 ** (QUIET_DB / 10) * peak.max()
-    return float((heard[loud] > HEARD * peak[loud]).mean())
+    one, other, left = _power(a), _power(gain * b), _power(a - gain * b)
+    energy = np.maximum(one.sum(axis=1), other.sum(axis=1))
+    floor = 10 ** (QUIET_DB / 10) * energy.max()
+    noise = left.sum(axis=1)
+    moments = np.maximum(noise - NOISE_FACTOR * np.median(noise), 0) / np.maximum(energy, floor)
+    usual, loud = np.median(left, axis=0), energy >= floor
+    peak = (usual - PEAK_FACTOR * ndimage.median_filter(usual, NOISE_BINS, mode="nearest")).max()
+    loudest = max(one[loud].mean(axis=0).max(), other[loud].mean(axis=0).max())
+    return float(np.sort(moments)[-2:][0]), float(peak / loudest)
 
 
 def _power(samples: Samples) -> Samples:
