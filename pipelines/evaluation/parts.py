@@ -121,6 +121,9 @@ def read_labels(lake: Lake, shards: Iterable[ShardRef]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([part])
 
 
+NOT_MEDIA = ("", "other words", "other modalities")  # why records are not the same, though their media may be
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """Records that are no duplicates but show the same picture or play the same sound: clusters by record.
@@ -135,11 +138,12 @@ class Links:
         """Read them from shards of `matches`; memory grows with the records that match."""
         found: dict[Name, list[int]] = {}
         numbers: dict[tuple[str, Name], int] = {}
-        columns = ("modality", "source", "key", "other_source", "other_key")
+        columns = ("modality", "why", "source", "key", "other_source", "other_key")
         for ref in matches:
             for part in iter_shard(lake, ref, columns, batch_rows=ROWS):
-                for modality, source, key, *other in zip(*(part[name].to_pylist() for name in columns), strict=True):
-                    if modality == "text":
+                values = zip(*(part[name].to_pylist() for name in columns), strict=True)
+                for modality, why, source, key, *other in values:
+                    if modality == "text" or why not in NOT_MEDIA:
                         continue
                     first = (other[0], other[1])
                     number = numbers.setdefault((modality, first), len(numbers))

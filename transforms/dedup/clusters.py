@@ -16,6 +16,7 @@ from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import spectrum
 from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, label_components, nearest, pack
 
+MOST_MATCH: Mapping[Modality, float] = {"image": 48 / 256, "audio": 8 / 256}  # of the bits: the same medium, perhaps
 NEIGHBOURS: Mapping[Modality, int] = {"image": 4, "audio": 6}  # nearest to a row by each of its signatures: compared
 
 
@@ -176,7 +177,7 @@ def find_matches(
     kept[np.asarray(dropped, np.int64)] = False
     found: list[Match] = []
     for modality in LEADS:
-        for component in _clusters(_labels(len(members), edges.get(modality))):
+        for component in _clusters(_labels(len(members), _close(members, modality, edges, config))):
             rows = component[kept[component]]
             if len(rows) < 2:
                 continue
@@ -189,6 +190,17 @@ def find_matches(
                 for at, row in enumerate(rows[1:])
             )  # fmt: skip
     return found
+
+
+def _close(members: Members, modality: Modality, edges: Mapping[Modality, Ints], config: DedupConfig) -> Ints | None:
+    """Return the edges that say by themselves that two rows share a medium: proposals for comparing reach further."""
+    pairs, most = edges.get(modality), MOST_MATCH.get(modality)
+    if pairs is None or most is None or not len(pairs):
+        return pairs
+    rows = np.unique(pairs)
+    packed = pack(modality, [_present(members.signatures[modality][row]) for row in rows.tolist()], config)
+    at = np.searchsorted(rows, pairs)
+    return np.asarray(pairs[packed.without_limits().distance(at[:, 0], at[:, 1]) <= most])
 
 
 def explain_matches(

@@ -53,7 +53,8 @@ RESULTS: dict[str, tuple[Callable[[Any], None], Any]] = {
     "diff": (render.diff, {
         "before": "b", "after": "a", "model_changed": False, "counts": {"c": [1, 2]}, "figures": {},
         **{name: {"count": 1, "first": ["k"]} for name in ("added", "changed", "removed")}}),
-    "gc": (render.collected, {"removed": 0, "files": 1, "bytes": 1, "paths": ["p"], "collections": ["c"]}),
+    "gc": (render.collected, {"removed": 0, "at_work": ["run"], "files": 1, "bytes": 1,
+                              "paths": ["p"], "collections": ["c"]}),
     "doctor": (render.doctor, {"checks": [{"ok": True, "name": "n", "found": "f", "advice": "a"}]}),
     "rejects": (render.rejects, {
         "total": 1, "by_reason": [{"op": "o", "reason": "r", "rows": 1}],
@@ -95,7 +96,7 @@ def test_thirty_hostile_keys_reach_no_terminal_in_any_verb(tmp_path: Path) -> No
     project = tmp_path / "p.yaml"
     project.write_text(json.dumps({
         "lake": "lake", "engine": {"workers": 1}, "gate": {"max_row_drop": 1.0, "max_reject_ratio": 1.0},
-        "sources": [{"name": "s", "kind": "manifest", "path": "m.jsonl"},
+        "sources": [{"name": "s", "kind": "manifest", "path": "m.jsonl", "optional_fields": ["image"]},
                     {"name": "f", "kind": "folder", "path": "fi\x1bles"}],
     }))  # fmt: skip
     common = ("--project", str(project))

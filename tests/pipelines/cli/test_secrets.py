@@ -73,7 +73,7 @@ def test_secrets_in_fourteen_places_are_used_and_kept_nowhere(
     project = tmp_path / "p.yaml"
     project.write_text(json.dumps({
         "lake": "out/lake", "engine": {"workers": 1}, "gate": {"max_reject_ratio": 1.0},
-        "sources": [{"name": "s", "kind": "manifest", "path": "m.jsonl"}],
+        "sources": [{"name": "s", "kind": "manifest", "path": "m.jsonl", "optional_fields": ["image", "audio"]}],
         "web": {"allow_private": ["127.0.0.1/32"], "ports": [server.port, 80, 443], "retries": 0, "max_age_s": 0},
         "storage": {"endpoint": f"https://user:{SECRETS[0]}@127.0.0.1:1/"},
     }))  # fmt: skip

@@ -176,7 +176,7 @@ def test_the_parts_share_no_group_and_no_content(
     lake = Lake(Storage(StorageConfig()), str(tmp_path_factory.mktemp("lake")))
     linked = [(names[i], names[j], kind) for i, j, kind in links if i < j and i in names and j in names]
     matches = [
-        {"modality": kind, "key": two[0], "source": two[1], "other_key": one[0], "other_source": one[1]}
+        {"modality": kind, "key": two[0], "source": two[1], "other_key": one[0], "other_source": one[1], "why": ""}
         for one, two, kind in linked
     ]
     parts = rule(labels, matches=[matches_shard(lake, matches)] if matches else ())

@@ -154,7 +154,7 @@ def test_a_planted_vectors_shard_is_refused_and_publishes_nothing(indexed, tmp_p
     project = copy_of(indexed[0].parent, tmp_path / "copy")
     workspace = workspace_of(project)
     planted = replaced(workspace, vectors_of(workspace)[0], lambda vectors: np.roll(vectors, 1, axis=0))
-    for name in ("vectors/_delta_log", "index", "publications"):  # as a run leaves it that died after encoding
+    for name in ("vectors/_delta_log", "vectors/_commits", "index", "publications"):  # as after a death in encoding
         shutil.rmtree(project.parent / "lake" / name)
     check = refused_content(project)
     assert planted.path in check["detail"]

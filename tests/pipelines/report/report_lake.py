@@ -23,6 +23,7 @@ from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdi
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.whole import measure
+from trichord.pipelines.index.partition_map import partitions_bytes
 from trichord.pipelines.publish.evaluate import nothing_held_out
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import encode_audio, encode_image
@@ -99,7 +100,7 @@ class SmallLake:
             kind="flat", params={}, dimension=8, fingerprint="f" * 32, views=("fused",), shards=(shard,)
         )
         path = write_manifest(lake, manifest)
-        lake.write(layout.partitions_path(path), digest.canonical_json(partitions))
+        lake.write(layout.partitions_path(path), partitions_bytes(partitions))
         if story is not None:
             lake.write("models/m/training.json", digest.canonical_json(story))
         counts = RowCounts(
@@ -169,7 +170,7 @@ def duplicate(number: int, survivor: int) -> dict[str, Any]:
 
 def match(number: int, other: int, evidence: str = "image 40/256") -> dict[str, Any]:
     row = {"modality": "image", "key": f"key-{number}", "source": "demo", "partition": "demo/0"}
-    return row | {"other_key": f"key-{other}", "other_source": "demo", "distance": 0.1, "evidence": evidence}
+    return row | {"other_key": f"key-{other}", "other_source": "demo", "distance": 0.1, "evidence": evidence, "why": ""}
 
 
 def hostile(number: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from trichord.pipelines.report.render import MAX_BYTES, shown
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "header", "nav", "footer", "section", "h1", "h2", "h3",
     "p", "div", "span", "a", "b", "i", "small", "code", "bdi", "img", "audio", "table", "thead", "tr", "th", "td",
-    "tbody", "svg", "rect", "line", "text", "circle", "polyline", "path",
+    "tbody", "details", "summary", "svg", "rect", "line", "text", "circle", "polyline", "path",
 }  # fmt: skip
 SECTIONS = ["The gate", "From rows to records", "Planted defects", "Rejects", "Duplicates", "Op by op",
             "Sources", "What the records contain", "Changes", "Sample records", "Measured scores", "Training",
@@ -196,7 +196,7 @@ def test_a_text_is_cut_and_its_unseen_characters_are_shown() -> None:
     assert shown("a\tb\n c", 10) == "a b c"
     assert shown("abcdef", 3) == "abc…"
     assert shown("a\x00\x1b\u202eb\ud800", 10) == r"a\u0000\u001b\u202eb\ud800"
-    assert shown("👩\u200d🔬 é", 10) == "👩\u200d🔬 é"
+    assert shown("👩\u200d🔬 é", 10) == r"👩\u200d🔬 é"
 
 
 def test_the_indexed_demo_lake_makes_a_page(indexed: tuple[Path, dict], tmp_path: Path) -> None:
