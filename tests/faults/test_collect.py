@@ -7,7 +7,7 @@ import pytest
 from tests.faults.collect import measure
 
 
-@pytest.mark.full
+@pytest.mark.sweep
 def test_runs_beside_a_collector_end_well():
     found = measure(times=4, records=40)
     assert found["codes"] == {"0": 4}

@@ -33,7 +33,7 @@ def test_cpu_time_of_crafted_input_is_linear_in_its_size(case):
     assert cost.linear, cost
 
 
-@pytest.mark.full
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", list(cases()), ids=_named)
 def test_cpu_time_of_4_mib_of_crafted_input_is_linear_in_its_size(case):
     cost = cost_of(case, KIB)

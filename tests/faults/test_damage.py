@@ -15,9 +15,8 @@ SAMPLE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("kinds", "ways"), [(SAMPLE, ("remove",)), pytest.param(None, WAYS, marks=pytest.mark.full)], ids=["sample", "all"]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("kinds", "ways"), [(SAMPLE, ("remove",)), (None, WAYS)], ids=["sample", "all"])
 def test_damage_is_noticed_never_goes_live_and_is_healed_by_the_advice(kinds, ways):
     cells, missing = measure(kinds, ways)
     assert [asdict(cell) for cell in cells if cell.wrong] == []

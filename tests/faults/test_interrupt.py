@@ -30,7 +30,7 @@ def test_sigterm_in_training_leaves_nothing(tmp_path):
     assert leftovers(project.parent / "lake", temporary) == []
 
 
-@pytest.mark.full
+@pytest.mark.sweep
 def test_signals_at_many_points():
     found = measure(points=6, records=40)
     assert found["codes"] == {"SIGTERM 143": 3, "SIGINT 130": 3}

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.refused import STAGES, is_possible, run_in_namespace
 
 pytestmark = [
-    pytest.mark.full,
+    pytest.mark.sweep,
     pytest.mark.skipif(not is_possible(), reason="this user may not mount a file system in a namespace"),
 ]
 
