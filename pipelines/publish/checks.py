@@ -20,6 +20,8 @@ from trichord.pipelines.publish.against_live import source_evidence
 from trichord.pipelines.publish.measure_index import Measured
 from trichord.pipelines.publish.vector_audit import Content
 
+LEAST_GALLERY = 3 * K
+
 
 def index_checks(
     counts: RowCounts, measured: Measured, evaluation: Mapping[str, Any], limits: GateConfig
@@ -102,8 +104,8 @@ def content_check(content: Content) -> Check:
 def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig, confidence: float) -> Iterator[Check]:
     """Check that the interval of each direction between two modalities is above chance.
 
-    With fewer than `FEW` queries an interval says nothing, so the recall itself must reach the limit. In a gallery of
-    at most K items every ranking finds everything, so nothing is checked.
+    With fewer than `FEW` queries, or `LEAST_GALLERY` items, of which chance finds a third, an interval says little: the
+    recall itself must reach the limit. In a gallery of at most K items every ranking finds everything: no check.
     """
     least, ends = limits.min_over_chance, evaluation.get("intervals", {}).get(f"recall_at_{K}", {})
     for query, cells in evaluation[f"recall_at_{K}"].items() if least else ():
@@ -115,8 +117,9 @@ def chance_checks(evaluation: Mapping[str, Any], limits: GateConfig, confidence:
                 continue
             queries, threshold = counts["queries"], least * chance
             shown = f"{least:g} × chance {chance:.4f}"
-            if queries < FEW:
-                passed, detail = recall >= threshold, f"{shown}; {queries} queries are too few for an interval"
+            if queries < FEW or counts["gallery"] < LEAST_GALLERY:
+                few = f"{queries} queries in a gallery of {counts['gallery']} are too few for an interval"
+                passed, detail = recall >= threshold, f"{shown}; {few}"
             else:
                 end = ends.get(query, {}).get(gallery)
                 low, high = end if end is not None else wilson(recall, queries, confidence)

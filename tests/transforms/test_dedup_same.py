@@ -152,8 +152,8 @@ def test_only_a_large_drawn_picture_has_a_detail() -> None:
     page = np.asarray(pictures.draw_page(pictures.page(generator("test-detail"))))
     photo = np.asarray(held_out.draw_photo(held_out.photo(generator("test-detail"))))
     assert detail_of(page, shrink_image(page, 256)) is not None
-    noise = generator("test-detail", "noise").integers(-24, 25, photo.shape)
-    grainy = np.clip(photo + noise, 0, 255).astype(np.uint8)
+    rough = np.kron(generator("test-detail", "rough").integers(-60, 61, (150, 200, 1)), np.ones((4, 4, 1), int))
+    grainy = np.clip(photo + rough, 0, 255).astype(np.uint8)
     assert detail_of(grainy, shrink_image(grainy, 256)) is None
     small = shrink_image(page, 256)
     assert detail_of(small, small) is None
