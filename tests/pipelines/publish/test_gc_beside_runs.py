@@ -49,6 +49,7 @@ def test_gc_at_any_event_of_a_run_removes_nothing(returning, indexed, monkeypatc
     assert reindex(workspace).unchanged
 
 
+@pytest.mark.full
 def test_a_run_that_starts_while_gc_removes_files_waits_and_then_makes_them_again(returning, indexed, monkeypatch):
     project, _ = returning
     workspace, waiting, remove = workspace_of(project, *UNNEEDED), threading.Event(), Storage.delete
