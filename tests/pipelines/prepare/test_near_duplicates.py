@@ -100,6 +100,6 @@ def test_an_unknown_kind_or_key_is_an_error_that_names_the_known_ones(shop: Work
 
 def test_the_limits_alone_decide_without_verify(shop: Workspace) -> None:
     project = Path(shop.lake.root).parent / "trichord.yaml"
-    loose = open_workspace(project, "prepare.dedup.verify=false", "lake=loose")
+    loose = open_workspace(project, "prepare.dedup.verify=false", f"lake={project.parent / 'loose'}")
     loose.prepare()
     assert loose.duplicates().dropped > 3
