@@ -49,7 +49,8 @@ class FoundRow(TypedDict):
 
 def import_batches(file: BinaryIO, rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of an opened import file, this many at a time."""
-    yield from pq.ParquetFile(file, page_checksum_verification=True).iter_batches(batch_size=rows)
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    yield from parquet.iter_batches(batch_size=rows, use_threads=False)
 
 
 def parse_rows(batch: pa.RecordBatch) -> list[Row]:

@@ -57,7 +57,7 @@ class VersionCache:
             with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
                 if not file.schema_arrow.equals(_SCHEMA):
                     return cls()
-                for batch in file.iter_batches(batch_size=_ROWS):
+                for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     columns = [column.to_pylist() for column in batch.columns]
                     keyed = ((_key(name), *entry) for name, *entry in zip(*columns, strict=True))
                     cache._rows.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 0)", keyed)

@@ -200,7 +200,7 @@ def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
     uri = lake.uri(partition.locator)
     try:
         with open_sealed(lake.storage, uri) as plan:
-            table = plan.read_row_group(partition.row_group)
+            table = plan.read_row_group(partition.row_group, use_threads=False)
     except FileNotFoundError as error:
         raise StorageError(f"{uri}: the plan is missing. Run `trichord reindex`, which plans again") from error
     return [PlannedRow.of(*row.values()) for row in table.to_pylist()]

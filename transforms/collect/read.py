@@ -190,7 +190,7 @@ def find_needed_downloads(lake: Lake) -> set[str]:
             with open_sealed(lake.storage, stat.uri) as plan:
                 if plan.schema_arrow.names != PLAN.names:
                     continue
-                for batch in plan.iter_batches(columns=["media"]):
+                for batch in plan.iter_batches(columns=["media"], use_threads=False):
                     for media in batch.column("media").to_pylist():
                         needed |= _downloads_of(media)
         except FileNotFoundError:  # removed since the listing

@@ -81,7 +81,7 @@ def plan_webdataset(
             write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
         with open_sealed(lake.storage, uri) as index:
             count = index.metadata.num_rows
-            rows_of = index.read(columns=["line", "media", "reason", "detail"])
+            rows_of = index.read(columns=["line", "media", "reason", "detail"], use_threads=False)
             ignored += sum(map(_count_of_others, rows_of["line"].to_pylist()))
             if tally is not None:
                 _count(rows_of, source, tally)
