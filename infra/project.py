@@ -13,6 +13,7 @@ from trichord.infra.config import AudioConfig, EndpointConfig, Project, TextConf
 from trichord.infra.errors import ConfigError
 from trichord.infra.layers import Origin, read_tree
 from trichord.infra.overrides import apply_overrides
+from trichord.infra.redaction import redact
 from trichord.infra.reference import commented_example, json_schema, reference_markdown
 from trichord.infra.strict_yaml import Path, Problem
 from trichord.infra.validation import validate
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_BUCKET = re.compile(r"^s3://[^/]+")
+_BUCKET = re.compile(r"^s3://[A-Za-z0-9._-]+(/|$)")  # with user:password@ before it, it would reach messages
 _FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset")  # would read a lake inside them
 _SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "index", "gate", "evaluate"}
 
@@ -66,7 +67,7 @@ def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
         problems += _contradictions(project)
         problems = [replace(problem, text=borrowed.hidden(problem.text)) for problem in problems]
     if project is None or problems:
-        raise ConfigError(_message(path, problems, tree.origins, given))
+        raise ConfigError(redact(_message(path, problems, tree.origins, given)))
     return project
 
 

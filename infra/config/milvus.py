@@ -57,7 +57,7 @@ class MilvusConfig(Strict):
     )
     bulk_folder: str | None = Field(
         None,
-        pattern=r"^(/|s3://[^/]+/.)",
+        pattern=r"^(/|s3://[A-Za-z0-9._-]+/.)",
         description="Folder or s3:// prefix that this machine writes and the server reads: import files go there.",
     )
     bulk_path: str | None = Field(

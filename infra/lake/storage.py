@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ __all__ = ["Changed", "LineTooLong", "NotRegular", "Stat", "Storage", "TooLarge"
 
 MAX_LINE_BYTES = 4 << 20
 _REMOTE = "s3://"
+_BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -258,6 +260,8 @@ class Storage:
                 raise ValueError(f"a URI is an absolute path or s3://bucket/key, not {uri!r}")
             return self._local, uri.rstrip("/") or "/"
         bucket, _, key = uri.removeprefix(_REMOTE).rstrip("/").partition("/")
+        if not _BUCKET.fullmatch(bucket):  # a store's errors would quote a password in it as part of a path
+            raise FileNotFoundError(errno.ENOENT, "no bucket can have such a name", uri)
         if any(segment in ("", ".", "..") for segment in key.split("/")) and key:
             raise FileNotFoundError(errno.ENOENT, "no key can have such segments", uri)
         with self._lock:

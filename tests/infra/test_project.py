@@ -97,6 +97,10 @@ index:
         (SOURCES + "lake: [\n", "FILE:4: not YAML"),
         (SOURCES + "lake: gs://bucket/lake\n", "FILE:3: lake: expected a local path or s3://BUCKET/PREFIX, given"),
         (SOURCES + "lake: s3:///lake\n", "FILE:3: lake: expected a local path or s3://BUCKET/PREFIX, given"),
+        (
+            SOURCES + "lake: s3://user:pw@b/x\n",
+            "FILE:3: lake: expected a local path or s3://BUCKET/PREFIX, given 's3://REDACTED@b/x'",
+        ),
         (SOURCES + "lake: ''\n", "FILE:3: lake: expected a path"),
         (SOURCES + 'lake: "a\\0b"\n', "FILE:3: lake: expected a path"),
         (SOURCES + "lake: data/lake\n", "FILE:2: sources.0.path: the lake lies in this folder"),

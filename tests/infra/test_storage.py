@@ -287,3 +287,8 @@ def test_an_unchanged_cache_is_not_written_and_a_damaged_one_is_left_behind(stor
     for damage in (b"", b"PAR1", kept.read_bytes()[:-20]):
         kept.write_bytes(damage)
         assert VersionCache.load(storage, str(kept)).get(stat) is None
+
+
+def test_a_bucket_is_a_name_without_user_and_password(s3_config: StorageConfig) -> None:
+    with pytest.raises(FileNotFoundError):  # asked of no server: its error would quote the password
+        Storage(s3_config).read("s3://user:pw@lake/x")
