@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -26,6 +27,7 @@ SHOWN_OF_EXAMPLES = (".md", ".yaml", ".py", ".jsonl", ".ipynb", ".txt")
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 
 
+@event_priority(100)  # before mkdocstrings looks which of its paths exist
 def on_config(config: Any) -> Any:
     """Copy the package under its own name, where mkdocstrings reads it (without running it)."""
     package = REPOSITORY / "build" / "api-source" / "trichord"
