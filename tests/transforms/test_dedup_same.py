@@ -153,6 +153,8 @@ def test_a_grey_object_is_not_a_dark_one_on_a_ground_that_stays_white() -> None:
     one, other = picture.copy(), picture.copy()
     one[60:150, 60:150], other[60:150, 60:150] = 20, 70
     assert not compare_pictures(one, other).same
+    other[60:150, 60:150] = 60
+    assert not compare_pictures(one, other).same
     darker = np.rint(one * 0.85).astype(np.uint8)
     assert compare_pictures(one, darker).same
 
