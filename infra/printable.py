@@ -5,13 +5,13 @@ Keys, captions and file names come from data. Characters that command a terminal
 out here, so that no version of Python's Unicode tables changes which rows are kept.
 
 A name (key, group, subset) may not hold those at all, except the joiners and marks that scripts are written with:
-`find_unnameable` is the one rule of every reader, and `typed_forms` takes what a terminal showed.
+`find_unnameable` is the one rule of every reader, and `typed_forms` and `typed_keys` take what a terminal showed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar, cast
 
 MAX_NAME_CHARS = 1_024
@@ -74,6 +74,19 @@ def typed_forms(name: str) -> tuple[str, ...]:
     read = _ESCAPE.sub(lambda found: _read(found[0], int(found[1] or found[2], 16)), name)
     forms = dict.fromkeys((name, read))
     return tuple(form for form in forms if not re.search("[\ud800-\udfff]", form))  # no stored name holds one
+
+
+def typed_keys(key: str, sources: Iterable[str]) -> Iterator[tuple[str | None, str]]:
+    """Yield the records that a user may mean by a key, the likeliest first: (source, or None for any, and key).
+
+    `source/key` names a record of one source, as `plan` prints it.
+    """
+    known = set(sources)
+    for form in typed_forms(key):
+        yield None, form
+        source, _, rest = form.partition("/")
+        if rest and source in known:
+            yield source, rest
 
 
 def _escape(char: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 MASK = "REDACTED"
 
-_SLASHES = r"(:\\?/\\?/)"  # JSON may write `https:\/\/`
+_SLASHES = r"(:\\?/\\?/|\b(?i:https?|s3):/)"  # JSON may write `https:\/\/`; a path's normal form is `https:/`
 _CHAR = r"[^\s\"'<>`\\]"
 _USER = re.compile(  # the second form is a password with a slash in it, as S3 keys have
     rf"{_SLASHES}(?:[^\s\"'<>`\\/?#]{{1,512}}|[^\s\"'<>`\\/?#@:]{{0,64}}:(?![0-9]{{1,5}}[/?#]){_CHAR}{{0,128}}?)@"

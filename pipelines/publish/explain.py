@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
-from trichord.infra.printable import typed_forms
+from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 
@@ -48,13 +48,9 @@ def explain(workspace: Workspace, key: str) -> Explanation:
     if not isinstance(key, str):
         raise ConfigError(f"A key is a string, not {key!r:.200}.")
     live = workspace.publications.live()
-    names = {source.name for source in workspace.project.sources}
     journey: list[JsonDict] = []
-    for form in typed_forms(key):
-        name, _, rest = form.partition("/")
-        journey = journey or _journey(workspace, live, form)
-        if not journey and rest and name in names:
-            journey = _journey(workspace, live, rest, name)
+    for source, form in typed_keys(key, (source.name for source in workspace.project.sources)):
+        journey = journey or _journey(workspace, live, form, source)
     if not journey:
         raise ConfigError(
             f"There is no record with key {key!r}.\nList rejects with `trichord rejects ls`. "

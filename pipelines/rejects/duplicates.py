@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import iter_shard, read_shard
+from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.transforms.dedup.same_text import differing_words
@@ -120,12 +121,13 @@ def list_duplicates(
 
 
 def show_duplicates(workspace: Workspace, key: str) -> DuplicatesOfKey:
-    """Return every pair that a key is part of, with the texts of both sides.
+    """Return every pair that a key is part of, with the texts of both sides. It may be given as for `explain`.
 
     Raises:
         ConfigError: the key is in no pair.
     """
-    found = [pair for pairs in _read_pairs(workspace) for pair in pairs if key in (pair.key, pair.other_key)]
+    meant = set(typed_keys(key, (source.name for source in workspace.project.sources)))
+    found = [pair for pairs in _read_pairs(workspace) for pair in pairs if not meant.isdisjoint(_names(pair))]
     if not found:
         raise ConfigError(
             f"The key {key!r} is in no pair of duplicates. List them: `trichord duplicates ls`; "
@@ -134,6 +136,11 @@ def show_duplicates(workspace: Workspace, key: str) -> DuplicatesOfKey:
     found.sort(key=_order)
     texts = _read_texts(workspace, {side for pair in found for side in (pair.key, pair.other_key)})
     return DuplicatesOfKey(key=key, pairs=tuple(_sides(pair, texts) for pair in found))
+
+
+def _names(pair: DuplicatePair) -> tuple[tuple[str | None, str], ...]:
+    sides = (pair.source, pair.key), (pair.other_source, pair.other_key)
+    return *sides, *((None, key) for _, key in sides)
 
 
 def _sides(pair: DuplicatePair, texts: Mapping[tuple[str, str], str | None]) -> DuplicateSides:

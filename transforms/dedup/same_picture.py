@@ -19,7 +19,7 @@ import numpy.typing as npt
 from trichord.transforms.batch import Image
 from trichord.transforms.dedup.watermark import remove_mark
 
-VERSION = 1  # raised when the same pictures would get another verdict
+VERSION = 2  # raised when the same pictures would get another verdict
 
 Grey = npt.NDArray[np.float32]  # (H, W), 0 to 255
 Mask = npt.NDArray[np.bool_]
@@ -276,15 +276,18 @@ def _apply(curve: Levels, plane: Grey) -> Grey:
 def _curves() -> list[tuple[Levels, float, float]]:
     """Return curves of brightness, each with its factor of colours and what it costs to assume it.
 
-    A curve that would turn black into grey below a ground that stays white is another colour, so gains and offsets are
-    small where they would clip.
+    A curve that would turn black into grey below a ground that stays white is another colour, so gains, offsets and
+    contrasts are small where white would stay.
     """
     levels: Levels = np.arange(256, dtype=np.float32)
     gains = [(g, np.clip(levels * g, 0, 255)) for g in np.linspace(0.7, 1.26, 57)]
-    offsets = [(1.0, np.clip(levels + c, 0, 255)) for c in range(-30, 31, 3) if c]
+    offsets = [(1.0, np.clip(levels + c, 0, 255)) for c in range(-30, 16, 3) if c]
     powers = [(1.0, (levels / 255) ** g * 255) for g in (0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3)]
     contrasts = [
-        (g, np.clip((levels - m) * g + m, 0, 255)) for m in (96, 128, 160, 192, 224) for g in (0.8, 0.9, 1.1, 1.2)
+        (g, np.clip((levels - m) * g + m, 0, 255))
+        for m in (96, 128, 160, 192, 224)
+        for g in (0.8, 0.9, 1.1, 1.2)
+        if m < 192 or 0.8 < g < 1.2
     ]
     costs = (0.05, gains), (0.1, offsets), (0.1, powers), (0.15, contrasts)
     curves = [(np.asarray(curve, np.float32), float(g), cost) for cost, kind in costs for g, curve in kind]
