@@ -154,6 +154,12 @@ def test_a_source_without_a_field_for_marks_is_not_told_to_unset_it() -> None:
     assert "subset" not in str(told.value)
 
 
+def test_a_media_folder_is_told_to_keep_its_key() -> None:
+    pictures = MediaFolderSource(kind="imagefolder", name="w", path="x")
+    with pytest.raises(ConfigError, match=re.escape("`fields: {key: file_name, subset: null}` in source 'w'")):
+        require_known(TrainConfig(), [pictures], {"w": {"odd": 1}})
+
+
 def test_a_footer_counts_so_many_marks_and_the_others_together() -> None:
     counts = footer_counts({("a", f"m{i:04d}/x"): 2 for i in range(MARKS + 5)})
     assert len(counts) == MARKS + 1
