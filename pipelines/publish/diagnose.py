@@ -54,10 +54,12 @@ class Diagnosis:
     def needs_reindex(self) -> bool:
         """Return True if only a run can make whole what is live or wanted."""
         gone = {one.path for row in self.given_up for one in self.examined.problems.get(row.id, ())}
+        pinned = {one.path for problems in self.examined.problems.values() for one in problems}
         left = [
             one
             for one in self.problems
-            if one.path not in self.rebuilt and not _is_note(one.path) and not one.path.startswith("feedback/")
+            if one.path not in self.rebuilt and (not _is_note(one.path) or (one.path in pinned and self.is_file(one)))
+            and not one.path.startswith("feedback/")
             and (one.path not in gone or one.path in self.examined.remade)
         ]  # fmt: skip
         return bool(left) or self.switched or bool(self.lost_logs - {"publications", "feedback"}) or not self.live_after

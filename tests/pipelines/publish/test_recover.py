@@ -139,3 +139,15 @@ def test_a_damaged_training_log_is_noticed_though_no_search_needs_it(lake_copy):
     with pytest.raises(StorageError, match=r"training\.json is damaged"):
         verify(workspace)
     assert recover(workspace, yes=False).searchable
+
+
+@pytest.mark.parametrize("way", ["remove", "cut"])
+def test_a_lost_recipe_is_written_again_by_the_command_that_recover_names(lake_copy, way):
+    run = ("--project", str(lake_copy))
+    damage(_one(lake_copy.parent / "lake", "_recipes/*.json"), way)
+    assert "_recipes/" in trichord("verify", *run, check=6).stderr
+    done = result_of(trichord("recover", "--yes", "--json", *run))
+    assert (done["searchable"], done["next"]) == (True, "trichord reindex")
+    trichord(*done["next"].split()[1:], *run)
+    assert result_of(trichord("recover", "--json", *run))["steps"] == []
+    verify(workspace_of(lake_copy))
