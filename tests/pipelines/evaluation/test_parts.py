@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trichord.infra import digest
-from trichord.infra.config import ManifestSource, StorageConfig, TrainConfig, WebDatasetSource
+from trichord.infra.config import ManifestSource, MediaFolderSource, StorageConfig, TrainConfig, WebDatasetSource
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
