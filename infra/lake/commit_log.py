@@ -178,7 +178,7 @@ class CommitLog:
         return sha256_hex(rest).encode() + b"\n" + rest
 
 
-_REQUIRED = {  # what Delta does without in no action
+_REQUIRED: Mapping[str, Mapping[str, type]] = {  # what Delta does without in no action
     "add": {"path": str, "partitionValues": dict, "size": int, "modificationTime": int, "dataChange": bool},
     "remove": {"path": str, "dataChange": bool},
     "metaData": {"id": str, "format": dict, "schemaString": str, "partitionColumns": list},

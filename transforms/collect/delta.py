@@ -83,12 +83,12 @@ def _count_fields(source: DeltaSource, storage: Storage, files: list[_DataFile],
 
 def _count_marks(source: DeltaSource, storage: Storage, files: list[_DataFile], tally: Tally) -> None:
     """Count the marks of all rows by the log where it names them, else in the first data files."""
-    opened_files = 0
+    opened_files, subset = 0, source.fields.subset or ""
     for file in files:
-        if source.fields.subset in file.words and file.rows:
-            tally.see_mark(file.words[source.fields.subset], file.rows)
-        elif source.fields.subset in file.constants and file.rows:
-            tally.see_mark(file.constants[source.fields.subset], file.rows)
+        if subset in file.words and file.rows:
+            tally.see_mark(file.words[subset], file.rows)
+        elif subset in file.constants and file.rows:
+            tally.see_mark(file.constants[subset], file.rows)
         elif "subset" in tally.present and opened_files < MAX_MARK_FILES:
             opened_files += 1
             with open_parquet(storage, storage.join(source.path, file.path)) as opened:
