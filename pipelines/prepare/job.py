@@ -144,7 +144,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
-    rejected = reject_counts(workspace, done.commit.versions["rejects"])
+    rejected, _ = reject_counts(workspace, done.commit.versions["rejects"])
     over = find_high_reject_ratios(workspace, rejected, counts)
     if counts.rows_in and not counts.rows_kept:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
@@ -167,13 +167,15 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     )
 
 
-def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
-    """Return the rejected rows by op in one version of the table; a row that its parts replaced was not refused."""
-    counts: Counter[str] = Counter()
+def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Counter[str]]:
+    """Return the rejected rows by op and by source in one version of the table, without rows that parts replaced."""
+    by_op, by_source = Counter[str](), Counter[str]()
     for ref in workspace.table("rejects").shards(version).values():
-        table = read_shard(workspace.lake, ref, ["op", "reason"])
-        counts.update(table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))["op"].to_pylist())
-    return counts
+        table = read_shard(workspace.lake, ref, ["op", "reason", "source"])
+        refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
+        by_op.update(refused["op"].to_pylist())
+        by_source.update(refused["source"].to_pylist())
+    return by_op, by_source
 
 
 def find_high_reject_ratios(

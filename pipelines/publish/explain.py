@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -127,4 +128,5 @@ def _find(
 def _matching(rows: pa.Table, key: str, source: str | None) -> pa.Array:
     """Return the places of the rows of a key; of one source, or of all if None."""
     same = pc.equal(rows["key"], key)
-    return pc.indices_nonzero(same if source is None else pc.and_(same, pc.equal(rows["source"], source)))
+    same = same if source is None else pc.and_(same, pc.equal(rows["source"], source))
+    return pa.array(np.flatnonzero(same.to_numpy()))  # indices_nonzero ends the process where there is no chunk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Plan:
     ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
     fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
     lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
-    marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, where planning reads the rows
+    marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, as far as planning reads them
 
 
 def plan_source(
@@ -82,7 +82,7 @@ def plan_source(
     """
     tally = Tally(source)
     found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
-    ignored, marks = 0, Counter[str]()
+    ignored = 0
     match source:
         case ManifestSource():
             found = read_manifest(source, lake.storage, tally)
@@ -105,7 +105,7 @@ def plan_source(
     else:
         limits = config or PrepareConfig()
         lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
-        rows = _watch(tally, _look_up(_count_marks(found, marks), lookup), checked)
+        rows = _watch(tally, _look_up(_count_marks(found, tally), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
     return Plan(
@@ -114,7 +114,7 @@ def plan_source(
         ignored=ignored,
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
-        marks=dict(sorted(marks.items())),
+        marks=dict(sorted(tally.marks.items())),
     )
 
 
@@ -168,11 +168,11 @@ def media_root(source: Source) -> MediaRoot:
     return MediaRoot(source.path)
 
 
-def _count_marks(drafts: Iterable[Draft], marks: Counter[str]) -> Iterator[Draft]:
-    """Add the marks of drafts that are records to `marks`."""
+def _count_marks(drafts: Iterable[Draft], tally: Tally) -> Iterator[Draft]:
+    """Count the marks of drafts that are records."""
     for draft in drafts:
-        if draft.reason is None and (mark := draft.line.get("subset", "")).strip():
-            marks[mark] += 1
+        if draft.reason is None:
+            tally.see_mark(draft.line.get("subset"), 1)
         yield draft
 
 
