@@ -160,13 +160,11 @@ def _measure_common(held_out: HeldOut, seed: int, outcomes: Outcomes, before: Ou
 
 def pinned_records(workspace: Workspace, pinned: Pinned) -> tuple[dict[str, ShardRef], Exclusions]:
     """Return the records shard of each partition of a candidate or publication, and the rows that are left out."""
-    versions = pinned.table_versions
-    by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
+    by_path = {ref.path: ref for ref in workspace.pinned_shards("records", pinned).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
-    duplicates = workspace.table("duplicates").shards(versions["duplicates"]).values()
-    exclusions = Exclusions.gather(workspace.lake, duplicates)
+    exclusions = Exclusions.gather(workspace.lake, workspace.pinned_shards("duplicates", pinned).values())
     if pinned.counts.rows_disagreeing:
-        left_out = pinned_disagreements(workspace, versions["agreement"])
+        left_out = pinned_disagreements(workspace, pinned)
         exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
     return records, exclusions
 
@@ -183,13 +181,12 @@ def measure_figures(
 
     `evaluate.max_records` of them are measured, or all.
     """
-    versions = pinned.table_versions
     records, exclusions = pinned_records(workspace, pinned)
     footers = find_finished(workspace.lake, "records", [ref.address for ref in records.values()])
     task = EvaluateTask(
         lake=workspace.lake,
         project=workspace.project,
-        parts=parts_of(workspace, footers.values(), workspace.table("matches").shards(versions["matches"]).values()),
+        parts=parts_of(workspace, footers.values(), workspace.pinned_shards("matches", pinned).values()),
         model=pinned.model,
         fingerprint=pinned.fingerprint,
         limit=None if all_records else workspace.project.evaluate.max_records,

@@ -89,10 +89,8 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
 def _named_paths(workspace: Workspace) -> set[str | None]:
     """Return the lake-relative path of every file that is needed, without the models' folders."""
     named: set[str | None] = set()
-    heads = {name: workspace.table(name) for name in TABLES}
-    for table in heads.values():
-        if table.version() is not None:
-            named |= {ref.path for ref in table.shards().values()}
+    for name in TABLES:
+        named |= {ref.path for ref in workspace.pinned_shards(name, None).values()}
     for row in kept_publications(workspace):
         named |= pinned_files(workspace, row).keys()
         named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}

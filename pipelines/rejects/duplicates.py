@@ -178,20 +178,15 @@ def _distances(words: str) -> dict[str, str]:
 
 
 def _read_tables(workspace: Workspace, name: str) -> Iterator[pa.Table]:
-    table = workspace.table(name)
-    if table.version() is None:
-        return
-    live = workspace.publications.live()
-    for _, ref in sorted(table.shards(live.table_versions[name] if live else None).items()):
+    for ref in workspace.pinned_shards(name, workspace.publications.live()).values():
         yield read_shard(workspace.lake, ref)
 
 
 def _read_texts(workspace: Workspace, keys: Collection[str]) -> dict[tuple[str, str], str | None]:
     """Return the text of each record with one of the keys, by source and key."""
-    table, live = workspace.table("records"), workspace.publications.live()
     wanted = pa.array(sorted(keys), pa.string())
     found: dict[tuple[str, str], str | None] = {}
-    for _, ref in sorted(table.shards(live.table_versions["records"] if live else None).items()):
+    for ref in workspace.pinned_shards("records", workspace.publications.live()).values():
         for batch in iter_shard(workspace.lake, ref, ["source", "key", "text"], batch_rows=4_096):
             for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
                 found.setdefault((row["source"], row["key"]), row["text"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -161,7 +161,9 @@ def read_facts(workspace: Workspace, versions: Mapping[str, int] | None = None) 
     if versions is None:
         heads = {name: workspace.table(name).version() for name in PREPARED_TABLES}
         versions = {name: version for name, version in heads.items() if version is not None}
-    shards = {name: pinned(workspace, versions, name) for name in PREPARED_TABLES}
+    shards: dict[str, list[ShardRef]] = {name: [] for name in PREPARED_TABLES}
+    for name in shards.keys() & versions.keys():
+        shards[name] = sorted(workspace.table(name).shards(versions[name]).values(), key=lambda ref: ref.address)
     chains = _chains(workspace.project)
     scores = {op.score for chain in chains for op in chain.ops if hasattr(op, "score")}
 
@@ -198,13 +200,6 @@ def read_facts(workspace: Workspace, versions: Mapping[str, int] | None = None) 
         beyond={score: values.items() for score, values in sorted(beyond.items())},
         commit=_commit(workspace, versions.get("records")),
     )
-
-
-def pinned(workspace: Workspace, versions: Mapping[str, int], table: str) -> list[ShardRef]:
-    """Return a table's shards by address; none if its version is not pinned."""
-    version = versions.get(table)
-    shards: Collection[ShardRef] = () if version is None else workspace.table(table).shards(version).values()
-    return sorted(shards, key=lambda ref: ref.address)
 
 
 def _rows(workspace: Workspace, shards: Sequence[ShardRef]) -> Iterator[tuple[ShardRef, Row]]:
