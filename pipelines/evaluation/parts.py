@@ -21,6 +21,7 @@ from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.infra.marks import PARTS, Part, find_part
 from trichord.pipelines.core.marks import Marks, marks_of, require_known
 from trichord.pipelines.core.workspace import Workspace
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 
 TRAIN, VALIDATION, TEST = range(len(PARTS))  # places in `PARTS`
 LEFT_OUT = -1
@@ -121,9 +122,6 @@ def read_labels(lake: Lake, shards: Iterable[ShardRef]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([part])
 
 
-NOT_MEDIA = ("", "other words", "other modalities")  # why records are not the same, though their media may be
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """Records that are no duplicates but show the same picture or play the same sound: clusters by record.
@@ -143,7 +141,7 @@ class Links:
             for part in iter_shard(lake, ref, columns, batch_rows=ROWS):
                 values = zip(*(part[name].to_pylist() for name in columns), strict=True)
                 for modality, why, source, key, *other in values:
-                    if modality == "text" or why not in NOT_MEDIA:
+                    if modality == "text" or why not in NOT_COMPARED:
                         continue
                     first = (other[0], other[1])
                     number = numbers.setdefault((modality, first), len(numbers))

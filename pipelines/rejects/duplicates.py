@@ -14,12 +14,10 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import iter_shard, read_shard
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 from trichord.transforms.dedup.same_text import differing_words
 
 Outcome = Literal["dropped", "kept"]
-OTHER_RECORDS = frozenset(
-    ("", "other words", "other modalities")
-)  # these were not compared, as they cannot be the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +163,7 @@ def _dropped(row: Mapping[str, Any]) -> DuplicatePair:
 def _kept(row: Mapping[str, Any]) -> DuplicatePair:
     why = row.get("why") or ""
     return DuplicatePair(
-        outcome="kept", kind="match" if why in OTHER_RECORDS else "uncertain", key=row["key"], source=row["source"],
+        outcome="kept", kind="match" if why in NOT_COMPARED else "uncertain", key=row["key"], source=row["source"],
         other_key=row["other_key"], other_source=row["other_source"], distances=_distances(row["evidence"]), why=why,
         evidence=row["evidence"],
     )  # fmt: skip

@@ -19,10 +19,10 @@ from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard, read_
 from trichord.pipelines.core.recipes import RECORD_FORMAT
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
-from trichord.pipelines.rejects.duplicates import OTHER_RECORDS
 from trichord.pipelines.report.smallest import Smallest
 from trichord.pipelines.report.tally import Tally, tally
 from trichord.transforms.chain import prepare_chain
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 from trichord.transforms.op import Op
 from trichord.transforms.record import record_recipe
 
@@ -36,7 +36,7 @@ Row = Mapping[str, Any]
 
 
 def _kind_of_match(row: Row) -> str:
-    uncertain = (row.get("why") or "") not in OTHER_RECORDS
+    uncertain = (row.get("why") or "") not in NOT_COMPARED
     return f"uncertain {row['modality']}" if uncertain else str(row["modality"])
 
 
