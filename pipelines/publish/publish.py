@@ -66,8 +66,9 @@ def gate(
     project, counts, limits = workspace.project, candidate.counts, workspace.project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
     before = read_outcomes(workspace, live)
-    found = measure_figures(workspace, engine, candidate, before)
-    contents = count_contents(workspace, engine, *pinned_records(workspace, candidate))
+    rows = pinned_records(workspace, candidate)
+    found = measure_figures(workspace, engine, candidate, rows, before)
+    contents = count_contents(workspace, engine, *rows)
     evaluation, confidence = found.evaluation, project.evaluate.confidence
     rejected = reject_counts(workspace, candidate.table_versions["rejects"])
     checks = [
