@@ -23,7 +23,7 @@ from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
 from trichord.pipelines.model.train import describe_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
-from trichord.pipelines.stages.live_model import find_lost, is_wanted, reuse_live_model
+from trichord.pipelines.stages.live_model import describe_lost, is_wanted, reuse_live_model
 from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
 
 EXAMPLES = 5
@@ -167,8 +167,8 @@ class Forecast:
             return "train.policy is always"
         if live.recipe["model"] != workspace.model_settings():
             return "settings of model, train or augment have changed"
-        if is_wanted(workspace, live) and (lost := find_lost(workspace, live)):
-            return f"{', '.join(lost)} in {live.model}: `trichord reindex` refuses, unless --retrain is given"
+        if is_wanted(workspace, live) and (lost := describe_lost(workspace, live)):
+            return f"{lost} in {live.model}: `trichord reindex` refuses, unless --retrain is given"
         changed = load_encoders(workspace.project.model).fingerprint
         return f"an encoder has changed (now {changed[:12]})"
 
