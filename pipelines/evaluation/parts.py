@@ -2,7 +2,7 @@
 
 By the marks of its source where these name the part, else by the digest of its group, which later records do not
 change. A part that a source's marks do not name is drawn from the records that its marks leave to train. No two parts
-share a group or, of records that are no duplicates, a picture or a sound: where marks would have it so, records of the
+share a group or, of records that are not duplicates, a picture or a sound: where marks would have it so, records of the
 earlier part are left out of training, and those of the later part are left out where they would judge what was trained.
 """
 
@@ -124,7 +124,7 @@ def read_labels(lake: Lake, shards: Iterable[ShardRef]) -> Iterator[pa.Table]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Records that are no duplicates but show the same picture or play the same sound: clusters by record.
+    """Records that are not duplicates but show the same picture or play the same sound: clusters by record.
 
     Texts do not count: labels and phrases are shared by records that have nothing else in common.
     """

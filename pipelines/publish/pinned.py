@@ -117,7 +117,7 @@ def find_problems(
 ) -> list[Problem]:
     """Return what is missing or damaged of all that a publication pins.
 
-    A lost cache, such as the codes that an index shard was merged from, is no problem.
+    A lost cache, such as the codes that an index shard was merged from, is not a problem.
 
     Args:
         workspace: the project on its lake.

@@ -111,7 +111,7 @@ class Facts:
 
     @property
     def reasons(self) -> dict[tuple[str, str], int]:
-        """Rejected rows by (op, reason), in the order of the ops; what is no op of a chain comes first."""
+        """Rejected rows by (op, reason), in the order of the ops; what is not an op of a chain comes first."""
         ops = list(dict.fromkeys(op.name for chain in self.chains for op in chain.ops))
         order = {name: place for place, name in enumerate(ops)}
         return self.rejects.totals(lambda reason: (order.get(reason[0], -1), reason))
