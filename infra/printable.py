@@ -11,8 +11,11 @@ A name (key, group, subset) may not hold those at all, except the joiners and ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar, cast
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TypeVar
+
+from trichord.infra.json_values import map_strings
 
 MAX_NAME_CHARS = 1_024
 
@@ -38,15 +41,8 @@ def printable(text: object, *, keep: str = "") -> str:
 
 
 def printable_values(value: T, *, keep: str = "") -> T:
-    """Return JSON-like values with every string in them printable, the names of fields too."""
-    found: object = value
-    if isinstance(value, str):
-        found = printable(value, keep=keep)
-    elif isinstance(value, Mapping):
-        found = {printable_values(name): printable_values(item, keep=keep) for name, item in value.items()}
-    elif isinstance(value, list | tuple):
-        found = [printable_values(item, keep=keep) for item in value]
-    return cast("T", found)
+    """Return JSON-like values with every string in them printable; the names of fields too, without exceptions."""
+    return map_strings(value, partial(printable, keep=keep), printable)
 
 
 def one_line(text: str) -> str:

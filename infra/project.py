@@ -108,7 +108,7 @@ def _placed(project: Project, folders: Mapping[Path, str]) -> tuple[Project, lis
         base = folders[_nearest(path, folders)]
         parent: Any = settings
         for part in path[:-1]:
-            parent = parent[part]  # exists: a place that is no default is set
+            parent = parent[part]  # exists: a place other than a default is set
         if not value or "\0" in value:
             problems.append(Problem(path=path, line=None, text=f"expected a path or an s3:// URI, given {value!r}"))
         elif not _SCHEME.match(value):

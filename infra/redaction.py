@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import TypeVar
 from urllib.parse import quote, unquote
+
+from trichord.infra.json_values import map_strings
 
 MASK = "REDACTED"
 
@@ -54,14 +55,7 @@ def redact(text: str) -> str:
 
 def redact_values(value: T) -> T:
     """Return JSON-like values with every string in them redacted, the names of fields too."""
-    found: object = value
-    if isinstance(value, str):
-        found = redact(value)
-    elif isinstance(value, Mapping):
-        found = {redact_values(name): redact_values(item) for name, item in value.items()}
-    elif isinstance(value, list | tuple):
-        found = [redact_values(item) for item in value]
-    return cast("T", found)
+    return map_strings(value, redact)
 
 
 def name_content(url: str) -> str:

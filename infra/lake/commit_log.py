@@ -102,8 +102,8 @@ class CommitLog:
         found: list[Damage] = []
         checkpoints: dict[str, str] = {}
         for version in range(versions[-1] + 1) if versions else ():
-            found += self._examine_commit(version)
             copy = self._copy(version)
+            found += self._examine_commit(version, copy)
             checkpoints |= copy.checkpoints if copy is not None else {}
         for name, sha256 in checkpoints.items():
             path = f"{layout.log_folder(self._table)}/{name}"
@@ -133,9 +133,9 @@ class CommitLog:
             if copy is not None and copy.checkpoints:
                 self.write_copy(version)
 
-    def _examine_commit(self, version: int) -> list[Damage]:
+    def _examine_commit(self, version: int, copy: Copy | None) -> list[Damage]:
         path, copy_path = layout.commit_path(self._table, version), layout.copy_path(self._table, version)
-        commit, copy = self._commit(version), self._copy(version)
+        commit = self._commit(version)
         if copy is not None:
             if commit == copy.commit:
                 return []

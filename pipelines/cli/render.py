@@ -329,7 +329,7 @@ def verified(result: dict[str, Any]) -> None:
             "affected. `trichord recover --yes` sets them aside:"
         )
         for path in result["notes"][:20]:
-            console.print(f"  {escape(printable(path))}")
+            console.print(f"  {escape(path)}")
 
 
 def collected(result: dict[str, Any]) -> None:

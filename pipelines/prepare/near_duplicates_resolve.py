@@ -29,7 +29,7 @@ from trichord.transforms.dedup.clusters import (
 from trichord.transforms.dedup.near import Ints, Modality
 
 SIGNATURE: Mapping[Modality, str] = {"image": "image_hash", "audio": "audio_hash", "text": "text_sketch"}
-NEAR_FORMAT = 3  # raise it when the same signatures would give another result
+NEAR_FORMAT = 4  # raise it when the same signatures would give another result
 VERSIONS = [NEAR_FORMAT, same_picture.VERSION, same_sound.VERSION, same_text.VERSION]
 
 Edges = dict[Modality, Ints]

@@ -68,24 +68,23 @@ def explain(workspace: Workspace, key: str) -> Explanation:
 
 def _journey(workspace: Workspace, live: Publication | None, key: str, source: str | None = None) -> list[JsonDict]:
     """Return the steps of the records of a key; of one source, or of all if None."""
-    versions = live.table_versions if live else {}
     journey: list[JsonDict] = []
-    for row, ref in _find(workspace, "rejects", versions.get("rejects"), key, source):
+    for row, ref in _find(workspace, "rejects", live, key, source):
         journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
-    for row, ref in _find(workspace, "records", versions.get("records"), key, source):
+    for row, ref in _find(workspace, "records", live, key, source):
         media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
         row |= {"scores": dict(row["scores"]), "labels": dict(row["labels"])}
         row["meta"] = json.loads(row["meta"])
         journey.append(
             {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
         )
-    for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key, source):
+    for row, ref in _find(workspace, "duplicates", live, key, source):
         journey.append({"step": "duplicate", **row, "shard": ref.path})
-    for row, ref in _find(workspace, "matches", versions.get("matches"), key, source):
+    for row, ref in _find(workspace, "matches", live, key, source):
         journey.append({"step": "shares", **row, "shard": ref.path})
-    for row, ref in _find(workspace, "agreement", versions.get("agreement"), key, source):
+    for row, ref in _find(workspace, "agreement", live, key, source):
         journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
-    for row, ref in _find(workspace, "vectors", versions.get("vectors"), key, source):
+    for row, ref in _find(workspace, "vectors", live, key, source):
         row.pop("vector")
         journey.append({"step": "encoded", **row, "shard": ref.path})
     if live:
@@ -113,12 +112,9 @@ def _index_rows(workspace: Workspace, live: Publication, key: str, source: str |
 
 
 def _find(
-    workspace: Workspace, name: str, version: int | None, key: str, source: str | None
+    workspace: Workspace, name: str, live: Publication | None, key: str, source: str | None
 ) -> Iterator[tuple[JsonDict, ShardRef]]:
-    table = workspace.table(name)
-    if table.version() is None:
-        return
-    for _, ref in sorted(table.shards(version).items()):
+    for ref in workspace.pinned_shards(name, live).values():
         hits = _matching(read_shard(workspace.lake, ref, ["key", "source"]), key, source)
         if len(hits):
             rows = read_shard(workspace.lake, ref).take(hits)

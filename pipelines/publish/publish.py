@@ -73,11 +73,11 @@ def gate(
     project, counts, limits = workspace.project, candidate.counts, workspace.project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
     before = read_outcomes(workspace, live)
-    found = measure_figures(workspace, engine, candidate, before)
-    records, exclusions = pinned_records(workspace, candidate)
-    contents = count_contents(workspace, engine, records, exclusions)
+    rows = pinned_records(workspace, candidate)
+    found = measure_figures(workspace, engine, candidate, rows, before)
+    contents = count_contents(workspace, engine, *rows)
     recorded = Counter[str]()
-    for partition, ref in records.items():
+    for partition, ref in rows[0].items():
         recorded[partition.split("/", 1)[0]] += ref.rows
     evaluation, confidence = found.evaluation, project.evaluate.confidence
     rejected, rejected_by_source = reject_counts(workspace, candidate.table_versions["rejects"])

@@ -156,12 +156,8 @@ def select_keys(workspace: Workspace, choice: Choice, *, live: bool) -> list[Rej
 
 
 def _read_tables(workspace: Workspace, *, live: bool) -> Iterator[pa.Table]:
-    table = workspace.table("rejects")
-    if table.version() is None:
-        return
     row = workspace.publications.live() if live else None
-    version = row.table_versions["rejects"] if row else None
-    for _, ref in sorted(table.shards(version).items()):
+    for ref in workspace.pinned_shards("rejects", row).values():
         yield read_shard(workspace.lake, ref)
 
 

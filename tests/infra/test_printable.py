@@ -44,6 +44,7 @@ def test_letters_of_all_scripts_stay(text: str) -> None:
 def test_printable_text_is_printable_already(text: str) -> None:
     assert printable(printable(text)) == printable(text)
     assert printable_values({text: [text, 1, None]}) == {printable(text): [printable(text), 1, None]}
+    assert printable_values({"\n": "\n\r"}, keep="\n") == {r"\n": "\n\\r"}
 
 
 @given(st.text(alphabet=st.sampled_from(["a", "\\", "\u200c", "\u200d", "\u00ad", "u", "2"])))

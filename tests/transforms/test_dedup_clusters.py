@@ -120,6 +120,17 @@ def test_a_shared_picture_is_a_match_with_the_earliest_row_that_is_left() -> Non
     ]
 
 
+def test_pictures_are_matches_up_to_the_limit_that_is_set() -> None:
+    """An edge may come from what the pictures hold without their ground, which says nothing of the whole."""
+    rows, _ = members([(None, media("a"), None), (None, media("a", 40), None), (None, media("a", 60), None)])
+    edges: dict[Modality, Ints] = {"image": np.array([(0, 1), (0, 2)], np.int64)}
+    found = {
+        bits: [one.row for one in find_matches(rows, edges, [], DedupConfig(verify=False, image_bits=bits))]
+        for bits in (20, 48, 80)
+    }
+    assert found == {20: [], 48: [1], 80: [1, 2]}
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.sampled_from("xyz")), max_size=24))
 def test_clusters_are_those_of_all_pairs(drawn: list[tuple[str, int, str]]) -> None:
     """Against the rule applied to every pair: buckets, collapsing and blocks change nothing."""

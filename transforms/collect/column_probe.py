@@ -123,7 +123,7 @@ def _is_filled(file: pq.ParquetFile, column: str, found: pa.DataType) -> bool:
     if pt.is_null(found):
         return False
     if pt.is_struct(found) and found.get_field_index("bytes") >= 0:
-        column = f"{column}.bytes"  # of Hugging Face's {bytes, path}: a path alone is no picture
+        column = f"{column}.bytes"  # of Hugging Face's {bytes, path}: a path alone is not a picture
     metadata = file.metadata
     size = sum(max(0, metadata.row_group(i).total_byte_size) for i in range(metadata.num_row_groups))
     step = max(_LEAST_ROWS, min(_MOST_ROWS, _BYTES_AT_A_TIME * metadata.num_rows // max(1, size)))

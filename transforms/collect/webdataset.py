@@ -24,7 +24,7 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
-from trichord.infra.lake.stores import open_regular
+from trichord.infra.lake.stores import open_source
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
@@ -196,7 +196,7 @@ class _Index:
         rows = list(self.refused)
         for key in self.keys.keys() | self.others.keys():
             rows += self._rows_of(key)
-        with open_regular(self.path) as file:
+        with open_source(self.path) as file:
             for row in rows:
                 if mark := _mark_of(row, file.fileno()):
                     row.line["subset"] = mark
@@ -227,7 +227,7 @@ class _Index:
         names = {member.name for member in found}
         if len(names) == len(found):
             return sorted(found, key=lambda member: member.name)
-        with open_regular(self.path) as file:  # repeated names differ only in content
+        with open_source(self.path) as file:  # repeated names differ only in content
             return sorted(found, key=lambda member: (member.name, _sha256(file.fileno(), member)))
 
 
@@ -263,7 +263,7 @@ def read_webdataset(
     with (
         require_unchanged(lake.storage, uri, partition.part, source.version_by),
         local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
-        open_regular(path) as file,
+        open_source(path) as file,
     ):
         yield from batches((_read_row(row, file.fileno(), partition.part, config) for row in rows), partition)
 

@@ -16,7 +16,9 @@ from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import spectrum
 from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, label_components, nearest, pack
 
-MOST_MATCH: Mapping[Modality, float] = {"image": 48 / 256, "audio": 8 / 256}  # of the bits: the same medium, perhaps
+MOST_AUDIO_MATCH = 8 / 256  # bit error rate of two sounds that may be the same: candidates may differ more
+OTHER_WORDS, OTHER_MODALITIES = "other words", "other modalities"
+NOT_COMPARED = frozenset(("", OTHER_WORDS, OTHER_MODALITIES))  # `Match.why` where the media were not compared
 NEIGHBOURS: Mapping[Modality, int] = {"image": 4, "audio": 6}  # nearest to a row by each of its signatures: compared
 
 
@@ -194,9 +196,10 @@ def find_matches(
 
 def _close(members: Members, modality: Modality, edges: Mapping[Modality, Ints], config: DedupConfig) -> Ints | None:
     """Return the edges that say by themselves that two rows share a medium: proposals for comparing reach further."""
-    pairs, most = edges.get(modality), MOST_MATCH.get(modality)
-    if pairs is None or most is None or not len(pairs):
+    pairs = edges.get(modality)
+    if pairs is None or modality == "text" or not len(pairs):
         return pairs
+    most = MOST_AUDIO_MATCH if modality == "audio" else config.image_bits / (8 * spectrum.FINE_BYTES)
     rows = np.unique(pairs)
     packed = pack(modality, [_present(members.signatures[modality][row]) for row in rows.tolist()], config)
     at = np.searchsorted(rows, pairs)
@@ -225,9 +228,9 @@ def explain_matches(
 
 def _why(members: Members, row: int, other: int) -> str:
     if members.modalities[row] != members.modalities[other]:
-        return "other modalities"
+        return OTHER_MODALITIES
     forms = (members.forms[row], members.forms[other]) if members.forms else (None, None)
-    return "other words" if forms[0] != forms[1] else ""
+    return OTHER_WORDS if forms[0] != forms[1] else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
