@@ -250,6 +250,16 @@ def test_another_melody_over_one_loud_bass_is_another_sound() -> None:
         assert not [j for j, other in enumerate(takes[:i]) if compare_sounds(heard_as(take), heard_as(other)).same]
 
 
+def test_another_consonant_is_another_word() -> None:
+    one = {"said": ["one", "one", "five"], "voice_hz": 212.176, "take": 613129881}
+    five, nine = (sounds.say_digits({**one, "said": ["one", "one", last]}) for last in ("five", "nine"))
+
+    assert compare_sounds(hear(copies.encode_samples(five, sounds.RATE_HZ)),
+                          hear(copies.encode_samples(five, sounds.RATE_HZ, "MP3"))).same  # fmt: skip
+    assert not compare_sounds(hear(copies.encode_samples(five, sounds.RATE_HZ)),
+                              hear(copies.encode_samples(nine, sounds.RATE_HZ))).same  # fmt: skip
+
+
 def test_what_comes_after_two_minutes_counts() -> None:
     rng = generator("test-long")
     long = np.repeat(rng.integers(200, 900, 135), 16_000)

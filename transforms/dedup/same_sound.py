@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ WINDOW = 2_048  # samples of a frame
 QUIET_DB = -30.0  # differences are seen against frames that are at least this loud beside the loudest
 MOST_CHANGED = 0.15  # of a frame's energy, in the frame that differs most but one, above the steady noise
 MOST_LOUDER = 0.35  # the same of the loudness above 4 kHz
+BANDS_HZ, MOST_IN_BAND = (0, 500, 1_000, 2_000, 4_000), 0.75  # of a band's: a consonant has less energy than its vowel
+LEAST_BAND_DB = -25.0  # bands are seen against one that is at least this loud beside the loudest frame
 MOST_STEADY = 0.004  # of the loudest frequency: a peak in what differs all the time
 HIGH, BAND = 512, 64  # frequencies: from 4 kHz on loudness is compared, in bands of 500 Hz: codecs change waveforms
 HIGHEST = 896  # 7 kHz: what lies higher is lost when a sound is resampled
@@ -86,7 +89,8 @@ def _compare(a: Samples, b: Samples) -> SoundVerdict:
         return SoundVerdict(same=False, difference=max(0.0, 1 - abs(likeness)), why="a part sounds different")
     changed, steady = _differences(one, other, left[:, :HIGH])
     louder = _high_differences(one, other, width)
-    if changed > MOST_CHANGED or steady > MOST_STEADY or louder > MOST_LOUDER:
+    in_band = _band_differences(*(_power(samples, WINDOW // 2) for samples in (a, gain * b, a - gain * b)))
+    if changed > MOST_CHANGED or steady > MOST_STEADY or louder > MOST_LOUDER or in_band > MOST_IN_BAND:
         return SoundVerdict(
             same=False, difference=max(changed, louder, 1 - abs(likeness)), why="a part sounds different"
         )
@@ -145,17 +149,30 @@ def _high_differences(one: Samples, other: Samples, width: int) -> float:
     return _moments(louder.sum(axis=1), energy, 10 ** (QUIET_DB / 10) * float(energy.max()))
 
 
+def _band_differences(one: Samples, other: Samples, left: Samples) -> float:
+    """Return how much a band below 4 kHz differs for a moment, in waveform and in loudness: codecs change only one."""
+    floor = 10 ** (LEAST_BAND_DB / 10) * np.maximum(one.sum(axis=1), other.sum(axis=1)).max()
+    worst = 0.0
+    for low, high in pairwise(edge * (WINDOW // 2) // RATE_HZ for edge in BANDS_HZ):
+        first, second, noise = (power[:, low:high].sum(axis=1) for power in (one, other, left))
+        energy = np.maximum(np.maximum(first, second), floor)
+        louder = np.abs(first - second - np.median(first - second))
+        changed = np.maximum(noise - NOISE_FACTOR * np.median(noise), 0)
+        worst = max(worst, float(np.sort(np.sqrt(changed * louder) / energy)[-2:][0]))
+    return worst
+
+
 def _moments(noise: Samples, energy: Samples, floor: float) -> float:
     """Return what is above the steady noise in the frame that differs most but one, as a share of its energy."""
     moments = np.maximum(noise - NOISE_FACTOR * np.median(noise), 0) / np.maximum(energy, floor)
     return float(np.sort(moments)[-2:][0])
 
 
-def _power(samples: Samples) -> Samples:
+def _power(samples: Samples, window: int = WINDOW) -> Samples:
     """Return the power of each frame and frequency, (frames, bins)."""
-    padded = np.pad(samples, (0, max(0, WINDOW - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 2]
-    spectrum = scipy.fft.rfft(frames * np.hanning(WINDOW), axis=1, workers=1)
+    padded = np.pad(samples, (0, max(0, window - len(samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: window // 2]
+    spectrum = scipy.fft.rfft(frames * np.hanning(window), axis=1, workers=1)
     return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))
 
 
