@@ -16,7 +16,7 @@ from scipy import ndimage
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import resample
 
-VERSION = 1  # raised when the same sounds would get another verdict
+VERSION = 2  # raised when the same sounds would get another verdict
 
 RATE_HZ = 8_000  # at which sounds are compared: codecs change what lies higher
 MOST_S = 120.0  # only the first two minutes are compared
