@@ -6,6 +6,8 @@ which is what lettering has around it, a larger grey copy is kept beside the sig
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +27,7 @@ def is_drawn(rgb: Image) -> bool:
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     around = np.ones((3, 3), np.uint8)
     span = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
-    return float((span <= PLAIN_LEVELS).mean()) >= LEAST_PLAIN
+    return bool(np.count_nonzero(span <= PLAIN_LEVELS) >= LEAST_PLAIN * span.size)
 
 
 def detail_of(whole: Image, stored: Image) -> bytes | None:
@@ -46,27 +48,38 @@ def read_detail(detail: bytes) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(np.frombuffer(detail, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def without_ground(stored: Image, detail: bytes | None) -> Image | None:
-    """Return a drawn picture without the ground around what it shows; None of a photograph."""
-    rgb = strip_frame(stored)
-    if detail is None and not is_drawn(rgb):
-        return None
-    grey = grey_of(rgb) if detail is None else strip_frame(read_detail(detail))
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A picture without its frame and, of a drawn one, without the ground around what it shows.
+
+    `map` is what a drawn picture shows on 64 x 64 places. It ranks candidates: a copy that is cropped or framed has
+    nearly the same map.
+    """
+
+    stripped: Image
+    inner: Image | None
+    map: bytes | None
+
+
+def contents_of(stored: Image, detail: bytes | None) -> Contents:
+    """Return a picture's contents; its frame, if any, is looked for once."""
+    stripped, larger = strip_frame(stored), None if detail is None else strip_frame(read_detail(detail))
+    drawn = larger is not None or is_drawn(stored)
+    drawn_inside = drawn if stripped.shape == stored.shape else larger is not None or is_drawn(stripped)
+    return Contents(
+        stripped,
+        _without_ground(stripped, grey_of(stripped) if larger is None else larger) if drawn_inside else None,
+        _map(strip_frame(grey_of(stored)) if larger is None else larger) if drawn else None,
+    )
+
+
+def _without_ground(rgb: Image, grey: npt.NDArray[np.uint8]) -> Image:
     y, x = rgb.shape[0] / grey.shape[0], rgb.shape[1] / grey.shape[1]
     top, left, bottom, right = content_box(grey)
     rows, columns = slice(round(y * top), round(y * bottom)), slice(round(x * left), round(x * right))
     return np.ascontiguousarray(rgb[rows, columns])
 
 
-def picture_map(stored: Image, detail: bytes | None) -> bytes | None:
-    """Return a drawn picture's contents, without the ground around them, on 64 x 64 places; None of a photograph.
-
-    It ranks candidates: a copy that is cropped or framed has nearly the same map.
-    """
-    if detail is None and not is_drawn(stored):
-        return None
-    grey = grey_of(stored) if detail is None else read_detail(detail)
-    grey = strip_frame(grey)
+def _map(grey: npt.NDArray[np.uint8]) -> bytes:
     top, left, bottom, right = content_box(grey)
-    grey = grey[top:bottom, left:right]
-    return cv2.resize(grey, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).tobytes()
+    return cv2.resize(grey[top:bottom, left:right], (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).tobytes()

@@ -40,7 +40,8 @@ MOST_FRAME = 0.08  # of a side
 WINDOW, CHROMA_WINDOW = 7, 9  # pixels
 NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a place without contrast
 MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
-FRAME_LEVELS = 6.0
+FRAME_LEVELS, FRAME_SPREAD = 6.0, 32
+_SPREADS = (1, -FRAME_SPREAD), (0, FRAME_SPREAD)  # of half a sum: rounded up and lowered, rounded down and raised
 SMOOTH = 0.9  # pixels: what sampling a picture anew changes
 
 
@@ -103,19 +104,40 @@ def grey_of(image: Image) -> npt.NDArray[np.uint8]:
 
 def strip_frame(image: Image) -> Image:
     """Return the picture without a thin frame of one colour that ends sharply; a margin without an edge stays."""
-    depths = []
-    for line_of in (image, image[::-1], image.swapaxes(0, 1), image.swapaxes(0, 1)[::-1]):
-        most = max(1, round(MOST_FRAME * line_of.shape[0]))
-        lines = line_of[: most + 3].astype(np.int16).reshape(min(most + 3, len(line_of)), line_of.shape[1], -1)
-        colour = np.median(lines[0], axis=0)
-        far = np.abs(lines - colour).max(axis=2)  # (lines, pixels)
-        inner = slice(far.shape[1] // 12, -(far.shape[1] // 12) or None)
-        plain = (far <= 32).mean(axis=1) > 0.995
-        depth = int(np.argmin(plain)) if not plain.all() else 0
-        sharp = 0 < depth <= most and (far[min(depth + 2, len(far) - 1), inner] > 40).mean() > 0.9
-        depths.append(depth + 2 if sharp else 0)  # the lines where both meet are of neither
-    top, bottom, left, right = depths
+    top, bottom, left, right = (_frame_depth(image, across, last) for across in (1, 0) for last in (False, True))
     return np.ascontiguousarray(image[top : image.shape[0] - bottom, left : image.shape[1] - right])
+
+
+def _frame_depth(image: Image, across: int, last: bool) -> int:
+    """Return how many lines at an edge are such a frame: rows (`across` is 1) or columns (0), first or last."""
+    count, width = image.shape[1 - across], image.shape[across]
+
+    def lines(most: int) -> Image:
+        chosen = slice(-most, None) if last else slice(most)
+        return image[chosen] if across else image[:, chosen]
+
+    def line(place: int) -> Image:
+        return image.take(count - 1 - place if last else place, axis=1 - across).reshape(width, -1)
+
+    ranked = np.sort(line(0), axis=0)
+    twice = [below + above for below, above in zip(*ranked[[(width - 1) // 2, width // 2]].tolist(), strict=True)]
+    lowest, highest = (tuple((sum_ + odd) // 2 + spread for sum_ in twice) for odd, spread in _SPREADS)
+
+    def plain(most: int) -> npt.NDArray[np.bool_]:
+        within = cv2.inRange(lines(most), lowest, highest)
+        shares = cv2.reduce(within, across, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() / (255 * width)
+        return np.asarray((shares[::-1] if last else shares) > 0.995)
+
+    if not plain(1)[0]:
+        return 0  # as in nearly all photographs
+    most = max(1, round(MOST_FRAME * count))
+    found = plain(min(most + 3, count))
+    if found.all() or (depth := int(np.argmin(found))) > most:
+        return 0
+    inner = slice(width // 12, -(width // 12) or None)
+    behind = line(min(depth + 2, len(found) - 1))[inner].astype(np.int16)
+    sharp = (np.abs(behind - np.array(twice) / 2).max(axis=1) > 40).mean() > 0.9
+    return depth + 2 if sharp else 0  # the lines where both meet are of neither
 
 
 def _differ(a: list[Grey], b: list[Grey], inside: Mask, only_colour: bool) -> tuple[float, str, Grey]:
