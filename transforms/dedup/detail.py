@@ -63,23 +63,27 @@ class Contents:
 
 def contents_of(stored: Image, detail: bytes | None) -> Contents:
     """Return a picture's contents; its frame, if any, is looked for once."""
-    stripped, larger = strip_frame(stored), None if detail is None else strip_frame(read_detail(detail))
-    drawn = larger is not None or is_drawn(stored)
-    drawn_inside = drawn if stripped.shape == stored.shape else larger is not None or is_drawn(stripped)
-    return Contents(
-        stripped,
-        _without_ground(stripped, grey_of(stripped) if larger is None else larger) if drawn_inside else None,
-        _map(strip_frame(grey_of(stored)) if larger is None else larger) if drawn else None,
-    )
+    stripped = strip_frame(stored)
+    whole = stripped.shape == stored.shape
+    if detail is not None:
+        grey = inside = strip_frame(read_detail(detail))
+        drawn = drawn_inside = True
+    else:
+        grey, drawn = grey_of(stored), is_drawn(stored)
+        inside, drawn_inside = (grey, drawn) if whole else (grey_of(stripped), is_drawn(stripped))
+    inner, shown = None, None
+    if drawn:
+        grey = grey if detail is not None else strip_frame(grey)
+        box = top, left, bottom, right = content_box(grey)
+        shown = cv2.resize(grey[top:bottom, left:right], (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).tobytes()
+    if drawn_inside:
+        same = drawn and (detail is not None or (whole and grey.shape == inside.shape))
+        inner = _cut(stripped, box if same else content_box(inside), inside.shape)
+    return Contents(stripped, inner, shown)
 
 
-def _without_ground(rgb: Image, grey: npt.NDArray[np.uint8]) -> Image:
-    y, x = rgb.shape[0] / grey.shape[0], rgb.shape[1] / grey.shape[1]
-    top, left, bottom, right = content_box(grey)
-    rows, columns = slice(round(y * top), round(y * bottom)), slice(round(x * left), round(x * right))
+def _cut(rgb: Image, box: tuple[int, int, int, int], shape: tuple[int, ...]) -> Image:
+    """Return what lies in a box of a copy of this shape."""
+    y, x = rgb.shape[0] / shape[0], rgb.shape[1] / shape[1]
+    rows, columns = slice(round(y * box[0]), round(y * box[2])), slice(round(x * box[1]), round(x * box[3]))
     return np.ascontiguousarray(rgb[rows, columns])
-
-
-def _map(grey: npt.NDArray[np.uint8]) -> bytes:
-    top, left, bottom, right = content_box(grey)
-    return cv2.resize(grey[top:bottom, left:right], (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).tobytes()

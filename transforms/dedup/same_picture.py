@@ -8,6 +8,7 @@ measured against the contrast of that place, so a small label counts as much as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -221,14 +222,20 @@ def _is_plausible(warp: Warp, a: Grey, b: Grey) -> bool:
 
 def content_box(grey: npt.NDArray[np.floating | np.uint8]) -> tuple[int, int, int, int]:
     """Return top, left, bottom, right (exclusive) of what differs from the ground at the edges; all if nothing does."""
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey.astype(np.float32) - float(np.median(edge))) > INK_LEVELS
-    y, x = max(1, grey.shape[0] // 80), max(1, grey.shape[1] // 80)
-    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = False, False, False, False  # what is left of a frame
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows) or np.ptp(rows) < LEAST_BOX * grey.shape[0] or np.ptp(columns) < LEAST_BOX * grey.shape[1]:
-        return 0, 0, grey.shape[0], grey.shape[1]
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    height, width = grey.shape
+    edge = np.sort(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    ground = (float(edge[(len(edge) - 1) // 2]) + float(edge[len(edge) // 2])) / 2
+    if grey.dtype == np.uint8:
+        plain = cv2.inRange(grey, math.ceil(ground - INK_LEVELS), math.floor(ground + INK_LEVELS))
+        ink = cv2.bitwise_not(plain)
+    else:
+        ink = (np.abs(grey - np.float32(ground)) > INK_LEVELS).astype(np.uint8)
+    y, x = max(1, height // 80), max(1, width // 80)
+    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = 0, 0, 0, 0  # what is left of a frame
+    left, top, across, down = cv2.boundingRect(ink)
+    if not across or down - 1 < LEAST_BOX * height or across - 1 < LEAST_BOX * width:
+        return 0, 0, height, width
+    return top, left, top + down, left + across
 
 
 def _box_to_box(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> Warp:
