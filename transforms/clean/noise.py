@@ -41,7 +41,7 @@ def spectra(samples: Samples, size: int, starts: npt.NDArray[np.int64], bins: sl
 
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[starts] * hann(size)
     spectrum = fft.rfft(frames, axis=1, workers=1, overwrite_x=True)[:, bins]
-    power = np.square(spectrum.real)
+    power: Powers = np.square(spectrum.real)
     power += np.square(spectrum.imag)
     return power
 
