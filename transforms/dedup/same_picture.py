@@ -41,8 +41,7 @@ MOST_FRAME = 0.08  # of a side
 WINDOW, CHROMA_WINDOW = 7, 9  # pixels
 NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a place without contrast
 MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
-FRAME_LEVELS, FRAME_SPREAD = 6.0, 32
-_SPREADS = (1, -FRAME_SPREAD), (0, FRAME_SPREAD)  # of half a sum: rounded up and lowered, rounded down and raised
+FRAME_LEVELS, FRAME_SPREAD, FRAME_EDGE = 6.0, 32, 40
 SMOOTH = 0.9  # pixels: what sampling a picture anew changes
 
 
@@ -113,31 +112,33 @@ def _frame_depth(image: Image, across: int, last: bool) -> int:
     """Return how many lines at an edge are such a frame: rows (`across` is 1) or columns (0), first or last."""
     count, width = image.shape[1 - across], image.shape[across]
 
-    def lines(most: int) -> Image:
-        chosen = slice(-most, None) if last else slice(most)
-        return image[chosen] if across else image[:, chosen]
-
-    def line(place: int) -> Image:
-        return image.take(count - 1 - place if last else place, axis=1 - across).reshape(width, -1)
-
-    ranked = np.sort(line(0), axis=0)
-    twice = [below + above for below, above in zip(*ranked[[(width - 1) // 2, width // 2]].tolist(), strict=True)]
-    lowest, highest = (tuple((sum_ + odd) // 2 + spread for sum_ in twice) for odd, spread in _SPREADS)
-
-    def plain(most: int) -> npt.NDArray[np.bool_]:
-        within = cv2.inRange(lines(most), lowest, highest)
-        shares = cv2.reduce(within, across, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() / (255 * width)
-        return np.asarray((shares[::-1] if last else shares) > 0.995)
-
-    if not plain(1)[0]:
-        return 0  # as in nearly all photographs
     most = max(1, round(MOST_FRAME * count))
-    found = plain(min(most + 3, count))
-    if found.all() or (depth := int(np.argmin(found))) > most:
+    chosen = slice(-most - 3 if most + 3 < count else None, None) if last else slice(most + 3)
+    lines = image[chosen] if across else image[:, chosen]
+
+    def along(place: int) -> npt.NDArray[np.uint8]:
+        return lines.take(-1 - place if last else place, axis=1 - across).reshape(width, -1)
+
+    first = along(0)
+    ranked = np.sort(first, axis=0)
+    twice = [below + above for below, above in zip(*ranked[[(width - 1) // 2, width // 2]].tolist(), strict=True)]
+
+    def within(part: Image, levels: int) -> npt.NDArray[np.uint8]:
+        lowest, highest = (tuple((both + up) // 2 + move for both in twice) for up, move in ((1, -levels), (0, levels)))
+        return np.asarray(cv2.inRange(part, lowest, highest))
+
+    if cv2.countNonZero(within(first[:, None], FRAME_SPREAD)) / width <= 0.995:
+        return 0  # as in nearly all photographs
+    margin = width // 12
+    tenth = slice(margin, margin - (2 * margin - width) // 10)  # rounded up
+    if (within(lines[:, tenth] if across else lines[tenth], FRAME_EDGE) == 255).all():
+        return 0  # no line differs along nine tenths, as on plain ground
+    plain = cv2.reduce(within(lines, FRAME_SPREAD), across, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() / (255 * width)
+    found = (plain[::-1] if last else plain) > 0.995
+    if found.all() or not 0 < (depth := int(np.argmin(found))) <= most:
         return 0
-    inner = slice(width // 12, -(width // 12) or None)
-    behind = line(min(depth + 2, len(found) - 1))[inner].astype(np.int16)
-    sharp = (np.abs(behind - np.array(twice) / 2).max(axis=1) > 40).mean() > 0.9
+    behind = along(min(depth + 2, len(found) - 1))[margin : width - margin].astype(np.int16)
+    sharp = (np.abs(behind - np.array(twice) / 2).max(axis=1) > FRAME_EDGE).mean() > 0.9
     return depth + 2 if sharp else 0  # the lines where both meet are of neither
 
 
