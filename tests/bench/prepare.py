@@ -95,12 +95,14 @@ def write_set(name: str, folder: Path, records: int) -> list[tuple[str, str | No
 
 
 def _enlarge(path: Path, number: int) -> None:
-    """Make a demo picture a photo: its size, the grain of a sensor, JPEG."""
+    """Make a demo picture a photo: its size, texture at every scale (so that it is no drawing), JPEG."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     assert pixels is not None
-    grain = generator("bench", "photo", number).normal(0, 4, (PHOTO[1], PHOTO[0], 1)).astype(np.int16)
-    large = cv2.resize(pixels, PHOTO, interpolation=cv2.INTER_CUBIC).astype(np.int16) + grain
-    path.write_bytes(encode_picture(np.clip(large, 0, 255).astype(np.uint8), "jpg", 92))
+    large, rng = cv2.resize(pixels, PHOTO, interpolation=cv2.INTER_CUBIC).astype(np.float32), generator("bench", number)
+    for block in (1, 4, 16, 64):
+        texture = rng.normal(0, 4 if block == 1 else 12, (PHOTO[1] // block, PHOTO[0] // block)).astype(np.float32)
+        large += cv2.resize(texture, PHOTO, interpolation=cv2.INTER_LINEAR)[:, :, None]
+    path.write_bytes(encode_picture(np.clip(large, 0, 255).astype(np.uint8), "jpg", 88))
 
 
 def measure(name: str, records: int, workers: int, rounds: int) -> dict[str, float]:
