@@ -176,6 +176,36 @@ def test_a_frame_is_stripped_and_a_title_bar_is_not() -> None:
     assert strip_frame(barred).shape == barred.shape
 
 
+def lines_of_frame(image: np.ndarray) -> int:
+    """How many of the first rows are a frame, by the definition, pixel by pixel."""
+    most = max(1, round(0.08 * len(image)))
+    lines = image[: most + 3].reshape(min(most + 3, len(image)), image.shape[1], -1)
+    far = np.abs(lines - np.median(lines[0], axis=0)).max(axis=2)
+    plain = (far <= 32).mean(axis=1) > 0.995
+    depth = 0 if plain.all() else int(np.argmin(plain))
+    behind = far[min(depth + 2, len(far) - 1)][far.shape[1] // 12 : far.shape[1] - far.shape[1] // 12]
+    return depth + 2 if 0 < depth <= most and (behind > 40).mean() > 0.9 else 0
+
+
+def test_frames_are_found_by_their_definition() -> None:
+    stripped = 0
+    for number in range(300):
+        rng = generator("test-frames", number)
+        image = rng.integers(0, 256, (*rng.integers(1, 160, 2), 3))
+        if number % 3:
+            image = np.pad(image // 3, (*((int(n), int(m)) for n, m in rng.integers(0, 9, (2, 2))), (0, 0)),
+                           constant_values=int(rng.integers(0, 256)))  # fmt: skip
+            image = np.clip(image + rng.normal(0, rng.integers(0, 18), image.shape), 0, 255)
+        picture = image.astype(np.uint8)
+        for shown in (picture, np.ascontiguousarray(picture[:, :, 0])):
+            turned = shown.swapaxes(0, 1)
+            top, bottom, left, right = map(lines_of_frame, (shown, shown[::-1], turned, turned[::-1]))
+            expected = shown[top : shown.shape[0] - bottom, left : shown.shape[1] - right]
+            assert np.array_equal(strip_frame(shown), expected)
+            stripped += expected.shape != shown.shape
+    assert stripped > 100
+
+
 def test_only_a_large_drawn_picture_has_a_detail() -> None:
     page = np.asarray(pictures.draw_page(pictures.page(generator("test-detail"))))
     photo = np.asarray(held_out.draw_photo(held_out.photo(generator("test-detail"))))

@@ -6,6 +6,8 @@ which is what lettering has around it, a larger grey copy is kept beside the sig
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +27,7 @@ def is_drawn(rgb: Image) -> bool:
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     around = np.ones((3, 3), np.uint8)
     span = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
-    return float((span <= PLAIN_LEVELS).mean()) >= LEAST_PLAIN
+    return bool(np.count_nonzero(span <= PLAIN_LEVELS) >= LEAST_PLAIN * span.size)
 
 
 def detail_of(whole: Image, stored: Image) -> bytes | None:
@@ -46,27 +48,42 @@ def read_detail(detail: bytes) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(np.frombuffer(detail, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def without_ground(stored: Image, detail: bytes | None) -> Image | None:
-    """Return a drawn picture without the ground around what it shows; None of a photograph."""
-    rgb = strip_frame(stored)
-    if detail is None and not is_drawn(rgb):
-        return None
-    grey = grey_of(rgb) if detail is None else strip_frame(read_detail(detail))
-    y, x = rgb.shape[0] / grey.shape[0], rgb.shape[1] / grey.shape[1]
-    top, left, bottom, right = content_box(grey)
-    rows, columns = slice(round(y * top), round(y * bottom)), slice(round(x * left), round(x * right))
-    return np.ascontiguousarray(rgb[rows, columns])
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A picture without its frame and, of a drawn one, without the ground around what it shows.
 
-
-def picture_map(stored: Image, detail: bytes | None) -> bytes | None:
-    """Return a drawn picture's contents, without the ground around them, on 64 x 64 places; None of a photograph.
-
-    It ranks candidates: a copy that is cropped or framed has nearly the same map.
+    `map` is what a drawn picture shows on 64 x 64 places. It ranks candidates: a copy that is cropped or framed has
+    nearly the same map.
     """
-    if detail is None and not is_drawn(stored):
-        return None
-    grey = grey_of(stored) if detail is None else read_detail(detail)
-    grey = strip_frame(grey)
-    top, left, bottom, right = content_box(grey)
-    grey = grey[top:bottom, left:right]
-    return cv2.resize(grey, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).tobytes()
+
+    stripped: Image
+    inner: Image | None
+    map: bytes | None
+
+
+def contents_of(stored: Image, detail: bytes | None) -> Contents:
+    """Return a picture's contents; its frame, if any, is looked for once."""
+    stripped = strip_frame(stored)
+    whole = stripped.shape == stored.shape
+    if detail is not None:
+        grey = inside = strip_frame(read_detail(detail))
+        drawn = drawn_inside = True
+    else:
+        grey, drawn = grey_of(stored), is_drawn(stored)
+        inside, drawn_inside = (grey, drawn) if whole else (grey_of(stripped), is_drawn(stripped))
+    inner, shown = None, None
+    if drawn:
+        grey = grey if detail is not None else strip_frame(grey)
+        box = top, left, bottom, right = content_box(grey)
+        shown = cv2.resize(grey[top:bottom, left:right], (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).tobytes()
+    if drawn_inside:
+        same = drawn and (detail is not None or (whole and grey.shape == inside.shape))
+        inner = _cut(stripped, box if same else content_box(inside), inside.shape)
+    return Contents(stripped, inner, shown)
+
+
+def _cut(rgb: Image, box: tuple[int, int, int, int], shape: tuple[int, ...]) -> Image:
+    """Return what lies in a box of a copy of this shape."""
+    y, x = rgb.shape[0] / shape[0], rgb.shape[1] / shape[1]
+    rows, columns = slice(round(y * box[0]), round(y * box[2])), slice(round(x * box[1]), round(x * box[3]))
+    return np.ascontiguousarray(rgb[rows, columns])

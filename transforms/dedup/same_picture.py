@@ -8,6 +8,7 @@ measured against the contrast of that place, so a small label counts as much as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,7 +41,7 @@ MOST_FRAME = 0.08  # of a side
 WINDOW, CHROMA_WINDOW = 7, 9  # pixels
 NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a place without contrast
 MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
-FRAME_LEVELS = 6.0
+FRAME_LEVELS, FRAME_SPREAD, FRAME_EDGE = 6.0, 32, 40
 SMOOTH = 0.9  # pixels: what sampling a picture anew changes
 
 
@@ -103,19 +104,42 @@ def grey_of(image: Image) -> npt.NDArray[np.uint8]:
 
 def strip_frame(image: Image) -> Image:
     """Return the picture without a thin frame of one colour that ends sharply; a margin without an edge stays."""
-    depths = []
-    for line_of in (image, image[::-1], image.swapaxes(0, 1), image.swapaxes(0, 1)[::-1]):
-        most = max(1, round(MOST_FRAME * line_of.shape[0]))
-        lines = line_of[: most + 3].astype(np.int16).reshape(min(most + 3, len(line_of)), line_of.shape[1], -1)
-        colour = np.median(lines[0], axis=0)
-        far = np.abs(lines - colour).max(axis=2)  # (lines, pixels)
-        inner = slice(far.shape[1] // 12, -(far.shape[1] // 12) or None)
-        plain = (far <= 32).mean(axis=1) > 0.995
-        depth = int(np.argmin(plain)) if not plain.all() else 0
-        sharp = 0 < depth <= most and (far[min(depth + 2, len(far) - 1), inner] > 40).mean() > 0.9
-        depths.append(depth + 2 if sharp else 0)  # the lines where both meet are of neither
-    top, bottom, left, right = depths
+    top, bottom, left, right = (_frame_depth(image, across, last) for across in (1, 0) for last in (False, True))
     return np.ascontiguousarray(image[top : image.shape[0] - bottom, left : image.shape[1] - right])
+
+
+def _frame_depth(image: Image, across: int, last: bool) -> int:
+    """Return how many lines at an edge are such a frame: rows (`across` is 1) or columns (0), first or last."""
+    count, width = image.shape[1 - across], image.shape[across]
+
+    most = max(1, round(MOST_FRAME * count))
+    chosen = slice(-most - 3 if most + 3 < count else None, None) if last else slice(most + 3)
+    lines = image[chosen] if across else image[:, chosen]
+
+    def along(place: int) -> npt.NDArray[np.uint8]:
+        return lines.take(-1 - place if last else place, axis=1 - across).reshape(width, -1)
+
+    first = along(0)
+    ranked = np.sort(first, axis=0)
+    twice = [below + above for below, above in zip(*ranked[[(width - 1) // 2, width // 2]].tolist(), strict=True)]
+
+    def within(part: Image, levels: int) -> npt.NDArray[np.uint8]:
+        lowest, highest = (tuple((both + up) // 2 + move for both in twice) for up, move in ((1, -levels), (0, levels)))
+        return np.asarray(cv2.inRange(part, lowest, highest))
+
+    if cv2.countNonZero(within(first[:, None], FRAME_SPREAD)) / width <= 0.995:
+        return 0  # as in nearly all photographs
+    margin = width // 12
+    tenth = slice(margin, margin - (2 * margin - width) // 10)  # rounded up
+    if (within(lines[:, tenth] if across else lines[tenth], FRAME_EDGE) == 255).all():
+        return 0  # no line differs along nine tenths, as on plain ground
+    plain = cv2.reduce(within(lines, FRAME_SPREAD), across, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() / (255 * width)
+    found = (plain[::-1] if last else plain) > 0.995
+    if found.all() or not 0 < (depth := int(np.argmin(found))) <= most:
+        return 0
+    behind = along(min(depth + 2, len(found) - 1))[margin : width - margin].astype(np.int16)
+    sharp = (np.abs(behind - np.array(twice) / 2).max(axis=1) > FRAME_EDGE).mean() > 0.9
+    return depth + 2 if sharp else 0  # the lines where both meet are of neither
 
 
 def _differ(a: list[Grey], b: list[Grey], inside: Mask, only_colour: bool) -> tuple[float, str, Grey]:
@@ -199,14 +223,20 @@ def _is_plausible(warp: Warp, a: Grey, b: Grey) -> bool:
 
 def content_box(grey: npt.NDArray[np.floating | np.uint8]) -> tuple[int, int, int, int]:
     """Return top, left, bottom, right (exclusive) of what differs from the ground at the edges; all if nothing does."""
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey.astype(np.float32) - float(np.median(edge))) > INK_LEVELS
-    y, x = max(1, grey.shape[0] // 80), max(1, grey.shape[1] // 80)
-    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = False, False, False, False  # what is left of a frame
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows) or np.ptp(rows) < LEAST_BOX * grey.shape[0] or np.ptp(columns) < LEAST_BOX * grey.shape[1]:
-        return 0, 0, grey.shape[0], grey.shape[1]
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    height, width = grey.shape
+    edge = np.sort(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    ground = (float(edge[(len(edge) - 1) // 2]) + float(edge[len(edge) // 2])) / 2
+    if grey.dtype == np.uint8:
+        plain = cv2.inRange(grey, math.ceil(ground - INK_LEVELS), math.floor(ground + INK_LEVELS))
+        ink = cv2.bitwise_not(plain)
+    else:
+        ink = (np.abs(grey - np.float32(ground)) > INK_LEVELS).astype(np.uint8)
+    y, x = max(1, height // 80), max(1, width // 80)
+    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = 0, 0, 0, 0  # what is left of a frame
+    left, top, across, down = cv2.boundingRect(ink)
+    if not across or down - 1 < LEAST_BOX * height or across - 1 < LEAST_BOX * width:
+        return 0, 0, height, width
+    return top, left, top + down, left + across
 
 
 def _box_to_box(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> Warp:
