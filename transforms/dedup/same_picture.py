@@ -8,7 +8,6 @@ measured against the contrast of that place, so a small label counts as much as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.batch import Image
+from trichord.transforms.dedup.places import Places
 from trichord.transforms.dedup.watermark import remove_mark
 
-VERSION = 1  # raised when the same pictures would get another verdict
+VERSION = 2  # raised when the same pictures would get another verdict
 
 Grey = npt.NDArray[np.float32]  # (H, W), 0 to 255
 Mask = npt.NDArray[np.bool_]
@@ -81,9 +81,10 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
         return _unlike("another part of the picture")
     laid = [_lay(channel, warp, (height, width)) for channel in b]
     a, laid = _match_brightness(a, laid, inside)
-    difference, why, where = _differ(a, laid, inside, only_colour)
+    difference, why, places = _differ(a, laid, inside, only_colour)
     if difference >= limit:
-        spread = cv2.dilate((where >= limit / 2).astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8)) > 0
+        around = np.ones((WINDOW, WINDOW), np.uint8)
+        spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
         for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
             if (cleared := remove_mark(plain, marked, spread)) is not None:
                 left, _, _ = _differ(*((plain, cleared) if marked_is_b else (cleared, plain)), inside, only_colour)
@@ -118,17 +119,15 @@ def strip_frame(image: Image) -> Image:
     return np.ascontiguousarray(image[top : image.shape[0] - bottom, left : image.shape[1] - right])
 
 
-def _differ(a: list[Grey], b: list[Grey], inside: Mask, only_colour: bool) -> tuple[float, str, Grey]:
-    """Return how far the most different place differs, in what, and the map of luminance."""
-    luma = _difference(a[0], b[0], NOISE, WINDOW, UNSEEN)
-    luma[~inside] = 0
-    most, why = (0.0, "") if only_colour else (float(luma.max()), "a part differs")
+def _differ(a: list[Grey], b: list[Grey], inside: Mask, only_colour: bool) -> tuple[float, str, Places]:
+    """Return how far the most different place differs, in what, and the places of luminance."""
+    places = Places(a[0], b[0], inside, noise=NOISE, window=WINDOW, unseen=UNSEEN)
+    most, why = (0.0, "") if only_colour else (places.most(), "a part differs")
     for channel, other in zip(a[1:], b[1:], strict=True):
-        chroma = _difference(channel, other, CHROMA_NOISE, CHROMA_WINDOW, UNSEEN_CHROMA)
-        chroma[~inside] = 0
-        if chroma.max() > most:
-            most, why = float(chroma.max()), "another colour"
-    return most, why, luma
+        chroma = Places(channel, other, inside, noise=CHROMA_NOISE, window=CHROMA_WINDOW, unseen=UNSEEN_CHROMA).most()
+        if chroma > most:
+            most, why = chroma, "another colour"
+    return most, why, places
 
 
 def _channels(image: Image) -> list[Grey]:
@@ -257,8 +256,11 @@ def _match_brightness(a: list[Grey], b: list[Grey], inside: Mask) -> tuple[list[
 
 def _fit_curve(x: Grey, y: Grey) -> tuple[float, Levels, float]:
     """Return the error that the best curve leaves between x and y, the curve, and its factor of colours."""
-    places = np.clip(np.rint(x), 0, 255).astype(np.int64)
-    errors = [float(np.minimum(np.abs(curve[places] - y), 24).mean()) + cost for curve, _, cost in _curves()]
+    levels = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    errors = []
+    for curve, _, cost in _curves():
+        apart = cv2.absdiff(cv2.LUT(levels, curve), y)
+        errors.append(cv2.sumElems(np.minimum(apart, 24))[0] / max(1, len(x)) + cost)
     best = int(np.argmin(errors))
     return errors[best], *_curves()[best][:2]
 
@@ -268,8 +270,9 @@ def _brighten(planes: list[Grey], curve: Levels, colours: float) -> list[Grey]:
 
 
 def _apply(curve: Levels, plane: Grey) -> Grey:
-    low = np.clip(np.floor(plane), 0, 254).astype(np.int64)
-    return np.asarray(curve[low] + (plane - low) * (curve[low + 1] - curve[low]), np.float32)
+    low = np.clip(np.floor(plane), 0, 254).astype(np.uint8)
+    steps = np.append(np.diff(curve), np.float32(0))
+    return np.asarray(cv2.LUT(low, curve) + (plane - low) * cv2.LUT(low, steps), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -289,30 +292,3 @@ def _curves() -> list[tuple[Levels, float, float]]:
     costs = (0.05, gains), (0.1, offsets), (0.1, powers), (0.15, contrasts)
     curves = [(np.asarray(curve, np.float32), float(g), cost) for cost, kind in costs for g, curve in kind]
     return [(levels, 1.0, 0.0), *curves]
-
-
-def _difference(a: Grey, b: Grey, noise: float, window: int, unseen: float) -> Grey:
-    """Return how far each place differs: the mean square of the difference over both contrasts and the noise."""
-    size = (window, window)
-    floor = noise * noise
-
-    def mean(plane: Grey) -> Grey:
-        return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT), np.float32)
-
-    contrast = (mean(a * a) - mean(a) ** 2 + mean(b * b) - mean(b) ** 2).clip(0)
-    least: Grey | None = None
-    for moved in _moved(b):
-        apart = a - moved
-        found = mean(apart * apart) - np.minimum(mean(apart) ** 2, unseen * unseen)
-        least = found if least is None else np.minimum(least, found)
-    assert least is not None
-    return np.asarray(least / (contrast + floor), np.float32)
-
-
-def _moved(plane: Grey) -> Iterator[Grey]:
-    """Yield a plane, and the plane moved by up to a pixel in eight directions."""
-    height, width = plane.shape
-    padded = np.asarray(cv2.copyMakeBorder(plane, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.float32)
-    for dy in (1, 0, 2):
-        for dx in (1, 0, 2):
-            yield padded[dy : dy + height, dx : dx + width]
