@@ -299,17 +299,6 @@ def test_sounds_without_anything_to_compare_are_not_the_same() -> None:
     assert not compare_sounds(silence, silence).same
 
 
-def test_the_colour_of_a_thin_line_is_compared() -> None:
-    line = {"kind": "line", "values": [57, 76, 75, 65, 45, 76], "title": "Mainz 2020", "width": 480}
-    grey, brown, purple = (
-        see(copies.encode(pictures.draw_chart({**line, "colour": name}))) for name in ("grey", "brown", "purple")
-    )
-
-    assert compare_shown(grey, grey).same
-    assert not compare_shown(grey, brown).same
-    assert not compare_shown(grey, purple).same
-
-
 def test_one_digit_of_a_form_counts() -> None:
     form = {"form": 2, "height": 1754, "Name": "Emil Krause", "City": "54483 Berlin", "Date": "06.10.2005",
             "Amount": "4833.57 EUR", "Account": "31932265", "Policy": "93504599"}  # fmt: skip

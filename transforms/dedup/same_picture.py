@@ -38,25 +38,12 @@ LEAST_SCALE = 0.35  # a smaller copy does not show enough
 MOST_SHEAR, MOST_STRETCH, MOST_SHIFT = 0.02, 1.3, 0.15
 LEAST_SHARED = 0.72  # share of either picture that the other covers, a plain frame aside
 MOST_FRAME = 0.08  # of a side
-WINDOW = 7  # pixels
-NOISE = 12.0  # grey levels: what coding may change in a place without contrast
+WINDOW, CHROMA_WINDOW = 7, 9  # pixels
+NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a place without contrast
 MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
 FINE, MOST_FINE_DIFFERENCE = 320, 0.35  # the same from this longer side on: in a `detail`
 FRAME_LEVELS, FRAME_SPREAD, FRAME_EDGE = 6.0, 32, 40
 SMOOTH = 0.9  # pixels: what sampling a picture anew changes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChromaScale:
-    """At which scale colours are compared: JPEG keeps half their resolution, so thin lines in large pictures blur."""
-
-    smooth: float  # pixels
-    window: int  # pixels
-    noise: float  # levels
-
-
-CHROMA = ChromaScale(smooth=1.5, window=9, noise=9.0)
-FINE_CHROMA = ChromaScale(smooth=3.0, window=15, noise=5.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +74,8 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
         cv2.resize(large, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
     )
     fine = max(height, width) > FINE
-    limit = MOST_FINE_DIFFERENCE if fine and not only_colour else MOST_DIFFERENCE
-    scale_of_chroma = FINE_CHROMA if fine else CHROMA
-    a, b = (_channels(image, scale_of_chroma.smooth) for image in (small, large))
+    limit = MOST_FINE_DIFFERENCE if fine else MOST_DIFFERENCE
+    a, b = _channels(small), _channels(large)
     warp = _align(a[0], b[0])
     if warp is None:
         return _unlike("they cannot be laid over each other")
@@ -98,7 +84,7 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
         return _unlike("another part of the picture")
     laid = [_lay(channel, warp, (height, width)) for channel in b]
     a, laid = _match_brightness(a, laid, inside)
-    difference, why, places = _differ(a, laid, inside, scale_of_chroma, only_colour=only_colour)
+    difference, why, places = _differ(a, laid, inside, only_colour=only_colour)
     if difference >= limit:
         around = np.ones((WINDOW, WINDOW), np.uint8)
         spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
@@ -107,7 +93,6 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
                 left, _, _ = _differ(
                     *((plain, cleared) if marked_is_b else (cleared, plain)),
                     inside,
-                    scale_of_chroma,
                     only_colour=only_colour,
                 )
                 if left < limit:
@@ -164,25 +149,23 @@ def _frame_depth(image: Image, across: int, last: bool) -> int:
     return depth + 2 if sharp else 0  # the lines where both meet are of neither
 
 
-def _differ(
-    a: list[Grey], b: list[Grey], inside: Mask, scale: ChromaScale, *, only_colour: bool
-) -> tuple[float, str, Places]:
+def _differ(a: list[Grey], b: list[Grey], inside: Mask, *, only_colour: bool) -> tuple[float, str, Places]:
     """Return how far the most different place differs, in what, and the places of luminance."""
     places = Places(a[0], b[0], inside, noise=NOISE, window=WINDOW, unseen=UNSEEN)
     most, why = (0.0, "") if only_colour else (places.most(), "a part differs")
     for channel, other in zip(a[1:], b[1:], strict=True):
-        chroma = Places(channel, other, inside, noise=scale.noise, window=scale.window, unseen=UNSEEN_CHROMA).most()
+        chroma = Places(channel, other, inside, noise=CHROMA_NOISE, window=CHROMA_WINDOW, unseen=UNSEEN_CHROMA).most()
         if chroma > most:
             most, why = chroma, "another colour"
     return most, why, places
 
 
-def _channels(image: Image, sigma: float) -> list[Grey]:
+def _channels(image: Image) -> list[Grey]:
     """Return luminance and, of a colour picture, two chroma channels, slightly smoothed."""
     if image.ndim == 2:
         return [_smooth(image.astype(np.float32), SMOOTH)]
     planes = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
-    return [_smooth(plane.astype(np.float32), SMOOTH if i == 0 else sigma) for i, plane in enumerate(planes)]
+    return [_smooth(plane.astype(np.float32), SMOOTH if i == 0 else 1.5) for i, plane in enumerate(planes)]
 
 
 def _smooth(plane: Grey, sigma: float) -> Grey:
