@@ -150,7 +150,8 @@ class EmitNear:
         for at in np.flatnonzero(pc.is_in(keys, value_set=pa.array(list(self.split), pa.string()))).tolist():
             place = int(places[at])
             parts = self.split[found[at]].get(place, 1)
-            found[at] += f"/{place:x}/{hash64(signatures[at].as_py().hex()) % parts}"
+            part = hash64(signatures[at].as_py().hex()) % parts if parts > 1 else 0
+            found[at] += f"/{place:x}/{part}"
         return pa.array(found, pa.string())
 
 
@@ -184,13 +185,12 @@ class ReduceNear:
         starts, sizes = runs(keys)
         starts, sizes = starts[sizes > 1], sizes[sizes > 1]
         named = keys.take(pa.array(starts))
-        found = Found()
+        found, rows_N, signatures = Found(), table["row"].to_numpy(), table["signature"].to_pylist()
         for name in ("text", WORDS):
             mine = pc.starts_with(named, f"{name}/").to_numpy(zero_copy_only=False)
-            if mine.any():
-                signatures, rows_N = table["signature"].to_pylist(), table["row"].to_numpy()
-                edges = bucket_edges("text", rows_N, signatures, starts[mine], sizes[mine], self.config)
-                found = found.merge(Found(edges={name: edges}))
+            edges = bucket_edges("text", rows_N, signatures, starts[mine], sizes[mine], self.config)
+            found = found.merge(Found(edges={name: edges}))
+        del signatures
         for kind in HASHED:
             mine = pc.starts_with(named, f"{kind}/").to_numpy(zero_copy_only=False)
             for at in np.flatnonzero(mine).tolist():

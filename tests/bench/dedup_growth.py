@@ -3,7 +3,7 @@
 Four growths at 20,000, 60,000 and 200,000 rows: distinct records (text, picture and sound), the same where every fifth
 text is a boilerplate with other words in it, one numbered template of a text, and one picture with noise. Texts get
 their signatures as `prepare` makes them; pictures and sounds are made up as hashes, and records hold no media, so the
-time is that of finding candidates and settling them: for the comparison of the media themselves, a number of pairs is
+time is that of finding candidates and settling them. Of the comparison of the media themselves the number of pairs is
 printed. Each size runs in a process of its own, whose processor time and peak memory are those of dedup alone.
 """
 
@@ -43,7 +43,8 @@ BOILERPLATE = (
     "privacy policy. Subscribe to our newsletter for offers. All rights reserved. Contact us by mail or telephone. "
 )
 TEMPLATE = "Invoice number {} for one glass bottle of craft beer from the mountains, payable within thirty days"
-NOISE_BITS = 12  # of 320 that noise turns in a picture's hash
+OWN_WORDS = 5  # of a text that is boilerplate otherwise: some are near each other, most are not
+NOISE_BITS = 6  # of 320 that noise turns in a hash, two rows differ in up to twice as many
 GROWTHS = ("distinct", "boilerplate", "numbered", "noise")
 
 
@@ -77,7 +78,7 @@ class Here:
         found: Any = self._count(item) if isinstance(task, ComparePairs) else task(item)
         name = type(task).__name__
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - started
-        return found  # type: ignore[no-any-return] # what the task returns, or its stand-in
+        return found
 
     def _count(self, item: Any) -> tuple[int, list[Compared]]:
         """Return that every pair is the same picture: what noise leaves."""
@@ -90,16 +91,19 @@ class Here:
 
 def texts_of(growth: str, first: int, rows: int) -> list[str | None]:
     """Return the texts of rows from `first`."""
+    words = generator("dedup-growth", "words", first).integers(0, 50_000, (rows, 14)).tolist()
     found: list[str | None] = []
-    for row in range(first, first + rows):
-        rng = generator("dedup-growth", row)
-        words = " ".join(f"w{word}" for word in rng.integers(0, 50_000, 14))
-        if growth == "noise":
-            found.append(None)
-        elif growth == "numbered":
-            found.append(TEMPLATE.format(row))
-        else:
-            found.append(f"{BOILERPLATE}{words}" if growth == "boilerplate" and row % 5 == 0 else words)
+    for row, chosen in zip(range(first, first + rows), words, strict=True):
+        text = " ".join(f"w{word}" for word in chosen)
+        match growth:
+            case "noise":
+                found.append(None)
+            case "numbered":
+                found.append(TEMPLATE.format(row))
+            case "boilerplate" if row % 5 == 0:
+                found.append(BOILERPLATE + text[: 6 * OWN_WORDS])
+            case _:
+                found.append(text)
     return found
 
 
@@ -109,16 +113,16 @@ def shard_of(workspace: Workspace, growth: str, number: int, rows: int) -> Prepa
     texts = texts_of(growth, first, rows)
     sketches = text_sketches(texts)
     bands = bands_of(sketches)
-    one = np.frombuffer(generator("dedup-growth", "picture").bytes(40), np.uint8)
+    rng = generator("dedup-growth", "media", first)
+    pictures, sounds = rng.integers(0, 256, (2, rows, 40), dtype=np.uint8)
+    if growth == "noise":
+        pictures[:] = generator("dedup-growth", "picture").integers(0, 256, 40, dtype=np.uint8)
+        for picture, places in zip(pictures, rng.integers(0, 320, (rows, NOISE_BITS)).tolist(), strict=True):
+            for place in places:
+                picture[place // 8] ^= 1 << (place % 8)
+    media = growth in ("distinct", "boilerplate")
     made = []
     for at in range(rows):
-        rng = generator("dedup-growth", "media", first + at)
-        picture, sound = np.frombuffer(rng.bytes(40), np.uint8), rng.bytes(40)
-        if growth == "noise":
-            picture = one.copy()
-            for bit in rng.integers(0, 320, NOISE_BITS).tolist():
-                picture[bit // 8] ^= 1 << (bit % 8)
-        media = growth in ("distinct", "boilerplate")
         row = digest.address(growth, first + at)
         made.append(
             {
@@ -126,8 +130,8 @@ def shard_of(workspace: Workspace, growth: str, number: int, rows: int) -> Prepa
                 "content_digest": row, "text_sketch": sketches[at], "text_bands": bands[at],
                 "modalities": "text,image,audio" if media else "image" if growth == "noise" else "text",
                 "text_form": form_digest(texts[at]),
-                "image_hash": picture.tobytes() + bytes([128] * 32) if media or growth == "noise" else None,
-                "audio_hash": sound + (3_000).to_bytes(4, "little") if media else None,
+                "image_hash": pictures[at].tobytes() + bytes([128] * 32) if media or growth == "noise" else None,
+                "audio_hash": sounds[at].tobytes() + (3_000).to_bytes(4, "little") if media else None,
             }
         )  # fmt: skip
     address = digest.address("dedup-growth", growth, number, rows)

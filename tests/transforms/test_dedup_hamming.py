@@ -136,7 +136,7 @@ def test_a_crowd_of_numbered_texts_is_joined_at_a_cost_that_grows_with_its_rows(
         again = near_edges("text", shuffled, [sketches[at] for at in shuffled.tolist()], CONFIG)
         parts = [label_components(size, iter([(one[:, 0], one[:, 1])])).tolist() for one in (edges, again)]
         assert parts[0] == parts[1]
-    assert cost[4_000] < 1.5 * cost[1_000] < 600
+    assert max(cost.values()) < 200  # all pairs would be 2,000 of each text
 
 
 def test_components_and_nearest_do_not_depend_on_blocks() -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from trichord.infra.digest import generator
-from trichord.transforms.dedup import places
 from trichord.transforms.dedup.places import Grey, Places
 
 NOISE, WINDOW, UNSEEN = 12.0, 7, 6.0
@@ -60,7 +59,7 @@ def test_tiles_without_a_difference_are_not_looked_at(monkeypatch: pytest.Monkey
         passes[0] += 1
         return blur(*given, **named)  # type: ignore[call-overload] # handed on
 
-    monkeypatch.setattr(places.cv2, "blur", counting)
+    monkeypatch.setattr(cv2, "blur", counting)
     a = np.full((1_024, 1_024), 200, np.float32)
     b = a.copy()
     b[440:450, 440:450] = 60

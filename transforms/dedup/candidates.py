@@ -175,7 +175,7 @@ def _drawn_parts(members: Members, rows: Ints, config: DedupConfig) -> Iterator[
         if len(part) <= MAPPED:
             yield drawn[part]
         else:
-            nearer, farther = halve(whole, np.full(len(part) - 1, part[0]), part[1:])
+            nearer, farther = halve(whole.distance(np.full(len(part) - 1, part[0]), part[1:]), part[1:])
             parts += [np.concatenate([part[:1], nearer]), farther]
 
 

@@ -220,7 +220,7 @@ class _Rule:
         repeats = np.concatenate([[True], same])[self.content_N]
         found = self._drop(np.where(repeats, 0, np.arange(len(self.rows))))
         lead = next(iter(self.packed.values())).without_limits()
-        nearer, farther = halve(lead, first[~same], others[~same])
+        nearer, farther = halve(lead.distance(first[~same], others[~same]), others[~same])
         return found, (self._places(nearer), self._places(farther))
 
     def _places(self, contents: Ints) -> Ints:

@@ -1,8 +1,8 @@
 """Pairs of rows that meet in one bucket: all of a small one; of a crowd, as many as grow with its rows.
 
 A crowd grows from a pivot. Every row is compared with it; then the rows are halved by their distance from the pivot,
-and each half has a pivot of its own, until all pairs of a part can be compared. Rows come in the order of their
-content, so pivots and halves depend on nothing else.
+and each half has a pivot of its own, until all pairs of a part can be compared. After `HALVINGS` a part is cut in its
+order. Rows come in the order of their content, so pivots, halves and cuts depend on nothing else.
 """
 
 from __future__ import annotations
@@ -10,35 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup.components import Components
 from trichord.transforms.dedup.near import BLOCK_PAIRS, Ints, Modality, Signatures, pack
 
+HALVINGS = 8
 PART = 128  # rows of a crowd's part, of which all pairs are compared
 TEXT_CROWD = 256  # texts of a bucket: more are a crowd
 SMALL = 32  # rows of a bucket whose pairs are checked together with those of others
 
 
 def crowd_pairs(packed: Signatures, rows: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield the pairs of a crowd that are compared: some N (log N + PART / 2)."""
-    parts, whole = [rows], packed.without_limits()
+    """Yield the pairs of a crowd that are compared: at most N (HALVINGS + PART / 2)."""
+    parts, whole = [(rows, 0)], packed.without_limits()
     while parts:
-        part = parts.pop()
-        if len(part) <= PART:
-            i, j = np.triu_indices(len(part), 1)
-            yield part[i], part[j]
+        part, depth = parts.pop()
+        if len(part) <= PART or depth == HALVINGS:
+            for cut in _cut(part):
+                i, j = np.triu_indices(len(cut), 1)
+                yield cut[i], cut[j]
             continue
         pivot, rest = np.full(len(part) - 1, part[0]), part[1:]
         yield pivot, rest
-        parts += halve(whole, pivot, rest)
+        parts += [(half, depth + 1) for half in halve(whole.distance(pivot, rest), rest)]
 
 
-def halve(whole: Signatures, pivot: Ints, rest: Ints) -> tuple[Ints, Ints]:
-    """Return the half of the rows that is nearer to the pivot, and the other, each in its order."""
-    order = np.argsort(whole.distance(pivot, rest), kind="stable")
-    half = len(rest) // 2
-    return np.sort(rest[order[:half]]), np.sort(rest[order[half:]])
+def halve(far: npt.NDArray[np.float64], rows: Ints) -> tuple[Ints, Ints]:
+    """Return the half of the rows that is nearer to a pivot, and the other, each in its order."""
+    order = np.argsort(far, kind="stable")
+    half = len(rows) // 2
+    return np.sort(rows[order[:half]]), np.sort(rows[order[half:]])
+
+
+def _cut(rows: Ints) -> list[Ints]:
+    return [rows[start : start + PART] for start in range(0, len(rows), PART)]
 
 
 def near_edges(modality: Modality, rows: Ints, signatures: Sequence[bytes], config: DedupConfig) -> Ints:
@@ -49,19 +56,23 @@ def near_edges(modality: Modality, rows: Ints, signatures: Sequence[bytes], conf
     distinct, of_row = np.unique(np.array(signatures, object), return_inverse=True)
     packed = pack(modality, list(distinct), config)
     found = Components(len(distinct))
-    parts = [np.arange(len(distinct))]
+    whole = packed.without_limits()
+    parts = [(np.arange(len(distinct)), 0)] if len(distinct) > TEXT_CROWD else []
+    if not parts:
+        for i, j in packed.pairs():
+            found.add(i, j)
     while parts:
-        part = parts.pop()
-        if len(part) < 2:
-            continue
-        if len(part) <= (PART if len(part) < len(distinct) else TEXT_CROWD):
-            for i, j in packed.select(part).pairs():
-                found.add(part[i], part[j])
+        part, depth = parts.pop()
+        if len(part) <= PART or depth == HALVINGS:
+            for cut in _cut(part):
+                for i, j in packed.select(cut).pairs():
+                    found.add(cut[i], cut[j])
             continue
         pivot, rest = np.full(len(part) - 1, part[0]), part[1:]
-        near = np.isfinite(packed.distance(pivot, rest))
+        far = whole.distance(pivot, rest)
+        near = packed.within(pivot, rest, far)
         found.add(pivot[near], rest[near])
-        parts += halve(packed.without_limits(), pivot[~near], rest[~near])
+        parts += [(half, depth + 1) for half in halve(far[~near], rest[~near])]
     return _among_rows(found, of_row, rows)
 
 

@@ -81,10 +81,9 @@ def _pairs(hashes: Hashes, chunk: int, group_N: Ints) -> Iterator[tuple[Ints, In
     for mask in _masks(CHUNK_BITS, hashes.coarse // CHUNKS)[1:]:
         at = np.minimum(np.searchsorted(keys, keys ^ mask), len(keys) - 1)
         met = keys[at] == keys ^ mask
-        many = met & (np.maximum(sizes, sizes[at]) > CROWD)
-        # each pair of values once, but of crowds the first few of either side with all of the other
-        whole = met & ~many & (at > np.arange(len(keys)))
-        counts = np.where(whole, sizes[at], np.where(many, np.minimum(sizes[at], FIRST), 0))
+        # each pair of values once, the smaller's rows with the larger's: with all, or with the first few of a crowd
+        smaller = met & ((sizes < sizes[at]) | ((sizes == sizes[at]) & (at > np.arange(len(keys)))))
+        counts = np.where(smaller, np.where(sizes[at] > CROWD, FIRST, sizes[at]), 0)
         used = np.flatnonzero(counts[of_place])
         first, count = starts[at][of_place[used]], counts[of_place[used]]
         for a, b in _spans(place[used], first, count):

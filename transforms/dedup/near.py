@@ -52,6 +52,10 @@ class Signatures(Protocol):
         """Return the same signatures with every pair within the limits."""
         ...
 
+    def within(self, i: Ints, j: Ints, far: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return whether each pair is within the limits; `far` is its distance without them."""
+        ...
+
     def select(self, rows: Ints) -> Signatures:
         """Return the signatures of some rows, in this order."""
         ...
@@ -104,6 +108,10 @@ class Hashes:
     def without_limits(self) -> Hashes:
         """See `Signatures`."""
         return replace(self, coarse=64, bits=8 * spectrum.FINE_BYTES, colour=None, length=None)
+
+    def within(self, i: Ints, j: Ints, far: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """See `Signatures`."""
+        return np.isfinite(self.distance(i, j))
 
     def select(self, rows: Ints) -> Hashes:
         """See `Signatures`."""
@@ -160,6 +168,10 @@ class Sketches:
     def without_limits(self) -> Sketches:
         """See `Signatures`."""
         return replace(self, jaccard=0.0)
+
+    def within(self, i: Ints, j: Ints, far: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """See `Signatures`."""
+        return np.asarray(1 - far >= self.jaccard)  # exact: 1 - (1 - x) is x from 1/2 on
 
     def select(self, rows: Ints) -> Sketches:
         """See `Signatures`."""
