@@ -18,7 +18,7 @@ def keep_convolutions(network: nn.Module) -> None:
     """Make a network's convolutions compute in float32 under autocast."""
     for part in network.modules():
         if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            part.forward = _InFull(part.forward)  # type: ignore[method-assign]  # of this instance alone
+            part.forward = _InFull(part.forward)  # type: ignore[assignment]  # of this instance alone
 
 
 class _InFull:

@@ -33,7 +33,6 @@ class Pace:
         left_s = (self.total - self.done) / rate if rate else 0.0
         return {"done": self.done, "of": self.total, "rows_per_s": round(rate, 1), "left_s": round(left_s)}
 
-    @property
     def due(self) -> bool:
         """Return True where the last report is `EVERY_S` old and rows are left."""
         return self.done < self.total and self.clock() - self._reported_s >= EVERY_S

@@ -78,7 +78,7 @@ class FeatureActor:
                     writer.write(features_table(rows, features))
                 written += rows.num_rows
                 pace.add(rows.num_rows)
-                if pace.due:
+                if pace.due():
                     log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
             with watch("write"):
                 ref = writer.finish({"rows_in": item.records.rows, "rows_kept": written, "rows_rejected": 0})

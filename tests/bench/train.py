@@ -123,10 +123,12 @@ def bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     torch.set_num_threads(options.threads)
     features, config = read(folder, "records"), TrainConfig()
-    inputs = {}
-    for name, values in (features.values | {"again": features.captions}).items():
+    inputs: dict[str, torch.Tensor] = {}
+    given: dict[str, np.ndarray] = {"again": features.captions}
+    given.update({str(name): values for name, values in features.values.items()})
+    for of, values in given.items():
         mean, spread = values.mean(axis=0), values.std(axis=0)
-        inputs[name] = torch.from_numpy(((values - mean) / spread).clip(-OUTLIER, OUTLIER))
+        inputs[of] = torch.from_numpy(((values - mean) / spread).clip(-OUTLIER, OUTLIER))
     network, objective = FusionNetwork(WIDTHS, dict.fromkeys(MODALITIES, 1), ModelConfig()), Objective(config)
     parameters = [*network.parameters(), *objective.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
@@ -194,7 +196,8 @@ def measure(options: argparse.Namespace, arguments: list[str]) -> dict[str, Any]
         folder = Path(name)
         for part, count, seed in (("records", options.records, 0), ("held", HELD, 1)):
             made = records(count, seed)
-            arrays = {**made.values, "present": made.present, "captions": made.captions, "offsets": made.offsets}
+            arrays: dict[str, Any] = {str(modality): values for modality, values in made.values.items()}
+            arrays |= {"present": made.present, "captions": made.captions, "offsets": made.offsets}
             np.savez(folder / f"{part}.npz", allow_pickle=False, **arrays)
         for _ in range(options.rounds):
             for kind, of_kind in found.items():
@@ -229,8 +232,9 @@ def main() -> None:
         result = measure(options, sys.argv[1:])
     else:
         result = (trained if options.only == "trained" else bare)(options.folder, options)
-        counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-        result |= {"written_mb": round(int(counters["write_bytes"]) / 1e6, 1)}
+        counters = (line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        written = {name: int(value) for name, value in counters}["write_bytes"]
+        result |= {"written_mb": round(written / 1e6, 1)}
         sys.stdout.write(json.dumps(result) + "\n")
         return
     lines = json.dumps(result) if options.json else "\n".join(f"{name}: {value}" for name, value in result.items())

@@ -55,7 +55,7 @@ def write(folder: Path | str) -> TrainingData:
 
 
 def fitted(data: str, checkpoint: str | None, config: TrainConfig = CONFIG, log=lambda entry: None, **settings: Any):
-    given = {"score": held_out_score, "checkpoint_s": 0} | settings
+    given: dict[str, Any] = {"score": held_out_score, "checkpoint_s": 0} | settings
     return train(TrainingData(data), ENCODERS, MODEL, config, checkpoint=checkpoint, log=log, **given)
 
 

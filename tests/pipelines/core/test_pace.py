@@ -21,11 +21,11 @@ def test_a_report_is_due_now_and_then_while_rows_are_left():
     now = [0.0]
     pace = Pace(10, clock=lambda: now[0])
     pace.add(5)
-    assert not pace.due
+    assert not pace.due()
     now[0] += EVERY_S
-    assert pace.due
+    assert pace.due()
     pace.report()
-    assert not pace.due
+    assert not pace.due()
     now[0] += EVERY_S
     pace.add(5)
-    assert not pace.due  # nothing is left: the finished shard is reported
+    assert not pace.due()  # nothing is left: the finished shard is reported
