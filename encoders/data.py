@@ -183,8 +183,8 @@ class TrainingData:
         )
 
     def read(self, name: Modality, places: np.ndarray) -> np.ndarray:
-        """Return features of a modality at places that `locate` found, float32 (R, D_m)."""
-        return self._features(name).gather(places).astype(np.float32)
+        """Return features of a modality at places that `locate` found, float16 (R, D_m)."""
+        return self._features(name).gather(places)
 
     def _same(self, records: np.ndarray) -> np.ndarray:
         counts = records["contents"]

@@ -20,6 +20,12 @@ def describe_device() -> str:
     return f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def multiplies_bfloat16() -> bool:
+    """Return True if this processor multiplies matrices of bfloat16 in hardware (AVX512-BF16 or AMX)."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 @contextmanager
 def exact_numerics(strict: bool) -> Iterator[None]:
     """Run a block by one thread and by kernels that answer alike every time, in full precision; else as it comes."""

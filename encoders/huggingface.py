@@ -19,7 +19,8 @@ import torch
 
 from trichord.encoders.base import Modality
 from trichord.encoders.batching import Pass, Planner, run_passes
-from trichord.encoders.device import compute_device, exact_numerics
+from trichord.encoders.device import compute_device, exact_numerics, multiplies_bfloat16
+from trichord.encoders.half_products import half_products, keep_convolutions, weights_once
 from trichord.encoders.pooling import Pooling, sentence_bert_pooling
 from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
 from trichord.encoders.probe import ModelShape, probe_model, tower
@@ -28,6 +29,7 @@ from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError
 
 _GPU_BATCH = 16  # passes on a GPU are this many times as large as on a CPU
+_FAST = 2  # version of what fast numerics do; bfloat16 products since 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,7 @@ class HuggingFaceEncoder(ABC):
         config: path, pooling, tokens, window and precision. The path is not part of the fingerprint; the files are.
         numerics: 'strict' gives passes fixed shapes and one thread, so that a vector does not depend on its
             neighbours; 'fast' pads to the longest of each pass, and halves a pass that does not fit into memory.
+            On a CPU that multiplies bfloat16, matrix products of a float32 model are in bfloat16 then.
 
     Raises:
         ConfigError: there is no such model, it has no safetensors, or `tokens` and `pooling` exclude each other.
@@ -101,6 +104,7 @@ class HuggingFaceEncoder(ABC):
             how,
             window,
             self.numerics,
+            *([_FAST] if self.numerics == "fast" else []),
         )
 
     @cached_property
@@ -115,7 +119,9 @@ class HuggingFaceEncoder(ABC):
         dtype = getattr(torch, self.config.precision)
         unread = () if "pooler" in self.pooling.kinds else ("pooler.", f"{self.modality}_model.pooler.")
         model = load_model("AutoModel", self.folder, f"{self.setting}.path", dtype, unread)
-        return self._prepared(tower(model, self.modality)).to(compute_device())
+        network = self._prepared(tower(model, self.modality)).to(compute_device())
+        keep_convolutions(network)
+        return network
 
     @cached_property
     def shape(self) -> ModelShape:
@@ -153,7 +159,7 @@ class HuggingFaceEncoder(ABC):
         """
         strict = self.numerics == "strict"
         _ = self.module  # loaded outside of inference mode: it may be trained later
-        with exact_numerics(strict), torch.inference_mode():
+        with exact_numerics(strict), torch.inference_mode(), weights_once():
             vectors = self._vectors(inputs, strict=strict, keep=False).numpy()
         if not np.isfinite(vectors).all():
             raise ConfigError(
@@ -206,9 +212,10 @@ class HuggingFaceEncoder(ABC):
             return torch.zeros((0, self.dimension), device=self.module.device if keep else "cpu")
         windows = self.windows(inputs)
         passes = self._planner(strict).plan([window.values.shape for window in windows])
+        half = not strict and not keep and self._on_cpu_in_full and multiplies_bfloat16()
 
         def forward(now: Pass) -> torch.Tensor:
-            found = self._forward([windows[i] for i in now.chosen], now)
+            found = self._forward([windows[i] for i in now.chosen], now, half=half)
             return found if keep else found.cpu()
 
         made: list[torch.Tensor | None] = [None] * len(windows)
@@ -222,18 +229,24 @@ class HuggingFaceEncoder(ABC):
             of_inputs[window.owner].append(vectors)
         return self.pooling.of_inputs(of_inputs)
 
-    def _forward(self, chosen: list[Window], now: Pass) -> torch.Tensor:
+    @property
+    def _on_cpu_in_full(self) -> bool:
+        return self.module.device.type == "cpu" and self.module.dtype == torch.float32
+
+    def _forward(self, chosen: list[Window], now: Pass, *, half: bool) -> torch.Tensor:
         """Return contributions (len(chosen), P, H). Where shapes are fixed, the first window fills up the rows."""
         rows = chosen + [chosen[0]] * (now.rows - len(chosen))
         given = self._inputs([window.values for window in rows], now.size)
         module = self.module
-        output = module(
-            **{
-                name: value.to(module.device, dtype=module.dtype if value.is_floating_point() else None)
-                for name, value in given.items()
-            }
-        )
+        inputs = {
+            name: value.to(module.device, dtype=module.dtype if value.is_floating_point() else None)
+            for name, value in given.items()
+        }
+        with half_products(half):
+            output = module(**inputs)
         states, summary = output.last_hidden_state, getattr(output, "pooler_output", None)
+        if half:
+            states, summary = states.float(), None if summary is None else summary.float()
         weights = torch.from_numpy(self._weights(rows, states, given)).to(states.device)
         shares = torch.tensor([window.span[1] - window.span[0] for window in rows], device=states.device)
         if states.ndim == 4:

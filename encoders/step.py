@@ -104,4 +104,4 @@ def _reworded(network: FusionNetwork, data: TrainingData, plan: StepPlan, part: 
 
 
 def _read(data: TrainingData, name: Modality, places: np.ndarray) -> Tensor:
-    return torch.from_numpy(data.read(name, places))
+    return torch.from_numpy(data.read(name, places)).float()  # several times faster than numpy's cast

@@ -76,7 +76,8 @@ class ModelConfig(Strict):
     layers: int = Field(2, ge=1, le=24, description="Layers of the cross-modal transformer.")
     attention_heads: int = Field(4, ge=1, le=64, description="Attention heads of the cross-modal transformer.")
     numerics: Literal["strict", "fast"] = Field(
-        "strict", description="strict: fixed shapes, bit-equal on equal hardware."
+        "strict",
+        description="strict: fixed shapes, bit-equal on equal hardware; fast: bfloat16 products where CPUs have them.",
     )
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from trichord.infra import log
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.engines.failure import Failure, partly_failed
 from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
 
@@ -23,6 +24,10 @@ class Wanted(Protocol):
     @property
     def partition(self) -> str:
         """Its partition."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that it is made of."""
 
 
 W = TypeVar("W", bound=Wanted)
@@ -56,14 +61,18 @@ def make_missing(
     """
     made = find_finished(workspace.lake, table, {item.address for item in items})
     todo = [item for item in items if item.address not in made]
+    todo.sort(key=lambda item: -item.rows)  # the largest first: no worker is left with it at the end
     reused, failures = len(items) - len(todo), list[tuple[str, Failure]]()
+    pace = Pace(sum(item.rows for item in todo))
     for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():
+        pace.add(outcome.item.rows)
         if isinstance(outcome, Done):
             timed = outcome.result if isinstance(outcome.result, Timed) else None
             ref = timed.ref if timed else cast(ShardRef, outcome.result)
             made[ref.address] = ref
             seconds = timed.spent.rounded() if timed else {}
-            log.event("encoded", table=table, partition=outcome.item.partition, rows=ref.rows, **seconds)
+            of = {"table": table, "partition": outcome.item.partition, "rows": ref.rows}
+            log.event("encoded", **of, **pace.report(), **seconds)
             if timed and timings is not None:
                 timings.add(table, timed)
         else:

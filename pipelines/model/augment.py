@@ -39,6 +39,11 @@ class AugmentItem:
     records: ShardRef
     excluded: Excluded
 
+    @property
+    def rows(self) -> int:
+        """Rows that go in."""
+        return self.records.rows
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentActor:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from trichord.encoders.frozen import Encoders, load_encoders
 from trichord.encoders.views import Features
-from trichord.infra import digest
+from trichord.infra import digest, log
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout, schema
@@ -24,6 +24,7 @@ from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
+from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.model.feature_cache import (
@@ -54,6 +55,11 @@ class EncodeItem:
     features: ShardRef | None = None
     excluded: Excluded = NOTHING
 
+    @property
+    def rows(self) -> int:
+        """Rows that go in."""
+        return self.records.rows
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureActor:
@@ -66,11 +72,14 @@ class FeatureActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
-            encoders, written = self.encoders.featurise, 0
+            encoders, written, pace = self.encoders.featurise, 0, Pace(item.rows)
             for rows, features in featurised(self.lake, item.records, encoders, watch=watch, blocks=self.blocks):
                 with watch("write"):
                     writer.write(features_table(rows, features))
                 written += rows.num_rows
+                pace.add(rows.num_rows)
+                if pace.due():
+                    log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
             with watch("write"):
                 ref = writer.finish({"rows_in": item.records.rows, "rows_kept": written, "rows_rejected": 0})
         return Timed(ref, watch.spent())

@@ -52,6 +52,11 @@ class AgreementItem:
     features: ShardRef
     excluded: Excluded
 
+    @property
+    def rows(self) -> int:
+        """Rows that go in."""
+        return self.features.rows
+
 
 @dataclass(frozen=True, slots=True)
 class AgreementActor:

@@ -1,8 +1,8 @@
 """train: features → a fusion model whose modalities agree. It runs in a worker, so that the driver stays small.
 
 Training records are learned from, validation records choose the epoch and fit the calibration, and test records are not
-looked at. The model's address is the digest of what made it. A killed run resumes from its last epoch; a finished model
-is reused.
+looked at. The model's address is the digest of what made it. A killed run resumes from its last checkpoint; a finished
+model is reused.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def train(
     which readers use.
 
     Raises:
-        PartialRun: the training worker failed; a rerun resumes from the last finished epoch.
+        PartialRun: the training worker failed; a rerun resumes from the last checkpoint.
     """
     item = describe_model(workspace, features, exclusions, parts, without, instead_of=instead_of)
     found = finished(workspace, layout.model_path(item.address))

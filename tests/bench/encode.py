@@ -35,7 +35,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests import built_models
 from tests.pipelines.lakes import workspace_of, write_project
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
-from trichord.encoders.device import exact_numerics
+from trichord.encoders.device import exact_numerics, multiplies_bfloat16
+from trichord.encoders.half_products import half_products, weights_once
 from trichord.encoders.heads import FeatureStats
 from trichord.encoders.model import FusionModel, load_encoders
 from trichord.encoders.views import MODALITIES
@@ -125,9 +126,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     model = FusionModel.initial(config, encoders, stats, seed=0)
     passes = passes_of(model, workspace, shards)
     device = next(passes[0].module.parameters()).device
+    on_cpu = device.type == "cpu" and options.precision == "float32"
+    half = options.numerics == "fast" and on_cpu and multiplies_bfloat16()  # the fastest passes that are right
 
     def bare() -> None:
-        with exact_numerics(options.numerics == "strict"), torch.inference_mode():
+        with exact_numerics(options.numerics == "strict"), torch.inference_mode(), weights_once(), half_products(half):
             for of_shard in passes:
                 of_shard.run()
 

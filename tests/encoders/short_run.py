@@ -50,6 +50,7 @@ class ShortRun:
             score=lambda model: float(model.network.state_dict()["heads.text.outer.weight"][0, 0]),
             checkpoint=f"{self.folder}/checkpoint",
             log=log,
+            checkpoint_s=0,
             process_group=process_group,
         )
         weights = {name: tensor.numpy() for name, tensor in model.network.state_dict().items()}

@@ -16,6 +16,7 @@ import transformers as hf
 from PIL import Image
 
 from tests.encoders.models import BUILDERS, TEXTS, clips, loaded, modality, pictures
+from trichord.encoders import huggingface
 from trichord.encoders.device import torch_threads
 
 Folder = Callable[[str], Path]
@@ -102,7 +103,8 @@ def test_an_input_is_preprocessed_by_the_model_s_own_processor(folder, name):
 
 @every_model
 @pytest.mark.parametrize("numerics", ["strict", "fast"])
-def test_a_vector_is_the_pooled_output_of_the_plain_model_alone(folder, name, numerics):
+def test_a_vector_is_the_pooled_output_of_the_plain_model_alone(folder, name, numerics, monkeypatch):
+    monkeypatch.setattr(huggingface, "multiplies_bfloat16", lambda: False)
     inputs = short_inputs(name)
     encoder = loaded(folder(name), name, numerics)
     reference = np.stack([expected(folder(name), name, given) for given in inputs])
@@ -160,6 +162,39 @@ def test_half_precision_is_close_to_full(folder, name, precision):
     assert vectors.dtype == np.float32
     error = np.linalg.norm(vectors - full, axis=1) / np.linalg.norm(full, axis=1)
     assert 0 < error.max() < (0.1 if precision == "bfloat16" else 0.02)
+
+
+@every_model
+def test_fast_numerics_multiply_in_bfloat16_where_the_processor_does_and_stay_close(folder, name, monkeypatch):
+    inputs = short_inputs(name)
+    found = {}
+    for able in (False, True):
+        monkeypatch.setattr(huggingface, "multiplies_bfloat16", lambda able=able: able)
+        fast, strict = loaded(folder(name), name, "fast"), loaded(folder(name), name)
+        found[able] = fast.encode(inputs), strict.encode(inputs), fast.fingerprint
+    assert np.array_equal(found[True][1], found[False][1])  # strict numerics stay as they are
+    assert found[True][2] == found[False][2]  # a fingerprint does not depend on the machine
+    half, full = found[True][0], found[False][0]
+    assert np.array_equal(half, full) == (name in ("resnet", "efficientnet"))  # convolutions stay in float32
+    cosines = (half * full).sum(axis=1) / np.linalg.norm(half, axis=1) / np.linalg.norm(full, axis=1)
+    assert cosines.min() >= 0.9999
+
+
+@pytest.mark.parametrize("name", ["efficientnet", "vit", "wav2vec2"])
+def test_convolutions_stay_in_float32_and_the_other_products_do_not(folder, name, monkeypatch):
+    monkeypatch.setattr(huggingface, "multiplies_bfloat16", lambda: True)
+    encoder, seen = loaded(folder(name), name, "fast"), {}
+
+    def watch(part: torch.nn.Module, _given: Any, made: torch.Tensor) -> None:
+        seen[part] = made.dtype
+
+    for part in encoder.module.modules():
+        if isinstance(part, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Linear):
+            part.register_forward_hook(watch)
+    encoder.encode(short_inputs(name))
+    linear = {part for part in seen if isinstance(part, torch.nn.Linear)}
+    assert {seen[part] for part in seen.keys() - linear} == {torch.float32}
+    assert {seen[part] for part in linear} == (set() if name == "efficientnet" else {torch.bfloat16})
 
 
 @every_model

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.encoders.planted import ENCODERS, MODEL, planted, without
+from trichord.encoders.adamw import AdamW
 from trichord.encoders.checkpoint import NAME
 from trichord.encoders.data import Part, TrainingData
 from trichord.encoders.disk_matrix import DiskMatrix
@@ -51,8 +54,9 @@ def write(folder: Path | str) -> TrainingData:
     return TrainingData.write(str(folder), [Part(features=planted(100, seed)) for seed in (1, 2)])
 
 
-def fitted(data: str, checkpoint: str | None, config: TrainConfig = CONFIG, log=lambda entry: None):
-    return train(TrainingData(data), ENCODERS, MODEL, config, score=held_out_score, checkpoint=checkpoint, log=log)
+def fitted(data: str, checkpoint: str | None, config: TrainConfig = CONFIG, log=lambda entry: None, **settings: Any):
+    given: dict[str, Any] = {"score": held_out_score, "checkpoint_s": 0} | settings
+    return train(TrainingData(data), ENCODERS, MODEL, config, checkpoint=checkpoint, log=log, **given)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +84,7 @@ def test_the_best_epoch_is_kept_and_training_stops_when_it_no_longer_improves(da
         return next(scores)
 
     config = CONFIG.model_copy(update={"epochs": 9, "patience": 3})
-    model, history = train(
-        TrainingData(data), ENCODERS, MODEL, config, score=score, checkpoint=None, log=lambda entry: None
-    )
+    model, history = fitted(data, None, config, score=score)
     assert [entry["epoch"] for entry in history] == [0, 1, 2, 3, 4, 5]
     assert model.fingerprint == seen[2]
 
@@ -106,6 +108,85 @@ def test_a_run_killed_after_any_epoch_resumes_bit_for_bit(data, tmp_path):
     assert logged == list(range(7))
 
 
+def test_checkpoints_are_written_by_time_and_a_run_killed_between_two_resumes_from_the_earlier(
+    data, tmp_path, monkeypatch
+):
+    whole, history = fitted(data, None)
+    checkpoint, clock = tmp_path / "timed", [0.0]
+    monkeypatch.setattr("trichord.encoders.train.monotonic", lambda: clock[0])
+    written: list[int] = []
+
+    def log(entry, death=4):
+        clock[0] += 20  # an epoch
+        written.append((checkpoint / NAME).stat().st_mtime_ns if checkpoint.exists() else 0)
+        if entry["epoch"] == death:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fitted(data, str(checkpoint), log=log, checkpoint_s=30)
+    assert written[:2] == [0, 0]
+    assert len(set(written)) - 1 == 2  # checkpoints of 80 s
+    resumed, story = fitted(data, str(checkpoint), log=lambda entry: None, checkpoint_s=30)
+    assert resumed.fingerprint == whole.fingerprint
+    assert json.dumps(story) == json.dumps(history)
+
+
+def test_an_epoch_is_scored_while_the_next_is_trained_and_dropped_if_its_score_ends_the_run(data):
+    trained: list[int] = []
+    drawn = TrainingData.locate
+
+    class Watched(TrainingData):
+        def locate(self, positions, rng):
+            trained.append(len(positions))
+            return drawn(self, positions, rng)
+
+    scores = iter([0.5, 0.1, 0.2, 0.3, 0.4])
+    seen: list[int] = []
+
+    def score(model: FusionModel) -> float:
+        seen.append(len(trained))
+        return next(scores)
+
+    config = CONFIG.model_copy(update={"patience": 2})
+    steps = round(200 / CONFIG.batch_size)
+    model, history = train(Watched(data), ENCODERS, MODEL, config, score=score, checkpoint=None, log=lambda entry: None)
+    assert [entry["score"] for entry in history] == [0.5, 0.1, 0.2]
+    assert len(trained) == 3 * steps
+    assert len(seen) == 3
+    alone = fitted(data, None, config.model_copy(update={"epochs": 0}))[0]
+    assert model.fingerprint == alone.fingerprint
+
+
+def test_steps_are_those_of_torch_s_adamw_bit_for_bit():
+    rng = generator("adamw")
+    start = [rng.normal(size=shape).astype(np.float32) for shape in ((7, 5), (5,), (3, 3))]
+    ours, theirs = ([torch.nn.Parameter(torch.from_numpy(one.copy())) for one in start] for _ in range(2))
+    mine = AdamW([(ours[:1], 0.1), (ours[1:], 0.0)])
+    groups = [{"params": theirs[:1], "weight_decay": 0.1}, {"params": theirs[1:], "weight_decay": 0.0}]
+    torchs = torch.optim.AdamW(groups, fused=True)
+    for step in range(1, 5):
+        for pair in list(zip(ours, theirs, strict=True))[: 2 if step < 3 else 3]:  # the third has no gradient at first
+            slope = torch.from_numpy(rng.normal(size=tuple(pair[0].shape)).astype(np.float32))
+            for parameter in pair:
+                parameter.grad = slope.clone()
+        for group in torchs.param_groups:
+            group["lr"] = 0.1 / step
+        torchs.step()
+        torchs.zero_grad()
+        mine.step(0.1 / step)
+        assert all(map(torch.equal, ours, theirs))
+        assert all(parameter.grad is None for parameter in ours)
+
+
+def test_training_imports_no_compiler(data):
+    code = (
+        "import sys; from tests.encoders.test_train import fitted; fitted(sys.argv[1], None); "
+        "assert 'torch' in sys.modules; assert 'torch._dynamo' not in sys.modules"
+    )
+    run = subprocess.run([sys.executable, "-c", code, data], check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_run_ended_by_sigkill_resumes_bit_for_bit_in_another_process(data, tmp_path):
     checkpoint = str(tmp_path / "killed")
     run = subprocess.run([sys.executable, "-c", KILLED, data, checkpoint], check=False, capture_output=True)
@@ -116,9 +197,7 @@ def test_a_run_ended_by_sigkill_resumes_bit_for_bit_in_another_process(data, tmp
         done.append(1)
         return held_out_score(model)
 
-    resumed, _ = train(
-        TrainingData(data), ENCODERS, MODEL, CONFIG, score=count, checkpoint=checkpoint, log=lambda entry: None
-    )
+    resumed, _ = fitted(data, checkpoint, score=count)
     assert len(done) == 1 + 3  # the untrained model and epochs 4 to 6
     assert resumed.fingerprint == fitted(data, None)[0].fingerprint
 

@@ -44,7 +44,7 @@ def fitted(
     **settings: object,
 ):
     config, shape = CONFIG.model_copy(update=settings), MODEL.model_copy(update={"fusion": fusion})
-    return train(data, ENCODERS, shape, config, score=None, checkpoint=checkpoint, log=log)
+    return train(data, ENCODERS, shape, config, score=None, checkpoint=checkpoint, log=log, checkpoint_s=0)
 
 
 @pytest.mark.parametrize(("fusion", "loss"), list(product(FUSIONS, LOSSES)))
