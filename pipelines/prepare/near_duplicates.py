@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.config import DedupConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS, Compared, Comparer
 from trichord.pipelines.prepare.near_duplicates_resolve import (

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.printable import typed_forms
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace

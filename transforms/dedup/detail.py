@@ -6,12 +6,12 @@ which is what lettering has around it, a larger grey copy is kept beside the sig
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.batch import Image
 from trichord.transforms.dedup.same_picture import content_box, grey_of, strip_frame
+from trichord.transforms.libraries import cv2
 
 VERSION = 1  # raised when the same picture would give another detail or map
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-from scipy import ndimage
 
 from trichord.transforms.batch import Waveform
+from trichord.transforms.libraries import scipy
 from trichord.transforms.media import resample
 
 VERSION = 1  # raised when the same sounds would get another verdict
@@ -74,7 +73,7 @@ def _differences(a: Samples, b: Samples) -> tuple[float, float]:
     noise = left.sum(axis=1)
     moments = np.maximum(noise - NOISE_FACTOR * np.median(noise), 0) / np.maximum(energy, floor)
     usual, loud = np.median(left, axis=0), energy >= floor
-    peak = (usual - PEAK_FACTOR * ndimage.median_filter(usual, NOISE_BINS, mode="nearest")).max()
+    peak = (usual - PEAK_FACTOR * scipy.ndimage.median_filter(usual, NOISE_BINS, mode="nearest")).max()
     loudest = max(one[loud].mean(axis=0).max(), other[loud].mean(axis=0).max())
     return float(np.sort(moments)[-2:][0]), float(peak / loudest)
 
