@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +23,7 @@ class _Lazy(ModuleType):
         return found
 
     def _wake(self) -> ModuleType:
-        module = import_module(self.__name__)
+        module = importlib.import_module(self.__name__)
         prepare, self._prepare = self._prepare, None
         if prepare is not None:
             prepare(module)
