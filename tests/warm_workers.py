@@ -1,7 +1,7 @@
 """Worker processes of the local engine that tests of the jobs share: one that has imported its libraries is kept.
 
-A worker that loads models spends seconds of CPU on imports, more than most tests spend on their work. The engine's own tests
-(`tests/infra`) and the tests that kill processes (`tests/faults`) start theirs as the product does.
+A worker that loads models spends seconds of CPU on imports, more than most tests spend on their work. The engine's own
+tests (`tests/infra`) and the tests that kill processes (`tests/faults`) start theirs as the product does.
 """
 
 from __future__ import annotations
