@@ -25,13 +25,13 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
-import cv2
 import numpy as np
 
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.encoders.spectrum import by_part, log_mel
 from trichord.infra import digest
 from trichord.transforms.bounded_text import normal_form
+from trichord.transforms.libraries import cv2
 
 _WORD = re.compile(r"\w+")
 

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import soundfile
-from PIL import Image as Pillow
-from PIL import ImageOps
 
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.infra.config import PrepareConfig
 from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch, Waveform
+from trichord.transforms.libraries import Pillow, soundfile
 from trichord.transforms.media import decode_audio, decode_image, resample
 
-Picture: TypeAlias = str | os.PathLike[str] | bytes | np.ndarray | Pillow.Image
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | Pillow.Image"
 Sound: TypeAlias = str | os.PathLike[str] | bytes | tuple[np.ndarray, int]
 
 MAX_INPUT_BYTES = 512 << 20  # of a file; what may be decoded of it is limited by the project
@@ -67,6 +65,8 @@ def picture_bytes(picture: Any) -> bytes:
     if not isinstance(picture, Pillow.Image):
         return _content(picture)
     stream = io.BytesIO()
+    from PIL import ImageOps
+
     upright = ImageOps.exif_transpose(picture)
     (upright if upright.mode in _PNG_MODES else upright.convert("RGB")).save(stream, "PNG", compress_level=1)
     return stream.getvalue()

@@ -12,13 +12,13 @@ from typing import Protocol, TypedDict
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.index_builders.manifest import IndexManifest, IndexShard
 from trichord.index_builders.tune import Settings, Tuned
 from trichord.infra import digest
 from trichord.infra.errors import FingerprintMismatch
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lazy import arrow_compute as pc
 
 LABELS = ("key", "view", "source")
 Scalar = str | int | float | bool

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.index_builders.base import Scalar, meta_column, scalar_text
@@ -15,6 +14,7 @@ from trichord.index_builders.manifest import IndexShard
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lazy import arrow_compute as pc
 
 KEYS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "partition")]

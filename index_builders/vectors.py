@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.digest import hash64
 from trichord.infra.errors import FingerprintMismatch, StorageError
+from trichord.infra.lazy import arrow_compute as pc
 
 UNIT_TOLERANCE = 1e-3  # half precision keeps a length to 2**-11, about 0.0005
 

@@ -24,10 +24,16 @@ def validate(tree: Any, borrowed: Borrowed) -> tuple[Project | None, list[Proble
     A section that is null has its defaults. Of values from the environment only the variables' names are shown.
     """
     try:
-        return Project.model_validate(_completed(tree, model_schema()), strict=True), []
+        schema = model_schema() if _holds_null(tree) else {}  # it takes longer to make than all the rest
+        return Project.model_validate(_completed(tree, schema), strict=True), []
     except ValidationError as error:
         found = [problem for details in error.errors() for problem in _explained(details, borrowed)]
         return None, list(dict.fromkeys(found))  # a value that may be of several types fails once for each
+
+
+def _holds_null(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(map(_holds_null, inner))
 
 
 def _completed(value: Any, node: Node) -> Any:

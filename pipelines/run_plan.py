@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
-from trichord.pipelines.evaluation.whole import require_figures
 from trichord.pipelines.prepare.plan import plan_training
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages import history

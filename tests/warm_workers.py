@@ -1,7 +1,7 @@
 """Worker processes of the local engine that tests of the jobs share: one that has imported its libraries is kept.
 
-A fresh worker spends about 5 s of CPU on imports, more than most tests spend on their work. The engine's own tests
-(`tests/infra`) and the tests that kill processes (`tests/faults`) start theirs as the product does.
+A worker that loads models spends seconds of CPU on imports, more than most tests spend on their work. The engine's own
+tests (`tests/infra`) and the tests that kill processes (`tests/faults`) start theirs as the product does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import pytest
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.local import LocalEngine, _Worker
+from trichord.infra.engines.warm import Template
 
 KEPT = 3  # idle workers; the longest unused ends first
 Likeness = tuple[object, ...]
 
+_template = Template()
 _lock = threading.Lock()  # Beam's workers are taken by its threads
 _idle: list[_Worker] = []
 _started: WeakKeyDictionary[_Worker, Likeness] = WeakKeyDictionary()
@@ -32,15 +34,16 @@ def _likeness(config: EngineConfig) -> Likeness:
     return (tuple(sorted(environment.items())), tuple(sys.path), os.getcwd(), config.worker_memory_bytes, config.device)
 
 
-def _take(engine: LocalEngine, gpus: tuple[str, ...]) -> _Worker:
+def _take(engine: LocalEngine, gpus: tuple[str, ...], task: bytes) -> _Worker:
     if gpus or engine._idle:
-        return _fresh(engine, gpus)
+        return _fresh(engine, gpus, task)
     wanted = _likeness(engine._config)
     with _lock:
         fit = next((worker for worker in _idle if _started[worker] == wanted and worker._process.poll() is None), None)
         if fit is not None:
             _idle.remove(fit)
-    worker = fit or _fresh(engine, gpus)
+    engine._template = _template
+    worker = fit or _fresh(engine, gpus, task)
     _started[worker] = wanted
     worker._forget = engine._end
     engine._all.add(worker)
@@ -55,6 +58,7 @@ def _close(engine: LocalEngine) -> None:
     engine._idle.clear()
     for worker in over:
         worker.end()
+    engine._template = Template()  # the shared one goes on
     _finish(engine)
 
 

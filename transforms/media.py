@@ -19,7 +19,6 @@ Allowed are JPEG, PNG, WebP, GIF, BMP and TIFF (Pillow, first frame), WAV, FLAC,
 from __future__ import annotations
 
 import io
-import logging
 import math
 import struct
 import warnings
@@ -29,25 +28,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import PIL
-import soundfile
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
-from PIL.Image import DecompressionBombError
 
 from trichord.transforms import containers
 from trichord.transforms.batch import Image, Samples, Waveform
 from trichord.transforms.blas import one_thread
-
-cv2.setNumThreads(1)  # workers use the cores; more threads would only compete for them
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # its messages on a damaged file are in the MediaError
+from trichord.transforms.libraries import PIL, Pillow, cv2, soundfile
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-IMAGE_LIBRARIES = {"pillow": PIL.__version__, "opencv": cv2.__version__}
-AUDIO_LIBRARIES = {"libsndfile": soundfile.__libsndfile_version__, "resampling": "2"}  # raised when its samples change
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
@@ -107,9 +96,9 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
                 rgb = _to_rgb(picture)
         except containers.ContainerError as error:
             raise MediaError(f"image_{error.fault}", str(error)) from error
-        except DecompressionBombError as error:
+        except Pillow.DecompressionBombError as error:
             raise MediaError("image_bomb", str(error)) from error
-        except UnidentifiedImageError:
+        except PIL.UnidentifiedImageError:
             raise MediaError("image_format", f"none of {', '.join(IMAGE_FORMATS)}: begins {data[:8]!r}") from None
         except _PARSE_ERRORS as error:
             cut = "truncated" in str(error).lower() or isinstance(error, EOFError)

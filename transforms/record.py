@@ -17,9 +17,8 @@ from trichord.transforms.align.words import Aligner
 from trichord.transforms.batch import Batch, Image, Row, Waveform
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.dedup.signatures import content_digest, row_digest, signature_recipe
+from trichord.transforms.libraries import audio_libraries, image_libraries
 from trichord.transforms.media import (
-    AUDIO_LIBRARIES,
-    IMAGE_LIBRARIES,
     MediaError,
     decode_audio,
     decode_image,
@@ -50,7 +49,7 @@ def record_recipe(
             "version": FINISH_VERSION,
             "settings": {
                 "quality": config.image.quality,
-                "libraries": IMAGE_LIBRARIES | AUDIO_LIBRARIES | NUMERIC_LIBRARIES,
+                "libraries": image_libraries() | audio_libraries() | NUMERIC_LIBRARIES,
             },
         },
         *signature_recipe(config.dedup),

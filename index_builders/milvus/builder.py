@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.index_builders.base import check_ascending
@@ -26,6 +25,7 @@ from trichord.index_builders.vectors import vector_matrix
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lazy import arrow_compute as pc
 
 KIND = "milvus"
 VERSION = 2  # raise it whenever the same vectors would give another import file

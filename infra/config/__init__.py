@@ -34,7 +34,7 @@ from trichord.infra.config.sources import (
 )
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.text import TextConfig
-from trichord.infra.config.train import Loss, TrainConfig
+from trichord.infra.config.train import TrainConfig
 from trichord.infra.config.web import WebConfig
 
 __all__ = [
@@ -57,7 +57,6 @@ __all__ = [
     "ImageConfig",
     "IndexConfig",
     "IndexKind",
-    "Loss",
     "ManifestSource",
     "MediaFolderSource",
     "MilvusConfig",

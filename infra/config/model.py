@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from trichord.infra.choices import Fusion
 from trichord.infra.config.base import Strict
 
 
@@ -70,9 +71,7 @@ class ModelConfig(Strict):
     audio: EncoderConfig = EncoderConfig()
     dimension: int = Field(128, ge=8, description="Values of an indexed vector.")
     hidden: int = Field(256, ge=8, description="Width of the heads.")
-    fusion: Literal["gated_attention", "concatenation", "transformer"] = Field(
-        "gated_attention", description="How modalities become one vector."
-    )
+    fusion: Fusion = Field("gated_attention", description="How modalities become one vector.")
     layers: int = Field(2, ge=1, le=24, description="Layers of the cross-modal transformer.")
     attention_heads: int = Field(4, ge=1, le=64, description="Attention heads of the cross-modal transformer.")
     numerics: Literal["strict", "fast"] = Field(

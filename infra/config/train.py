@@ -6,10 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from trichord.infra.choices import Loss
 from trichord.infra.config.base import Strict
 from trichord.infra.marks import Part
-
-Loss = Literal["mixed_gallery_infonce", "infonce", "contrastive", "triplet", "supcon", "sigmoid"]
 
 
 class TrainConfig(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Engine, Failed
@@ -11,8 +12,13 @@ from trichord.infra.scratch import remove_abandoned
 __all__ = ["Done", "Engine", "Failed", "open_engine"]
 
 
-def open_engine(config: EngineConfig) -> Engine:
-    """Return the engine a project asks for; a context manager that starts nothing before its first item."""
+def open_engine(config: EngineConfig, imports: Sequence[str] = ()) -> Engine:
+    """Return the engine a project asks for; a context manager that starts nothing before its first item.
+
+    Args:
+        config: section `engine` of the project file.
+        imports: modules that tasks will import; local workers start with them.
+    """
     remove_abandoned()
     if config.kind == "ray":
         from trichord.infra.engines.ray import RayEngine  # importing Ray takes seconds
@@ -27,4 +33,4 @@ def open_engine(config: EngineConfig) -> Engine:
         return BeamEngine(config)
     from trichord.infra.engines.local import LocalEngine
 
-    return LocalEngine(config)
+    return LocalEngine(config, imports)

@@ -1,42 +1,36 @@
 """The local engine: worker processes on this machine, each with a socket of its own, so a death has one culprit.
 
-Workers are fresh interpreters (no fork of a threaded driver, no re-import of `__main__`), kept between calls of `map`.
+Workers are forks of a process that has imported their libraries (`template.py`; no fork of a threaded driver, no
+re-import of `__main__`), kept between calls of `map`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
-from trichord.infra import log, stderr
+from trichord.infra import log
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
+from trichord.infra.engines.warm import Template, modules_named
 from trichord.infra.engines.worker import FACTORY, GRACE_S, ITEM, TASK
 from trichord.infra.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from trichord.infra.engines.worker import main; main({}, {})"
-)
 
 
 class LocalEngine:
@@ -44,8 +38,9 @@ class LocalEngine:
 
     name = "local"
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, imports: Sequence[str] = ()) -> None:
+        self._config, self._imports = config, imports
+        self._template = Template()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._ending: list[_Worker] = []
@@ -86,6 +81,7 @@ class LocalEngine:
         self._idle.clear()
         while self._ending:
             self._ending.pop().reap(GRACE_S)
+        self._template.end()
 
     def __enter__(self) -> Self:
         return self
@@ -127,12 +123,12 @@ class LocalEngine:
         )
         return cast("Generator[Done[I, Any] | Failed[I], None, None]", outcomes)
 
-    def _take(self, gpus: tuple[str, ...]) -> _Worker:
+    def _take(self, gpus: tuple[str, ...], task: bytes) -> _Worker:
         """Return an idle worker or a new one; where there are GPUs, a new one for the GPU with the fewest of them."""
         if self._idle and not gpus:
             return self._idle.pop()
         gpu = least_taken(gpus, (worker.gpu for worker in self._all)) if gpus else None
-        worker = _Worker(self._end, self._config, gpu)
+        worker = _Worker(self, gpu, [*self._imports, *modules_named(task)])
         self._all.add(worker)
         return worker
 
@@ -157,7 +153,7 @@ class _LocalSlots:
     gpus: tuple[str, ...] = ()
 
     def open(self) -> Slot:
-        worker = self.engine._take(self.gpus)
+        worker = self.engine._take(self.gpus, self.setup[1:])
         worker.send(self.setup)
         return worker
 
@@ -172,31 +168,26 @@ class _LocalSlots:
 class _Worker:
     """One worker process, seen from the driver."""
 
-    def __init__(self, end: Callable[[_Worker], None], config: EngineConfig, gpu: str | None) -> None:
-        self._forget = end
+    def __init__(self, engine: LocalEngine, gpu: str | None, modules: Sequence[str]) -> None:
+        config, self._forget = engine._config, engine._end
         self.gpu = gpu
         self._busy = False
         self._reaping = threading.Lock()
         ours, theirs = socket.socketpair()
-        events = stderr.descriptor()
+        # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order. The user's own
+        # setting for OpenBLAS or MKL would outweigh OpenMP's.
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **worker_environment(config, gpu),
+            **log.worker_environment(),
+        }
         with theirs:
-            start = _START.format(theirs.fileno(), config.worker_memory_bytes)
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", start, json.dumps(sys.path)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *(() if events is None else (events,))],
-                start_new_session=True,  # Ctrl-C is the driver's to handle
-                # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order. The user's
-                # own setting for OpenBLAS or MKL would outweigh OpenMP's.
-                env={
-                    **os.environ,
-                    "OMP_NUM_THREADS": "1",
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "MKL_NUM_THREADS": "1",
-                    "OMP_WAIT_POLICY": "PASSIVE",
-                    **worker_environment(config, gpu),
-                    **log.worker_environment(),
-                },
+            self._process = engine._template.start_worker(
+                theirs.fileno(), environment, config.worker_memory_bytes, modules
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 
@@ -236,9 +227,8 @@ class _Worker:
         until_s = time.monotonic() + within_s
         while not self.reaped:
             with self._reaping:
-                if not self.reaped and (self._has_ended() or time.monotonic() >= until_s):
-                    with suppress(ProcessLookupError):
-                        os.killpg(self._process.pid, signal.SIGKILL)
+                if not self.reaped and (self._process.has_ended() or time.monotonic() >= until_s):
+                    self._process.kill_group()
                     self._process.wait()
             if not self.reaped:
                 time.sleep(0.01)
@@ -247,10 +237,6 @@ class _Worker:
     def reaped(self) -> bool:
         """Return True once the process is gone."""
         return self._process.returncode is not None
-
-    def _has_ended(self) -> bool:
-        """Return True if the process has ended, without reaping it: until then no other process gets its number."""
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _cause_of_death(self) -> str:
         try:

@@ -19,7 +19,6 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.infra.digest import canonical_json, sha256_hex
@@ -30,6 +29,7 @@ from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, check_co
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import seal
 from trichord.infra.lake.stores import temporary_name
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.scratch import scratch_folder
 
 ROW_GROUP_BYTES = 16 << 20

@@ -131,7 +131,7 @@ class LakeTable:
 
     def _shards_of(self, table: DeltaTable) -> dict[str, ShardRef]:
         with self._delta_failures():
-            actions = pa.table(table.get_add_actions(flatten=True))
+            actions = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
         refs: dict[str, ShardRef] = {}
         columns = (actions[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
         for path, size, rows in zip(*columns, strict=True):

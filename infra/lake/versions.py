@@ -40,6 +40,7 @@ class VersionCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded = b""
+        self._changed = False
         self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)  # "": a temporary file
         self._rows.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
@@ -68,6 +69,10 @@ class VersionCache:
 
     def save(self, storage: Files, uri: str) -> None:
         """Keep the entries that were used or made in this run; the file is not touched when they are the same."""
+        with self._lock:
+            unused = self._rows.execute("SELECT 1 FROM known WHERE NOT seen LIMIT 1").fetchone()
+            if self._loaded and not self._changed and unused is None:
+                return
         sink = pa.BufferOutputStream()
         with (
             self._lock,
@@ -102,6 +107,7 @@ class VersionCache:
         entry = (_key(stat.uri), _changed_ns(stat), stat.size, bytes.fromhex(sha256))
         with self._lock:
             self._rows.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 1)", entry)
+            self._changed = True
 
 
 def _key(uri: str) -> bytes:

@@ -36,7 +36,7 @@ from trichord.infra.web.http_cache import Receipt, Receipts
 from trichord.infra.web.throttle import Clock, Hosts
 
 if TYPE_CHECKING:
-    from trichord.infra.web.transport import Answer
+    from trichord.infra.web.transport import Answer, Transport
 
 _CHUNK_BYTES = 1 << 16
 _SAVE_EVERY_S = 60.0  # so that a killed run loses little of what it downloaded
@@ -78,20 +78,17 @@ class Fetcher:
         resolve: Resolve = system_addresses,
         clock: Clock | None = None,
     ) -> None:
-        from trichord.infra.web.transport import Transport  # workers read what was fetched: they need no HTTP client
-
         self._config, self._lake = config, lake
         self._resolve, self._clock = resolve, clock or Clock()
         self._allowed = networks(config.allow_private)
         self._hosts = Hosts(config, self._clock)
-        try:
-            self._transport = Transport(config)
-        except OSError as error:
-            raise ConfigError(f"web.ca_file {config.ca_file!r} cannot be read: {error}") from error
+        self._lock = threading.Lock()
+        self._transport: Transport | None = None
+        if config.ca_file is not None:
+            self._client()  # so that a mistake in it is reported now
         self._receipts = Receipts.load(lake.storage, self._receipts_uri)
         self._saved_at = self._clock.monotonic()
         self._flying: dict[tuple[str, int], Future[Content]] = {}
-        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS_PER_REQUEST * config.concurrency, "fetch")
         self._resolvers = ThreadPoolExecutor(config.concurrency, "resolve")
 
@@ -103,7 +100,8 @@ class Fetcher:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._resolvers.shutdown(wait=False, cancel_futures=True)
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
         self.save()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -151,6 +149,17 @@ class Fetcher:
         """Keep the receipts."""
         oldest = self._clock.now() - self._config.keep_unused_s
         self._receipts.save(self._lake.storage, self._receipts_uri, oldest)
+
+    def _client(self) -> Transport:
+        from trichord.infra.web.transport import Transport  # most runs need no HTTP client
+
+        with self._lock:
+            if self._transport is None:
+                try:
+                    self._transport = Transport(self._config)
+                except OSError as error:
+                    raise ConfigError(f"web.ca_file {self._config.ca_file!r} cannot be read: {error}") from error
+            return self._transport
 
     @property
     def _receipts_uri(self) -> str:
@@ -230,7 +239,7 @@ class Fetcher:
                 try:
                     addresses = self._addresses(target, left_s)
                     rest_s = left_s - (self._clock.monotonic() - start)
-                    with self._transport.get(target, addresses, headers, rest_s) as answer:
+                    with self._client().get(target, addresses, headers, rest_s) as answer:
                         self._hosts.note(target.host, reached=True)
                         location = self._location(target, answer)
                         if location is None:

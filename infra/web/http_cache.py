@@ -55,7 +55,7 @@ class Receipts:
         self._known: dict[str, Receipt] = {}
         self._used: set[str] = set()
         self._made: set[str] = set()
-        self._loaded = b""
+        self._stored: list[Receipt] | None = None  # in the order of their URLs; None without a file
         self._lock = threading.Lock()
 
     @classmethod
@@ -72,7 +72,7 @@ class Receipts:
         except (FileNotFoundError, pa.ArrowException, OSError):
             return receipts
         receipts._known = {receipt.url: receipt for receipt in found}
-        receipts._loaded = data
+        receipts._stored = found
         return receipts
 
     def get(self, url: str) -> Receipt | None:
@@ -110,18 +110,18 @@ class Receipts:
         """Keep all but those unused in this run and older than `oldest`; an equal file is not written again."""
         with self._lock:
             kept = [
-                astuple(receipt)
+                receipt
                 for url, receipt in sorted(self._known.items())
                 if url in self._used or max(receipt.fetched_at, receipt.failed_at) >= oldest
             ]
-        columns = list(zip(*kept, strict=True)) or [()] * len(_SCHEMA)
+        if kept == (self._stored or []):
+            return
+        columns = list(zip(*map(astuple, kept), strict=True)) or [()] * len(_SCHEMA)
         table = pa.table([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        data = seal_bytes(sink.getvalue().to_pybytes())
-        if data != self._loaded and (kept or self._loaded):
-            storage.write(uri, data)
-            self._loaded = data
+        storage.write(uri, seal_bytes(sink.getvalue().to_pybytes()))
+        self._stored = kept
 
 
 def receipt_contents(lake: Lake) -> set[str]:
@@ -132,7 +132,7 @@ def receipt_contents(lake: Lake) -> set[str]:
     """
     receipts = Receipts.load(lake.storage, lake.uri(layout.DOWNLOAD_RECEIPTS))
     known = receipts._known.values()
-    if not receipts._loaded and lake.exists(layout.DOWNLOAD_RECEIPTS):
+    if receipts._stored is None and lake.exists(layout.DOWNLOAD_RECEIPTS):
         raise StorageError(
             f"{lake.uri(layout.DOWNLOAD_RECEIPTS)} is damaged. {REMEDY}; what was downloaded is then fetched again"
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from trichord.infra import log
-from trichord.infra.config import Loss, ModelConfig
+from trichord.infra.choices import FUSIONS, LOSSES
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.cli import render_compare
 from trichord.pipelines.cli.options import (
@@ -20,9 +20,6 @@ from trichord.pipelines.cli.options import (
     open_project,
     print_result,
 )
-
-LOSSES: tuple[str, ...] = get_args(Loss)
-FUSIONS: tuple[str, ...] = get_args(ModelConfig.model_fields["fusion"].annotation)
 
 
 def compare(

@@ -5,6 +5,8 @@ No traceback reaches a user. An error that nobody foresaw is written to a file, 
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import select
 import sys
@@ -22,6 +24,7 @@ from trichord.infra.system_errors import as_storage_error
 from trichord.pipelines.cli.arguments import accept_text_only
 
 UNEXPECTED, INTERRUPTED, STDOUT_CLOSED = 1, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
+_OBJECTS = 10_000
 
 
 class UnexpectedError(TrichordError):
@@ -32,6 +35,7 @@ class UnexpectedError(TrichordError):
 
 def run(app: typer.Typer) -> int:
     """Run the command line of this process, report an error if there is one, and return the exit code."""
+    _look_less_for_cycles()
     log.configure(as_json="--json" in sys.argv[1:])
     _open_streams()
     with stderr.own():
@@ -159,6 +163,12 @@ def _drop_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def _look_less_for_cycles() -> None:
+    """Let Python look for cycles after more objects: imports make many and hardly a cycle. And not at the end."""
+    gc.set_threshold(_OBJECTS)
+    atexit.register(gc.freeze)
 
 
 def _open_streams() -> None:

@@ -13,12 +13,12 @@ from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra import digest
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, iter_shard, take_rows
+from trichord.infra.lazy import arrow_compute as pc
 
 SCHEMA = pa.schema(
     [pa.field("partition", pa.string(), nullable=False), pa.field("row_digest", pa.string(), nullable=False)]

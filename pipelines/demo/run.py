@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import yaml
 
 from trichord.infra import log
 from trichord.infra.lake.shard import read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.project import load_project
 from trichord.pipelines.core.json_objects import parse_object, read_object
 from trichord.pipelines.core.result import Result, plain

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from trichord.infra.config import GateConfig
+from trichord.infra.errors import ConfigError
 from trichord.pipelines.core.result import Result
 
 PLACES = 6  # of all rounding
@@ -46,3 +48,33 @@ def suggest_paths(path: str, known: Collection[str], wanted: int = 5) -> list[st
     last = path.rsplit(".", 1)[-1]
     related = sorted(other for other in known if other.startswith(f"{path}.") or other.rsplit(".", 1)[-1] == last)
     return list(dict.fromkeys([*alike, *related]))[:wanted]
+
+
+def require_figures(limits: GateConfig, k: int, measured: Collection[str] = ()) -> None:
+    """Refuse paths that no figure of an evaluation has.
+
+    Args:
+        limits: section `gate` of the project file.
+        k: depth of the measures.
+        measured: paths of an evaluation at hand.
+
+    Raises:
+        ConfigError: there are such paths; the message suggests known ones.
+    """
+    named = [(section, path) for section in ("least", "most", "max_drop_of") for path in getattr(limits, section)]
+    if not named:
+        return
+    from trichord.pipelines.evaluation.whole import known_paths
+
+    known = known_paths(k) | set(measured)
+    lines = []
+    for section, path in named:
+        if path not in known:
+            near = suggest_paths(path, sorted(known))
+            lines.append(f"  gate.{section}: {path}{': did you mean ' + ', '.join(near) + '?' if near else ''}")
+    if lines:
+        raise ConfigError(
+            "The gate names figures that no evaluation has:\n"
+            + "\n".join(lines)
+            + "\nEvery figure is in docs/evaluation.md; `trichord evaluate --json` prints those of the live index."
+        )

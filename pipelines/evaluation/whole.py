@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from trichord.encoders.calibration import Calibration
-from trichord.infra.config import EvaluateConfig, GateConfig
+from trichord.infra.config import EvaluateConfig
 from trichord.infra.digest import generator
-from trichord.infra.errors import ConfigError
 from trichord.pipelines.evaluation.calibrate import calibrate
 from trichord.pipelines.evaluation.consistency import consistency
-from trichord.pipelines.evaluation.figures import figures, suggest_paths
+from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.intervals import Bootstrap
 from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
@@ -50,29 +48,3 @@ def known_paths(k: int) -> frozenset[str]:
     )
     measured = measure(everything, k, 0, EvaluateConfig(bootstrap=2), calibrate(everything))
     return frozenset(path for path, _ in figures(measured))
-
-
-def require_figures(limits: GateConfig, k: int, measured: Collection[str] = ()) -> None:
-    """Refuse paths that no figure of an evaluation has.
-
-    Args:
-        limits: section `gate` of the project file.
-        k: depth of the measures.
-        measured: paths of an evaluation at hand.
-
-    Raises:
-        ConfigError: there are such paths; the message suggests known ones.
-    """
-    named = [(section, path) for section in ("least", "most", "max_drop_of") for path in getattr(limits, section)]
-    known = known_paths(k) | set(measured) if named else set()
-    lines = []
-    for section, path in named:
-        if path not in known:
-            near = suggest_paths(path, sorted(known))
-            lines.append(f"  gate.{section}: {path}{': did you mean ' + ', '.join(near) + '?' if near else ''}")
-    if lines:
-        raise ConfigError(
-            "The gate names figures that no evaluation has:\n"
-            + "\n".join(lines)
-            + "\nEvery figure is in docs/evaluation.md; `trichord evaluate --json` prints those of the live index."
-        )

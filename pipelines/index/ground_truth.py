@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.index_builders.base import LABELS, Hits
@@ -19,6 +18,7 @@ from trichord.infra import digest
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout
 from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace, run_all
 from trichord.pipelines.index.vector_tables import VectorTables
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trichord.index_builders.manifest import IndexManifest
 from trichord.infra import digest
@@ -14,8 +14,10 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.publication import JsonDict
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.prepare.plan import WantedShard
-from trichord.pipelines.prepare.records import Prepared
+
+if TYPE_CHECKING:
+    from trichord.pipelines.prepare.plan import WantedShard
+    from trichord.pipelines.prepare.records import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trichord.infra.config import AugmentConfig, Project
-from trichord.transforms.augment.chain import augment_chain
-from trichord.transforms.media import AUDIO_LIBRARIES, IMAGE_LIBRARIES
+from trichord.transforms.libraries import audio_libraries, image_libraries
 from trichord.transforms.op import Op, recipe_of
 
 AUGMENT_FORMAT = 2
@@ -19,6 +18,8 @@ def open_chain(config: AugmentConfig) -> tuple[Op, ...]:
     Raises:
         ConfigError: a model or dictionary is missing.
     """
+    from trichord.transforms.augment.chain import augment_chain
+
     fill = rewrite = None
     contextual, rewriting = config.text.contextual, config.text.rewrite
     if contextual.path is not None and contextual.p > 0:
@@ -39,5 +40,5 @@ def describe_variants(project: Project) -> list[Any]:
 
 def augment_recipe(project: Project, chain: Sequence[Op]) -> list[Any]:
     """Return what shapes the variants of a shard beside the records and their parts: a piece of their address."""
-    media = [project.prepare.audio.rate_hz, project.prepare.image.quality, IMAGE_LIBRARIES | AUDIO_LIBRARIES]
+    media = [project.prepare.audio.rate_hz, project.prepare.image.quality, image_libraries() | audio_libraries()]
     return [AUGMENT_FORMAT, recipe_of(chain), media]

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.encoders.adapt import Sample
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
@@ -26,6 +25,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.near_duplicates import find_near
 from trichord.pipelines.prepare.near_duplicates_buckets import survivors

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
@@ -16,6 +14,7 @@ from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
 from trichord.infra.lake.publication import JsonDict, RowCounts
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.commits import Commits, Touched
 from trichord.pipelines.core.protection import protected_from_gc
 from trichord.pipelines.core.result import Result

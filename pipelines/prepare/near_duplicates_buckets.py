@@ -9,12 +9,12 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.config import DedupConfig
 from trichord.infra.digest import hash64
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS
 from trichord.transforms.dedup.candidates import NEIGHBOURS, pick_modalities
 from trichord.transforms.dedup.clusters import most_match

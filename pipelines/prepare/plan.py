@@ -20,7 +20,7 @@ from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.clean.language import known_languages
+from trichord.transforms.clean.language import KNOWN_LANGUAGES
 from trichord.transforms.collect import plan_source
 from trichord.transforms.collect.partitions import Partition
 
@@ -130,11 +130,10 @@ def _check(project: Project, aligner: Aligner | None) -> None:
         root = getattr(source, "media_root", None)
         if root is not None and not is_remote(root) and not os.path.isdir(root):
             raise SourceError(f"There is no folder {root}. Fix `media_root` of source {source.name!r}.")
-    unknown = sorted(set(project.prepare.text.languages) - known_languages()) if project.prepare.text.languages else []
-    if unknown:
+    if unknown := sorted(set(project.prepare.text.languages) - KNOWN_LANGUAGES):
         raise ConfigError(
             f"prepare.text.languages: unknown language: {', '.join(unknown)}.\n"
-            f"Known: {', '.join(sorted(known_languages()))}"
+            f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
         )
     if project.gate.max_reject_ratio_of:
         chains = (prepare_chain(project.prepare, source, aligner) for source in project.sources)

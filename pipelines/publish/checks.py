@@ -13,9 +13,8 @@ from typing import Any
 from trichord.infra.config import GateConfig
 from trichord.infra.lake.publication import Check, Publication, RowCounts, SourceContents
 from trichord.pipelines.evaluation.change import FEW
-from trichord.pipelines.evaluation.figures import PLACES, figures
+from trichord.pipelines.evaluation.figures import PLACES, figures, require_figures
 from trichord.pipelines.evaluation.holdout import K
-from trichord.pipelines.evaluation.whole import require_figures
 from trichord.pipelines.publish.against_live import source_evidence
 from trichord.pipelines.publish.measure_index import Measured
 from trichord.pipelines.publish.vector_audit import Content

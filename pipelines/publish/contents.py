@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.encoders.views import MODALITIES
 from trichord.infra.config import Project
@@ -18,6 +17,7 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import SourceContents
 from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.workspace import Workspace, run_all
 from trichord.pipelines.prepare.modalities import named_modalities

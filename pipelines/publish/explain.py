@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace

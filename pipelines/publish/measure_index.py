@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.index_builders.base import Hits
 from trichord.index_builders.exact import recall_at_k
@@ -17,6 +16,7 @@ from trichord.index_builders.row_labels import read_keys
 from trichord.index_builders.vectors import find_unsound
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
 from trichord.pipelines.index.ground_truth import (
     FAILED,

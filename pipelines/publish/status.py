@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trichord.infra.lake.publication import Candidate, JsonDict, Publication, Verdict
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.milvus_collections import collections
 from trichord.pipelines.publish.history import find_held_back
 from trichord.pipelines.publish.pinned import choose_kept, find_candidate
 
@@ -114,8 +113,17 @@ def status(workspace: Workspace) -> Status:
         ),
         tables=tables,
         candidate=_candidate(workspace, live),
-        milvus=collections(workspace, choose_kept(history, workspace.project.keep_publications)),
+        milvus=_milvus(workspace, history),
     )
+
+
+def _milvus(workspace: Workspace, history: Sequence[Publication]) -> JsonDict | None:
+    """Return the state of the collections; None if the project does not use Milvus."""
+    if "milvus" not in workspace.project.index.backends:
+        return None
+    from trichord.pipelines.index.milvus_collections import collections
+
+    return collections(workspace, choose_kept(history, workspace.project.keep_publications))
 
 
 def _candidate(workspace: Workspace, live: Publication | None) -> Refused | None:

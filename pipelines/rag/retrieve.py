@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.config import View
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard, take_rows
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.search.fusion import RankedHit, by_score, list_hits

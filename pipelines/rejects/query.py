@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.json_objects import stored_object
 from trichord.pipelines.core.result import Result

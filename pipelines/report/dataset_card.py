@@ -240,7 +240,6 @@ def _loading(facts: Facts) -> str:
 `records` is a Delta Lake table of Parquet files. Read the files that its log names, and leave out duplicates:
 
 ```python
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.index_builders.row_labels import read_keys
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.shard import iter_shard
 from trichord.infra.lake.storage import TooLarge
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
 from trichord.pipelines.report.facts import REJECTS_PER_REASON, Facts, Kinds

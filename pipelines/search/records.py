@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.index_builders.base import Searcher
 from trichord.infra import log
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.shard import read_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.transforms.collect import media_root

@@ -16,12 +16,9 @@ from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.model_store import TrainedModel, finished
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.pipelines.model.encode import vectors_address
 from trichord.pipelines.model.feature_cache import features_address
-from trichord.pipelines.model.pair_agreement import pinned_disagreements
-from trichord.pipelines.model.train import describe_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
 from trichord.pipelines.stages.live_model import describe_lost, is_wanted, reuse_live_model
 from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
@@ -111,6 +108,9 @@ class Forecast:
         project, lake = self.workspace.project, self.workspace.lake
         if self.to_prepare or not self.plan.shards or project.augment.copies or project.agreement.check != "off":
             return None  # what it is made of is known only afterwards
+        from trichord.pipelines.evaluation.parts import parts_of
+        from trichord.pipelines.model.train import describe_model
+
         encoders = load_encoders(project.model).fingerprint
         wanted = {features_address(encoders, shard.address): shard.partition.id for shard in self.plan.shards}
         features = find_finished(lake, layout.FEATURES, wanted)
@@ -134,6 +134,8 @@ class Forecast:
         exclusions = Exclusions.gather(self.workspace.lake, dropped)
         if not self.live.counts.rows_disagreeing:
             return exclusions
+        from trichord.pipelines.model.pair_agreement import pinned_disagreements
+
         found = pinned_disagreements(self.workspace, self.live)
         return exclusions.with_rows((row.partition, row.row_digest) for row in found)
 

@@ -13,11 +13,8 @@ from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.index.partition_map import write_partitions
 from trichord.pipelines.index.shards import live_manifest
-from trichord.pipelines.index.vector_tables import VectorTables
-from trichord.pipelines.publish.against_live import COMPARED
 from trichord.pipelines.publish.contents import expected_modalities
 from trichord.pipelines.publish.pinned import find_candidate, find_problems, seal_candidate
-from trichord.pipelines.publish.publish import gate, publish, refuse_rolled_back
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
 
@@ -81,6 +78,8 @@ def _of_candidate(run: Run) -> set[tuple[str, ...]]:
 
 def _against(live: Publication, limits: GateConfig) -> Iterator[str]:
     """Say what else is compared with the live publication."""
+    from trichord.pipelines.publish.against_live import COMPARED
+
     sources = {source: int(one.records * (1 - limits.max_row_drop)) for source, one in live.verdict.contents.items()}
     if len(sources) > 1:
         yield "at least " + ", ".join(f"{rows:,} of {source}" for source, rows in sources.items())
@@ -130,6 +129,9 @@ class Gate:
 
     def materialise(self, run: Run) -> None:
         """Measure the candidate. Raises GateFailed if a check fails."""
+        from trichord.pipelines.index.vector_tables import VectorTables
+        from trichord.pipelines.publish.publish import gate
+
         run.candidate = Candidate(
             manifest=run.built.manifest.path,
             manifest_digest=run.built.manifest.digest,
@@ -163,6 +165,8 @@ class Publish:
 
     def materialise(self, run: Run) -> None:
         """Publish, unless the candidate is already live or was rolled back."""
+        from trichord.pipelines.publish.publish import publish, refuse_rolled_back
+
         live, candidate = run.live, run.candidate
         same = live is not None and (live.manifest_digest, live.inputs_digest) == (
             candidate.manifest_digest,

@@ -8,11 +8,7 @@ from trichord.infra.lake import layout, schema
 from trichord.infra.lake.shard import find_finished
 from trichord.pipelines.core.model_store import finished
 from trichord.pipelines.core.stage import StagePlan
-from trichord.pipelines.model.augment import augment
-from trichord.pipelines.model.encode import encode, featurise
 from trichord.pipelines.model.feature_cache import features_address
-from trichord.pipelines.model.pair_agreement import judge
-from trichord.pipelines.model.train import describe_model, train
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.live_model import put_back, reuse_live_model
 from trichord.pipelines.stages.run import Run
@@ -39,6 +35,8 @@ class Variants:
 
     def materialise(self, run: Run) -> None:
         """Make what is missing, and commit it."""
+        from trichord.pipelines.model.augment import augment
+
         run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts)
         if run.variants or run.workspace.table("augmented").version() is not None:
             run.commit("augmented", run.variants, schema.AUGMENTED)
@@ -69,6 +67,8 @@ class Features:
 
     def materialise(self, run: Run) -> None:
         """Make what is missing, if a later stage needs it."""
+        from trichord.pipelines.model.encode import featurise
+
         run.model = reuse_live_model(run.workspace, run.live)
         if run.model is None or run.workspace.project.agreement.check != "off":
             run.features = featurise(
@@ -100,6 +100,8 @@ class Agreement:
 
     def materialise(self, run: Run) -> None:
         """Judge all records; if the run's own model judges, train it first."""
+        from trichord.pipelines.model.pair_agreement import judge
+
         settings = run.workspace.project.agreement
         if settings.check == "off":
             if run.workspace.table("agreement").version() is not None:
@@ -135,6 +137,8 @@ class Model:
 
 def _train(run: Run) -> None:
     """Train, unless an earlier run trained the same model."""
+    from trichord.pipelines.model.train import describe_model, train
+
     lost = run.live if run.live_model_lost else None
     instead_of = lost.fingerprint if lost is not None else ""
     item = describe_model(run.workspace, run.features, run.exclusions, run.parts, instead_of=instead_of)
@@ -171,6 +175,8 @@ class Vectors:
 
     def materialise(self, run: Run) -> None:
         """Encode what is missing, and commit it."""
+        from trichord.pipelines.model.encode import encode
+
         run.vectors = encode(
             run.workspace,
             run.engine,

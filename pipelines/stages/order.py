@@ -21,6 +21,7 @@ from trichord.pipelines.stages.model import Agreement, Features, Model, Variants
 from trichord.pipelines.stages.prepare import Duplicates, Records
 from trichord.pipelines.stages.run import Run
 
+WORKERS_IMPORT = ("trichord.encoders.model",)  # nearly every stage's tasks load a model: torch takes seconds
 STAGES: tuple[Stage[Run, Forecast], ...] = (
     Records(),
     Duplicates(),
@@ -47,7 +48,7 @@ def carry_out(
     """Run all stages, and store their seconds for later plans. Raises as `reindex`."""
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
     started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
-    with open_engine(workspace.project.engine) as engine:
+    with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
         run.live_model_lost = require_live_model(workspace, live)
         for stage in STAGES:

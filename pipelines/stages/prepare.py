@@ -1,12 +1,8 @@
-"""Stages of the preparation: records of every partition, and their duplicates."""
+"""Stages of the preparation: records of every partition, and their duplicates. A plan imports no job."""
 
 from __future__ import annotations
 
-from trichord.pipelines.core.exclusions import Exclusions
-from trichord.pipelines.core.marks import marks_of, require_known
 from trichord.pipelines.core.stage import StagePlan
-from trichord.pipelines.evaluation.parts import parts_of
-from trichord.pipelines.prepare.job import drop_duplicates, prepare_records
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.run import Run
 
@@ -32,6 +28,9 @@ class Records:
 
     def materialise(self, run: Run) -> None:
         """Make what is missing, and commit it. Raises ConfigError if a record's mark means no part."""
+        from trichord.pipelines.core.marks import marks_of, require_known
+        from trichord.pipelines.prepare.job import prepare_records
+
         run.prepared = prepare_records(run.workspace, run.engine, run.plan, run.commit)
         project = run.workspace.project
         require_known(project.train, project.sources, marks_of(item.records for item in run.prepared))
@@ -55,6 +54,10 @@ class Duplicates:
 
     def materialise(self, run: Run) -> None:
         """Find duplicates, leave them out, and divide the others into parts."""
+        from trichord.pipelines.core.exclusions import Exclusions
+        from trichord.pipelines.evaluation.parts import parts_of
+        from trichord.pipelines.prepare.job import drop_duplicates
+
         run.preparation = drop_duplicates(run.workspace, run.engine, run.prepared, run.commit)
         run.exclusions = Exclusions.gather(run.workspace.lake, run.preparation.duplicates)
         records = [item.records for item in run.prepared]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from trichord.infra.engines.base import Engine
-from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
-from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.commits import Commits
-from trichord.pipelines.core.exclusions import Exclusions
-from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.timings import Timings
-from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.evaluation.parts import Parts
-from trichord.pipelines.index.shards import Built
-from trichord.pipelines.model.pair_agreement import Disagreement
-from trichord.pipelines.prepare.job import Preparation
-from trichord.pipelines.prepare.plan import Plan
-from trichord.pipelines.prepare.records import Prepared
+
+if TYPE_CHECKING:
+    from trichord.infra.engines.base import Engine
+    from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
+    from trichord.infra.lake.shard import ShardRef
+    from trichord.pipelines.core.exclusions import Exclusions
+    from trichord.pipelines.core.model_store import TrainedModel
+    from trichord.pipelines.core.workspace import Workspace
+    from trichord.pipelines.evaluation.parts import Parts
+    from trichord.pipelines.index.shards import Built
+    from trichord.pipelines.model.pair_agreement import Disagreement
+    from trichord.pipelines.prepare.job import Preparation
+    from trichord.pipelines.prepare.plan import Plan
+    from trichord.pipelines.prepare.records import Prepared
 
 
 @dataclass(kw_only=True)

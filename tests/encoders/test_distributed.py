@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.encoders.short_run import ShortRun
-from trichord.infra.config import EngineConfig, Loss, TrainConfig
+from trichord.infra.choices import Loss
+from trichord.infra.config import EngineConfig, TrainConfig
 from trichord.infra.engines.process_group import run_process_group
 from trichord.infra.errors import ConfigError
 

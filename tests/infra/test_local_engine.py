@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.infra import engine_tasks as tasks
@@ -111,6 +112,25 @@ def test_workers_killed_from_outside_cost_no_item() -> None:
             if outcome.item % 8 == 0:
                 os.kill(outcome.result, signal.SIGKILL)
         assert sorted(answered) == list(range(40))
+
+
+def test_workers_are_forks_of_one_process_which_is_replaced_if_it_is_killed() -> None:
+    with LocalEngine(EngineConfig(workers=1)) as engine:
+        for _ in range(2):
+            (outcome,) = engine.map(tasks.process_id, [0])
+            assert isinstance(outcome, Done)
+            template = engine._template._process
+            assert template is not None
+            assert psutil.Process(outcome.result).ppid() == template._process.pid
+            os.kill(template._process.pid, signal.SIGKILL)
+            os.kill(outcome.result, signal.SIGKILL)
+
+
+def test_a_worker_inherits_no_descriptor_but_its_own() -> None:
+    with LocalEngine(EngineConfig(workers=3)) as engine:
+        list(engine.map(tasks.process_id, range(30)))
+        for worker in engine._all:
+            assert len(os.listdir(f"/proc/{worker._process.pid}/fd")) == 4  # three streams and its socket
 
 
 def test_a_failed_grouping_ends_what_is_under_way_and_leaves_no_file(

@@ -305,7 +305,9 @@ def test_only_these_places_import_by_name_run_processes_or_unpickle():
         ("encoders/plugin.py", "import_module"),  # the one documented plug-in point, named by the project file
         ("infra/engines/worker.py", "loads"),  # from the parent process, through a socket that nothing else has
         ("infra/engines/local.py", "loads"),
-        ("infra/engines/local.py", "Popen"),  # a worker: this interpreter
+        ("infra/engines/template.py", "import_module"),  # modules of ours, which the parent process has imported
+        ("infra/engines/warm.py", "Popen"),  # the template of workers: this interpreter
+        ("infra/lazy.py", "import_module"),  # libraries that modules of ours name
         ("infra/engines/failure.py", "loads"),  # of what was pickled in the same expression
         ("infra/engines/ray.py", "loads"),  # from Ray's own object store
         ("infra/engines/ray_actors.py", "loads"),

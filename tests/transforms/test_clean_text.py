@@ -17,7 +17,7 @@ from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.scenes import draw_scene
 from trichord.transforms.batch import Batch, Change, Row
 from trichord.transforms.clean import annotate, spelling
-from trichord.transforms.clean.language import language_of
+from trichord.transforms.clean.language import KNOWN_LANGUAGES, _identifier, language_of
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.clean.pii import TextPii
 from trichord.transforms.clean.spelling import mistake
@@ -233,6 +233,10 @@ def test_national_phone_numbers_are_found_where_a_region_is_set() -> None:
 
 ENGLISH = "A man is riding a bicycle through the streets of the town."
 GERMAN = "Ein Mann fährt mit dem Fahrrad durch die Straßen der Stadt."
+
+
+def test_the_known_languages_are_those_of_the_model() -> None:
+    assert {str(label) for label in _identifier().labels} == KNOWN_LANGUAGES
 
 
 def test_another_language_is_refused_and_an_uncertain_text_is_not() -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from trichord.transforms.align.transcript import Token
 from trichord.transforms.align.words import Alignment, Word, mean_score
 from trichord.transforms.batch import Waveform
-from trichord.transforms.media import AUDIO_LIBRARIES
+from trichord.transforms.libraries import audio_libraries
 from trichord.transforms.op import Settings
 
 Floats = npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ class CtcAligner:
     def settings(self) -> Settings:
         """Return what shapes the result, as JSON."""
         model = self.emit.fingerprint
-        return {"aligner": "ctc", "aligner_version": self.version, "model": model, "libraries": AUDIO_LIBRARIES}
+        return {"aligner": "ctc", "aligner_version": self.version, "model": model, "libraries": audio_libraries()}
 
     def __call__(self, wave: Waveform, tokens: Sequence[Token]) -> Alignment | None:
         """Return the words with times and scores; None if the sound is too short for the transcript."""

@@ -30,7 +30,8 @@ from trichord.transforms.clean.loudness import AudioLoudness
 from trichord.transforms.clean.noise import AudioSpectrum
 from trichord.transforms.clean.speech import AudioVoice
 from trichord.transforms.clean.trim import AudioTrim
-from trichord.transforms.media import AUDIO_LIBRARIES, MediaError, decode_audio, resample
+from trichord.transforms.libraries import audio_libraries
+from trichord.transforms.media import MediaError, decode_audio, resample
 from trichord.transforms.op import Op, Threshold
 
 FULL_SCALE = 0.999
@@ -74,7 +75,7 @@ class AudioDecode(Op):
 
     def libraries(self) -> Mapping[str, str]:
         """Return the libraries that decode and resample."""
-        return AUDIO_LIBRARIES
+        return audio_libraries()
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from trichord.transforms.libraries import cv2
 
 GreyImage = npt.NDArray[np.uint8]  # (H, W)
 

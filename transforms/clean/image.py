@@ -14,7 +14,8 @@ from trichord.transforms.batch import Batch, Image, Row
 from trichord.transforms.clean import annotate, exposure
 from trichord.transforms.clean.sharpness import EdgeMap, edge_map
 from trichord.transforms.dedup.detail import detail_of
-from trichord.transforms.media import IMAGE_LIBRARIES, MediaError, decode_image, shrink_image
+from trichord.transforms.libraries import image_libraries
+from trichord.transforms.media import MediaError, decode_image, shrink_image
 from trichord.transforms.op import Op, Threshold
 
 _MIN_CROPPED_SIDE = 16  # pixels of canonical size: a crop never leaves less
@@ -44,7 +45,7 @@ class ImageDecode(Op):
 
     def libraries(self) -> Mapping[str, str]:
         """Return the libraries that decode pictures."""
-        return IMAGE_LIBRARIES
+        return image_libraries()
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

@@ -14,6 +14,15 @@ from trichord.transforms.op import Op
 
 LABEL = "text_language"
 _READ_CHARS = 2_000  # of a text; more would change nothing
+# The labels of the model, which takes long to load.
+_LABELS = (
+    "ace af am an ar ary arz as az ba bcl be bg bn br bs ca crh cs cy da de dz el en eo es et eu ext fa fi fo fr "
+    "fuv fy ga gcf gcr gd gl gom grc gu gug guw ha hbo he hi hr ht hu hy id ig is it ja jv ka kab kik kk km kn ko "
+    "ku ky la lb lg lij ln lo lt ltg lv mg mk ml mn mr ms mt my ne nl nn no nso oc om or pa pcm pl ps pt qu ro ru "
+    "rw sa sdh se si sk sl sn so sq sr st sv sw ta te tg th tk tl tr tt ug uk ur uz uzs vec vi vo wa wuu xh yo yue "
+    "zh zu zxx"
+)
+KNOWN_LANGUAGES = frozenset(_LABELS.split())
 
 
 @lru_cache(maxsize=1)
@@ -21,11 +30,6 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-def known_languages() -> frozenset[str]:
-    """Return the codes that `language_of` may return."""
-    return frozenset(str(label) for label in _identifier().labels)
 
 
 def language_of(text: str) -> tuple[str, float]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.clean.exposure import GreyImage
+from trichord.transforms.libraries import cv2
 
 MEASURED_SIDE = 128  # the longer side of the measured picture, in pixels
 _REBLUR = 1.0  # σ₀, in its pixels
@@ -25,7 +25,6 @@ _SHARE_OF_STEEPEST = 0.02  # and so are tiles if another tile is 50 times as ste
 _PLAIN_SLOPE, _PLAIN_SHARE = 0.7, 0.15
 _QUANTILE = 0.75  # of those tiles: a picture with a sharp quarter is not a blurred picture
 _MOST = 1_000.0
-_MEAN = cv2.INTER_AREA
 _ACROSS = np.array([[-0.5, 0, 0.5]], np.float32)
 
 Tiles = npt.NDArray[np.bool_]
@@ -85,7 +84,7 @@ def edge_map(grey: GreyImage, tiles: int) -> EdgeMap:
     again = _slopes(np.asarray(cv2.GaussianBlur(small, (0, 0), _REBLUR), np.float32))
     # all four planes by tile in one go: mean square slopes, the same blurred once more, mean slopes across and down
     means = cv2.resize(
-        cv2.merge((_sum_squares(*slopes), _sum_squares(*again), *slopes)), (tiles, tiles), interpolation=_MEAN
+        cv2.merge((_sum_squares(*slopes), _sum_squares(*again), *slopes)), (tiles, tiles), interpolation=cv2.INTER_AREA
     )
     energy, again_energy, across, down = cv2.split(np.asarray(means, np.float32))
     ratio = energy / np.maximum(again_energy, np.float32(1e-6))

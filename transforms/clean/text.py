@@ -7,10 +7,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import ClassVar
-
-import ftfy
 
 from trichord.infra.config import TextConfig
 from trichord.transforms.batch import Batch, Change, Row
@@ -20,6 +19,7 @@ from trichord.transforms.clean.language import TextLanguage
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.clean.pii import TextPii
 from trichord.transforms.clean.spelling import TextSpelling
+from trichord.transforms.libraries import ftfy
 from trichord.transforms.op import Op, Threshold
 
 # Invisible characters without a use inside a sentence: controls (except white space), soft hyphen, zero-width space,
@@ -28,18 +28,6 @@ from trichord.transforms.op import Op, Threshold
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff]"
-)
-# ftfy only undoes wrong decodings here: quotes, ligatures, widths and line breaks are the author's.
-_MOJIBAKE = ftfy.TextFixerConfig(
-    unescape_html=False,
-    replace_lossy_sequences=False,
-    fix_latin_ligatures=False,
-    fix_character_width=False,
-    uncurl_quotes=False,
-    fix_line_breaks=False,
-    remove_control_chars=False,
-    normalization=None,
-    explain=False,
 )
 _REPAIRED_CHARS = 100_000  # longer texts are unchanged
 _RAW_CHARS, _RAW_SHARE = 200_000, 4  # a text as it comes may have this many characters, or times `max_chars`
@@ -52,9 +40,25 @@ _GRAM = 5  # words that count as repeated if they come again in the same order
 _CHARACTER_GRAM, _LONGEST_WORD = 12, 40  # characters, for scripts and hostile texts without blanks
 
 
+@cache
+def _mojibake() -> ftfy.TextFixerConfig:
+    """Return what ftfy may do: undo wrong decodings. Quotes, ligatures, widths and line breaks are the author's."""
+    return ftfy.TextFixerConfig(
+        unescape_html=False,
+        replace_lossy_sequences=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        uncurl_quotes=False,
+        fix_line_breaks=False,
+        remove_control_chars=False,
+        normalization=None,
+        explain=False,
+    )
+
+
 def repair_encoding(text: str) -> str:
     """Decode mojibake again if that is sure, and remove terminal escapes (ftfy)."""
-    return text if text.isascii() and "\x1b" not in text else ftfy.fix_text(text, _MOJIBAKE)
+    return text if text.isascii() and "\x1b" not in text else ftfy.fix_text(text, _mojibake())
 
 
 def normalize(text: str) -> str:

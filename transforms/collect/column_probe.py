@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.transforms.collect.arrow_rows import records, type_at
 from trichord.transforms.collect.field_map import get
 from trichord.transforms.collect.tally import Tally, is_filled

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.infra import digest
@@ -16,6 +15,7 @@ from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareC
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.lake.stores import require_unchanged as require_unchanged_file
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.redaction import redact
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.arrow_rows import (

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
@@ -25,6 +24,7 @@ from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.lake.stores import open_source
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from trichord.transforms.dedup.near import Ints
+from trichord.transforms.libraries import scipy
 
 PENDING = 1 << 19  # pairs that are held before they are merged
 
@@ -51,8 +50,9 @@ class Components:
     def _merge(self) -> None:
         if self._pending:
             i, j = self._labels[np.concatenate(self._pending, axis=1)]
-            graph = coo_array((np.ones(len(i), np.int8), (i, j)), shape=(len(self._labels),) * 2)
-            self._labels = connected_components(graph, directed=False)[1].astype(np.int64)[self._labels]
+            graph = scipy.sparse.coo_array((np.ones(len(i), np.int8), (i, j)), shape=(len(self._labels),) * 2)
+            labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
+            self._labels = labels.astype(np.int64)[self._labels]
             self._pending, self._waiting = [], 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +19,7 @@ from trichord.transforms.dedup.same_picture import (
     grey_of,
     strip_frame,
 )
+from trichord.transforms.libraries import cv2
 
 VERSION = 1  # raised when the same picture would give another detail or map
 

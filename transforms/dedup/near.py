@@ -12,10 +12,10 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array
 
 from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import shingles, spectrum
+from trichord.transforms.libraries import scipy
 
 Modality: TypeAlias = Literal["image", "audio", "text"]
 LEADS: tuple[Modality, ...] = ("image", "audio", "text")  # the first that a record has is its leading one
@@ -135,10 +135,10 @@ class Sketches:
         size = len(self)
         values, columns = np.unique(self.runs & np.uint64(0xFFFFFFFF), return_inverse=True)
         ones = np.ones(len(columns), np.int32)
-        matrix = csr_array((ones, columns.astype(np.int64), self.starts_N), shape=(size, len(values)))
+        matrix = scipy.sparse.csr_array((ones, columns.astype(np.int64), self.starts_N), shape=(size, len(values)))
         turned = matrix.T.tocsr()
         for start, stop in _blocks(size):
-            shared = coo_array(matrix[start:stop] @ turned)
+            shared = scipy.sparse.coo_array(matrix[start:stop] @ turned)
             i, j = shared.coords[0].astype(np.int64) + start, shared.coords[1].astype(np.int64)
             later = i < j
             i, j, count = i[later], j[later], shared.data[later]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from trichord.transforms.libraries import cv2
 
 Grey = npt.NDArray[np.float32]  # (H, W)
 Mask = npt.NDArray[np.bool_]

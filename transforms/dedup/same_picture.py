@@ -12,13 +12,13 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.batch import Image
 from trichord.transforms.dedup.places import Places
 from trichord.transforms.dedup.watermark import remove_mark
+from trichord.transforms.libraries import cv2
 
 VERSION = 2  # raised when the same pictures would get another verdict
 

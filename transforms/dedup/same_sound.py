@@ -12,10 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-from scipy import ndimage
 
 from trichord.transforms.batch import Waveform
+from trichord.transforms.libraries import scipy
 from trichord.transforms.media import resample
 
 VERSION = 2  # raised when the same sounds would get another verdict
@@ -107,7 +106,7 @@ def _likeness(a: Samples, b: Samples) -> tuple[float, float]:
 def _shared_width(one: Samples, other: Samples) -> int | None:
     """Return the number of frequencies that both have, as a copy may be narrower; None if much lies above them."""
     weak, strong = np.sort(np.stack([one.sum(axis=0), other.sum(axis=0)]), axis=0)
-    weak, strong = (ndimage.uniform_filter1d(power, NOISE_BINS, mode="nearest") for power in (weak, strong))
+    weak, strong = (scipy.ndimage.uniform_filter1d(power, NOISE_BINS, mode="nearest") for power in (weak, strong))
     shared = np.flatnonzero(weak >= NARROW * strong)
     width = int(shared[-1]) + 1 if len(shared) else 0
     lost = max(float(power[:, width:].sum() / power.sum()) for power in (one, other))
@@ -117,10 +116,10 @@ def _shared_width(one: Samples, other: Samples) -> int | None:
 def _lost_tone(one: Samples, other: Samples) -> bool:
     """Return whether a tone of the first, (frames, bins), is missing in the second for two frames."""
     floor = 10 ** (TONE_DB / 10) * max(one.max(), other.max())
-    mean = ndimage.uniform_filter1d(one, NOISE_BINS, axis=1, mode="nearest")
-    heard = ndimage.maximum_filter(other, (3, 5), mode="nearest")
+    mean = scipy.ndimage.uniform_filter1d(one, NOISE_BINS, axis=1, mode="nearest")
+    heard = scipy.ndimage.maximum_filter(other, (3, 5), mode="nearest")
     lost = (one > floor) & (one > TONE_FACTOR * mean) & (one > LOST_FACTOR * heard)
-    return bool((lost[1:] & ndimage.binary_dilation(lost[:-1], np.ones((1, 3)))).any())
+    return bool((lost[1:] & scipy.ndimage.binary_dilation(lost[:-1], np.ones((1, 3)))).any())
 
 
 def _differences(one: Samples, other: Samples, left: Samples) -> tuple[float, float]:
@@ -134,7 +133,7 @@ def _differences(one: Samples, other: Samples, left: Samples) -> tuple[float, fl
     floor = 10 ** (QUIET_DB / 10) * energy.max()
     moments = _moments(left.sum(axis=1), energy, floor)
     usual, loud = np.median(left, axis=0), energy >= floor
-    peak = (usual - PEAK_FACTOR * ndimage.median_filter(usual, NOISE_BINS, mode="nearest")).max()
+    peak = (usual - PEAK_FACTOR * scipy.ndimage.median_filter(usual, NOISE_BINS, mode="nearest")).max()
     loudest = max(one[loud].mean(axis=0).max(), other[loud].mean(axis=0).max())
     return moments, float(peak / loudest)
 

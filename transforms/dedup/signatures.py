@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 
-import cv2
-import numpy as np
 import pyarrow as pa
-import scipy
 
 from trichord.infra import digest
 from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.dedup import detail, same_text, shingles, spectrum
+from trichord.transforms.libraries import opencv_version
 from trichord.transforms.op import OpRecipe
 
 _OF_RECORDS = ("key", "source", "partition", "row_digest", "content_digest")
@@ -41,7 +40,7 @@ def signature_recipe(config: DedupConfig) -> list[OpRecipe]:
     """
     if not config.near:
         return []
-    libraries = {"numpy": np.__version__, "opencv": cv2.__version__, "scipy": scipy.__version__}
+    libraries = {"numpy": version("numpy"), "opencv": opencv_version(), "scipy": version("scipy")}
     versions = {
         "text": shingles.VERSION,
         "spectrum": spectrum.VERSION,

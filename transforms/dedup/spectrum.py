@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import scipy.fft  # four times as fast as numpy's on many short frames, and keeps float32
 
 from trichord.infra.digest import generator
 from trichord.transforms.batch import Image, Samples, Waveform
+from trichord.transforms.libraries import cv2, scipy
 
 VERSION = 3  # raised when the same medium would give another hash
 

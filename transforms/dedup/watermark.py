@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from trichord.transforms.libraries import cv2
 
 Grey = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -10,8 +10,8 @@ from tests.pipelines.evaluation.test_retrieval import held_out_of
 from tests.pipelines.lakes import result_of, trichord, workspace_of
 from trichord.infra.config import EvaluateConfig, GateConfig
 from trichord.infra.errors import ConfigError
-from trichord.pipelines.evaluation.figures import figures
-from trichord.pipelines.evaluation.whole import known_paths, measure, require_figures
+from trichord.pipelines.evaluation.figures import figures, require_figures
+from trichord.pipelines.evaluation.whole import known_paths, measure
 from trichord.pipelines.publish.checks import content_check, figure_checks
 from trichord.pipelines.publish.evaluate import nothing_held_out
 from trichord.pipelines.publish.vector_audit import Content

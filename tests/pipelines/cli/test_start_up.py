@@ -1,0 +1,55 @@
+"""What each verb imports: a command pays only for what it does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import trichord
+
+HEAVY = {
+    "PIL", "apache_beam", "asyncio", "cv2", "deltalake", "faiss", "ftfy", "numpy", "numpy.random", "pandas",
+    "py3langid", "pyarrow", "pyarrow.compute", "pyarrow.dataset", "pymilvus", "ray", "safetensors", "scipy",
+    "soundfile", "symspellpy", "torch", "torchaudio", "transformers", "trichord.infra.config", "urllib3",
+}  # fmt: skip
+PROJECT = {"deltalake", "numpy", "pyarrow", "trichord.infra.config"}
+LIST = """
+import json, sys
+from trichord.pipelines.cli.app import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+sys.stderr.write(json.dumps(sorted(sys.modules)))
+"""
+
+
+def heavy_imports(*arguments: str) -> set[str]:
+    """Run a verb in a process of its own, and return what heavy modules it imported."""
+    done = subprocess.run([sys.executable, "-c", LIST, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return HEAVY & set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_the_help_imports_no_library_but_its_own() -> None:
+    assert heavy_imports("--help") == set()
+    assert heavy_imports("compare", "--help") == set()
+
+
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [
+        ("status", set()),
+        ("plan", {"soundfile"}),  # tells the version of libsndfile, which shapes what is decoded
+        ("reindex", {"soundfile"}),
+    ],
+)
+def test_a_verb_that_makes_nothing_imports_what_it_reads_with(
+    verb: str, more: set[str], indexed: tuple[Path, dict]
+) -> None:
+    trichord("plan", "--project", str(indexed[0]))  # files that were young when they were hashed are hashed again
+    assert heavy_imports(verb, "--project", str(indexed[0]), "--json") == PROJECT | more
