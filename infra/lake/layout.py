@@ -99,7 +99,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{DEDUP}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "duplicates found in a set of signatures"),
         (f"{EXCLUSIONS}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "rows that a run leaves out"),
         (PLAN_VERSIONS, Kind.CACHE, "SHA-256 of the source files that were hashed"),
-        (f"{PLANS}/<address>.parquet", Kind.CACHE, "plan of a source, or members of a tar"),
+        (f"{PLANS}/<address>.parquet", Kind.CACHE, "part of a plan, or members of a tar"),
         (f"{CHECKPOINTS}/train-<address>/<path>", Kind.CACHE, "unfinished training"),
         (DOWNLOAD_RECEIPTS, Kind.CACHE, "what is known of each URL"),
         (f"{DOWNLOADS}/<aa>/<sha256>", Kind.CACHE, "downloaded content"),
@@ -229,7 +229,7 @@ def checkpoints_name(address: str) -> str:
 
 
 def plan_path(address: str) -> str:
-    """Return the path of the plan of a source, or of the members of a tar."""
+    """Return the path of a part of a plan, or of the members of a tar."""
     return f"{PLANS}/{address}.parquet"
 
 

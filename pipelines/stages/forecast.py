@@ -24,7 +24,8 @@ from trichord.pipelines.model.pair_agreement import pinned_disagreements
 from trichord.pipelines.model.train import describe_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
 from trichord.pipelines.stages.live_model import find_lost, is_wanted, reuse_live_model
-from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
+from trichord.transforms.collect.partitions import Partition, PlannedRow
+from trichord.transforms.collect.plan_parts import read_plan
 
 EXAMPLES = 5
 

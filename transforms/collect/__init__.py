@@ -35,7 +35,8 @@ from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
-from trichord.transforms.collect.partitions import Partition, PlannedRow, write_plan
+from trichord.transforms.collect.partitions import Partition, PlannedRow
+from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import PartitionReader, batches
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset

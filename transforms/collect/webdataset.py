@@ -41,9 +41,9 @@ from trichord.transforms.collect.partitions import (
     Partition,
     PlannedRow,
     line_of,
-    read_plan,
-    write_groups,
+    table_of,
 )
+from trichord.transforms.collect.plan_parts import read_plan, write_groups
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
@@ -78,7 +78,7 @@ def plan_webdataset(
         uri = lake.uri(locator)
         if not has_seal(lake.storage, uri):
             rows = _read_index(source, lake.storage, stat)
-            write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
+            write_groups([table_of(rows)] if rows else [], lake.storage, uri)
         with open_sealed(lake.storage, uri) as index:
             count = index.metadata.num_rows
             rows_of = index.read(columns=["line", "media", "reason", "detail"], use_threads=False)
