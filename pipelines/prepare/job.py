@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 
@@ -14,6 +14,7 @@ from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
+from trichord.infra.lake.footers import Footers
 from trichord.infra.lake.publication import JsonDict, RowCounts
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.pipelines.core.commits import Commits, Touched
@@ -25,6 +26,9 @@ from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.plan import Plan, make_plan
 from trichord.pipelines.prepare.records import Prepared, prepare
 from trichord.transforms.chain import prepare_chain
+
+REJECTED_BY_OP = "rejected_by_op"  # name of the file of these counts
+_REPLACED = "replaced_by_parts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +172,26 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
 
 
 def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
-    """Return the rejected rows by op in one version of the table; a row that its parts replaced was not refused."""
-    counts: Counter[str] = Counter()
+    """Return the rejected rows by op in one version of the table; a row that its parts replaced was not refused.
+
+    A shard is read once: its counts are kept in the lake.
+    """
+    lake = workspace.lake
+    known, found = Footers.load(lake, "rejects", REJECTED_BY_OP), list[ShardRef]()
+    stats = {lake.relative(stat.uri): stat for stat in lake.list("rejects")}
     for ref in workspace.table("rejects").shards(version).values():
-        table = read_shard(workspace.lake, ref, ["op", "reason"])
-        counts.update(table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))["op"].to_pylist())
+        counted = known.find(ref.path, stats[ref.path]) if ref.path in stats else None
+        if counted is None:
+            table = read_shard(lake, ref, ["op", "reason"])
+            refused = table.filter(pc.not_equal(table["reason"], _REPLACED))
+            ops = Counter(map(str, refused["op"].to_pylist()))
+            counted = replace(ref, counts={**ops, _REPLACED: len(table) - len(refused)})
+        found.append(counted)
+    Footers.remember(lake, "rejects", found, REJECTED_BY_OP)
+    counts = Counter[str]()
+    for ref in found:
+        counts.update(ref.counts)
+    del counts[_REPLACED]
     return counts
 
 

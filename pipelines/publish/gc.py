@@ -13,6 +13,7 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
+from trichord.pipelines.prepare.job import REJECTED_BY_OP
 from trichord.pipelines.publish.pinned import find_candidate, kept_publications, missing_files, pinned_files
 from trichord.transforms.collect.read import find_needed_downloads
 
@@ -88,7 +89,10 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
 
 def _named_paths(workspace: Workspace) -> set[str | None]:
     """Return the lake-relative path of every file that is needed, without the models' folders."""
-    named: set[str | None] = set()
+    named: set[str | None] = {
+        layout.PLAN_VERSIONS,
+        *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECTED_BY_OP)),
+    }
     heads = {name: workspace.table(name) for name in TABLES}
     for table in heads.values():
         if table.version() is not None:

@@ -33,6 +33,8 @@ MANIFEST = layout.manifest_path(SHA256)
         (layout.shard_path(layout.DEDUP, ADDRESS, SHA256), Kind.CACHE),
         (layout.shard_path(layout.EXCLUSIONS, ADDRESS, SHA256), Kind.CACHE),
         (layout.PLAN_VERSIONS, Kind.CACHE),
+        (layout.footers_path("records"), Kind.CACHE),
+        (layout.footers_path(layout.FEATURES), Kind.CACHE),
         (layout.plan_path(ADDRESS), Kind.CACHE),
         (f"{layout.CHECKPOINTS}/{layout.checkpoints_name(ADDRESS)}/epoch.safetensors", Kind.CACHE),
         (layout.DOWNLOAD_RECEIPTS, Kind.CACHE),
