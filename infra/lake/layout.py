@@ -101,6 +101,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{EXCLUSIONS}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "rows that a run leaves out"),
         (f"{FOOTERS}/<name>.parquet", Kind.CACHE, "what the footers of a table's shards say"),
         (PLAN_VERSIONS, Kind.CACHE, "SHA-256 of the source files that were hashed"),
+        (f"{PLANS}/last-<name>.parquet", Kind.CACHE, "last plan of a source"),
         (f"{PLANS}/<address>.parquet", Kind.CACHE, "part of a plan, or members of a tar"),
         (f"{CHECKPOINTS}/train-<address>/<path>", Kind.CACHE, "unfinished training"),
         (DOWNLOAD_RECEIPTS, Kind.CACHE, "what is known of each URL"),
@@ -238,6 +239,11 @@ def checkpoints_name(address: str) -> str:
 def plan_path(address: str) -> str:
     """Return the path of a part of a plan, or of the members of a tar."""
     return f"{PLANS}/{address}.parquet"
+
+
+def last_plan_path(source: str) -> str:
+    """Return the path of the last plan of a source."""
+    return f"{PLANS}/last-{source}.parquet"
 
 
 def content_path(sha256: str) -> str:

@@ -66,8 +66,8 @@ class VersionCache:
         cache._loaded = data
         return cache
 
-    def save(self, storage: Files, uri: str) -> None:
-        """Keep the entries that were used or made in this run; the file is not touched when they are the same."""
+    def save(self, storage: Files, uri: str, *, keep_unused: bool = False) -> None:
+        """Keep the entries that were used or made in this run, or all; an equal file is not written again."""
         sink = pa.BufferOutputStream()
         with (
             self._lock,
@@ -75,7 +75,8 @@ class VersionCache:
                 sink, _SCHEMA, compression="zstd", use_dictionary=False, write_page_checksum=True
             ) as writer,
         ):
-            found = self._rows.execute("SELECT uri, changed, size, sha256 FROM known WHERE seen ORDER BY uri")
+            query = "SELECT uri, changed, size, sha256 FROM known WHERE seen OR ? ORDER BY uri"
+            found = self._rows.execute(query, (keep_unused,))
             while rows := found.fetchmany(_ROWS):
                 named = [(name.decode(errors="surrogatepass"), *entry) for name, *entry in rows]
                 columns = zip(*named, strict=True)

@@ -15,6 +15,7 @@ from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
 from trichord.pipelines.prepare.job import REJECTED_BY_OP
 from trichord.pipelines.publish.pinned import find_candidate, kept_publications, missing_files, pinned_files
+from trichord.transforms.collect.last_plan import kept_parts
 from trichord.transforms.collect.read import find_needed_downloads
 
 
@@ -104,6 +105,7 @@ def _named_paths(workspace: Workspace) -> set[str | None]:
     candidate, verdict = find_candidate(workspace) or (None, None)
     if candidate is not None and verdict is not None and not missing_files(workspace, candidate):
         named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}
+    named |= kept_parts(workspace.lake, [source.name for source in workspace.project.sources])
     return named | find_needed_downloads(workspace.lake)
 
 

@@ -3,7 +3,7 @@
 `python -m tests.bench.planning` prints one table; `--json` one JSON line. CPU seconds are of the process that plans
 (steadier than the clock on a busy machine), without start-up. `--open` is the cost of a partition's rows in plans of
 so many partitions of one row each; `--rows` plans sources of so many rows, whole, again unchanged, and after a change
-of one file; each in a process of its own, whose peak memory is given.
+of one file, whole and with that file as its scope; each in a process of its own, whose peak memory is given.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trichord.infra.config import FolderSource, ManifestSource, Source, StorageConfig
+from trichord.infra.config import FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.versions import VersionCache
-from trichord.transforms.collect import plan_source
+from trichord.transforms.collect import Scope, plan_source, replan_source
+from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import PlannedRow
 from trichord.transforms.collect.plan_parts import read_plan, write_plan
 
+ROWS_PER_PARTITION = 256
 OPENED = 20  # partitions, spread over the plan
 
 
@@ -86,7 +88,7 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
 
         def plan() -> Any:
             cache = VersionCache.load(lake.storage, cache_uri)
-            found = plan_source(source, lake, rows_per_partition=256, cache=cache)
+            found = plan_source(source, lake, rows_per_partition=ROWS_PER_PARTITION, cache=cache)
             cache.save(lake.storage, cache_uri)
             return found
 
@@ -94,7 +96,8 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
         again, same = cpu(plan)
         assert same == found
         assert found.rows == rows
-        parts = len(list((Path(folder) / "lake" / layout.PLANS).glob("*.parquet"))) - 1
+        kept = {path.name for path in (Path(folder) / "lake" / layout.PLANS).glob("*.parquet")}
+        parts = len(kept) - 1
         if kind == "folder":
             (place / "00000" / "7.txt").write_text("another text")
         else:
@@ -102,6 +105,23 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
             Path(source.path).write_text(text.replace('"text 7"', '"another text"'), encoding="utf-8")
         changed, other = cpu(plan)
         assert sum(one != old for one, old in zip(other.partitions, found.partitions, strict=True)) > 0
+        settings = settings_of(source, ROWS_PER_PARTITION, PrepareConfig())
+        keep_plan(lake, source, settings, found)
+        key = "00000/7" if kind == "folder" else "record-7"
+
+        def replan() -> Any:
+            last = last_plan(lake, source, settings)
+            assert last is not None
+            scope = Scope(source="bench", keys=frozenset([key]))
+            done = replan_source(source, lake, scope, last, rows_per_partition=ROWS_PER_PARTITION)
+            keep_plan(lake, source, settings, done or last)
+            return done
+
+        for path in (Path(folder) / "lake" / layout.PLANS).glob("*.parquet"):  # as if only the first plan was made
+            if path.name not in kept and not path.name.startswith("last-"):
+                path.unlink()
+        scoped, same = cpu(replan)
+        assert same.partitions == other.partitions
     return {
         "kind": kind,
         "rows": rows,
@@ -110,6 +130,7 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
         "first_cpu_s": first,
         "unchanged_cpu_s": again,
         "one_changed_cpu_s": changed,
+        "one_changed_scoped_cpu_s": scoped,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
 

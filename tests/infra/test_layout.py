@@ -36,6 +36,7 @@ MANIFEST = layout.manifest_path(SHA256)
         (layout.footers_path("records"), Kind.CACHE),
         (layout.footers_path(layout.FEATURES), Kind.CACHE),
         (layout.plan_path(ADDRESS), Kind.CACHE),
+        (layout.last_plan_path("my.source"), Kind.CACHE),
         (f"{layout.CHECKPOINTS}/{layout.checkpoints_name(ADDRESS)}/epoch.safetensors", Kind.CACHE),
         (layout.DOWNLOAD_RECEIPTS, Kind.CACHE),
         (layout.content_path(SHA256), Kind.CACHE),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import islice
+from typing import TypeAlias
 
 from trichord.infra.config import (
     CaptionsSource,
@@ -31,6 +32,7 @@ from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader
+from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.mediafolder import MediaFolderReader
@@ -38,25 +40,15 @@ from trichord.transforms.collect.parquet import plan_parquet, read_parquet
 from trichord.transforms.collect.partitions import Partition, PlannedRow
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import PartitionReader, batches
+from trichord.transforms.collect.replan import replan_files, replan_rows
+from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
-__all__ = ["FieldCount", "Partition", "Plan", "media_root", "plan_source", "read_partition"]
+__all__ = ["FieldCount", "Partition", "Plan", "Scope", "media_root", "plan_source", "read_partition", "replan_source"]
 
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The present partitions of a source."""
-
-    partitions: tuple[Partition, ...]
-    rows: int
-    ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
-    fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
-    lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
-    marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, where planning reads the rows
 
 
 def plan_source(
@@ -81,31 +73,14 @@ def plan_source(
     Raises:
         SourceError: the source cannot be read.
     """
-    tally = Tally(source)
-    found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
-    ignored, marks = 0, Counter[str]()
-    match source:
-        case ManifestSource():
-            found = read_manifest(source, lake.storage, tally)
-        case FolderSource():
-            found = FolderReader(source, lake.storage)
-        case CaptionsSource():
-            found = read_captions(source, lake.storage)
-        case MediaFolderSource():
-            found = MediaFolderReader(source, lake.storage, tally)
-        case ParquetSource():
-            found = plan_parquet(source, lake.storage, cache, rows_per_partition, tally)
-        case DeltaSource():
-            found = plan_delta(source, lake.storage, tally)
-        case WebDatasetSource():
-            found, ignored = plan_webdataset(source, lake, cache, tally)
+    tally, marks = Tally(source), Counter[str]()
+    found, ignored = _open(source, lake, cache, rows_per_partition, tally)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
         partitions = found
     else:
-        limits = config or PrepareConfig()
-        lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
+        lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, config or PrepareConfig())
         rows = _watch(tally, _look_up(_count_marks(found, marks), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
@@ -116,7 +91,77 @@ def plan_source(
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(marks.items())),
+        modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
     )
+
+
+def replan_source(
+    source: Source,
+    lake: Lake,
+    scope: Scope,
+    last: Plan,
+    *,
+    rows_per_partition: int,
+    fetcher: Fetcher | None = None,
+    config: PrepareConfig | None = None,
+) -> Plan | None:
+    """Plan what a scope holds; the rest is as in the last plan. The result equals a whole plan if nothing else changed.
+
+    Media of the scope are hashed without asking what is known of their files: they are what may have changed.
+
+    Returns:
+        The plan; None if the source must be planned as a whole.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    if scope.whole or not last.partitions or isinstance(source, DeltaSource):  # a table's log says what changed
+        return None
+    tally, in_files = Tally(source), last.partitions[0].part is not None
+    scope = replace(scope, unnamed=not in_files and not isinstance(source, FolderSource))
+    found, _ = _open(source, lake, None, rows_per_partition, tally, scope, in_files=in_files)
+    if isinstance(found, list) != in_files:
+        return None
+    if isinstance(found, list):
+        return replan_files(last, scope, found, tally)
+    lookup = Lookup(lake.storage, media_root(source), source.version_by, None, fetcher, config or PrepareConfig())
+    rows = _look_up((draft for draft in found if scope.holds(draft.key)), lookup)
+    return replan_rows(source, lake, last, scope, rows, rows_per_partition)
+
+
+_Found: TypeAlias = FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
+
+
+def _open(
+    source: Source,
+    lake: Lake,
+    cache: VersionCache | None,
+    rows_per_partition: int,
+    tally: Tally,
+    scope: Scope | None = None,
+    *,
+    in_files: bool = False,
+) -> tuple[_Found, int]:
+    """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
+
+    Where a scope saves looking, rows outside of it may be left out: if `in_files`, all that are in other files.
+    """
+    beginnings = scope.beginnings("") if scope is not None and in_files else None
+    match source:
+        case ManifestSource():
+            return read_manifest(source, lake.storage, tally), 0
+        case FolderSource():
+            return FolderReader(source, lake.storage, scope), 0
+        case CaptionsSource():
+            return read_captions(source, lake.storage), 0
+        case MediaFolderSource():
+            return MediaFolderReader(source, lake.storage, tally), 0
+        case ParquetSource():
+            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, beginnings), 0
+        case DeltaSource():
+            return plan_delta(source, lake.storage, tally), 0
+        case WebDatasetSource():
+            return plan_webdataset(source, lake, cache, tally, beginnings)
 
 
 def _watch(tally: Tally, rows: Iterable[PlannedRow], checked: bool) -> Iterator[PlannedRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -108,8 +108,11 @@ def plan_parquet(
     cache: VersionCache | None,
     rows_per_partition: int,
     tally: Tally | None = None,
+    beginnings: Sequence[str] | None = None,
 ) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
+
+    With `beginnings`, only files whose path begins with one.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
@@ -119,7 +122,7 @@ def plan_parquet(
     root = root_of(source.path, PARQUET_ENDINGS)
     schemas: dict[str, pa.Schema] = {}
     groups: dict[str, list[int]] = {}
-    found = data_files(source, storage, PARQUET_ENDINGS)
+    found = data_files(source, storage, PARQUET_ENDINGS, beginnings)
     for number, stat in enumerate(found):
         with open_parquet(storage, stat.uri) as file:
             see_schema(tally, file.schema_arrow)

@@ -68,8 +68,13 @@ def write_parts(runs: Sequence[Run], source: str, lake: Lake, rows_per_partition
     found: list[Partition] = []
     with open_runs(runs) as opened:
         for node in cut(opened.counts, rows_per_partition):
-            found += _write_node(opened, node, source, lake, rows_per_partition)
+            found += write_node(opened, node, source, lake, rows_per_partition)
     return found
+
+
+def part_rows(limit: int) -> int:
+    """Return the most rows of a part whose partitions have at most `limit` rows."""
+    return max(MAX_ROWS, limit)
 
 
 def cut(counts: npt.NDArray[np.int64], limit: int) -> list[str]:
@@ -86,7 +91,7 @@ def cut(counts: npt.NDArray[np.int64], limit: int) -> list[str]:
     while open_nodes:
         bits, start, stop = open_nodes.pop()
         rows = int(counts[start:stop].sum())
-        if rows > max(MAX_ROWS, limit) and len(bits) < BUCKET_BITS:
+        if rows > part_rows(limit) and len(bits) < BUCKET_BITS:
             middle = (start + stop) // 2
             open_nodes += [(bits + "1", middle, stop), (bits + "0", start, middle)]
         elif rows:
@@ -94,9 +99,9 @@ def cut(counts: npt.NDArray[np.int64], limit: int) -> list[str]:
     return nodes
 
 
-def _write_node(runs: Runs, node: str, source: str, lake: Lake, limit: int) -> Iterator[Partition]:
+def write_node(runs: Runs, node: str, source: str, lake: Lake, limit: int) -> Iterator[Partition]:
     """Write the parts of a node, and yield its partitions in order."""
-    known = runs.read(*_range(node), ["hash", "digest", "size"])
+    known = runs.read(*range_of(node), ["hash", "digest", "size"])
     order_N = np.argsort(known["hash"].to_numpy(), kind="stable")
     hashes_N, sizes_N = known["hash"].to_numpy()[order_N], known["size"].to_numpy()[order_N]
     digests = known["digest"].take(pa.array(order_N)).to_pylist()
@@ -122,7 +127,7 @@ def _write_node(runs: Runs, node: str, source: str, lake: Lake, limit: int) -> I
             )
 
 
-def _range(bits: str) -> tuple[int, int]:
+def range_of(bits: str) -> tuple[int, int]:
     """Return the least hash below a node, and the least one above it."""
     return least(bits), least(bits) + (1 << 64 - len(bits))
 
@@ -130,7 +135,7 @@ def _range(bits: str) -> tuple[int, int]:
 def _divide(leaves: Sequence[_Leaf], node: str, limit: int) -> list[Sequence[_Leaf]]:
     """Divide the leaves below a node into parts."""
     rows = sum(leaf.rows for leaf in leaves)
-    if len(leaves) <= 1 or (len(leaves) <= MAX_GROUPS and rows <= max(MAX_ROWS, limit)):
+    if len(leaves) <= 1 or (len(leaves) <= MAX_GROUPS and rows <= part_rows(limit)):
         return [leaves] if leaves else []
     left = [leaf for leaf in leaves if leaf.bits.startswith(node + "0")]
     return _divide(left, node + "0", limit) + _divide(leaves[len(left) :], node + "1", limit)
@@ -145,7 +150,7 @@ def _read_leaves(runs: Runs, part: Sequence[_Leaf]) -> Iterator[pa.Table]:
             size += part[stop].size
             stop += 1
         together = part[start:stop]
-        rows = runs.read(least(together[0].bits), _range(together[-1].bits)[1], ["hash", "digest", *PLAN.names])
+        rows = runs.read(least(together[0].bits), range_of(together[-1].bits)[1], ["hash", "digest", *PLAN.names])
         lows_N = np.array([least(leaf.bits) for leaf in together], np.uint64)
         leaf_N = np.searchsorted(lows_N, rows["hash"].to_numpy(), side="right")
         keyed = pa.table({"leaf": leaf_N, "key": rows["key"], "digest": rows["digest"]})

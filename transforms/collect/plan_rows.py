@@ -58,9 +58,12 @@ class RunWriter:
 
     def add(self, row: PlannedRow) -> None:
         """Add a row."""
-        columns = row.columns()
+        self.add_columns(row.columns())
+
+    def add_columns(self, columns: Columns) -> None:
+        """Add a row by its columns."""
         size = sum(len(column) for column in columns if column is not None)
-        self._hashes.append(digest.hash64(row.key))
+        self._hashes.append(digest.hash64(columns[0]))
         self._digests.append(digest_of(columns))
         self._sizes.append(size)
         self._columns.append(columns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -62,16 +62,22 @@ _SLOTS_OF = {"text": ("text", "caption", "json", "segments"), "image": ("image",
 
 
 def plan_webdataset(
-    source: WebDatasetSource, lake: Lake, cache: VersionCache | None, tally: Tally | None = None
+    source: WebDatasetSource,
+    lake: Lake,
+    cache: VersionCache | None,
+    tally: Tally | None = None,
+    beginnings: Sequence[str] | None = None,
 ) -> tuple[list[Partition], int]:
     """Plan one partition per tar, and count members without a known ending. Only new tars are read.
+
+    With `beginnings`, only tars whose path begins with one.
 
     Raises:
         SourceError: there is no tar, or one of them is damaged.
     """
     root = root_of(source.path, TAR_ENDINGS)
     partitions, ignored = [], 0
-    for stat in data_files(source, lake.storage, TAR_ENDINGS):
+    for stat in data_files(source, lake.storage, TAR_ENDINGS, beginnings):
         version = lake.storage.version(stat, source.version_by, cache)
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
         locator = layout.plan_path(address)
