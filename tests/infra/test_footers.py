@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -23,9 +24,19 @@ SHARDS = FEW + 4
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """URIs that were opened."""
     uris: list[str] = []
-    open_file = Storage.open
-    monkeypatch.setattr(Storage, "open", lambda self, uri: (uris.append(uri), open_file(self, uri))[1])
+    record_opened(monkeypatch, uris)
     return uris
+
+
+def record_opened(monkeypatch: pytest.MonkeyPatch, uris: list[str]) -> None:
+    """Add each URI that is opened from now on to a list."""
+    open_file = Storage.open
+
+    def opening(self: Storage, uri: str) -> BinaryIO:
+        uris.append(uri)
+        return open_file(self, uri)
+
+    monkeypatch.setattr(Storage, "open", opening)
 
 
 def write_shards(place: Place) -> dict[str, ShardRef]:

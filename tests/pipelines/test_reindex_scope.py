@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from tests.pipelines.lakes import copy_of, result_of, rows_of, trichord, workspa
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import Storage
+from trichord.pipelines import run_plan
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.gc import gc
+from trichord.pipelines.run_plan import plan_run
 from trichord.transforms.collect import Scope
 
 LOOSE = ("gate.max_row_drop=1", "gate.max_recall_drop=1", "gate.min_over_chance=0", "gate.min_ann_recall=0.5")
@@ -130,3 +133,18 @@ def test_a_scope_needs_a_known_source(two_sources: Path, tmp_path: Path) -> None
     ):
         done = trichord("reindex", "--project", str(two_sources), *options, check=ConfigError.exit_code)
         assert expected in done.stderr
+
+
+def test_plan_warns_of_a_source_with_too_many_partitions(two_sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plan_run(workspace_of(two_sources)).warnings == ()
+    monkeypatch.setattr(run_plan, "MAX_PARTITIONS", 3)
+    warnings = plan_run(workspace_of(two_sources)).warnings
+    assert [warning.split(".")[0] for warning in warnings] == [
+        f"Source {name} has {count} partitions" for name, count in _partitions(two_sources).items() if count > 3
+    ]
+    done = trichord("plan", "--project", str(two_sources))
+    assert "rows_per_partition" in done.stdout
+
+
+def _partitions(project: Path) -> Counter[str]:
+    return Counter(shard.source.name for shard in make_plan(workspace_of(project)).shards)

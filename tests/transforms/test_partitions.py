@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trichord.infra import digest
-from trichord.transforms.collect.partitions import trie
+from trichord.transforms.collect import partitions
+from trichord.transforms.collect.partitions import LEAST_LIMIT, MAX_PARTITIONS, limit_of_rows, trie
 
 HASHES = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.just(2**64 - 1), max_size=60)
 
@@ -58,3 +59,19 @@ def test_known_keys_have_known_leaves() -> None:
     bits = ["000", "0010", "0011", "010", "011", "100", "101", "110", "1110", "1111"]
     assert [leaf for leaf, _, _ in found] == bits
     assert [stop - start for _, start, stop in found] == [10, 7, 10, 6, 13, 12, 15, 9, 8, 10]
+
+
+@given(rows=st.integers(0, 10**10))
+def test_an_automatic_limit_keeps_a_source_within_its_partitions_and_is_no_larger_than_it_must(rows: int) -> None:
+    limit = limit_of_rows("auto", rows)
+    assert rows * 2 <= limit * MAX_PARTITIONS
+    assert limit == LEAST_LIMIT or rows * 2 > limit // 2 * MAX_PARTITIONS
+    assert limit_of_rows(7, rows) == 7
+
+
+def test_a_trie_with_an_automatic_limit_has_few_enough_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions, "MAX_PARTITIONS", 200)
+    monkeypatch.setattr(partitions, "LEAST_LIMIT", 4)
+    for rows in (300, 401, 3_000, 10_000):
+        hashes = np.sort(np.array([digest.hash64(f"record-{i}") for i in range(rows)], np.uint64))
+        assert len(trie(hashes, limit_of_rows("auto", rows))) <= 200

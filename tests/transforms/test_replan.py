@@ -27,7 +27,7 @@ from trichord.infra.config import (
 from trichord.infra.errors import StorageError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
-from trichord.transforms.collect import Plan, Scope, plan_parts, plan_source, replan_source
+from trichord.transforms.collect import Plan, Scope, partitions, plan_parts, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, kept_parts, last_plan, settings_of
 from trichord.transforms.collect.plan_parts import read_plan
 
@@ -264,3 +264,26 @@ def test_a_damaged_part_of_the_last_plan_stops_a_scoped_plan(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(StorageError, match="damaged"):
         scoped(data.source, lake, last, keys=frozenset(["k1"]))
+
+
+def test_a_source_that_outgrows_an_automatic_limit_is_planned_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "MAX_PARTITIONS", 20)
+    monkeypatch.setattr(partitions, "LEAST_LIMIT", 2)
+    data, lake = Manifest(tmp_path), Lake(STORAGE, str(tmp_path / "lake"))
+    for i in range(18):
+        data.rows[f"k{i}"] = {"id": f"k{i}", "text": f"text {i}"}
+    data.write()
+    last = plan_source(data.source, lake, rows_per_partition="auto", cache=None)
+    assert max(one.rows for one in last.partitions) == 2
+    for i in range(18, 24):
+        data.rows[f"k{i}"] = {"id": f"k{i}", "text": f"text {i}"}
+        data.write()
+        scope = Scope(source="s", keys=frozenset([f"k{i}"]))
+        found = replan_source(data.source, lake, scope, last, rows_per_partition="auto")
+        whole_plan = plan_source(data.source, lake, rows_per_partition="auto", cache=None)
+        assert (found is None) == (i == 20)
+        assert found is None or without_counts(found) == without_counts(whole_plan)
+        last = whole_plan
+    assert max(one.rows for one in last.partitions) == 4

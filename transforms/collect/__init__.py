@@ -37,7 +37,7 @@ from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
-from trichord.transforms.collect.partitions import Partition, PlannedRow
+from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPerPartition
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import PartitionReader, batches
 from trichord.transforms.collect.replan import replan_files, replan_rows
@@ -55,7 +55,7 @@ def plan_source(
     source: Source,
     lake: Lake,
     *,
-    rows_per_partition: int,
+    rows_per_partition: RowsPerPartition,
     cache: VersionCache | None,
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
@@ -101,7 +101,7 @@ def replan_source(
     scope: Scope,
     last: Plan,
     *,
-    rows_per_partition: int,
+    rows_per_partition: RowsPerPartition,
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
 ) -> Plan | None:
@@ -118,6 +118,8 @@ def replan_source(
     if scope.whole or not last.partitions or isinstance(source, DeltaSource):  # a table's log says what changed
         return None
     tally, in_files = Tally(source), last.partitions[0].part is not None
+    if in_files and rows_per_partition == "auto":  # the rows of all files decide
+        return None
     scope = replace(scope, unnamed=not in_files and not isinstance(source, FolderSource))
     found, _ = _open(source, lake, None, rows_per_partition, tally, scope, in_files=in_files)
     if isinstance(found, list) != in_files:
@@ -136,7 +138,7 @@ def _open(
     source: Source,
     lake: Lake,
     cache: VersionCache | None,
-    rows_per_partition: int,
+    rows_per_partition: RowsPerPartition,
     tally: Tally,
     scope: Scope | None = None,
     *,

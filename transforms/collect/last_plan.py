@@ -16,7 +16,7 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.transforms.collect.drafts import media_limits
-from trichord.transforms.collect.partitions import PLAN_FORMAT, Part, Partition
+from trichord.transforms.collect.partitions import PLAN_FORMAT, Part, Partition, RowsPerPartition
 from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
 
@@ -47,7 +47,7 @@ class Plan:
     modalities: Mapping[str, int] = field(default_factory=dict)  # usable rows by modality, where planning reads them
 
 
-def settings_of(source: Source, rows_per_partition: int, config: PrepareConfig) -> str:
+def settings_of(source: Source, rows_per_partition: RowsPerPartition, config: PrepareConfig) -> str:
     """Return the digest of all that a plan follows from besides the source's data."""
     formats = [LAST_FORMAT, PLAN_FORMAT, PARTS_FORMAT]
     return digest.address(

@@ -33,7 +33,7 @@ from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.inline import Found, batches, limit_of
-from trichord.transforms.collect.partitions import Part, Partition
+from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
 from trichord.transforms.collect.tally import Tally
 
 READER_FORMAT = 2  # raised when the same file would give other rows
@@ -106,7 +106,7 @@ def plan_parquet(
     source: ParquetSource,
     storage: Storage,
     cache: VersionCache | None,
-    rows_per_partition: int,
+    rows_per_partition: RowsPerPartition,
     tally: Tally | None = None,
     beginnings: Sequence[str] | None = None,
 ) -> list[Partition] | Iterator[Draft]:
@@ -131,12 +131,14 @@ def plan_parquet(
             groups[stat.uri] = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     if files_kind(schemas, source.fields) == "paths":
         return _drafts(source.fields, storage, found, root, tally)
-    tally.see_inline(sum(map(sum, groups.values())))
+    count = sum(map(sum, groups.values()))
+    limit = limit_of_rows(rows_per_partition, count)
+    tally.see_inline(count)
     partitions = []
     for stat in found:
         version = storage.version(stat, source.version_by, cache)
         path = stat.uri[len(root) + 1 :]
-        for first, stop in _ranges(groups[stat.uri], rows_per_partition):
+        for first, stop in _ranges(groups[stat.uri], limit):
             rows = sum(groups[stat.uri][first:stop])
             part = Part(path=path, size=stat.size, version=version, groups=(first, stop))
             partitions.append(partition_of(source, f"{path}#{first}-{stop - 1}", part, rows))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,13 @@ from trichord.transforms.collect.line import Line
 PLAN_FORMAT = 1  # raised when a row's columns change: it is part of the version of every tar
 PLAN = pa.schema([(name, pa.string()) for name in ("key", "line", "media", "reason", "detail")])
 
+RowsPerPartition: TypeAlias = int | Literal["auto"]
 Columns: TypeAlias = tuple[str, str, str, str | None, str]  # of a row, in the order of PLAN
 
 DIGEST_BYTES = digest.ADDRESS_CHARS // 2
+
+MAX_PARTITIONS = 20_000  # of a source: the driver holds an entry for each, and each is a task and three files
+LEAST_LIMIT = 256
 
 _BITS = 64
 
@@ -151,6 +155,16 @@ def trie(ordered_N: npt.NDArray[np.uint64], limit: int, root: str = "") -> list[
         elif stop > start:
             leaves.append((bits, start, stop))
     return leaves
+
+
+def limit_of_rows(rows_per_partition: RowsPerPartition, rows: int) -> int:
+    """Return the most rows of a partition in a source of so many rows."""
+    if rows_per_partition != "auto":
+        return rows_per_partition
+    limit = LEAST_LIMIT
+    while rows * 2 > limit * MAX_PARTITIONS:  # a leaf holds half of the limit at least, but for the rarest
+        limit *= 2
+    return limit
 
 
 def least(bits: str) -> int:

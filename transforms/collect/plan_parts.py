@@ -28,7 +28,16 @@ from trichord.infra.lake.storage import Storage
 from trichord.infra.scratch import scratch_folder
 from trichord.infra.web import is_web
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import PLAN, Partition, PlannedRow, least, trie, version_of
+from trichord.transforms.collect.partitions import (
+    PLAN,
+    Partition,
+    PlannedRow,
+    RowsPerPartition,
+    least,
+    limit_of_rows,
+    trie,
+    version_of,
+)
 from trichord.transforms.collect.plan_rows import BUCKET_BITS, Run, Runs, RunWriter, open_runs
 from trichord.transforms.media import MediaError
 
@@ -50,7 +59,9 @@ class _Leaf:
     size: int
 
 
-def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: int) -> list[Partition]:
+def write_plan(
+    rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: RowsPerPartition
+) -> list[Partition]:
     """Bucket rows into partitions and write their parts to `<lake>/_plans`, unless they are there.
 
     Rows pass through files on disk: memory does not grow with them.
@@ -63,12 +74,13 @@ def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_par
         return write_parts(writer.runs, source, lake, rows_per_partition)
 
 
-def write_parts(runs: Sequence[Run], source: str, lake: Lake, rows_per_partition: int) -> list[Partition]:
-    """Do as `write_plan` with rows in runs; `rows_per_partition` is at least one."""
+def write_parts(runs: Sequence[Run], source: str, lake: Lake, rows_per_partition: RowsPerPartition) -> list[Partition]:
+    """Do as `write_plan` with rows in runs."""
     found: list[Partition] = []
     with open_runs(runs) as opened:
-        for node in cut(opened.counts, rows_per_partition):
-            found += write_node(opened, node, source, lake, rows_per_partition)
+        limit = limit_of_rows(rows_per_partition, int(opened.counts.sum()))
+        for node in cut(opened.counts, limit):
+            found += write_node(opened, node, source, lake, limit)
     return found
 
 

@@ -21,7 +21,7 @@ from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.scratch import scratch_folder
 from trichord.transforms.collect.last_plan import Plan
-from trichord.transforms.collect.partitions import PLAN, Partition, PlannedRow, least
+from trichord.transforms.collect.partitions import PLAN, Partition, PlannedRow, RowsPerPartition, least, limit_of_rows
 from trichord.transforms.collect.plan_parts import part_rows, range_of, write_node
 from trichord.transforms.collect.plan_rows import RunWriter, open_runs
 from trichord.transforms.collect.scope import UNNAMED, Scope
@@ -50,9 +50,17 @@ def replan_files(last: Plan, scope: Scope, fresh: Iterable[Partition], tally: Ta
 
 
 def replan_rows(
-    source: Source, lake: Lake, last: Plan, scope: Scope, fresh: Iterable[PlannedRow], rows_per_partition: int
-) -> Plan:
+    source: Source,
+    lake: Lake,
+    last: Plan,
+    scope: Scope,
+    fresh: Iterable[PlannedRow],
+    rows_per_partition: RowsPerPartition,
+) -> Plan | None:
     """Return the last plan with the rows of the scope replaced, and write its new parts.
+
+    Returns:
+        The plan; None if the source has as many rows now that its partitions have another limit.
 
     Raises:
         StorageError: a part of the last plan is damaged.
@@ -64,18 +72,20 @@ def replan_rows(
             writer.add(row)
             added.see(row)
         gone, removed = trie.find(scope), _Seen(source)
-        units = trie.units(np.sort(gone), added.hashes, part_rows(rows_per_partition))
+        limit = limit_of_rows(rows_per_partition, last.rows)
+        if limit_of_rows(rows_per_partition, last.rows - len(gone) + len(added.hashes)) != limit:
+            return None
+        units = trie.units(np.sort(gone), added.hashes, part_rows(limit))
         for columns in trie.read(units):
-            row = PlannedRow.of(*columns) if scope.holds(columns[0]) else None
-            if row is None:
-                writer.add_columns(columns)
+            if scope.holds(columns[0]):
+                removed.see(PlannedRow.of(*columns))
             else:
-                removed.see(row)
+                writer.add_columns(columns)
         writer.flush()
         found = trie.outside(units)
         with open_runs(writer.runs) as runs:
             for unit in units:
-                found += write_node(runs, unit, source.name, lake, rows_per_partition)
+                found += write_node(runs, unit, source.name, lake, limit)
     modalities = Counter(last.modalities)
     marks = Counter(last.marks)
     for counts, new, old in (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.infra.test_footers import record_opened
 from tests.pipelines.lakes import workspace_of
 from trichord.infra.lake import layout
-from trichord.infra.lake.storage import Storage
 from trichord.pipelines.prepare.job import REJECTED_BY_OP, prepare_only, reject_counts
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.records import finished
@@ -21,8 +21,7 @@ def test_a_run_that_changes_nothing_opens_no_committed_shard_of_records(
     plan = make_plan(workspace)
     assert len(plan.shards) > 8
     opened: list[str] = []
-    open_file = Storage.open
-    monkeypatch.setattr(Storage, "open", lambda self, uri: (opened.append(uri), open_file(self, uri))[1])
+    record_opened(monkeypatch, opened)
     ready = finished(workspace, plan.shards)
     assert ready.keys() == plan.wanted
     assert sum(item.records.counts["rows_in"] for item in ready.values()) == plan.rows
