@@ -23,7 +23,8 @@ from trichord.infra.config import (
     WebDatasetSource,
 )
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.storage import VersionCache, is_remote
+from trichord.infra.lake.listing import PAGE, Listing
+from trichord.infra.lake.storage import Storage, VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.captions import captions_root, read_captions
@@ -48,6 +49,8 @@ from trichord.transforms.collect.webdataset import plan_webdataset, read_webdata
 __all__ = ["FieldCount", "Partition", "Plan", "Scope", "media_root", "plan_source", "read_partition", "replan_source"]
 
 _DRAFTS_PER_LOOKUP = 64
+_LEAST_ROW_BYTES = 64  # of a row that names a medium
+_UNKNOWN_ROWS = 100_000
 _REMOTE_LOOKUPS = 32  # each waits for a server
 
 
@@ -80,7 +83,16 @@ def plan_source(
             check_tally(source, tally)
         partitions = found
     else:
-        lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, config or PrepareConfig())
+        root = media_root(source)
+        lookup = Lookup(
+            lake.storage,
+            root,
+            source.version_by,
+            cache,
+            fetcher,
+            config or PrepareConfig(),
+            _list_media(source, lake.storage, root),
+        )
         rows = _watch(tally, _look_up(_count_marks(found, marks), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
@@ -164,6 +176,15 @@ def _open(
             return plan_delta(source, lake.storage, tally), 0
         case WebDatasetSource():
             return plan_webdataset(source, lake, cache, tally, beginnings)
+
+
+def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | None:
+    """Return a listing of the root of media that rows name, if it is in a bucket and etags are their versions."""
+    if not is_remote(root.uri) or source.version_by not in ("auto", "etag"):
+        return None
+    named = isinstance(source, ManifestSource | CaptionsSource) and storage.exists(source.path)
+    rows = storage.stat(source.path).size // _LEAST_ROW_BYTES if named else _UNKNOWN_ROWS
+    return Listing(storage, root.uri, 2 * rows + 10 * PAGE)
 
 
 def _watch(tally: Tally, rows: Iterable[PlannedRow], checked: bool) -> Iterator[PlannedRow]:
