@@ -15,7 +15,7 @@ import shutil
 import stat as stat_modes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
@@ -39,6 +39,7 @@ class Stat:
     mtime_ns: int
     etag: str | None
     ctime_ns: int = 0  # local files: a change that keeps size and mtime still shows here
+    linked: bool = field(default=True, compare=False)  # False if a listing saw that it is not a symbolic link
 
 
 class TooLarge(StorageError):
@@ -182,7 +183,8 @@ class LocalStore:
                         continue
                     raise
                 if stat_modes.S_ISREG(found_stat.st_mode):
-                    yield Stat(entry.path, found_stat.st_size, found_stat.st_mtime_ns, None, found_stat.st_ctime_ns)
+                    times = (found_stat.st_mtime_ns, None, found_stat.st_ctime_ns)
+                    yield Stat(entry.path, found_stat.st_size, *times, linked=entry.is_symlink())
 
     def walk_some(self, path: str, beginnings: Sequence[str]) -> Iterator[Stat]:
         def wanted(below: str) -> bool:

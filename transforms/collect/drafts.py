@@ -85,7 +85,7 @@ class Lookup:
                 raise MediaError(error.reason, error.detail) from error
             return Medium(path=redact(named), size=content.size, version=content.version)
         relative = self.root.relative(named.uri if isinstance(named, Stat) else named)
-        uri = self.root.locate(relative)
+        uri = self.root.locate(relative, linked=not isinstance(named, Stat) or named.linked)
         try:
             stat = named if isinstance(named, Stat) else (self.listing or self.storage).stat(uri)
             limit = media_limits(self.config)[name.partition(":")[0]]
