@@ -16,6 +16,7 @@ Lines = Mapping[str, Mapping[str, list[float]]]  # as `Calibration.to_json` retu
 
 
 class _Json(TypedDict):
+    format: int
     fingerprint: str
     dimension: int
     encoders: dict[str, str]
@@ -33,6 +34,7 @@ class ModelFile:
         encoders: modality -> fingerprint of its encoder.
         config: the settings `model`, without the places of encoders.
         calibration: lines of the calibration; None where there is none.
+        format: of the model, which its fingerprint depends on.
     """
 
     fingerprint: str
@@ -40,10 +42,11 @@ class ModelFile:
     encoders: Mapping[str, str]
     config: JsonObject
     calibration: Lines | None
+    format: int = MODEL_FORMAT
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes."""
-        return (json.dumps({"format": MODEL_FORMAT, **asdict(self)}, indent=2, sort_keys=True) + "\n").encode()
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
 
     @classmethod
     def parse(cls, data: bytes) -> ModelFile:
@@ -55,4 +58,5 @@ class ModelFile:
             encoders=dict(stored["encoders"]),
             config=stored["config"],
             calibration=stored.get("calibration"),
+            format=stored["format"],
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, TypeVar, cast
 
+T = TypeVar("T")
 JsonObject: TypeAlias = dict[str, object]  # an object of any shape, such as a user's row: check each value before use
 
 
@@ -38,6 +40,18 @@ def parse_object(text: str | bytes) -> JsonObject:
     if not isinstance(value, dict):
         raise ValueError(f"not a JSON object but a {type(value).__name__}")
     return value
+
+
+def map_strings(value: T, change: Callable[[str], str], names: Callable[[str], str] | None = None) -> T:
+    """Return JSON-like values with every string in them changed; the names of fields by `names`, if it is given."""
+    found: object = value
+    if isinstance(value, str):
+        found = change(value)
+    elif isinstance(value, Mapping):
+        found = {map_strings(name, names or change): map_strings(item, change, names) for name, item in value.items()}
+    elif isinstance(value, list | tuple):
+        found = [map_strings(item, change, names) for item in value]
+    return cast("T", found)
 
 
 def _refuse_constant(name: str) -> None:

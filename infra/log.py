@@ -110,7 +110,7 @@ def _show(name: str, fields: dict[str, object]) -> None:
 
 def _write(line: str) -> None:
     where = stderr.stream()
-    with suppress(OSError):  # that nobody reads it, or its disk is full, is no reason to end a run
+    with suppress(OSError):  # that nobody reads it, or its disk is full, does not end a run
         where.write(line + "\n")
         where.flush()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trichord.infra.environment import Borrowed
+from trichord.infra.redaction import redact
 from trichord.infra.strict_yaml import MAX_DEPTH, Path, Problem, parse
 
 _MAX_POSITION_DIGITS = 6
@@ -85,7 +86,9 @@ def _step(tree: Any, part: str, path: Path) -> str | int:
 
 
 def _shown(override: str) -> str:
-    return override if len(override) <= _SHOWN_CHARS else f"{override[:_SHOWN_CHARS]}…"
+    """Return an override for a message, without the value of a key that names a secret."""
+    shown = redact(f"?{override}")[1:]
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
 
 
 def _problem(path: Path, text: str) -> Problem:

@@ -5,14 +5,17 @@ Keys, captions and file names come from data. Characters that command a terminal
 out here, so that no version of Python's Unicode tables changes which rows are kept.
 
 A name (key, group, subset) may not hold those at all, except the joiners and marks that scripts are written with:
-`find_unnameable` is the one rule of every reader, and `typed_forms` takes what a terminal showed.
+`find_unnameable` is the one rule of every reader, and `typed_forms` and `typed_keys` take what a terminal showed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TypeVar
+
+from trichord.infra.json_values import map_strings
 
 MAX_NAME_CHARS = 1_024
 
@@ -38,15 +41,8 @@ def printable(text: object, *, keep: str = "") -> str:
 
 
 def printable_values(value: T, *, keep: str = "") -> T:
-    """Return JSON-like values with every string in them printable, the names of fields too."""
-    found: object = value
-    if isinstance(value, str):
-        found = printable(value, keep=keep)
-    elif isinstance(value, Mapping):
-        found = {printable_values(name): printable_values(item, keep=keep) for name, item in value.items()}
-    elif isinstance(value, list | tuple):
-        found = [printable_values(item, keep=keep) for item in value]
-    return cast("T", found)
+    """Return JSON-like values with every string in them printable; the names of fields too, without exceptions."""
+    return map_strings(value, partial(printable, keep=keep), printable)
 
 
 def one_line(text: str) -> str:
@@ -74,6 +70,19 @@ def typed_forms(name: str) -> tuple[str, ...]:
     read = _ESCAPE.sub(lambda found: _read(found[0], int(found[1] or found[2], 16)), name)
     forms = dict.fromkeys((name, read))
     return tuple(form for form in forms if not re.search("[\ud800-\udfff]", form))  # no stored name holds one
+
+
+def typed_keys(key: str, sources: Iterable[str]) -> Iterator[tuple[str | None, str]]:
+    """Yield the records that a user may mean by a key, the likeliest first: (source, or None for any, and key).
+
+    `source/key` names a record of one source, as `plan` prints it.
+    """
+    known = set(sources)
+    for form in typed_forms(key):
+        yield None, form
+        source, _, rest = form.partition("/")
+        if rest and source in known:
+            yield source, rest
 
 
 def _escape(char: str) -> str:

@@ -29,6 +29,7 @@ __all__ = [
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKET = re.compile(r"^s3://[A-Za-z0-9._-]+(/|$)")  # with user:password@ before it, it would reach messages
+_MOST_TOLD = 20  # problems
 _FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset")  # would read a lake inside them
 _SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "index", "gate", "evaluate"}
 
@@ -107,7 +108,7 @@ def _placed(project: Project, folders: Mapping[Path, str]) -> tuple[Project, lis
         base = folders[_nearest(path, folders)]
         parent: Any = settings
         for part in path[:-1]:
-            parent = parent[part]  # exists: a place that is no default is set
+            parent = parent[part]  # exists: a place other than a default is set
         if not value or "\0" in value:
             problems.append(Problem(path=path, line=None, text=f"expected a path or an s3:// URI, given {value!r}"))
         elif not _SCHEME.match(value):
@@ -194,13 +195,15 @@ def _empty_range(section: str, quantity: str, settings: TextConfig | AudioConfig
 def _message(path: str, problems: Sequence[Problem], written: Mapping[Path, Origin], given: Mapping[Path, str]) -> str:
     origins = _origins(path, written, given)
     lines = [f"{path}: {'1 problem' if len(problems) == 1 else f'{len(problems)} problems'}, nothing was touched."]
-    for problem in problems:
+    for problem in problems[:_MOST_TOLD]:
         key = ".".join(map(str, problem.path))
         if problem.line is not None:
             origin = f"{problem.file or path}:{problem.line}"
         else:
             origin = problem.file or origins[_nearest(problem.path, origins)]
         lines.append(f"  {origin}: {key}: {problem.text}" if key else f"  {origin}: {problem.text}")
+    if len(problems) > _MOST_TOLD:
+        lines.append(f"  {len(problems) - _MOST_TOLD:,} more are not listed.")
     lines.append(
         f"Next: correct this and look at `trichord plan --project {path}`; "
         "`trichord schema` and docs/configuration.md describe every key."

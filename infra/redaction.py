@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import TypeVar
 from urllib.parse import quote, unquote
+
+from trichord.infra.json_values import map_strings
 
 MASK = "REDACTED"
 
-_SLASHES = r"(:\\?/\\?/)"  # JSON may write `https:\/\/`
+_SLASHES = r"(:\\?/\\?/|\b(?i:https?|s3):/)"  # JSON may write `https:\/\/`; a path's normal form is `https:/`
 _CHAR = r"[^\s\"'<>`\\]"
 _USER = re.compile(  # the second form is a password with a slash in it, as S3 keys have
     rf"{_SLASHES}(?:[^\s\"'<>`\\/?#]{{1,512}}|[^\s\"'<>`\\/?#@:]{{0,64}}:(?![0-9]{{1,5}}[/?#]){_CHAR}{{0,128}}?)@"
@@ -63,14 +64,7 @@ def may_redact(encoded: str) -> bool:
 
 def redact_values(value: T) -> T:
     """Return JSON-like values with every string in them redacted, the names of fields too."""
-    found: object = value
-    if isinstance(value, str):
-        found = redact(value)
-    elif isinstance(value, Mapping):
-        found = {redact_values(name): redact_values(item) for name, item in value.items()}
-    elif isinstance(value, list | tuple):
-        found = [redact_values(item) for item in value]
-    return cast("T", found)
+    return map_strings(value, redact)
 
 
 def name_content(url: str) -> str:

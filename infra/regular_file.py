@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file for reading, at once; links are followed.
+class NotAFileError(OSError):
+    """A path leads to a folder (`EISDIR`), a pipe or a device (`EINVAL`), not to a file; nothing was read."""
+
+
+def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading, at once; links are followed. `buffering` is that of `open`.
 
     Raises:
-        OSError: it cannot be opened, or is not a regular file (`EINVAL`; `EISDIR` for a folder).
+        NotAFileError: it is not a regular file.
+        OSError: it cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -21,11 +26,11 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return open(descriptor, "rb")
+        return open(descriptor, "rb", buffering=buffering)
     os.close(descriptor)
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+        raise NotAFileError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise NotAFileError(errno.EINVAL, "it is not a regular file", os.fspath(path))
 
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:

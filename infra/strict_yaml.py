@@ -213,7 +213,7 @@ class _Builder:
         try:
             return str(node.value).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
         except UnicodeDecodeError:
-            self._problem(path, node, "half of a surrogate pair is no character")
+            self._problem(path, node, "half of a surrogate pair is not a character")
             return ""
 
     def _number(self, node: ScalarNode, tag: str, text: str, path: Path) -> int | float | None:

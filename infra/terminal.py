@@ -31,7 +31,7 @@ class CleanConsole(Console):
 
 def stdout_console() -> CleanConsole:
     """Return a console on stdout."""
-    return CleanConsole(highlight=False, emoji=False)  # in keys, `:b:` is no picture
+    return CleanConsole(highlight=False, emoji=False)  # in keys, `:b:` is not an emoji
 
 
 def stderr_console(**options: Any) -> CleanConsole:

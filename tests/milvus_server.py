@@ -29,7 +29,7 @@ def nightly_settings() -> dict[str, str]:
 
 
 def _bound(_: Any, port: int) -> socket.socket | None:
-    """The package's probe of a port, but as a server binds it: connections of a killed server are no obstacle."""
+    """The package's probe of a port, but as a server binds it: connections of a killed server do not block it."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except (OSError, OverflowError):

@@ -88,7 +88,6 @@ ALLOWED = {
     "transforms.align.ctc": "torch, torchaudio",
     "transforms.augment.audio": "torch, torchaudio",
     "transforms.clean.voice": "safetensors",
-    "transforms.media": "torch, torchaudio",
 }
 
 

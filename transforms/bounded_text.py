@@ -28,7 +28,7 @@ def normal_form(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
 
 
 def _decomposed(letter: str) -> str:
-    return unicodedata.normalize("NFKD", letter)  # U+0F73 is no mark itself, and decomposes to two
+    return unicodedata.normalize("NFKD", letter)  # U+0F73 is not a mark itself, but decomposes to two
 
 
 @lru_cache(maxsize=1)

@@ -25,10 +25,9 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from importlib.metadata import version
-from typing import Any
 
 import cv2
 import numpy as np
@@ -41,13 +40,14 @@ from PIL.Image import DecompressionBombError
 
 from trichord.transforms import containers
 from trichord.transforms.batch import Image, Samples, Waveform
+from trichord.transforms.blas import one_thread
 
 cv2.setNumThreads(1)  # workers use the cores; more threads would only compete for them
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its messages on a damaged file are in the MediaError
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 IMAGE_LIBRARIES = {"pillow": PIL.__version__, "opencv": cv2.__version__}
-AUDIO_LIBRARIES = {"libsndfile": soundfile.__libsndfile_version__, "torchaudio": version("torchaudio")}
+AUDIO_LIBRARIES = {"libsndfile": soundfile.__libsndfile_version__, "resampling": "2"}  # raised when its samples change
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
@@ -66,7 +66,9 @@ _PARSE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, Arith
 MAX_CHANNELS, RATES_HZ = 32, range(1_000, 192_001)
 _BLOCK_VALUES = 1 << 20  # samples × channels decoded at a time
 _KERNEL_VALUES = 2_000_000  # a resampling kernel never holds more
-_RESAMPLE_BLOCK = 1 << 22  # input samples resampled at a time
+_RESAMPLE_BLOCK = 1 << 20  # input samples resampled at a time
+_ZEROS, _ROLLOFF = 6, 0.99  # of the sinc on each side, and its cut as a share of the lower rate's half
+_BAND = 16  # output samples filtered by one matrix product: fewer are more calls, more are more products with zeros
 
 
 class MediaError(Exception):
@@ -229,12 +231,14 @@ def _mono(file: soundfile.SoundFile, max_duration_s: float) -> Samples:
         raise MediaError("media_empty", "no samples")
     samples, at = np.empty(declared, np.float32), 0  # memory is touched only as far as samples really come
     while at < declared:
-        block = file.read(min(declared - at, _BLOCK_VALUES // channels), dtype="float32", always_2d=True)
+        most = min(declared - at, _BLOCK_VALUES // channels)
+        out = samples[at : at + most] if channels == 1 else None
+        block = file.read(most, dtype="float32", out=out)
         if len(block) == 0:
             raise MediaError("audio_truncated", f"declares {declared} samples, holds {at}")
         mixed = samples[at : at + len(block)]
-        mixed[:] = block[:, 0]
         if channels > 1:
+            mixed[:] = block[:, 0]
             with np.errstate(invalid="ignore", over="ignore"):  # infinities are found below
                 for channel in range(1, channels):
                     mixed += block[:, channel]
@@ -258,7 +262,7 @@ def encode_audio(wave: Waveform) -> bytes:
 
 
 def resample(wave: Waveform, rate_hz: int) -> Waveform:
-    """Resample a sound (windowed sinc of torchaudio, one thread, in blocks), clipped to [-1, 1].
+    """Resample a sound, clipped to [-1, 1]: torchaudio's windowed sinc of 6 zeros, without its products with zeros.
 
     The ratio of odd rates is rounded to a simpler fraction (off by less than 0.1 %), so that kernels stay small.
     """
@@ -267,30 +271,48 @@ def resample(wave: Waveform, rate_hz: int) -> Waveform:
         ratio = ratio.limit_denominator(max(1, int(math.sqrt(_KERNEL_VALUES / ratio))))
     if ratio == 1:
         return Waveform(wave.samples, rate_hz)
-    import torch  # takes seconds to import, so only if the rate changes
+    kernel, samples = _kernel(ratio.denominator, ratio.numerator), wave.samples
+    periods = -(-len(samples) // kernel.period_in)
+    out = np.empty((periods, kernel.period_out), np.float32)
+    block = max(1, _RESAMPLE_BLOCK // kernel.period_in)
+    with one_thread():
+        for first in range(0, periods, block):
+            count = min(block, periods - first)
+            start, stop = first * kernel.period_in - kernel.width, (first + count) * kernel.period_in + kernel.width
+            heard = samples[max(0, start) : stop]
+            padded = np.zeros(stop - start, np.float32)
+            padded[max(0, -start) : max(0, -start) + len(heard)] = heard
+            for at, begin, taps in kernel.bands:
+                strides = (padded.itemsize * kernel.period_in, padded.itemsize)
+                windows = np.ndarray((count, len(taps)), np.float32, padded, begin * padded.itemsize, strides)
+                np.matmul(windows, taps, out=out[first : first + count, at : at + taps.shape[1]])
+    resampled = out.ravel()[: math.ceil(len(samples) * ratio)]
+    return Waveform(np.clip(resampled, -1, 1, out=resampled), rate_hz)
 
-    kernel = _resampler(ratio.denominator, ratio.numerator)
-    step = _RESAMPLE_BLOCK // ratio.denominator * ratio.denominator
-    # a block is filtered with its surroundings, in multiples of the input period, so that phases stay aligned
-    margin = math.ceil(kernel.width / ratio.denominator) * ratio.denominator
-    total, threads = math.ceil(len(wave.samples) * ratio), torch.get_num_threads()
-    out = np.empty(total, np.float32)
-    torch.set_num_threads(1)  # sums, and so their bits, must not depend on the machine's free cores
-    try:
-        for start in range(0, len(wave.samples), step):
-            before = min(start, margin)
-            block = wave.samples[start - before : start + step + margin]
-            made = kernel(torch.from_numpy(np.require(block, requirements="W"))).numpy()
-            at, skip = int(start * ratio), int(before * ratio)
-            size = min(int(step * ratio), total - at)
-            out[at : at + size] = made[skip : skip + size]
-    finally:
-        torch.set_num_threads(threads)
-    return Waveform(np.clip(out, -1, 1, out=out), rate_hz)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Kernel:
+    """The filters of a period's output samples, in bands of neighbours, whose taps begin near each other."""
+
+    period_in: int
+    period_out: int
+    width: int  # input samples before and after a period that its output needs; band's count from there
+    bands: tuple[tuple[int, int, Samples], ...]  # first output sample, first input sample, (taps, output samples)
 
 
 @lru_cache(maxsize=8)
-def _resampler(period_in: int, period_out: int) -> Any:
-    from torchaudio.transforms import Resample
-
-    return Resample(period_in, period_out)
+def _kernel(period_in: int, period_out: int) -> _Kernel:
+    """Return the filters of torchaudio's `sinc_interp_hann` (rolloff 0.99), computed in float64."""
+    scale = min(period_in, period_out) * _ROLLOFF / period_in
+    width = math.ceil(_ZEROS / scale)
+    periods = -(-_BAND // period_out)  # short periods are taken together
+    period_in, period_out = periods * period_in, periods * period_out
+    bands = []
+    for at in range(0, period_out, _BAND):
+        centres = np.arange(at, min(at + _BAND, period_out)) * (period_in / period_out)
+        begin, end = math.floor(centres[0]) - width, math.ceil(centres[-1]) + width + 1
+        begin, end = max(begin, -width), min(end, period_in + width)
+        t = scale * (np.arange(begin, end)[:, None] - centres)
+        taps = np.where(np.abs(t) < _ZEROS, scale * np.sinc(t) * np.cos(np.pi / 2 / _ZEROS * t) ** 2, 0.0)
+        bands.append((at, begin + width, taps.astype(np.float32)))
+    return _Kernel(period_in=period_in, period_out=period_out, width=width, bands=tuple(bands))

@@ -116,7 +116,7 @@ def _mel_bank(bins: int, bands: int, low_hz: float, high_hz: float) -> np.ndarra
     rising = (place - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - place) / (edges[2:] - edges[1:-1])
     bank: np.ndarray = np.maximum(0, np.minimum(rising, falling))
-    bank[0] = 0  # the mean is no sound
+    bank[0] = 0  # the mean is not a sound
     return bank
 
 

@@ -40,7 +40,7 @@ class IndexConfig(Strict):
         (),
         max_length=64,
         description="Fields of the records' metadata that a search can choose rows by, for example `license`; values "
-        "that are no words, numbers, true or false are left out.",
+        "that are not words, numbers, true or false are left out.",
     )
     kind: Literal["auto", IndexKind] = Field(
         "auto", description="auto: by size, targets and measured costs (docs/indexing.md)."

@@ -19,7 +19,7 @@ class TextConfig(Strict):
     min_chars: int = Field(1, ge=0, description="Shorter texts (after normalising) are rejected.")
     max_chars: int = Field(20_000, ge=1, description="Longer texts are rejected.")
     max_symbol_ratio: float | None = Field(
-        0.4, ge=0, le=1, description="Share of symbols among the characters that are no blanks, at most."
+        0.4, ge=0, le=1, description="Share of symbols among the characters that are not blanks, at most."
     )
     max_repetition: float | None = Field(
         0.6, ge=0, le=1, description="Share of the text that repeats what it has said before, at most."

@@ -186,10 +186,13 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *(() if events is None else (events,))],
                 start_new_session=True,  # Ctrl-C is the driver's to handle
-                # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order.
+                # One thread a worker, as Ray sets it: cores are not fought over, and sums have one order. The user's
+                # own setting for OpenBLAS or MKL would outweigh OpenMP's.
                 env={
                     **os.environ,
                     "OMP_NUM_THREADS": "1",
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "MKL_NUM_THREADS": "1",
                     "OMP_WAIT_POLICY": "PASSIVE",
                     **worker_environment(config, gpu),
                     **log.worker_environment(),

@@ -18,6 +18,7 @@ from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.shard import parse_shard_path
 
 LAST_CHECKPOINT = "_last_checkpoint"
 
@@ -101,8 +102,8 @@ class CommitLog:
         found: list[Damage] = []
         checkpoints: dict[str, str] = {}
         for version in range(versions[-1] + 1) if versions else ():
-            found += self._examine_commit(version)
             copy = self._copy(version)
+            found += self._examine_commit(version, copy)
             checkpoints |= copy.checkpoints if copy is not None else {}
         for name, sha256 in checkpoints.items():
             path = f"{layout.log_folder(self._table)}/{name}"
@@ -132,9 +133,9 @@ class CommitLog:
             if copy is not None and copy.checkpoints:
                 self.write_copy(version)
 
-    def _examine_commit(self, version: int) -> list[Damage]:
+    def _examine_commit(self, version: int, copy: Copy | None) -> list[Damage]:
         path, copy_path = layout.commit_path(self._table, version), layout.copy_path(self._table, version)
-        commit, copy = self._commit(version), self._copy(version)
+        commit = self._commit(version)
         if copy is not None:
             if commit == copy.commit:
                 return []
@@ -177,11 +178,38 @@ class CommitLog:
         return sha256_hex(rest).encode() + b"\n" + rest
 
 
+_REQUIRED: Mapping[str, Mapping[str, type]] = {  # what Delta does without in no action
+    "add": {"path": str, "partitionValues": dict, "size": int, "modificationTime": int, "dataChange": bool},
+    "remove": {"path": str, "dataChange": bool},
+    "metaData": {"id": str, "format": dict, "schemaString": str, "partitionColumns": list},
+    "protocol": {"minReaderVersion": int, "minWriterVersion": int},
+}
+_KNOWN = _REQUIRED.keys() | {"commitInfo", "txn", "domainMetadata", "cdc"}
+
+
 def _actions(commit: bytes) -> list[dict[str, Any]] | None:
-    """Return the actions of a commit, one JSON object a line; None where it is not a commit."""
+    """Return the actions of a commit, one JSON object a line; None where it is not a commit that Delta reads."""
     try:
         actions = [dict(parse_object(line)) for line in commit.splitlines() if line.strip()]
     except ValueError:
         return None
-    known = {"commitInfo", "protocol", "metaData", "add", "remove", "txn", "domainMetadata", "cdc"}
-    return actions if actions and all(action.keys() <= known for action in actions) else None
+    return actions if actions and all(map(_is_action, actions)) else None
+
+
+def _is_action(action: dict[str, Any]) -> bool:
+    fits = action.keys() <= _KNOWN and all(
+        isinstance(content, dict) and isinstance(content.get(name), kind)
+        for verb, content in action.items()
+        for name, kind in _REQUIRED.get(verb, {}).items()
+    )
+    return fits and ("add" not in action or _is_shard(action["add"]))
+
+
+def _is_shard(added: dict[str, Any]) -> bool:
+    """Return True if an action names a shard where shards are, and its rows."""
+    name = parse_shard_path(added["path"])
+    try:
+        rows = parse_object(str(added.get("stats"))).get("numRecords")
+    except ValueError:
+        return False
+    return name is not None and layout.shard_path("", *name) == f"/{added['path']}" and isinstance(rows, int)

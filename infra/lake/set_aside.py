@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
+from trichord.infra.scratch import scratch_folder
 
 
 def set_aside(lake: Lake, path: str) -> None:
@@ -15,7 +14,7 @@ def set_aside(lake: Lake, path: str) -> None:
         StorageError: it could not be moved.
     """
     source = lake.uri(path)
-    with tempfile.TemporaryDirectory(prefix="trichord-damaged-") as folder:
+    with scratch_folder("damaged") as folder:
         try:
             local = lake.storage.fetch(source, folder)
         except FileNotFoundError:

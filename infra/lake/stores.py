@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 
 from trichord.infra.config import StorageConfig
 from trichord.infra.errors import SourceError, StorageError
+from trichord.infra.regular_file import NotAFileError, open_regular
 
 if TYPE_CHECKING:
     import obstore.store
@@ -59,18 +60,19 @@ class NotRegular(StorageError):
     """A path leads to a folder, a pipe or a device, not to a file; nothing was read."""
 
 
-def open_regular(path: str) -> BinaryIO:
-    """Open a local file unbuffered. A pipe among a source's files is refused, not waited for.
+def open_source(path: str, *, buffering: int = 0) -> BinaryIO:
+    """Open a local file. A pipe among a source's files is refused, not waited for.
 
     Raises:
         NotRegular: it is not a regular file.
         OSError: it cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat_modes.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotRegular(f"{path} is a folder, a pipe or a device, not a regular file. Remove it, or name another path")
-    return open(descriptor, "rb", buffering=0)
+    try:
+        return open_regular(path, buffering=buffering)
+    except NotAFileError as error:
+        raise NotRegular(
+            f"{path} is a folder, a pipe or a device, not a regular file. Remove it, or name another path"
+        ) from error
 
 
 @contextmanager
@@ -115,7 +117,7 @@ class LocalStore:
     """Local files, addressed by absolute path."""
 
     def open(self, path: str) -> BinaryIO:
-        return open_regular(path)
+        return open_source(path)
 
     def read(self, path: str, max_bytes: int | None) -> tuple[bytes, Stat]:
         with self.open(path) as file:

@@ -120,7 +120,7 @@ def _host(named: str) -> str:
         try:
             host = idna.encode(named, uts46=True).decode().lower()
         except (idna.IDNAError, UnicodeError):
-            raise refused("a host that is no international name (IDNA)") from None
+            raise refused("a host that is not an international name (IDNA)") from None
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise refused("an odd host name")

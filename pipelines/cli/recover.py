@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from trichord.infra.printable import printable
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
     EngineName,
@@ -37,8 +36,8 @@ def render(result: dict[str, Any]) -> None:
     if not steps:
         console.print("[green]Intact:[/] nothing is damaged.")
     for step in steps[:50]:
-        console.print(escape(printable(f"{step['path']} {step['problem']}")), soft_wrap=True)
-        console.print(f"  {verb}: {escape(printable(step['action']))}", soft_wrap=True)
+        console.print(escape(f"{step['path']} {step['problem']}"), soft_wrap=True)
+        console.print(f"  {verb}: {escape(step['action'])}", soft_wrap=True)
     if len(steps) > 50:
         console.print(f"… and {len(steps) - 50:,} more; `--json` lists all.")
     live = result["live"] or "nothing"

@@ -151,6 +151,9 @@ def reindex(result: dict[str, Any]) -> None:
 
 def hits(result: dict[str, Any]) -> None:
     """Print a query's hits, with the scores that ranked them."""
+    if not result["hits"]:
+        console.print(f"No record in {result['publication']} matches.")
+        return
     ranked_by = [name for name in ("calibrated", "rank_score") if result["hits"] and name in result["hits"][0]]
     columns = {"score": "right"} | dict.fromkeys(ranked_by, "right") | dict.fromkeys(("key", "view", "source"), "left")
     table(
@@ -328,7 +331,7 @@ def verified(result: dict[str, Any]) -> None:
             "affected. `trichord recover --yes` sets them aside:"
         )
         for path in result["notes"][:20]:
-            console.print(f"  {escape(printable(path))}")
+            console.print(f"  {escape(path)}")
 
 
 def collected(result: dict[str, Any]) -> None:

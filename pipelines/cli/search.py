@@ -58,6 +58,9 @@ def search(
     hits = job(
         workspace, text=text, image=image, audio=audio, k=k, model=model, backend=backend, source=source, where=chosen
     )
+    names = [known.name for known in workspace.project.sources]
+    if source is not None and source not in names and not hits["hits"]:
+        raise ConfigError(f"There is no source {source!r}. Known: {', '.join(names)}.")
     print_result(hits, as_json, render.hits)
 
 

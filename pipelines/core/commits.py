@@ -58,7 +58,7 @@ class Commits:
     def __call__(self, name: str, refs: Sequence[ShardRef], table_schema: pa.Schema) -> None:
         """Make a table hold exactly these shards, in one commit; make none if it does already."""
         table = self._workspace.table(name)
-        before = set(table.shards()) if table.version() is not None else set()
+        before = set(table.shards())
         now = {ref.address for ref in refs}
         version = table.reconcile(list(refs), schema=table_schema, run=self._run, recipe=self._recipe)
         self.touched.append(

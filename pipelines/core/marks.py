@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from trichord.infra.config import Source, TrainConfig
+from trichord.infra.config import MediaFolderSource, Source, TrainConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import ShardRef
 from trichord.infra.marks import Part, find_part, suggest_part
@@ -63,7 +63,8 @@ def require_known(config: TrainConfig, sources: Sequence[Source], marks: Marks) 
         lines.append(f"  source {source.name!r}: {_listed(unknown)}{beside}")
         meanings |= {mark: suggest_part(mark) or "train" for mark in _by_rows(unknown)[:LISTED]}
         column = getattr(getattr(source, "fields", None), "subset", None)
-        columns += [f"`fields: {{subset: null}}` in source {source.name!r}"] if column is not None else []
+        key = f"key: {_yaml(source.fields.key)}, " if isinstance(source, MediaFolderSource) else ""  # not the default's
+        columns += [f"`fields: {{{key}subset: null}}` in source {source.name!r}"] if column is not None else []
     if not lines:
         return
     written = ", ".join(f"{_yaml(mark)}: {part}" for mark, part in meanings.items())

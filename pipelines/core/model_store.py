@@ -57,18 +57,34 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
         return FusionModel.load(folder, places, expected=fingerprint)
 
 
+def model_files(pinned: Pinned) -> list[PinnedFile]:
+    """Return the files of a publication's model with their seals; a search reads those that loading it reads."""
+    paths = {path for path in pinned.seals if path.startswith(f"{pinned.model}/")}
+    paths |= {f"{pinned.model}/{name}" for name in MODEL_FILES}
+    return [
+        PinnedFile.sealed(path, pinned.seals.get(path), searched=not path.endswith("/training.json"))
+        for path in sorted(paths)
+    ]
+
+
+def find_lost(lake: Lake, pinned: Pinned, *, loaded_only: bool = False) -> dict[str, str]:
+    """Hash the files of a publication's model, and return what is wrong with each that is lost, by path.
+
+    Args:
+        lake: where they are.
+        pinned: the publication.
+        loaded_only: leave out what loading the model does not read.
+    """
+    return check_bytes(lake, [file for file in model_files(pinned) if file.searched or not loaded_only])
+
+
 def require_sealed(lake: Lake, pinned: Pinned) -> None:
     """Hash the files of a publication's model that loading it reads.
 
     Raises:
         StorageError: one is missing or differs from what was published.
     """
-    files = [
-        PinnedFile.sealed(path, sealed)
-        for path, sealed in pinned.seals.items()
-        if path.startswith(f"{pinned.model}/") and not path.endswith("/training.json")
-    ]
-    if wrong := check_bytes(lake, files):
+    if wrong := find_lost(lake, pinned, loaded_only=True):
         path, problem = next(iter(wrong.items()))
         raise StorageError(f"The model of the publication is not whole: {lake.uri(path)} {problem}.\n{REMEDY}.")
 

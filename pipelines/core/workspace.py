@@ -10,7 +10,9 @@ from trichord.infra import digest
 from trichord.infra.config import Project
 from trichord.infra.engines.base import LONG_S, Done, Engine, I, R
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Pinned
 from trichord.infra.lake.publications import Publications
+from trichord.infra.lake.shard import ShardRef
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.table import LakeTable
 from trichord.infra.project import recipe
@@ -34,6 +36,24 @@ class Workspace:
     def table(self, name: str) -> LakeTable:
         """Return one of the lake's Delta tables."""
         return LakeTable(self.lake, name)
+
+    def pinned_shards(self, name: str, pinned: Pinned | None) -> dict[str, ShardRef]:
+        """Return the shards of a table by address, in its order: the version that a publication pins, or the newest.
+
+        Args:
+            name: of the table.
+            pinned: a publication or candidate; None for the newest version.
+
+        Returns:
+            The shards; none if the publication does not pin the table, or it was never committed to.
+
+        Raises:
+            StorageError: the log is damaged.
+        """
+        if pinned is not None and name not in pinned.table_versions:
+            return {}
+        version = None if pinned is None else pinned.table_versions[name]
+        return dict(sorted(self.table(name).shards(version).items()))
 
     @property
     def publications(self) -> Publications:

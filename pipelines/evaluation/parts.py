@@ -2,7 +2,7 @@
 
 By the marks of its source where these name the part, else by the digest of its group, which later records do not
 change. A part that a source's marks do not name is drawn from the records that its marks leave to train. No two parts
-share a group or, of records that are no duplicates, a picture or a sound: where marks would have it so, records of the
+share a group or, of records that are not duplicates, a picture or a sound: where marks would have it so, records of the
 earlier part are left out of training, and those of the later part are left out where they would judge what was trained.
 """
 
@@ -21,6 +21,7 @@ from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.infra.marks import PARTS, Part, find_part
 from trichord.pipelines.core.marks import Marks, marks_of, require_known
 from trichord.pipelines.core.workspace import Workspace
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 
 TRAIN, VALIDATION, TEST = range(len(PARTS))  # places in `PARTS`
 LEFT_OUT = -1
@@ -121,12 +122,9 @@ def read_labels(lake: Lake, shards: Iterable[ShardRef]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([part])
 
 
-NOT_MEDIA = ("", "other words", "other modalities")  # why records are not the same, though their media may be
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Records that are no duplicates but show the same picture or play the same sound: clusters by record.
+    """Records that are not duplicates but show the same picture or play the same sound: clusters by record.
 
     Texts do not count: labels and phrases are shared by records that have nothing else in common.
     """
@@ -143,7 +141,7 @@ class Links:
             for part in iter_shard(lake, ref, columns, batch_rows=ROWS):
                 values = zip(*(part[name].to_pylist() for name in columns), strict=True)
                 for modality, why, source, key, *other in values:
-                    if modality == "text" or why not in NOT_MEDIA:
+                    if modality == "text" or why not in NOT_COMPARED:
                         continue
                     first = (other[0], other[1])
                     number = numbers.setdefault((modality, first), len(numbers))

@@ -1,7 +1,7 @@
 """compare: a controlled experiment over fusions, losses and amounts of data, on one split and several seeds.
 
 Every cell of the grid trains a model on the same cached features and is measured on the same validation records. Test
-records are not looked at: a figure by which a setting was chosen is no measure of it. The lake stores models under
+records are not looked at: a figure by which a setting was chosen does not measure it. The lake stores models under
 their addresses: a second run trains only new ones, and an interrupted run resumes.
 """
 

@@ -24,6 +24,7 @@ from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import Pinned
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
@@ -269,9 +270,9 @@ def disagreements(workspace: Workspace, refs: Sequence[ShardRef]) -> list[Disagr
     return sorted(found, key=lambda row: (row.key, row.source))
 
 
-def pinned_disagreements(workspace: Workspace, version: int) -> list[Disagreement]:
-    """Find the same in one version of the table, by today's limits."""
-    addresses = set(workspace.table("agreement").shards(version))
+def pinned_disagreements(workspace: Workspace, pinned: Pinned) -> list[Disagreement]:
+    """Find the same in the shards that a publication pins, by today's limits."""
+    addresses = workspace.pinned_shards("agreement", pinned)
     found = find_finished(workspace.lake, "agreement", addresses)  # with their counts
     return disagreements(workspace, list(found.values()))
 

@@ -260,7 +260,7 @@ def _may_name(column: _Column) -> bool:
 
 
 def _as_key(column: _Column) -> tuple[bool, int, int, bool]:
-    """Order of columns that may name rows: `id`, a telling name, a path, anything that is no prose."""
+    """Order of columns that may name rows: `id`, a telling name, a path, anything that is not prose."""
     prose = column.mostly(_is_prose)
     is_path = column.mostly(lambda value: isinstance(value, str) and modality_of(value) is not None)
     return column.name == "id", 0 if prose else column.rank("key"), int(is_path), not prose

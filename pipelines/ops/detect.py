@@ -23,7 +23,7 @@ from trichord.pipelines.ops.tables import (
     parquet_guess,
 )
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, RANGE, TAR_ENDINGS
-from trichord.transforms.collect.mediafolder import FORMATS, places
+from trichord.transforms.collect.mediafolder import FORMATS, are_marks, places
 
 _TEXTS = (".txt", ".token", "")  # a Flickr captions file may be
 _MAX_TABLES = 8  # of a folder that are looked into
@@ -134,7 +134,8 @@ def _labelled(listing: Listing) -> Literal["imagefolder", "audiofolder"] | None:
     for modality, kind in (("image", "imagefolder"), ("audio", "audiofolder")):
         media = listing.of(modality)
         if media and not any(listing.of(other) for other in ("text", "image", "audio") if other != modality):
-            labels = {places(path) for path in media}
+            marked = are_marks(media)
+            labels = {places(path, marked=marked) for path in media}
             named = all("/" in path for path in media)
             if named and (len({label for _, label in labels}) > 1 or all(subset for subset, _ in labels)):
                 return "imagefolder" if kind == "imagefolder" else "audiofolder"

@@ -26,7 +26,7 @@ Rows = list[dict[str, Any]]
 
 
 def manifest_rows(source: ManifestSource, storage: Storage) -> tuple[Rows, list[Draft]]:
-    """Rows of a JSONL, CSV or TSV file by the manifest's own reader, and what is no row.
+    """Rows of a JSONL, CSV or TSV file by the manifest's own reader, and what is not a row.
 
     Raises:
         SourceError: the file cannot be read as a table.

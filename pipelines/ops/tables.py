@@ -52,7 +52,7 @@ def manifest_guess(path: str, storage: Storage) -> Guess:
     root, notes = _root(fields, rows, posixpath.dirname(path))
     source = source.model_copy(update={"fields": _field_map(fields, rows), "media_root": root})
     if bad:
-        notes.append(f"{len(bad)} of the lines looked at are no rows; the first: {bad[0].detail}")
+        notes.append(f"{len(bad)} of the lines looked at are not rows; the first: {bad[0].detail}")
     return Guess(source=source, looked_at=f"{len(rows)} rows", notes=(*fields.notes, *notes))
 
 

@@ -17,7 +17,8 @@ from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.prepare.near_duplicates import find_near, survivors
+from trichord.pipelines.prepare.near_duplicates import find_near
+from trichord.pipelines.prepare.near_duplicates_buckets import survivors
 from trichord.pipelines.prepare.near_duplicates_resolve import VERSIONS, NearFound
 from trichord.pipelines.prepare.records import Prepared
 

@@ -27,8 +27,8 @@ from trichord.pipelines.prepare.plan import Plan, make_plan
 from trichord.pipelines.prepare.records import Prepared, prepare
 from trichord.transforms.chain import prepare_chain
 
-REJECTED_BY_OP = "rejected_by_op"  # name of the file of these counts
-_REPLACED = "replaced_by_parts"
+REJECT_COUNTS = "reject_counts"  # name of the file of these counts
+_COUNTED = ("op", "source")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
-    rejected = reject_counts(workspace, done.commit.versions["rejects"])
+    rejected, _ = reject_counts(workspace, done.commit.versions["rejects"])
     over = find_high_reject_ratios(workspace, rejected, counts)
     if counts.rows_in and not counts.rows_kept:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
@@ -171,28 +171,30 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     )
 
 
-def reject_counts(workspace: Workspace, version: int) -> Counter[str]:
-    """Return the rejected rows by op in one version of the table; a row that its parts replaced was not refused.
+def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Counter[str]]:
+    """Return the rejected rows by op and by source in one version of the table, without rows that parts replaced.
 
     A shard is read once: its counts are kept in the lake.
     """
     lake = workspace.lake
-    known, found = Footers.load(lake, "rejects", REJECTED_BY_OP), list[ShardRef]()
+    known, found = Footers.load(lake, "rejects", REJECT_COUNTS), list[ShardRef]()
     stats = {lake.relative(stat.uri): stat for stat in lake.list("rejects")}
     for ref in workspace.table("rejects").shards(version).values():
         counted = known.find(ref.path, stats[ref.path]) if ref.path in stats else None
         if counted is None:
-            table = read_shard(lake, ref, ["op", "reason"])
-            refused = table.filter(pc.not_equal(table["reason"], _REPLACED))
-            ops = Counter(map(str, refused["op"].to_pylist()))
-            counted = replace(ref, counts={**ops, _REPLACED: len(table) - len(refused)})
+            table = read_shard(lake, ref, ["op", "reason", "source"])
+            refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
+            counts = Counter(f"{column}:{name}" for column in _COUNTED for name in refused[column].to_pylist())
+            counted = replace(ref, counts={**counts, "rows": len(table)})
         found.append(counted)
-    Footers.remember(lake, "rejects", found, REJECTED_BY_OP)
-    counts = Counter[str]()
+    Footers.remember(lake, "rejects", found, REJECT_COUNTS)
+    totals = {column: Counter[str]() for column in _COUNTED}
     for ref in found:
-        counts.update(ref.counts)
-    del counts[_REPLACED]
-    return counts
+        for name, rows in ref.counts.items():
+            column, _, value = name.partition(":")
+            if column in totals:
+                totals[column][value] += rows
+    return totals["op"], totals["source"]
 
 
 def find_high_reject_ratios(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trichord.infra.config import DedupConfig
 from trichord.infra.engines.base import Engine
@@ -16,7 +15,7 @@ from trichord.infra.lake.shard import ShardRef, take_rows
 from trichord.pipelines.core.workspace import run_all
 from trichord.transforms.batch import Image, Waveform
 from trichord.transforms.dedup import same_picture, same_sound
-from trichord.transforms.dedup.detail import read_detail
+from trichord.transforms.dedup.detail import compare_shown, read_detail
 from trichord.transforms.dedup.near import Ints, Modality
 from trichord.transforms.record import stored_image, stored_wave
 
@@ -42,7 +41,7 @@ class Media:
     """The media of a record, decoded."""
 
     image: Image | None
-    detail: npt.NDArray[np.uint8] | None
+    detail: Image | None
     wave: Waveform | None
 
 
@@ -91,32 +90,12 @@ def compare_media(one: Media, other: Media, names: Sequence[Modality]) -> Compar
             return Compared(same=False, distances=distances, modality="audio", why=sound.why,
                             uncertain=sound.difference < UNCERTAIN_SOUND)  # fmt: skip
     if "image" in names and one.image is not None and other.image is not None:
-        picture = _compare_pictures(one, other)
+        picture = compare_shown((one.image, one.detail), (other.image, other.detail))
         distances = {"image": picture.difference, **distances}
         if not picture.same:
             uncertain = picture.difference < UNCERTAIN * same_picture.MOST_DIFFERENCE
             return Compared(same=False, distances=distances, modality="image", why=picture.why, uncertain=uncertain)
     return Compared(same=True, distances=distances, modality="image", why="", uncertain=False)
-
-
-def _compare_pictures(one: Media, other: Media) -> same_picture.PictureVerdict:
-    """Compare as the records hold them, in colour, and drawn ones also in detail."""
-    assert one.image is not None
-    assert other.image is not None
-    if one.detail is None and other.detail is None:
-        return same_picture.compare_pictures(one.image, other.image)
-    closer = same_picture.compare_pictures(*(_closest(media) for media in (one, other)))
-    if not closer.same:
-        return closer
-    found = same_picture.compare_pictures(one.image, other.image, only_colour=True)
-    return found if not found.same or found.difference > closer.difference else closer
-
-
-def _closest(media: Media) -> npt.NDArray[np.uint8]:
-    if media.detail is not None:
-        return media.detail
-    assert media.image is not None
-    return same_picture.grey_of(media.image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

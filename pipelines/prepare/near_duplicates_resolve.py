@@ -1,9 +1,10 @@
-"""Turn edges between near rows into candidate pairs, and what was decided of these into duplicates and matches."""
+"""Turn near rows into candidate pairs, and what was decided of these into duplicates and matches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,27 +14,24 @@ from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, take_rows
+from trichord.pipelines.prepare.near_duplicates_buckets import SIGNATURE, Found
 from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS, Compared
 from trichord.transforms.dedup import same_picture, same_sound, same_text
+from trichord.transforms.dedup.candidates import MAPPED, Candidates, Members, find_candidates, rank_maps
 from trichord.transforms.dedup.clusters import (
-    Candidates,
     Match,
-    Members,
     Same,
     explain_matches,
-    find_candidates,
     find_matches,
     find_same_records,
     format_evidence,
 )
 from trichord.transforms.dedup.near import Ints, Modality
 
-SIGNATURE: Mapping[Modality, str] = {"image": "image_hash", "audio": "audio_hash", "text": "text_sketch"}
-NEAR_FORMAT = 3  # raise it when the same signatures would give another result
+NEAR_FORMAT = 4  # raise it when the same signatures would give another result
 VERSIONS = [NEAR_FORMAT, same_picture.VERSION, same_sound.VERSION, same_text.VERSION]
 
-Edges = dict[Modality, Ints]
-_COLUMNS = ("key", "source", "partition", "row_digest", "modalities", *SIGNATURE.values(), "text_form")
+_COLUMNS = ("key", "source", "partition", "row_digest", "modalities", *SIGNATURE.values(), "text_form", "image_inner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,36 +52,37 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows that edges name, in order of precedence; positions count from 0."""
+    """The rows that buckets found, in order of precedence; positions count from 0."""
 
     lake: Lake
     config: DedupConfig
     ranks: Mapping[str, int]
     signatures: tuple[ShardRef, ...]
 
-    def read(self, edges: Edges, *, maps: bool = False) -> tuple[pa.Table, Members, Edges]:
-        """Return the rows, their signatures, and the edges between positions."""
-        rows = self._rows(np.unique(np.concatenate([pairs.ravel() for pairs in edges.values()])), maps=maps)
+    def read(self, found: Found) -> tuple[pa.Table, Members, Found]:
+        """Return the rows, their signatures, and what was found between positions."""
+        rows = self._rows(found.rows())
         numbers = rows["row"].to_numpy()
         order = np.argsort(numbers)
-        local = {name: order[np.searchsorted(numbers, pairs, sorter=order)] for name, pairs in edges.items()}
+
+        def local(pairs: Ints) -> Ints:
+            return np.asarray(order[np.searchsorted(numbers, pairs, sorter=order)])
+
         members = Members(
             modalities=rows["modalities"].to_pylist(),
             signatures={name: rows[column].to_pylist() for name, column in SIGNATURE.items()},
             forms=rows["text_form"].to_pylist(),
-            inner=rows["image_inner"].to_pylist() if maps else (),
-            maps=rows["image_map"].to_pylist() if maps else (),
+            inner=rows["image_inner"].to_pylist(),
         )
-        return rows, members, local
+        return rows, members, Found(
+            edges={name: local(pairs) for name, pairs in found.edges.items()},
+            nearest={name: local(pairs) for name, pairs in found.nearest.items()},
+        )  # fmt: skip
 
-    def _rows(self, numbers: Ints, *, maps: bool) -> pa.Table:
-        shards = numbers >> SHARD_BITS
-        columns = [*_COLUMNS, "image_inner", "image_map"] if maps else [*_COLUMNS]
+    def _rows(self, numbers: Ints) -> pa.Table:
         parts = []
-        for shard in np.unique(shards).tolist():
-            here = numbers[shards == shard]
-            places = (here & ((1 << SHARD_BITS) - 1)).tolist()
-            found = take_rows(self.lake, self.signatures[shard], places, columns)
+        for shard, here, places in by_shard(numbers):
+            found = take_rows(self.lake, self.signatures[shard], places, _COLUMNS)
             parts.append(found.append_column("row", pa.array(here)))
         rows = pa.concat_tables(parts)
         ranks = pa.array([self.ranks[source] for source in rows["source"].to_pylist()], pa.int64())
@@ -92,28 +91,54 @@ class Rows:
         return rows.append_column("rank", ranks).sort_by(order).combine_chunks()
 
 
+def by_shard(numbers: Ints) -> Iterator[tuple[int, Ints, list[int]]]:
+    """Yield each shard with the numbers of its rows, which ascend, and their places in it."""
+    shards = numbers >> SHARD_BITS
+    for shard in np.unique(shards).tolist():
+        here = numbers[shards == shard]
+        yield shard, here, (here & ((1 << SHARD_BITS) - 1)).tolist()
+
+
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Edges → the numbers of their rows in order of precedence, and the candidate pairs of positions."""
+    """What buckets found → the numbers of the rows in order of precedence, and the candidate pairs of positions."""
 
     rows: Rows
 
-    def __call__(self, edges: Edges) -> tuple[Ints, Candidates]:
-        table, members, local = self.rows.read(edges, maps=True)
-        return table["row"].to_numpy(), find_candidates(members, local, self.rows.config)
+    def __call__(self, found: Found) -> tuple[Ints, Candidates]:
+        table, members, local = self.rows.read(found)
+        return table["row"].to_numpy(), find_candidates(members, local.edges, local.nearest, self.rows.config)
+
+
+@dataclass(frozen=True, slots=True)
+class RankMaps:
+    """Groups of rows, by number → of each group the pairs of places whose maps are nearest."""
+
+    MOST: ClassVar[int] = 2 * MAPPED  # rows of one task
+
+    lake: Lake
+    signatures: tuple[ShardRef, ...]
+
+    def __call__(self, item: tuple[int, Sequence[Ints]]) -> tuple[int, list[Ints]]:
+        number, groups = item
+        maps: dict[int, bytes | None] = {}
+        for shard, here, places in by_shard(np.unique(np.concatenate(groups))):
+            read = take_rows(self.lake, self.signatures[shard], places, ["image_map"])
+            maps |= zip(here.tolist(), read["image_map"].to_pylist(), strict=True)
+        return number, [rank_maps([maps[row] for row in group.tolist()]) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Edges → the shards of near duplicates and of matches; without a decision, the signatures alone decide."""
+    """What buckets found → shards of near duplicates and of matches; undecided, the signatures alone decide."""
 
     rows: Rows
     decided: Decided | None
 
-    def __call__(self, edges: Edges) -> NearFound:
-        rows, members, local = self.rows.read(edges)
+    def __call__(self, found: Found) -> NearFound:
+        rows, members, local = self.rows.read(found)
         config = self.rows.config
-        decided = self.decided or Decided(same=tuple(find_same_records(members, local, config)), unlike={})
+        decided = self.decided or Decided(same=tuple(find_same_records(members, local.edges, config)), unlike={})
         same = decided.same
         keys, sources = rows["key"].to_pylist(), rows["source"].to_pylist()
         duplicates = rows.take(pa.array([one.dropped for one in same], pa.int64()))
@@ -125,7 +150,8 @@ class Resolve:
             duplicates = duplicates.append_column(name, pa.array(values, pa.string()))
         dropped = [one.dropped for one in same]
         kept = {pair: why for pair, why in decided.unlike.items() if not {*pair} & set(dropped)}
-        alike = explain_matches(members, find_matches(members, local, dropped, config), kept, config)
+        matches = find_matches(members, local.edges, dropped, config)
+        alike = explain_matches(members, matches, kept, config)
         return NearFound(
             duplicates=self._write("duplicates", duplicates, schema.DUPLICATES),
             matches=self._write("matches", _matches_table(rows, alike), schema.MATCHES),

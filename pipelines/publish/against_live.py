@@ -166,6 +166,23 @@ def contents_checks(contents: Contents, live: Publication, limits: GateConfig) -
             yield _count_check(f"language:{language}", spoken.get(language, 0), then, kept, what, evidence)
 
 
+def rejected_checks(
+    recorded: Mapping[str, int], rejected: Mapping[str, int], live: Publication | None
+) -> Iterator[Check]:
+    """Fail each source of which every row was rejected; one that the live index knows is compared with it instead.
+
+    Args:
+        recorded: rows of each source that became records, duplicates included.
+        rejected: rejected rows of each source; those with fewer than `FEW` come and go with single rows.
+        live: the live publication.
+    """
+    before = live.verdict.contents if live is not None else {}
+    for source, rows in sorted(rejected.items()):
+        if rows >= FEW and not recorded.get(source) and not (len(before) > 1 and source in before):
+            detail = f"records of source {source}: all its {rows:,} rows were rejected; `trichord rejects ls` lists why"
+            yield Check(name=f"records_of:{source}", passed=False, value=0, threshold=1, detail=detail)
+
+
 def source_evidence(contents: Contents, before: Contents) -> tuple[str, ...]:
     """Say which sources lost records."""
     now = {source: contents[source].records if source in contents else 0 for source in before}

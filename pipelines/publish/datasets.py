@@ -23,13 +23,10 @@ def open_dataset(workspace: Workspace, name: str) -> ds.Dataset:
         StorageError: the table cannot be read.
     """
     live = workspace.publications.live()
-    table = workspace.table(name)
-    version = live.table_versions.get(name) if live is not None else table.version()
-    if version is None:
+    if live is None and workspace.table(name).version() is None:
         raise ConfigError(f"The lake holds no {name} yet. Run `trichord reindex` first.")
-    refs = sorted(table.shards(version).values(), key=lambda ref: ref.address)
-    lake = workspace.lake
-    paths = [lake.uri(ref.path).removeprefix("s3://") for ref in refs]
+    shards = workspace.pinned_shards(name, live).values()
+    paths = [workspace.lake.uri(ref.path).removeprefix("s3://") for ref in shards]
     if not paths:
         return ds.dataset(_schema(name).empty_table())
     return ds.dataset(paths, format="parquet", filesystem=_filesystem(workspace))

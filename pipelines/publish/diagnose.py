@@ -25,7 +25,7 @@ class Diagnosis:
         examined: what was found.
         problems: every problem but those of logs, of the table of publications, and of caches.
         rebuilt: path -> content of the files that can be written again.
-        lost_logs: tables that lost a commit together with its copy.
+        lost_logs: tables that lost a commit together with its copy, or whose commit is not the one that is live.
         live: the publication that was live; None if none is known.
         row: the row that `recover` appends; None if the live publication stays as it is.
         switched: True if the row makes another index live.
@@ -54,17 +54,19 @@ class Diagnosis:
     def needs_reindex(self) -> bool:
         """Return True if only a run can make whole what is live or wanted."""
         gone = {one.path for row in self.given_up for one in self.examined.problems.get(row.id, ())}
+        pinned = {one.path for problems in self.examined.problems.values() for one in problems}
         left = [
             one
             for one in self.problems
-            if one.path not in self.rebuilt and not _is_note(one.path) and not one.path.startswith("feedback/")
+            if one.path not in self.rebuilt and (not _is_note(one.path) or (one.path in pinned and self.is_file(one)))
+            and not one.path.startswith("feedback/")
             and (one.path not in gone or one.path in self.examined.remade)
         ]  # fmt: skip
         return bool(left) or self.switched or bool(self.lost_logs - {"publications", "feedback"}) or not self.live_after
 
     def is_file(self, problem: Problem) -> bool:
         """Return True if the problem is of a file that can be set aside: a commit is not."""
-        return f"/{layout.LOG}/" not in problem.path
+        return _table_of_commit(problem.path) is None
 
     def pinned_by(self, row: Publication) -> str:
         """Return the id of the publication whose index a row makes live."""
@@ -95,7 +97,8 @@ def diagnose(workspace: Workspace, found: Examination) -> Diagnosis:
     problems = list({one.path: one for one in (*pinned, *found.others)}.values())
     rebuilt = _find_rebuilt(workspace.lake, found, problems)
     live = found.history[-1] if found.history else None
-    broken = {row.id: [one for one in found.problems.get(row.id, ()) if one.path not in rebuilt] for row in found.kept}
+    healed = rebuilt.keys() | _restored(found)
+    broken = {row.id: [one for one in found.problems.get(row.id, ()) if one.path not in healed] for row in found.kept}
     searchable = live is not None and not any(one.searched for one in broken.get(live.id, ()))
     whole = [row for row in found.kept if not broken[row.id]]
     target = whole[0] if whole and not searchable else None
@@ -115,6 +118,8 @@ def diagnose(workspace: Workspace, found: Examination) -> Diagnosis:
     elif live is None and found.unreadable and candidate is not None and candidate[1].passed and not found.others:
         row = next_publication([], "recover", *candidate)
     lost = frozenset(name for name, damages in found.logs.items() if any(one.version is not None for one in damages))
+    of_live = broken.get(live.id, ()) if live is not None else ()
+    lost |= {table for one in of_live if (table := _table_of_commit(one.path)) is not None}  # it lists other shards
     if found.unreadable and not found.history:
         lost |= {"publications"}
     first = broken[live.id][0] if live is not None and broken.get(live.id) else None
@@ -130,6 +135,17 @@ def diagnose(workspace: Workspace, found: Examination) -> Diagnosis:
         given_up=given_up,
         why=str(first) if first is not None and target is not None else "earlier publications have lost files",
     )
+
+
+def _table_of_commit(path: str) -> str | None:
+    """Return the table of a commit; None for another file."""
+    table, _, rest = path.partition("/")
+    return table if rest.startswith(f"{layout.LOG}/") else None
+
+
+def _restored(found: Examination) -> frozenset[str]:
+    """Return the paths of the commits that are restored from their copies."""
+    return frozenset(one.path for damages in found.logs.values() for one in damages if one.remedy is not None)
 
 
 def _find_rebuilt(lake: Lake, found: Examination, problems: Sequence[Problem]) -> dict[str, bytes]:

@@ -88,9 +88,7 @@ def _named(history: list[Publication], wanted: str) -> Publication:
 
 def _contents(workspace: Workspace, of: Publication, other: Publication) -> dict[Name, str]:
     """Return the content of records whose shards the other publication lacks; equal shards hold equal records."""
-    table = workspace.table("records")
-    mine = table.shards(of.table_versions["records"])
-    known = table.shards(other.table_versions["records"]).keys()
+    mine, known = (workspace.pinned_shards("records", one) for one in (of, other))
     return dict(row for address, ref in mine.items() if address not in known for row in _rows(workspace, ref))
 
 

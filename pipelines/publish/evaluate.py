@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 
+Rows = tuple[Mapping[str, ShardRef], Exclusions]  # the records shard of each partition, and the rows left out
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """Figures of test records, and what each record adds to them.
@@ -70,7 +73,7 @@ class EvaluateTask:
     limit: int | None  # records at most; None: all
     before: Outcomes | None = None
 
-    def __call__(self, shards: tuple[Mapping[str, ShardRef], Exclusions]) -> Figures | None:
+    def __call__(self, shards: Rows) -> Figures | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
         records, exclusions = shards
         seen = self._seen_groups()
@@ -158,15 +161,13 @@ def _measure_common(held_out: HeldOut, seed: int, outcomes: Outcomes, before: Ou
     return evaluate(held_out.take(rows), K, seed).outcomes
 
 
-def pinned_records(workspace: Workspace, pinned: Pinned) -> tuple[dict[str, ShardRef], Exclusions]:
+def pinned_records(workspace: Workspace, pinned: Pinned) -> Rows:
     """Return the records shard of each partition of a candidate or publication, and the rows that are left out."""
-    versions = pinned.table_versions
-    by_path = {ref.path: ref for ref in workspace.table("records").shards(versions["records"]).values()}
+    by_path = {ref.path: ref for ref in workspace.pinned_shards("records", pinned).values()}
     records = {partition: by_path[path] for partition, path in read_partitions(workspace, pinned.manifest).items()}
-    duplicates = workspace.table("duplicates").shards(versions["duplicates"]).values()
-    exclusions = Exclusions.gather(workspace.lake, duplicates)
+    exclusions = Exclusions.gather(workspace.lake, workspace.pinned_shards("duplicates", pinned).values())
     if pinned.counts.rows_disagreeing:
-        left_out = pinned_disagreements(workspace, versions["agreement"])
+        left_out = pinned_disagreements(workspace, pinned)
         exclusions = exclusions.with_rows((row.partition, row.row_digest) for row in left_out)
     return records, exclusions
 
@@ -175,35 +176,27 @@ def measure_figures(
     workspace: Workspace,
     engine: Engine,
     pinned: Pinned,
+    rows: Rows,
     before: Outcomes | None = None,
     *,
     all_records: bool = False,
 ) -> Figures:
     """Measure a candidate or publication on its test records, and again on those that were measured `before`.
 
-    `evaluate.max_records` of them are measured, or all.
+    `rows` are its `pinned_records`. `evaluate.max_records` of them are measured, or all.
     """
-    versions = pinned.table_versions
-    records, exclusions = pinned_records(workspace, pinned)
-    footers = find_finished(workspace.lake, "records", [ref.address for ref in records.values()])
+    footers = find_finished(workspace.lake, "records", [ref.address for ref in rows[0].values()])
     task = EvaluateTask(
         lake=workspace.lake,
         project=workspace.project,
-        parts=parts_of(workspace, footers.values(), workspace.table("matches").shards(versions["matches"]).values()),
+        parts=parts_of(workspace, footers.values(), workspace.pinned_shards("matches", pinned).values()),
         model=pinned.model,
         fingerprint=pinned.fingerprint,
         limit=None if all_records else workspace.project.evaluate.max_records,
         before=before,
     )
-    found = run_alone(engine, task, (records, exclusions))
+    found = run_alone(engine, task, rows)
     return found if found is not None else Figures(evaluation=nothing_held_out(), outcomes=None, common=None)
-
-
-def evaluate_publication(
-    workspace: Workspace, engine: Engine, pinned: Pinned, *, all_records: bool = False
-) -> JsonDict:
-    """Measure a candidate or publication on its test records: `evaluate.max_records` of them, or all."""
-    return measure_figures(workspace, engine, pinned, all_records=all_records).evaluation
 
 
 def nothing_held_out() -> dict[str, Any]:
@@ -237,5 +230,6 @@ def evaluate_live(workspace: Workspace, *, all_records: bool = False) -> Evaluat
             "Run `trichord reindex`, or restore the old settings."
         )
     with open_engine(workspace.project.engine) as engine:
-        measured = evaluate_publication(workspace, engine, live, all_records=all_records)
-    return Evaluated(publication=live.id, evaluation=measured)
+        rows = pinned_records(workspace, live)
+        measured = measure_figures(workspace, engine, live, rows, all_records=all_records)
+    return Evaluated(publication=live.id, evaluation=measured.evaluation)

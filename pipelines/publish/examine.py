@@ -51,7 +51,7 @@ class Examination:
         candidate: the last candidate with its verdict, if it is whole.
         remade: paths that the newest versions of the tables, or the problems of the candidate, name: `reindex` makes
             these files again.
-        others: problems of files that no kept publication pins, and that are no caches.
+        others: problems of files that no kept publication pins, and that are not caches.
         caches: problems of caches and of files that nothing needs.
         sizes: size of each file that was read, by path.
     """

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import JsonDict, Publication
 from trichord.infra.lake.shard import ShardRef, read_shard
-from trichord.infra.printable import typed_forms
+from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 
@@ -48,13 +49,9 @@ def explain(workspace: Workspace, key: str) -> Explanation:
     if not isinstance(key, str):
         raise ConfigError(f"A key is a string, not {key!r:.200}.")
     live = workspace.publications.live()
-    names = {source.name for source in workspace.project.sources}
     journey: list[JsonDict] = []
-    for form in typed_forms(key):
-        name, _, rest = form.partition("/")
-        journey = journey or _journey(workspace, live, form)
-        if not journey and rest and name in names:
-            journey = _journey(workspace, live, rest, name)
+    for source, form in typed_keys(key, (source.name for source in workspace.project.sources)):
+        journey = journey or _journey(workspace, live, form, source)
     if not journey:
         raise ConfigError(
             f"There is no record with key {key!r}.\nList rejects with `trichord rejects ls`. "
@@ -71,24 +68,23 @@ def explain(workspace: Workspace, key: str) -> Explanation:
 
 def _journey(workspace: Workspace, live: Publication | None, key: str, source: str | None = None) -> list[JsonDict]:
     """Return the steps of the records of a key; of one source, or of all if None."""
-    versions = live.table_versions if live else {}
     journey: list[JsonDict] = []
-    for row, ref in _find(workspace, "rejects", versions.get("rejects"), key, source):
+    for row, ref in _find(workspace, "rejects", live, key, source):
         journey.append({"step": "rejected", **row, "payload": json.loads(row["payload"]), "shard": ref.path})
-    for row, ref in _find(workspace, "records", versions.get("records"), key, source):
+    for row, ref in _find(workspace, "records", live, key, source):
         media = {name: len(row.pop(name) or b"") for name in ("image", "audio")}
         row |= {"scores": dict(row["scores"]), "labels": dict(row["labels"])}
         row["meta"] = json.loads(row["meta"])
         journey.append(
             {"step": "prepared", **row, "stored_bytes": media, "shard": ref.path, "shard_sha256": ref.sha256}
         )
-    for row, ref in _find(workspace, "duplicates", versions.get("duplicates"), key, source):
+    for row, ref in _find(workspace, "duplicates", live, key, source):
         journey.append({"step": "duplicate", **row, "shard": ref.path})
-    for row, ref in _find(workspace, "matches", versions.get("matches"), key, source):
+    for row, ref in _find(workspace, "matches", live, key, source):
         journey.append({"step": "shares", **row, "shard": ref.path})
-    for row, ref in _find(workspace, "agreement", versions.get("agreement"), key, source):
+    for row, ref in _find(workspace, "agreement", live, key, source):
         journey.append({"step": "agreement", **row, "cosines": dict(row["cosines"]), "shard": ref.path})
-    for row, ref in _find(workspace, "vectors", versions.get("vectors"), key, source):
+    for row, ref in _find(workspace, "vectors", live, key, source):
         row.pop("vector")
         journey.append({"step": "encoded", **row, "shard": ref.path})
     if live:
@@ -116,12 +112,9 @@ def _index_rows(workspace: Workspace, live: Publication, key: str, source: str |
 
 
 def _find(
-    workspace: Workspace, name: str, version: int | None, key: str, source: str | None
+    workspace: Workspace, name: str, live: Publication | None, key: str, source: str | None
 ) -> Iterator[tuple[JsonDict, ShardRef]]:
-    table = workspace.table(name)
-    if table.version() is None:
-        return
-    for _, ref in sorted(table.shards(version).items()):
+    for ref in workspace.pinned_shards(name, live).values():
         hits = _matching(read_shard(workspace.lake, ref, ["key", "source"]), key, source)
         if len(hits):
             rows = read_shard(workspace.lake, ref).take(hits)
@@ -131,4 +124,5 @@ def _find(
 def _matching(rows: pa.Table, key: str, source: str | None) -> pa.Array:
     """Return the places of the rows of a key; of one source, or of all if None."""
     same = pc.equal(rows["key"], key)
-    return pc.indices_nonzero(same if source is None else pc.and_(same, pc.equal(rows["source"], source)))
+    same = same if source is None else pc.and_(same, pc.equal(rows["source"], source))
+    return pa.array(np.flatnonzero(same.to_numpy()))  # indices_nonzero ends the process where there is no chunk

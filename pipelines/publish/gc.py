@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trichord.infra.lake import layout
 from trichord.infra.lake.presence import Presence, present
-from trichord.infra.lake.publication import Candidate
+from trichord.infra.lake.publication import Candidate, Publication, Verdict
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
-from trichord.pipelines.prepare.job import REJECTED_BY_OP
+from trichord.pipelines.prepare.job import REJECT_COUNTS
 from trichord.pipelines.publish.pinned import find_candidate, kept_publications, missing_files, pinned_files
 from trichord.transforms.collect.last_plan import kept_parts
 from trichord.transforms.collect.read import find_needed_downloads
@@ -60,9 +61,11 @@ def gc(workspace: Workspace, *, delete: bool) -> Collected:
 
 def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...]) -> Collected:
     """Find what is not needed, and remove it where there is a presence that keeps runs waiting."""
-    named = _named_paths(workspace)
-    folders = tuple(row.model.rstrip("/") + "/" for row in kept_publications(workspace))
-    collections = drop_unneeded(workspace, kept_publications(workspace), _candidate(workspace), delete=own is not None)
+    kept_rows, stored = kept_publications(workspace), _whole_candidate(workspace)
+    candidate = None if stored is None else stored[0]
+    named = _named_paths(workspace, kept_rows, stored)
+    folders = tuple(row.model.rstrip("/") + "/" for row in kept_rows)
+    collections = drop_unneeded(workspace, kept_rows, candidate, delete=own is not None)
     oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
     found = []
     for top in layout.FOLDERS:
@@ -88,28 +91,28 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
     )
 
 
-def _named_paths(workspace: Workspace) -> set[str | None]:
+def _named_paths(
+    workspace: Workspace, kept: Sequence[Publication], stored: tuple[Candidate, Verdict] | None
+) -> set[str | None]:
     """Return the lake-relative path of every file that is needed, without the models' folders."""
     named: set[str | None] = {
         layout.PLAN_VERSIONS,
-        *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECTED_BY_OP)),
+        *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECT_COUNTS)),
     }
-    heads = {name: workspace.table(name) for name in TABLES}
-    for table in heads.values():
-        if table.version() is not None:
-            named |= {ref.path for ref in table.shards().values()}
-    for row in kept_publications(workspace):
+    for name in TABLES:
+        named |= {ref.path for ref in workspace.pinned_shards(name, None).values()}
+    for row in kept:
         named |= pinned_files(workspace, row).keys()
         named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
         named.add(row.verdict.outcomes)
-    candidate, verdict = find_candidate(workspace) or (None, None)
-    if candidate is not None and verdict is not None and not missing_files(workspace, candidate):
+    if stored is not None:
+        candidate, verdict = stored
         named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}
     named |= kept_parts(workspace.lake, [source.name for source in workspace.project.sources])
     return named | find_needed_downloads(workspace.lake)
 
 
-def _candidate(workspace: Workspace) -> Candidate | None:
-    """Return the last candidate, if all its files exist."""
-    candidate, _ = find_candidate(workspace) or (None, None)
-    return None if candidate is None or missing_files(workspace, candidate) else candidate
+def _whole_candidate(workspace: Workspace) -> tuple[Candidate, Verdict] | None:
+    """Return the last candidate with its verdict, if all its files exist."""
+    stored = find_candidate(workspace)
+    return None if stored is None or missing_files(workspace, stored[0]) else stored

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pyarrow as pa
 
 from trichord.infra import log
+from trichord.infra.digest import sha256_hex
 from trichord.infra.errors import StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Publication
@@ -19,7 +18,7 @@ MAX_BYTES = 256 * 2**20
 def write_outcomes(workspace: Workspace, outcomes: Outcomes) -> str:
     """Write outcomes; return their lake-relative path."""
     data = outcomes.to_bytes()
-    path = layout.outcomes_path(hashlib.sha256(data).hexdigest())
+    path = layout.outcomes_path(sha256_hex(data))
     if not workspace.lake.exists(path):
         workspace.lake.write(path, data)
     return path
@@ -35,7 +34,7 @@ def read_outcomes(workspace: Workspace, live: Publication | None) -> Outcomes | 
         return None
     try:
         data = workspace.lake.read(path, max_bytes=MAX_BYTES)
-        if layout.outcomes_path(hashlib.sha256(data).hexdigest()) == path:
+        if layout.outcomes_path(sha256_hex(data)) == path:
             return Outcomes.from_bytes(data)
         why = "its bytes changed"
     except (OSError, StorageError, pa.ArrowInvalid, KeyError, ValueError) as error:

@@ -14,7 +14,7 @@ from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.pinned_file import PinnedFile, check_bytes, check_sizes, seal
 from trichord.infra.lake.publication import Candidate, Pinned, Publication, Verdict
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.core.model_store import MODEL_FILES
+from trichord.pipelines.core.model_store import model_files
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions, read_planned
 
@@ -98,13 +98,12 @@ def shard_files(shards: Iterable[ShardRef]) -> list[PinnedFile]:
 def _own_files(row: Pinned) -> list[PinnedFile]:
     """Return the files that a row names itself: maps beside the manifest, the model, and the recipes."""
     partitions, plans = layout.partitions_path(row.manifest), layout.plans_path(row.manifest)
-    sealed = {path for path in row.seals if not path.startswith("table:")}
-    sealed |= {f"{row.model}/{name}" for name in MODEL_FILES}
-    loaded = {path for path in sealed if path.startswith(f"{row.model}/") and not path.endswith("/training.json")}
+    recipes = [path for path in row.seals if not path.startswith(("table:", f"{row.model}/"))]
     return [
         PinnedFile(path=partitions, searched=True),
         PinnedFile(path=plans),
-        *(PinnedFile.sealed(path, row.seals.get(path), searched=path in loaded) for path in sorted(sealed)),
+        *(PinnedFile.sealed(path, row.seals[path]) for path in recipes),
+        *model_files(row),
     ]
 
 
@@ -118,7 +117,7 @@ def find_problems(
 ) -> list[Problem]:
     """Return what is missing or damaged of all that a publication pins.
 
-    A lost cache, such as the codes that an index shard was merged from, is no problem.
+    A lost cache, such as the codes that an index shard was merged from, is not a problem.
 
     Args:
         workspace: the project on its lake.

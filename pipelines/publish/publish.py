@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Literal
@@ -20,7 +21,13 @@ from trichord.pipelines.index.milvus_collections import follow, make_ready
 from trichord.pipelines.index.vector_tables import VectorTables
 from trichord.pipelines.prepare.job import reject_counts
 from trichord.pipelines.publish.accept import advice, evidence_of, require_acceptable
-from trichord.pipelines.publish.against_live import contents_checks, loss_checks, missing_check, modality_checks
+from trichord.pipelines.publish.against_live import (
+    contents_checks,
+    loss_checks,
+    missing_check,
+    modality_checks,
+    rejected_checks,
+)
 from trichord.pipelines.publish.checks import (
     chance_checks,
     content_check,
@@ -66,15 +73,20 @@ def gate(
     project, counts, limits = workspace.project, candidate.counts, workspace.project.gate
     measured = measure_index(workspace, engine, candidate.manifest, tables)
     before = read_outcomes(workspace, live)
-    found = measure_figures(workspace, engine, candidate, before)
-    contents = count_contents(workspace, engine, *pinned_records(workspace, candidate))
+    rows = pinned_records(workspace, candidate)
+    found = measure_figures(workspace, engine, candidate, rows, before)
+    contents = count_contents(workspace, engine, *rows)
+    recorded = Counter[str]()
+    for partition, ref in rows[0].items():
+        recorded[partition.split("/", 1)[0]] += ref.rows
     evaluation, confidence = found.evaluation, project.evaluate.confidence
-    rejected = reject_counts(workspace, candidate.table_versions["rejects"])
+    rejected, rejected_by_source = reject_counts(workspace, candidate.table_versions["rejects"])
     checks = [
         *index_checks(counts, measured, evaluation, limits),
         *reject_checks(rejected, counts.rows, limits),
         *chance_checks(evaluation, limits, confidence),
         *modality_checks(expected_modalities(project), contents, live),
+        *rejected_checks(recorded, rejected_by_source, live),
     ]
     if project.evaluate.content_rows:
         inputs = vector_shards(read_manifest(workspace.lake, candidate.manifest))

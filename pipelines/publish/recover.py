@@ -99,11 +99,11 @@ def plan_recovery(workspace: Workspace) -> tuple[Diagnosis, tuple[Step, ...]]:
 
 def _repair_logs(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
     """Restore commits and copies; set aside the log of a table that lost a commit and its copy."""
-    for name, damages in found.examined.logs.items():
+    for name in dict.fromkeys([*found.examined.logs, *sorted(found.lost_logs - {PUBLICATIONS})]):
         if name in found.lost_logs:
             yield _replace_log(workspace, found, name)
             continue
-        for damage in damages:
+        for damage in found.examined.logs[name]:
             if damage.remedy is None:
                 action = "checkpoints are removed: the commits say the same"
                 apply: Callable[[], object] = workspace.table(name).log.forget_checkpoints
@@ -127,11 +127,11 @@ def _replace_log(workspace: Workspace, found: Diagnosis, name: str) -> Step:
 
     fate = {PUBLICATIONS: "the table is created again", "feedback": "its shards are committed again"}
     action = f"the log is set aside; {fate.get(name, '`trichord reindex` commits its shards again')}"
-    damages = found.examined.logs.get(name, ())
-    lost = next((one for one in damages if one.version is not None), None)
-    path = lost.path if lost is not None else layout.log_folder(name)
-    return Step(path=path, problem=lost.problem if lost is not None else "names no publication", action=action,
-                apply=apply)  # fmt: skip
+    damages = [(one.path, one.problem) for one in found.examined.logs.get(name, ()) if one.version is not None]
+    folder = layout.log_folder(name)
+    damages += [(one.path, one.problem) for one in found.problems if one.path.startswith(f"{folder}/")]
+    path, problem = damages[0] if damages else (folder, "names no publication")
+    return Step(path=path, problem=problem, action=action, apply=apply)
 
 
 def _rebuild(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:

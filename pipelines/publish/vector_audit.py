@@ -89,7 +89,7 @@ def check_content(workspace: Workspace, engine: Engine, pinned: Pinned, inputs: 
     Raises:
         TrichordError: what a worker raised; PartialRun for any other failure.
     """
-    shards = workspace.table("vectors").shards(pinned.table_versions["vectors"])
+    shards = workspace.pinned_shards("vectors", pinned)
     found = [shards[address] for address in sorted(set(inputs)) if shards[address].rows]
     if len(found) > (most := max(1, MOST_RECORDS // rows)):
         drawn = digest.generator("content", pinned.manifest_digest).choice(len(found), most, replace=False)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -113,7 +114,7 @@ def _read_records(
     for partition in sorted(set(partitions.values())):
         wanted = pa.array([key for key in keys if partitions[key] == partition], pa.string())
         there = read_shard(workspace.lake, paths[partition], ["key"])["key"]
-        places = pc.indices_nonzero(pc.is_in(there, value_set=wanted)).to_pylist()
+        places = np.flatnonzero(pc.is_in(there, value_set=wanted).to_numpy()).tolist()
         rows = take_rows(workspace.lake, paths[partition], places, columns)
         found |= {row["key"]: row for row in rows.to_pylist()}
     return found

@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import iter_shard, read_shard
+from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 from trichord.transforms.dedup.same_text import differing_words
 
 Outcome = Literal["dropped", "kept"]
-OTHER_RECORDS = frozenset(
-    ("", "other words", "other modalities")
-)  # these were not compared, as they cannot be the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +119,13 @@ def list_duplicates(
 
 
 def show_duplicates(workspace: Workspace, key: str) -> DuplicatesOfKey:
-    """Return every pair that a key is part of, with the texts of both sides.
+    """Return every pair that a key is part of, with the texts of both sides. It may be given as for `explain`.
 
     Raises:
         ConfigError: the key is in no pair.
     """
-    found = [pair for pairs in _read_pairs(workspace) for pair in pairs if key in (pair.key, pair.other_key)]
+    meant = set(typed_keys(key, (source.name for source in workspace.project.sources)))
+    found = [pair for pairs in _read_pairs(workspace) for pair in pairs if not meant.isdisjoint(_names(pair))]
     if not found:
         raise ConfigError(
             f"The key {key!r} is in no pair of duplicates. List them: `trichord duplicates ls`; "
@@ -134,6 +134,11 @@ def show_duplicates(workspace: Workspace, key: str) -> DuplicatesOfKey:
     found.sort(key=_order)
     texts = _read_texts(workspace, {side for pair in found for side in (pair.key, pair.other_key)})
     return DuplicatesOfKey(key=key, pairs=tuple(_sides(pair, texts) for pair in found))
+
+
+def _names(pair: DuplicatePair) -> tuple[tuple[str | None, str], ...]:
+    sides = (pair.source, pair.key), (pair.other_source, pair.other_key)
+    return *sides, *((None, key) for _, key in sides)
 
 
 def _sides(pair: DuplicatePair, texts: Mapping[tuple[str, str], str | None]) -> DuplicateSides:
@@ -165,7 +170,7 @@ def _dropped(row: Mapping[str, Any]) -> DuplicatePair:
 def _kept(row: Mapping[str, Any]) -> DuplicatePair:
     why = row.get("why") or ""
     return DuplicatePair(
-        outcome="kept", kind="match" if why in OTHER_RECORDS else "uncertain", key=row["key"], source=row["source"],
+        outcome="kept", kind="match" if why in NOT_COMPARED else "uncertain", key=row["key"], source=row["source"],
         other_key=row["other_key"], other_source=row["other_source"], distances=_distances(row["evidence"]), why=why,
         evidence=row["evidence"],
     )  # fmt: skip
@@ -178,20 +183,15 @@ def _distances(words: str) -> dict[str, str]:
 
 
 def _read_tables(workspace: Workspace, name: str) -> Iterator[pa.Table]:
-    table = workspace.table(name)
-    if table.version() is None:
-        return
-    live = workspace.publications.live()
-    for _, ref in sorted(table.shards(live.table_versions[name] if live else None).items()):
+    for ref in workspace.pinned_shards(name, workspace.publications.live()).values():
         yield read_shard(workspace.lake, ref)
 
 
 def _read_texts(workspace: Workspace, keys: Collection[str]) -> dict[tuple[str, str], str | None]:
     """Return the text of each record with one of the keys, by source and key."""
-    table, live = workspace.table("records"), workspace.publications.live()
     wanted = pa.array(sorted(keys), pa.string())
     found: dict[tuple[str, str], str | None] = {}
-    for _, ref in sorted(table.shards(live.table_versions["records"] if live else None).items()):
+    for ref in workspace.pinned_shards("records", workspace.publications.live()).values():
         for batch in iter_shard(workspace.lake, ref, ["source", "key", "text"], batch_rows=4_096):
             for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
                 found.setdefault((row["source"], row["key"]), row["text"])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
-from trichord.infra.printable import typed_forms
+from trichord.infra.printable import typed_keys
 from trichord.pipelines.core.json_objects import stored_object
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -112,15 +112,17 @@ def list_rejects(
 
 
 def show_reject(workspace: Workspace, key: str) -> RejectsOfKey:
-    """Return everything known about the rejected rows of one key.
+    """Return everything known about the rejected rows of one key, which may be given as for `explain`.
 
     Raises:
         ConfigError: no reject has this key.
     """
     found: list[Reject] = []
-    forms = pa.array(typed_forms(key), pa.string())
+    meant = list(typed_keys(key, (source.name for source in workspace.project.sources)))
+    forms = pa.array([form for _, form in meant], pa.string())
     for table in _read_tables(workspace, live=True):
         found += [Reject.of_row(row) for row in table.filter(pc.is_in(table["key"], value_set=forms)).to_pylist()]
+    found = [row for row in found if (None, row.key) in meant or (row.source, row.key) in meant]
     if not found:
         raise ConfigError(f"No reject has the key {key!r}. List them: `trichord rejects ls`.")
     return RejectsOfKey(key=key, rejects=tuple(found))
@@ -154,12 +156,8 @@ def select_keys(workspace: Workspace, choice: Choice, *, live: bool) -> list[Rej
 
 
 def _read_tables(workspace: Workspace, *, live: bool) -> Iterator[pa.Table]:
-    table = workspace.table("rejects")
-    if table.version() is None:
-        return
     row = workspace.publications.live() if live else None
-    version = row.table_versions["rejects"] if row else None
-    for _, ref in sorted(table.shards(version).items()):
+    for ref in workspace.pinned_shards("rejects", row).values():
         yield read_shard(workspace.lake, ref)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -19,10 +19,10 @@ from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard, read_
 from trichord.pipelines.core.recipes import RECORD_FORMAT
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
-from trichord.pipelines.rejects.duplicates import OTHER_RECORDS
 from trichord.pipelines.report.smallest import Smallest
 from trichord.pipelines.report.tally import Tally, tally
 from trichord.transforms.chain import prepare_chain
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 from trichord.transforms.op import Op
 from trichord.transforms.record import record_recipe
 
@@ -36,7 +36,7 @@ Row = Mapping[str, Any]
 
 
 def _kind_of_match(row: Row) -> str:
-    uncertain = (row.get("why") or "") not in OTHER_RECORDS
+    uncertain = (row.get("why") or "") not in NOT_COMPARED
     return f"uncertain {row['modality']}" if uncertain else str(row["modality"])
 
 
@@ -111,7 +111,7 @@ class Facts:
 
     @property
     def reasons(self) -> dict[tuple[str, str], int]:
-        """Rejected rows by (op, reason), in the order of the ops; what is no op of a chain comes first."""
+        """Rejected rows by (op, reason), in the order of the ops; what is not an op of a chain comes first."""
         ops = list(dict.fromkeys(op.name for chain in self.chains for op in chain.ops))
         order = {name: place for place, name in enumerate(ops)}
         return self.rejects.totals(lambda reason: (order.get(reason[0], -1), reason))
@@ -161,7 +161,9 @@ def read_facts(workspace: Workspace, versions: Mapping[str, int] | None = None) 
     if versions is None:
         heads = {name: workspace.table(name).version() for name in PREPARED_TABLES}
         versions = {name: version for name, version in heads.items() if version is not None}
-    shards = {name: pinned(workspace, versions, name) for name in PREPARED_TABLES}
+    shards: dict[str, list[ShardRef]] = {name: [] for name in PREPARED_TABLES}
+    for name in shards.keys() & versions.keys():
+        shards[name] = sorted(workspace.table(name).shards(versions[name]).values(), key=lambda ref: ref.address)
     chains = _chains(workspace.project)
     scores = {op.score for chain in chains for op in chain.ops if hasattr(op, "score")}
 
@@ -198,13 +200,6 @@ def read_facts(workspace: Workspace, versions: Mapping[str, int] | None = None) 
         beyond={score: values.items() for score, values in sorted(beyond.items())},
         commit=_commit(workspace, versions.get("records")),
     )
-
-
-def pinned(workspace: Workspace, versions: Mapping[str, int], table: str) -> list[ShardRef]:
-    """Return a table's shards by address; none if its version is not pinned."""
-    version = versions.get(table)
-    shards: Collection[ShardRef] = () if version is None else workspace.table(table).shards(version).values()
-    return sorted(shards, key=lambda ref: ref.address)
 
 
 def _rows(workspace: Workspace, shards: Sequence[ShardRef]) -> Iterator[tuple[ShardRef, Row]]:

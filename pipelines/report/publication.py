@@ -12,7 +12,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.report.facts import Facts, pinned, read_facts
+from trichord.pipelines.report.facts import Facts, read_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,10 @@ def touched(snapshot: Snapshot) -> list[Touched]:
     versions = snapshot.publication.table_versions
     found = []
     for name in (name for name in TABLES if name in versions):
-        now = {ref.address: (ref.rows, ref.bytes) for ref in pinned(workspace, versions, name)}
-        before = pinned(workspace, previous.table_versions, name) if previous is not None else ()
-        found.append(_compared(name, versions[name], now, (ref.address for ref in before)))
+        shards = workspace.pinned_shards(name, snapshot.publication)
+        now = {address: (ref.rows, ref.bytes) for address, ref in shards.items()}
+        before = workspace.pinned_shards(name, previous) if previous is not None else ()
+        found.append(_compared(name, versions[name], now, before))
     index = {one.address: (one.rows, one.index.bytes + one.keys.bytes) for one in snapshot.manifest.shards}
     earlier: Iterable[str] = ()
     if previous is not None and workspace.lake.exists(previous.manifest):  # `gc` may have removed it

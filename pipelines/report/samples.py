@@ -16,12 +16,12 @@ from trichord.infra.errors import StorageError
 from trichord.infra.lake.shard import iter_shard
 from trichord.infra.lake.storage import TooLarge
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.rejects.duplicates import OTHER_RECORDS
 from trichord.pipelines.report.cards import MAX_FILE_BYTES, Card, Printer
 from trichord.pipelines.report.facts import REJECTS_PER_REASON, Facts, Kinds
 from trichord.pipelines.report.publication import Snapshot
 from trichord.pipelines.report.tally import Place
 from trichord.transforms.collect import media_root
+from trichord.transforms.dedup.clusters import NOT_COMPARED
 from trichord.transforms.media import MediaError
 
 REJECTS, PAIRS, LISTED, ROWS_PER_FATE, OPS, QUERIES, HITS = 24, 12, 300, 4, 4, 12, 10
@@ -149,7 +149,7 @@ def listed(facts: Facts, table: str, other: str) -> list[dict[str, str]]:
             for row in batch.to_pylist():
                 why = row.get("why") or ""
                 words = ": ".join(part for part in (row["evidence"], why) if part)
-                first.append((why in OTHER_RECORDS, row["key"], row[other], words))
+                first.append((why in NOT_COMPARED, row["key"], row[other], words))
             first = sorted(first)[:LISTED]
     return [{"key": key, "other": survivor, "evidence": words} for _, key, survivor, words in first]
 

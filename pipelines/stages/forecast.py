@@ -23,7 +23,7 @@ from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
 from trichord.pipelines.model.train import describe_model
 from trichord.pipelines.prepare.plan import Plan, WantedShard
-from trichord.pipelines.stages.live_model import find_lost, is_wanted, reuse_live_model
+from trichord.pipelines.stages.live_model import describe_lost, is_wanted, reuse_live_model
 from trichord.transforms.collect.partitions import Partition, PlannedRow
 from trichord.transforms.collect.plan_parts import read_plan
 
@@ -71,8 +71,7 @@ class Forecast:
     @cached_property
     def present(self) -> dict[str, ShardRef]:
         """The newest records shards of the lake, by address."""
-        table = self.workspace.table("records")
-        return table.shards() if table.version() is not None else {}
+        return self.workspace.pinned_shards("records", None)
 
     @cached_property
     def to_prepare(self) -> list[WantedShard]:
@@ -120,9 +119,7 @@ class Forecast:
             return None
         by_partition = {wanted[address]: ref for address, ref in features.items()}
         records = find_finished(lake, "records", self.plan.wanted)  # with their counts
-        matches = self.workspace.table("matches")
-        shards = matches.shards().values() if matches.version() is not None else ()
-        parts = parts_of(self.workspace, records.values(), shards)
+        parts = parts_of(self.workspace, records.values(), self.workspace.pinned_shards("matches", None).values())
         address = describe_model(self.workspace, by_partition, self.exclusions, parts).address
         return finished(self.workspace, layout.model_path(address))
 
@@ -134,22 +131,20 @@ class Forecast:
             return Exclusions.gather(self.workspace.lake, newest.shards().values())
         if self.live is None:
             return Exclusions(lake=self.workspace.lake)
-        versions = self.live.table_versions
-        exclusions = Exclusions.gather(
-            self.workspace.lake, self.workspace.table("duplicates").shards(versions["duplicates"]).values()
-        )
+        dropped = self.workspace.pinned_shards("duplicates", self.live).values()
+        exclusions = Exclusions.gather(self.workspace.lake, dropped)
         if not self.live.counts.rows_disagreeing:
             return exclusions
-        found = pinned_disagreements(self.workspace, versions["agreement"])
+        found = pinned_disagreements(self.workspace, self.live)
         return exclusions.with_rows((row.partition, row.row_digest) for row in found)
 
     @cached_property
     def vectors(self) -> dict[str, ShardRef]:
         """Partition -> its vectors shard, for the unchanged partitions whose vectors this run keeps."""
-        model, table = self.kept_model, self.workspace.table("vectors")
-        if model is None or table.version() is None:
+        model, index = self.kept_model, self.workspace.project.index
+        if model is None:
             return {}
-        present, index = table.shards(), self.workspace.project.index
+        present = self.workspace.pinned_shards("vectors", None)
         found = {}
         for shard in self.unchanged:
             excluded = self.exclusions.of(shard.partition.id)
@@ -173,8 +168,8 @@ class Forecast:
             return "train.policy is always"
         if live.recipe["model"] != workspace.model_settings():
             return "settings of model, train or augment have changed"
-        if is_wanted(workspace, live) and (lost := find_lost(workspace, live)):
-            return f"{', '.join(lost)} in {live.model}: `trichord reindex` refuses, unless --retrain is given"
+        if is_wanted(workspace, live) and (lost := describe_lost(workspace, live)):
+            return f"{lost} in {live.model}: `trichord reindex` refuses, unless --retrain is given"
         changed = load_encoders(workspace.project.model).fingerprint
         return f"an encoder has changed (now {changed[:12]})"
 

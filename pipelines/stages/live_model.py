@@ -6,20 +6,14 @@ that wants to keep the live model, but finds its files missing or damaged, stops
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-
 from trichord.encoders import model_file
 from trichord.encoders.frozen import load_encoders
 from trichord.encoders.model_file import ModelFile
 from trichord.infra import log
-from trichord.infra.config import ModelConfig
-from trichord.infra.engines.base import Engine
-from trichord.infra.errors import FingerprintMismatch, GateFailed, StorageError
-from trichord.infra.lake.lake import Lake
+from trichord.infra.errors import GateFailed
 from trichord.infra.lake.publication import Publication
-from trichord.pipelines.core.model_store import MODEL_FILES, TrainedModel, finished, load_model
-from trichord.pipelines.core.workspace import Workspace, run_alone
+from trichord.pipelines.core.model_store import TrainedModel, find_lost, finished
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.pinned import kept_publications, missing_files
 
 
@@ -31,8 +25,8 @@ def retraining(workspace: Workspace) -> Workspace:
 
 
 def reuse_live_model(workspace: Workspace, live: Publication | None) -> TrainedModel | None:
-    """Return the live publication's model, if today's settings made it, say to keep it, and its files exist."""
-    if live is None or not is_wanted(workspace, live) or find_lost(workspace, live):
+    """Return the live publication's model, if today's settings made it, say to keep it, and its files are whole."""
+    if live is None or not is_wanted(workspace, live) or describe_lost(workspace, live):
         return None
     return finished(workspace, live.model)
 
@@ -53,25 +47,19 @@ def _fits(workspace: Workspace, live: Publication) -> bool:
     return all(stored.encoders.get(name) == encoder.fingerprint for name, encoder in encoders.items())
 
 
-def find_lost(workspace: Workspace, live: Publication) -> tuple[str, ...]:
-    """Return what is missing or damaged of the live model, as far as that shows without loading it."""
-    lake, found = workspace.lake, list[str]()
-    for name in MODEL_FILES:
-        if not lake.exists(live.model, name):
-            found.append(f"{name} is missing")
-        elif name.endswith(".json"):
-            try:
-                whole = isinstance(json.loads(lake.read(live.model, name)), dict)
-            except ValueError:
-                whole = False
-            found += [] if whole else [f"{name} is damaged"]
+def describe_lost(workspace: Workspace, live: Publication) -> str:
+    """Return why the live model cannot be used: what is missing or damaged of it; "" if it is whole."""
+    lost = [f"{path.rsplit('/', 1)[-1]} {problem}" for path, problem in find_lost(workspace.lake, live).items()]
     stored = _read_model_file(workspace, live)
-    if not found and (stored is None or stored.fingerprint != live.fingerprint):
-        found.append(f"{model_file.NAME} is damaged")
-    return tuple(found)
+    if not lost and (stored is None or stored.fingerprint != live.fingerprint):
+        lost = [f"{model_file.NAME} is damaged"]
+    elif not lost and stored is not None and stored.format != model_file.MODEL_FORMAT:
+        lost = [f"{model_file.NAME} has format {stored.format}, and this version of trichord reads only "
+                f"{model_file.MODEL_FORMAT}"]  # fmt: skip
+    return ", ".join(lost)
 
 
-def require_live_model(workspace: Workspace, engine: Engine, live: Publication | None) -> bool:
+def require_live_model(workspace: Workspace, live: Publication | None) -> bool:
     """Return True if files of the live model are lost and training may replace it; False if the model is whole.
 
     Raises:
@@ -79,28 +67,10 @@ def require_live_model(workspace: Workspace, engine: Engine, live: Publication |
     """
     if live is None or not _fits(workspace, live):
         return False  # its folder is neither read nor written
-    lost = find_lost(workspace, live)
-    if not lost:
-        check = CheckModel(lake=workspace.lake, places=workspace.project.model)
-        lost = tuple(filter(None, [run_alone(engine, check, (live.model, live.fingerprint))]))
+    lost = describe_lost(workspace, live)
     if lost and is_wanted(workspace, live):
         raise GateFailed(_choices(workspace, live, lost))
     return bool(lost)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckModel:
-    """Loads a model, by its path and fingerprint, and returns what is wrong with it; "" if nothing is."""
-
-    lake: Lake
-    places: ModelConfig
-
-    def __call__(self, model: tuple[str, str]) -> str:
-        try:
-            load_model(self.lake, *model, self.places)
-        except (StorageError, FingerprintMismatch) as error:
-            return f"it does not load ({str(error).splitlines()[0]})"
-        return ""
 
 
 def put_back(workspace: Workspace, trained: TrainedModel, live: Publication) -> TrainedModel:
@@ -123,11 +93,11 @@ def _read_model_file(workspace: Workspace, live: Publication) -> ModelFile | Non
         return None
 
 
-def _choices(workspace: Workspace, live: Publication, lost: tuple[str, ...]) -> str:
+def _choices(workspace: Workspace, live: Publication, lost: str) -> str:
     whole = [row for row in kept_publications(workspace) if row.id != live.id and not missing_files(workspace, row)]
     whole = [row for row in whole if row.model != live.model]
     lines = [
-        f"Files of the live model are lost: {', '.join(lost)} in {workspace.lake.uri(live.model)}.",
+        f"The live model in {workspace.lake.uri(live.model)} cannot be used: {lost}.",
         f"{live.id} needs this model, and another one is another space, so nothing was trained or published. Choose:",
         "  restore the folder from a backup and run `trichord reindex` again",
     ]

@@ -26,8 +26,7 @@ class Variants:
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
         """Return one shard of variants per changed partition; more if its duplicates change."""
         asked = run.workspace.project.augment.copies > 0
-        table = run.workspace.table("augmented")
-        present = len(table.shards()) if asked and table.version() is not None else 0
+        present = len(run.workspace.table("augmented").shards()) if asked else 0
         todo = 0 if not asked else max(len(forecast.to_prepare), len(run.plan.shards) - present)
         return StagePlan(
             stage=self.name,
@@ -153,7 +152,6 @@ class Vectors:
     def wanted(self, run: Run, forecast: Forecast) -> StagePlan:
         """Return the changed partitions, or all with a new model; more if duplicates change in others."""
         changed, kept = forecast.to_prepare, forecast.vectors
-        table = run.workspace.table("vectors")
         todo = [shard for shard in run.plan.shards if shard.partition.id not in kept]
         why = "rows, media or ops have changed" if changed else "no partition has changed"
         if forecast.kept_model is None:
@@ -165,7 +163,7 @@ class Vectors:
             unit="partitions",
             to_make=len(todo),
             kept=len(kept),
-            removed=len(table.shards()) - len(kept) if table.version() is not None else 0,
+            removed=len(run.workspace.table("vectors").shards()) - len(kept),
             rows=forecast.records_of(todo),
             at_least=bool(changed),
             why=why,

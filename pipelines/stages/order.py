@@ -49,7 +49,7 @@ def carry_out(
     started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
     with open_engine(workspace.project.engine) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
-        run.live_model_lost = require_live_model(workspace, engine, live)
+        run.live_model_lost = require_live_model(workspace, live)
         for stage in STAGES:
             started = time.monotonic()
             stage.materialise(run)

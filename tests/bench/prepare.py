@@ -1,15 +1,18 @@
-"""Prepare against a bare decode-measure-resize-encode loop with as many workers, in one run.
+"""Prepare against a bare loop of the libraries, with as many workers, in one run.
 
-`python -m tests.bench.prepare --json` prints one JSON line. `ratio_to_bare_loop` is the whole job's throughput
-(reading, every op, Parquet, hashing, fsync) over the bare loop's on pictures with captions, the full image chain on;
-`with_sound` the same where every record has a sound too, of which prepare also measures voice, noise floor, hum and
-loudness, and the bare loop nothing. Worker start-up is outside both.
+`python -m tests.bench.prepare --json` prints one JSON line for three sets: `demo` (small pictures with captions),
+`photos` (1,600 × 1,200 pixels with captions) and `sound` (demo records of which each has a sound too). Both figures
+are against one bare loop (`tests/bench/bare_loops.py`); all default ops are on, and starting workers is outside.
+
+- `ops`: CPU seconds of the bare loop over those of `prepare`: reading, ops, signatures, Parquet, hashing, fsync.
+- `whole`: the same over everything from files to a lake: planning, `prepare`, deduplication and all commits.
+
+`ops_by_clock` and `whole_by_clock` are the same by the wall clock, which a busy machine blurs.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import multiprocessing
 import os
@@ -17,114 +20,138 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import soundfile
-from PIL import Image
+import psutil
 
+from tests.bench import bare_loops
 from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_rows
-from trichord.infra.config import EngineConfig, PrepareConfig
+from trichord.infra.config import EngineConfig
+from trichord.infra.digest import generator
 from trichord.infra.engines import open_engine
+from trichord.infra.engines.base import Engine
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
+from trichord.pipelines.demo.render import encode_picture
+from trichord.pipelines.prepare.job import prepare_lake
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.records import prepare
 
-CONFIG = PrepareConfig()
+SETS = ("demo", "photos", "sound")
+PHOTO = (1_600, 1_200)
 
 
-@cache
-def resampler(rate_hz: int) -> Any:
-    """torchaudio's resampler, its kernel made once."""
-    import torchaudio.transforms
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU seconds of all processes, and seconds by the clock."""
 
-    return torchaudio.transforms.Resample(rate_hz, CONFIG.audio.rate_hz)
-
-
-def bare(files: Sequence[tuple[str, str | None]]) -> int:
-    """What any preparation must do to these pictures and sounds, and nothing else."""
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    done = 0
-    for image, audio in files:
-        rgb = np.asarray(Image.open(image).convert("RGB"))
-        scale = CONFIG.image.side / max(rgb.shape[:2])
-        if scale < 1:
-            rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        cv2.meanStdDev(cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_16S))
-        Image.fromarray(rgb).save(io.BytesIO(), "JPEG", quality=CONFIG.image.quality)
-        if audio is not None:
-            samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
-            mono = samples.mean(axis=1)
-            if rate != CONFIG.audio.rate_hz:
-                mono = resampler(rate)(torch.from_numpy(mono)).numpy()
-            np.abs(mono).max()
-            soundfile.write(io.BytesIO(), mono, CONFIG.audio.rate_hz, format="FLAC", subtype="PCM_16")
-        done += 1
-    return done
+    cpu_s: float
+    clock_s: float
 
 
-def measure(records: int, workers: int, rounds: int, *, sound: bool) -> dict[str, float]:
-    """Throughput of both, in turn; the median of the rounds' ratios."""
-    cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory(prefix="trichord-bench-") as name:
-        folder = Path(name)
+def measured(work: Callable[[], int], records: int) -> Cost:
+    """What some work costs that handles this many records."""
+    cpu, clock = _cpu_s(), time.perf_counter()
+    handled = work()
+    cost = Cost(_cpu_s() - cpu, time.perf_counter() - clock)
+    assert handled == records
+    return cost
+
+
+def _cpu_s() -> float:
+    driver = psutil.Process()
+    times = [process.cpu_times() for process in (driver, *driver.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def ops(workspace: Workspace, engine: Engine) -> Callable[[], int]:
+    """`prepare` alone, of a plan made before."""
+    plan = make_plan(workspace)
+    return lambda: sum(item.records.counts["rows_in"] for item in prepare(workspace, engine, plan.shards))
+
+
+def whole(workspace: Workspace, engine: Engine) -> Callable[[], int]:
+    """Planning, `prepare`, deduplication, commits."""
+    return lambda: prepare_lake(workspace, engine, make_plan(workspace)).counts.rows_in
+
+
+def write_set(name: str, folder: Path, records: int) -> list[tuple[str, str | None]]:
+    """Write a set's corpus; return its files, record by record."""
+    corpus = folder / "corpus"
+    write_corpus(corpus, records=records, seed=3, defects=0.0)
+    rows = rows_of(corpus)
+    if name != "sound":
+        rows = [{**row, "audio": None} for row in rows]
+    if name == "photos":
+        for number, row in enumerate(rows):
+            _enlarge(corpus / row["image"], number)
+    write_rows(corpus, rows)
+    return [(str(corpus / row["image"]), str(corpus / row["audio"]) if row["audio"] else None) for row in rows]
+
+
+def _enlarge(path: Path, number: int) -> None:
+    """Make a demo picture a photo: its size, texture at every scale (so that it is no drawing), JPEG."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None
+    large, rng = cv2.resize(pixels, PHOTO, interpolation=cv2.INTER_CUBIC).astype(np.float32), generator("bench", number)
+    for block in (1, 4, 16, 64):
+        texture = rng.normal(0, 4 if block == 1 else 12, (PHOTO[1] // block, PHOTO[0] // block)).astype(np.float32)
+        large += cv2.resize(texture, PHOTO, interpolation=cv2.INTER_LINEAR)[:, :, None]
+    path.write_bytes(encode_picture(np.clip(large, 0, 255).astype(np.uint8), "jpg", 88))
+
+
+def measure(name: str, records: int, workers: int, rounds: int) -> dict[str, float]:
+    """Bare loop and product in turn; medians over the rounds."""
+    with tempfile.TemporaryDirectory(prefix="trichord-bench-") as temporary:
+        folder = Path(temporary)
         project = write_project(folder, records=2, settings={})
-        write_corpus(folder / "corpus", records=records, seed=3, defects=0.0)
-        corpus = folder / "corpus"
-        rows = [row if sound else {**row, "audio": None} for row in rows_of(corpus)]
-        write_rows(corpus, rows)
-        files = [(str(corpus / row["image"]), str(corpus / row["audio"]) if sound else None) for row in rows]
+        files = write_set(name, folder, records)
         parts = [files[start : start + 32] for start in range(0, len(files), 32)]
-        warm = [parts[0]] * workers
-        bare_s, prepare_s = [], []
+        spent: dict[str, list[Cost]] = {"bare": [], "ops": [], "whole": []}
         with (
             # sessions of their own, as the engine's workers have: Linux shares a busy machine out by session
             multiprocessing.get_context("spawn").Pool(workers, initializer=os.setsid) as pool,
             open_engine(EngineConfig(kind="local", workers=workers)) as engine,
         ):
-            pool.map(bare, warm)
-            for turn in range(rounds + 1):  # the first turn warms both up
-                started = time.perf_counter()
-                assert sum(pool.imap_unordered(bare, parts)) == records
-                bare_s.append(time.perf_counter() - started)
-                workspace = workspace_of(project, f"lake={folder / f'lake-{turn}'}")
-                plan = make_plan(workspace)
-                started = time.perf_counter()
-                prepared = prepare(workspace, engine, plan.shards)
-                prepare_s.append(time.perf_counter() - started)
-                assert sum(item.records.counts["rows_in"] for item in prepared) == records
-    ratios = [b / p for b, p in zip(bare_s[1:], prepare_s[1:], strict=True)]
-    return {
-        "ratio_to_bare_loop": round(statistics.median(ratios), 3),
-        "prepare_records_per_s": round(records / statistics.median(prepare_s[1:]), 1),
-        "bare_records_per_s": round(records / statistics.median(bare_s[1:]), 1),
-        "records": records,
-        "workers": workers,
-        "rounds": rounds,
-    }
+            pool.map(bare_loops.run, [parts[0]] * workers)
+            for turn in range(rounds + 1):  # the first turn warms all up
+                cost = measured(lambda: sum(pool.imap_unordered(bare_loops.run, parts)), records)
+                spent["bare"].append(cost)
+                for kind, work in (("ops", ops), ("whole", whole)):
+                    workspace = workspace_of(project, f"lake={folder / f'{kind}-{turn}'}")
+                    spent[kind].append(measured(work(workspace, engine), records))
+    return _figures({kind: costs[1:] for kind, costs in spent.items()}, records)
+
+
+def _figures(spent: dict[str, list[Cost]], records: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for kind in ("ops", "whole"):
+        pairs = list(zip(spent["bare"], spent[kind], strict=True))
+        figures[kind] = round(statistics.median(bare.cpu_s / ours.cpu_s for bare, ours in pairs), 3)
+        figures[f"{kind}_by_clock"] = round(statistics.median(bare.clock_s / ours.clock_s for bare, ours in pairs), 3)
+    for kind, costs in spent.items():
+        figures[f"{kind}_cpu_ms"] = round(1e3 * statistics.median(cost.cpu_s for cost in costs) / records, 3)
+    return figures
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=3_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=3_000, help="of the demo; a sixth as many photos and sounds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only-pictures", action="store_true", help="without the five times longer run with sound")
+    parser.add_argument("--only", choices=SETS, action="append", help="only this set (repeatable)")
     parser.add_argument("--json", action="store_true", help="one JSON line (the only output there is)")
     options = parser.parse_args()
-    found = [
-        measure(options.records, options.workers, options.rounds, sound=sound)
-        for sound in ((False,) if options.only_pictures else (False, True))
-    ]
-    figures = found[0] if options.only_pictures else {**found[0], "with_sound": found[1]}
+    figures: dict[str, Any] = {"workers": options.workers, "rounds": options.rounds, "load": os.getloadavg()[0]}
+    for name in options.only or SETS:
+        records = options.records if name == "demo" else options.records // 6
+        figures[name] = {"records": records, **measure(name, records, options.workers, options.rounds)}
     sys.stdout.write(json.dumps(figures) + "\n")
 
 

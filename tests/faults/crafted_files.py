@@ -98,7 +98,7 @@ COCO: dict[str, Make] = {
         b'{"annotations":[' + b'{"id":1,"image_id":1,"caption":"a"},' * (size // 80) + b'{"id":1,"image_id":1,'
         b'"caption":"a"}],"images":[', b'{"id":2,"file_name":"a.jpg"}]}',
     ),
-    "things that are no annotations": filled(b"1,", b'{"images":[],"annotations":[', b"1]}"),
+    "things that are not annotations": filled(b"1,", b'{"images":[],"annotations":[', b"1]}"),
     "open lists": filled(b"[", b'{"images":'),
 }  # fmt: skip
 FLICKR: dict[str, Make] = {

@@ -267,7 +267,8 @@ def _wrong_advice(done: Finished) -> str:
         return ""
     if "Traceback" in done.stderr or done.returncode == 1:
         return f"traceback: {done.stderr[-300:]}"
-    return "" if "trichord recover" in done.stderr else f"no advice: {done.stderr[-300:]}"
+    advised = "trichord recover" in done.stderr or (done.returncode == 3 and "--retrain" in done.stderr)  # a lost model
+    return "" if advised else f"no advice: {done.stderr[-300:]}"
 
 
 def _wrong_live(scene: Scene, project: Path) -> str:

@@ -1,8 +1,8 @@
 """An HTTP server that speaks the import API of Milvus 2.6 and 3.0 as its documentation has it, strictly.
 
 No server of these versions can run here. This one keeps jobs as they do: a key gives back the first job of a
-collection, rows of a job with `auto_commit` false stay staged until it is committed, committing twice is no error, and
-anything that the documentation does not know is refused. It reads the Parquet files that it is told of.
+collection, rows of a job with `auto_commit` false stay staged until it is committed, committing twice is not an error,
+and anything that the documentation does not know is refused. It reads the Parquet files that it is told of.
 """
 
 from __future__ import annotations

@@ -139,6 +139,13 @@ def thread_setting(item: int) -> str | None:
     return os.environ.get("OMP_NUM_THREADS")
 
 
+def blas_threads(item: int) -> set[int]:
+    import numpy  # noqa: F401  # whose library it is
+    from threadpoolctl import threadpool_info
+
+    return {library["num_threads"] for library in threadpool_info()}
+
+
 def talk(item: int) -> int:
     sys.stdout.write(f"said {item}\n")
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,20 @@ def test_publications_get_a_new_log_where_the_old_one_is_set_aside(local: Place)
     assert Publications(lake).rewrite([row(1), row(2)], [row(3)], after=-1) == 0
     assert Publications(lake).rows() == [row(1), row(2), row(3)]
     assert Publications(lake).logged(0) == [row(1), row(2), row(3)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *((f'"{name}"', f'"{name}x"') for name in ("dataChange", "partitionValues", "minReaderVersion", "path")),
+        (r'"path":"..', '"path":"zz'),
+        ("numRecords", "numRecorde"),
+    ],
+)
+def test_a_commit_without_a_copy_that_delta_or_we_cannot_read_is_lost(local: Place, change: tuple[str, str]) -> None:
+    reconcile(table_of(local), [make_shard(local, 0)])
+    Path(local.uri, layout.copy_path(NAME, 0)).unlink()
+    commit = Path(local.uri, layout.commit_path(NAME, 0))
+    commit.write_text(re.sub(*change, commit.read_text()))
+    (found,) = table_of(local).log.examine()
+    assert (found.path, found.version) == (layout.commit_path(NAME, 0), 0)

@@ -91,7 +91,7 @@ def test_local_actors_are_spread_over_the_gpus(monkeypatch, per_gpu, workers, se
         assert len({outcome.result[1] for outcome in more if isinstance(outcome, Done)}) <= len(seen)
         (plain,) = engine.map(tasks.visible_gpus, [0])
         assert isinstance(plain, Done)
-        assert plain.result[0] == "0,1"  # a task that is no encoding actor sees what the driver sees
+        assert plain.result[0] == "0,1"  # a task that is not an encoding actor sees what the driver sees
         assert plain.result[1] not in {worker for _, worker in results}
 
 

@@ -52,6 +52,13 @@ def wait_for_end(pid: int, limit_s: float = 30) -> None:
         os.close(descriptor)
 
 
+def test_a_users_thread_settings_do_not_reach_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "4")
+    with LocalEngine(EngineConfig(workers=1)) as engine:
+        assert list(engine.map(tasks.blas_threads, [0])) == [Done(0, {1})]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_driver_leaves_no_worker_behind(how: signal.Signals) -> None:
     driver = start_driver("tasks.never_ends", 2)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trichord.infra.printable import find_unnameable, one_line, printable, printable_values, typed_forms
+from trichord.infra.printable import find_unnameable, one_line, printable, printable_values, typed_forms, typed_keys
 
 DANGEROUS = [
     *map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F))),
@@ -44,6 +44,7 @@ def test_letters_of_all_scripts_stay(text: str) -> None:
 def test_printable_text_is_printable_already(text: str) -> None:
     assert printable(printable(text)) == printable(text)
     assert printable_values({text: [text, 1, None]}) == {printable(text): [printable(text), 1, None]}
+    assert printable_values({"\n": "\n\r"}, keep="\n") == {r"\n": "\n\\r"}
 
 
 @given(st.text(alphabet=st.sampled_from(["a", "\\", "\u200c", "\u200d", "\u00ad", "u", "2"])))
@@ -51,6 +52,14 @@ def test_what_a_terminal_shows_of_a_name_can_be_typed(name: str) -> None:
     assert name in typed_forms(name)
     if "\\" not in name:
         assert name in typed_forms(printable(name))
+
+
+def test_a_typed_key_means_itself_and_a_record_of_the_source_before_the_slash() -> None:
+    assert list(typed_keys("a/b/c", ["a", "x"])) == [(None, "a/b/c"), ("a", "b/c")]
+    assert list(typed_keys(r"a/b\u200dc", ["a"])) == [
+        (None, r"a/b\u200dc"), ("a", r"b\u200dc"), (None, "a/b\u200dc"), ("a", "b\u200dc")
+    ]  # fmt: skip
+    assert list(typed_keys("x/", ["x"])) == [(None, "x/")]
 
 
 def test_a_typed_escape_means_nothing_that_can_be_seen() -> None:

@@ -153,6 +153,18 @@ def test_an_override_is_validated_like_the_file(tmp_path: Path, override: str, p
     assert told.startswith(problem)
 
 
+def test_an_override_of_a_key_that_names_a_secret_is_told_without_its_value(tmp_path: Path) -> None:
+    (told,) = problems_of(write(tmp_path, "lake: lake\n" + SOURCES), "rag.endpoint.api_key=s3cret")
+    assert told.startswith("--set rag.endpoint.api_key=REDACTED: rag.endpoint.api_key: unknown key")
+    assert "s3cret" not in told
+
+
+def test_of_many_mistakes_the_first_are_told_and_the_rest_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "lake: lake\n" + SOURCES + "".join(f"trian{i}: 1\n" for i in range(1_000)))
+    *told, more = problems_of(path)
+    assert (len(told), more) == (20, "980 more are not listed.")
+
+
 def test_overrides_replace_values_in_order_and_make_missing_sections(tmp_path: Path) -> None:
     path = write(tmp_path, SOURCES + "engine: {workers: 1}\n")
 

@@ -16,6 +16,8 @@ SECRET = "s3cr3tV4lue"
 HIDDEN = [
     f"https://user:{SECRET}@host/a.jpg",
     f"https://{SECRET}@host/a.jpg",
+    f"https:/user:{SECRET}@host/a.jpg",
+    f"S3:/{SECRET}@bucket/a.jpg",
     f"https://user:pa/{SECRET}@host/a.jpg",
     f"https://user:p@{SECRET}@host/a.jpg",
     f"ftp://user:{SECRET}@host/a",

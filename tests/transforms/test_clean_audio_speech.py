@@ -84,16 +84,29 @@ def test_the_model_in_numpy_is_the_packages_own(monkeypatch: pytest.MonkeyPatch)
         samples = np.concatenate((syllables(3.0), noise(1.0, 0.02), sine(300, 1.1, 0.2)))
         reference.reset_states()
         expected = reference.audio_forward(torch.from_numpy(samples)[None], RATE).numpy()[0]
-        np.testing.assert_allclose(speech_probabilities(samples), expected, atol=1e-4)
+        np.testing.assert_allclose(speech_probabilities([samples])[0], expected, atol=1e-4)
     finally:
         voice._model.cache_clear()
+
+
+def test_a_sounds_chances_have_the_same_bits_whatever_is_judged_beside_it() -> None:
+    lengths = (3.0, 0.02, 9.7, 1.1, 0.0, 4.4, 9.7, 0.6)  # longer and shorter than a block of frames
+    sounds = [syllables(length) + noise(length, 0.01, str(i)) for i, length in enumerate(lengths)]
+    sounds += [noise(0.3 + i / 50, 0.1) for i in range(voice._SOUNDS)]
+    alone = [speech_probabilities([samples])[0].tobytes() for samples in sounds]
+    for size in (2, 5, len(sounds)):
+        for order in (range(len(sounds)), range(len(sounds) - 1, -1, -1)):
+            for at in range(0, len(sounds), size):
+                places = order[at : at + size]
+                together = speech_probabilities([sounds[i] for i in places])
+                assert [found.tobytes() for found in together] == [alone[i] for i in places]
 
 
 def chances(monkeypatch: pytest.MonkeyPatch, *runs: tuple[int, float]) -> tuple[voice.Span, ...]:
     """Spans made of given probabilities: (frames, chance) in turn."""
     given = np.concatenate([np.full(count, chance, np.float32) for count, chance in runs])
-    monkeypatch.setattr(voice, "speech_probabilities", lambda samples: given)
-    return speech_spans(np.zeros(len(given) * voice.FRAME, np.float32))
+    monkeypatch.setattr(voice, "speech_probabilities", lambda sounds: [given])
+    return speech_spans([np.zeros(len(given) * voice.FRAME, np.float32)])[0]
 
 
 def test_spans_follow_the_rules_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +164,7 @@ def read(path: Path) -> Samples:
 
 def voiced(samples: Samples) -> npt.NDArray[np.bool_]:
     mask = np.zeros(len(samples), bool)
-    for start, end in speech_spans(samples):
+    for start, end in speech_spans([samples])[0]:
         mask[round(start * RATE) : round(end * RATE)] = True
     return mask
 
@@ -184,7 +197,7 @@ def test_wada_is_within_two_decibels_of_the_true_snr_on_spoken_stories(snr_db: i
 def test_the_share_of_speech_is_that_of_the_speech_spliced_in() -> None:
     errors = []
     for key, samples in stories()[::4]:
-        spans = speech_spans(samples)
+        spans = speech_spans([samples])[0]
         speech = samples[round(spans[0][0] * RATE) : round(spans[-1][1] * RATE)]
         held = sum(end - start for start, end in spans)
         for pause_s in (1.0, 3.0):

@@ -204,6 +204,7 @@ def test_personal_data_are_masked_and_the_record_says_the_kind_alone(text: str, 
     "text",
     [
         "version 1.2.3 of 2024-05-06 at 12:30:45", "v10.20.30.40", "section 1.2.3.4", "127.0.0.1 and ::1", "std::a::b",
+        "pen, EAN 4001648705964",
         "4111 1111 1111 1112", "1234567890123456", "@home, a@b, me @ work", "+100 points, 3+4 = 7", "999.1.1.1",
         "flight 12 34 56 78 90", "ISBN 978-3-16-148410-0", "http://10.2.0.1.example.org", "$1,000,000.00",
     ],

@@ -236,11 +236,33 @@ def test_class_folders_name_the_label_and_the_subset(place: Place) -> None:
         "train/cat/1.jpg": ("cat", "train", '{"label":"cat"}'),
         "train/dog/1.PNG": ("dog", "train", '{"label":"dog"}'),
         "test/cat/2.jpg": ("cat", "test", '{"label":"cat"}'),
-        "Dev/cat/4.jpg": ("cat", "validation", '{"label":"cat"}'),
+        "Dev/cat/4.jpg": ("cat", "Dev", '{"label":"cat"}'),
         "loose.jpg": (None, "", "{}"),
-        "birds/owl/3.jpg": ("owl", "", '{"label":"owl"}'),
+        "birds/owl/3.jpg": ("owl", "birds", '{"label":"owl"}'),
     }
     assert set(batch.raw_images) == {IMAGE}
+    assert plan(source, f"{place.uri}/lake", place.storage).marks == {"Dev": 1, "birds": 1, "test": 1, "train": 2}
+
+
+@pytest.mark.parametrize(
+    ("folders", "marks"),
+    [
+        (("train-clean-100", "dev-clean", "test-other"), ("train-clean-100", "dev-clean", "test-other")),
+        (("train", "fold4"), ("train", "fold4")),
+        (("cats", "dogs"), ("", "")),
+        (("test tubes", "beakers"), ("", "")),
+    ],
+)
+def test_first_folders_are_marks_or_classes_together(
+    folders: tuple[str, ...], marks: tuple[str, ...], tmp_path: Path
+) -> None:
+    for number, name in enumerate(folders):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / f"{number}.jpg").write_bytes(IMAGE + bytes([number]))
+    rows = read(folder(tmp_path / "in"), tmp_path / "lake").rows
+    assert {row.key.split("/")[0]: row.subset for row in rows} == dict(zip(folders, marks, strict=True))
+    source = folder(tmp_path / "in", fields=FieldMap(key="file_name", subset=None))
+    assert {(row.text, row.subset) for row in read(source, tmp_path / "lake").rows} == {(name, "") for name in folders}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])

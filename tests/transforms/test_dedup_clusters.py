@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from trichord.infra.config import DedupConfig
 from trichord.infra.digest import generator
-from trichord.transforms.dedup.clusters import Members, find_matches, find_same_records, format_evidence, settle
-from trichord.transforms.dedup.near import LEADS, Ints, Modality, bucket_edges, label_components
+from trichord.transforms.dedup.candidates import Members
+from trichord.transforms.dedup.clusters import find_matches, find_same_records, format_evidence, settle
+from trichord.transforms.dedup.components import label_components
+from trichord.transforms.dedup.crowds import bucket_edges
+from trichord.transforms.dedup.near import LEADS, Ints, Modality
 from trichord.transforms.dedup.shingles import text_sketch
 
 CONFIG = DedupConfig(verify=False)  # the rule on signatures; what is compared itself: test_dedup_same.py
@@ -31,7 +34,7 @@ def sound(name: str, flips: int = 0) -> bytes:
     return media(name, flips, extra=(3_000).to_bytes(4, "little"))
 
 
-def members(rows: Sequence[Parts]) -> tuple[Members, Mapping[Modality, Ints]]:
+def members(rows: Sequence[Parts]) -> tuple[Members, Mapping[str, Ints]]:
     """Rows of (text, image hash, audio hash) and the edges that buckets would give."""
     columns: dict[Modality, list[bytes | None]] = {
         "text": [None if row[0] is None else text_sketch(row[0]) for row in rows],
@@ -40,13 +43,13 @@ def members(rows: Sequence[Parts]) -> tuple[Members, Mapping[Modality, Ints]]:
     }
     names = ("text", "image", "audio")
     modalities = [",".join(n for n, part in zip(names, row, strict=True) if part is not None) for row in rows]
-    edges: dict[Modality, Ints] = {}
+    edges: dict[str, Ints] = {}
     for name in LEADS:
         present = np.array([i for i, one in enumerate(columns[name]) if one is not None], np.int64)
         if len(present) > 1:
             signatures = [columns[name][i] or b"" for i in present]
             whole = np.array([0]), np.array([len(present)])
-            edges[name] = bucket_edges(name, present, signatures, *whole, CONFIG)
+            edges[name] = edges[f"close/{name}"] = bucket_edges(name, present, signatures, *whole, CONFIG)
     return Members(modalities=modalities, signatures=columns), edges
 
 
@@ -118,6 +121,17 @@ def test_a_shared_picture_is_a_match_with_the_earliest_row_that_is_left() -> Non
         ("image", 1, 0, "image 2/256"),
         ("image", 3, 0, "image 50/256, chain"),
     ]
+
+
+def test_pictures_are_matches_up_to_the_limit_that_is_set() -> None:
+    """An edge may come from what the pictures hold without their ground, which says nothing of the whole."""
+    rows, _ = members([(None, media("a"), None), (None, media("a", 40), None), (None, media("a", 60), None)])
+    edges: dict[Modality, Ints] = {"image": np.array([(0, 1), (0, 2)], np.int64)}
+    found = {
+        bits: [one.row for one in find_matches(rows, edges, [], DedupConfig(verify=False, image_bits=bits))]
+        for bits in (20, 48, 80)
+    }
+    assert found == {20: [], 48: [1], 80: [1, 2]}
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.sampled_from("xyz")), max_size=24))

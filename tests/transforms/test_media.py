@@ -247,6 +247,21 @@ def test_resampling_keeps_pitch_level_and_length(rate_hz: int) -> None:
     assert abs(np.abs(found.samples[2_000:-2_000]).max() - 0.5) < 0.01
 
 
+@pytest.mark.parametrize("rate_hz", [1_000, 8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("length", [1, 2, 17, 441, 20_000])
+def test_resampling_is_torchaudios(rate_hz: int, length: int) -> None:
+    import torch
+    from torchaudio.functional import resample as reference
+
+    samples = digest.generator("resample", length).uniform(-0.9, 0.9, length).astype(np.float32)
+    for wanted_hz in (8_000, 16_000, 48_000):
+        expected = reference(torch.from_numpy(samples), rate_hz, wanted_hz).clamp(-1, 1).numpy()
+        found = resample(Waveform(samples, rate_hz), wanted_hz).samples
+        assert found.shape == expected.shape
+        # its kernels are computed from positions rounded to float32
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_resampling_in_blocks_gives_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     for rate_hz in (8_000, 44_100, 48_000):
         wave = Waveform(tone(1.3, rate_hz), rate_hz)

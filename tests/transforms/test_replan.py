@@ -173,30 +173,70 @@ def test_a_row_that_cannot_be_read_is_planned_again_whatever_the_scope(tmp_path:
     assert reasons == ["row_invalid"]
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_parquet_files_are_planned_again_by_their_path_or_their_keys(inline: bool, tmp_path: Path) -> None:
-    fields = FieldMap(key="id", image=None if inline else "image", audio=None)
-    source = ParquetSource(kind="parquet", name="s", path=str(tmp_path / "p"), fields=fields)
+class Tables:
+    """A folder of Parquet files of texts, which name pictures or not."""
 
-    def write(name: str, rows: list[int], text: str = "text") -> None:
-        (tmp_path / "p").mkdir(exist_ok=True)
+    def __init__(self, folder: Path, *, named: bool = False) -> None:
+        self._named, self._root = named, folder / "p"
+        fields = FieldMap(key="id", image="image" if named else None, audio=None)
+        self.source = ParquetSource(kind="parquet", name="s", path=str(self._root), fields=fields)
+
+    def write(self, name: str, rows: range, text: str = "text") -> None:
+        self._root.mkdir(exist_ok=True)
         columns = {"id": [f"k{i}" for i in rows], "text": [f"{text} {i}" for i in rows]}
-        columns |= {} if inline else {"image": ["x.jpg"] * len(rows)}
-        pq.write_table(pa.table(columns), tmp_path / "p" / name, row_group_size=4)
+        columns |= {"image": ["x.jpg"] * len(rows)} if self._named else {}
+        pq.write_table(pa.table(columns), self._root / name, row_group_size=4)
 
-    lake = Lake(STORAGE, str(tmp_path / "lake"))
+    def remove(self, name: str) -> None:
+        (self._root / name).unlink()
+
+
+def test_data_files_are_planned_again_by_their_paths(tmp_path: Path) -> None:
+    data, lake = Tables(tmp_path), Lake(STORAGE, str(tmp_path / "lake"))
     for number in range(4):
-        write(f"{number}.parquet", list(range(number * 10, number * 10 + 10)))
-    last = whole(source, lake)
-    assert (last.partitions[0].part is not None) is inline
-    write("2.parquet", list(range(20, 33)), "other")
-    (tmp_path / "p" / "3.parquet").unlink()
-    keys = ["2.parquet", "3.parquet"] if inline else [f"k{i}" for i in range(20, 40)]
-    found = scoped(source, lake, last, keys=frozenset(keys))
-    assert without_counts(found) == without_counts(whole(source, lake))
-    write("10.parquet", [100])
-    found = scoped(source, lake, found, prefix="1" if inline else "k10")
-    assert without_counts(found) == without_counts(whole(source, lake))
+        data.write(f"{number}.parquet", range(number * 10, number * 10 + 10))
+    last = whole(data.source, lake)
+    data.write("2.parquet", range(20, 33), "other")
+    data.remove("3.parquet")
+    found = scoped(data.source, lake, last, keys=frozenset(["2.parquet", "3.parquet"]))
+    assert without_counts(found) == without_counts(whole(data.source, lake))
+    data.write("10.parquet", range(100, 101))
+    found = scoped(data.source, lake, found, prefix="1")
+    assert without_counts(found) == without_counts(whole(data.source, lake))
+
+
+def test_a_file_that_changes_the_marks_of_others_needs_a_whole_plan(tmp_path: Path) -> None:
+    data, lake = Tables(tmp_path), Lake(STORAGE, str(tmp_path / "lake"))
+    data.write("train-0.parquet", range(9))
+    data.write("train-1.parquet", range(9, 20))
+    last = whole(data.source, lake)
+
+    def replan(last: Plan, name: str) -> Plan | None:
+        scope = Scope(source="s", keys=frozenset([name]))
+        return replan_source(data.source, lake, scope, last, rows_per_partition=LIMIT)
+
+    data.write("test-0.parquet", range(20, 25))
+    assert replan(last, "test-0.parquet") is None
+    last = whole(data.source, lake)
+    data.write("test-1.parquet", range(25, 27))
+    found = replan(last, "test-1.parquet")
+    assert found is not None
+    assert found.partitions == whole(data.source, lake).partitions
+    data.remove("test-0.parquet")
+    last, found = found, replan(found, "test-0.parquet")
+    assert found is not None
+    assert found.partitions == whole(data.source, lake).partitions
+    data.remove("test-1.parquet")
+    assert replan(found, "test-1.parquet") is None
+
+
+def test_sources_whose_files_give_marks_to_rows_are_planned_whole(tmp_path: Path) -> None:
+    data, lake = Tables(tmp_path, named=True), Lake(STORAGE, str(tmp_path / "lake"))
+    data.write("0.parquet", range(9))
+    last = whole(data.source, lake)
+    assert last.partitions[0].part is None
+    scope = Scope(source="s", prefix="k1")
+    assert replan_source(data.source, lake, scope, last, rows_per_partition=LIMIT) is None
 
 
 def test_a_folder_is_listed_only_where_the_scope_may_have_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def _speech_s(wave: Waveform, scores: Mapping[str, float]) -> float:
     if "audio_speech_share" in scores:
         return scores["audio_speech_share"] * wave.duration_s
     heard = wave if wave.rate_hz == RATE_HZ else resample(wave, RATE_HZ)
-    return sum(end - start for start, end in speech_spans(heard.samples))
+    return sum(end - start for start, end in speech_spans([heard.samples])[0])
 
 
 def speech_ops(config: AlignConfig, aligner: Aligner | None = None) -> tuple[Op, ...]:

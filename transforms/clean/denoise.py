@@ -83,7 +83,7 @@ def _noise(views: npt.NDArray[np.float32], size: int) -> Powers:
 class HumRemoval(Op):
     """Notches mains hum and its harmonics out of sounds whose `audio_hum_db` is above a limit."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     above_db: float
 

@@ -7,33 +7,66 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from trichord.transforms.batch import Batch, Change, Waveform
+from trichord.transforms.batch import Batch, Change, Samples, Waveform
 from trichord.transforms.op import Op
 
 FLOOR_LUFS = -70.0  # the standard's absolute gate: quieter sounds have no loudness
 LOUDNESS_LIBRARIES = {"pyloudnorm": version("pyloudnorm"), "scipy": version("scipy")}
 
-_BLOCK_S = 0.4
+_BLOCK_S, _STEP = 0.4, 0.25  # a block begins a quarter of a block behind the one before
+_RELATIVE_GATE_DB = 10.0  # further below the mean, a block is a pause
+_TINY = 1e-30
 _SMALLEST_DB = 0.05  # smaller changes are not made
 
 
 def loudness(wave: Waveform) -> float:
-    """Return the integrated loudness in LUFS, at least -70. A sound shorter than a block of 0.4 s is one block."""
-    long = len(wave.samples) >= math.ceil(_BLOCK_S * wave.rate_hz)
-    block_s = _BLOCK_S if long else (len(wave.samples) - 0.5) / wave.rate_hz
-    found = float(_meter(wave.rate_hz, block_s).integrated_loudness(wave.samples.astype(np.float64)))
-    return max(FLOOR_LUFS, found) if math.isfinite(found) else FLOOR_LUFS
+    """Return the integrated loudness in LUFS, at least -70. A sound shorter than a block of 0.4 s is one block.
+
+    What pyloudnorm's meter returns, in half the time: its two filters run in one pass, and what blocks share is squared
+    and summed once.
+    """
+    samples, rate_hz = wave.samples, wave.rate_hz
+    long = len(samples) >= math.ceil(_BLOCK_S * rate_hz)
+    block_s = _BLOCK_S if long else (len(samples) - 0.5) / rate_hz
+    blocks = np.arange(round((wave.duration_s - block_s) / (block_s * _STEP)) + 1) * _STEP
+    starts, stops = ((block_s * at * rate_hz).astype(np.int64) for at in (blocks, blocks + 1))
+    stops = np.minimum(stops, len(samples))
+    edges = np.unique(np.concatenate((starts, stops)))
+    squares = np.square(_weighted(samples, rate_hz)[: edges[-1]])
+    sums = np.concatenate(([0.0], np.cumsum(np.add.reduceat(squares, edges[:-1]))))
+    power = (sums[np.searchsorted(edges, stops)] - sums[np.searchsorted(edges, starts)]) / (block_s * rate_hz)
+    gated = power[_lufs(power) >= FLOOR_LUFS]
+    if len(gated):
+        gated = gated[_lufs(gated) > max(FLOOR_LUFS, float(_lufs(gated.mean())) - _RELATIVE_GATE_DB)]
+    return max(FLOOR_LUFS, float(_lufs(gated.mean()))) if len(gated) else FLOOR_LUFS
+
+
+def _lufs(power: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64]:
+    return np.asarray(-0.691 + 10 * np.log10(np.maximum(power, _TINY)))
+
+
+def _weighted(samples: Samples, rate_hz: int) -> npt.NDArray[np.float64]:
+    """Return the samples as an ear weighs them: the standard's shelf and high pass."""
+    from scipy import signal  # only where there is sound
+
+    return np.asarray(signal.sosfilt(_sections(rate_hz), samples.astype(np.float64)))
 
 
 @lru_cache(maxsize=8)
-def _meter(rate_hz: int, block_s: float) -> Any:
-    import pyloudnorm  # with scipy.signal: only where there is sound
+def _sections(rate_hz: int) -> npt.NDArray[np.float64]:
+    """Return pyloudnorm's filters as second-order sections."""
+    from pyloudnorm import IIRfilter
 
-    return pyloudnorm.Meter(rate_hz, block_size=block_s)
+    filters = (
+        IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate_hz, "high_shelf"),
+        IIRfilter(0.0, 0.5, 38.0, rate_hz, "high_pass"),
+    )
+    return np.stack([np.concatenate((one.b, one.a)) for one in filters])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +77,7 @@ class AudioLoudness(Op):
     stay below the target; a sound without loudness (-70) is unchanged.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     target_lufs: float | None
     max_peak_db: float

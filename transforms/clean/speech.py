@@ -40,11 +40,11 @@ def with_spans(row: Row, spans: Sequence[Span]) -> Row:
 class AudioVoice(Op):
     """Finds speech: scores `audio_speech_s`, `audio_speech_share` and `audio_snr_db`, label `audio_speech` (where).
 
-    The SNR is WADA's (see `snr`) on the speech alone. Less than a second
-    of speech has no such score, nor has a clipped sound, where it would mean nothing.
+    The SNR is WADA's (see `snr`) on the speech alone. Less than a second of speech has no such score, nor has a clipped
+    sound, where it would mean nothing.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def name(self) -> str:
@@ -58,11 +58,9 @@ class AudioVoice(Op):
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""
         rows, measured = list(batch.rows), [dict[str, float]() for _ in batch.rows]
-        for i, wave in enumerate(batch.waves):
-            if wave is None:
-                continue
-            wave = wave if wave.rate_hz == RATE_HZ else resample(wave, RATE_HZ)
-            spans = speech_spans(wave.samples)
+        heard = {i: resample(wave, RATE_HZ) for i, wave in enumerate(batch.waves) if wave is not None}
+        found = speech_spans([wave.samples for wave in heard.values()])
+        for (i, wave), spans in zip(heard.items(), found, strict=True):
             speech_s = sum((end - start for start, end in spans), 0.0)
             measured[i] = {"audio_speech_s": speech_s, "audio_speech_share": speech_s / wave.duration_s}
             if speech_s >= LEAST_VOICED_S and batch.scores[i].get("audio_clipping", 0.0) <= MOST_CLIPPING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -28,7 +28,7 @@ from trichord.infra.lake.storage import Storage, VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.captions import captions_root, read_captions
-from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, root_of
+from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, data_files, root_of
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
@@ -41,7 +41,7 @@ from trichord.transforms.collect.parquet import plan_parquet, read_parquet
 from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPerPartition
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import PartitionReader, batches
-from trichord.transforms.collect.replan import replan_files, replan_rows
+from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
@@ -76,7 +76,7 @@ def plan_source(
     Raises:
         SourceError: the source cannot be read.
     """
-    tally, marks = Tally(source), Counter[str]()
+    tally = Tally(source)
     found, ignored = _open(source, lake, cache, rows_per_partition, tally)
     if isinstance(found, list):
         if checked:
@@ -93,7 +93,7 @@ def plan_source(
             config or PrepareConfig(),
             _list_media(source, lake.storage, root),
         )
-        rows = _watch(tally, _look_up(_count_marks(found, marks), lookup), checked)
+        rows = _watch(tally, _look_up(_count_marks(found, tally), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
     return Plan(
@@ -102,7 +102,7 @@ def plan_source(
         ignored=ignored,
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
-        marks=dict(sorted(marks.items())),
+        marks=dict(sorted(tally.marks.items())),
         modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
     )
 
@@ -127,17 +127,23 @@ def replan_source(
     Raises:
         SourceError: the source cannot be read.
     """
-    if scope.whole or not last.partitions or isinstance(source, DeltaSource):  # a table's log says what changed
+    if scope.whole or not last.partitions:
         return None
-    tally, in_files = Tally(source), last.partitions[0].part is not None
-    if in_files and rows_per_partition == "auto":  # the rows of all files decide
-        return None
-    scope = replace(scope, unnamed=not in_files and not isinstance(source, FolderSource))
-    found, _ = _open(source, lake, None, rows_per_partition, tally, scope, in_files=in_files)
-    if isinstance(found, list) != in_files:
-        return None
-    if isinstance(found, list):
-        return replan_files(last, scope, found, tally)
+    tally = Tally(source)
+    if last.partitions[0].part is not None:
+        if not isinstance(source, ParquetSource | WebDatasetSource) or rows_per_partition == "auto":
+            return None  # the log of a table says what changed, and all rows of a source decide what is automatic
+        endings = PARQUET_ENDINGS if isinstance(source, ParquetSource) else TAR_ENDINGS
+        skipped = len(root_of(source.path, endings)) + 1
+        if not keep_marks(last, scope, [stat.uri[skipped:] for stat in data_files(source, lake.storage, endings)]):
+            return None
+        planned, _ = _open(source, lake, None, rows_per_partition, tally, scope)
+        return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
+    if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
+        return None  # the names of all files decide what their marks are
+    scope = replace(scope, unnamed=not isinstance(source, FolderSource))
+    found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
+    assert not isinstance(found, list)
     lookup = Lookup(lake.storage, media_root(source), source.version_by, None, fetcher, config or PrepareConfig())
     rows = _look_up((draft for draft in found if scope.holds(draft.key)), lookup)
     return replan_rows(source, lake, last, scope, rows, rows_per_partition)
@@ -153,14 +159,12 @@ def _open(
     rows_per_partition: RowsPerPartition,
     tally: Tally,
     scope: Scope | None = None,
-    *,
-    in_files: bool = False,
 ) -> tuple[_Found, int]:
     """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
 
-    Where a scope saves looking, rows outside of it may be left out: if `in_files`, all that are in other files.
+    With a `scope`, rows in other files are left out, and where that saves looking, other rows too.
     """
-    beginnings = scope.beginnings("") if scope is not None and in_files else None
+    wanted = scope.holds if scope is not None else None
     match source:
         case ManifestSource():
             return read_manifest(source, lake.storage, tally), 0
@@ -171,11 +175,11 @@ def _open(
         case MediaFolderSource():
             return MediaFolderReader(source, lake.storage, tally), 0
         case ParquetSource():
-            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, beginnings), 0
+            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted), 0
         case DeltaSource():
             return plan_delta(source, lake.storage, tally), 0
         case WebDatasetSource():
-            return plan_webdataset(source, lake, cache, tally, beginnings)
+            return plan_webdataset(source, lake, cache, tally, wanted)
 
 
 def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | None:
@@ -237,11 +241,11 @@ def media_root(source: Source) -> MediaRoot:
     return MediaRoot(source.path)
 
 
-def _count_marks(drafts: Iterable[Draft], marks: Counter[str]) -> Iterator[Draft]:
-    """Add the marks of drafts that are records to `marks`."""
+def _count_marks(drafts: Iterable[Draft], tally: Tally) -> Iterator[Draft]:
+    """Count the marks of drafts that are records."""
     for draft in drafts:
-        if draft.reason is None and (mark := draft.line.get("subset", "")).strip():
-            marks[mark] += 1
+        if draft.reason is None:
+            tally.see_mark(draft.line.get("subset"), 1)
         yield draft
 
 

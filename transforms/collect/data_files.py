@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trichord.infra.config import SourceBase, VersionBy
@@ -27,12 +27,8 @@ def root_of(path: str, endings: tuple[str, ...]) -> str:
     return posixpath.dirname(head) if brace or path.lower().endswith(endings) else path.rstrip("/")
 
 
-def data_files(
-    source: SourceBase, storage: Storage, endings: tuple[str, ...], beginnings: Sequence[str] | None = None
-) -> list[Stat]:
+def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -> list[Stat]:
     """List the files that a path means: one file, a folder's visible files, or a pattern `a-{000..013}.tar`.
-
-    With `beginnings` (as of `Storage.list`) only files whose path below the root begins with one; there may be none.
 
     Raises:
         SourceError: there is no file, or one of the pattern is missing.
@@ -42,19 +38,15 @@ def data_files(
         root = path.rstrip("/")
         found = [
             stat
-            for stat in storage.list(root, beginnings=beginnings)
+            for stat in storage.list(root)
             if stat.uri.lower().endswith(endings)
             and not any(part.startswith((".", "_")) for part in stat.uri[len(root) + 1 :].split("/"))
         ]
-        if not found and beginnings is None:
+        if not found:
             raise SourceError(f"{path}: there is no {endings[0]} file. Fix `path` of source {source.name!r}")
         return found
-    uris = _expand(source)
-    if beginnings is not None:
-        skipped = len(root_of(path, endings)) + 1
-        uris = [uri for uri in uris if uri[skipped:].startswith(tuple(beginnings))]
     try:
-        return [storage.stat(uri) for uri in uris]
+        return [storage.stat(uri) for uri in _expand(source)]
     except FileNotFoundError as error:
         raise SourceError(f"{error.filename}: there is no such file. Fix `path` of source {source.name!r}") from error
 

@@ -15,7 +15,7 @@ from trichord.infra.config import DeltaSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.arrow_rows import media_kind, to_json
-from trichord.transforms.collect.column_probe import probe, see_schema
+from trichord.transforms.collect.column_probe import EXACT_CHARS, count_marks, probe, see_schema
 from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.parquet import drafts_of, open_parquet, partition_of
@@ -23,6 +23,7 @@ from trichord.transforms.collect.partitions import Part, Partition
 from trichord.transforms.collect.tally import Tally
 
 _ALL = 1 << 31  # row groups
+MAX_MARK_FILES = 256  # that are opened for the marks of their rows
 # Reader features that do not change how a data file's rows are read.
 _HARMLESS = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 
@@ -35,6 +36,7 @@ class _DataFile:
     rows: int | None
     constants: Mapping[str, object]  # its partition
     nulls: Mapping[str, int]  # rows without a value, by column, as the log says
+    words: Mapping[str, str]  # columns in which all rows have one word, as the log says
 
 
 def plan_delta(source: DeltaSource, storage: Storage, tally: Tally | None = None) -> list[Partition] | Iterator[Draft]:
@@ -60,6 +62,7 @@ def plan_delta(source: DeltaSource, storage: Storage, tally: Tally | None = None
         if rows:
             partitions.append(partition_of(source, file.path, part, rows, stamp=file.modified_ms))
     _count_fields(source, storage, files, tally)
+    _count_marks(source, storage, files, tally)
     tally.see_inline(sum(partition.rows for partition in partitions))
     return partitions
 
@@ -76,6 +79,20 @@ def _count_fields(source: DeltaSource, storage: Storage, files: list[_DataFile],
     tally.lacking.clear()  # the log knows it of all files
     for file in files:
         tally.lacking.update({name: file.nulls.get(column, 0) for name, column in tally.map})
+
+
+def _count_marks(source: DeltaSource, storage: Storage, files: list[_DataFile], tally: Tally) -> None:
+    """Count the marks of all rows by the log where it names them, else in the first data files."""
+    opened_files, subset = 0, source.fields.subset or ""
+    for file in files:
+        if subset in file.words and file.rows:
+            tally.see_mark(file.words[subset], file.rows)
+        elif subset in file.constants and file.rows:
+            tally.see_mark(file.constants[subset], file.rows)
+        elif "subset" in tally.present and opened_files < MAX_MARK_FILES:
+            opened_files += 1
+            with open_parquet(storage, storage.join(source.path, file.path)) as opened:
+                count_marks(tally, opened, file.constants)
 
 
 def _drafts(source: DeltaSource, storage: Storage, files: list[_DataFile], tally: Tally) -> Iterator[Draft]:
@@ -112,8 +129,20 @@ def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[
             for name, count in action.items()
             if name.startswith("null_count.") and isinstance(count, int)
         }
-        files.append(_DataFile(path, *numbers, constants, nulls))
+        words = {
+            name.removeprefix("min."): least
+            for name, least in action.items()
+            if name.startswith("min.")
+            and _is_only(least, action.get(f"max.{name.removeprefix('min.')}"))
+            and action.get(f"null_count.{name.removeprefix('min.')}") == 0
+        }
+        files.append(_DataFile(path, *numbers, constants, nulls, words))
     return schema, sorted(files, key=lambda file: file.path)
+
+
+def _is_only(least: object, most: object) -> bool:
+    """Return True if a column's least and greatest value say that all its rows have one word."""
+    return isinstance(least, str) and least == most and len(least) < EXACT_CHARS
 
 
 def _require_plain(table: DeltaTable, source: DeltaSource) -> None:

@@ -16,9 +16,11 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.transforms.collect.drafts import media_limits
+from trichord.transforms.collect.parquet import READER_FORMAT
 from trichord.transforms.collect.partitions import PLAN_FORMAT, Part, Partition, RowsPerPartition
 from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
+from trichord.transforms.collect.webdataset import INDEX_FORMAT
 
 LAST_FORMAT = 1  # raised when planning an unchanged source would give another plan
 _REST = b"trichord.plan"
@@ -49,7 +51,7 @@ class Plan:
 
 def settings_of(source: Source, rows_per_partition: RowsPerPartition, config: PrepareConfig) -> str:
     """Return the digest of all that a plan follows from besides the source's data."""
-    formats = [LAST_FORMAT, PLAN_FORMAT, PARTS_FORMAT]
+    formats = [LAST_FORMAT, PLAN_FORMAT, PARTS_FORMAT, READER_FORMAT, INDEX_FORMAT]
     return digest.address(
         "last plan", formats, source.model_dump(mode="json"), rows_per_partition, media_limits(config)
     )

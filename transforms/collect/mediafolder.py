@@ -1,13 +1,14 @@
 """Hugging Face's imagefolder and audiofolder: media in folders, described by metadata.jsonl or metadata.csv.
 
-A first folder `train`, `validation` or `test`, in any usual spelling, is the mark. A file's own folder is its
-`meta.label`, and its text if no metadata describes the file. A metadata file describes files below its own folder.
+First folders are marks where one of them is `train`, `validation` or `test` in any usual spelling, or where they name
+two parts (`train-clean-100`, `dev-clean`), unless `fields.subset` is null. A file's own folder is its `meta.label`, and
+its text if no metadata describes the file. A metadata file describes files below its own folder.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -15,7 +16,7 @@ from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
-from trichord.infra.marks import find_spelling
+from trichord.infra.marks import find_part, find_spelling
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
@@ -35,6 +36,7 @@ class MediaFolderReader:
         self._root = source.path.rstrip("/")
         self._modality = "image" if source.kind == "imagefolder" else "audio"
         self.ignored = 0
+        self._marked = False  # whether the first folders are marks
 
     def __iter__(self) -> Iterator[Draft]:
         """Yield every record; memory holds the listing.
@@ -60,6 +62,7 @@ class MediaFolderReader:
             raise SourceError(
                 f"{self._root}: there is no {self._modality} file. Fix `path` of source {self._source.name!r}"
             )
+        self._marked = self._source.fields.subset is not None and are_marks([*media, *metadata])
         described: set[str] = set()
         for path in metadata:
             for draft in self._read_metadata(path, media):
@@ -105,7 +108,7 @@ class MediaFolderReader:
         if fields.key == _FILE:
             record[_FILE] = file
         draft = map_fields(record, fields.model_copy(update={own: None}), line, hidden=frozenset({_FILE}))
-        subset, label = places(file)
+        subset, label = places(file, marked=self._marked)
         if "meta" not in draft.line:
             return draft
         meta = dict(draft.line["meta"])
@@ -118,7 +121,7 @@ class MediaFolderReader:
         )
 
     def _describe_by_folder(self, path: str, stat: Stat) -> Draft:
-        subset, label = places(path)
+        subset, label = places(path, marked=self._marked)
         record = {_FILE: path, **({"label": label} if label else {})}
         fields = FieldMap(key=_FILE, image=None, audio=None)
         draft = map_fields(record, fields, path)
@@ -129,9 +132,21 @@ class MediaFolderReader:
         )
 
 
-def places(path: str) -> tuple[str, str]:
-    """Return a file's subset and class from its folders; "" if they do not say."""
+def are_marks(paths: Iterable[str]) -> bool:
+    """Return True if the first folders of these files are marks: one is a part's name, or two parts are named."""
+    firsts = {path.split("/", 1)[0] for path in paths if "/" in path}
+    parts = {part for first in firsts if (part := find_part(first)) is not None}
+    return len(parts) > 1 or any(find_spelling(first) for first in firsts)
+
+
+def places(path: str, *, marked: bool) -> tuple[str, str]:
+    """Return a file's mark and class from its folders; "" if they do not say.
+
+    Args:
+        path: below the source's folder.
+        marked: the first folders are marks, known or not.
+    """
     folders = path.split("/")[:-1]
-    subset = (find_spelling(folders[0]) or "") if folders else ""
-    classes = folders[1:] if subset else folders
-    return subset, classes[-1] if classes else ""
+    mark = folders[0] if marked and folders else ""
+    classes = folders[1:] if mark else folders
+    return mark, classes[-1] if classes else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -26,12 +26,14 @@ from trichord.transforms.collect.arrow_rows import (
     medium_of,
     records,
     to_json,
+    type_at,
 )
-from trichord.transforms.collect.column_probe import probe, see_schema
+from trichord.transforms.collect.column_probe import count_marks, probe, see_schema
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, require_unchanged, root_of
 from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
+from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.inline import Found, batches, limit_of
 from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
 from trichord.transforms.collect.tally import Tally
@@ -108,11 +110,11 @@ def plan_parquet(
     cache: VersionCache | None,
     rows_per_partition: RowsPerPartition,
     tally: Tally | None = None,
-    beginnings: Sequence[str] | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
 
-    With `beginnings`, only files whose path begins with one.
+    With `wanted`, only files whose path it accepts; the marks are those of all files.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
@@ -122,15 +124,24 @@ def plan_parquet(
     root = root_of(source.path, PARQUET_ENDINGS)
     schemas: dict[str, pa.Schema] = {}
     groups: dict[str, list[int]] = {}
-    found = data_files(source, storage, PARQUET_ENDINGS, beginnings)
+    found = data_files(source, storage, PARQUET_ENDINGS)
+    marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
+    if wanted is not None:
+        found = [stat for stat in found if wanted(stat.uri[len(root) + 1 :])]
+    constants: dict[str, dict[str, object]] = {}  # by file: its name's mark, where no column says it
     for number, stat in enumerate(found):
         with open_parquet(storage, stat.uri) as file:
             see_schema(tally, file.schema_arrow)
-            probe(tally, file, named, number)
+            subset, mark = source.fields.subset, marks.get(stat.uri[len(root) + 1 :])
+            without = subset is not None and type_at(file.schema_arrow, subset) is None
+            constants[stat.uri] = {subset: mark} if mark and subset is not None and without else {}
+            probe(tally, file, named, number, constants[stat.uri])
+            count_marks(tally, file, constants[stat.uri])
             schemas[stat.uri] = file.schema_arrow
             groups[stat.uri] = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     if files_kind(schemas, source.fields) == "paths":
-        return _drafts(source.fields, storage, found, root, tally)
+        tally.marks.clear()  # the drafts are counted
+        return _drafts(source.fields, storage, found, root, constants, tally)
     count = sum(map(sum, groups.values()))
     limit = limit_of_rows(rows_per_partition, count)
     tally.see_inline(count)
@@ -140,7 +151,8 @@ def plan_parquet(
         path = stat.uri[len(root) + 1 :]
         for first, stop in _ranges(groups[stat.uri], limit):
             rows = sum(groups[stat.uri][first:stop])
-            part = Part(path=path, size=stat.size, version=version, groups=(first, stop))
+            told = tuple(constants[stat.uri].items())
+            part = Part(path=path, size=stat.size, version=version, groups=(first, stop), constants=told)
             partitions.append(partition_of(source, f"{path}#{first}-{stop - 1}", part, rows))
     return partitions
 
@@ -171,11 +183,18 @@ def _ranges(rows: list[int], limit: int) -> Iterator[tuple[int, int]]:
         yield first, len(rows)
 
 
-def _drafts(fields: FieldMap, storage: Storage, files: list[Stat], root: str, tally: Tally) -> Iterator[Draft]:
+def _drafts(
+    fields: FieldMap,
+    storage: Storage,
+    files: list[Stat],
+    root: str,
+    constants: Mapping[str, Mapping[str, object]],
+    tally: Tally,
+) -> Iterator[Draft]:
     for stat in files:
         path = stat.uri[len(root) + 1 :]
         with open_parquet(storage, stat.uri) as file:
-            yield from drafts_of(file, stat.size, path, fields, {}, tally)
+            yield from drafts_of(file, stat.size, path, fields, constants[stat.uri], tally)
 
 
 def drafts_of(

@@ -20,6 +20,7 @@ from trichord.infra.config import Source
 from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.scratch import scratch_folder
+from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.partitions import PLAN, Partition, PlannedRow, RowsPerPartition, least, limit_of_rows
 from trichord.transforms.collect.plan_parts import part_rows, range_of, write_node
@@ -30,10 +31,20 @@ from trichord.transforms.collect.tally import MODALITIES, Tally
 _AFTER_READING = ("row_empty", "media_", "download_")  # how reasons begin that a row gets when its media are looked up
 
 
-def mark_of(row: PlannedRow) -> str:
-    """Return the mark of a planned row that its reader did not refuse, or ""."""
-    read = row.reason is None or row.reason.startswith(_AFTER_READING)
-    return row.line.get("subset", "").strip() if read else ""
+def keep_marks(last: Plan, scope: Scope, paths: Sequence[str]) -> bool:
+    """Return True if it is sure that the data files outside of a scope have the marks that they had.
+
+    Which marks the names of files give depends on all names; `paths` are those of now.
+    """
+    parts = [one.part for one in last.partitions if one.part is not None]
+    before, now = find_file_marks(part.path for part in parts), find_file_marks(paths)
+    for part in parts:
+        mark = now.get(part.path, "")
+        if scope.holds(part.path):
+            continue
+        if mark not in dict(part.constants).values() and (part.constants or (mark and not before)):
+            return False
+    return True
 
 
 def replan_files(last: Plan, scope: Scope, fresh: Iterable[Partition], tally: Tally) -> Plan:
@@ -46,6 +57,7 @@ def replan_files(last: Plan, scope: Scope, fresh: Iterable[Partition], tally: Ta
         partitions=tuple(found),
         rows=sum(one.rows for one in found),
         lacks=frozenset(name for name in last.lacks if tally.lacks(name)),
+        marks={**last.marks, **{mark: max(rows, last.marks.get(mark, 0)) for mark, rows in tally.marks.items()}},
     )
 
 
@@ -90,7 +102,7 @@ def replan_rows(
     marks = Counter(last.marks)
     for counts, new, old in (
         (modalities, added.tally.modalities, removed.tally.modalities),
-        (marks, added.marks, removed.marks),
+        (marks, added.tally.marks, removed.tally.marks),
     ):
         counts.update(new)
         counts.subtract(old)
@@ -109,14 +121,14 @@ class _Seen:
 
     def __init__(self, source: Source) -> None:
         self._hashes: list[int] = []
-        self.tally, self.marks = Tally(source), Counter[str]()
+        self.tally = Tally(source)
 
     def see(self, row: PlannedRow) -> None:
         """Count a row."""
         self._hashes.append(digest.hash64(row.key))
         self.tally.see_planned(row)
-        if mark := mark_of(row):
-            self.marks[mark] += 1
+        if row.reason is None or row.reason.startswith(_AFTER_READING):
+            self.tally.see_mark(row.line.get("subset"), 1)
 
     @property
     def hashes(self) -> npt.NDArray[np.uint64]:

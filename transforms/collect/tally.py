@@ -79,6 +79,8 @@ class Tally:
     described: int = 0  # rows of an imagefolder's metadata that name a file
     matched: int = 0  # of these, the file is there
     unmatched: str = ""  # the first file that is not
+    marks: Counter[str] = field(default_factory=Counter)  # train/test marks: rows, as far as planning reads them
+    marks_read: int = 0  # rows of data files that were read for their marks
     empty: int = 0  # rows that are rejected because they hold nothing
     example: str = ""  # why the first bad row is one
     _seen: set[str] = field(default_factory=set)  # names of top-level columns
@@ -140,6 +142,11 @@ class Tally:
         self.matched += there
         if not there and not self.unmatched:
             self.unmatched = path[:_SHOWN_CHARS]
+
+    def see_mark(self, value: object, rows: int) -> None:
+        """Count rows with the same train/test mark; what cannot be one is left to be rejected."""
+        if isinstance(value, str | int) and not isinstance(value, bool) and (mark := str(value)).strip():
+            self.marks[mark] += rows
 
     def watch(self, rows: Iterable[PlannedRow]) -> Iterator[PlannedRow]:
         """Yield the planned rows, and count each."""

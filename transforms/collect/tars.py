@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import re
 import tarfile
@@ -15,7 +14,7 @@ from typing import IO, BinaryIO, cast
 
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage, is_remote
-from trichord.infra.lake.stores import CHUNK_BYTES, open_regular
+from trichord.infra.lake.stores import CHUNK_BYTES, open_source
 from trichord.infra.scratch import scratch_folder
 
 MAX_HEADER_BYTES = 1 << 20  # of one extended header
@@ -49,7 +48,7 @@ def members(path: str) -> Iterator[Member]:
     Raises:
         ArchiveError: the archive is damaged, truncated, or continues after its end mark.
     """
-    with io.BufferedReader(cast("io.RawIOBase", open_regular(path))) as file:
+    with open_source(path, buffering=-1) as file:
         guarded = _Guarded(file)
         try:
             with tarfile.TarFile(
@@ -180,7 +179,7 @@ def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[s
 
 
 def _unpack(path: str, plain: str, limit: int) -> None:
-    with open_regular(path) as file, gzip.GzipFile(fileobj=file) as packed, open(plain, "xb") as out:
+    with open_source(path) as file, gzip.GzipFile(fileobj=file) as packed, open(plain, "xb") as out:
         while chunk := packed.read(CHUNK_BYTES):
             if out.tell() + len(chunk) > limit:
                 raise ArchiveError(f"it unpacks to more than {limit:,} bytes (`max_unpacked_bytes`)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -24,13 +24,14 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
-from trichord.infra.lake.stores import open_regular
+from trichord.infra.lake.stores import open_source
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
 from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, require_same, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
+from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.inline import Found, batches, limit_of
 from trichord.transforms.collect.line import Line
@@ -47,8 +48,10 @@ from trichord.transforms.collect.plan_parts import read_plan, write_groups
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
-INDEX_FORMAT = 2  # raised when the same tar would give other rows
+INDEX_FORMAT = 3  # raised when the same tar would give other rows
 MAX_MEMBERS = 500_000
+MAX_MARKED_BYTES = 1 << 20  # of a `.json` member whose mark planning reads
+_MARK = "split"  # in a `.json` member
 _SHOWN_OTHERS = 20
 _SLOT_OF_ENDING = {
     **MODALITY_OF_ENDING,
@@ -66,18 +69,22 @@ def plan_webdataset(
     lake: Lake,
     cache: VersionCache | None,
     tally: Tally | None = None,
-    beginnings: Sequence[str] | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> tuple[list[Partition], int]:
     """Plan one partition per tar, and count members without a known ending. Only new tars are read.
 
-    With `beginnings`, only tars whose path begins with one.
+    With `wanted`, only tars whose path it accepts; the marks are those of all tars.
 
     Raises:
         SourceError: there is no tar, or one of them is damaged.
     """
     root = root_of(source.path, TAR_ENDINGS)
     partitions, ignored = [], 0
-    for stat in data_files(source, lake.storage, TAR_ENDINGS, beginnings):
+    found = data_files(source, lake.storage, TAR_ENDINGS)
+    marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
+    for stat in found:
+        if wanted is not None and not wanted(stat.uri[len(root) + 1 :]):
+            continue
         version = lake.storage.version(stat, source.version_by, cache)
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
         locator = layout.plan_path(address)
@@ -88,20 +95,24 @@ def plan_webdataset(
         with open_sealed(lake.storage, uri) as index:
             count = index.metadata.num_rows
             rows_of = index.read(columns=["line", "media", "reason", "detail"], use_threads=False)
-            ignored += sum(map(_count_of_others, rows_of["line"].to_pylist()))
-            if tally is not None:
-                _count(rows_of, source, tally)
         path = stat.uri[len(root) + 1 :]
+        mark = marks.get(path, "")
+        for line in map(line_of, rows_of["line"].to_pylist()):
+            ignored += line.get("others_count", 0)
+            if tally is not None:
+                tally.see_mark(line.get("subset") or mark, 1)
+        if tally is not None:
+            _count(rows_of, source, tally)
         if count:
             partitions.append(
                 Partition(
                     source=source.name,
                     id=f"{source.name}/{path}",
-                    version=address,
+                    version=digest.address(address, mark) if mark else address,
                     rows=count,
                     locator=locator,
                     row_group=0,
-                    part=Part(path=path, size=stat.size, version=version),
+                    part=Part(path=path, size=stat.size, version=version, constants=((_MARK, mark),) if mark else ()),
                 )
             )
     return partitions, ignored
@@ -134,10 +145,6 @@ def _sum_up(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 def _count_true(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
-
-
-def _count_of_others(line: str) -> int:
-    return line_of(line).get("others_count", 0)
 
 
 def _read_index(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
@@ -197,6 +204,10 @@ class _Index:
         rows = list(self.refused)
         for key in self.keys.keys() | self.others.keys():
             rows += self._rows_of(key)
+        with open_source(self.path) as file:
+            for row in rows:
+                if mark := _mark_of(row, file.fileno()):
+                    row.line["subset"] = mark
         return sorted(rows, key=lambda row: (row.key, row.reason or "", row.detail, row.line["names"]))
 
     def _rows_of(self, key: str) -> Iterator[PlannedRow]:
@@ -224,7 +235,7 @@ class _Index:
         names = {member.name for member in found}
         if len(names) == len(found):
             return sorted(found, key=lambda member: member.name)
-        with open_regular(self.path) as file:  # repeated names differ only in content
+        with open_source(self.path) as file:  # repeated names differ only in content
             return sorted(found, key=lambda member: (member.name, _sha256(file.fileno(), member)))
 
 
@@ -232,6 +243,18 @@ def _sha256(descriptor: int, member: Member) -> str:
     step = 1 << 20
     ends = member.offset + member.size
     return digest.sha256_hex(os.pread(descriptor, min(step, ends - at), at) for at in range(member.offset, ends, step))
+
+
+def _mark_of(row: PlannedRow, descriptor: int) -> str:
+    """Return the train/test mark in a row's `.json` member; '' if there is none, or the row will be rejected."""
+    member = row.media.get("json")
+    if member is None or member.size > MAX_MARKED_BYTES:
+        return ""
+    try:
+        mark = name_of(_object(os.pread(descriptor, member.size, int(member.version))).get(_MARK), _MARK)
+    except (InvalidRow, ValueError, RecursionError):
+        return ""
+    return "" if find_unnameable([(_MARK, mark)]) else mark
 
 
 def read_webdataset(
@@ -248,13 +271,13 @@ def read_webdataset(
     with (
         require_unchanged(lake.storage, uri, partition.part, source.version_by),
         local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
-        open_regular(path) as file,
+        open_source(path) as file,
     ):
-        yield from batches((_read_row(row, file.fileno(), partition.part.path, config) for row in rows), partition)
+        yield from batches((_read_row(row, file.fileno(), partition.part, config) for row in rows), partition)
 
 
-def _read_row(planned: PlannedRow, descriptor: int, archive: str, config: PrepareConfig) -> Found:
-    payload = {"file": archive, "members": planned.line["names"]}
+def _read_row(planned: PlannedRow, descriptor: int, part: Part, config: PrepareConfig) -> Found:
+    payload = {"file": part.path, "members": planned.line["names"]}
     line: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}
     if planned.reason is not None:
         bad = Draft(key=planned.key, line=line, reason=planned.reason, detail=planned.detail)
@@ -269,7 +292,7 @@ def _read_row(planned: PlannedRow, descriptor: int, archive: str, config: Prepar
             )
         data[slot] = os.pread(descriptor, medium.size, int(medium.version))
     try:
-        made = _draft(planned, data)
+        made = _draft(planned, data, str(dict(part.constants).get(_MARK, "")))
     except (InvalidRow, ValueError, RecursionError) as error:
         detail = f"{type(error).__name__}: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
         made = Draft(key=planned.key, line=line, reason="row_invalid", detail=detail[:500])
@@ -277,8 +300,14 @@ def _read_row(planned: PlannedRow, descriptor: int, archive: str, config: Prepar
     return Found(draft=made, media=media if made.reason is None else {}, payload=payload)
 
 
-def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
-    """Make a row of members: `.txt`, `.caption`, then `text` and `caption` of `.json` are wordings of its text."""
+def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
+    """Make a row of members: `.txt`, `.caption`, then `text` and `caption` of `.json` are wordings of its text.
+
+    Args:
+        planned: the row.
+        data: its members by slot.
+        mark: of the archive, where the row has none.
+    """
     record = _object(data["json"]) if "json" in data else {}
     written = [data[slot].decode("utf-8-sig").strip("\r\n") for slot in ("text", "caption") if slot in data]
     written += [text_of(record.pop(name, None), name) or "" for name in ("text", "caption")]
@@ -298,7 +327,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes]) -> Draft:
         "text": wordings[0] if wordings else None,
         "captions": wordings[1:],
         "group": name_of(record.pop("group", None), "group"),
-        "subset": name_of(record.pop("split", None), "split"),
+        "subset": name_of(record.pop(_MARK, None), _MARK) or mark,
         "meta": record | meta,
     }
     if "cls" in data:

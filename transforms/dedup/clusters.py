@@ -6,6 +6,7 @@ itself: if A is like B and B like C, but A not like C, then A and C both survive
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,32 +15,15 @@ import numpy.typing as npt
 
 from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import spectrum
-from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, label_components, nearest, pack
+from trichord.transforms.dedup.candidates import Members, alike_rows, clusters, labels_of, present
+from trichord.transforms.dedup.crowds import halve
+from trichord.transforms.dedup.near import LEADS, Ints, Modality, Signatures, pack
 
-MOST_MATCH: Mapping[Modality, float] = {"image": 48 / 256, "audio": 8 / 256}  # of the bits: the same medium, perhaps
-NEIGHBOURS: Mapping[Modality, int] = {"image": 4, "audio": 6}  # nearest to a row by each of its signatures: compared
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Members:
-    """N rows with a near row in some modality: their modalities, and the signatures of these."""
-
-    modalities: Sequence[str]  # as in the table `signatures`
-    signatures: Mapping[Modality, Sequence[bytes | None]]
-    forms: Sequence[bytes | None] = ()  # digests of what their texts say (`same_text`)
-    inner: Sequence[bytes | None] = ()  # hashes of drawn pictures without their ground
-    maps: Sequence[bytes | None] = ()  # of drawn pictures (`detail`)
-
-    def __len__(self) -> int:
-        return len(self.modalities)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """Pairs of rows that may be the same record, (P, 2) each, the earlier row first."""
-
-    compared: Ints  # their media must be compared
-    equal: Ints  # texts alone, which say the same
+MOST_AUDIO_MATCH = 8 / 256  # bit error rate of two sounds that may be the same: candidates may differ more
+OTHER_WORDS, OTHER_MODALITIES = "other words", "other modalities"
+NOT_COMPARED = frozenset(("", OTHER_WORDS, OTHER_MODALITIES))  # `Match.why` where the media were not compared
+EXACT = 4_096  # rows that may be the same record, of which all pairs are compared
+MOST_UNCERTAIN = 8  # pairs of a row that were compared and nearly agree: so many are listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,54 +72,6 @@ def format_distance(modality: Modality, distance: float) -> str:
             return f"text {1 - distance:.2f}"
 
 
-def find_candidates(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> Candidates:
-    """Return the pairs whose media decide whether they are the same record.
-
-    `edges` (E, 2) connect rows that are near in a leading modality. Only rows with the same modalities whose texts say
-    the same are paired, each with the nearest of them (`NEIGHBOURS`).
-    """
-    compared, equal = [np.zeros((0, 2), np.int64)], [np.zeros((0, 2), np.int64)]
-    for names, rows in _alike(members, edges, config):
-        if names == ("text",):
-            equal.append(np.stack([np.full(len(rows) - 1, rows[0]), rows[1:]], axis=1))
-            continue
-        lead = names[0]
-        most = NEIGHBOURS[lead]
-        compared.append(_nearest(lead, members.signatures[lead], rows, most, config))
-        if lead == "image":
-            compared += [_nearest("image", members.inner, rows, most, config), _nearest_maps(members, rows)]
-    return Candidates(compared=np.unique(np.concatenate(compared), axis=0), equal=np.concatenate(equal))
-
-
-def _nearest(
-    modality: Modality, signatures: Sequence[bytes | None], rows: Ints, most: int, config: DedupConfig
-) -> Ints:
-    """Return each of `rows` that has a signature with those whose signatures are nearest, (P, 2)."""
-    given = np.array([row for row in rows if signatures[row] is not None], np.int64)
-    if len(given) < 2:
-        return np.zeros((0, 2), np.int64)
-    i, j = nearest(pack(modality, [_present(signatures[row]) for row in given], config), most)
-    return np.stack([given[i], given[j]], axis=1)
-
-
-def _nearest_maps(members: Members, rows: Ints) -> Ints:
-    """Return each drawn picture with those whose maps are nearest, (P, 2)."""
-    drawn = np.array([row for row in rows if members.maps[row] is not None], np.int64)
-    if len(drawn) < 2:
-        return np.zeros((0, 2), np.int64)
-    maps = np.stack([np.frombuffer(members.maps[row] or b"", np.uint8) for row in drawn]).astype(np.float32)
-    squares = np.square(maps).sum(axis=1)
-    pairs = []
-    for start in range(0, len(drawn), 256):
-        part = slice(start, start + 256)
-        far = squares[part, None] + squares[None] - 2 * (maps[part] @ maps.T)  # whole numbers, so any order is one sum
-        far[np.arange(len(far)), np.arange(start, start + len(far))] = np.inf
-        order = np.argsort(far, axis=1, kind="stable")[:, : NEIGHBOURS["image"]]
-        own = np.repeat(np.arange(start, start + len(far)), order.shape[1])
-        pairs.append(np.sort(np.stack([own, order.ravel()], axis=1), axis=1))
-    return drawn[np.concatenate(pairs)]
-
-
 def settle(size: int, pairs: Ints) -> Ints:
     """Return the survivor of each of `size` rows, itself if it is one, by the pairs (P, 2) that are the same record.
 
@@ -159,29 +95,45 @@ def _settle(size: int, blocks: Iterator[tuple[Ints, Ints]]) -> Ints:
     return survivor
 
 
-def find_same_records(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> list[Same]:
+def find_same_records(members: Members, edges: Mapping[str, Ints], config: DedupConfig) -> list[Same]:
     """Return the rows that repeat an earlier record as far as their signatures show, in row order.
 
     `edges` (E, 2) connect rows that are near in a leading modality. Each pair of a component with the same modalities
-    is checked in all of them.
+    is checked in all of them. More rows than `EXACT` are compared with the earliest one; what is left is halved by the
+    distance from it, and so on.
     """
-    found = [same for rule in _rules(members, edges, config) for same in rule.find()]
+    found: list[Same] = []
+    for names, alike in alike_rows(members, edges, config):
+        parts = [alike]
+        while parts:
+            rows = parts.pop()
+            rule = _Rule.of(members, names, rows, config)
+            if len(rule) <= EXACT:
+                found += rule.find()
+                continue
+            same, left = rule.find_of_first()
+            found += same
+            parts += [rows[part] for part in left if len(part) > 1]
     return sorted(found, key=lambda same: same.dropped)
 
 
 def find_matches(
-    members: Members, edges: Mapping[Modality, Ints], dropped: npt.ArrayLike, config: DedupConfig
+    members: Members, edges: Mapping[str, Ints], dropped: npt.ArrayLike, config: DedupConfig
 ) -> list[Match]:
-    """Return what each kept row shares with an earlier row, as edges to the earliest such row."""
+    """Return what each kept row shares with an earlier row: in each modality the earliest of its component.
+
+    A picture and a sound are shared by edges of `close/<modality>`, whose hashes alone say so; proposals reach further.
+    """
     kept = np.ones(len(members), bool)
     kept[np.asarray(dropped, np.int64)] = False
     found: list[Match] = []
     for modality in LEADS:
-        for component in _clusters(_labels(len(members), _close(members, modality, edges, config))):
+        joined = edges.get(modality if modality == "text" else f"close/{modality}")
+        for component in clusters(labels_of(len(members), joined)):
             rows = component[kept[component]]
             if len(rows) < 2:
                 continue
-            packed = pack(modality, [_present(members.signatures[modality][row]) for row in rows], config)
+            packed = pack(modality, [present(members.signatures[modality][row]) for row in rows], config)
             i, j = np.zeros(len(rows) - 1, np.int64), np.arange(1, len(rows))
             near, far = packed.distance(i, j), packed.without_limits().distance(i, j)
             found.extend(
@@ -192,15 +144,9 @@ def find_matches(
     return found
 
 
-def _close(members: Members, modality: Modality, edges: Mapping[Modality, Ints], config: DedupConfig) -> Ints | None:
-    """Return the edges that say by themselves that two rows share a medium: proposals for comparing reach further."""
-    pairs, most = edges.get(modality), MOST_MATCH.get(modality)
-    if pairs is None or most is None or not len(pairs):
-        return pairs
-    rows = np.unique(pairs)
-    packed = pack(modality, [_present(members.signatures[modality][row]) for row in rows.tolist()], config)
-    at = np.searchsorted(rows, pairs)
-    return np.asarray(pairs[packed.without_limits().distance(at[:, 0], at[:, 1]) <= most])
+def most_match(modality: Modality, config: DedupConfig) -> float:
+    """Return the share of the bits up to which two hashes say by themselves that the medium is the same, perhaps."""
+    return config.image_bits / (8 * spectrum.FINE_BYTES) if modality == "image" else MOST_AUDIO_MATCH
 
 
 def explain_matches(
@@ -209,14 +155,21 @@ def explain_matches(
     unlike: Mapping[tuple[int, int], tuple[Modality, str]],
     config: DedupConfig,
 ) -> list[Match]:
-    """Return the matches with the pairs whose media were compared and nearly agree: (row, other) -> where, and why."""
+    """Return the matches with the pairs whose media were compared and nearly agree: (row, other) -> where, and why.
+
+    Of these at most `MOST_UNCERTAIN` a row, with the earliest others.
+    """
     left = dict(unlike)
     explained = []
     for match in found:
         where = left.pop((match.row, match.other), None) if match.modality in ("image", "audio") else None
         explained.append(match if where is None else replace(match, why=where[1]))
+    listed: Counter[int] = Counter()
     for (row, other), (modality, why) in sorted(left.items()):
-        both = [_present(members.signatures[modality][at]) for at in (other, row)]
+        listed[row] += 1
+        if listed[row] > MOST_UNCERTAIN:
+            continue
+        both = [present(members.signatures[modality][at]) for at in (other, row)]
         packed = pack(modality, both, config).without_limits()
         distance = float(packed.distance(np.array([0]), np.array([1]))[0])
         explained.append(Match(modality=modality, row=row, other=other, distance=distance, direct=True, why=why))
@@ -225,9 +178,9 @@ def explain_matches(
 
 def _why(members: Members, row: int, other: int) -> str:
     if members.modalities[row] != members.modalities[other]:
-        return "other modalities"
+        return OTHER_MODALITIES
     forms = (members.forms[row], members.forms[other]) if members.forms else (None, None)
-    return "other words" if forms[0] != forms[1] else ""
+    return OTHER_WORDS if forms[0] != forms[1] else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -242,25 +195,46 @@ class _Rule:
     def of(cls, members: Members, names: Sequence[Modality], rows: Ints, config: DedupConfig) -> _Rule:
         """Make the rule on `rows`, which have all of `names`, the leading one first."""
         first: dict[tuple[bytes, ...], int] = {}
-        contents = [tuple(_present(members.signatures[name][row]) for name in names) for row in rows]
+        contents = [tuple(present(members.signatures[name][row]) for name in names) for row in rows]
         content_N = np.array([first.setdefault(content, len(first)) for content in contents], np.int64)
         packed = {
             name: pack(name, [content[at] for content in first], config, beside=at > 0) for at, name in enumerate(names)
         }
         return cls(rows=rows, content_N=content_N, packed=packed)
 
-    def find(self) -> Iterator[Same]:
-        """Yield each row that repeats an earlier record."""
-        size = int(self.content_N.max()) + 1
-        first = np.full(size, len(self.rows))
+    def __len__(self) -> int:
+        return int(self.content_N.max()) + 1
+
+    def find(self) -> list[Same]:
+        """Return each row that repeats an earlier record."""
+        first = np.full(len(self), len(self.rows))
         np.minimum.at(first, self.content_N, np.arange(len(self.rows)))
-        survivor = first[_settle(size, self._pairs())[self.content_N]]
+        return self._drop(first[_settle(len(self), self._pairs())[self.content_N]])
+
+    def find_of_first(self) -> tuple[list[Same], tuple[Ints, Ints]]:
+        """Return each row that repeats the first, and the places of the others: those nearer to it, and the rest."""
+        first, others = np.zeros(len(self) - 1, np.int64), np.arange(1, len(self))
+        same = np.ones(len(others), bool)
+        for signatures in self.packed.values():
+            same &= np.isfinite(signatures.distance(first, others))
+        repeats = np.concatenate([[True], same])[self.content_N]
+        found = self._drop(np.where(repeats, 0, np.arange(len(self.rows))))
+        lead = next(iter(self.packed.values())).without_limits()
+        nearer, farther = halve(lead, first[~same], others[~same])
+        return found, (self._places(nearer), self._places(farther))
+
+    def _places(self, contents: Ints) -> Ints:
+        return np.flatnonzero(np.isin(self.content_N, contents)).astype(np.int64)
+
+    def _drop(self, survivor: Ints) -> list[Same]:
         dropped = np.flatnonzero(survivor != np.arange(len(self.rows)))
         a, b = self.content_N[dropped], self.content_N[survivor[dropped]]
         distances = {name: signatures.distance(a, b) for name, signatures in self.packed.items()}
-        for at, row in enumerate(dropped):
-            yield Same(dropped=int(self.rows[row]), survivor=int(self.rows[survivor[row]]),
-                       distances={name: float(values[at]) for name, values in distances.items()})  # fmt: skip
+        return [
+            Same(dropped=int(self.rows[row]), survivor=int(self.rows[survivor[row]]),
+                 distances={name: float(values[at]) for name, values in distances.items()})
+            for at, row in enumerate(dropped)
+        ]  # fmt: skip
 
     def _pairs(self) -> Iterator[tuple[Ints, Ints]]:
         """Yield the pairs of contents that match in every modality; texts first, which have the fewest pairs."""
@@ -271,50 +245,3 @@ class _Rule:
                     near = np.isfinite(signatures.distance(i, j))
                     i, j = i[near], j[near]
             yield i, j
-
-
-def _rules(members: Members, edges: Mapping[Modality, Ints], config: DedupConfig) -> Iterator[_Rule]:
-    for names, rows in _alike(members, edges, config):
-        yield _Rule.of(members, names, rows, config)
-
-
-def _alike(
-    members: Members, edges: Mapping[Modality, Ints], config: DedupConfig
-) -> Iterator[tuple[tuple[Modality, ...], Ints]]:
-    """Yield the rows that may be the same record: one component of the leading modality, the same modalities.
-
-    With `verify`, their texts also say the same.
-    """
-    considered = [_pick_modalities(given, config) for given in members.modalities]
-    for lead in LEADS:
-        for component in _clusters(_labels(len(members), edges.get(lead))):
-            alike: dict[tuple[tuple[Modality, ...], bytes], list[int]] = {}
-            for row in component:
-                names = considered[row]
-                if names[:1] == (lead,) and all(members.signatures[name][row] is not None for name in names):
-                    form = members.forms[row] if config.verify and "text" in names else None
-                    alike.setdefault((names, form or b""), []).append(int(row))
-            for (names, _), rows in sorted(alike.items()):
-                if len(rows) > 1:
-                    yield names, np.array(rows, np.int64)
-
-
-def _pick_modalities(given: str, config: DedupConfig) -> tuple[Modality, ...]:
-    return tuple(name for name in LEADS if name in given.split(",") and name not in config.ignore)
-
-
-def _labels(size: int, edges: Ints | None) -> Ints:
-    blocks = [] if edges is None or not len(edges) else [(edges[:, 0], edges[:, 1])]
-    return label_components(size, iter(blocks))
-
-
-def _clusters(labels: Ints) -> Iterator[Ints]:
-    """Yield the indices that share a label, ascending, if there are at least two."""
-    order = np.argsort(labels, kind="stable")
-    bounds = np.flatnonzero(np.diff(labels[order])) + 1
-    yield from (cluster for cluster in np.split(order, bounds) if len(cluster) > 1)
-
-
-def _present(signature: bytes | None) -> bytes:
-    assert signature is not None, "only rows with a signature are compared"
-    return signature

@@ -1,20 +1,18 @@
-"""Find signatures that are near each other: candidates by keys, then each pair of a bucket, in bounded memory.
+"""Signatures of many rows in arrays: how far two of them are, and which pairs are near.
 
-Keys of a hash are `limit` + 1 chunks of its coarse bits: two hashes that differ in at most `limit` bits agree in at
-least one chunk (pigeonhole; Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing"), so none is
-missed. Keys of a text are MinHash bands (`shingles.BANDS`); the sketches decide.
+What proposes pairs without comparing all is beside it: `hamming` for hashes, MinHash bands (`shingles`) for texts, and
+`crowds` where more rows meet than can be compared pair by pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from trichord.infra.config import DedupConfig
 from trichord.transforms.dedup import shingles, spectrum
@@ -25,7 +23,10 @@ Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 BLOCK_PAIRS = 1 << 21  # pairs checked in one step
-SMALL = 32  # rows of a group whose pairs are checked together with those of others
+HASH_WIDTHS: Mapping[Modality, int] = {
+    "image": spectrum.HASH_BYTES + spectrum.COLOUR_BYTES,
+    "audio": spectrum.HASH_BYTES + spectrum.LENGTH_BYTES,
+}
 NEAR_S = 0.1  # seconds by which lengths may always differ
 # Limits that belong to the signatures; another value is another LINE_FORMAT (pipelines/prepare/plan.py).
 MOST_COLOUR = 6.0  # mean difference of chroma on a 4 x 4 grid, of 255
@@ -49,6 +50,10 @@ class Signatures(Protocol):
 
     def without_limits(self) -> Signatures:
         """Return the same signatures with every pair within the limits."""
+        ...
+
+    def select(self, rows: Ints) -> Signatures:
+        """Return the signatures of some rows, in this order."""
         ...
 
 
@@ -81,22 +86,29 @@ class Hashes:
         """Return the share of the 256 bits that differ."""
         out = np.full(len(i), np.inf)
         for start in range(0, len(i), BLOCK_PAIRS // 8):
-            part = slice(start, start + BLOCK_PAIRS // 8)
-            a, b = i[part], j[part]
+            a, b = i[start : start + BLOCK_PAIRS // 8], j[start : start + BLOCK_PAIRS // 8]
+            # most pairs differ in the coarse bits, which cost least
+            left = np.flatnonzero(np.bitwise_count(self.coarse_N[a] ^ self.coarse_N[b]) <= self.coarse)
+            a, b = a[left], b[left]
             bits = np.bitwise_count(self.fine_N4[a] ^ self.fine_N4[b]).sum(axis=1, dtype=np.int64)
-            gap = np.abs(self.beside_NC[a] - self.beside_NC[b])
-            fits = (bits <= self.bits) & (np.bitwise_count(self.coarse_N[a] ^ self.coarse_N[b]) <= self.coarse)
+            left, a, b, bits = (values[bits <= self.bits] for values in (left, a, b, bits))
+            fits = np.ones(len(left), bool)
             if self.colour is not None:
-                fits &= gap.mean(axis=1) <= self.colour
+                fits &= np.abs(self.beside_NC[a] - self.beside_NC[b]).mean(axis=1) <= self.colour
             if self.length is not None:
-                longer = np.maximum(self.beside_NC[a, 0], self.beside_NC[b, 0])
-                fits &= gap[:, 0] <= np.maximum(self.length * longer, NEAR_S * 1_000)
-            out[part][fits] = bits[fits] / (8 * spectrum.FINE_BYTES)
+                one, other = self.beside_NC[a, 0], self.beside_NC[b, 0]
+                fits &= np.abs(one - other) <= np.maximum(self.length * np.maximum(one, other), NEAR_S * 1_000)
+            out[start + left[fits]] = bits[fits] / (8 * spectrum.FINE_BYTES)
         return out
 
     def without_limits(self) -> Hashes:
         """See `Signatures`."""
         return replace(self, coarse=64, bits=8 * spectrum.FINE_BYTES, colour=None, length=None)
+
+    def select(self, rows: Ints) -> Hashes:
+        """See `Signatures`."""
+        beside = self.beside_NC[rows]
+        return replace(self, coarse_N=self.coarse_N[rows], fine_N4=self.fine_N4[rows], beside_NC=beside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,12 +143,16 @@ class Sketches:
         step = BLOCK_PAIRS // shingles.SKETCH
         for start in range(0, len(i), step):
             a, b = i[start : start + step], j[start : start + step]
-            lengths = self.starts_N[a + 1] - self.starts_N[a]
-            pair = np.repeat(np.arange(len(a)), lengths)
+            lengths = self.starts_N[b + 1] - self.starts_N[b]
+            pair = np.repeat(np.arange(len(b)), lengths)
             inside = np.arange(len(pair)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            wanted = (self.runs[self.starts_N[a][pair] + inside] & np.uint64(0xFFFFFFFF)) | _high(b[pair])
-            at = np.minimum(np.searchsorted(self.runs, wanted), len(self.runs) - 1)
-            count = np.bincount(pair[self.runs[at] == wanted], minlength=len(a)).astype(np.float64)
+            wanted = self.runs[self.starts_N[b][pair] + inside] & np.uint64(0xFFFFFFFF)
+            if (a == a[0]).all():  # one text with many: what is searched stays in the cache
+                known = self.runs[self.starts_N[a[0]] : self.starts_N[a[0] + 1]] & np.uint64(0xFFFFFFFF)
+            else:
+                known, wanted = self.runs, wanted | _high(a[pair])
+            at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+            count = np.bincount(pair[known[at] == wanted], minlength=len(a)).astype(np.float64)
             similar = self._jaccard(a, b, count)
             out[start : start + step][similar >= self.jaccard] = 1 - similar[similar >= self.jaccard]
         return out
@@ -144,6 +160,14 @@ class Sketches:
     def without_limits(self) -> Sketches:
         """See `Signatures`."""
         return replace(self, jaccard=0.0)
+
+    def select(self, rows: Ints) -> Sketches:
+        """See `Signatures`."""
+        sizes = self.starts_N[rows + 1] - self.starts_N[rows]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        inside = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes)
+        words = self.runs[np.repeat(self.starts_N[rows], sizes) + inside] & np.uint64(0xFFFFFFFF)
+        return replace(self, runs=words | np.repeat(_high(np.arange(len(rows))), sizes), starts_N=starts)
 
     def _jaccard(self, i: Ints, j: Ints, shared: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the similarity of pairs that share this many shingles; cut sketches up to where both are known."""
@@ -163,28 +187,6 @@ class Sketches:
         return self.runs[self.starts_N[1:] - 1]
 
 
-def nearest(packed: Signatures, most: int) -> tuple[Ints, Ints]:
-    """Return the near pairs i < j of which one is among the `most` nearest of the other, the earlier first."""
-    size = len(packed)
-    best = np.full((size, most), np.inf)
-    which = np.full((size, most), -1, np.int64)
-    for i, j in packed.pairs():
-        distance = packed.distance(i, j)
-        own, other, far = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([distance, distance])
-        order = np.lexsort((other, far, own))
-        own, other, far = own[order], other[order], far[order]
-        place = np.arange(len(own)) - np.searchsorted(own, own)
-        own, other, far, place = (values[place < most] for values in (own, other, far, place))
-        fresh, named = np.full((size, most), np.inf), np.full((size, most), -1, np.int64)
-        fresh[own, place], named[own, place] = far, other
-        both, names = np.hstack([best, fresh]), np.hstack([which, named])
-        order = np.lexsort((names, both), axis=1)[:, :most]
-        best, which = np.take_along_axis(both, order, 1), np.take_along_axis(names, order, 1)
-    own, at = np.nonzero(which >= 0)
-    pairs = np.unique(np.sort(np.stack([own, which[own, at]], axis=1), axis=1), axis=0)
-    return pairs[:, 0], pairs[:, 1]
-
-
 def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *, beside: bool = False) -> Signatures:
     """Pack signatures of one modality into arrays, with the limits of a leading modality or of one `beside` it."""
     if modality == "text":
@@ -193,8 +195,14 @@ def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *
         words = np.frombuffer(b"".join(one[shingles.LENGTH_BYTES :] for one in signatures), "<u4").astype(np.uint64)
         runs = words | np.repeat(_high(np.arange(len(sizes))), sizes)
         return Sketches(runs=runs, starts_N=starts, jaccard=TEXT_JACCARD_BESIDE if beside else config.text_jaccard)
-    width = spectrum.HASH_BYTES + (spectrum.COLOUR_BYTES if modality == "image" else spectrum.LENGTH_BYTES)
-    table = np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, width)
+    table = np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, HASH_WIDTHS[modality])
+    return pack_hashes(modality, table, config, beside=beside)
+
+
+def pack_hashes(
+    modality: Literal["image", "audio"], table: npt.NDArray[np.uint8], config: DedupConfig, *, beside: bool = False
+) -> Hashes:
+    """Pack hashes (N, bytes) of pictures or sounds, with limits as `pack`."""
     signs = np.ascontiguousarray(table[:, : spectrum.HASH_BYTES]).view("<u8")
     rest = np.ascontiguousarray(table[:, spectrum.HASH_BYTES :])
     if modality == "image":
@@ -210,98 +218,9 @@ def pack(modality: Modality, signatures: Sequence[bytes], config: DedupConfig, *
     )  # fmt: skip
 
 
-def chunk_keys(modality: Modality, signature: bytes, config: DedupConfig) -> list[str]:
-    """Return keys of a hash; two hashes within the coarse limit share at least one."""
-    bits = int.from_bytes(signature[: spectrum.COARSE_BYTES], "big")
-    chunks = (config.image_coarse if modality == "image" else config.audio_coarse) + 1
-    edges = [64 * i // chunks for i in range(chunks + 1)]
-    keys = []
-    for i in range(chunks):
-        width = edges[i + 1] - edges[i]
-        keys.append(f"{modality}/{i}/{(bits >> edges[i]) & ((1 << width) - 1):x}")
-    return keys
-
-
 def text_chars(sketch: bytes) -> int:
     """Return the number of characters in a text's normal form."""
     return int.from_bytes(sketch[: shingles.LENGTH_BYTES], "little")
-
-
-def band_keys(bands: bytes) -> list[str]:
-    """Return keys of a text; two near texts almost surely share one."""
-    return [f"text/{i}/{bands[8 * i : 8 * i + 8].hex()}" for i in range(len(bands) // 8)]
-
-
-def near_edges(modality: Modality, rows: Ints, signatures: Sequence[bytes], config: DedupConfig) -> Ints:
-    """Return edges (E, 2) that connect a bucket's rows as its near pairs do: fewer than there are rows.
-
-    Equal signatures are compared once.
-    """
-    first: dict[bytes, int] = {}
-    of_row = np.array([first.setdefault(one, len(first)) for one in signatures], np.int64)
-    packed = pack(modality, list(first), config)
-    labels = label_components(len(first), packed.pairs())[of_row]
-    order = np.argsort(labels, kind="stable")
-    roots = order[np.concatenate([[True], np.diff(labels[order]) > 0])]
-    root = roots[labels]
-    other = np.flatnonzero(root != np.arange(len(rows)))
-    return np.stack([rows[root[other]], rows[other]], axis=1)
-
-
-def bucket_edges(
-    modality: Modality, rows: Ints, signatures: Sequence[bytes], starts: Ints, sizes: Ints, config: DedupConfig
-) -> Ints:
-    """Return edges (E, 2) of many groups of rows at once, each `sizes` rows from `starts`.
-
-    Pairs of small groups, which are most, are checked together; each large group is checked alone.
-    """
-    found = [np.zeros((0, 2), np.int64)]
-    for start, size in zip(starts[sizes > SMALL].tolist(), sizes[sizes > SMALL].tolist(), strict=True):
-        part = slice(start, start + size)
-        found.append(near_edges(modality, rows[part], signatures[part], config))
-    small, size_of = starts[sizes <= SMALL], sizes[sizes <= SMALL]
-    step = BLOCK_PAIRS // SMALL**2
-    for first in range(0, len(small), step):
-        found.append(_small_edges(modality, rows, signatures, small[first : first + step],
-                                  size_of[first : first + step], config))  # fmt: skip
-    return np.concatenate(found)
-
-
-def _small_edges(
-    modality: Modality, rows: Ints, signatures: Sequence[bytes], starts: Ints, sizes: Ints, config: DedupConfig
-) -> Ints:
-    pairs = []
-    for size in np.unique(sizes).tolist():
-        i, j = np.triu_indices(size, 1)
-        at = starts[sizes == size][:, None]
-        pairs.append(np.stack([(at + i).ravel(), (at + j).ravel()]))
-    if not pairs:
-        return np.zeros((0, 2), np.int64)
-    i, j = np.concatenate(pairs, axis=1)
-    used, places = np.unique(np.concatenate([i, j]), return_inverse=True)
-    content: dict[bytes, int] = {}
-    content_N = np.array([content.setdefault(signatures[at], len(content)) for at in used.tolist()], np.int64)
-    a, b = np.split(content_N[places], 2)
-    both, of_pair = np.unique(np.stack([np.minimum(a, b), np.maximum(a, b)]), axis=1, return_inverse=True)
-    near = np.isfinite(pack(modality, list(content), config).distance(both[0], both[1]))[of_pair]
-    return np.stack([rows[i[near]], rows[j[near]]], axis=1)
-
-
-def label_components(size: int, blocks: Iterator[tuple[Ints, Ints]]) -> Ints:
-    """Return the component of each of `size` nodes, numbered from 0 by first node; edges come in blocks."""
-    labels = np.arange(size)
-    for i, j in blocks:
-        if len(i):
-            nodes = np.arange(size)
-            roots = np.full(size, size)
-            np.minimum.at(roots, labels, nodes)
-            ends = np.concatenate([i, nodes]), np.concatenate([j, roots[labels]])
-            graph = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(size, size))
-            labels = connected_components(graph, directed=False)[1].astype(np.int64)
-    first = np.full(labels.max(initial=-1) + 1, size)
-    np.minimum.at(first, labels, np.arange(size))
-    rank: Ints = np.argsort(np.argsort(first))
-    return rank[labels]
 
 
 def _blocks(size: int) -> Iterator[tuple[int, int]]:

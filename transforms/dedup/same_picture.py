@@ -8,7 +8,7 @@ measured against the contrast of that place, so a small label counts as much as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.batch import Image
+from trichord.transforms.dedup.places import Places
 from trichord.transforms.dedup.watermark import remove_mark
 
-VERSION = 1  # raised when the same pictures would get another verdict
+VERSION = 2  # raised when the same pictures would get another verdict
 
 Grey = npt.NDArray[np.float32]  # (H, W), 0 to 255
 Mask = npt.NDArray[np.bool_]
@@ -37,11 +38,25 @@ LEAST_SCALE = 0.35  # a smaller copy does not show enough
 MOST_SHEAR, MOST_STRETCH, MOST_SHIFT = 0.02, 1.3, 0.15
 LEAST_SHARED = 0.72  # share of either picture that the other covers, a plain frame aside
 MOST_FRAME = 0.08  # of a side
-WINDOW, CHROMA_WINDOW = 7, 9  # pixels
-NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a place without contrast
+WINDOW = 7  # pixels
+NOISE = 12.0  # grey levels: what coding may change in a place without contrast
 MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
-FRAME_LEVELS = 6.0
+FINE, MOST_FINE_DIFFERENCE = 320, 0.35  # the same from this longer side on: in a `detail`
+FRAME_LEVELS, FRAME_SPREAD, FRAME_EDGE = 6.0, 32, 40
 SMOOTH = 0.9  # pixels: what sampling a picture anew changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChromaScale:
+    """At which scale colours are compared: JPEG keeps half their resolution, so thin lines in large pictures blur."""
+
+    smooth: float  # pixels
+    window: int  # pixels
+    noise: float  # levels
+
+
+CHROMA = ChromaScale(smooth=1.5, window=9, noise=9.0)
+FINE_CHROMA = ChromaScale(smooth=3.0, window=15, noise=5.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +73,6 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
 
     With `only_colour` luminance does not count: it was compared in larger copies.
     """
-    limit = MOST_DIFFERENCE
     one, other = strip_frame(one), strip_frame(other)
     small, large = sorted((one, other), key=lambda image: (image.shape[0] * image.shape[1], image.tobytes()))
     height, width = small.shape[:2]
@@ -72,7 +86,10 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
     large = np.asarray(
         cv2.resize(large, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
     )
-    a, b = _channels(small), _channels(large)
+    fine = max(height, width) > FINE
+    limit = MOST_FINE_DIFFERENCE if fine and not only_colour else MOST_DIFFERENCE
+    scale_of_chroma = FINE_CHROMA if fine else CHROMA
+    a, b = (_channels(image, scale_of_chroma.smooth) for image in (small, large))
     warp = _align(a[0], b[0])
     if warp is None:
         return _unlike("they cannot be laid over each other")
@@ -81,12 +98,18 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
         return _unlike("another part of the picture")
     laid = [_lay(channel, warp, (height, width)) for channel in b]
     a, laid = _match_brightness(a, laid, inside)
-    difference, why, where = _differ(a, laid, inside, only_colour)
+    difference, why, places = _differ(a, laid, inside, scale_of_chroma, only_colour=only_colour)
     if difference >= limit:
-        spread = cv2.dilate((where >= limit / 2).astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8)) > 0
+        around = np.ones((WINDOW, WINDOW), np.uint8)
+        spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
         for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
             if (cleared := remove_mark(plain, marked, spread)) is not None:
-                left, _, _ = _differ(*((plain, cleared) if marked_is_b else (cleared, plain)), inside, only_colour)
+                left, _, _ = _differ(
+                    *((plain, cleared) if marked_is_b else (cleared, plain)),
+                    inside,
+                    scale_of_chroma,
+                    only_colour=only_colour,
+                )
                 if left < limit:
                     return PictureVerdict(same=True, difference=left, why="a faint watermark")
     return PictureVerdict(same=difference < limit, difference=difference, why=why if difference >= limit else "")
@@ -103,40 +126,63 @@ def grey_of(image: Image) -> npt.NDArray[np.uint8]:
 
 def strip_frame(image: Image) -> Image:
     """Return the picture without a thin frame of one colour that ends sharply; a margin without an edge stays."""
-    depths = []
-    for line_of in (image, image[::-1], image.swapaxes(0, 1), image.swapaxes(0, 1)[::-1]):
-        most = max(1, round(MOST_FRAME * line_of.shape[0]))
-        lines = line_of[: most + 3].astype(np.int16).reshape(min(most + 3, len(line_of)), line_of.shape[1], -1)
-        colour = np.median(lines[0], axis=0)
-        far = np.abs(lines - colour).max(axis=2)  # (lines, pixels)
-        inner = slice(far.shape[1] // 12, -(far.shape[1] // 12) or None)
-        plain = (far <= 32).mean(axis=1) > 0.995
-        depth = int(np.argmin(plain)) if not plain.all() else 0
-        sharp = 0 < depth <= most and (far[min(depth + 2, len(far) - 1), inner] > 40).mean() > 0.9
-        depths.append(depth + 2 if sharp else 0)  # the lines where both meet are of neither
-    top, bottom, left, right = depths
+    top, bottom, left, right = (_frame_depth(image, across, last) for across in (1, 0) for last in (False, True))
     return np.ascontiguousarray(image[top : image.shape[0] - bottom, left : image.shape[1] - right])
 
 
-def _differ(a: list[Grey], b: list[Grey], inside: Mask, only_colour: bool) -> tuple[float, str, Grey]:
-    """Return how far the most different place differs, in what, and the map of luminance."""
-    luma = _difference(a[0], b[0], NOISE, WINDOW, UNSEEN)
-    luma[~inside] = 0
-    most, why = (0.0, "") if only_colour else (float(luma.max()), "a part differs")
+def _frame_depth(image: Image, across: int, last: bool) -> int:
+    """Return how many lines at an edge are such a frame: rows (`across` is 1) or columns (0), first or last."""
+    count, width = image.shape[1 - across], image.shape[across]
+
+    most = max(1, round(MOST_FRAME * count))
+    chosen = slice(-most - 3 if most + 3 < count else None, None) if last else slice(most + 3)
+    lines = image[chosen] if across else image[:, chosen]
+
+    def along(place: int) -> npt.NDArray[np.uint8]:
+        return lines.take(-1 - place if last else place, axis=1 - across).reshape(width, -1)
+
+    first = along(0)
+    ranked = np.sort(first, axis=0)
+    twice = [below + above for below, above in zip(*ranked[[(width - 1) // 2, width // 2]].tolist(), strict=True)]
+
+    def within(part: Image, levels: int) -> npt.NDArray[np.uint8]:
+        lowest, highest = (tuple((both + up) // 2 + move for both in twice) for up, move in ((1, -levels), (0, levels)))
+        return np.asarray(cv2.inRange(part, lowest, highest))
+
+    if cv2.countNonZero(within(first[:, None], FRAME_SPREAD)) / width <= 0.995:
+        return 0  # as in nearly all photographs
+    margin = width // 12
+    tenth = slice(margin, margin - (2 * margin - width) // 10)  # rounded up
+    if (within(lines[:, tenth] if across else lines[tenth], FRAME_EDGE) == 255).all():
+        return 0  # no line differs along nine tenths, as on plain ground
+    plain = cv2.reduce(within(lines, FRAME_SPREAD), across, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() / (255 * width)
+    found = (plain[::-1] if last else plain) > 0.995
+    if found.all() or not 0 < (depth := int(np.argmin(found))) <= most:
+        return 0
+    behind = along(min(depth + 2, len(found) - 1))[margin : width - margin].astype(np.int16)
+    sharp = (np.abs(behind - np.array(twice) / 2).max(axis=1) > FRAME_EDGE).mean() > 0.9
+    return depth + 2 if sharp else 0  # the lines where both meet are of neither
+
+
+def _differ(
+    a: list[Grey], b: list[Grey], inside: Mask, scale: ChromaScale, *, only_colour: bool
+) -> tuple[float, str, Places]:
+    """Return how far the most different place differs, in what, and the places of luminance."""
+    places = Places(a[0], b[0], inside, noise=NOISE, window=WINDOW, unseen=UNSEEN)
+    most, why = (0.0, "") if only_colour else (places.most(), "a part differs")
     for channel, other in zip(a[1:], b[1:], strict=True):
-        chroma = _difference(channel, other, CHROMA_NOISE, CHROMA_WINDOW, UNSEEN_CHROMA)
-        chroma[~inside] = 0
-        if chroma.max() > most:
-            most, why = float(chroma.max()), "another colour"
-    return most, why, luma
+        chroma = Places(channel, other, inside, noise=scale.noise, window=scale.window, unseen=UNSEEN_CHROMA).most()
+        if chroma > most:
+            most, why = chroma, "another colour"
+    return most, why, places
 
 
-def _channels(image: Image) -> list[Grey]:
+def _channels(image: Image, sigma: float) -> list[Grey]:
     """Return luminance and, of a colour picture, two chroma channels, slightly smoothed."""
     if image.ndim == 2:
         return [_smooth(image.astype(np.float32), SMOOTH)]
     planes = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
-    return [_smooth(plane.astype(np.float32), SMOOTH if i == 0 else 1.5) for i, plane in enumerate(planes)]
+    return [_smooth(plane.astype(np.float32), SMOOTH if i == 0 else sigma) for i, plane in enumerate(planes)]
 
 
 def _smooth(plane: Grey, sigma: float) -> Grey:
@@ -199,14 +245,20 @@ def _is_plausible(warp: Warp, a: Grey, b: Grey) -> bool:
 
 def content_box(grey: npt.NDArray[np.floating | np.uint8]) -> tuple[int, int, int, int]:
     """Return top, left, bottom, right (exclusive) of what differs from the ground at the edges; all if nothing does."""
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey.astype(np.float32) - float(np.median(edge))) > INK_LEVELS
-    y, x = max(1, grey.shape[0] // 80), max(1, grey.shape[1] // 80)
-    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = False, False, False, False  # what is left of a frame
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows) or np.ptp(rows) < LEAST_BOX * grey.shape[0] or np.ptp(columns) < LEAST_BOX * grey.shape[1]:
-        return 0, 0, grey.shape[0], grey.shape[1]
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    height, width = grey.shape
+    edge = np.sort(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    ground = (float(edge[(len(edge) - 1) // 2]) + float(edge[len(edge) // 2])) / 2
+    if grey.dtype == np.uint8:
+        plain = cv2.inRange(grey, math.ceil(ground - INK_LEVELS), math.floor(ground + INK_LEVELS))
+        ink = cv2.bitwise_not(plain)
+    else:
+        ink = (np.abs(grey - np.float32(ground)) > INK_LEVELS).astype(np.uint8)
+    y, x = max(1, height // 80), max(1, width // 80)
+    ink[:y], ink[-y:], ink[:, :x], ink[:, -x:] = 0, 0, 0, 0  # what is left of a frame
+    left, top, across, down = cv2.boundingRect(ink)
+    if not across or down - 1 < LEAST_BOX * height or across - 1 < LEAST_BOX * width:
+        return 0, 0, height, width
+    return top, left, top + down, left + across
 
 
 def _box_to_box(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> Warp:
@@ -257,8 +309,11 @@ def _match_brightness(a: list[Grey], b: list[Grey], inside: Mask) -> tuple[list[
 
 def _fit_curve(x: Grey, y: Grey) -> tuple[float, Levels, float]:
     """Return the error that the best curve leaves between x and y, the curve, and its factor of colours."""
-    places = np.clip(np.rint(x), 0, 255).astype(np.int64)
-    errors = [float(np.minimum(np.abs(curve[places] - y), 24).mean()) + cost for curve, _, cost in _curves()]
+    levels = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    errors = []
+    for curve, _, cost in _curves():
+        apart = cv2.absdiff(cv2.LUT(levels, curve), y)
+        errors.append(cv2.sumElems(np.minimum(apart, 24))[0] / max(1, len(x)) + cost)
     best = int(np.argmin(errors))
     return errors[best], *_curves()[best][:2]
 
@@ -268,51 +323,28 @@ def _brighten(planes: list[Grey], curve: Levels, colours: float) -> list[Grey]:
 
 
 def _apply(curve: Levels, plane: Grey) -> Grey:
-    low = np.clip(np.floor(plane), 0, 254).astype(np.int64)
-    return np.asarray(curve[low] + (plane - low) * (curve[low + 1] - curve[low]), np.float32)
+    low = np.clip(np.floor(plane), 0, 254).astype(np.uint8)
+    steps = np.append(np.diff(curve), np.float32(0))
+    return np.asarray(cv2.LUT(low, curve) + (plane - low) * cv2.LUT(low, steps), np.float32)
 
 
 @lru_cache(maxsize=1)
 def _curves() -> list[tuple[Levels, float, float]]:
     """Return curves of brightness, each with its factor of colours and what it costs to assume it.
 
-    A curve that would turn black into grey below a ground that stays white is another colour, so gains and offsets are
-    small where they would clip.
+    A curve that would turn black into grey below a ground that stays white is another colour, so gains, offsets and
+    contrasts are small where white would stay.
     """
     levels: Levels = np.arange(256, dtype=np.float32)
     gains = [(g, np.clip(levels * g, 0, 255)) for g in np.linspace(0.7, 1.26, 57)]
-    offsets = [(1.0, np.clip(levels + c, 0, 255)) for c in range(-30, 31, 3) if c]
+    offsets = [(1.0, np.clip(levels + c, 0, 255)) for c in range(-30, 16, 3) if c]
     powers = [(1.0, (levels / 255) ** g * 255) for g in (0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3)]
     contrasts = [
-        (g, np.clip((levels - m) * g + m, 0, 255)) for m in (96, 128, 160, 192, 224) for g in (0.8, 0.9, 1.1, 1.2)
+        (g, np.clip((levels - m) * g + m, 0, 255))
+        for m in (96, 128, 160, 192, 224)
+        for g in (0.8, 0.9, 1.1, 1.2)
+        if m < 192 or 0.8 < g < 1.2
     ]
     costs = (0.05, gains), (0.1, offsets), (0.1, powers), (0.15, contrasts)
     curves = [(np.asarray(curve, np.float32), float(g), cost) for cost, kind in costs for g, curve in kind]
     return [(levels, 1.0, 0.0), *curves]
-
-
-def _difference(a: Grey, b: Grey, noise: float, window: int, unseen: float) -> Grey:
-    """Return how far each place differs: the mean square of the difference over both contrasts and the noise."""
-    size = (window, window)
-    floor = noise * noise
-
-    def mean(plane: Grey) -> Grey:
-        return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT), np.float32)
-
-    contrast = (mean(a * a) - mean(a) ** 2 + mean(b * b) - mean(b) ** 2).clip(0)
-    least: Grey | None = None
-    for moved in _moved(b):
-        apart = a - moved
-        found = mean(apart * apart) - np.minimum(mean(apart) ** 2, unseen * unseen)
-        least = found if least is None else np.minimum(least, found)
-    assert least is not None
-    return np.asarray(least / (contrast + floor), np.float32)
-
-
-def _moved(plane: Grey) -> Iterator[Grey]:
-    """Yield a plane, and the plane moved by up to a pixel in eight directions."""
-    height, width = plane.shape
-    padded = np.asarray(cv2.copyMakeBorder(plane, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.float32)
-    for dy in (1, 0, 2):
-        for dx in (1, 0, 2):
-            yield padded[dy : dy + height, dx : dx + width]

@@ -7,27 +7,29 @@ accents, currencies, and pictures (🟥, 🟦). So `Stout 0.5 l` is neither `Sto
 from __future__ import annotations
 
 import html
-import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 
-VERSION = 1  # raised when the same text would give another form
+from trichord.transforms.clean.markup import strip_markup
+
+VERSION = 2  # raised when the same text would give another form
 
 FORM_BYTES = 16
-_MOST_TAG = 200  # characters between < and >: no search is longer
-_TAG = re.compile(rf"</?[A-Za-z][^<>]{{0,{_MOST_TAG}}}>|<!--[^<>]{{0,{_MOST_TAG}}}-->")
 _KEPT_PUNCTUATION = frozenset("%‰&#@§")
 _IDLE_SYMBOLS = frozenset("®©™℠★☆✓✔➤►▶")  # decorations, and marks that shops add or leave out
 _INNER = frozenset(".,:/-'’*")  # count between two digits
 _AS_THEY_ARE = ("<super>", "<sub>", "<fraction>", "<circle>")  # m² is not m2, 1½ is not 11/2
-_INCH = {"″": '"', "′": "'"}
+_PRIMES = {"″": '"', "”": '"', "′": "'", "’": "'"}  # inches and feet behind a number
+_INCH_MARKS = frozenset("\"'″′”’")
+_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2212")  # hyphens, a figure dash, an en dash, a minus
+_GRADE_CHARS = 2  # of a word whose `-` or `*` counts: blood of group A-, AB-; mark A*; 5* hotel
 
 
 def text_form(text: str) -> str:
     """Return what counts in a text, as tokens with one blank between; '' if nothing does."""
-    return " ".join(_tokens(_fold(_TAG.sub(" ", html.unescape(text)))))
+    return " ".join(_tokens(_fold(strip_markup(html.unescape(text)))))
 
 
 def form_digest(text: str | None) -> bytes | None:
@@ -52,7 +54,9 @@ def _fold(text: str) -> str:
 
 @lru_cache(maxsize=8_192)
 def _fold_char(char: str) -> str:
-    if unicodedata.decomposition(char).startswith(_AS_THEY_ARE):
+    if char in _DASHES:
+        return "-"
+    if char in _INCH_MARKS or unicodedata.decomposition(char).startswith(_AS_THEY_ARE):
         return char
     return unicodedata.normalize("NFKC", char).casefold()
 
@@ -60,7 +64,7 @@ def _fold_char(char: str) -> str:
 def _tokens(text: str) -> Iterator[str]:
     """Yield words and the signs that count; a sign is a token of its own unless it is inside a number."""
     word: list[str] = []
-    quoted = False
+    quoted = opened = False
     for i, char in enumerate(text):
         kind = _kind(char)
         before, after = text[i - 1] if i else " ", text[i + 1] if i + 1 < len(text) else " "
@@ -72,20 +76,21 @@ def _tokens(text: str) -> Iterator[str]:
         if kind == "inner" and char == "." and _is_number(after) and not before.isalnum():
             word.append(char)  # .5
             continue
+        start = i - len(word)
+        marked = text[max(0, start - 1) : start] in ("*", "-")  # *a* is only emphasis
+        graded = char in "-*" and 0 < len(word) <= _GRADE_CHARS and not after.isalnum() and not marked
         if word:
             yield "".join(word)
             word.clear()
-        if kind == "sign" or (char in "-−" and _is_number(after)):
+        if kind == "sign" or graded or (char == "-" and _is_number(after)):
             yield char
-        elif char in _INCH_MARKS and _is_number(before) and not quoted:
-            yield _INCH.get(char, char)
+        elif char in _INCH_MARKS and _is_number(before) and not (quoted if char == '"' else opened and char == "”"):
+            yield '"' if char == after == "'" else _PRIMES.get(char, char)
         elif char == '"':
             quoted = not quoted
+        opened = char in "“„" or (opened and char != "”")
     if word:
         yield "".join(word)
-
-
-_INCH_MARKS = frozenset("\"'″′")
 
 
 def _is_number(char: str) -> bool:
@@ -101,9 +106,10 @@ def _kind(char: str) -> str:
         return "sign"
     if char in _IDLE_SYMBOLS:
         return "break"
-    if char in "\ufe0e\ufe0f" or category == "Cf":
+    tag = "\U000e0020" <= char <= "\U000e007f"  # says whose flag a flag is
+    if not tag and (char in "\ufe0e\ufe0f" or category == "Cf"):
         return "skipped"
-    if category[0] in "LNM":
+    if tag or category[0] in "LNM":
         return "word"
     skin = "\U0001f3fb" <= char <= "\U0001f3ff"
     return "sign" if skin or (category[0] == "S" and category != "Sk") else "break"

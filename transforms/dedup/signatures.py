@@ -14,7 +14,6 @@ from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.dedup import detail, same_text, shingles, spectrum
-from trichord.transforms.dedup.same_picture import strip_frame
 from trichord.transforms.op import OpRecipe
 
 _OF_RECORDS = ("key", "source", "partition", "row_digest", "content_digest")
@@ -61,17 +60,17 @@ def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa
         zip(batch.rows, batch.images, batch.waves, batch.details, strict=True)
     ):
         given = (("text", row.text), ("image", image), ("audio", wave))
-        inner = detail.without_ground(image, larger) if image is not None and config.near else None
+        shown = None if image is None or not config.near else detail.contents_of(image, larger)
         rows.append(
             {
                 "modalities": ",".join(name for name, value in given if value is not None) if config.near else "",
                 "text_sketch": sketches[i],
                 "text_bands": bands[i],
-                "image_hash": None if image is None or not config.near else spectrum.image_hash(strip_frame(image)),
-                "image_inner": None if inner is None else spectrum.image_hash(inner),
+                "image_hash": None if shown is None else spectrum.image_hash(shown.stripped),
+                "image_inner": None if shown is None or shown.inner is None else spectrum.image_hash(shown.inner),
                 "audio_hash": None if wave is None or not config.near else spectrum.audio_hash(wave),
                 "text_form": same_text.form_digest(row.text) if config.near else None,
-                "image_map": detail.picture_map(image, larger) if image is not None and config.near else None,
+                "image_map": None if shown is None else shown.map,
                 "image_detail": larger,
             }
         )

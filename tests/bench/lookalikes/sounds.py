@@ -33,7 +33,7 @@ def _levelled(samples: np.ndarray) -> np.ndarray:
 
 def tone(rng: Rng) -> Choices:
     """Draw a steady tone, or a chord."""
-    return {"pitches": sorted({pick(rng, PITCHES) for _ in range(int(rng.integers(1, 4)))}),
+    return {"pitches": sorted({float(pick(rng, PITCHES)) for _ in range(int(rng.integers(1, 4)))}),
             "timbre": pick(rng, TIMBRES), "seconds": pick(rng, (1.0, 2.0, 3.0))}  # fmt: skip
 
 
@@ -43,11 +43,11 @@ def play_tone(c: Choices) -> np.ndarray:
 
 
 def vary_tone(c: Choices, rng: Rng) -> Choices:
-    """Play another pitch, by an octave, a semitone or any step, or another timbre."""
+    """Play another pitch: by an octave, a semitone or any step."""
     at = int(rng.integers(len(c["pitches"])))
     old = c["pitches"][at]
     new = pick(rng, (old * 2, old / 2, old * 2 ** (1 / 12), old * 1.01, pick(rng, PITCHES, old)))
-    return {**c, "pitches": [new if i == at else pitch for i, pitch in enumerate(c["pitches"])]}
+    return {**c, "pitches": sorted({float(new if i == at else pitch) for i, pitch in enumerate(c["pitches"])})}
 
 
 def song(rng: Rng) -> Choices:

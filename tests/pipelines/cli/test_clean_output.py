@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines.lakes import trichord
 from trichord.pipelines.api import open_workspace
-from trichord.pipelines.cli import render, render_init, render_rag
+from trichord.pipelines.cli import recover, render, render_init, render_rag
 from trichord.pipelines.cli.options import print_result
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x00\x08\x7f\x9b31m\u202e\u2066\u200f\u200b\ufeff\u2028\udc9b\r\x0b[red]x[/] <script>"
@@ -55,6 +55,10 @@ RESULTS: dict[str, tuple[Callable[[Any], None], Any]] = {
         **{name: {"count": 1, "first": ["k"]} for name in ("added", "changed", "removed")}}),
     "gc": (render.collected, {"removed": 0, "at_work": ["run"], "files": 1, "bytes": 1,
                               "paths": ["p"], "collections": ["c"]}),
+    "verify": (render.verified, {"files": 1, "bytes": 1, "publications": 1, "damaged_caches": 1, "notes": ["p"]}),
+    "recover": (recover.render, {
+        "done": False, "steps": [{"path": "p", "problem": "q", "action": "a"}], "live": "l", "searchable": True,
+        "next": "n"}),
     "doctor": (render.doctor, {"checks": [{"ok": True, "name": "n", "found": "f", "advice": "a"}]}),
     "rejects": (render.rejects, {
         "total": 1, "by_reason": [{"op": "o", "reason": "r", "rows": 1}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trichord.infra import digest
-from trichord.infra.config import ManifestSource, StorageConfig, TrainConfig, WebDatasetSource
+from trichord.infra.config import ManifestSource, MediaFolderSource, StorageConfig, TrainConfig, WebDatasetSource
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
@@ -152,6 +153,12 @@ def test_a_source_without_a_field_for_marks_is_not_told_to_unset_it() -> None:
         require_known(TrainConfig(), [tars], {"w": {"odd": 1}})
     assert "odd (1 record)" in str(told.value)
     assert "subset" not in str(told.value)
+
+
+def test_a_media_folder_is_told_to_keep_its_key() -> None:
+    pictures = MediaFolderSource(kind="imagefolder", name="w", path="x")
+    with pytest.raises(ConfigError, match=re.escape("`fields: {key: file_name, subset: null}` in source 'w'")):
+        require_known(TrainConfig(), [pictures], {"w": {"odd": 1}})
 
 
 def test_a_footer_counts_so_many_marks_and_the_others_together() -> None:

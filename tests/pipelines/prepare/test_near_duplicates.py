@@ -45,6 +45,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         "copy-b": (f"<b>{title('Lager')}</b>", copies.copy_picture(lager, "cropped", rng)),
         "other-colour": (title("Lager"), copies.encode(pictures.draw_product(bottle("Lager", "black")))),
         "other-words": (title("Lager").replace("0.5 l", "0.33 l"), copies.encode(lager, "JPEG", 90)),
+        "mo\u200dha": (title("Lager").replace("0.5 l", "0.75 l"), copies.encode(lager, "JPEG", 80)),
     }
     with open(folder / "shop.jsonl", "w", encoding="utf-8") as lines:
         for key, (text, data) in shown.items():
@@ -89,6 +90,14 @@ def test_ls_and_show_print_both_sides(shop: Workspace) -> None:
     [sides] = [one for one in shown["pairs"] if one["pair"]["other_key"] == "beer-0"]
     assert (sides["words"], sides["other_words"]) == (["0.33"], ["0.5"])
     assert "was dropped for" in trichord("duplicates", "show", "copy-a", "--project", project).stdout
+
+
+@pytest.mark.parametrize("key", ["mo\u200dha", r"mo\u200dha", r"shop/mo\u200dha"])
+def test_show_takes_a_key_as_explain_does(shop: Workspace, key: str) -> None:
+    project = str(Path(shop.lake.root).parent / "trichord.yaml")
+    shown = json.loads(trichord("duplicates", "show", key, "--project", project, "--json").stdout)
+    assert {"mo\u200dha"} < {sides["pair"][side] for sides in shown["pairs"] for side in ("key", "other_key")}
+    assert trichord("duplicates", "show", f"tones/{key}", "--project", project, check=2)
 
 
 def test_an_unknown_kind_or_key_is_an_error_that_names_the_known_ones(shop: Workspace) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.infra.test_footers import record_opened
 from tests.pipelines.lakes import workspace_of
 from trichord.infra.lake import layout
-from trichord.pipelines.prepare.job import REJECTED_BY_OP, prepare_only, reject_counts
+from trichord.pipelines.prepare.job import REJECT_COUNTS, prepare_only, reject_counts
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.records import finished
 
@@ -34,13 +34,14 @@ def test_a_run_that_changes_nothing_opens_no_committed_shard_of_records(
     assert len(opened) <= 6, opened
 
 
-def test_rejects_are_counted_by_op_the_same_from_their_shards_and_from_what_is_kept(lake_copy: Path) -> None:
+def test_rejects_are_counted_the_same_from_their_shards_and_from_what_is_kept(lake_copy: Path) -> None:
     workspace = workspace_of(lake_copy)
     version = workspace.table("rejects").version()
     assert version is not None
-    kept = workspace.lake.uri(layout.footers_path(REJECTED_BY_OP))
+    kept = workspace.lake.uri(layout.footers_path(REJECT_COUNTS))
     from_kept = [reject_counts(workspace, version) for _ in range(2)]
     assert workspace.storage.exists(kept)
     workspace.storage.delete(kept)
     assert from_kept == [reject_counts(workspace, version)] * 2
-    assert sum(from_kept[0].values()) > 0
+    by_op, by_source = from_kept[0]
+    assert sum(by_op.values()) == sum(by_source.values()) > 0

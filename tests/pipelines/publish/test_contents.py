@@ -16,6 +16,7 @@ from trichord.infra.lake.schema import RECORDS
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core.exclusions import NOTHING
+from trichord.pipelines.publish.against_live import rejected_checks
 from trichord.pipelines.publish.contents import CountContents, add_up, expected_modalities, languages_of
 
 
@@ -99,3 +100,10 @@ def test_encoders_and_views_that_are_named_are_expected():
         }
     )
     assert expected_modalities(project) == {"audio": "model.audio", "image": "index.views"}
+
+
+def test_a_source_of_which_every_row_is_rejected_fails_unless_its_rows_are_few():
+    [check] = rejected_checks({"a": 60}, {"a": 3, "b": 30, "few": 5}, None)
+    assert (check.name, check.passed, check.value, check.threshold) == ("records_of:b", False, 0, 1)
+    assert "all its 30 rows were rejected" in check.detail
+    assert list(rejected_checks({"b": 1}, {"b": 30}, None)) == []

@@ -139,3 +139,30 @@ def test_a_damaged_training_log_is_noticed_though_no_search_needs_it(lake_copy):
     with pytest.raises(StorageError, match=r"training\.json is damaged"):
         verify(workspace)
     assert recover(workspace, yes=False).searchable
+
+
+@pytest.mark.parametrize("way", ["remove", "cut"])
+def test_a_lost_recipe_is_written_again_by_the_command_that_recover_names(lake_copy, way):
+    run = ("--project", str(lake_copy))
+    damage(_one(lake_copy.parent / "lake", "_recipes/*.json"), way)
+    assert "_recipes/" in trichord("verify", *run, check=6).stderr
+    done = result_of(trichord("recover", "--yes", "--json", *run))
+    assert (done["searchable"], done["next"]) == (True, "trichord reindex")
+    trichord(*done["next"].split()[1:], *run)
+    assert result_of(trichord("recover", "--json", *run))["steps"] == []
+    verify(workspace_of(lake_copy))
+
+
+def test_a_commit_that_names_another_shard_and_has_no_copy_is_not_taken_for_whole(lake_copy):
+    lake, run = lake_copy.parent / "lake", ("--project", str(lake_copy))
+    _one(lake, "matches/_commits/*.copy").unlink()
+    commit = _one(lake, "matches/_delta_log/*.json")
+    text = commit.read_text()
+    place = text.index('.parquet"') - 1  # the last digit of a shard's SHA-256
+    commit.write_text(text[:place] + ("1" if text[place] == "0" else "0") + text[place + 1 :])
+    done = result_of(trichord("recover", "--yes", "--json", *run))
+    assert (done["searchable"], done["next"]) == (True, "trichord reindex")
+    assert "names other shards" in str(done["steps"])
+    trichord("reindex", *run)
+    verify(workspace_of(lake_copy))
+    assert result_of(trichord("recover", "--json", *run))["steps"] == []

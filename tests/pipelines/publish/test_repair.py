@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.pipelines.lakes import SETTINGS, rows_of, trichord, workspace_of, write_project, write_rows
+from trichord.encoders import model_file
 from trichord.encoders.model import FusionModel
 from trichord.infra.errors import GateFailed, SourceError, StorageError
 from trichord.pipelines.prepare.plan import make_plan
@@ -20,6 +21,7 @@ from trichord.pipelines.reindex import reindex
 from trichord.pipelines.run_plan import plan_run
 from trichord.pipelines.search.search import search
 from trichord.pipelines.stages.inputs import inputs_digest
+from trichord.pipelines.stages.live_model import require_live_model
 
 
 @pytest.mark.parametrize("lost", ["records/*/*.parquet", "vectors/*/*.parquet", "index/*/*.faiss", "index/manifests/*"])
@@ -40,9 +42,15 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("training.json", Path.unlink), ("model.json", _cut), ("model.safetensors", Path.unlink)],
+    [("training.json", Path.unlink), ("model.json", _cut), ("model.safetensors", _flip)],
 )
 def test_a_lost_model_is_not_replaced_without_a_word(lake_copy, indexed, name, damage):
     (path,) = (lake_copy.parent / "lake" / "models").glob(f"*/{name}")
@@ -63,6 +71,16 @@ def test_a_lost_model_is_not_replaced_without_a_word(lake_copy, indexed, name, d
     summary = reindex(workspace)
     assert (summary.fingerprint, summary.unchanged) == (indexed[1]["fingerprint"], False)
     verify(workspace)
+
+
+def test_a_model_of_another_format_is_not_replaced_without_a_word(indexed, monkeypatch):
+    workspace = workspace_of(indexed[0])
+    live = workspace.publications.require_live()
+    assert require_live_model(workspace, live) is False
+    monkeypatch.setattr(model_file, "MODEL_FORMAT", model_file.MODEL_FORMAT + 1)
+    with pytest.raises(GateFailed, match=r"has format 3, and this version of trichord reads only 4\."):
+        require_live_model(workspace, live)
+    assert require_live_model(workspace_of(indexed[0], "train.policy=always"), live) is True
 
 
 def test_a_lost_model_is_trained_again_on_request_and_an_equal_one_keeps_the_space(lake_copy, indexed):

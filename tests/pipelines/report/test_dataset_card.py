@@ -77,7 +77,7 @@ def test_a_hostile_record_becomes_no_markup(lake: SmallLake, tmp_path: Path) -> 
     front, body = card_of(lake, tmp_path)
 
     assert front["license"] == "other"
-    assert "language" not in front  # the label is no language
+    assert "language" not in front  # the label is not a language
     kinds = {token.type for token in tokens_of(body)}
     assert not kinds & {"html_inline", "html_block", "link_open", "image", "em_open", "hr"}
     rows = [token for token in tokens_of(body) if token.type == "tr_open"]

@@ -70,6 +70,12 @@ def test_a_field_that_is_not_held_is_an_error_that_says_what_to_do(project):
     assert "add it to index.metadata" in " ".join(refused.stderr.split())
 
 
+def test_a_source_that_nothing_has_is_an_error_that_names_the_known_ones(project):
+    asked = ("search", "--text", "a circle", "--project", str(project))
+    assert "There is no source 'corpsu'. Known: demo" in command(*asked, "--source", "corpsu", check=2).stderr
+    assert "matches." in command(*asked, "--where", "licence=none").stdout
+
+
 def test_other_fields_encode_nothing(project):
     before = addresses(workspace_of(project))["vectors"]
     reindex(workspace_of(project, "index.metadata=[page]"))

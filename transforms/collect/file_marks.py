@@ -1,0 +1,33 @@
+"""The train/test marks of data files by their names, as datasets are published: `train-00000-of-00002.parquet`."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+
+from trichord.infra.marks import find_part
+
+_NUMBERS = re.compile(r"[\W_]*\d+(?:[\W_]+(?:of[\W_]+)?\d+)*$")  # of a shard: -00000-of-00002
+
+
+def find_file_marks(paths: Iterable[str]) -> dict[str, str]:
+    """Return the mark of each data file; empty unless the files name two parts, such as `train` and `test`.
+
+    The outermost folder that names a part is the mark (also as `split=test`), else the file's name without the numbers
+    of its shard, whether that is known or not.
+
+    Args:
+        paths: of all data files of a source, below its folder.
+    """
+    marks = {path: _mark_of(path) for path in paths}
+    parts = {part for mark in marks.values() if (part := find_part(mark)) is not None}
+    return marks if len(parts) > 1 else {}
+
+
+def _mark_of(path: str) -> str:
+    *folders, name = path.split("/")
+    stem = name[: -len(".tar.gz")] if name.lower().endswith(".tar.gz") else posixpath.splitext(name)[0]
+    stem = _NUMBERS.sub("", stem) or stem
+    words = [*(folder.rpartition("=")[2] for folder in folders), stem]
+    return next((word for word in words if word and find_part(word) is not None), stem)
