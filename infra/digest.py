@@ -12,6 +12,7 @@ import numpy as np
 ADDRESS_CHARS = 32
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+quote = json.encoder.encode_basestring  # a string as it is in canonical JSON
 
 
 def canonical_json(value: Any) -> bytes:

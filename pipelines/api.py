@@ -52,17 +52,32 @@ class Workspace(core.Workspace):
 
         return prepare_only(self)
 
-    def reindex(self, *, publish: bool = True, accept: Collection[str] = (), retrain: bool = False) -> RunSummary:
+    def reindex(
+        self,
+        *,
+        publish: bool = True,
+        accept: Collection[str] = (),
+        retrain: bool = False,
+        source: str | None = None,
+        prefix: str | None = None,
+        keys: Collection[str] | None = None,
+    ) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
 
         Args:
             publish: if False, stop after the gate; `publish` can then publish the candidate.
             accept: names of the gate's checks that may fail, because a drop is intended.
             retrain: train even if the live model could be kept; it may then be another space.
+            source: look only at this source; the others are as in their last plans.
+            prefix: look only at its rows whose key begins so.
+            keys: look only at its rows with these keys.
         """
         from trichord.pipelines.reindex import reindex
+        from trichord.transforms.collect.scope import scope_of
 
-        return reindex(self, publishing=publish, accept=accept, retrain=retrain)
+        return reindex(
+            self, publishing=publish, accept=accept, retrain=retrain, scope=scope_of(source, prefix=prefix, keys=keys)
+        )
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.

@@ -17,6 +17,7 @@ from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.prepare.plan import plan_training
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
+from trichord.transforms.collect.scope import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,12 @@ class RunSummary(Result):
 
 
 def reindex(
-    workspace: Workspace, *, publishing: bool = True, accept: Collection[str] = (), retrain: bool = False
+    workspace: Workspace,
+    *,
+    publishing: bool = True,
+    accept: Collection[str] = (),
+    retrain: bool = False,
+    scope: Scope | None = None,
 ) -> RunSummary:
     """Make what is missing, remove what was deleted, measure, and publish.
 
@@ -71,9 +77,11 @@ def reindex(
         publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
         accept: names of the gate's checks that may fail; the publication records those that did.
         retrain: train even if the live model could be kept, as with `train.policy: always`.
+        scope: look only at these rows of one source; all else is as in the last plan.
 
     Raises:
-        ConfigError: the gate names an unknown figure, or a check cannot be accepted; nothing was touched.
+        ConfigError: the scope names an unknown source, the gate names an unknown figure, or a check cannot be
+            accepted; nothing was touched.
         GateFailed: the candidate failed the gate, or files of the live model are lost; the old index stays live.
         PartialRun: some partitions or shards failed; a rerun resumes.
         CommitConflict: another run committed in the meantime.
@@ -84,13 +92,13 @@ def reindex(
 
         workspace = retraining(workspace)
     with at_work(workspace.lake, "reindex"):
-        return _reindex(workspace, publishing, accept)
+        return _reindex(workspace, publishing, accept, scope)
 
 
-def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str]) -> RunSummary:
+def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str], scope: Scope | None) -> RunSummary:
     started = time.monotonic()
     keep_copies(workspace)
-    plan = plan_training(workspace)
+    plan = plan_training(workspace, scope)
     live = workspace.publications.live()
     if accept:
         from trichord.pipelines.publish.accept import known_checks, require_acceptable

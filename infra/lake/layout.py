@@ -16,6 +16,7 @@ from trichord.infra.lake.stores import TEMPORARY_PREFIX
 
 INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
+FOOTERS = "_footers"
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
 RUNS, OUTCOMES, PRESENCE = "_runs", "_outcomes", "_at_work"
 LOG, COPIES, DAMAGED = "_delta_log", "_commits", "_damaged"
@@ -98,8 +99,10 @@ def _list_places() -> tuple[Place, ...]:
         (f"{FEATURES}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "features of a records shard"),
         (f"{DEDUP}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "duplicates found in a set of signatures"),
         (f"{EXCLUSIONS}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "rows that a run leaves out"),
+        (f"{FOOTERS}/<name>.parquet", Kind.CACHE, "what the footers of a table's shards say"),
         (PLAN_VERSIONS, Kind.CACHE, "SHA-256 of the source files that were hashed"),
-        (f"{PLANS}/<address>.parquet", Kind.CACHE, "plan of a source, or members of a tar"),
+        (f"{PLANS}/last-<name>.parquet", Kind.CACHE, "last plan of a source"),
+        (f"{PLANS}/<address>.parquet", Kind.CACHE, "part of a plan, or members of a tar"),
         (f"{CHECKPOINTS}/train-<address>/<path>", Kind.CACHE, "unfinished training"),
         (DOWNLOAD_RECEIPTS, Kind.CACHE, "what is known of each URL"),
         (f"{DOWNLOADS}/<aa>/<sha256>", Kind.CACHE, "downloaded content"),
@@ -151,6 +154,11 @@ def shard_path(table: str, address: str, sha256: str) -> str:
 def shard_folder(table: str, address: str) -> str:
     """Return the folder of a shard."""
     return f"{table}/{address[:2]}"
+
+
+def footers_path(table: str) -> str:
+    """Return the path of what the footers of a table's shards say."""
+    return f"{FOOTERS}/{table.lstrip('_')}.parquet"
 
 
 def log_folder(table: str) -> str:
@@ -229,8 +237,13 @@ def checkpoints_name(address: str) -> str:
 
 
 def plan_path(address: str) -> str:
-    """Return the path of the plan of a source, or of the members of a tar."""
+    """Return the path of a part of a plan, or of the members of a tar."""
     return f"{PLANS}/{address}.parquet"
+
+
+def last_plan_path(source: str) -> str:
+    """Return the path of the last plan of a source."""
+    return f"{PLANS}/last-{source}.parquet"
 
 
 def content_path(sha256: str) -> str:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import cast
 
@@ -26,9 +25,11 @@ from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures, check_columns, open_sealed, open_writer
+from trichord.infra.lake.footers import FEW, Footers
+from trichord.infra.lake.footers import ShardRef as ShardRef
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import seal
-from trichord.infra.lake.stores import temporary_name
+from trichord.infra.lake.stores import Stat, temporary_name
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.scratch import scratch_folder
 
@@ -38,19 +39,6 @@ MAX_PREFIX_LISTINGS = 16
 
 _NAME = re.compile(r"(?P<address>[0-9a-f]{32})\.(?P<sha256>[0-9a-f]{64})\.parquet")
 _ADDRESS_KEY, _COUNTS_KEY = "trichord.address", "trichord.counts"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardRef:
-    """One finished shard. `path` is relative to the lake; `counts` are known only where the footer was read."""
-
-    address: str
-    table: str
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
-    counts: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def parse_shard_path(path: str) -> tuple[str, str] | None:
@@ -214,7 +202,8 @@ def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: S
 def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bool = False) -> dict[str, ShardRef]:
     """Return the wanted addresses that are finished already, by any run, committed or not.
 
-    A truncated or wrong-sized file counts as not finished (with `verify`, so does one whose bytes changed).
+    A truncated or wrong-sized file counts as not finished (with `verify`, so does one whose bytes changed). Files that
+    are as they were when they were committed are not opened, unless `verify`.
 
     Raises:
         StorageError: two files of one address differ.
@@ -224,18 +213,23 @@ def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bo
     if len(folders) > MAX_PREFIX_LISTINGS:
         folders = [""]  # one listing of all is cheaper than many small ones
     candidates = [
-        (stat.uri, stat.size, *name)
+        (stat, *name)
         for folder in folders
         for stat in lake.list(table, folder)
         if (name := parse_shard_path(stat.uri)) is not None and name[0] in wanted
     ]
 
-    def examine(candidate: tuple[str, int, str, str]) -> ShardRef | None:
-        _, size, address, sha256 = candidate
+    known = Footers({}) if verify or len(candidates) <= FEW else Footers.load(lake, table)
+
+    def examine(candidate: tuple[Stat, str, str]) -> ShardRef | None:
+        stat, address, sha256 = candidate
         path = layout.shard_path(table, address, sha256)
+        ref = known.find(path, stat)
+        if ref is not None:
+            return ref
         try:
             with _opened(lake, path, verify=verify) as file:
-                return _ref_of(file.metadata, table, path, size)
+                return _ref_of(file.metadata, table, path, stat.size)
         except (StorageError, FileNotFoundError):
             return None
 

@@ -12,7 +12,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -144,15 +144,22 @@ class Storage:
             os.replace(part, target)
         return target
 
-    def list(self, prefix_uri: str, *, temporary: bool = False) -> Iterator[Stat]:
+    def list(
+        self, prefix_uri: str, *, temporary: bool = False, beginnings: Sequence[str] | None = None
+    ) -> Iterator[Stat]:
         """Yield every file below a folder, recursively, sorted by URI; nothing for a missing folder.
 
-        Linked files are followed, linked folders are not (they could form a circle). `temporary` lists instead the
-        temporary files that killed writers left, for `gc`.
+        Linked files are followed, linked folders are not (they could form a circle).
+
+        Args:
+            prefix_uri: the folder.
+            temporary: list instead the temporary files that killed writers left, for `gc`.
+            beginnings: only files whose path below the folder begins with one of these, which are sorted and of which
+                none begins with another; the rest of the folder is looked at as little as possible.
         """
         with _failures(prefix_uri):
             store, path = self._locate(prefix_uri)
-            yield from store.walk(path, temporary)
+            yield from store.walk(path, temporary) if beginnings is None else store.walk_some(path, beginnings)
 
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""

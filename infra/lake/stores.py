@@ -6,15 +6,16 @@ sees the whole object or none: a local file is written under a temporary name, s
 
 from __future__ import annotations
 
+import bisect
 import errno
 import io
 import os
 import secrets
 import shutil
 import stat as stat_modes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
@@ -39,6 +40,7 @@ class Stat:
     mtime_ns: int
     etag: str | None
     ctime_ns: int = 0  # local files: a change that keeps size and mtime still shows here
+    linked: bool = field(default=True, compare=False)  # False if a listing saw that it is not a symbolic link
 
 
 class TooLarge(StorageError):
@@ -161,15 +163,20 @@ class LocalStore:
             _sync(temporary)
             os.replace(temporary, path)
 
-    def walk(self, path: str, temporary: bool) -> Iterator[Stat]:
+    def walk(
+        self, path: str, temporary: bool, wanted: Callable[[str], bool] | None = None, below: str = ""
+    ) -> Iterator[Stat]:
+        """Yield the files below a folder; `wanted` says of a path below the first folder if it is looked at."""
         try:
             with os.scandir(path) as found:
                 entries = [(entry.name + "/" * entry.is_dir(follow_symlinks=False), entry) for entry in found]
         except (FileNotFoundError, NotADirectoryError):
             return
+        if wanted is not None:
+            entries = [named for named in entries if wanted(below + named[0])]
         for name, entry in sorted(entries, key=lambda named: named[0]):
             if name.endswith("/"):
-                yield from self.walk(entry.path, temporary)
+                yield from self.walk(entry.path, temporary, wanted, below + name)
             elif name.startswith(TEMPORARY_PREFIX) == temporary:
                 try:
                     found_stat = entry.stat()
@@ -178,7 +185,17 @@ class LocalStore:
                         continue
                     raise
                 if stat_modes.S_ISREG(found_stat.st_mode):
-                    yield Stat(entry.path, found_stat.st_size, found_stat.st_mtime_ns, None, found_stat.st_ctime_ns)
+                    times = (found_stat.st_mtime_ns, None, found_stat.st_ctime_ns)
+                    yield Stat(entry.path, found_stat.st_size, *times, linked=entry.is_symlink())
+
+    def walk_some(self, path: str, beginnings: Sequence[str]) -> Iterator[Stat]:
+        def wanted(below: str) -> bool:
+            after = bisect.bisect_right(beginnings, below)
+            if after and below.startswith(beginnings[after - 1]):
+                return True
+            return below.endswith("/") and after < len(beginnings) and beginnings[after].startswith(below)
+
+        yield from self.walk(path, False, wanted)
 
     def stat(self, path: str) -> Stat:
         found = os.stat(path)
@@ -249,6 +266,19 @@ class S3Store:
         for page in self._store.list(key or None):
             for meta in page:
                 yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
+
+    def walk_some(self, key: str, beginnings: Sequence[str]) -> Iterator[Stat]:
+        root = f"{key}/" if key else ""
+        for beginning in beginnings:
+            folder, last = f"{root}{beginning}".rpartition("/")[::2]
+            # the store lists what follows an offset, which is therefore something before the beginning
+            offset = f"{folder}/{last[:-1]}" if folder and len(last) > 1 else None
+            for page in self._store.list(folder or None, offset=offset):
+                for meta in page:
+                    if meta["path"].startswith(root + beginning):
+                        yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
+                if page and page[-1]["path"] > root + beginning + chr(0x10FFFF):
+                    break
 
     def stat(self, key: str) -> Stat:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from itertools import islice
 from typing import Protocol
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from trichord.infra.lake.stores import Stat
 SETTLED_NS = 2_000_000_000
 
 _ROWS = 2_000  # read or written at a time
+_FIND = "SELECT changed, size, sha256, number FROM known WHERE uri = ?"
 _SCHEMA = pa.schema([("uri", pa.string()), ("mtime_ns", pa.int64()), ("size", pa.int64()), ("sha256", pa.binary(32))])
 
 
@@ -41,10 +43,11 @@ class VersionCache:
         self._lock = threading.Lock()
         self._loaded = b""
         self._changed = False
+        self._seen = bytearray()  # by an entry's number: 1 if it was asked for
         self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)  # "": a temporary file
         self._rows.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-            "CREATE TABLE known (uri BLOB PRIMARY KEY, changed INTEGER, size INTEGER, sha256 BLOB, seen INTEGER)"
+            "CREATE TABLE known (uri BLOB PRIMARY KEY, changed INTEGER, size INTEGER, sha256 BLOB, number INTEGER)"
             " WITHOUT ROWID"
         )
 
@@ -60,18 +63,19 @@ class VersionCache:
                     return cls()
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     columns = [column.to_pylist() for column in batch.columns]
-                    keyed = ((_key(name), *entry) for name, *entry in zip(*columns, strict=True))
-                    cache._rows.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 0)", keyed)
+                    numbers = range(len(cache._seen), len(cache._seen) + len(batch))
+                    keyed = zip(map(_key, columns[0]), *columns[1:], numbers, strict=True)
+                    cache._rows.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", keyed)
+                    cache._seen += bytes(len(batch))
         except (FileNotFoundError, pa.ArrowException, OSError):
             return cls()
         cache._loaded = data
         return cache
 
-    def save(self, storage: Files, uri: str) -> None:
-        """Keep the entries that were used or made in this run; the file is not touched when they are the same."""
+    def save(self, storage: Files, uri: str, *, keep_unused: bool = False) -> None:
+        """Keep the entries that were used or made in this run, or all; an equal file is not written again."""
         with self._lock:
-            unused = self._rows.execute("SELECT 1 FROM known WHERE NOT seen LIMIT 1").fetchone()
-            if self._loaded and not self._changed and unused is None:
+            if self._loaded and not self._changed and (keep_unused or all(self._seen)):
                 return
         sink = pa.BufferOutputStream()
         with (
@@ -80,8 +84,9 @@ class VersionCache:
                 sink, _SCHEMA, compression="zstd", use_dictionary=False, write_page_checksum=True
             ) as writer,
         ):
-            found = self._rows.execute("SELECT uri, changed, size, sha256 FROM known WHERE seen ORDER BY uri")
-            while rows := found.fetchmany(_ROWS):
+            found = self._rows.execute("SELECT uri, changed, size, sha256, number FROM known ORDER BY uri")
+            kept = (row[:-1] for row in found if keep_unused or self._seen[row[-1]])
+            while rows := list(islice(kept, _ROWS)):
                 named = [(name.decode(errors="surrogatepass"), *entry) for name, *entry in rows]
                 columns = zip(*named, strict=True)
                 arrays = [pa.array(list(c), f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
@@ -94,10 +99,10 @@ class VersionCache:
         """Return the SHA-256 of the listed file in hex, when it was hashed at this very time and size."""
         key = _key(stat.uri)
         with self._lock:
-            entry = self._rows.execute("SELECT changed, size, sha256 FROM known WHERE uri = ?", (key,)).fetchone()
+            entry = self._rows.execute(_FIND, (key,)).fetchone()
             if entry is None or entry[:2] != (_changed_ns(stat), stat.size):
                 return None
-            self._rows.execute("UPDATE known SET seen = 1 WHERE uri = ? AND NOT seen", (key,))
+            self._seen[entry[3]] = 1
             return str(entry[2].hex())
 
     def put(self, stat: Stat, sha256: str) -> None:
@@ -106,7 +111,8 @@ class VersionCache:
             return
         entry = (_key(stat.uri), _changed_ns(stat), stat.size, bytes.fromhex(sha256))
         with self._lock:
-            self._rows.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 1)", entry)
+            self._rows.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", (*entry, len(self._seen)))
+            self._seen.append(1)
             self._changed = True
 
 

@@ -15,7 +15,15 @@ from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
-from trichord.pipelines.cli.options import DEFAULT_PROJECT, Accepted, EngineName, Json, Overrides, ProjectFile
+from trichord.pipelines.cli.options import (
+    DEFAULT_PROJECT,
+    Accepted,
+    EngineName,
+    Json,
+    Overrides,
+    ProjectFile,
+    read_lines,
+)
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
 from trichord.pipelines.cli.process import run
@@ -158,13 +166,26 @@ def reindex(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train even if the live model could be kept: its space may change.")
     ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Look only at this source; the others are as they were last time.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="With --source: look only at rows whose key, or file, begins so.")
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --source: look only at rows whose key is a line of this file."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
+    listed = read_lines(keys) if keys is not None else None
     with log.progress("reindex"):
-        summary = workspace.reindex(publish=publishing, accept=accept or (), retrain=retrain)
+        summary = workspace.reindex(
+            publish=publishing, accept=accept or (), retrain=retrain, source=source, prefix=prefix, keys=listed
+        )
     if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 

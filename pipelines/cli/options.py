@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trichord.infra import log
+from trichord.infra.errors import ConfigError
 from trichord.infra.printable import printable_values
 from trichord.infra.redaction import redact_values
+from trichord.infra.regular_file import read_regular
 from trichord.pipelines.cli.process import refuse_output
 from trichord.pipelines.core.result import Result
 
@@ -32,6 +34,7 @@ Accepted = Annotated[
     list[str] | None,
     typer.Option("--accept", metavar="CHECK", help="Publish although this check of the gate fails; repeatable."),
 ]
+_MAX_LIST_BYTES = 256 << 20
 DEFAULT_PROJECT = Path("trichord.yaml")
 
 
@@ -42,6 +45,20 @@ def open_project(project: Path, overrides: list[str] | None, as_json: bool, engi
     log.configure(as_json=as_json)
     changes = list(overrides or []) + ([f"engine.kind={engine}"] if engine else [])
     return open_workspace(project, *changes)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file, without empty ones.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        text = read_regular(path, _MAX_LIST_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path} cannot be read: {why}") from error
+    return [line for line in text.splitlines() if line]
 
 
 def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:

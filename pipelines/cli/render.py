@@ -53,6 +53,8 @@ def plan(result: dict[str, Any]) -> None:
                     f"{source['source']}: {one['field']} is filled in {most}{one['filled']:,} of {one['rows']:,} rows",
                     markup=False,
                 )
+    for warning in result["warnings"]:
+        console.print(f"[yellow]{escape(warning)}[/]")
     if result["unchanged"]:
         console.print(f"[green]Nothing to do.[/] {result['live']} is up to date with the sources.")
         return

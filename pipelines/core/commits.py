@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from trichord.infra import digest, log
+from trichord.infra.lake.footers import Footers
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace
@@ -69,4 +70,5 @@ class Commits:
                 removed=tuple(sorted(before - now)),
             )
         )
+        Footers.remember(self._workspace.lake, name, refs)
         log.event("committed", table=name, version=version, added=len(now - before), removed=len(before - now))

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, cast
 from trichord.infra import log
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.engines.failure import Failure, partly_failed
+from trichord.infra.lake.footers import Footers
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Timed, Timings
@@ -79,5 +80,7 @@ def make_missing(
             failures.append((outcome.item.partition, outcome.failure))
     if failures:
         raise partly_failed(failures, len(items), len(todo), otherwise)
+    if todo and table.startswith("_"):  # of no Delta table: no commit follows
+        Footers.remember(workspace.lake, table, made.values())
     log.event("encode_done", table=table, made=len(todo), reused=reused)
     return made

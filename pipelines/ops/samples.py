@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -102,9 +102,11 @@ class BoundedStorage(Storage):
 
     MAX_FILES = 20_000
 
-    def list(self, prefix_uri: str, *, temporary: bool = False) -> Iterator[Stat]:
+    def list(
+        self, prefix_uri: str, *, temporary: bool = False, beginnings: Sequence[str] | None = None
+    ) -> Iterator[Stat]:
         """The first files below a folder, as `Storage.list` lists them."""
-        for number, stat in enumerate(super().list(prefix_uri, temporary=temporary)):
+        for number, stat in enumerate(super().list(prefix_uri, temporary=temporary, beginnings=beginnings)):
             if number == self.MAX_FILES:
                 return
             yield stat

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
+from trichord.infra.lake.footers import Footers
 from trichord.infra.lake.publication import JsonDict, RowCounts
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.infra.lazy import arrow_compute as pc
@@ -24,6 +25,9 @@ from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.plan import Plan, make_plan
 from trichord.pipelines.prepare.records import Prepared, prepare
 from trichord.transforms.chain import prepare_chain
+
+REJECT_COUNTS = "reject_counts"  # name of the file of these counts
+_COUNTED = ("op", "source")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,14 +171,29 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
 
 
 def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Counter[str]]:
-    """Return the rejected rows by op and by source in one version of the table, without rows that parts replaced."""
-    by_op, by_source = Counter[str](), Counter[str]()
+    """Return the rejected rows by op and by source in one version of the table, without rows that parts replaced.
+
+    A shard is read once: its counts are kept in the lake.
+    """
+    lake = workspace.lake
+    known, found = Footers.load(lake, "rejects", REJECT_COUNTS), list[ShardRef]()
+    stats = {lake.relative(stat.uri): stat for stat in lake.list("rejects")}
     for ref in workspace.table("rejects").shards(version).values():
-        table = read_shard(workspace.lake, ref, ["op", "reason", "source"])
-        refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
-        by_op.update(refused["op"].to_pylist())
-        by_source.update(refused["source"].to_pylist())
-    return by_op, by_source
+        counted = known.find(ref.path, stats[ref.path]) if ref.path in stats else None
+        if counted is None:
+            table = read_shard(lake, ref, ["op", "reason", "source"])
+            refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
+            counts = Counter(f"{column}:{name}" for column in _COUNTED for name in refused[column].to_pylist())
+            counted = replace(ref, counts={**counts, "rows": len(table)})
+        found.append(counted)
+    Footers.remember(lake, "rejects", found, REJECT_COUNTS)
+    totals = {column: Counter[str]() for column in _COUNTED}
+    for ref in found:
+        for name, rows in ref.counts.items():
+            column, _, value = name.partition(":")
+            if column in totals:
+                totals[column][value] += rows
+    return totals["op"], totals["source"]
 
 
 def find_high_reject_ratios(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from trichord.infra import digest
+from trichord.infra import digest, log
 from trichord.infra.config import Project, Source
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
@@ -21,7 +21,9 @@ from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import KNOWN_LANGUAGES
-from trichord.transforms.collect import plan_source
+from trichord.transforms.collect import Plan as SourcePlan
+from trichord.transforms.collect import Scope, plan_source, replan_source
+from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import Partition
 
 
@@ -53,34 +55,44 @@ class Plan:
         return frozenset(shard.address for shard in self.shards)
 
 
-def make_plan(workspace: Workspace) -> Plan:
+def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
     """Look at every source and compute the addresses of the shards that it should give.
 
+    With a `scope`, only what it holds is looked at; all else is as in the last plans, which the lake keeps. A source
+    without a usable last plan is looked at as a whole.
+
     Raises:
+        ConfigError: the scope names an unknown source.
         SourceError: a source cannot be read at all, does not hold what its settings name, or no source has a modality
             that the model's encoders or the index name.
     """
     project = workspace.project
+    if scope is not None:
+        require_source(project, scope.source)
     aligner = open_aligner(project.prepare.align)
     _check(project, aligner)
     recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
-    cache_uri = workspace.lake.uri(layout.PLAN_VERSIONS)
-    cache = VersionCache.load(workspace.storage, cache_uri)
+    cache_uri, cache = workspace.lake.uri(layout.PLAN_VERSIONS), None
     shards: list[WantedShard] = []
     sources: list[SourceRows] = []
+    plans: list[SourcePlan] = []
     ignored = 0
     marks: dict[str, Mapping[str, int]] = {}
     with Fetcher(project.web, workspace.lake) as fetcher:
         for rank, source in enumerate(project.sources):
-            found = plan_source(
-                source,
-                workspace.lake,
-                rows_per_partition=project.prepare.rows_per_partition,
-                cache=cache,
-                fetcher=fetcher,
-                config=project.prepare,
-                checked=True,
-            )
+            found = _plan_scope(workspace, source, scope, fetcher) if scope is not None else None
+            if found is None:
+                cache = cache or VersionCache.load(workspace.storage, cache_uri)
+                found = plan_source(
+                    source,
+                    workspace.lake,
+                    rows_per_partition=project.prepare.rows_per_partition,
+                    cache=cache,
+                    fetcher=fetcher,
+                    config=project.prepare,
+                    checked=True,
+                )
+            plans.append(found)
             sources.append(SourceRows(source=source.name, rows=found.rows, fields=found.fields, lacks=found.lacks))
             ignored += found.ignored
             marks[source.name] = found.marks
@@ -94,7 +106,10 @@ def make_plan(workspace: Workspace) -> Plan:
                 for partition in found.partitions
             )
     require_modalities(project, sources)
-    cache.save(workspace.storage, cache_uri)
+    for source, found in zip(project.sources, plans, strict=True):
+        keep_plan(workspace.lake, source, _settings(project, source), found)
+    if cache is not None:
+        cache.save(workspace.storage, cache_uri, keep_unused=scope is not None)
     rows = sum(shard.partition.rows for shard in shards)
     return Plan(
         shards=tuple(shards),
@@ -107,14 +122,49 @@ def make_plan(workspace: Workspace) -> Plan:
     )
 
 
-def plan_training(workspace: Workspace) -> Plan:
-    """Make the plan of a run that trains.
+def require_source(project: Project, name: str) -> None:
+    """Raise ConfigError unless the project has a source of this name."""
+    names = [source.name for source in project.sources]
+    if name not in names:
+        near = get_close_matches(name, names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"there is no source {name!r}{hint}\nThe project has: {', '.join(names)}")
+
+
+def _settings(project: Project, source: Source) -> str:
+    return settings_of(source, project.prepare.rows_per_partition, project.prepare)
+
+
+def _plan_scope(workspace: Workspace, source: Source, scope: Scope, fetcher: Fetcher) -> SourcePlan | None:
+    """Return a source's plan without looking at it as a whole; None if that is necessary."""
+    project, lake = workspace.project, workspace.lake
+    last = last_plan(lake, source, _settings(project, source))
+    if last is not None and source.name != scope.source:
+        return last
+    found = None
+    if last is not None:
+        found = replan_source(
+            source,
+            lake,
+            scope,
+            last,
+            rows_per_partition=project.prepare.rows_per_partition,
+            fetcher=fetcher,
+            config=project.prepare,
+        )
+    if found is None and not (source.name == scope.source and scope.whole):
+        log.event("source_planned_whole", source=source.name, last_plan="unusable" if last is None else "not enough")
+    return found
+
+
+def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
+    """Make the plan of a run that trains; `scope` as of `make_plan`.
 
     Raises:
         ConfigError: a mark that planning reads means no part.
         SourceError: a source cannot be read at all.
     """
-    plan = make_plan(workspace)
+    plan = make_plan(workspace, scope)
     require_known(workspace.project.train, workspace.project.sources, plan.marks)
     return plan
 

@@ -14,7 +14,9 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
+from trichord.pipelines.prepare.job import REJECT_COUNTS
 from trichord.pipelines.publish.pinned import find_candidate, kept_publications, missing_files, pinned_files
+from trichord.transforms.collect.last_plan import kept_parts
 from trichord.transforms.collect.read import find_needed_downloads
 
 
@@ -93,7 +95,10 @@ def _named_paths(
     workspace: Workspace, kept: Sequence[Publication], stored: tuple[Candidate, Verdict] | None
 ) -> set[str | None]:
     """Return the lake-relative path of every file that is needed, without the models' folders."""
-    named: set[str | None] = set()
+    named: set[str | None] = {
+        layout.PLAN_VERSIONS,
+        *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECT_COUNTS)),
+    }
     for name in TABLES:
         named |= {ref.path for ref in workspace.pinned_shards(name, None).values()}
     for row in kept:
@@ -103,6 +108,7 @@ def _named_paths(
     if stored is not None:
         candidate, verdict = stored
         named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}
+    named |= kept_parts(workspace.lake, [source.name for source in workspace.project.sources])
     return named | find_needed_downloads(workspace.lake)
 
 

@@ -25,7 +25,8 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import WantedShard, make_plan
 from trichord.pipelines.rejects.query import Choice, Reject, iter_rejects
 from trichord.transforms.collect import media_root, read_partition
-from trichord.transforms.collect.partitions import PlannedRow, read_plan
+from trichord.transforms.collect.partitions import PlannedRow
+from trichord.transforms.collect.plan_parts import read_plan
 from trichord.transforms.collect.read import PartitionReader, mark_repeats
 
 EXPORT = pa.schema(

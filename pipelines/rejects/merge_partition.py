@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from trichord.infra import digest
 from trichord.infra.errors import StorageError, TrichordError
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
@@ -22,7 +21,8 @@ from trichord.pipelines.prepare.plan import WantedShard
 from trichord.pipelines.prepare.records import Made, Prepared, PrepareTask, op_counts, write_partition
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect import media_root, read_partition
-from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
+from trichord.transforms.collect.partitions import Partition, PlannedRow, digest_of, version_of
+from trichord.transforms.collect.plan_parts import read_plan
 from trichord.transforms.collect.read import PartitionReader, chunks, mark_repeats
 from trichord.transforms.op import OpCounts, run_chain
 from trichord.transforms.part_keys import CUT_BY, PartKey, cut_from
@@ -234,14 +234,14 @@ class _Base:
         return _slice(self._held, at - self._start), _slice(self._signatures, at)
 
 
-def find_old_partition(partition: Partition, locator: str, lake: Lake) -> Partition | None:
-    """Return the partition of this name in another plan file, with its version there; None if it moved."""
-    before = replace(partition, locator=locator)
+def find_old_partition(partition: Partition, locator: str, row_group: int, lake: Lake) -> Partition | None:
+    """Return the partition as another plan file has it, with its version there; None if that cannot be read."""
+    before = replace(partition, locator=locator, row_group=row_group)
     try:
         rows = read_plan(before, lake)
     except (StorageError, IndexError, ValueError):
         return None
-    version = digest.address(sorted(digest.address(*row.columns()) for row in rows))
+    version = version_of(digest_of(row.columns()) for row in rows)
     return replace(before, version=version, rows=len(rows))
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Done, Engine
-from trichord.infra.errors import ConfigError
+from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import read_shard
@@ -35,8 +35,10 @@ from trichord.pipelines.prepare.records import Prepared, PrepareItem, PrepareTas
 from trichord.pipelines.rejects.merge_partition import Merged, MergeItem, MergeTask, find_old_partition
 from trichord.pipelines.rejects.query import Choice, RejectKey, select_keys
 from trichord.transforms.collect.partitions import Partition
+from trichord.transforms.collect.plan_parts import read_ids
 
-_OLD_PLANS = 4  # plan files searched for a changed partition, newest first
+_OLD_PARTS = 64  # plan files searched for changed partitions, newest first
+_OLD_VERSIONS = 4  # of a partition that are tried
 _SHOWN = 20
 
 ADVICE = (
@@ -163,12 +165,12 @@ def find_bases(
     bases = _pick_best(workspace, tried, wider)
     others = [shard for shard in missing if shard.partition.id not in bases and shard.partition.part is None]
     if others:
-        plans = _list_old_plans(workspace, {shard.partition.locator for shard in missing})
+        places = _find_old_places(workspace, others)
         befores = [
             (shard, partition)
             for shard in others
-            for locator in plans
-            if (partition := find_old_partition(shard.partition, locator, task.lake)) is not None
+            for place in places[shard.partition.id]
+            if (partition := find_old_partition(shard.partition, *place, task.lake)) is not None
         ]
         bases |= _pick_best(
             workspace, [_Try(shard, partition, name) for shard, partition in befores for name in old], wider
@@ -220,12 +222,21 @@ def _pick_best(
     return best
 
 
-def _list_old_plans(workspace: Workspace, current: Iterable[str]) -> list[str]:
-    """List plan files other than the current ones, newest first: lake-relative paths."""
+def _find_old_places(workspace: Workspace, shards: Sequence[WantedShard]) -> dict[str, list[tuple[str, int]]]:
+    """Return where earlier plans have the partitions of these names: plan files and row groups, newest first."""
     lake = workspace.lake
+    places: dict[str, list[tuple[str, int]]] = {shard.partition.id: [] for shard in shards}
+    current = {shard.partition.locator for shard in shards} | {layout.PLAN_VERSIONS}
     found = [(stat.mtime_ns, lake.relative(stat.uri)) for stat in lake.list(layout.PLANS)]
-    known = {*current, layout.PLAN_VERSIONS}
-    return [path for _, path in sorted(found, reverse=True) if path not in known][:_OLD_PLANS]
+    for path in [path for _, path in sorted(found, reverse=True) if path not in current][:_OLD_PARTS]:
+        try:
+            ids = read_ids(lake, path)
+        except (StorageError, FileNotFoundError):
+            continue
+        for number, name in enumerate(ids):
+            if len(places.get(name, [path] * _OLD_VERSIONS)) < _OLD_VERSIONS:
+                places[name].append((path, number))
+    return places
 
 
 def _merge(engine: Engine, task: PrepareTask, items: Sequence[MergeItem], whys: dict[str, str]) -> list[Merged]:

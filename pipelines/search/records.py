@@ -20,7 +20,7 @@ from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.transforms.collect import media_root
-from trichord.transforms.collect.partitions import planned_media
+from trichord.transforms.collect.plan_parts import planned_media
 
 KEPT_ROWS = 200_000  # in the cache of shards read last
 

@@ -21,7 +21,8 @@ from trichord.pipelines.model.encode import vectors_address
 from trichord.pipelines.model.feature_cache import features_address
 from trichord.pipelines.prepare.plan import Plan, WantedShard
 from trichord.pipelines.stages.live_model import describe_lost, is_wanted, reuse_live_model
-from trichord.transforms.collect.partitions import Partition, PlannedRow, read_plan
+from trichord.transforms.collect.partitions import Partition, PlannedRow
+from trichord.transforms.collect.plan_parts import read_plan
 
 EXAMPLES = 5
 

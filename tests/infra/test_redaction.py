@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trichord.infra import digest
 from trichord.infra.errors import ConfigError
-from trichord.infra.redaction import name_content, redact, redact_values
+from trichord.infra.redaction import may_redact, name_content, redact, redact_values
 
 SECRET = "s3cr3tV4lue"
 HIDDEN = [
@@ -89,3 +90,12 @@ def test_hidden_values_that_may_say_which_object_is_meant_keep_names_apart() -> 
 @pytest.mark.parametrize("piece", ["://a:", "?a=", "&", "authorization:", "?a=%3a", "\\u0026a=", "://a@", "%25"])
 def test_long_crafted_text_costs_linear_time(piece: str) -> None:
     redact(piece * (200_000 // len(piece)))  # quadratic time would outlast the test run
+
+
+PIECES = [*"aA:/\\?&#@=\"'\n\x00éſK", "token", "Authorization", "cooKie: ", "https:\\/\\/u:p@h", "?key=v"]
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES)).map("".join)))
+def test_json_in_which_nothing_may_be_redacted_holds_nothing_that_is(strings: list[str]) -> None:
+    if not may_redact(digest.canonical_json(strings).decode()):
+        assert redact_values(strings) == strings

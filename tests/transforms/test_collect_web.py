@@ -24,7 +24,8 @@ from trichord.transforms.clean.image import image_ops
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import Partition, read_plan, write_plan
+from trichord.transforms.collect.partitions import Partition
+from trichord.transforms.collect.plan_parts import read_plan, write_plan
 from trichord.transforms.collect.read import PartitionReader, batches, find_needed_downloads
 from trichord.transforms.op import run_chain
 

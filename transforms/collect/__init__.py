@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import islice
+from typing import TypeAlias
 
 from trichord.infra.config import (
     CaptionsSource,
@@ -22,47 +23,42 @@ from trichord.infra.config import (
     WebDatasetSource,
 )
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.storage import VersionCache, is_remote
+from trichord.infra.lake.listing import PAGE, Listing
+from trichord.infra.lake.storage import Storage, VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.transforms.batch import Batch
 from trichord.transforms.collect.captions import captions_root, read_captions
-from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, root_of
+from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS, data_files, root_of
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader
+from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
-from trichord.transforms.collect.partitions import Partition, PlannedRow, write_plan
+from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPerPartition
+from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import PartitionReader, batches
+from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
+from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
-__all__ = ["FieldCount", "Partition", "Plan", "media_root", "plan_source", "read_partition"]
+__all__ = ["FieldCount", "Partition", "Plan", "Scope", "media_root", "plan_source", "read_partition", "replan_source"]
 
 _DRAFTS_PER_LOOKUP = 64
+_LEAST_ROW_BYTES = 64  # of a row that names a medium
+_UNKNOWN_ROWS = 100_000
 _REMOTE_LOOKUPS = 32  # each waits for a server
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The present partitions of a source."""
-
-    partitions: tuple[Partition, ...]
-    rows: int
-    ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
-    fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
-    lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
-    marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, as far as planning reads them
 
 
 def plan_source(
     source: Source,
     lake: Lake,
     *,
-    rows_per_partition: int,
+    rows_per_partition: RowsPerPartition,
     cache: VersionCache | None,
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
@@ -81,30 +77,22 @@ def plan_source(
         SourceError: the source cannot be read.
     """
     tally = Tally(source)
-    found: FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
-    ignored = 0
-    match source:
-        case ManifestSource():
-            found = read_manifest(source, lake.storage, tally)
-        case FolderSource():
-            found = FolderReader(source, lake.storage)
-        case CaptionsSource():
-            found = read_captions(source, lake.storage)
-        case MediaFolderSource():
-            found = MediaFolderReader(source, lake.storage, tally)
-        case ParquetSource():
-            found = plan_parquet(source, lake.storage, cache, rows_per_partition, tally)
-        case DeltaSource():
-            found = plan_delta(source, lake.storage, tally)
-        case WebDatasetSource():
-            found, ignored = plan_webdataset(source, lake, cache, tally)
+    found, ignored = _open(source, lake, cache, rows_per_partition, tally)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
         partitions = found
     else:
-        limits = config or PrepareConfig()
-        lookup = Lookup(lake.storage, media_root(source), source.version_by, cache, fetcher, limits)
+        root = media_root(source)
+        lookup = Lookup(
+            lake.storage,
+            root,
+            source.version_by,
+            cache,
+            fetcher,
+            config or PrepareConfig(),
+            _list_media(source, lake.storage, root),
+        )
         rows = _watch(tally, _look_up(_count_marks(found, tally), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
@@ -115,7 +103,92 @@ def plan_source(
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(tally.marks.items())),
+        modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
     )
+
+
+def replan_source(
+    source: Source,
+    lake: Lake,
+    scope: Scope,
+    last: Plan,
+    *,
+    rows_per_partition: RowsPerPartition,
+    fetcher: Fetcher | None = None,
+    config: PrepareConfig | None = None,
+) -> Plan | None:
+    """Plan what a scope holds; the rest is as in the last plan. The result equals a whole plan if nothing else changed.
+
+    Media of the scope are hashed without asking what is known of their files: they are what may have changed.
+
+    Returns:
+        The plan; None if the source must be planned as a whole.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    if scope.whole or not last.partitions:
+        return None
+    tally = Tally(source)
+    if last.partitions[0].part is not None:
+        if not isinstance(source, ParquetSource | WebDatasetSource) or rows_per_partition == "auto":
+            return None  # the log of a table says what changed, and all rows of a source decide what is automatic
+        endings = PARQUET_ENDINGS if isinstance(source, ParquetSource) else TAR_ENDINGS
+        skipped = len(root_of(source.path, endings)) + 1
+        if not keep_marks(last, scope, [stat.uri[skipped:] for stat in data_files(source, lake.storage, endings)]):
+            return None
+        planned, _ = _open(source, lake, None, rows_per_partition, tally, scope)
+        return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
+    if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
+        return None  # the names of all files decide what their marks are
+    scope = replace(scope, unnamed=not isinstance(source, FolderSource))
+    found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
+    assert not isinstance(found, list)
+    lookup = Lookup(lake.storage, media_root(source), source.version_by, None, fetcher, config or PrepareConfig())
+    rows = _look_up((draft for draft in found if scope.holds(draft.key)), lookup)
+    return replan_rows(source, lake, last, scope, rows, rows_per_partition)
+
+
+_Found: TypeAlias = FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
+
+
+def _open(
+    source: Source,
+    lake: Lake,
+    cache: VersionCache | None,
+    rows_per_partition: RowsPerPartition,
+    tally: Tally,
+    scope: Scope | None = None,
+) -> tuple[_Found, int]:
+    """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
+
+    With a `scope`, rows in other files are left out, and where that saves looking, other rows too.
+    """
+    wanted = scope.holds if scope is not None else None
+    match source:
+        case ManifestSource():
+            return read_manifest(source, lake.storage, tally), 0
+        case FolderSource():
+            return FolderReader(source, lake.storage, scope), 0
+        case CaptionsSource():
+            return read_captions(source, lake.storage), 0
+        case MediaFolderSource():
+            return MediaFolderReader(source, lake.storage, tally), 0
+        case ParquetSource():
+            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted), 0
+        case DeltaSource():
+            return plan_delta(source, lake.storage, tally), 0
+        case WebDatasetSource():
+            return plan_webdataset(source, lake, cache, tally, wanted)
+
+
+def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | None:
+    """Return a listing of the root of media that rows name, if it is in a bucket and etags are their versions."""
+    if not is_remote(root.uri) or source.version_by not in ("auto", "etag"):
+        return None
+    named = isinstance(source, ManifestSource | CaptionsSource) and storage.exists(source.path)
+    rows = storage.stat(source.path).size // _LEAST_ROW_BYTES if named else _UNKNOWN_ROWS
+    return Listing(storage, root.uri, 2 * rows + 10 * PAGE)
 
 
 def _watch(tally: Tally, rows: Iterable[PlannedRow], checked: bool) -> Iterator[PlannedRow]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trichord.infra.config import PrepareConfig, VersionBy
+from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.redaction import redact
 from trichord.infra.web import DownloadError, Fetcher, is_web
@@ -53,6 +54,7 @@ class Lookup:
     cache: VersionCache | None
     fetcher: Fetcher | None = None
     config: PrepareConfig = field(default_factory=PrepareConfig)  # limits of a download
+    listing: Listing | None = None  # of the root, where its store asks a price for each request
 
     def __call__(self, drafts: list[Draft]) -> list[PlannedRow]:
         """Return the drafts with their media looked up, those on the web concurrently."""
@@ -83,9 +85,9 @@ class Lookup:
                 raise MediaError(error.reason, error.detail) from error
             return Medium(path=redact(named), size=content.size, version=content.version)
         relative = self.root.relative(named.uri if isinstance(named, Stat) else named)
-        uri = self.root.locate(relative)
+        uri = self.root.locate(relative, linked=not isinstance(named, Stat) or named.linked)
         try:
-            stat = named if isinstance(named, Stat) else self.storage.stat(uri)
+            stat = named if isinstance(named, Stat) else (self.listing or self.storage).stat(uri)
             limit = media_limits(self.config)[name.partition(":")[0]]
             if stat.size > limit:  # before it is hashed
                 raise MediaError("media_too_large", f"{stat.size} bytes; the limit is {limit}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from trichord.infra import digest
 from trichord.infra.config import FieldMap
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
-from trichord.infra.redaction import redact, redact_values
+from trichord.infra.redaction import may_redact, redact, redact_values
 from trichord.transforms.collect.alignment import Aligned, check_alignment
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.line import Line
@@ -76,8 +76,10 @@ def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unname
     media = {**media, **found.media}
     if found.alignment:
         line = {**line, "alignment": found.alignment}
-    key, line = redact(key), redact_values(line)
-    digest.canonical_json([key, line, media]).decode()
+    if _may_hold_credentials(key, line):
+        key, line = redact(key), redact_values(line)
+        digest.canonical_json([key, line]).decode()
+    digest.canonical_json(media).decode()
     names = (("key", key), ("group", line.get("group", "")), ("subset", line.get("subset", "")))
     if (fault := find_unnameable(names)) is not None:
         return bad_name(key, fault)
@@ -90,6 +92,15 @@ def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unname
             detail=unnamed,
         )
     return Draft(key=key, line=line, media=media)
+
+
+def _may_hold_credentials(key: str, line: Line) -> bool:
+    """Return False if `redact` would change nothing in a row: all its values are looked through at once."""
+    try:
+        encoded = digest.canonical_json([key, line]).decode()
+    except (ValueError, RecursionError):  # found again, unless it is hidden
+        return True
+    return may_redact(encoded)
 
 
 def captions_of(value: object, name: str) -> list[str]:

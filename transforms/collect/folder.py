@@ -13,6 +13,7 @@ from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_name
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.naming import show_all
+from trichord.transforms.collect.scope import Scope
 
 _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # the files hold everything
 
@@ -27,8 +28,9 @@ MODALITY_OF_ENDING = {
 class FolderReader:
     """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings."""
 
-    def __init__(self, source: FolderSource, storage: Storage) -> None:
+    def __init__(self, source: FolderSource, storage: Storage, scope: Scope | None = None) -> None:
         self._root, self._name, self._storage = source.path.rstrip("/"), source.name, storage
+        self._beginnings = scope.beginnings(".") if scope is not None else None
         self.ignored = 0
 
     def __iter__(self) -> Iterator[Draft]:
@@ -40,7 +42,7 @@ class FolderReader:
         self.ignored, files, known, previous = 0, 0, 0, ""
         endings: dict[str, None] = {}
         open_stems: dict[str, list[tuple[str, Stat]]] = {}
-        for stat in self._storage.list(self._root):
+        for stat in self._storage.list(self._root, beginnings=self._beginnings):
             files += 1
             if stat.uri < previous:
                 raise SourceError(f"{stat.uri} was listed after {previous}: the store's listing is not sorted")
@@ -61,6 +63,8 @@ class FolderReader:
                 open_stems.setdefault(stem, []).append((modality, stat))
         for stem, found in open_stems.items():
             yield from self._record(stem, found)
+        if self._beginnings is not None:
+            return
         if not files:
             raise SourceError(f"{self._root}: there is no file. Fix `path` of source {self._name!r}")
         if self.ignored and not known:

@@ -50,8 +50,8 @@ class MediaRoot:
             raise MediaError("media_outside_root", f"{redact(named)[:200]!r} is not below the source's media root")
         return clean[len(self.uri) :].lstrip("/")
 
-    def locate(self, relative: str) -> str:
-        """Return the URI of a path that `relative` returned.
+    def locate(self, relative: str, *, linked: bool = True) -> str:
+        """Return the URI of a path that `relative` returned; `linked` is False if the file is known not to be a link.
 
         Raises:
             MediaError: media_outside_root (a symbolic link leads out).
@@ -59,7 +59,7 @@ class MediaRoot:
         uri = f"{self.uri.rstrip('/')}/{relative}"
         if is_remote(self.uri) or "\0" in relative:  # storage reports that there is no such file
             return uri
-        if not self._is_inside(os.path.dirname(uri)) or (os.path.islink(uri) and not self._is_inside(uri)):
+        if not self._is_inside(os.path.dirname(uri)) or (linked and os.path.islink(uri) and not self._is_inside(uri)):
             raise MediaError("media_outside_root", f"{relative[:200]!r} leads out of the media root by a link")
         return uri
 

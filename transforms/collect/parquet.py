@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.inline import Found, batches, limit_of
-from trichord.transforms.collect.partitions import Part, Partition
+from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
 from trichord.transforms.collect.tally import Tally
 
 READER_FORMAT = 2  # raised when the same file would give other rows
@@ -108,10 +108,13 @@ def plan_parquet(
     source: ParquetSource,
     storage: Storage,
     cache: VersionCache | None,
-    rows_per_partition: int,
+    rows_per_partition: RowsPerPartition,
     tally: Tally | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
+
+    With `wanted`, only files whose path it accepts; the marks are those of all files.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
@@ -123,6 +126,8 @@ def plan_parquet(
     groups: dict[str, list[int]] = {}
     found = data_files(source, storage, PARQUET_ENDINGS)
     marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
+    if wanted is not None:
+        found = [stat for stat in found if wanted(stat.uri[len(root) + 1 :])]
     constants: dict[str, dict[str, object]] = {}  # by file: its name's mark, where no column says it
     for number, stat in enumerate(found):
         with open_parquet(storage, stat.uri) as file:
@@ -137,12 +142,14 @@ def plan_parquet(
     if files_kind(schemas, source.fields) == "paths":
         tally.marks.clear()  # the drafts are counted
         return _drafts(source.fields, storage, found, root, constants, tally)
-    tally.see_inline(sum(map(sum, groups.values())))
+    count = sum(map(sum, groups.values()))
+    limit = limit_of_rows(rows_per_partition, count)
+    tally.see_inline(count)
     partitions = []
     for stat in found:
         version = storage.version(stat, source.version_by, cache)
         path = stat.uri[len(root) + 1 :]
-        for first, stop in _ranges(groups[stat.uri], rows_per_partition):
+        for first, stop in _ranges(groups[stat.uri], limit):
             rows = sum(groups[stat.uri][first:stop])
             told = tuple(constants[stat.uri].items())
             part = Part(path=path, size=stat.size, version=version, groups=(first, stop), constants=told)

@@ -1,4 +1,4 @@
-"""Partitions: the smallest parts of a source that can be read again on their own, and the plan that lists them.
+"""Partitions: the smallest parts of a source that can be read again on their own, and the rows planned in them.
 
 A partition is a leaf of a hash trie over the rows' keys. Its rows depend only on the rows, not on their order or the
 files' place, and one row more or less changes one leaf.
@@ -6,39 +6,31 @@ files' place, and one row more or less changes one leaf.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from array import array
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trichord.infra import digest
-from trichord.infra.errors import StorageError
+from trichord.infra.digest import quote
 from trichord.infra.json_values import parse_json
-from trichord.infra.lake import layout
-from trichord.infra.lake.checked_parquet import has_seal, open_sealed
-from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.seal import seal
-from trichord.infra.lake.storage import Storage
-from trichord.infra.scratch import scratch_folder
-from trichord.infra.web import is_web
 from trichord.transforms.collect.line import Line
-from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.media import MediaError
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 1  # raised when a row's columns change: it is part of the version of every tar
 PLAN = pa.schema([(name, pa.string()) for name in ("key", "line", "media", "reason", "detail")])
 
+RowsPerPartition: TypeAlias = int | Literal["auto"]
 Columns: TypeAlias = tuple[str, str, str, str | None, str]  # of a row, in the order of PLAN
 
-_DIGEST_BYTES = 16
+DIGEST_BYTES = digest.ADDRESS_CHARS // 2
+
+MAX_PARTITIONS = 20_000  # of a source: the driver holds an entry for each, and each is a task and three files
+LEAST_LIMIT = 256
+
 _BITS = 64
 
 
@@ -86,9 +78,15 @@ class PlannedRow:
     detail: str = ""
 
     def columns(self) -> Columns:
-        """Return the row as PLAN columns."""
-        media = {name: [medium.path, medium.size, medium.version] for name, medium in self.media.items()}
-        return self.key, _json(self.line), _json(media), self.reason, self.detail
+        """Return the row as PLAN columns: its line and media as canonical JSON."""
+        media = ",".join(
+            [
+                f"{quote(name)}:[{quote(medium.path)},{medium.size},{quote(medium.version)}]"
+                for name, medium in sorted(self.media.items())
+            ]
+        )
+        line = ",".join([f"{quote(name)}:{_encode(value)}" for name, value in sorted(self.line.items())])
+        return self.key, f"{{{line}}}", f"{{{media}}}", self.reason, self.detail
 
     @classmethod
     def of(cls, key: str, line: str, media: str, reason: str | None, detail: str) -> PlannedRow:
@@ -107,117 +105,73 @@ def media_of(column: str) -> dict[str, Medium]:
     return {name: Medium(path=path, size=size, version=version) for name, (path, size, version) in found.items()}
 
 
-def _json(value: object) -> str:
-    return digest.canonical_json(value).decode()
+def table_of(rows: Sequence[PlannedRow]) -> pa.Table:
+    """Return rows as a table of PLAN."""
+    columns = zip(*(row.columns() for row in rows), strict=True)
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=PLAN)
 
 
-def trie(hashes_N: npt.NDArray[np.uint64], limit: int) -> list[tuple[str, npt.NDArray[np.intp]]]:
+def _encode(value: object) -> str:
+    """Return a value as canonical JSON; what most rows have is encoded without the general encoder."""
+    if isinstance(value, str):
+        return quote(value)
+    if value is None:
+        return "null"
+    if not value and isinstance(value, list | dict):
+        return "[]" if isinstance(value, list) else "{}"
+    return digest.canonical_json(value).decode("utf-8", "surrogatepass")
+
+
+def digest_of(columns: Columns) -> bytes:
+    """Return the digest of a row: the bytes of `digest.address` of its columns."""
+    encoded = ",".join("null" if column is None else quote(column) for column in columns)
+    return hashlib.sha256(f"[{encoded}]".encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+def trie(ordered_N: npt.NDArray[np.uint64], limit: int, root: str = "") -> list[tuple[str, int, int]]:
     """Return the leaves of a hash trie: a leaf with more than `limit` rows is split by the next bit, highest first.
 
+    Args:
+        ordered_N: sorted hashes.
+        limit: the most rows of a leaf.
+        root: leading bits that all hashes have; nothing above this node is looked at.
+
     Returns:
-        (bits, positions in `hashes_N`) of each leaf that is not empty, in order of bits. Equal hashes share a leaf
-        even if they are more than `limit`.
+        (bits, first row, row after the last) of each leaf that is not empty, in order of bits. Equal hashes share a
+        leaf even if they are more than `limit`.
 
     Raises:
         ValueError: the limit is below one.
     """
     if limit < 1:
         raise ValueError(f"a leaf must be allowed at least one row, not {limit}")
-    order = np.argsort(hashes_N, kind="stable")
-    ordered = hashes_N[order]
-    leaves: list[tuple[str, npt.NDArray[np.intp]]] = []
-    open_nodes = [("", 0, len(ordered))]
+    leaves: list[tuple[str, int, int]] = []
+    open_nodes = [(root, 0, len(ordered_N))]
     while open_nodes:
         bits, start, stop = open_nodes.pop()
         if stop - start > limit and len(bits) < _BITS:
-            least_of_right = ((int(bits, 2) if bits else 0) * 2 + 1) << (_BITS - len(bits) - 1)
-            middle = start + int(np.searchsorted(ordered[start:stop], np.uint64(least_of_right)))
+            middle = start + int(np.searchsorted(ordered_N[start:stop], np.uint64(least(bits + "1"))))
             open_nodes += [(bits + "1", middle, stop), (bits + "0", start, middle)]
         elif stop > start:
-            leaves.append((bits, order[start:stop]))
+            leaves.append((bits, start, stop))
     return leaves
 
 
-def write_plan(rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: int) -> list[Partition]:
-    """Bucket rows into partitions and write them to `<lake>/_plans/<digest>.parquet`, one row group a partition.
-
-    Rows pass through a spool on disk; memory holds 32 bytes of each. An existing plan is not written again.
-    """
-    with tempfile.TemporaryFile() as spool:
-        hashes, ends, digests = array("Q"), array("Q", [0]), bytearray()
-        for row in rows:
-            columns = row.columns()
-            encoded = digest.canonical_json(columns)
-            spool.write(encoded)
-            hashes.append(digest.hash64(row.key))
-            ends.append(ends[-1] + len(encoded))
-            digests += bytes.fromhex(digest.address(*columns))
-        spool.flush()
-        digests_N = np.frombuffer(digests, f"V{_DIGEST_BYTES}")
-        leaves = trie(np.frombuffer(hashes, np.uint64), rows_per_partition)
-        versions = [digest.address(sorted(value.tobytes().hex() for value in digests_N[at])) for _, at in leaves]
-        ids = [f"{source}/{bits or 'all'}" for bits, _ in leaves]
-        locator = layout.plan_path(digest.address("plan", PLAN_FORMAT, ids, versions))
-        uri = lake.uri(locator)
-        if leaves and not has_seal(lake.storage, uri):
-            groups = (_read_leaf(spool.fileno(), ends, digests_N, at) for _, at in leaves)
-            write_groups(groups, lake.storage, uri)
-    return [
-        Partition(source=source, id=name, version=version, rows=len(at), locator=locator, row_group=i)
-        for i, (name, version, (_, at)) in enumerate(zip(ids, versions, leaves, strict=True))
-    ]
+def limit_of_rows(rows_per_partition: RowsPerPartition, rows: int) -> int:
+    """Return the most rows of a partition in a source of so many rows."""
+    if rows_per_partition != "auto":
+        return rows_per_partition
+    limit = LEAST_LIMIT
+    while rows * 2 > limit * MAX_PARTITIONS:  # a leaf holds half of the limit at least, but for the rarest
+        limit *= 2
+    return limit
 
 
-def _read_leaf(
-    spool: int, ends: array[int], digests_N: npt.NDArray[np.void], at: npt.NDArray[np.intp]
-) -> list[Columns]:
-    """Read a leaf's rows from the spool, ordered by key, then digest."""
-    # JSON made lists of the tuples
-    rows = [cast("Columns", parse_json(os.pread(spool, ends[i + 1] - ends[i], ends[i]))) for i in at.tolist()]
-    keyed = sorted((row[0], digests_N[i].tobytes(), n) for n, (row, i) in enumerate(zip(rows, at, strict=True)))
-    return [rows[n] for _, _, n in keyed]
+def least(bits: str) -> int:
+    """Return the least hash that has these leading bits."""
+    return int(bits, 2) << (_BITS - len(bits)) if bits else 0
 
 
-def write_groups(groups: Iterable[Sequence[Columns]], storage: Storage, uri: str) -> None:
-    """Write a plan file: rows as `PlannedRow.columns` gives them, one row group a partition."""
-    with scratch_folder("plan") as folder:
-        path = os.path.join(folder, "plan.parquet")
-        with pq.ParquetWriter(path, PLAN, compression="zstd", write_page_checksum=True) as writer:
-            for rows in groups:
-                columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-                writer.write_table(pa.table(columns, schema=PLAN), row_group_size=len(rows))
-        with open(path, "r+b") as file:
-            seal(file)
-        storage.put_file(path, uri)
-
-
-def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
-    """Read a partition's rows from its plan.
-
-    Raises:
-        StorageError: the plan file is missing or damaged.
-    """
-    uri = lake.uri(partition.locator)
-    try:
-        with open_sealed(lake.storage, uri) as plan:
-            table = plan.read_row_group(partition.row_group, use_threads=False)
-    except FileNotFoundError as error:
-        raise StorageError(f"{uri}: the plan is missing. Run `trichord reindex`, which plans again") from error
-    return [PlannedRow.of(*row.values()) for row in table.to_pylist()]
-
-
-def planned_media(lake: Lake, path: str, row_group: int, root: MediaRoot) -> dict[str, dict[str, str]]:
-    """Return the URIs of the pictures and sounds that a partition's rows name: key -> modality -> URI.
-
-    Raises:
-        StorageError: the plan file is missing or damaged.
-    """
-    partition = Partition(source="", id="", version="", rows=0, locator=path, row_group=row_group)
-    found: dict[str, dict[str, str]] = {}
-    for row in read_plan(partition, lake):
-        named = {name: medium.path for name, medium in row.media.items() if name in ("image", "audio")}
-        found[row.key] = {}
-        for name, one in named.items():
-            with suppress(MediaError):  # a link that now leads out of the root
-                found[row.key][name] = one if is_web(one) else root.locate(one)
-    return found
+def version_of(digests: Iterable[bytes]) -> str:
+    """Return the version of a partition whose rows have these digests (`digest_of`)."""
+    return digest.address(sorted(one.hex() for one in digests))

@@ -22,7 +22,8 @@ from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
 from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, media_of, read_plan
+from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, media_of
+from trichord.transforms.collect.plan_parts import read_plan
 from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32

@@ -151,7 +151,7 @@ class Tally:
     def watch(self, rows: Iterable[PlannedRow]) -> Iterator[PlannedRow]:
         """Yield the planned rows, and count each."""
         for row in rows:
-            self._see_planned(row)
+            self.see_planned(row)
             yield row
 
     def field_counts(self) -> tuple[FieldCount, ...]:
@@ -193,7 +193,8 @@ class Tally:
                 return
             self.columns.setdefault(name[:_SHOWN_CHARS])
 
-    def _see_planned(self, row: PlannedRow) -> None:
+    def see_planned(self, row: PlannedRow) -> None:
+        """Count a planned row."""
         self.rows += 1
         for name, medium in row.media.items():
             if name != "text" and not is_web(medium.path):

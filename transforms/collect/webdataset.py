@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -42,9 +42,9 @@ from trichord.transforms.collect.partitions import (
     Partition,
     PlannedRow,
     line_of,
-    read_plan,
-    write_groups,
+    table_of,
 )
+from trichord.transforms.collect.plan_parts import read_plan, write_groups
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
@@ -65,9 +65,15 @@ _SLOTS_OF = {"text": ("text", "caption", "json", "segments"), "image": ("image",
 
 
 def plan_webdataset(
-    source: WebDatasetSource, lake: Lake, cache: VersionCache | None, tally: Tally | None = None
+    source: WebDatasetSource,
+    lake: Lake,
+    cache: VersionCache | None,
+    tally: Tally | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> tuple[list[Partition], int]:
     """Plan one partition per tar, and count members without a known ending. Only new tars are read.
+
+    With `wanted`, only tars whose path it accepts; the marks are those of all tars.
 
     Raises:
         SourceError: there is no tar, or one of them is damaged.
@@ -77,13 +83,15 @@ def plan_webdataset(
     found = data_files(source, lake.storage, TAR_ENDINGS)
     marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
     for stat in found:
+        if wanted is not None and not wanted(stat.uri[len(root) + 1 :]):
+            continue
         version = lake.storage.version(stat, source.version_by, cache)
         address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
         locator = layout.plan_path(address)
         uri = lake.uri(locator)
         if not has_seal(lake.storage, uri):
             rows = _read_index(source, lake.storage, stat)
-            write_groups([[row.columns() for row in rows]] if rows else [], lake.storage, uri)
+            write_groups([table_of(rows)] if rows else [], lake.storage, uri)
         with open_sealed(lake.storage, uri) as index:
             count = index.metadata.num_rows
             rows_of = index.read(columns=["line", "media", "reason", "detail"], use_threads=False)

@@ -30,7 +30,7 @@ from trichord.pipelines.prepare.records import prepare_task
 from trichord.pipelines.rejects.merge_partition import MergeTask, Unmergeable
 from trichord.pipelines.rejects.query import Choice, RejectKey, list_rejects
 from trichord.pipelines.rejects.replay import Replay, find_bases, replay
-from trichord.transforms.collect.partitions import read_plan
+from trichord.transforms.collect.plan_parts import read_plan
 
 TABLES = ("records", "rejects", "signatures", "duplicates")
 STRICT = {"prepare.image.min_side": 240, "prepare.image.max_noise": 10.5}  # many of the demo's pictures have less

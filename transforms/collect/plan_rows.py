@@ -1,0 +1,126 @@
+"""Planned rows on their way to a plan: in files, each sorted by the hash of the key, so that memory holds one of them.
+
+A file of rows ("run") is an Arrow file. It is made by whatever reads a part of a source, and read by whatever writes a
+part of the plan: both need only a range of hashes at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from trichord.infra import digest
+from trichord.infra.lake.stores import temporary_name
+from trichord.transforms.collect.partitions import DIGEST_BYTES, PLAN, Columns, PlannedRow, digest_of
+
+BUCKET_BITS = 12  # a run knows how many of its rows have which leading bits
+RUN_ROWS, RUN_BYTES = 65_536, 64 << 20
+_BATCH_ROWS = 4_096
+_SHIFT = np.uint64(64 - BUCKET_BITS)
+_RUN = pa.schema(
+    [
+        ("hash", pa.uint64()),
+        ("digest", pa.binary(DIGEST_BYTES)),
+        ("size", pa.int64()),  # bytes of the columns that follow
+        *((name, pa.large_string()) for name in PLAN.names),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A file of rows. `starts` says where the rows of each bucket begin, and ends with their number."""
+
+    path: str
+    starts: npt.NDArray[np.int64]
+
+
+class RunWriter:
+    """Writes planned rows to runs in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.runs: list[Run] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._hashes: list[int] = []
+        self._digests: list[bytes] = []
+        self._sizes: list[int] = []
+        self._columns: list[Columns] = []
+        self._bytes = 0
+
+    def add(self, row: PlannedRow) -> None:
+        """Add a row."""
+        self.add_columns(row.columns())
+
+    def add_columns(self, columns: Columns) -> None:
+        """Add a row by its columns."""
+        size = sum(len(column) for column in columns if column is not None)
+        self._hashes.append(digest.hash64(columns[0]))
+        self._digests.append(digest_of(columns))
+        self._sizes.append(size)
+        self._columns.append(columns)
+        self._bytes += size
+        if len(self._hashes) >= RUN_ROWS or self._bytes >= RUN_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that memory still holds."""
+        if not self._hashes:
+            return
+        hashes_N = np.array(self._hashes, np.uint64)
+        order_N = np.argsort(hashes_N, kind="stable")
+        arrays = [
+            pa.array(self._hashes, pa.uint64()),
+            pa.array(self._digests, pa.binary(DIGEST_BYTES)),
+            pa.array(self._sizes),
+        ]
+        arrays += [pa.array(column, pa.large_string()) for column in zip(*self._columns, strict=True)]
+        self._forget()
+        table = pa.table(arrays, schema=_RUN).take(pa.array(order_N))
+        path = os.path.join(self._folder, temporary_name())
+        with pa.ipc.new_file(path, _RUN) as writer:
+            writer.write_table(table.combine_chunks(), max_chunksize=_BATCH_ROWS)
+        buckets_N = (hashes_N[order_N] >> _SHIFT).astype(np.int64)
+        self.runs.append(Run(path, np.searchsorted(buckets_N, np.arange(2**BUCKET_BITS + 1))))
+
+
+class Runs:
+    """Reads ranges of hashes from all runs at once."""
+
+    def __init__(self, opened: Sequence[tuple[Run, pa.ipc.RecordBatchFileReader]]) -> None:
+        self._opened = opened
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many rows are in each bucket."""
+        return sum((np.diff(run.starts) for run, _ in self._opened), np.zeros(2**BUCKET_BITS, np.int64))
+
+    def read(self, low: int, high: int, columns: Sequence[str]) -> pa.Table:
+        """Return columns of the rows whose hash is at least `low` and below `high`, run after run."""
+        found = [_RUN.empty_table().select(columns)]
+        for run, reader in self._opened:
+            start, stop = run.starts[low >> int(_SHIFT)], run.starts[(high - 1 >> int(_SHIFT)) + 1]
+            for number in range(start // _BATCH_ROWS, -(-stop // _BATCH_ROWS)):
+                batch = reader.get_batch(number)
+                hashes_N = batch["hash"].to_numpy()
+                first = np.searchsorted(hashes_N, np.uint64(low))
+                last = np.searchsorted(hashes_N, np.uint64(high - 1), side="right")
+                if first < last:
+                    found.append(pa.Table.from_batches([batch.select(columns).slice(first, last - first)]))
+        return pa.concat_tables(found)
+
+
+@contextmanager
+def open_runs(runs: Sequence[Run]) -> Iterator[Runs]:
+    """Open runs for reading."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(pa.memory_map(run.path)) for run in runs]
+        yield Runs([(run, pa.ipc.open_file(file)) for run, file in zip(runs, files, strict=True)])
