@@ -149,4 +149,4 @@ def test_minilm_gives_the_vectors_of_sentence_transformers():
     assert (encoder.dimension, encoder.pooling) == (384, Pooling(kinds=("mean",), normalise=True))
     np.testing.assert_allclose(encoder.encode(TEXTS), reference, atol=1e-5)
     fast = HuggingFaceText(EncoderConfig(kind="huggingface", path=path), "fast")
-    np.testing.assert_allclose(fast.encode(TEXTS), reference, atol=1e-5)
+    np.testing.assert_allclose(fast.encode(TEXTS), reference, atol=5e-3)  # products in bfloat16 where the CPU has them
