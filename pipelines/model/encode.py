@@ -36,7 +36,7 @@ from trichord.pipelines.model.feature_cache import (
     read_features,
 )
 from trichord.pipelines.model.prefetch import BLOCKS, Blocks
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
