@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.transforms.collect.partitions import Partition
 
 MOST = 64  # shards that one partition may copy from
@@ -107,6 +108,28 @@ def _placed(partitions: Iterable[Partition], addresses: Mapping[str, str]) -> li
         found.append(_Base(one.id, file, starts[file] if file else 0, one.rows, addresses.get(one.id, "")))
         starts[file] += one.rows
     return found
+
+
+def find_bases(
+    lake: Lake, table: str, made_by: str, partitions: Mapping[str, Sequence[Partition]], missing: Iterable[str]
+) -> dict[str, tuple[ShardRef, ...]]:
+    """Return, by id, the shards that missing partitions can copy rows from.
+
+    Args:
+        lake: holds them.
+        table: of the shards.
+        made_by: what makes them now; those that something else made are of no use.
+        partitions: all present ones, by source.
+        missing: ids of those that are to be made.
+    """
+    wanted, addresses = set(missing), dict[str, tuple[str, ...]]()
+    for source, all_of_it in partitions.items():
+        mine = [one.id for one in all_of_it if one.id in wanted]
+        bases = load_bases(lake, table, source) if mine else None
+        if bases is not None and bases.made_by == made_by:
+            addresses |= bases.of(all_of_it, mine)
+    ready = find_finished(lake, table, {one for several in addresses.values() for one in several})
+    return {name: tuple(ready[one] for one in several if one in ready) for name, several in addresses.items()}
 
 
 def load_bases(lake: Lake, table: str, source: str) -> Bases | None:
