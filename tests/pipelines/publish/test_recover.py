@@ -118,6 +118,31 @@ def test_damaged_caches_are_said_to_be_caches_and_nothing_else(lake_copy):
 
 
 @pytest.mark.parametrize("way", ["flip", "cut", "empty"])
+def test_no_verb_fails_where_all_caches_are_damaged(lake_copy, way):
+    lake, run = lake_copy.parent / "lake", ("--project", str(lake_copy))
+    paths = [path for path in lake.rglob("*") if path.is_file()]
+    caches = [path for path in paths if layout.kind_of(path.relative_to(lake).as_posix()) is layout.Kind.CACHE]
+    assert lake / layout.PLAN_VERSIONS in caches
+    for path in caches:
+        damage(path, way)
+    for verb in (
+        "gc",
+        "status",
+        "doctor",
+        "verify",
+        "rejects ls",
+        "duplicates ls",
+        "search --text red",
+        "plan",
+        "prepare",
+    ):
+        trichord(*verb.split(), *run)
+    assert result_of(trichord("reindex", "--json", *run))["unchanged"]
+    trichord("gc", "--delete", "--set", "gc_grace_s=0", *run)
+    trichord("evaluate", *run)
+
+
+@pytest.mark.parametrize("way", ["flip", "cut", "empty"])
 def test_a_damaged_candidate_is_not_published_and_the_advice_works(lake_copy, way):
     lake, workspace = lake_copy.parent / "lake", workspace_of(lake_copy)
     damage(lake / layout.CANDIDATE, way)
