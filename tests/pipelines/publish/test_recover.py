@@ -17,7 +17,6 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.publish import publish_candidate
 from trichord.pipelines.publish.recover import plan_recovery, recover
 from trichord.pipelines.publish.verify import verify
-from trichord.pipelines.reindex import reindex
 
 
 def _files(folder: Path) -> dict[str, bytes]:
