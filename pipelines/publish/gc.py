@@ -98,6 +98,11 @@ def _named_paths(
     named: set[str | None] = {
         layout.PLAN_VERSIONS,
         *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECT_COUNTS)),
+        *(
+            layout.bases_path(table, source.name)
+            for table in ("records", layout.FEATURES, "vectors")
+            for source in workspace.project.sources
+        ),
     }
     for name in TABLES:
         named |= {ref.path for ref in workspace.pinned_shards(name, None).values()}

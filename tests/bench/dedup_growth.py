@@ -33,7 +33,7 @@ from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.near_duplicates_compare import Compared, ComparePairs
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.dedup.same_text import form_digest
 from trichord.transforms.dedup.shingles import bands_of, text_sketches
 

@@ -35,7 +35,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.defects import rates_of
 from trichord.pipelines.demo.records import Recipe
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch

@@ -19,7 +19,7 @@ from trichord.infra.project import load_project
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.exact_duplicates import Deduplicated, deduplicate
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.pipelines.publish.explain import explain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch
 
