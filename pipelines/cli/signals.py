@@ -10,8 +10,8 @@ from types import FrameType
 
 from trichord.infra import log
 
-# Python's own handler of SIGINT raises KeyboardInterrupt, which ends a process by the signal where nobody catches it, as
-# between a command's end and the exit: the code would be another one.
+# Python's own handler of SIGINT raises KeyboardInterrupt, which ends a process by the signal where nobody catches it,
+# as between a command's end and the exit: the code would be another one.
 _REPLACED = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
 
