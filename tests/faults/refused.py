@@ -98,7 +98,7 @@ class Scene:
             driver.wait(timeout=300)
         allow()
         found = self.judge(driver.returncode, "".join(read))
-        return found | {"again": trichord_process("reindex", *self.run, check=None).returncode}
+        return found | self.again("reindex")
 
     def run_verb(self, verb: str, refuse: Callable[[], object], allow: Callable[[], object]) -> dict[str, Any]:
         """Refuse something while a verb runs that writes to a lake with two publications, then run it again."""
@@ -114,7 +114,12 @@ class Scene:
         done = trichord_process(*verb.split(), *self.run, check=None, env={**os.environ, "TMPDIR": str(self.temporary)})
         allow()
         found = self.judge(done.returncode, done.stderr)
-        return found | {"again": trichord_process(*verb.split(), *self.run, check=None).returncode}
+        return found | self.again(verb)
+
+    def again(self, verb: str) -> dict[str, Any]:
+        """Run what was refused once more."""
+        done = trichord_process(*verb.split(), *self.run, check=None)
+        return {"again": done.returncode} | ({"says_again": done.stderr[-2000:]} if done.returncode else {})
 
     def change(self) -> None:
         """Take rows away."""
@@ -155,8 +160,7 @@ class Scene:
             _, err = driver.communicate(timeout=300)
         repair()
         found = self.judge(driver.returncode, err)
-        again = trichord_process("reindex", "--project", str(self.project), "--json", check=None)
-        return found | {"again": again.returncode}
+        return found | self.again("reindex")
 
 
 def _inside(kind: str, which: str, records: int) -> dict[str, Any]:
