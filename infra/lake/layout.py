@@ -25,6 +25,7 @@ COLLECTIONS = f"{INDEX}/collections"
 CANDIDATE = f"{INDEX}/candidate.json"
 PLAN_VERSIONS = f"{PLANS}/versions.parquet"
 DOWNLOAD_RECEIPTS = f"{DOWNLOADS}/receipts.parquet"
+PAIRS = f"{DEDUP}/pairs.parquet"
 PROBE = "_doctor"
 _LITE = "<name>.db"  # what `milvus.uri` names by default
 
@@ -101,6 +102,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{EXCLUSIONS}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "rows that a run leaves out"),
         (f"{FOOTERS}/<name>.parquet", Kind.CACHE, "what the footers of a table's shards say"),
         (f"{BASES}/<name>.parquet", Kind.CACHE, "shard of each partition that the last run made"),
+        (PAIRS, Kind.CACHE, "pairs of rows that the last run compared"),
         (PLAN_VERSIONS, Kind.CACHE, "SHA-256 of the source files that were hashed"),
         (f"{PLANS}/last-<name>.parquet", Kind.CACHE, "last plan of a source"),
         (f"{PLANS}/<address>.parquet", Kind.CACHE, "part of a plan, or members of a tar"),

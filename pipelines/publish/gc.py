@@ -97,6 +97,7 @@ def _named_paths(
     """Return the lake-relative path of every file that is needed, without the models' folders."""
     named: set[str | None] = {
         layout.PLAN_VERSIONS,
+        layout.PAIRS,
         *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECT_COUNTS)),
         *(
             layout.bases_path(table, source.name)

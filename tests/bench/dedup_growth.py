@@ -127,7 +127,7 @@ def shard_of(workspace: Workspace, growth: str, number: int, rows: int) -> Prepa
         made.append(
             {
                 "key": f"k{first + at:08d}", "source": "made", "partition": f"made/{number:06d}", "row_digest": row,
-                "content_digest": row, "text_sketch": sketches[at], "text_bands": bands[at],
+                "content_digest": row, "input_digest": row, "text_sketch": sketches[at], "text_bands": bands[at],
                 "modalities": "text,image,audio" if media else "image" if growth == "noise" else "text",
                 "text_form": form_digest(texts[at]),
                 "image_hash": pictures[at].tobytes() + bytes([128] * 32) if media or growth == "noise" else None,

@@ -107,7 +107,7 @@ class MakeUp:
         row = digest.address(number, i)
         return {
             "key": f"k{number:05d}-{i:05d}", "source": "made", "partition": f"made/{number}", "row_digest": row,
-            "content_digest": row, "modalities": "text,image,audio", "text_sketch": sketch,
+            "content_digest": row, "input_digest": row, "modalities": "text,image,audio", "text_sketch": sketch,
             "text_bands": band_keys(sketch),
             "image_hash": bytes([image[0] ^ copy]) + image[1:] + bytes([128] * 32),
             "audio_hash": bytes([audio[0] ^ copy]) + audio[1:] + (3_000).to_bytes(4, "little"),

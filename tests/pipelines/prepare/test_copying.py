@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
-from deltalake import write_deltalake
 from PIL import Image
 
 from tests.pipelines.lakes import workspace_of
+from tests.pipelines.source_kinds import KINDS, Rows, as_jsonl
 from trichord.infra.config import EngineConfig
 from trichord.infra.digest import generator
 from trichord.infra.engines import open_engine
@@ -30,7 +25,6 @@ from trichord.pipelines.prepare.job import prepare_lake
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.prepared import Prepared
 
-Rows = list[dict[str, Any]]  # id, text, image: bytes
 ROWS = 40
 
 
@@ -50,63 +44,6 @@ def rows_from(first: int, count: int) -> Rows:
         text = f"number {n} of a row of pictures with nothing else in it" if n % 10 != 7 else ""
         made.append({"id": f"key-{n:04d}", "text": text, "image": data})
     return made
-
-
-def _media(folder: Path, rows: Rows) -> list[dict[str, Any]]:
-    (folder / "media").mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        path = folder / "media" / f"{row['id']}.png"
-        if not path.exists() or path.read_bytes() != row["image"]:
-            path.write_bytes(row["image"])
-    return [{**row, "image": f"media/{row['id']}.png"} for row in rows]
-
-
-def as_jsonl(folder: Path, rows: Rows) -> dict[str, Any]:
-    lines = "".join(json.dumps(row) + "\n" for row in _media(folder, rows))
-    (folder / "rows.jsonl").write_text(lines)
-    return {"kind": "manifest", "path": "rows.jsonl"}
-
-
-def as_csv(folder: Path, rows: Rows) -> dict[str, Any]:
-    with open(folder / "rows.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["id", "text", "image"])
-        writer.writeheader()
-        writer.writerows(_media(folder, rows))
-    return {"kind": "manifest", "path": "rows.csv"}
-
-
-def as_folder(folder: Path, rows: Rows) -> dict[str, Any]:
-    shutil.rmtree(folder / "files", ignore_errors=True)
-    (folder / "files").mkdir()
-    for row in rows:
-        (folder / "files" / f"{row['id']}.png").write_bytes(row["image"])
-        if row["text"]:
-            (folder / "files" / f"{row['id']}.txt").write_text(row["text"])
-    return {"kind": "folder", "path": "files"}
-
-
-def as_parquet(folder: Path, rows: Rows) -> dict[str, Any]:
-    pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet", row_group_size=8)
-    return {"kind": "parquet", "path": "rows.parquet"}
-
-
-def as_delta(folder: Path, rows: Rows) -> dict[str, Any]:
-    write_deltalake(str(folder / "rows"), pa.Table.from_pylist(rows), mode="overwrite")
-    return {"kind": "delta", "path": "rows"}
-
-
-def as_tar(folder: Path, rows: Rows) -> dict[str, Any]:
-    with tarfile.open(folder / "rows.tar", "w") as archive:
-        for row in rows:
-            for ending, data in (("png", row["image"]), ("txt", row["text"].encode())):
-                if data:
-                    member = tarfile.TarInfo(f"{row['id']}.{ending}")
-                    member.size = len(data)
-                    archive.addfile(member, io.BytesIO(data))
-    return {"kind": "webdataset", "path": "rows.tar"}
-
-
-KINDS = {"jsonl": as_jsonl, "csv": as_csv, "folder": as_folder, "parquet": as_parquet, "delta": as_delta, "tar": as_tar}
 
 
 def edit(rows: Rows) -> Rows:

@@ -49,6 +49,7 @@ def row(key: str, content: str, flips: int = 0, *, source: str = "s0", text: str
         "source": source,
         "row_digest": digest.address(source, key, content, flips, text),
         "content_digest": digest.address(content, flips, text),
+        "input_digest": "",
         "modalities": "text,image",
         "text_sketch": sketch,
         "text_bands": band_keys(sketch),
