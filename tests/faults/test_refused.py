@@ -12,7 +12,10 @@ pytestmark = [
 ]
 
 
-def judge(found: dict, advice: str) -> None:
+def judge(found: dict, advice: str, *, note_stays: bool = False) -> None:
+    """`note_stays`: what forbids to write forbids to remove the note that a run is at work, which then goes stale."""
+    if note_stays:
+        found["left"] = [name for name in found["left"] if not name.startswith("run-")]
     assert advice in found["says"]
     assert {name: found[name] for name in ("code", "clean", "left", "again")} == {
         "code": 6,
@@ -34,12 +37,12 @@ def test_no_room_for_temporary_files(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_lake_that_becomes_read_only(stage):
-    judge(run_in_namespace("read-only", stage, "40"), "Mount it for writing")
+    judge(run_in_namespace("read-only", stage, "40"), "Mount it for writing", note_stays=True)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_lake_without_permission(stage):
-    judge(run_in_namespace("mode", stage, "40", mounting=False), "permission")
+    judge(run_in_namespace("mode", stage, "40", mounting=False), "permission", note_stays=True)
 
 
 @pytest.mark.parametrize("verb", VERBS)
