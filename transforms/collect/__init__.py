@@ -32,7 +32,7 @@ from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS,
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
-from trichord.transforms.collect.folder import FolderReader
+from trichord.transforms.collect.folder import FolderReader, has_marks
 from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
@@ -106,6 +106,7 @@ def plan_source(
         rows = _watch(tally, _look_up(_count_marks(found, tally), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
+    usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
         rows=sum(partition.rows for partition in partitions),
@@ -113,6 +114,8 @@ def plan_source(
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(tally.marks.items())),
+        usable=usable,
+        unmarked=unmarked,
         modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
     )
 
@@ -151,6 +154,8 @@ def replan_source(
         return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
     if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
         return None  # the names of all files decide what their marks are
+    if isinstance(source, FolderSource) and has_marks(source, lake.storage) != bool(last.marks):
+        return None
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
     found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
     assert not isinstance(found, list)

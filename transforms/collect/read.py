@@ -240,11 +240,12 @@ def _batch(loaded: Sequence[_Loaded]) -> Batch:
 def find_needed_downloads(lake: Lake) -> set[str]:
     """Return lake-relative paths below `_downloads/` that receipts or plans still name: `gc` keeps them.
 
-    Raises:
-        StorageError: a plan cannot be read.
+    If one of these caches is damaged, nobody knows what it named: all of `_downloads/` is needed then.
     """
     needed = receipt_contents(lake)
     for stat in lake.list(layout.PLANS):
+        if layout.place_of(lake.relative(stat.uri)) != layout.place_of(layout.plan_path("0" * 32)):
+            continue  # not a part of a plan
         try:
             with open_sealed(lake.storage, stat.uri) as plan:
                 if plan.schema_arrow.names != PLAN.names:
@@ -254,6 +255,8 @@ def find_needed_downloads(lake: Lake) -> set[str]:
                         needed |= _downloads_of(media)
         except FileNotFoundError:  # removed since the listing
             continue
+        except StorageError:
+            return needed | {lake.relative(one.uri) for one in lake.list(layout.DOWNLOADS)}
     return needed
 
 
