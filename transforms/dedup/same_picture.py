@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.batch import Image
+from trichord.transforms.dedup.ink import compare_ink
 from trichord.transforms.dedup.places import Places
 from trichord.transforms.dedup.watermark import remove_mark
 from trichord.transforms.libraries import cv2
 
-VERSION = 2  # raised when the same pictures would get another verdict
+VERSION = 3  # raised when the same pictures would get another verdict
 
 Grey = npt.NDArray[np.float32]  # (H, W), 0 to 255
 Mask = npt.NDArray[np.bool_]
@@ -85,19 +86,25 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
     laid = [_lay(channel, warp, (height, width)) for channel in b]
     a, laid = _match_brightness(a, laid, inside)
     difference, why, places = _differ(a, laid, inside, only_colour=only_colour)
-    if difference >= limit:
-        around = np.ones((WINDOW, WINDOW), np.uint8)
-        spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
-        for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
-            if (cleared := remove_mark(plain, marked, spread)) is not None:
-                left, _, _ = _differ(
-                    *((plain, cleared) if marked_is_b else (cleared, plain)),
-                    inside,
-                    only_colour=only_colour,
-                )
-                if left < limit:
-                    return PictureVerdict(same=True, difference=left, why="a faint watermark")
-    return PictureVerdict(same=difference < limit, difference=difference, why=why if difference >= limit else "")
+    if difference < limit:
+        return _with_ink(difference, "", a, laid, inside, limit)
+    around = np.ones((WINDOW, WINDOW), np.uint8)
+    spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
+    for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
+        if (cleared := remove_mark(plain, marked, spread)) is not None:
+            pair = (plain, cleared) if marked_is_b else (cleared, plain)
+            left, _, _ = _differ(*pair, inside, only_colour=only_colour)
+            if left < limit:
+                return _with_ink(left, "a faint watermark", *pair, inside, limit)
+    return PictureVerdict(same=False, difference=difference, why=why)
+
+
+def _with_ink(difference: float, why: str, a: list[Grey], b: list[Grey], inside: Mask, limit: float) -> PictureVerdict:
+    """Return the verdict on two pictures no place of which differs, once the colour of ink is compared."""
+    ink = limit * compare_ink(a, b, inside)
+    if ink >= limit:
+        return PictureVerdict(same=False, difference=ink, why="another colour")
+    return PictureVerdict(same=True, difference=max(difference, ink), why=why)
 
 
 def _unlike(why: str) -> PictureVerdict:
