@@ -23,7 +23,8 @@ EDGE, REACH = 8, 17  # levels between neighbours of one ground; pixels over whic
 INK = 12  # levels from the ground
 AROUND, STEP = 8.0, 4  # pixels: sigma of the means, and how far they are apart
 LEAST_INK, LEAST_GROUND = 1.0, 0.1  # mean levels, and share of ground without ink
-OF_COLOUR, OF_INK, LEAST = 0.23, 0.035, 0.35  # what copies differ in: of the colour, of the ink, and levels
+PALER = 0.25  # share of its colour that a line on white may lose: what spreads onto white is cut
+OF_COLOUR, OF_INK, LEAST = 0.09, 0.033, 0.33  # what copies differ in besides: of the colour, of the ink, and levels
 
 
 def compare_ink(a: Sequence[Grey], b: Sequence[Grey], inside: Mask) -> float:
@@ -54,9 +55,11 @@ def compare_ink(a: Sequence[Grey], b: Sequence[Grey], inside: Mask) -> float:
         [(_mean(plane * plain) - _mean(plane * bare) / share * of_plain)[seen] for plane in planes[1:]]
         for planes in (a, b)
     )
-    apart = np.hypot(*(x - y for x, y in zip(one, other, strict=True)))
-    colour = np.maximum(np.hypot(*one), np.hypot(*other))
-    return float((apart / (OF_COLOUR * colour + OF_INK * ink[seen] + LEAST)).max())
+    strength = [np.hypot(*mean) for mean in (one, other)]
+    colour = np.maximum(*strength) + np.float32(1e-6)
+    dot, cross = one[0] * other[0] + one[1] * other[1], one[0] * other[1] - one[1] * other[0]
+    lost = np.maximum(colour - dot / colour - PALER * colour, 0)
+    return float((np.hypot(lost, cross / colour) / (OF_COLOUR * colour + OF_INK * ink[seen] + LEAST)).max())
 
 
 def _mean(plane: npt.NDArray[Any]) -> Grey:
