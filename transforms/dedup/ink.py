@@ -24,7 +24,7 @@ INK = 12  # levels from the ground
 AROUND, STEP = 8.0, 4  # pixels: sigma of the means, and how far they are apart
 LEAST_INK, LEAST_GROUND = 1.0, 0.1  # mean levels, and share of ground without ink
 PALER = 0.25  # share of its colour that a line on white may lose: what spreads onto white is cut
-OF_COLOUR, OF_INK, LEAST = 0.09, 0.033, 0.33  # what copies differ in besides: of the colour, of the ink, and levels
+OF_COLOUR, OF_INK, LEAST = 0.08, 0.03, 0.3  # what copies differ in besides: of the colour, of the ink, and levels
 
 
 def compare_ink(a: Sequence[Grey], b: Sequence[Grey], inside: Mask) -> float:
