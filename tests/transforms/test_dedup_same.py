@@ -354,6 +354,6 @@ def test_a_faint_mark_on_a_dark_item_is_a_mark() -> None:
     choices = {"thing": "box", "colour": "navy", "label": "Mint", "number": 93, "size": 500, "ground": (255, 255, 255)}
     shown = pictures.draw_product(choices)
     base = see(copies.encode(shown))
-    for number in range(3):
+    for number in (2, 4):
         marked = copies.copy_picture(shown, "watermark", generator("test-mark", number))
         assert compare_shown(base, see(marked)).same

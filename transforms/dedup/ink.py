@@ -43,9 +43,9 @@ def compare_ink(a: Sequence[Grey], b: Sequence[Grey], inside: Mask) -> float:
         mean_ink += cv2.absdiff(planes[0], grounds[0].astype(np.float32)) / 2
         for ground in grounds:
             plain &= cv2.morphologyEx(ground, cv2.MORPH_GRADIENT, around) <= EDGE
-    plain = cv2.erode(plain.astype(np.uint8), np.ones((REACH, REACH), np.uint8))
+    plain = cv2.erode(plain.astype(np.uint8), np.ones((REACH, REACH), np.uint8)) > 0
     mean_ink *= plain
-    inked = cv2.dilate((mean_ink > INK).astype(np.uint8), np.ones((7, 7), np.uint8))
+    inked = cv2.dilate((mean_ink > INK).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     bare = plain & ~inked
     share, ink, of_plain = _mean(bare) + np.float32(1e-6), _mean(mean_ink), _mean(plain)
     seen = (share > LEAST_GROUND) & (ink > LEAST_INK)

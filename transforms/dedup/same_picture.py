@@ -313,7 +313,8 @@ def _brighten(planes: list[Grey], curve: Levels) -> list[Grey]:
     if len(planes) == 1 or curve is _curves()[0][0]:
         return [_apply(curve, plane) for plane in planes]
     rgb = cv2.cvtColor(cv2.merge(planes) / np.float32(255), cv2.COLOR_YCrCb2RGB)
-    lit = cv2.merge([_apply(curve, plane) for plane in cv2.split(np.clip(rgb, 0, 1) * np.float32(255))])
+    levels = np.clip(rgb, 0, 1) * np.float32(255)
+    lit = cv2.merge([_apply(curve, np.asarray(plane, np.float32)) for plane in cv2.split(levels)])
     changed = cv2.cvtColor(lit / np.float32(255), cv2.COLOR_RGB2YCrCb) * np.float32(255)
     return [np.asarray(plane, np.float32) for plane in cv2.split(changed)]
 
