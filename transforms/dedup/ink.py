@@ -28,7 +28,7 @@ OF_COLOUR, OF_INK, LEAST = 0.08, 0.03, 0.3  # what copies differ in besides: of 
 
 
 def compare_ink(a: Sequence[Grey], b: Sequence[Grey], inside: Mask) -> float:
-    """Return by how much the colour of ink differs where it differs most: from 1 on no copy does.
+    """Return by how much the colour of ink differs where it differs most: from 1 on it is another colour.
 
     Both are luminance and, of colour pictures, two chroma channels of one shape (H, W), laid over each other; `inside`
     is where both show something. Without ink on plain ground, and of grey pictures, it is 0.
