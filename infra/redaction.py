@@ -45,6 +45,7 @@ _SIGNED = frozenset(
     ("signature", "expires", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid", "ossaccesskeyid")
 )
 _DEPTH = 3  # URLs within URLs
+_AFTER = ":.,)]"  # behind a URL, of the sentence that holds it
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ def _redacted(text: str, depth: int) -> str:
     if "@" in text:
         text = _USER.sub(rf"\1{MASK}@", text)
     text = _QUERY.sub(lambda found: _query(found[0], depth), text)
-    return _HEADER.sub(rf"\1{MASK}", text)
+    return _HEADER.sub(lambda found: f"{found[1]}{MASK}{_after(found[0])}", text)
 
 
 def _query(query: str, depth: int) -> str:
@@ -101,15 +102,22 @@ def _query(query: str, depth: int) -> str:
 
     def hide(found: re.Match[str]) -> str:
         name, value = _plain(found[2]), found[3]
+        after = _after(value) if found.end() == len(query) else ""
+        value = value[: len(value) - len(after)]
         if name in signing or _SIGNING.fullmatch(name) or _SECRET.fullmatch(name):
-            return found[1] + MASK
+            return found[1] + MASK + after
         if depth and _NESTED.search(value):
             inner = unquote(value)
             hidden = _query(f"?url={inner}", depth - 1)[5:] if "%25" in value else _redacted(inner, depth - 1)
-            return found[1] + quote(hidden, safe="") if hidden != inner else found[0]
+            return found[1] + quote(hidden, safe="") + after if hidden != inner else found[0]
         return found[0]
 
     return _PARAMETER.sub(hide, query)
+
+
+def _after(value: str) -> str:
+    """Return the punctuation at the end of a value, which a message wrote behind the URL."""
+    return value[len(value.rstrip(_AFTER)) :]
 
 
 def _signing(query: str) -> frozenset[str]:

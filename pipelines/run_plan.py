@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trichord.pipelines.core.result import Result
@@ -11,7 +10,7 @@ from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
-from trichord.pipelines.prepare.plan import Plan, plan_training
+from trichord.pipelines.prepare.plan import find_warnings, plan_training
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast, RowChanges
@@ -19,7 +18,6 @@ from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 from trichord.pipelines.stages.order import STAGES
 from trichord.pipelines.stages.run import Run
 from trichord.transforms.collect import FieldCount
-from trichord.transforms.collect.partitions import MAX_PARTITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ class RunPlan(Result):
         stages: in the order in which they run; empty if there is nothing to do.
         seconds: estimated from this lake's earlier runs; None if a stage has none.
         ignored_files: files in folder sources whose extension belongs to no modality.
-        warnings: what will cost more than it must.
+        warnings: sources of which nothing can be kept, and what will cost more than it must.
     """
 
     unchanged: bool
@@ -106,16 +104,6 @@ def plan_run(workspace: Workspace) -> RunPlan:
         ignored_files=plan.ignored,
         warnings=tuple(find_warnings(plan)),
     )
-
-
-def find_warnings(plan: Plan) -> Iterator[str]:
-    """Yield a warning for each source with more partitions than a run should have."""
-    for name, count in Counter(shard.source.name for shard in plan.shards).items():
-        if count > MAX_PARTITIONS:
-            yield (
-                f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
-                f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
-            )
 
 
 def _timed(plan: StagePlan, runs: list[dict[str, history.StageTime]]) -> StagePlan:

@@ -69,6 +69,11 @@ class FolderSource(SourceBase):
     """Loose files joined by stem: a.txt, a.jpg and a.wav are one record `a`, in any order."""
 
     kind: Literal["folder"]
+    subset: Literal["folder"] | None = Field(
+        "folder",
+        description="folder: first folders are train/test marks if one is named as a part (`test`, `dev`), or two are "
+        "(`train-a`, `val-a`); null: they are only names.",
+    )
 
 
 class CaptionsSource(SourceBase):

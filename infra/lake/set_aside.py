@@ -23,9 +23,14 @@ def set_aside(lake: Lake, path: str) -> None:
     lake.storage.delete(source)  # an object is still there; a local file has moved
 
 
-def set_log_aside(lake: Lake, table: str) -> None:
-    """Move all commits of a table and their copies to `_damaged/`. Killed halfway, the log still counts as damaged."""
+def set_log_aside(lake: Lake, table: str, *, since: int = 0) -> None:
+    """Move the commits of a table from a version on, with their copies and all newer checkpoints, to `_damaged/`.
+
+    Killed halfway, the log still counts as damaged.
+    """
     for folder in (f"{table}/{layout.COPIES}", layout.log_folder(table)):
         paths = [lake.relative(stat.uri) for stat in lake.list(folder)]
         for path in sorted(paths, key=lambda path: (path.endswith(".json"), path)):  # checkpoints, then commits
-            set_aside(lake, path)
+            version = path.rsplit("/", 1)[-1].split(".", 1)[0]
+            if not version.isdigit() or int(version) >= since:
+                set_aside(lake, path)

@@ -161,6 +161,12 @@ class Storage:
             store, path = self._locate(prefix_uri)
             yield from store.walk(path, temporary) if beginnings is None else store.walk_some(path, beginnings)
 
+    def folders(self, prefix_uri: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder, sorted; nothing for a missing folder. Raise as `read`."""
+        with _failures(prefix_uri):
+            store, path = self._locate(prefix_uri)
+            yield from store.folders(path)
+
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""
         with _failures(uri):

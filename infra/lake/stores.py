@@ -197,6 +197,13 @@ class LocalStore:
 
         yield from self.walk(path, False, wanted)
 
+    def folders(self, path: str) -> Iterator[str]:
+        try:
+            with os.scandir(path) as found:
+                yield from sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
     def stat(self, path: str) -> Stat:
         found = os.stat(path)
         if not stat_modes.S_ISREG(found.st_mode):
@@ -279,6 +286,21 @@ class S3Store:
                         yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
                 if page and page[-1]["path"] > root + beginning + chr(0x10FFFF):
                     break
+
+    def folders(self, key: str) -> Iterator[str]:
+        root, offset, last = f"{key}/" if key else "", None, ""
+        while True:
+            for page in self._store.list(key or None, offset=offset):
+                names = [meta["path"][len(root) :].partition("/") for meta in page]
+                for first, slash, _ in names:
+                    if slash and first != last:
+                        yield first
+                        last = first
+                if names and names[-1][1]:
+                    offset = f"{root}{last}0"  # what follows `last/`: the rest of that folder is not listed
+                    break
+            else:
+                return
 
     def stat(self, key: str) -> Stat:
         try:

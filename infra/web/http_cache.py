@@ -10,9 +10,7 @@ from dataclasses import astuple, dataclass, fields, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trichord.infra.errors import StorageError
 from trichord.infra.lake import layout
-from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.infra.lake.storage import Storage
@@ -127,13 +125,10 @@ class Receipts:
 def receipt_contents(lake: Lake) -> set[str]:
     """Return lake-relative paths of all contents that receipts name, and of the receipts themselves: for `gc`.
 
-    Raises:
-        StorageError: there are receipts that cannot be read; what they name must not be removed.
+    Of receipts that are damaged nobody knows what they named: all of `_downloads/` is returned then.
     """
     receipts = Receipts.load(lake.storage, lake.uri(layout.DOWNLOAD_RECEIPTS))
-    known = receipts._known.values()
     if receipts._stored is None and lake.exists(layout.DOWNLOAD_RECEIPTS):
-        raise StorageError(
-            f"{lake.uri(layout.DOWNLOAD_RECEIPTS)} is damaged. {REMEDY}; what was downloaded is then fetched again"
-        )
+        return {lake.relative(stat.uri) for stat in lake.list(layout.DOWNLOADS)}
+    known = receipts._known.values()
     return {layout.DOWNLOAD_RECEIPTS, *(layout.content_path(receipt.sha256) for receipt in known if receipt.sha256)}

@@ -10,22 +10,24 @@ from types import FrameType
 
 from trichord.infra import log
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)  # Python itself turns SIGINT into KeyboardInterrupt
+# Python's own handler of SIGINT raises KeyboardInterrupt, which ends a process by the signal where nobody catches it,
+# as between a command's end and the exit: the code would be another one.
+_REPLACED = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise SystemExit in the block, with the code that a shell reports: 128 and the number.
+    """Let SIGTERM, SIGHUP and SIGINT raise SystemExit in the block, with a shell's code: 128 and the number.
 
     A signal that is ignored (`nohup`) stays ignored. Does nothing outside the main thread, which no signal reaches.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {one: signal.getsignal(one) for one in _ENDING}
+    before = {one: signal.getsignal(one) for one in _REPLACED}
     try:
         for one, handler in before.items():
-            if handler == signal.SIG_DFL:
+            if handler == _REPLACED[one]:
                 signal.signal(one, _exit)
         yield
     except (SystemExit, KeyboardInterrupt) as ended:
@@ -42,5 +44,5 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _report(code: object) -> None:
-    if isinstance(code, int) and code - 128 in (signal.SIGINT, *_ENDING):
+    if isinstance(code, int) and code - 128 in _REPLACED:
         log.event("interrupted", signal=signal.Signals(code - 128).name, next="run the command again: it resumes")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from trichord.infra.config import MediaFolderSource, Source, TrainConfig
+from trichord.infra.config import FolderSource, MediaFolderSource, Source, TrainConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import ShardRef
 from trichord.infra.marks import Part, find_part, suggest_part
@@ -65,14 +65,38 @@ def require_known(config: TrainConfig, sources: Sequence[Source], marks: Marks) 
         column = getattr(getattr(source, "fields", None), "subset", None)
         key = f"key: {_yaml(source.fields.key)}, " if isinstance(source, MediaFolderSource) else ""  # not the default's
         columns += [f"`fields: {{{key}subset: null}}` in source {source.name!r}"] if column is not None else []
+        columns += [f"`subset: null` in source {source.name!r}"] if isinstance(source, FolderSource) else []
     if not lines:
         return
     written = ", ".join(f"{_yaml(mark)}: {part}" for mark, part in meanings.items())
-    other = f"\nIf the column says something else, set {' and '.join(columns)}." if columns else ""
+    other = f"\nIf the column or folder says something else, set {' and '.join(columns)}." if columns else ""
     raise ConfigError(
         "A source marks records by words that mean neither train, validation nor test; nothing was trained:\n"
         + "\n".join(lines)
         + f"\nSay what each means in the project file, for example\n  train: {{marks: {{{written}}}}}{other}"
+    )
+
+
+def is_held_out(config: TrainConfig, marks: Marks) -> bool:
+    """Return True if there are marks, and all of them hold records out of training."""
+    parts = {find_part(mark, config.marks) for counts in marks.values() for mark in counts}
+    return bool(parts) and parts <= {"validation", "test"}
+
+
+def require_training(marks: Marks) -> None:
+    """Refuse to train on nothing. `marks` are those of all rows, which are all held out.
+
+    Raises:
+        ConfigError: always; it names the sources, their marks, and what to write.
+    """
+    lines = [f"  source {name!r}: {_listed(counts)}" for name, counts in marks.items() if counts]
+    example = next(mark for counts in marks.values() for mark in _by_rows(counts))
+    raise ConfigError(
+        "No record is left to train on: the marks of the sources hold all of them out. Nothing was made:\n"
+        + "\n".join(lines)
+        + "\nAdd the source's training records, or say in the project file what a mark means, for example\n"
+        f"  train: {{marks: {{{_yaml(example)}: train}}}}\n"
+        "or ignore the marks: `subset: null` in the source (`fields: {subset: null}` where it has `fields`)."
     )
 
 

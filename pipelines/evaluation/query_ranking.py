@@ -6,7 +6,7 @@ Shape letters: N queries, D dimension, G gallery items, K places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,6 @@ from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
 from trichord.pipelines.evaluation.mixed import MixedGallery, ask_mixed, draw_forms, draw_numbers, stack
 from trichord.pipelines.evaluation.ranking import QUERIES_A_TIME, Ranked
 from trichord.pipelines.evaluation.report import GalleryUnderRanking, RankingReport, Rankings
-from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore
-
-Lists = Mapping[str, Sequence[RankedHit]]  # a query's hits by form
 
 
 def evaluate_rankings(held_out: HeldOut, calibration: Calibration | None, k: int, seed: int) -> Rankings:
@@ -87,40 +84,48 @@ class Asked:
         found = (items_NK >= 0) & (items_NK != self.hidden_N[:, None])
         return np.asarray(found & (self.item_labels_G[items_NK] == self.labels_N[:, None]))
 
-    def _lists(self, row: int) -> dict[str, list[RankedHit]]:
-        """Return a query's hits by form."""
-        return {
-            form: [
-                RankedHit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
-                for item, cosine in zip(items[row].tolist(), cosines[row].tolist(), strict=True)
-                if cosine != -np.inf
-            ]
-            for form, (items, cosines) in self.found.items()
-        }
-
     def is_covered(self, calibration: Calibration | None) -> bool:
         """Return True where the calibration has a line for every form."""
         return calibration is not None and all((self.query, form) in calibration.lines for form in self.forms)
 
     def rank(self, ranking: str, calibration: Calibration | None, k: int) -> Ranked:
-        """Return the first k items under a ranking."""
-        items_NK = np.full((len(self.labels_N), k), -1)
-        for row in range(len(items_NK)):
-            hits = self._join(self._lists(row), ranking, calibration, k)
-            items_NK[row, : len(hits)] = [int(hit.key) for hit in hits]
+        """Return the first k items under a ranking: what search would return, with no item in two lists."""
+        items_NM, cosines_NM, scores_NM, ranks_NM = (np.concatenate(parts, axis=1) for parts in zip(
+            *(self._scored(form, calibration if ranking == "calibrated" else None) for form in self.forms),
+            strict=True))  # fmt: skip
+        if ranking == "rank_fusion":
+            scores_NM = np.where(cosines_NM == -np.inf, -np.inf, 1 / (1 + ranks_NM))  # constant 1
+        if ranking == "quota":  # equal shares: each form's first hits, then each form's second, and so on
+            taken_NK = _order(items_NM, cosines_NM, -ranks_NM.astype(np.float64))[:, :k]
+            items_NM, cosines_NM, scores_NM = (
+                np.take_along_axis(one, taken_NK, axis=1) for one in (items_NM, cosines_NM, scores_NM)
+            )
+        best_NK = _order(items_NM, cosines_NM, scores_NM)[:, :k]
+        items_NK = np.full((len(items_NM), k), -1)
+        some = np.take_along_axis(items_NM, best_NK, axis=1)
+        items_NK[:, : some.shape[1]] = np.where(np.take_along_axis(cosines_NM, best_NK, axis=1) == -np.inf, -1, some)
         total_N = self.count_relevant(np.ones(len(self.item_labels_G), bool))
         return Ranked(items_NK=items_NK, relevant_NK=self.are_relevant(items_NK), total_N=total_N, k=k)
 
-    def _join(self, lists: Lists, ranking: str, calibration: Calibration | None, k: int) -> list[RankedHit]:
-        if ranking == "rank_fusion":
-            return rank_fusion(list(lists.values()), k, constant=1)  # no effect: no item is in two lists
-        if ranking == "quota":
-            return by_quota(lists, k, dict.fromkeys(lists, 1 / len(lists)))
-        if ranking == "calibrated":
-            assert calibration is not None
-            lines = {form: calibration.lines[self.query, form] for form in lists}
-            lists = {form: rescore(hits, lines[form].scale, lines[form].offset) for form, hits in lists.items()}
-        return by_score(list(lists.values()), k)
+    def _scored(self, form: str, calibration: Calibration | None) -> tuple[np.ndarray, ...]:
+        """Return a form's items, cosines, scores and ranks from 1, each (N, K); a hidden item comes last."""
+        items_NK, cosines_NK = self.found[form]
+        cosines_NK = cosines_NK.astype(np.float64)
+        order_NK = _order(items_NK, cosines_NK, cosines_NK)
+        items_NK, cosines_NK = (np.take_along_axis(one, order_NK, axis=1) for one in (items_NK, cosines_NK))
+        scores_NK = cosines_NK
+        if calibration is not None:
+            line = calibration.lines[self.query, form]
+            scores_NK = np.where(
+                cosines_NK == -np.inf, -np.inf, line.scale * np.maximum(cosines_NK, -1e9) + line.offset
+            )
+        return items_NK, cosines_NK, scores_NK, np.broadcast_to(np.arange(1, items_NK.shape[1] + 1), items_NK.shape)
+
+
+def _order(items_NM: np.ndarray, cosines_NM: np.ndarray, scores_NM: np.ndarray) -> np.ndarray:
+    """Return the order of each row's hits, the best first, as `RankedHit.place` has it; hidden ones come last."""
+    hidden_NM = cosines_NM == -np.inf
+    return np.lexsort((items_NM, -cosines_NM, -scores_NM, hidden_NM), axis=1)
 
 
 def _blocks(queries: int) -> Iterator[slice]:

@@ -23,7 +23,8 @@ from trichord.pipelines.ops.tables import (
     parquet_guess,
 )
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, RANGE, TAR_ENDINGS
-from trichord.transforms.collect.mediafolder import FORMATS, are_marks, places
+from trichord.transforms.collect.file_marks import are_marks
+from trichord.transforms.collect.mediafolder import FORMATS, places
 
 _TEXTS = (".txt", ".token", "")  # a Flickr captions file may be
 _MAX_TABLES = 8  # of a folder that are looked into

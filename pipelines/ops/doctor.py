@@ -106,10 +106,11 @@ def _probe_lake(workspace: Workspace) -> str:
 
 
 def _plan_sources(workspace: Workspace) -> str:
-    from trichord.pipelines.prepare.plan import plan_training
+    from trichord.pipelines.prepare.plan import find_warnings, plan_training
 
     plan = plan_training(workspace)
-    return f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
+    found = f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
+    return ". ".join([found, *find_warnings(plan)])
 
 
 def _reach_milvus(workspace: Workspace) -> str:

@@ -12,10 +12,15 @@ from trichord.transforms.collect import FieldCount
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRows:
-    """What planning found in a source: rows, in how many of them a field is filled, and modalities that none has."""
+    """What planning found in a source: rows, in how many of them a field is filled, and modalities that none has.
+
+    `usable` rows are those that planning does not reject, `unmarked` ones may be without a train/test mark.
+    """
 
     source: str
     rows: int
+    usable: int
+    unmarked: int
     fields: tuple[FieldCount, ...]
     lacks: frozenset[str]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,7 +14,7 @@ from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
-from trichord.pipelines.core.marks import require_known
+from trichord.pipelines.core.marks import is_held_out, require_known, require_training
 from trichord.pipelines.core.recipes import current_recipe, shard_address
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -24,7 +25,7 @@ from trichord.transforms.clean.language import KNOWN_LANGUAGES
 from trichord.transforms.collect import Plan as SourcePlan
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
-from trichord.transforms.collect.partitions import Partition
+from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,14 @@ class Plan:
     marks: Mapping[str, Mapping[str, int]]  # source -> train/test mark -> rows, where planning reads the rows
     sources: tuple[SourceRows, ...] = ()
     recipes: tuple[str, ...] = ()  # digests of the sources' recipes
+
+    @property
+    def partitions(self) -> dict[str, list[Partition]]:
+        """All partitions, by source."""
+        found: dict[str, list[Partition]] = {}
+        for shard in self.shards:
+            found.setdefault(shard.source.name, []).append(shard.partition)
+        return found
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -93,7 +102,8 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
                     checked=True,
                 )
             plans.append(found)
-            sources.append(SourceRows(source=source.name, rows=found.rows, fields=found.fields, lacks=found.lacks))
+            counts = {"rows": found.rows, "usable": found.usable, "unmarked": found.unmarked}
+            sources.append(SourceRows(source=source.name, fields=found.fields, lacks=found.lacks, **counts))
             ignored += found.ignored
             marks[source.name] = found.marks
             shards.extend(
@@ -161,12 +171,40 @@ def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
     """Make the plan of a run that trains; `scope` as of `make_plan`.
 
     Raises:
-        ConfigError: a mark that planning reads means no part.
+        ConfigError: a mark that planning reads means no part, or a model must be trained and marks hold out all rows.
         SourceError: a source cannot be read at all.
     """
     plan = make_plan(workspace, scope)
-    require_known(workspace.project.train, workspace.project.sources, plan.marks)
+    project = workspace.project
+    require_known(project.train, project.sources, plan.marks)
+    held_out = not any(source.unmarked for source in plan.sources) and is_held_out(project.train, plan.marks)
+    if held_out and not _has_model(workspace):
+        require_training(plan.marks)
     return plan
+
+
+def find_warnings(plan: Plan) -> Iterator[str]:
+    """Yield a warning for each source of which nothing can be kept, and for each with too many partitions."""
+    for source in plan.sources:
+        if source.rows and not source.usable:
+            rows = "its only row is" if source.rows == 1 else f"all its {source.rows:,} rows are"
+            yield (
+                f"Source {source.source}: {rows} rejected. After a run, `trichord rejects ls` lists why; correct "
+                "`path`, `fields` or the data."
+            )
+    for name, count in Counter(shard.source.name for shard in plan.shards).items():
+        if count > MAX_PARTITIONS:
+            yield (
+                f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
+                f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
+            )
+
+
+def _has_model(workspace: Workspace) -> bool:
+    """Return True if today's settings keep the live model."""
+    live = workspace.publications.live()
+    reused = live is not None and workspace.project.train.policy == "reuse"
+    return live is not None and reused and live.recipe["model"] == workspace.model_settings()
 
 
 def _check(project: Project, aligner: Aligner | None) -> None:

@@ -13,6 +13,7 @@ from trichord.infra.lake.shard import ShardRef, iter_shard, parse_shard_path
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import partitions_bytes
 from trichord.pipelines.publish.examine import Examination
+from trichord.pipelines.publish.lost_commits import Remade, find_lost_commits
 from trichord.pipelines.publish.pinned import Problem
 from trichord.pipelines.publish.publish import next_publication
 
@@ -25,11 +26,15 @@ class Diagnosis:
         examined: what was found.
         problems: every problem but those of logs, of the table of publications, and of caches.
         rebuilt: path -> content of the files that can be written again.
-        lost_logs: tables that lost a commit together with its copy, or whose commit is not the one that is live.
+        commits: lost commits that can be written again, by table.
+        cut_logs: tables that lost a commit together with its copy which the publication that is live afterwards does
+            not need: table -> the first such version.
+        lost_logs: tables that lost a commit which it needs, or whose commit is not the one that is live.
         live: the publication that was live; None if none is known.
         row: the row that `recover` appends; None if the live publication stays as it is.
         switched: True if the row makes another index live.
         searchable: True if searches work afterwards.
+        candidate_lost: True if the last candidate, which is not live, needs a commit that stays lost.
         given_up: earlier publications that cannot be made whole again.
         why: why a row is appended.
     """
@@ -37,11 +42,14 @@ class Diagnosis:
     examined: Examination
     problems: Sequence[Problem]
     rebuilt: Mapping[str, bytes]
+    commits: Mapping[str, Remade]
+    cut_logs: Mapping[str, int]
     lost_logs: frozenset[str]
     live: Publication | None
     row: Publication | None
     switched: bool
     searchable: bool
+    candidate_lost: bool
     given_up: Sequence[Publication]
     why: str
 
@@ -97,13 +105,18 @@ def diagnose(workspace: Workspace, found: Examination) -> Diagnosis:
     problems = list({one.path: one for one in (*pinned, *found.others)}.values())
     rebuilt = _find_rebuilt(workspace.lake, found, problems)
     live = found.history[-1] if found.history else None
+    commits = find_lost_commits(
+        workspace, found.tables, [*found.kept, *([found.candidate[0]] if found.candidate else [])]
+    )
     healed = rebuilt.keys() | _restored(found)
+    healed |= {layout.commit_path(name, version) for name, remade in commits.items() for version in remade.whole}
     broken = {row.id: [one for one in found.problems.get(row.id, ()) if one.path not in healed] for row in found.kept}
     searchable = live is not None and not any(one.searched for one in broken.get(live.id, ()))
     whole = [row for row in found.kept if not broken[row.id]]
     target = whole[0] if whole and not searchable else None
     stays = None if target is not None or live is None else live.manifest_digest
-    remade = found.remade | {one.path for one in broken.get(live.id, ())} if stays and live else found.remade
+    remade = {path for path in found.remade if _table_of_commit(path) is None}
+    remade |= {one.path for one in broken.get(live.id, ())} if stays and live else set()
     given_up = [
         row
         for row in found.kept
@@ -117,9 +130,11 @@ def diagnose(workspace: Workspace, found: Examination) -> Diagnosis:
         row = next_publication(found.history, "recover", chosen, chosen.verdict, gone)
     elif live is None and found.unreadable and candidate is not None and candidate[1].passed and not found.others:
         row = next_publication([], "recover", *candidate)
-    lost = frozenset(name for name, damages in found.logs.items() if any(one.version is not None for one in damages))
-    of_live = broken.get(live.id, ()) if live is not None else ()
-    lost |= {table for one in of_live if (table := _table_of_commit(one.path)) is not None}  # it lists other shards
+    after = target or live
+    of_after = {one.path for one in broken.get(after.id, ())} if after is not None else set()
+    lost = frozenset(table for path in of_after if (table := _table_of_commit(path)) is not None)
+    cut = _find_cut(found, commits, after)
+    lost |= {name for name, version in cut.items() if version < 0}
     if found.unreadable and not found.history:
         lost |= {"publications"}
     first = broken[live.id][0] if live is not None and broken.get(live.id) else None
@@ -127,11 +142,14 @@ def diagnose(workspace: Workspace, found: Examination) -> Diagnosis:
         examined=found,
         problems=[one for one in problems if one not in found.unreadable],
         rebuilt=rebuilt,
+        commits=commits,
+        cut_logs={name: version for name, version in cut.items() if name not in lost},
         lost_logs=lost,
         live=live,
         row=row,
         switched=target is not None,
         searchable=searchable or row is not None,
+        candidate_lost=any(_table_of_commit(one.path) and one.path not in healed | of_after for one in found.others),
         given_up=given_up,
         why=str(first) if first is not None and target is not None else "earlier publications have lost files",
     )
@@ -141,6 +159,18 @@ def _table_of_commit(path: str) -> str | None:
     """Return the table of a commit; None for another file."""
     table, _, rest = path.partition("/")
     return table if rest.startswith(f"{layout.LOG}/") else None
+
+
+def _find_cut(found: Examination, commits: Mapping[str, Remade], live: Publication | None) -> dict[str, int]:
+    """Return the tables with commits that stay lost: the first one, or -1 where what goes live needs it."""
+    cut = {}
+    for name, damages in found.logs.items():
+        remade = commits[name].commits if name in commits else {}
+        lost = [one.version for one in damages if one.version is not None and one.version not in remade]
+        if lost:
+            pinned = live.table_versions.get(name) if live is not None else None
+            cut[name] = min(lost) if pinned is not None and pinned < min(lost) else -1
+    return cut
 
 
 def _restored(found: Examination) -> frozenset[str]:

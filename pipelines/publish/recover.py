@@ -99,18 +99,37 @@ def plan_recovery(workspace: Workspace) -> tuple[Diagnosis, tuple[Step, ...]]:
 
 def _repair_logs(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
     """Restore commits and copies; set aside the log of a table that lost a commit and its copy."""
+    for name, remade in found.commits.items():
+        for version, commit in () if name in found.lost_logs else remade.commits.items():
+            yield Step(
+                path=layout.commit_path(name, version),
+                problem="is lost, and so is its copy",
+                action="written again, as a publication has sealed it",
+                apply=partial(_write_commit, workspace, name, version, commit),
+            )
     for name in dict.fromkeys([*found.examined.logs, *sorted(found.lost_logs - {PUBLICATIONS})]):
         if name in found.lost_logs:
             yield _replace_log(workspace, found, name)
             continue
+        first_cut = found.cut_logs.get(name)
         for damage in found.examined.logs[name]:
-            if damage.remedy is None:
+            if first_cut is not None and damage.version == first_cut:
+                action = "set aside, with the commits after it: what is live needs none of them"
+                apply: Callable[[], object] = partial(set_log_aside, workspace.lake, name, since=first_cut)
+            elif damage.version is not None:
+                continue  # written again, or set aside with the others
+            elif damage.remedy is None:
                 action = "checkpoints are removed: the commits say the same"
-                apply: Callable[[], object] = workspace.table(name).log.forget_checkpoints
+                apply = workspace.table(name).log.forget_checkpoints
             else:
                 action = "written again" if damage.path.endswith(".copy") else "restored from its copy"
                 apply = partial(workspace.lake.write, damage.path, damage.remedy)
             yield Step(path=damage.path, problem=damage.problem, action=action, apply=apply)
+
+
+def _write_commit(workspace: Workspace, name: str, version: int, commit: bytes) -> None:
+    workspace.lake.write(layout.commit_path(name, version), commit)
+    workspace.table(name).log.write_copy(version)
 
 
 def _replace_log(workspace: Workspace, found: Diagnosis, name: str) -> Step:
@@ -176,6 +195,9 @@ def _set_aside(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
     damaged_feedback = [one for one in found.problems if one.path.startswith("feedback/") and found.is_file(one)]
     if damaged_feedback and "feedback" not in found.lost_logs:
         yield _drop_feedback(workspace, found, damaged_feedback)
+    if found.candidate_lost:
+        away = partial(set_aside, workspace.lake, layout.CANDIDATE)
+        yield Step(path=layout.CANDIDATE, problem="names a commit that is lost", action="set aside", apply=away)
     for problem in found.problems:
         if problem.path in found.rebuilt or not found.is_file(problem):
             continue

@@ -296,9 +296,11 @@ def measure(kinds: Sequence[str] | None = None, ways: Sequence[str] = WAYS) -> t
         stack.enter_context(warm_workers())
         scene = make_scene(folder / "scene")
         cells = []
-        for kind in kinds or scene.victims:
-            for way in ways:
-                cells += try_cell(scene, folder / "cell", kind, way)
+        for way in ways:
+            for kind in kinds or scene.victims:
+                tried = try_cell(scene, folder / "cell", kind, way)
+                sys.stderr.write("".join(f"{json.dumps(asdict(one))}\n" for one in tried))  # a whole run takes an hour
+                cells += tried
         return cells, missing_kinds(scene)
 
 

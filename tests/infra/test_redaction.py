@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
-from trichord.infra.redaction import may_redact, name_content, redact, redact_values
+from trichord.infra.redaction import MASK, may_redact, name_content, redact, redact_values
 
 SECRET = "s3cr3tV4lue"
 HIDDEN = [
@@ -85,6 +85,17 @@ def test_hidden_values_that_may_say_which_object_is_meant_keep_names_apart() -> 
     proxied = "https://proxy/?url=https%3A%2F%2Fhost%2F%3Fkey%3D"
     assert name_content(f"{proxied}one") != name_content(f"{proxied}two")
     assert "one" not in name_content("https://host/image?key=one")
+
+
+@pytest.mark.parametrize(
+    "secret", ["token=x", "a=1&sig=x&se=1&sv=2", "url=https%3A%2F%2Fb%3Ftoken%3Dx", "token=a:b/c.d"]
+)
+@pytest.mark.parametrize("after", [": not found", ". Next", "), which", ", and", "]: no", ":"])
+def test_the_sentence_behind_a_url_keeps_its_punctuation(secret: str, after: str) -> None:
+    hidden = redact(f"https://a/b?{secret}{after}")
+    assert hidden == redact(f"https://a/b?{secret}") + after
+    assert hidden.endswith(f"{MASK}{after}")
+    assert redact(f"Authorization: Bearer x{after}") == f"Authorization: Bearer {MASK}{after}"
 
 
 @pytest.mark.parametrize("piece", ["://a:", "?a=", "&", "authorization:", "?a=%3a", "\\u0026a=", "://a@", "%25"])

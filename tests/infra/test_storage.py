@@ -55,6 +55,14 @@ def test_a_listing_is_recursive_sorted_and_exact(place: Place) -> None:
     assert list(place.storage.list(found[-1].uri)) == []
 
 
+def test_the_folders_of_a_folder_are_listed_without_what_is_in_them(place: Place) -> None:
+    for path in ("b/1", "b/2", "b/deep/3", "b0", "b0x/4", "a-file", "z/5", "ä/6"):
+        place.storage.write(place.storage.join(place.uri, path), b"x")
+    assert list(place.storage.folders(place.uri)) == ["b", "b0x", "z", "ä"]
+    assert list(place.storage.folders(place.storage.join(place.uri, "b"))) == ["deep"]
+    assert list(place.storage.folders(place.storage.join(place.uri, "none"))) == []
+
+
 def test_what_is_not_there_is_a_file_not_found(place: Place) -> None:
     place.storage.write(place.storage.join(place.uri, "file"), b"x")
     for name in ["none", "file/below", "n\0ul", "\ud800", "n" * 5000, "../x" * 2000]:

@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,8 +15,18 @@ import pytest
 from deltalake import write_deltalake
 
 from tests.transforms.test_collect_captions import plan, read
-from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, Source, WebDatasetSource
-from trichord.transforms.collect import column_probe
+from trichord.infra.config import (
+    DeltaSource,
+    FieldMap,
+    FolderSource,
+    ParquetSource,
+    Source,
+    StorageConfig,
+    WebDatasetSource,
+)
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.storage import Storage
+from trichord.transforms.collect import Scope, column_probe, replan_source
 from trichord.transforms.collect.file_marks import find_file_marks
 
 Marks = Sequence[str | None]
@@ -128,3 +139,50 @@ def test_rows_without_a_mark_have_that_of_their_file(tmp_path: Path) -> None:
         assert sorted(row.subset for row in read(source, tmp_path / "lake").rows) == sorted(marks)
     unset = files.model_copy(update={"fields": FieldMap(subset=None)})
     assert {row.subset for row in read(unset, tmp_path / "lake").rows} == {""}
+
+
+def loose(folder: Path, *paths: str, subset: Literal["folder"] | None = "folder") -> FolderSource:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(path)
+    return FolderSource(kind="folder", name="s", path=str(folder), subset=subset)
+
+
+@pytest.mark.parametrize(
+    ("paths", "marks"),
+    [
+        (("train/a.txt", "test/a.txt", "test/deep/b.txt"), {"train": 1, "test": 2}),
+        (("Held-Out/a.txt", "b.txt"), {"Held-Out": 1}),
+        (("dev/a.txt", "notes/b.txt"), {"dev": 1, "notes": 1}),  # an error afterwards: `notes` is unknown
+        (("train-a/a.txt", "val-b/b.txt"), {"train-a": 1, "val-b": 1}),
+        (("train-a/a.txt", "b/b.txt"), {}),
+        (("a/test/a.txt", "b/train/b.txt"), {}),
+        (("test.txt", "train.txt"), {}),
+        (("test/a.py", "docs/b.txt"), {}),  # no record is in it
+        ((".test/a.txt", "docs/b.txt"), {}),
+    ],
+)
+def test_first_folders_of_loose_files_are_marks_as_those_of_an_imagefolder(
+    tmp_path: Path, paths: Sequence[str], marks: dict[str, int]
+) -> None:
+    source = loose(tmp_path / "in", *paths)
+    (tmp_path / "in" / "eval").mkdir()  # empty
+    assert plan(source, tmp_path / "lake").marks == marks
+    rows = read(source, tmp_path / "lake").rows
+    assert {row.key: row.subset for row in rows if row.subset} == {
+        path[:-4]: path.split("/")[0] for path in paths if marks and "/" in path
+    }
+    unset = loose(tmp_path / "in", subset=None)
+    assert plan(unset, tmp_path / "lake").marks == {}
+
+
+def test_a_first_folder_that_makes_marks_of_the_others_needs_a_whole_plan(tmp_path: Path) -> None:
+    source = loose(tmp_path / "in", "a/a.txt", "b/b.txt")
+    lake = Lake(Storage(StorageConfig()), str(tmp_path / "lake"))
+    last = plan(source, tmp_path / "lake")
+    scope = Scope(source="s", prefix="test/")
+    assert replan_source(source, lake, scope, last, rows_per_partition=8) == last
+    loose(tmp_path / "in", "test/c.txt")
+    assert replan_source(source, lake, scope, last, rows_per_partition=8) is None
+    marked = plan(source, tmp_path / "lake")
+    assert replan_source(source, lake, scope, marked, rows_per_partition=8) == marked

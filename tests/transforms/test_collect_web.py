@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.damage import damage
 from tests.infra.web_server import FakeClock, Server, file_answer, serving
 from tests.transforms.samples import picture, saved, sound, tone
 from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig, WebConfig
@@ -26,7 +27,7 @@ from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.collect.plan_parts import read_plan, write_plan
-from trichord.transforms.collect.read import PartitionReader, batches, find_needed_downloads
+from trichord.transforms.collect.read import PartitionReader, find_needed_downloads, readings
 from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
@@ -82,7 +83,7 @@ class House:
             PartitionReader(self.source, Lake(STORAGE, self.lake), root, config or PrepareConfig(), partition)
             for partition in partitions
         ]
-        return join(batch for reader in readers for batch in batches(reader))
+        return join(part.batch for reader in readers for part in readings(reader))
 
 
 @pytest.fixture
@@ -223,3 +224,23 @@ def test_downloads_that_plans_or_receipts_name_are_needed(house: House) -> None:
     STORAGE.delete(STORAGE.join(house.lake, layout.DOWNLOAD_RECEIPTS))
     assert find_needed_downloads(Lake(STORAGE, house.lake)) >= {new}
     assert house.versions(second)["k5"]["image"].endswith(sha256_hex(image(55)))
+
+
+@pytest.mark.parametrize("path", ["receipts", "part"])
+@pytest.mark.parametrize("way", ["flip", "cut", "empty"])
+def test_every_download_is_needed_where_what_names_them_is_damaged(path: str, way: str, house: House) -> None:
+    part = house.plan()[0].locator
+    lake = Lake(STORAGE, house.lake)
+    downloads = {lake.relative(stat.uri) for stat in lake.list(layout.DOWNLOADS)}
+    damage(Path(house.lake) / (layout.DOWNLOAD_RECEIPTS if path == "receipts" else part), way)
+    assert find_needed_downloads(lake) >= downloads
+
+
+def test_caches_beside_the_parts_of_plans_name_no_download(house: House) -> None:
+    house.plan()
+    lake = Lake(STORAGE, house.lake)
+    needed = find_needed_downloads(lake)
+    for path in (layout.PLAN_VERSIONS, layout.last_plan_path("web")):
+        lake.write(path, b"no parquet")
+    lake.write(layout.content_path("0" * 64), b"old")
+    assert find_needed_downloads(lake) == needed

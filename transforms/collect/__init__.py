@@ -32,7 +32,7 @@ from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS,
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
-from trichord.transforms.collect.folder import FolderReader
+from trichord.transforms.collect.folder import FolderReader, has_marks
 from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
@@ -40,13 +40,23 @@ from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
 from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPerPartition
 from trichord.transforms.collect.plan_parts import write_plan
-from trichord.transforms.collect.read import PartitionReader, batches
+from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
-__all__ = ["FieldCount", "Partition", "Plan", "Scope", "media_root", "plan_source", "read_partition", "replan_source"]
+__all__ = [
+    "FieldCount",
+    "Partition",
+    "Plan",
+    "Scope",
+    "media_root",
+    "plan_source",
+    "read_partition",
+    "read_unknown",
+    "replan_source",
+]
 
 _DRAFTS_PER_LOOKUP = 64
 _LEAST_ROW_BYTES = 64  # of a row that names a medium
@@ -96,6 +106,7 @@ def plan_source(
         rows = _watch(tally, _look_up(_count_marks(found, tally), lookup), checked)
         partitions = write_plan(rows, source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
+    usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
         rows=sum(partition.rows for partition in partitions),
@@ -103,6 +114,8 @@ def plan_source(
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(tally.marks.items())),
+        usable=usable,
+        unmarked=unmarked,
         modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
     )
 
@@ -141,6 +154,8 @@ def replan_source(
         return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
     if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
         return None  # the names of all files decide what their marks are
+    if isinstance(source, FolderSource) and has_marks(source, lake.storage) != bool(last.marks):
+        return None
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
     found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
     assert not isinstance(found, list)
@@ -213,16 +228,24 @@ def read_partition(
         SourceError: a medium changed since planning.
         StorageError: the plan or a medium cannot be read.
     """
+    return (reading.batch for reading in read_unknown(source, lake, partition, nothing, config=config))
+
+
+def read_unknown(
+    source: Source, lake: Lake, partition: Partition, known: Known, *, config: PrepareConfig | None = None
+) -> Iterator[Reading]:
+    """Yield the rows of a partition as `read_partition` does, but those that are `known` without their media."""
     config = config or PrepareConfig()
     if partition.part is not None:
         match source:
             case WebDatasetSource():
-                return read_webdataset(source, lake, partition, config)
+                return read_webdataset(source, lake, partition, config, known)
             case ParquetSource():
-                return read_parquet(source, lake.storage, root_of(source.path, PARQUET_ENDINGS), partition, config)
+                root = root_of(source.path, PARQUET_ENDINGS)
+                return read_parquet(source, lake.storage, root, partition, config, known)
             case DeltaSource():
-                return read_parquet(source, lake.storage, source.path, partition, config)
-    return batches(PartitionReader(source, lake, media_root(source), config, partition))
+                return read_parquet(source, lake.storage, source.path, partition, config, known)
+    return readings(PartitionReader(source, lake, media_root(source), config, partition), known)
 
 
 def media_root(source: Source) -> MediaRoot:

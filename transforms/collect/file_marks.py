@@ -1,4 +1,4 @@
-"""The train/test marks of data files by their names, as datasets are published: `train-00000-of-00002.parquet`."""
+"""The train/test marks of files by names, as datasets are published: `train-00000-of-00002.parquet`, `test/a.jpg`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from trichord.infra.marks import find_part
+from trichord.infra.marks import find_part, find_spelling
 
 _NUMBERS = re.compile(r"[\W_]*\d+(?:[\W_]+(?:of[\W_]+)?\d+)*$")  # of a shard: -00000-of-00002
 
@@ -23,6 +23,13 @@ def find_file_marks(paths: Iterable[str]) -> dict[str, str]:
     marks = {path: _mark_of(path) for path in paths}
     parts = {part for mark in marks.values() if (part := find_part(mark)) is not None}
     return marks if len(parts) > 1 else {}
+
+
+def are_marks(paths: Iterable[str]) -> bool:
+    """Return True if the first folders of these files are marks: one is a part's name, or two parts are named."""
+    firsts = {path.split("/", 1)[0] for path in paths if "/" in path}
+    parts = {part for first in firsts if (part := find_part(first)) is not None}
+    return len(parts) > 1 or any(find_spelling(first) for first in firsts)
 
 
 def _mark_of(path: str) -> str:

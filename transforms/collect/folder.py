@@ -1,4 +1,7 @@
-"""Folder sources: loose files joined by stem; a.txt, a.jpg and a.wav are one record `a`."""
+"""Folder sources: loose files joined by stem; a.txt, a.jpg and a.wav are one record `a`.
+
+First folders are marks by the rule of `mediafolder`, unless the source's `subset` is null.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from collections.abc import Iterator
 from trichord.infra.config import FolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage
+from trichord.infra.marks import find_part
 from trichord.infra.printable import find_unnameable
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_name
+from trichord.transforms.collect.file_marks import are_marks
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.naming import show_all
 from trichord.transforms.collect.scope import Scope
@@ -29,7 +34,9 @@ class FolderReader:
     """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings."""
 
     def __init__(self, source: FolderSource, storage: Storage, scope: Scope | None = None) -> None:
-        self._root, self._name, self._storage = source.path.rstrip("/"), source.name, storage
+        self._source, self._storage = source, storage
+        self._root, self._name = source.path.rstrip("/"), source.name
+        self._marked = False  # whether the first folders are marks
         self._beginnings = scope.beginnings(".") if scope is not None else None
         self.ignored = 0
 
@@ -40,6 +47,7 @@ class FolderReader:
             SourceError: the folder is missing or empty, or no file's ending belongs to a modality.
         """
         self.ignored, files, known, previous = 0, 0, 0, ""
+        self._marked = has_marks(self._source, self._storage)
         endings: dict[str, None] = {}
         open_stems: dict[str, list[tuple[str, Stat]]] = {}
         for stat in self._storage.list(self._root, beginnings=self._beginnings):
@@ -79,10 +87,29 @@ class FolderReader:
         if (fault := find_unnameable([("key", key)])) is not None:
             yield bad_name(key, fault)
             return
+        mark = key.partition("/")[0] if self._marked and "/" in key else ""
+        line: Line = {**_LINE, "subset": mark}
         media: dict[str, Stat] = {}
         for modality, stat in found:
             first = media.setdefault(modality, stat)
             if first is not stat:
                 names = f"{posixpath.basename(stat.uri)!r} beside {posixpath.basename(first.uri)!r}"
-                yield Draft(key=key, line=_LINE, media={modality: stat}, reason="key_repeated", detail=names)
-        yield Draft(key=key, line=_LINE, media=dict(media))
+                yield Draft(key=key, line=line, media={modality: stat}, reason="key_repeated", detail=names)
+        yield Draft(key=key, line=line, media=dict(media))
+
+
+def has_marks(source: FolderSource, storage: Storage) -> bool:
+    """Return True if the first folders of a source are marks. Folders without a text, an image or a sound do not count.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    if source.subset is None:
+        return False
+    root = source.path.rstrip("/")
+    firsts = [first for first in storage.folders(root) if not first.startswith(".") and find_part(first) is not None]
+    return are_marks(f"{first}/" for first in firsts if any(map(_is_known, storage.list(f"{root}/{first}"))))
+
+
+def _is_known(stat: Stat) -> bool:
+    return posixpath.splitext(stat.uri)[1].lower() in MODALITY_OF_ENDING

@@ -22,7 +22,7 @@ from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
 from trichord.transforms.collect.webdataset import INDEX_FORMAT
 
-LAST_FORMAT = 1  # raised when planning an unchanged source would give another plan
+LAST_FORMAT = 2  # raised when planning an unchanged source would give another plan
 _REST = b"trichord.plan"
 _SCHEMA = pa.schema(
     [
@@ -46,6 +46,8 @@ class Plan:
     fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
     lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
     marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, where planning reads the rows
+    usable: int = 0  # rows that planning does not reject; all where it does not read them
+    unmarked: int = 0  # usable rows without a mark, or of which that is not known
     modalities: Mapping[str, int] = field(default_factory=dict)  # usable rows by modality, where planning reads them
 
 
@@ -66,6 +68,7 @@ def keep_plan(lake: Lake, source: Source, settings: str, plan: Plan) -> None:
         "ignored": plan.ignored,
         "fields": [[f.field, f.column, f.filled, f.rows, f.exact] for f in plan.fields],
         "lacks": sorted(plan.lacks),
+        "usable": [plan.usable, plan.unmarked],
         "marks": dict(plan.marks),
         "modalities": dict(plan.modalities),
     }
@@ -105,6 +108,8 @@ def last_plan(lake: Lake, source: Source, settings: str) -> Plan | None:
             for name, column, filled, rows, exact in rest["fields"]
         ),
         lacks=frozenset(rest["lacks"]),
+        usable=rest["usable"][0],
+        unmarked=rest["usable"][1],
         marks=rest["marks"],
         modalities=rest["modalities"],
     )

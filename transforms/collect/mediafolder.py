@@ -8,7 +8,7 @@ its text if no metadata describes the file. A metadata file describes files belo
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -16,9 +16,9 @@ from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
-from trichord.infra.marks import find_part, find_spelling
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
+from trichord.transforms.collect.file_marks import are_marks
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.manifest import manifest_records
 from trichord.transforms.collect.tally import Tally
@@ -130,13 +130,6 @@ class MediaFolderReader:
         return replace(
             draft, line={**draft.line, "text": label or None, "subset": subset}, media={self._modality: stat}
         )
-
-
-def are_marks(paths: Iterable[str]) -> bool:
-    """Return True if the first folders of these files are marks: one is a part's name, or two parts are named."""
-    firsts = {path.split("/", 1)[0] for path in paths if "/" in path}
-    parts = {part for first in firsts if (part := find_part(first)) is not None}
-    return len(parts) > 1 or any(find_spelling(first) for first in firsts)
 
 
 def places(path: str, *, marked: bool) -> tuple[str, str]:

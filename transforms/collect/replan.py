@@ -56,6 +56,8 @@ def replan_files(last: Plan, scope: Scope, fresh: Iterable[Partition], tally: Ta
         last,
         partitions=tuple(found),
         rows=sum(one.rows for one in found),
+        usable=sum(one.rows for one in found),
+        unmarked=sum(one.rows for one in found),  # the marks below may be of rows that are gone
         lacks=frozenset(name for name in last.lacks if tally.lacks(name)),
         marks={**last.marks, **{mark: max(rows, last.marks.get(mark, 0)) for mark, rows in tally.marks.items()}},
     )
@@ -112,6 +114,8 @@ def replan_rows(
         rows=sum(one.rows for one in found),
         lacks=frozenset(name for name in MODALITIES if not modalities[name]),
         marks=dict(sorted((+marks).items())),
+        usable=last.usable + added.tally.usable - removed.tally.usable,
+        unmarked=last.unmarked + added.tally.unmarked - removed.tally.unmarked,
         modalities=dict(sorted((+modalities).items())),
     )
 

@@ -72,6 +72,7 @@ class Tally:
     unread: int = 0  # rows that could not
     rows: int = 0  # planned rows, rejects included
     usable: int = 0  # planned rows without a reason for their rejection
+    unmarked: int = 0  # usable rows without a mark
     passing: int = 0  # usable rows that have what `require` and `require_any` demand
     modalities: Counter[str] = field(default_factory=Counter)  # of usable rows
     files: dict[str, FileCount] = field(default_factory=dict)  # by image, audio, segments, pictures
@@ -145,14 +146,20 @@ class Tally:
 
     def see_mark(self, value: object, rows: int) -> None:
         """Count rows with the same train/test mark; what cannot be one is left to be rejected."""
-        if isinstance(value, str | int) and not isinstance(value, bool) and (mark := str(value)).strip():
-            self.marks[mark] += rows
+        if is_mark(value):
+            self.marks[str(value)] += rows
 
     def watch(self, rows: Iterable[PlannedRow]) -> Iterator[PlannedRow]:
         """Yield the planned rows, and count each."""
         for row in rows:
             self.see_planned(row)
             yield row
+
+    def usable_rows(self) -> tuple[int, int]:
+        """Return the rows that planning does not reject, and how many of them have no mark, or may have none."""
+        if self.inline:
+            return self.rows, max(0, self.rows - self.marks.total())
+        return self.usable, self.unmarked
 
     def field_counts(self) -> tuple[FieldCount, ...]:
         """Return the counts of all mapped fields that the data have."""
@@ -205,6 +212,7 @@ class Tally:
             self.example = self.example or row.detail[:_SHOWN_CHARS]
             return
         self.usable += 1
+        self.unmarked += not is_mark(row.line.get("subset"))
         line, media = row.line, row.media
         aligned = line.get("alignment") or {}
         has = []
@@ -218,6 +226,11 @@ class Tally:
             self.modalities[name] += 1
         self.captioned += has[:2] == ["text", "image"]
         self.passing += len(has) >= self.source.require_any and set(has).issuperset(self.source.require)
+
+
+def is_mark(value: object) -> bool:
+    """Return True if a value is a train/test mark, known or not."""
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value).strip())
 
 
 def is_filled(value: object) -> bool:

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trichord.infra import digest
-from trichord.infra.config import ManifestSource, MediaFolderSource, StorageConfig, TrainConfig, WebDatasetSource
+from trichord.infra.config import (
+    FolderSource,
+    ManifestSource,
+    MediaFolderSource,
+    StorageConfig,
+    TrainConfig,
+    WebDatasetSource,
+)
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
@@ -159,6 +166,11 @@ def test_a_media_folder_is_told_to_keep_its_key() -> None:
     pictures = MediaFolderSource(kind="imagefolder", name="w", path="x")
     with pytest.raises(ConfigError, match=re.escape("`fields: {key: file_name, subset: null}` in source 'w'")):
         require_known(TrainConfig(), [pictures], {"w": {"odd": 1}})
+
+
+def test_a_folder_is_told_how_to_have_no_marks() -> None:
+    with pytest.raises(ConfigError, match=r"or folder says something else, set `subset: null` in source 'w'"):
+        require_known(TrainConfig(), [FolderSource(kind="folder", name="w", path="x")], {"w": {"odd": 1}})
 
 
 def test_a_footer_counts_so_many_marks_and_the_others_together() -> None:

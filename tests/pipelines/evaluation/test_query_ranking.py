@@ -13,8 +13,9 @@ from trichord.infra.config import RANKINGS
 from trichord.infra.digest import generator
 from trichord.pipelines.evaluation.calibrate import calibrate
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
-from trichord.pipelines.evaluation.query_ranking import evaluate_rankings
+from trichord.pipelines.evaluation.query_ranking import Asked, evaluate_rankings
 from trichord.pipelines.evaluation.retrieval import evaluate
+from trichord.pipelines.search.fusion import RankedHit, by_quota, by_score, rank_fusion, rescore
 
 
 def gap(rows: int = 400, *, noise: float = 0.6) -> HeldOut:
@@ -100,3 +101,37 @@ def test_next_to_no_records_give_no_calibration_and_no_figures(rows):
 
 def space_of(rows: int) -> HeldOut:
     return gap(8).take(np.arange(rows))
+
+
+@pytest.mark.parametrize("ranking", ["plain", "rank_fusion", "quota", "calibrated"])
+@pytest.mark.parametrize("seed", range(4))
+def test_ranking_a_gallery_at_once_ranks_as_search_does(ranking: str, seed: int) -> None:
+    rng = generator("ranking at once", seed)
+    queries, items, k = 20, (60, 12, 5)[seed % 3], 10
+    labels_N, labels_G = np.arange(queries), rng.integers(0, queries, items)
+    forms_G = rng.integers(0, 3, items)
+    vectors = rng.integers(-2, 3, (queries + items, 4)).astype(np.float32)  # many cosines are equal
+    hidden_N = rng.integers(-1, items, queries)
+    lines = {("text", form): Line(scale=1.0 + place, offset=0.1 * place) for place, form in enumerate(FORMS)}
+    calibration = Calibration(lines=lines)
+    asked = Asked("text", vectors[:queries], labels_N, vectors[queries:], labels_G, forms_G, k, hidden_N)
+    ranked = asked.rank(ranking, calibration, k)
+    for row in range(queries):
+        lists = {
+            form: [
+                RankedHit(key=f"{item:09d}", view=form, source=None, cosine=cosine, score=cosine)
+                for item, cosine in zip(found[row].tolist(), cosines[row].tolist(), strict=True)
+                if cosine != -np.inf
+            ]
+            for form, (found, cosines) in asked.found.items()
+        }
+        if ranking == "calibrated":
+            lists = {form: rescore(hits, lines["text", form].scale, lines["text", form].offset)
+                     for form, hits in lists.items()}  # fmt: skip
+        if ranking == "rank_fusion":
+            expected = rank_fusion(list(lists.values()), k, constant=1)
+        elif ranking == "quota":
+            expected = by_quota(lists, k, dict.fromkeys(lists, 1 / len(lists)))
+        else:
+            expected = by_score(list(lists.values()), k)
+        assert [item for item in ranked.items_NK[row].tolist() if item >= 0] == [int(hit.key) for hit in expected]

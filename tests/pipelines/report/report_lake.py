@@ -159,7 +159,7 @@ def record(number: int, *, text: str = "two red circles", media: bool = True) ->
 
 def reject(key: str, op: str, reason: str, **payload: str) -> dict[str, Any]:
     return {"key": key, "source": "demo", "partition": "demo/0", "op": op, "reason": reason, "detail": HOSTILE,
-            "payload": json.dumps(payload)}  # fmt: skip
+            "payload": json.dumps(payload), "input_digest": ""}  # fmt: skip
 
 
 def duplicate(number: int, survivor: int) -> dict[str, Any]:
