@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from PIL import ImageDraw
 
 from tests.bench.lookalikes import copies, held_out, pictures, sounds
 from trichord.infra.digest import generator
@@ -307,3 +309,51 @@ def test_one_digit_of_a_form_counts() -> None:
     )
 
     assert not compare_shown(one, other).same
+
+
+@pytest.mark.parametrize("width", [480, 640, 900])
+def test_the_colour_of_a_thin_line_counts(width: int) -> None:
+    line = {"kind": "line", "values": [57, 76, 75, 65, 45, 76], "title": "Mainz 2020", "width": width}
+    drawn = {
+        name: pictures.draw_chart({**line, "colour": name})
+        for name in ("black", "brown", "navy", "grey", "purple", "red", "orange", "yellow")
+    }
+    seen = {name: see(copies.encode(picture)) for name, picture in drawn.items()}
+
+    for name in drawn:
+        found = [
+            other for other in drawn if compare_shown(seen[name], see(copies.encode(drawn[other], "JPEG", 88))).same
+        ]
+        assert found == [name]
+    assert compare_shown(seen["brown"], see(copies.encode(drawn["brown"], "JPEG", 50))).same
+
+
+def test_the_colour_of_small_letters_counts_and_its_coding_does_not() -> None:
+    def note(ink: tuple[int, int, int]) -> Pillow.Image:
+        picture = Pillow.new("RGB", (600, 400), (245, 245, 245))
+        for i in range(8):
+            pictures.write(ImageDraw.Draw(picture), (60, 40 + 40 * i), "Delivered to the front door", 16, ink)
+        return picture
+
+    blue, black = note((10, 10, 130)), note((20, 20, 20))
+    assert compare_shown(see(copies.encode(blue)), see(copies.encode(blue, "JPEG", 30))).same
+    assert not compare_shown(see(copies.encode(blue)), see(copies.encode(black))).same
+
+
+def test_brightness_that_cuts_a_colour_at_white_is_the_same_picture() -> None:
+    pale = np.full((200, 256, 3), 250, np.uint8)
+    pale[20:80], pale[110:170, 40:200] = (205, 224, 250), (52, 98, 160)
+    brighter = np.clip(np.rint(pale * 1.14), 0, 255).astype(np.uint8)
+    other = pale.copy()
+    other[20:80] = (232, 255, 225)
+    assert compare_pictures(pale, brighter).same
+    assert not compare_pictures(pale, other).same
+
+
+def test_a_faint_mark_on_a_dark_item_is_a_mark() -> None:
+    choices = {"thing": "box", "colour": "navy", "label": "Mint", "number": 93, "size": 500, "ground": (255, 255, 255)}
+    shown = pictures.draw_product(choices)
+    base = see(copies.encode(shown))
+    for number in (2, 4):
+        marked = copies.copy_picture(shown, "watermark", generator("test-mark", number))
+        assert compare_shown(base, see(marked)).same

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trichord.transforms.batch import Image
+from trichord.transforms.dedup.ink import compare_ink
 from trichord.transforms.dedup.places import Places
 from trichord.transforms.dedup.watermark import remove_mark
 from trichord.transforms.libraries import cv2
 
-VERSION = 2  # raised when the same pictures would get another verdict
+VERSION = 3  # raised when the same pictures would get another verdict
 
 Grey = npt.NDArray[np.float32]  # (H, W), 0 to 255
 Mask = npt.NDArray[np.bool_]
@@ -85,19 +86,25 @@ def compare_pictures(one: Image, other: Image, *, only_colour: bool = False) -> 
     laid = [_lay(channel, warp, (height, width)) for channel in b]
     a, laid = _match_brightness(a, laid, inside)
     difference, why, places = _differ(a, laid, inside, only_colour=only_colour)
-    if difference >= limit:
-        around = np.ones((WINDOW, WINDOW), np.uint8)
-        spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
-        for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
-            if (cleared := remove_mark(plain, marked, spread)) is not None:
-                left, _, _ = _differ(
-                    *((plain, cleared) if marked_is_b else (cleared, plain)),
-                    inside,
-                    only_colour=only_colour,
-                )
-                if left < limit:
-                    return PictureVerdict(same=True, difference=left, why="a faint watermark")
-    return PictureVerdict(same=difference < limit, difference=difference, why=why if difference >= limit else "")
+    if difference < limit:
+        return _with_ink(difference, "", a, laid, inside, limit)
+    around = np.ones((WINDOW, WINDOW), np.uint8)
+    spread = cv2.dilate(places.reach(limit / 2).astype(np.uint8), around) > 0
+    for plain, marked, marked_is_b in ((a, laid, True), (laid, a, False)):
+        if (cleared := remove_mark(plain, marked, spread)) is not None:
+            pair = (plain, cleared) if marked_is_b else (cleared, plain)
+            left, _, _ = _differ(*pair, inside, only_colour=only_colour)
+            if left < limit:
+                return _with_ink(left, "a faint watermark", *pair, inside, limit)
+    return PictureVerdict(same=False, difference=difference, why=why)
+
+
+def _with_ink(difference: float, why: str, a: list[Grey], b: list[Grey], inside: Mask, limit: float) -> PictureVerdict:
+    """Return the verdict on two pictures no place of which differs, once the colour of ink is compared."""
+    ink = limit * compare_ink(a, b, inside)
+    if ink >= limit:
+        return PictureVerdict(same=False, difference=ink, why="another colour")
+    return PictureVerdict(same=True, difference=max(difference, ink), why=why)
 
 
 def _unlike(why: str) -> PictureVerdict:
@@ -286,23 +293,30 @@ def _match_brightness(a: list[Grey], b: list[Grey], inside: Mask) -> tuple[list[
     x, y = (plane[0][::step, ::step][inner] for plane in (a, b))
     to_a, to_b = _fit_curve(y, x), _fit_curve(x, y)
     if to_a[0] <= to_b[0]:
-        return a, _brighten(b, *to_a[1:])
-    return _brighten(a, *to_b[1:]), b
+        return a, _brighten(b, to_a[1])
+    return _brighten(a, to_b[1]), b
 
 
-def _fit_curve(x: Grey, y: Grey) -> tuple[float, Levels, float]:
-    """Return the error that the best curve leaves between x and y, the curve, and its factor of colours."""
+def _fit_curve(x: Grey, y: Grey) -> tuple[float, Levels]:
+    """Return the error that the best curve leaves between x and y, and the curve."""
     levels = np.clip(np.rint(x), 0, 255).astype(np.uint8)
     errors = []
-    for curve, _, cost in _curves():
+    for curve, cost in _curves():
         apart = cv2.absdiff(cv2.LUT(levels, curve), y)
         errors.append(cv2.sumElems(np.minimum(apart, 24))[0] / max(1, len(x)) + cost)
     best = int(np.argmin(errors))
-    return errors[best], *_curves()[best][:2]
+    return errors[best], _curves()[best][0]
 
 
-def _brighten(planes: list[Grey], curve: Levels, colours: float) -> list[Grey]:
-    return [_apply(curve, planes[0]), *((plane - 128) * np.float32(colours) + 128 for plane in planes[1:])]
+def _brighten(planes: list[Grey], curve: Levels) -> list[Grey]:
+    """Return planes of another brightness: red, green and blue follow the curve; where one is cut, colours change."""
+    if len(planes) == 1 or curve is _curves()[0][0]:
+        return [_apply(curve, plane) for plane in planes]
+    rgb = cv2.cvtColor(cv2.merge(planes) / np.float32(255), cv2.COLOR_YCrCb2RGB)
+    levels = np.clip(rgb, 0, 1) * np.float32(255)
+    lit = cv2.merge([_apply(curve, np.asarray(plane, np.float32)) for plane in cv2.split(levels)])
+    changed = cv2.cvtColor(lit / np.float32(255), cv2.COLOR_RGB2YCrCb) * np.float32(255)
+    return [np.asarray(plane, np.float32) for plane in cv2.split(changed)]
 
 
 def _apply(curve: Levels, plane: Grey) -> Grey:
@@ -312,22 +326,22 @@ def _apply(curve: Levels, plane: Grey) -> Grey:
 
 
 @lru_cache(maxsize=1)
-def _curves() -> list[tuple[Levels, float, float]]:
-    """Return curves of brightness, each with its factor of colours and what it costs to assume it.
+def _curves() -> list[tuple[Levels, float]]:
+    """Return curves of brightness, each with what it costs to assume it.
 
     A curve that would turn black into grey below a ground that stays white is another colour, so gains, offsets and
     contrasts are small where white would stay.
     """
     levels: Levels = np.arange(256, dtype=np.float32)
-    gains = [(g, np.clip(levels * g, 0, 255)) for g in np.linspace(0.7, 1.26, 57)]
-    offsets = [(1.0, np.clip(levels + c, 0, 255)) for c in range(-30, 16, 3) if c]
-    powers = [(1.0, (levels / 255) ** g * 255) for g in (0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3)]
+    gains = [np.clip(levels * g, 0, 255) for g in np.linspace(0.7, 1.26, 57)]
+    offsets = [np.clip(levels + c, 0, 255) for c in range(-30, 16, 3) if c]
+    powers = [(levels / 255) ** g * 255 for g in (0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3)]
     contrasts = [
-        (g, np.clip((levels - m) * g + m, 0, 255))
+        np.clip((levels - m) * g + m, 0, 255)
         for m in (96, 128, 160, 192, 224)
         for g in (0.8, 0.9, 1.1, 1.2)
         if m < 192 or 0.8 < g < 1.2
     ]
     costs = (0.05, gains), (0.1, offsets), (0.1, powers), (0.15, contrasts)
-    curves = [(np.asarray(curve, np.float32), float(g), cost) for cost, kind in costs for g, curve in kind]
-    return [(levels, 1.0, 0.0), *curves]
+    curves = [(np.asarray(curve, np.float32), cost) for cost, kind in costs for curve in kind]
+    return [(levels, 0.0), *curves]

@@ -18,6 +18,8 @@ Mask = npt.NDArray[np.bool_]
 
 MOST_ALPHA, LEAST_ALPHA = 0.36, 0.04
 MOST_SPREAD = 0.3  # of alpha inside the strokes, relative: quartile range over median
+CODED = 3.0  # grey levels that coding adds to the spread
+PLAIN_LEVELS = 16  # levels that places without contrast may span: elsewhere a line laid badly looks like a stroke
 MOST_STROKE = 0.028  # half the width of a stroke, of the longer side
 LEAST_WIDTH = 0.25  # of the mark, of the longer side
 MOST_OPPOSED = 0.08  # share of the change that has the other sign
@@ -47,8 +49,11 @@ def remove_mark(plain: Sequence[Grey], marked: Sequence[Grey], where: Mask) -> l
         return None
     typical = float(np.percentile(alpha[strokes], 75))
     core = strokes & (alpha > 0.6 * typical)
-    low, middle, high = np.percentile(alpha[core], (25, 50, 75))
-    if not LEAST_ALPHA < middle < MOST_ALPHA or (high - low) > MOST_SPREAD * middle:
+    plain_core = core & (cv2.morphologyEx(below, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) <= PLAIN_LEVELS)
+    judged = plain_core if np.count_nonzero(plain_core) > np.count_nonzero(core) / 4 else core
+    low, middle, high = np.percentile(alpha[judged], (25, 50, 75))
+    most_spread = MOST_SPREAD * middle + CODED / np.median(room[judged])
+    if not LEAST_ALPHA < middle < MOST_ALPHA or (high - low) > most_spread:
         return None
     longer = max(below.shape)
     rows, columns = np.nonzero(core)
