@@ -53,3 +53,8 @@ def test_a_verb_that_makes_nothing_imports_what_it_reads_with(
 ) -> None:
     trichord("plan", "--project", str(indexed[0]))  # files that were young when they were hashed are hashed again
     assert heavy_imports(verb, "--project", str(indexed[0]), "--json") == PROJECT | more
+
+
+def test_a_query_in_words_needs_no_torch(indexed: tuple[Path, dict]) -> None:
+    found = heavy_imports("search", "--project", str(indexed[0]), "--text", "two red circles", "--json")
+    assert found == PROJECT | {"faiss", "pyarrow.compute", "safetensors"}
