@@ -62,16 +62,19 @@ class _Leaf:
 
 
 def write_plan(
-    rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: RowsPerPartition
+    rows: Iterable[PlannedRow | bytes], source: str, lake: Lake, rows_per_partition: RowsPerPartition
 ) -> list[Partition]:
-    """Bucket rows into partitions and write their parts to `<lake>/_plans`, unless they are there.
+    """Bucket rows, or runs of them, into partitions, and write their parts to `<lake>/_plans` unless they are there.
 
     Rows pass through files on disk: memory does not grow with them.
     """
     with scratch_folder("plan") as folder:
         writer = RunWriter(folder)
         for row in rows:
-            writer.add(row)
+            if isinstance(row, bytes):
+                writer.add_run(row)
+            else:
+                writer.add(row)
         writer.flush()
         return write_parts(writer.runs, source, lake, rows_per_partition)
 

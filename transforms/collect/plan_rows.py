@@ -72,6 +72,15 @@ class RunWriter:
         if len(self._hashes) >= RUN_ROWS or self._bytes >= RUN_BYTES:
             self.flush()
 
+    def add_run(self, data: bytes) -> None:
+        """Add the bytes of a run that another writer made."""
+        path = os.path.join(self._folder, temporary_name())
+        with open(path, "wb") as file:
+            file.write(data)
+        reader = pa.ipc.open_file(pa.BufferReader(data))
+        hashes = [values_of(reader.get_batch(i)["hash"], np.uint64) for i in range(reader.num_record_batches)]
+        self.runs.append(Run(path, _starts(np.concatenate(hashes))))
+
     def flush(self) -> None:
         """Write the rows that memory still holds."""
         if not self._hashes:
@@ -90,8 +99,12 @@ class RunWriter:
         path = os.path.join(self._folder, temporary_name())
         with pa.ipc.new_file(path, _RUN) as writer:
             writer.write_table(pa.table(arrays, schema=_RUN), max_chunksize=_BATCH_ROWS)
-        buckets_N = (hashes_N >> _SHIFT).astype(np.int64)
-        self.runs.append(Run(path, np.searchsorted(buckets_N, np.arange(2**BUCKET_BITS + 1))))
+        self.runs.append(Run(path, _starts(hashes_N)))
+
+
+def _starts(hashes_N: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Return where the rows of each bucket begin in sorted hashes, and how many they are."""
+    return np.searchsorted((hashes_N >> _SHIFT).astype(np.int64), np.arange(2**BUCKET_BITS + 1))
 
 
 class Runs:
