@@ -116,7 +116,7 @@ class QueryModel:
         return self._exact[name]
 
     def _linear(self, name: str, values: np.ndarray, *, bias: bool = True) -> np.ndarray:
-        made = values @ self._of(f"{name}.weight").T
+        made: np.ndarray = values @ self._of(f"{name}.weight").T
         return made + self._of(f"{name}.bias") if bias else made
 
     def _activated(self, norm: str, values: np.ndarray) -> np.ndarray:

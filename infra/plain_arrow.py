@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ def strings(values: Sequence[str | None], *, large: bool = False) -> pa.Array:
     return pa.Array.from_buffers(kind, len(words), [valid, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
-def values_of(array: pa.Array | pa.ChunkedArray, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def values_of(array: pa.Array | pa.ChunkedArray, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return the values of an array of numbers or of bytes of one length, without nulls; a view where it is one chunk.
 
     Args:
@@ -47,5 +48,5 @@ def values_of(array: pa.Array | pa.ChunkedArray, dtype: npt.DTypeLike) -> npt.ND
         array = array.combine_chunks()
     assert not array.null_count
     assert array.type.bit_width == 8 * np.dtype(dtype).itemsize
-    values: npt.NDArray[np.generic] = np.frombuffer(array.buffers()[1] or b"", dtype)
+    values: npt.NDArray[Any] = np.frombuffer(array.buffers()[1] or b"", dtype)
     return values[array.offset : array.offset + len(array)]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from trichord.infra.config import EngineConfig, ManifestSource, StorageConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.errors import SourceError
-from trichord.infra.lake import layout
+from trichord.infra.lake import layout, versions
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Changed, Storage, VersionCache
 from trichord.pipelines.core.workspace import run_all
@@ -36,6 +36,7 @@ FILES = 12
 def _small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "SPAN_BYTES", 1_000)
     monkeypatch.setattr(scan, "LEAST_BYTES", 1_000)
+    monkeypatch.setattr(versions, "SETTLED_NS", 0)  # files that were just written are remembered
 
 
 def backwards(task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterator[Scanned]:
@@ -105,10 +106,17 @@ def test_a_plan_made_in_portions_is_the_plan_made_in_one_go(
     alone, divided = (Lake(STORAGE, str(folder / name)) for name in ("alone", "divided"))
     for _ in range(2):  # and again, with the versions that the first time kept
         assert planned(source, divided, backwards) == planned(source, alone, None)
+    kept = VersionCache.load(STORAGE, divided.uri(layout.PLAN_VERSIONS))
+    assert (kept.get(STORAGE.stat(f"{folder}/data/1.jpg")) is not None) == (
+        b'"1.jpg"' in Path(source.path).read_bytes()
+    )
     assert len(scan.spans_of(source, STORAGE)) >= 3  # the long line alone is as long as that
 
 
-def test_worker_processes_make_the_same_plan(tmp_path: Path) -> None:
+def test_worker_processes_make_the_same_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(scan, "SPAN_BYTES", 3_000)
+    monkeypatch.setattr(scan, "LEAST_BYTES", 3_000)
     source = write(tmp_path / "data")
     alone, divided = (Lake(STORAGE, str(tmp_path / name)) for name in ("alone", "divided"))
     assert planned(source, divided, processes) == planned(source, alone, None)
@@ -124,6 +132,24 @@ def test_each_line_is_read_in_one_portion(tmp_path_factory: pytest.TempPathFacto
     assert [line for part in parts for line in part] == list(STORAGE.lines(source.path))
     drafts = [draft for span in pairwise(edges) for draft in read_manifest(source, STORAGE, None, span)]
     assert drafts == list(read_manifest(source, STORAGE))
+
+
+def test_news_for_a_cache_whose_file_was_replaced_meanwhile_drop_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    pictures = [STORAGE.stat(str(tmp_path / f"{i}.jpg")) for i in range(3)]
+    uri, small = str(tmp_path / "versions"), VersionCache()
+    small.put(pictures[0], "0" * 64)
+    small.save(STORAGE, uri)
+    worker = VersionCache.load(STORAGE, uri)
+    small.put(pictures[1], "1" * 64)
+    small.save(STORAGE, uri)
+    driver = VersionCache.load(STORAGE, uri)
+    worker.put(pictures[2], "2" * 64)
+    driver.add_news(worker.news())
+    driver.add_news(worker.news())  # says nothing twice
+    driver.save(STORAGE, uri)
+    found = VersionCache.load(STORAGE, uri)
+    assert [found.get(one) for one in pictures] == [digit * 64 for digit in "012"]
 
 
 def test_tallies_of_portions_add_up_to_that_of_the_whole(tmp_path: Path) -> None:
