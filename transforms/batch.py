@@ -72,6 +72,7 @@ class Row:
     segments: tuple[Segment, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()  # what ops found besides numbers, sorted by name
     changes: tuple[Change, ...] = ()
+    input_digest: str = ""  # of the source's row and its media; parts have their parent's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ class Reject:
     reason: str
     detail: str
     payload: str
+    input_digest: str = ""
 
 
 def reject_of(row: Row, op: str, reason: str, detail: str) -> Reject:
@@ -97,6 +99,7 @@ def reject_of(row: Row, op: str, reason: str, detail: str) -> Reject:
         reason=reason,
         detail=detail,
         payload=row.payload,
+        input_digest=row.input_digest,
     )
 
 

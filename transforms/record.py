@@ -95,9 +95,9 @@ def finish(batch: Batch, config: PrepareConfig) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema.RECORDS)
 
 
-def rejects_table(batch: Batch) -> pa.Table:
-    """Return the batch's rejects as a REJECTS table."""
-    return pa.Table.from_pylist([asdict(reject) for reject in batch.rejects], schema=schema.REJECTS)
+def rejects_of(batch: Batch) -> list[dict[str, str]]:
+    """Return the batch's rejects as rows of REJECTS."""
+    return [asdict(reject) for reject in batch.rejects]
 
 
 def batch_of(records: pa.Table | pa.RecordBatch, rate_hz: int) -> Batch:

@@ -16,7 +16,7 @@ from trichord.infra.lake.stores import TEMPORARY_PREFIX
 
 INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
-FOOTERS = "_footers"
+FOOTERS, BASES = "_footers", "_bases"
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
 RUNS, OUTCOMES, PRESENCE = "_runs", "_outcomes", "_at_work"
 LOG, COPIES, DAMAGED = "_delta_log", "_commits", "_damaged"
@@ -25,6 +25,7 @@ COLLECTIONS = f"{INDEX}/collections"
 CANDIDATE = f"{INDEX}/candidate.json"
 PLAN_VERSIONS = f"{PLANS}/versions.parquet"
 DOWNLOAD_RECEIPTS = f"{DOWNLOADS}/receipts.parquet"
+PAIRS = f"{DEDUP}/pairs.parquet"
 PROBE = "_doctor"
 _LITE = "<name>.db"  # what `milvus.uri` names by default
 
@@ -100,6 +101,8 @@ def _list_places() -> tuple[Place, ...]:
         (f"{DEDUP}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "duplicates found in a set of signatures"),
         (f"{EXCLUSIONS}/<aa>/<address>.<sha256>.parquet", Kind.CACHE, "rows that a run leaves out"),
         (f"{FOOTERS}/<name>.parquet", Kind.CACHE, "what the footers of a table's shards say"),
+        (f"{BASES}/<name>.parquet", Kind.CACHE, "shard of each partition that the last run made"),
+        (PAIRS, Kind.CACHE, "pairs of rows that the last run compared"),
         (PLAN_VERSIONS, Kind.CACHE, "SHA-256 of the source files that were hashed"),
         (f"{PLANS}/last-<name>.parquet", Kind.CACHE, "last plan of a source"),
         (f"{PLANS}/<address>.parquet", Kind.CACHE, "part of a plan, or members of a tar"),
@@ -159,6 +162,11 @@ def shard_folder(table: str, address: str) -> str:
 def footers_path(table: str) -> str:
     """Return the path of what the footers of a table's shards say."""
     return f"{FOOTERS}/{table.lstrip('_')}.parquet"
+
+
+def bases_path(table: str, source: str) -> str:
+    """Return the path of what the last run made of each partition of a source, in one table."""
+    return f"{BASES}/{table.lstrip('_')}-{source}.parquet"
 
 
 def log_folder(table: str) -> str:

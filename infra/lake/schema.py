@@ -68,6 +68,7 @@ REJECTS = _schema(
     ("reason", _S),  # a reason code, for example 'image_truncated'
     ("detail", _S),
     ("payload", _S),  # JSON: image and audio URI, text, line number
+    ("input_digest", _S),  # of the source's row and its media: what is equal need not run again
 )
 
 SIGNATURES = _schema(
@@ -76,6 +77,7 @@ SIGNATURES = _schema(
     ("partition", _S),
     ("row_digest", _S),
     ("content_digest", _S),
+    ("input_digest", _S),  # of the source's row and its media; parts have their parent's
     ("modalities", _S),  # 'text', 'image', 'audio' as far as there are, by commas; '' where near copies are not sought
     optional=(
         ("text_sketch", _BIN),  # transforms/dedup/shingles.py; None: no word in it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -197,6 +198,27 @@ def take_rows(lake: Lake, ref: ShardRef | str, places: Sequence[int], columns: S
             part = file.read_row_group(group, columns=names, use_threads=False)
             found.append(part.take(pa.array(wanted[groups == group] - start)))
         return pa.concat_tables(found)
+
+
+class ShardGroups:
+    """The row groups of a shard, each read when it is asked for. `starts` has their first rows, and the end."""
+
+    def __init__(self, lake: Lake, ref: ShardRef) -> None:
+        """Raises: as `read_shard`."""
+        self._lake, self._ref = lake, ref
+        with _opened(lake, ref, verify=False) as file:
+            rows = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        self.starts: list[int] = [0, *np.cumsum(rows, dtype=np.int64).tolist()]
+
+    def find(self, row: int) -> tuple[int, int]:
+        """Return the group that holds a row, and its place there."""
+        group = bisect_right(self.starts, row) - 1
+        return group, row - self.starts[group]
+
+    def read(self, group: int) -> pa.Table:
+        """Return the rows of a group. Raises as `read_shard`."""
+        with _opened(self._lake, self._ref, verify=False) as file:
+            return file.read_row_group(group, use_threads=False)
 
 
 def find_finished(lake: Lake, table: str, wanted: Collection[str], *, verify: bool = False) -> dict[str, ShardRef]:

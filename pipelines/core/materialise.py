@@ -42,6 +42,7 @@ def make_missing(
     factory: Callable[[], Callable[[W], ShardRef | Timed]],
     otherwise: str,
     *,
+    add_bases: Callable[[list[W]], list[W]] = list,
     timings: Timings | None = None,
     accelerator: bool = False,
 ) -> dict[str, ShardRef]:
@@ -54,6 +55,7 @@ def make_missing(
         items: the shards that should exist.
         factory: makes an actor in its worker.
         otherwise: says what was not done, in the error if an actor fails.
+        add_bases: adds to missing items what they can copy rows from.
         timings: receives the seconds that actors report.
         accelerator: True gives each actor a GPU.
 
@@ -61,7 +63,7 @@ def make_missing(
         PartialRun: some items failed; what was finished is kept, and a rerun resumes.
     """
     made = find_finished(workspace.lake, table, {item.address for item in items})
-    todo = [item for item in items if item.address not in made]
+    todo = add_bases([item for item in items if item.address not in made])
     todo.sort(key=lambda item: -item.rows)  # the largest first: no worker is left with it at the end
     reused, failures = len(items) - len(todo), list[tuple[str, Failure]]()
     pace = Pace(sum(item.rows for item in todo))
@@ -71,7 +73,7 @@ def make_missing(
             timed = outcome.result if isinstance(outcome.result, Timed) else None
             ref = timed.ref if timed else cast(ShardRef, outcome.result)
             made[ref.address] = ref
-            seconds = timed.spent.rounded() if timed else {}
+            seconds = {"copied": timed.copied, **timed.spent.rounded()} if timed else {}
             of = {"table": table, "partition": outcome.item.partition, "rows": ref.rows}
             log.event("encoded", **of, **pace.report(), **seconds)
             if timed and timings is not None:

@@ -16,7 +16,7 @@ from trichord.transforms.align.words import Aligner
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.record import record_recipe
 
-RECORD_FORMAT = 3  # raise it when a records shard's bytes change for a reason that no op's version covers
+RECORD_FORMAT = 4  # raise it when a records shard's bytes change for a reason that no op's version covers
 Recipe = Sequence[Mapping[str, Any]]
 
 _MAX_BYTES = 4 << 20

@@ -69,26 +69,30 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A finished shard, and where the time of making it went."""
+    """A finished shard, where the time of making it went, and how many of its records were copied."""
 
     ref: ShardRef
     spent: Spent
+    copied: int = 0
 
 
 @dataclass(slots=True)
 class Timings:
     """Sums over the shards that a run made, by table."""
 
-    by_table: dict[str, tuple[int, int, Spent]] = field(default_factory=dict)  # shards, rows, seconds
+    by_table: dict[str, tuple[int, int, int, Spent]] = field(default_factory=dict)  # shards, rows, copied, seconds
 
     def add(self, table: str, made: Timed) -> None:
         """Count one more shard."""
-        shards, rows, spent = self.by_table.get(table, (0, 0, Spent()))
-        self.by_table[table] = (shards + 1, rows + made.ref.rows, spent + made.spent)
+        shards, rows, copied, spent = self.by_table.get(table, (0, 0, 0, Spent()))
+        self.by_table[table] = (shards + 1, rows + made.ref.rows, copied + made.copied, spent + made.spent)
 
     def summary(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return, JSON-ready, `shards`, `rows` and the fields of `Spent` for each table that received shards."""
+        """Return, JSON-ready, counts and the fields of `Spent` for each table that received shards.
+
+        The counts are `shards`, their `rows`, and of the records how many were `copied` from older shards.
+        """
         return {
-            table: {"shards": shards, "rows": rows, **spent.rounded()}
-            for table, (shards, rows, spent) in sorted(self.by_table.items())
+            table: {"shards": shards, "rows": rows, "copied": copied, **spent.rounded()}
+            for table, (shards, rows, copied, spent) in sorted(self.by_table.items())
         }

@@ -17,7 +17,7 @@ from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from trichord.pipelines.prepare.plan import WantedShard
-    from trichord.pipelines.prepare.records import Prepared
+    from trichord.pipelines.prepare.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.parts import TRAIN, Parts
 from trichord.pipelines.model.augment_chain import describe_variants, open_chain
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.augment.variants import copy_of, list_changes
 from trichord.transforms.batch import Batch, Segment
 from trichord.transforms.dedup.signatures import content_digest, row_digest

@@ -1,14 +1,15 @@
 """encode: records → features (once, cached) → vectors of the space, one shard of each for every records shard.
 
-Actors load their model once and want a GPU. The next rows are decoded while the encoders process the current ones.
-Blocks are planned from the shard alone, so its bytes depend on nothing else. Timings are reported, but not stored.
+Under strict numerics, what older shards hold of a record is copied. Actors load their model once and want a GPU. The
+next rows are decoded while the encoders process the current ones. Blocks are planned from the shard alone, so its bytes
+depend on nothing else. Timings are reported, but not stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,9 @@ from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.shard import ShardRef, ShardWriter
+from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
+from trichord.infra.lazy import arrow_compute as pc
+from trichord.pipelines.core.bases import find_bases, keep_bases
 from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
@@ -28,6 +31,8 @@ from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.model.feature_cache import (
+    FEATURE_SCHEMA,
+    FEATURES_FORMAT,
     FEATURES_SCHEMA,
     features_address,
     features_table,
@@ -35,25 +40,30 @@ from trichord.pipelines.model.feature_cache import (
     lists_of,
     read_features,
 )
-from trichord.pipelines.model.prefetch import BLOCKS, Blocks
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.model.feature_cache import LABELS as FEATURE_LABELS
+from trichord.pipelines.model.old_rows import OldRows
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks, keep_all
+from trichord.pipelines.prepare.prepared import Prepared
+from trichord.transforms.collect.partitions import Partition
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
-ENCODE_FORMAT = 4
+ENCODE_FORMAT = 5
+Partitions: TypeAlias = Mapping[str, Sequence[Partition]]  # by source
 LABELS = ("key", "source", "partition", "row_digest", "meta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeItem:
-    """A records shard to encode. `excluded` says which of its rows are left out."""
+    """A records shard to encode. `excluded` says which of its rows are left out, `bases` where some are already."""
 
     address: str
     partition: str
     records: ShardRef
     features: ShardRef | None = None
     excluded: Excluded = NOTHING
+    bases: tuple[ShardRef, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -72,17 +82,42 @@ class FeatureActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
-            encoders, written, pace = self.encoders.featurise, 0, Pace(item.rows)
-            for rows, features in featurised(self.lake, item.records, encoders, watch=watch, blocks=self.blocks):
-                with watch("write"):
-                    writer.write(features_table(rows, features))
-                written += rows.num_rows
-                pace.add(rows.num_rows)
-                if pace.due():
-                    log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
+            if item.bases:
+                copied = self._copy(item, writer, watch)
+            else:
+                copied = 0
+                for rows, features in self._made(item, watch, keep_all):
+                    with watch("write"):
+                        writer.write(features_table(rows, features))
             with watch("write"):
-                ref = writer.finish({"rows_in": item.records.rows, "rows_kept": written, "rows_rejected": 0})
-        return Timed(ref, watch.spent())
+                ref = writer.finish({"rows_in": item.rows, "rows_kept": item.rows, "rows_rejected": 0})
+        return Timed(ref, watch.spent(), copied)
+
+    def _made(
+        self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray]
+    ) -> Iterator[tuple[pa.Table, Features]]:
+        pace = Pace(item.rows)
+        for rows, features in featurised(
+            self.lake, item.records, self.encoders.featurise, keep=keep, watch=watch, blocks=self.blocks
+        ):
+            yield rows, features
+            pace.add(rows.num_rows)
+            if pace.due():
+                log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
+
+    def _copy(self, item: EncodeItem, writer: ShardWriter, watch: Stopwatch) -> int:
+        """Write the features of all records, those that are known from older shards; return how many these are."""
+        with watch("read"):
+            old = OldRows(self.lake, item.bases, FEATURE_SCHEMA)
+            records = read_shard(self.lake, item.records, FEATURE_LABELS)
+        known_N = old.has(records)
+        made = [FEATURES_SCHEMA.empty_table()]
+        if not known_N.all():
+            made += [features_table(*part) for part in self._made(item, watch, lambda rows: ~old.has(rows))]
+        with watch("write"):
+            columns, _ = old.between(records, pa.concat_tables(made))
+            writer.write(pa.table([*records.columns, *columns.columns], names=[*FEATURE_LABELS, *FEATURE_SCHEMA.names]))
+        return int(known_N.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +133,62 @@ class VectorActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch, mask = Stopwatch(), item.excluded.mask(self.lake)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
-        covered = records = left_out = 0
+        covered = copied = 0
         with ShardWriter(self.lake, "vectors", item.address, table_schema) as writer:
-            for rows, features in self._features(item, watch):
-                keep_N = mask.keeps(rows)
-                with watch("forward"):
-                    vectors_VND, present_VN = self._embed(features)
-                seen_VN = present_VN & keep_N
-                with watch("write"):
-                    writer.write(self._table(rows, vectors_VND, seen_VN, table_schema))
-                records += int(keep_N.sum())
-                left_out += int((~keep_N).sum())
-                covered += int(seen_VN.any(axis=0).sum())
+            with watch("read"):
+                digests = read_shard(self.lake, item.records, ["row_digest"])
+            wanted = digests.filter(pa.array(mask.keeps(digests)))
+            if item.bases:
+                covered, copied = self._copy(item, wanted, writer, watch)
+            else:
+                for part in self._made(item, watch, mask.keeps, table_schema):
+                    with watch("write"):
+                        writer.write(part)
+                    covered += _records_in(part)
             with watch("write"):
-                without = records - covered
-                counts = {"rows_in": item.records.rows, "rows_kept": covered, "rows_rejected": left_out + without}
+                left_out, without = item.rows - len(wanted), len(wanted) - covered
+                counts = {"rows_in": item.rows, "rows_kept": covered, "rows_rejected": left_out + without}
                 ref = writer.finish(counts | {"dropped": left_out, "without_view": without})
-        return Timed(ref, watch.spent())
+        return Timed(ref, watch.spent(), copied)
 
-    def _features(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
+    def _copy(self, item: EncodeItem, wanted: pa.Table, writer: ShardWriter, watch: Stopwatch) -> tuple[int, int]:
+        """Write the vectors of the wanted records, those that are known from older shards.
+
+        Returns:
+            How many records have vectors, and how many of these are copied.
+        """
+        table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
+        with watch("read"):
+            old = OldRows(self.lake, item.bases, table_schema)
+        known_N = old.has(wanted)
+        missing = wanted.filter(pa.array(~known_N))["row_digest"].combine_chunks()
+        made = [table_schema.empty_table()]
+        if len(missing):
+            keep = lambda rows: np.asarray(pc.is_in(rows["row_digest"], value_set=missing).to_numpy(), bool)  # noqa: E731
+            made += self._made(item, watch, keep, table_schema)
+        with watch("write"):
+            new = pa.concat_tables(made)
+            rows, counts_N = old.between(wanted, new)
+            at = rows.column_names.index("partition")
+            rows = rows.set_column(at, table_schema.field(at), pa.array([item.partition] * len(rows), pa.string()))
+            writer.write(rows)
+        return int(np.count_nonzero(counts_N)), int(known_N.sum())
+
+    def _made(
+        self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray], table_schema: pa.Schema
+    ) -> Iterator[pa.Table]:
+        """Yield the vectors of the records that `keep` marks."""
+        for rows, features in self._features(item, watch, keep):
+            with watch("forward"):
+                vectors_VND, present_VN = self._embed(features)
+            yield self._table(rows, vectors_VND, present_VN & keep(rows), table_schema)
+
+    def _features(
+        self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray]
+    ) -> Iterator[tuple[pa.Table, Features]]:
         if item.features is None:
             encoders = self.model.featurise
-            yield from featurised(self.lake, item.records, encoders, watch=watch, blocks=self.blocks)
+            yield from featurised(self.lake, item.records, encoders, keep=keep, watch=watch, blocks=self.blocks)
             return
         parts = read_features(self.lake, item.features, self.model.input_dimensions)
         while True:
@@ -141,7 +210,12 @@ class VectorActor:
         columns["view"] = pa.array(self.views, pa.string()).take(pa.array(view_R))
         columns["fingerprint"] = pa.array([self.model.fingerprint] * len(record_R), pa.string())
         columns["vector"] = lists_of(vectors_VND[view_R, record_R].astype(self.dtype, copy=False))
-        return pa.table({name: columns[name] for name in table_schema.names})
+        return pa.table(columns, schema=table_schema)
+
+
+def _records_in(vectors: pa.Table) -> int:
+    """Return how many records have rows; the rows of a record follow each other."""
+    return len(set(vectors["row_digest"].to_pylist()))
 
 
 def vectors_address(
@@ -157,11 +231,13 @@ def featurise(
     prepared: Sequence[Prepared],
     variants: Sequence[ShardRef] = (),
     *,
+    partitions: Partitions | None = None,
     timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
     """Make features shards of all records shards, by partition, and of training variants, by `augmented/<address>`.
 
-    Cached shards are reused. The seconds spent are added to `timings`.
+    Cached shards are reused; with `partitions` (all, by source), so is what older ones hold of unchanged records. The
+    seconds spent are added to `timings`.
     """
     config = workspace.project.model
     fingerprint = load_encoders(config).fingerprint
@@ -176,7 +252,8 @@ def featurise(
         for ref in variants
     ]
     factory = ActorFactory(lake=workspace.lake, config=config)
-    return _make_shards(workspace, engine, layout.FEATURES, items, factory, timings)
+    made_by = digest.address("features", FEATURES_FORMAT, fingerprint)
+    return _make_shards(workspace, engine, layout.FEATURES, items, factory, timings, made_by, partitions)
 
 
 def encode(
@@ -187,9 +264,13 @@ def encode(
     features: Mapping[str, ShardRef],
     model: TrainedModel,
     *,
+    partitions: Partitions | None = None,
     timings: Timings | None = None,
 ) -> dict[str, ShardRef]:
-    """Make vectors shards of all records shards, by partition, from cached features where `features` has them."""
+    """Make vectors shards of all records shards, by partition, from cached features where `features` has them.
+
+    With `partitions` (all, by source), what older shards hold of unchanged records is copied.
+    """
     index = workspace.project.index
     views, dtype = tuple(index.views), index.vector_dtype
     items = []
@@ -212,7 +293,8 @@ def encode(
         views=views,
         dtype=dtype,
     )
-    return _make_shards(workspace, engine, "vectors", items, factory, timings)
+    made_by = digest.address("vectors", ENCODE_FORMAT, model.fingerprint, list(views), dtype)
+    return _make_shards(workspace, engine, "vectors", items, factory, timings, made_by, partitions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +321,23 @@ def _make_shards(
     items: Sequence[EncodeItem],
     factory: ActorFactory,
     timings: Timings | None,
+    made_by: str,
+    partitions: Partitions | None,
 ) -> dict[str, ShardRef]:
+    copying = partitions is not None and workspace.project.model.numerics == "strict"
+
+    def add_bases(missing: list[EncodeItem]) -> list[EncodeItem]:
+        if partitions is None or not copying:
+            return missing
+        found = find_bases(workspace.lake, table, made_by, partitions, [item.partition for item in missing])
+        return [replace(item, bases=found.get(item.partition, ())) for item in missing]
+
     otherwise = "shards could not be encoded"
-    made = make_missing(workspace, engine, table, items, factory, otherwise, timings=timings, accelerator=True)
+    made = make_missing(
+        workspace, engine, table, items, factory, otherwise, add_bases=add_bases, timings=timings, accelerator=True
+    )
+    if partitions is not None and copying:
+        addresses = {item.partition: item.address for item in items}
+        for source, mine in partitions.items():
+            keep_bases(workspace.lake, table, source, made_by, mine, addresses)
     return {item.partition: made[item.address] for item in items}

@@ -21,11 +21,10 @@ from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decode_blocks, kee
 FEATURES_FORMAT = 3
 LABELS = ("key", "source", "partition", "group", "subset", "row_digest", "meta", "text")
 _VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
-FEATURES_SCHEMA = pa.schema(
-    [pa.field(name, pa.string()) for name in LABELS]
-    + [pa.field(f"{name}_features", _VECTOR) for name in MODALITIES]
-    + [pa.field("captions", pa.list_(_VECTOR))]
+FEATURE_SCHEMA = pa.schema(
+    [pa.field(f"{name}_features", _VECTOR) for name in MODALITIES] + [pa.field("captions", pa.list_(_VECTOR))]
 )
+FEATURES_SCHEMA = pa.schema([*(pa.field(name, pa.string()) for name in LABELS), *FEATURE_SCHEMA])
 
 
 def features_address(encoders: str, records: str) -> str:

@@ -20,7 +20,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.near_duplicates import find_near
 from trichord.pipelines.prepare.near_duplicates_buckets import survivors
 from trichord.pipelines.prepare.near_duplicates_resolve import VERSIONS, NearFound
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 
 ROWS_PER_BUCKET = 1_000_000
 DEDUP_FORMAT = 1

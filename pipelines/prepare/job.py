@@ -23,7 +23,8 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.plan import Plan, make_plan
-from trichord.pipelines.prepare.records import Prepared, prepare
+from trichord.pipelines.prepare.prepared import Prepared, keep_prepared
+from trichord.pipelines.prepare.records import prepare
 from trichord.transforms.chain import prepare_chain
 
 REJECT_COUNTS = "reject_counts"  # name of the file of these counts
@@ -82,6 +83,7 @@ def prepare_records(workspace: Workspace, engine: Engine, plan: Plan, commit: Co
     commit("records", [item.records for item in prepared], schema.RECORDS)
     commit("rejects", [item.rejects for item in prepared if item.rejects], schema.REJECTS)
     commit("signatures", [item.signatures for item in prepared], schema.SIGNATURES)
+    keep_prepared(workspace, plan.shards)
     return prepared
 
 

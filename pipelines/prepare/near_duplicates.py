@@ -7,7 +7,8 @@ and one task turns what they decided into the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -26,9 +27,11 @@ from trichord.pipelines.prepare.near_duplicates_buckets import (
     Split,
 )
 from trichord.pipelines.prepare.near_duplicates_compare import Compared, Comparer
+from trichord.pipelines.prepare.near_duplicates_known import KnownPairs
 from trichord.pipelines.prepare.near_duplicates_resolve import (
     Decided,
     NearFound,
+    Numbered,
     Propose,
     RankMaps,
     Resolve,
@@ -73,13 +76,17 @@ def find_near(
     rows = Rows(workspace.lake, config, ranks, signatures)
     decided = None
     if config.verify:
-        numbers, candidates = run_alone(engine, Propose(rows), found)
+        numbered, candidates = run_alone(engine, Propose(rows), found)
         comparer = Comparer(
             engine=engine, lake=workspace.lake, records=records, signatures=signatures, config=config,
             rate_hz=workspace.project.prepare.audio.rate_hz,
         )  # fmt: skip
-        by_map = _pair_maps(engine, rows, numbers, candidates)
-        decided = _decide(comparer, numbers, candidates, np.concatenate([candidates.nearest, by_map]))
+        known = KnownPairs.load(workspace, comparer.names)
+        by_map = _pair_maps(engine, rows, numbered.numbers, candidates)
+        compare = partial(_compare, comparer, numbered, known)
+        nearest = np.concatenate([candidates.nearest, by_map])
+        decided = _decide(compare, len(numbered.ids), candidates, nearest)
+        known.keep()
     return run_alone(engine, Resolve(rows, decided), found)
 
 
@@ -119,7 +126,7 @@ def _pair_maps(engine: Engine, rows: Rows, numbers: Ints, candidates: Candidates
     return np.concatenate(pairs)
 
 
-def _decide(comparer: Comparer, numbers: Ints, candidates: Candidates, nearest: Ints) -> Decided:
+def _decide(compare: Callable[[Ints], Sequence[Compared]], size: int, candidates: Candidates, nearest: Ints) -> Decided:
     """Compare rows with their pivots, then with the first and then all of those that are nearest.
 
     A row that is dropped is represented by its survivor, so no row is compared that is joined already, and each that
@@ -128,7 +135,7 @@ def _decide(comparer: Comparer, numbers: Ints, candidates: Candidates, nearest: 
     known: dict[tuple[int, int], Compared] = {}
     same = candidates.equal
     unlike: dict[tuple[int, int], tuple[Modality, str]] = {}
-    survivor = settle(len(numbers), same)
+    survivor = settle(size, same)
     wanted = np.zeros((0, 2), np.int64)
     for stage in [candidates.pivots, _first_of(nearest), nearest, *[nearest[:0]] * MOST_ROUNDS]:
         wanted = np.concatenate([wanted, stage])
@@ -137,12 +144,12 @@ def _decide(comparer: Comparer, numbers: Ints, candidates: Candidates, nearest: 
         todo = np.array([pair for pair in pairs.tolist() if tuple(pair) not in known], np.int64).reshape(-1, 2)
         if not len(todo):
             continue
-        compared = comparer.compare(numbers[todo])
+        compared = compare(todo)
         known |= {(int(i), int(j)): one for (i, j), one in zip(todo, compared, strict=True)}
         found, differing = decide(todo, compared)
         same, unlike = np.concatenate([same, found]), unlike | differing
-        survivor = settle(len(numbers), same)
-    dropped = np.flatnonzero(survivor != np.arange(len(numbers)))
+        survivor = settle(size, same)
+    dropped = np.flatnonzero(survivor != np.arange(size))
     return Decided(
         same=tuple(
             Same(dropped=int(row), survivor=int(survivor[row]),
@@ -151,6 +158,16 @@ def _decide(comparer: Comparer, numbers: Ints, candidates: Candidates, nearest: 
         ),
         unlike=unlike,
     )  # fmt: skip
+
+
+def _compare(comparer: Comparer, rows: Numbered, known: KnownPairs, pairs: Ints) -> list[Compared]:
+    """Return how pairs of positions (P, 2) compare; only those that the last run did not know are compared."""
+    names = [(rows.ids[i], rows.ids[j]) for i, j in pairs.tolist()]
+    found = [known.find(*name) for name in names]
+    new = [at for at, one in enumerate(found) if one is None]
+    for at, one in zip(new, comparer.compare(rows.numbers[pairs[new]]), strict=True):
+        known.add(*names[at], one)
+    return [known.used[name] for name in names]
 
 
 def _first_of(pairs: Ints) -> Ints:

@@ -109,6 +109,12 @@ class Comparer:
     config: DedupConfig
     rate_hz: int
 
+    @property
+    def names(self) -> tuple[Modality, ...]:
+        """The modalities that are compared."""
+        wanted: tuple[Modality, ...] = ("image", "audio")
+        return tuple(name for name in wanted if name not in self.config.ignore)
+
     def compare(self, pairs: Ints) -> list[Compared]:
         """Return how pairs of rows (P, 2), by number, compare, in their order.
 
@@ -116,9 +122,7 @@ class Comparer:
             StorageError: a stored medium cannot be read.
             PartialRun: a worker failed; a rerun resumes.
         """
-        wanted: tuple[Modality, ...] = ("image", "audio")
-        names = tuple(name for name in wanted if name not in self.config.ignore)
-        task = ComparePairs(self.lake, self.records, self.signatures, names, self.rate_hz)
+        task = ComparePairs(self.lake, self.records, self.signatures, self.names, self.rate_hz)
         starts = range(0, len(pairs), PAIRS_PER_TASK)
         items = [(start, pairs[start : start + PAIRS_PER_TASK]) for start in starts]
         done = dict(run_all(self.engine, task, items, "Comparing near duplicates failed"))

@@ -31,7 +31,10 @@ from trichord.transforms.dedup.near import Ints, Modality
 NEAR_FORMAT = 4  # raise it when the same signatures would give another result
 VERSIONS = [NEAR_FORMAT, same_picture.VERSION, same_sound.VERSION, same_text.VERSION]
 
-_COLUMNS = ("key", "source", "partition", "row_digest", "modalities", *SIGNATURE.values(), "text_form", "image_inner")
+_COLUMNS = (
+    *("key", "source", "partition", "row_digest", "input_digest", "modalities"),
+    *(*SIGNATURE.values(), "text_form", "image_inner"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +102,26 @@ def by_shard(numbers: Ints) -> Iterator[tuple[int, Ints, list[int]]]:
         yield shard, here, (here & ((1 << SHARD_BITS) - 1)).tolist()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbered:
+    """Rows by position: their numbers (N,), and what names a row with all its media, whatever shard it is in."""
+
+    numbers: Ints
+    ids: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """What buckets found → the numbers of the rows in order of precedence, and the candidate pairs of positions."""
+    """What buckets found → the rows in order of precedence, and the candidate pairs of positions."""
 
     rows: Rows
 
-    def __call__(self, found: Found) -> tuple[Ints, Candidates]:
+    def __call__(self, found: Found) -> tuple[Numbered, Candidates]:
         table, members, local = self.rows.read(found)
-        return table["row"].to_numpy(), find_candidates(members, local.edges, local.nearest, self.rows.config)
+        ids = [one + other for one, other in zip(
+            table["row_digest"].to_pylist(), table["input_digest"].to_pylist(), strict=True)]  # fmt: skip
+        numbered = Numbered(numbers=table["row"].to_numpy(), ids=ids)
+        return numbered, find_candidates(members, local.edges, local.nearest, self.rows.config)
 
 
 @dataclass(frozen=True, slots=True)

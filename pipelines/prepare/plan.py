@@ -52,6 +52,14 @@ class Plan:
     recipes: tuple[str, ...] = ()  # digests of the sources' recipes
 
     @property
+    def partitions(self) -> dict[str, list[Partition]]:
+        """All partitions, by source."""
+        found: dict[str, list[Partition]] = {}
+        for shard in self.shards:
+            found.setdefault(shard.source.name, []).append(shard.partition)
+        return found
+
+    @property
     def wanted(self) -> frozenset[str]:
         """Addresses of all wanted record shards."""
         return frozenset(shard.address for shard in self.shards)

@@ -1,14 +1,17 @@
 """prepare: partitions → records, rejects and signatures, one shard of each per partition.
 
+Rows that did not change since the last run are copied from its shards (pipelines/prepare/copying.py).
+
 If a row makes its worker crash, hang or run out of memory, halving the partition finds the row, which is rejected.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,32 +22,23 @@ from trichord.infra.engines.failure import Failure, partly_failed
 from trichord.infra.errors import PartialRun
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished
+from trichord.infra.lake.shard import ShardWriter
 from trichord.pipelines.core.marks import count_marks, footer_counts
 from trichord.pipelines.core.recipes import remember_recipes
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
+from trichord.pipelines.prepare.copying import NO_BASE, Base, Copier, LostBase
 from trichord.pipelines.prepare.plan import WantedShard
+from trichord.pipelines.prepare.prepared import Prepared, find_bases, finished
 from trichord.transforms.align.words import Aligner
-from trichord.transforms.batch import Batch
 from trichord.transforms.chain import prepare_chain
-from trichord.transforms.collect import read_partition
+from trichord.transforms.collect import read_partition, read_unknown
+from trichord.transforms.collect.read import Known, Reading, nothing
 from trichord.transforms.dedup.signatures import signatures_table
 from trichord.transforms.op import Op, OpCounts, run_chain
-from trichord.transforms.record import finish, rejects_table
+from trichord.transforms.record import finish, rejects_of
 
 KILLED = "its worker ended while it was at this row"  # details differ between engines and runs; bytes must not
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """The shards of one partition. `rejects` is None if nothing was rejected."""
-
-    address: str
-    partition: str
-    records: ShardRef
-    signatures: ShardRef
-    rejects: ShardRef | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +47,7 @@ class Made:
 
     records: pa.Table
     signatures: pa.Table
-    rejects: pa.Table
+    rejects: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
 
 
@@ -62,6 +56,7 @@ class PrepareItem:
     """A partition to prepare or, with `probe`, some of its rows to try without writing anything."""
 
     shard: WantedShard
+    base: Base = NO_BASE
     poison: Mapping[str, str] = field(default_factory=dict)  # key -> how its worker died
     probe: frozenset[str] | None = None
     again: bool = False  # no row was to blame, but a slow or busy machine
@@ -77,37 +72,57 @@ class PrepareTask:
 
     def __call__(self, item: PrepareItem) -> Prepared | None:
         if item.probe is not None:
-            for _ in self._batches(item):
-                pass
+            for reading in self._read(item, nothing):
+                run_chain(reading.batch, self.chain(item.shard.source))
             return None
-        return write_partition(self.lake, item.shard, map(self._made, self._batches(item)))
+        try:
+            return self._prepare(item, item.base)
+        except LostBase as error:
+            log.event("not_copied", partition=item.shard.partition.id, why=str(error))
+            return self._prepare(item, NO_BASE)
 
-    def _made(self, ran: tuple[Batch, Mapping[str, OpCounts]]) -> Made:
-        return self.made(*ran)
+    def _prepare(self, item: PrepareItem, base: Base) -> Prepared:
+        chain = self.chain(item.shard.source)
+        ops = [op.name for op in chain]
+        copier = Copier(self.lake, base.shards, ops, base.loosened, item.shard.partition.id)
+        ran = 0
 
-    def made(self, batch: Batch, by_op: Mapping[str, OpCounts]) -> Made:
-        """Return the table rows of a batch that went through the chain."""
+        def parts() -> Iterator[Made]:
+            nonlocal ran
+            for reading in self._read(item, copier.knows):
+                ran += len(reading.batch)
+                yield self._made(reading, chain, copier)
+
+        prepared = write_partition(self.lake, item.shard, parts())
+        return replace(prepared, ran=ran, copied=copier.copied)
+
+    def _made(self, reading: Reading, chain: Sequence[Op], copier: Copier) -> Made:
+        """Run the rows that are not known through the chain, and return the table rows of all."""
+        batch, by_op = run_chain(reading.batch, chain)
         records = finish(batch, self.config)
-        return Made(
-            records=records,
-            signatures=signatures_table(records, batch, self.config.dedup),
-            rejects=rejects_table(batch),
-            counts=op_counts(by_op),
-        )
+        signatures = signatures_table(records, batch, self.config.dedup)
+        rejects: Sequence[Mapping[str, Any]] = rejects_of(batch)
+        counts = op_counts(by_op)
+        if reading.known:
+            records, signatures, copied, met = copier.copy(reading.known, reading.order, records, signatures)
+            rejects = [*rejects, *copied]
+            counts.update(met)
+        return Made(records=records, signatures=signatures, rejects=rejects, counts=counts)
 
     def chain(self, source: Source) -> tuple[Op, ...]:
         """Return the ops that every row of a source goes through."""
         return prepare_chain(self.config, source, self.aligner)
 
-    def _batches(self, item: PrepareItem) -> Iterator[tuple[Batch, dict[str, OpCounts]]]:
-        chain = self.chain(item.shard.source)
-        for batch in read_partition(item.shard.source, self.lake, item.shard.partition, config=self.config):
+    def _read(self, item: PrepareItem, known: Known) -> Iterator[Reading]:
+        shard = item.shard
+        for reading in read_unknown(shard.source, self.lake, shard.partition, known, config=self.config):
+            batch = reading.batch
             if item.probe is not None:
                 batch = batch.select([row.key in item.probe for row in batch.rows])
             if item.poison:
                 killers = {i: row.key for i, row in enumerate(batch.rows) if row.key in item.poison}
                 batch = batch.reject({i: ("worker_died", item.poison[key]) for i, key in killers.items()}, op="worker")
-            yield run_chain(batch, chain)
+            yield replace(reading, batch=batch)
 
 
 def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
@@ -119,8 +134,11 @@ def op_counts(by_op: Mapping[str, OpCounts]) -> Counter[str]:
 
 
 def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Prepared:
-    """Write the three shards of a partition; their bytes depend on the rows alone, not on how these are divided."""
-    counts, marks = Counter[str](), Counter[tuple[str, str]]()
+    """Write the three shards of a partition; their bytes depend on the rows alone, not on how these are divided.
+
+    Rejects are held in memory and sorted by key.
+    """
+    counts, marks, refused = Counter[str](), Counter[tuple[str, str]](), list[Mapping[str, Any]]()
     with (  # one after the other: where one cannot be opened, nothing is left of those before it
         ShardWriter(lake, "rejects", shard.address, schema.REJECTS) as rejects,
         ShardWriter(lake, "signatures", shard.address, schema.SIGNATURES) as signatures,
@@ -132,7 +150,9 @@ def write_partition(lake: Lake, shard: WantedShard, parts: Iterable[Made]) -> Pr
             marks.update(count_marks(part.records))
             records.write(part.records)
             signatures.write(part.signatures)
-            rejects.write(part.rejects)
+            refused += part.rejects
+        refused.sort(key=lambda reject: [reject[name] for name in schema.REJECTS.names])
+        rejects.write(pa.Table.from_pylist(refused, schema=schema.REJECTS))
         total = {"rows_in": shard.partition.rows, "fan_out": 0, "rows_kept": 0, "rows_rejected": 0, **counts}
         total |= footer_counts(marks)
         wanted = (records, signatures, rejects) if total["rows_rejected"] else (records, signatures)
@@ -158,10 +178,12 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
     """
     shards = list(shards)
     ready = finished(workspace, shards)
-    todo = [PrepareItem(shard=shard) for shard in shards if shard.address not in ready]
+    missing = [shard for shard in shards if shard.address not in ready]
+    task = prepare_task(workspace)
+    bases = find_bases(workspace, shards, missing, task.aligner)
+    todo = [PrepareItem(shard=shard, base=bases.get(shard.address, NO_BASE)) for shard in missing]
     if ready:
         log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
-    task = prepare_task(workspace)
     remember_recipes(workspace, task.aligner)
     failures: list[tuple[str, Failure]] = []
     rounds = todo
@@ -171,7 +193,8 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
             if isinstance(outcome, Done):
                 if outcome.result is not None:
                     ready[outcome.result.address] = outcome.result
-                    log.event("prepared", partition=outcome.result.partition, rows=outcome.result.records.rows)
+                    made = outcome.result
+                    log.event("prepared", partition=made.partition, rows=made.records.rows, copied=made.copied)
             elif outcome.failure.kind == "error":
                 failures.append((outcome.item.shard.partition.id, outcome.failure))
             else:
@@ -223,20 +246,3 @@ def find_killers(engine: Engine, task: PrepareTask, item: PrepareItem) -> dict[s
                 suspects.append(sorted(outcome.item.probe))
     log.event("killers_found", partition=item.shard.partition.id, keys=sorted(killers))
     return killers
-
-
-def finished(workspace: Workspace, shards: Iterable[WantedShard]) -> dict[str, Prepared]:
-    """Return the shards that an earlier run finished, committed or not, by address."""
-    wanted = {shard.address: shard.partition.id for shard in shards}
-    found = {name: find_finished(workspace.lake, name, wanted) for name in ("records", "signatures", "rejects")}
-    return {
-        address: Prepared(
-            address=address,
-            partition=wanted[address],
-            records=records,
-            signatures=found["signatures"][address],
-            rejects=found["rejects"].get(address) if records.counts.get("rows_rejected") else None,
-        )
-        for address, records in found["records"].items()
-        if address in found["signatures"] and (not records.counts.get("rows_rejected") or address in found["rejects"])
-    }

@@ -97,7 +97,13 @@ def _named_paths(
     """Return the lake-relative path of every file that is needed, without the models' folders."""
     named: set[str | None] = {
         layout.PLAN_VERSIONS,
+        layout.PAIRS,
         *map(layout.footers_path, (*TABLES, layout.FEATURES, REJECT_COUNTS)),
+        *(
+            layout.bases_path(table, source.name)
+            for table in ("records", layout.FEATURES, "vectors")
+            for source in workspace.project.sources
+        ),
     }
     for name in TABLES:
         named |= {ref.path for ref in workspace.pinned_shards(name, None).values()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -61,7 +61,7 @@ class Reject(RejectKey):
             StorageError: its payload is damaged.
         """
         payload = stored_object(row["payload"], f"The payload of reject {row['key']!r}")
-        return cls(**{**row, "payload": payload})
+        return cls(**{field.name: row[field.name] for field in fields(cls)} | {"payload": payload})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

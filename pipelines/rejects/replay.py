@@ -1,7 +1,7 @@
 """rejects replay: after a fix, run only the rejected rows and reach the same state as a whole `prepare`.
 
-Addresses prove what may be copied. A shard's address is the digest of its partition and recipe, so a recipe kept in the
-lake and a planned partition name the older shard, whoever made it and when.
+Preparation itself copies the rows whose result cannot have changed (pipelines/prepare/copying.py). Replaying forgets
+failed downloads before, and says what became of the rejects.
 
 A row that ended its worker is the one reject that no address explains: a worker's memory and time are not part of the
 address. Such a row is tried again if its partition gets a new address. If not, it is tried alone; if it passes now,
@@ -12,33 +12,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from trichord.infra import log
 from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Done, Engine
-from trichord.infra.errors import ConfigError, StorageError
-from trichord.infra.lake import layout
+from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import RowCounts
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.web import Fetcher
+from trichord.pipelines.core.bases import load_bases
 from trichord.pipelines.core.commits import Touched
 from trichord.pipelines.core.protection import protected_from_gc
-from trichord.pipelines.core.recipes import current_recipe, find_loosened, known_recipes, shard_address
 from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.job import Preparation, prepare_lake
 from trichord.pipelines.prepare.plan import Plan, WantedShard, make_plan
-from trichord.pipelines.prepare.records import Prepared, PrepareItem, PrepareTask, finished, prepare_task
-from trichord.pipelines.rejects.merge_partition import Merged, MergeItem, MergeTask, find_old_partition
+from trichord.pipelines.prepare.prepared import Prepared, find_bases, finished
+from trichord.pipelines.prepare.records import PrepareItem, prepare_task
 from trichord.pipelines.rejects.query import Choice, RejectKey, select_keys
-from trichord.transforms.collect.partitions import Partition
-from trichord.transforms.collect.plan_parts import read_ids
 
-_OLD_PARTS = 64  # plan files searched for changed partitions, newest first
-_OLD_VERSIONS = 4  # of a partition that are tried
 _SHOWN = 20
 
 ADVICE = (
@@ -47,6 +42,7 @@ ADVICE = (
 )
 _NO_BASE = "no older shard exists"
 _OTHER_CHANGE = "more changed than loosened thresholds"
+_NOTHING_KNOWN = "no row of it is in the older shards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +128,15 @@ def replay(workspace: Workspace, choice: Choice) -> Replay:
             still = dict(sorted(Counter(row.reason for row in rejected).items()))
             fates = Fates(rows_recovered=0, rows_recovered_by_reason={}, rows_still_rejected=still, rows_gone=0)
             return Replay(fates=fates, state=None, seconds=round(time.monotonic() - started, 3))
-        task = prepare_task(workspace)
         missing = [shard for shard in plan.shards if shard.address not in ready]
-        items, whys = find_bases(workspace, missing, task)
-        merged = _merge(engine, task, items, whys)
+        bases = find_bases(workspace, plan.shards, missing, open_aligner(workspace.project.prepare.align))
+        why = _why_remade(workspace, missing, bases)
         done = prepare_lake(workspace, engine, plan)
     changed = [item for item in done.prepared if item.address not in present]
+    merged = [item for item in done.prepared if item.copied]
+    whys = {item.partition: why[item.partition] for item in done.prepared if item.ran and not item.copied}
     return Replay(
-        rows_replayed=sum(item.run for item in merged),
+        rows_replayed=sum(item.ran for item in merged),
         rows_copied=sum(item.copied for item in merged),
         fates=_count_fates(workspace, rejected, changed, done),
         partitions_merged=len(merged),
@@ -152,106 +149,18 @@ def replay(workspace: Workspace, choice: Choice) -> Replay:
     )
 
 
-def find_bases(
-    workspace: Workspace, missing: Sequence[WantedShard], task: PrepareTask
-) -> tuple[list[MergeItem], dict[str, str]]:
-    """Find what each missing shard can be made from; for the others, say why they must be prepared as a whole."""
-    old = known_recipes(workspace)
-    wider: dict[str, dict[str, frozenset[str] | None]] = {}
-    for source in {shard.source.name: shard.source for shard in missing}.values():
-        _, now = current_recipe(workspace, source, task.aligner)
-        wider[source.name] = {name: find_loosened(recipe, now) for name, recipe in old.items()}
-    tried = [_Try(shard, None, name) for shard in missing for name in old]
-    bases = _pick_best(workspace, tried, wider)
-    others = [shard for shard in missing if shard.partition.id not in bases and shard.partition.part is None]
-    if others:
-        places = _find_old_places(workspace, others)
-        befores = [
-            (shard, partition)
-            for shard in others
-            for place in places[shard.partition.id]
-            if (partition := find_old_partition(shard.partition, *place, task.lake)) is not None
-        ]
-        bases |= _pick_best(
-            workspace, [_Try(shard, partition, name) for shard, partition in befores for name in old], wider
-        )
-    items, whys = [], {}
-    for shard in missing:
-        base = bases.get(shard.partition.id)
-        if base is None:
-            whys[shard.partition.id] = _NO_BASE
-        elif isinstance(base, str):
-            whys[shard.partition.id] = base
-        else:
-            items.append(base)
-    return items, whys
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """A shard that may exist under an older recipe: of a wanted shard's partition, or of an earlier version of it."""
-
-    shard: WantedShard
-    before: Partition | None
-    recipe: str
-
-    @property
-    def wanted(self) -> WantedShard:
-        return replace(self.shard, address=shard_address(self.before or self.shard.partition, self.recipe))
-
-
-def _pick_best(
-    workspace: Workspace, tried: Sequence[_Try], wider: Mapping[str, Mapping[str, frozenset[str] | None]]
-) -> dict[str, MergeItem | str]:
-    """Pick, by partition, the older shard that keeps most rows; or say why none of the existing ones will do."""
-    found = finished(workspace, {one.wanted.address: one.wanted for one in tried}.values())
-    best: dict[str, MergeItem | str] = {}
-    for one in tried:
-        base = found.get(one.wanted.address)
-        if base is None:
-            continue
-        name = one.shard.partition.id
-        thresholds = wider[one.shard.source.name][one.recipe]
-        if thresholds is None:
-            best.setdefault(name, _OTHER_CHANGE)
-            continue
-        item = MergeItem(shard=one.shard, base=base, before=one.before, thresholds=thresholds)
-        known = best.get(name)
-        if not isinstance(known, MergeItem) or known.base.records.rows < base.records.rows:
-            best[name] = item
-    return best
-
-
-def _find_old_places(workspace: Workspace, shards: Sequence[WantedShard]) -> dict[str, list[tuple[str, int]]]:
-    """Return where earlier plans have the partitions of these names: plan files and row groups, newest first."""
-    lake = workspace.lake
-    places: dict[str, list[tuple[str, int]]] = {shard.partition.id: [] for shard in shards}
-    current = {shard.partition.locator for shard in shards} | {layout.PLAN_VERSIONS}
-    found = [(stat.mtime_ns, lake.relative(stat.uri)) for stat in lake.list(layout.PLANS)]
-    for path in [path for _, path in sorted(found, reverse=True) if path not in current][:_OLD_PARTS]:
-        try:
-            ids = read_ids(lake, path)
-        except (StorageError, FileNotFoundError):
-            continue
-        for number, name in enumerate(ids):
-            if len(places.get(name, [path] * _OLD_VERSIONS)) < _OLD_VERSIONS:
-                places[name].append((path, number))
-    return places
-
-
-def _merge(engine: Engine, task: PrepareTask, items: Sequence[MergeItem], whys: dict[str, str]) -> list[Merged]:
-    """Make shards from older ones; `prepare` makes the partitions that fail, and finds the row to blame."""
-    merged = []
-    for outcome in engine.map(MergeTask(task), items):
-        partition = outcome.item.shard.partition.id
-        if isinstance(outcome, Done):
-            merged.append(outcome.result)
-            log.event("replayed", partition=partition, rows_run=outcome.result.run, rows_copied=outcome.result.copied)
-        else:
-            failed = outcome.failure.kind == "error"
-            whys[partition] = str(outcome.failure).splitlines()[0][:200] if failed else "it ended a worker"
-            log.event("not_replayed", partition=partition, why=whys[partition])
-    return merged
+def _why_remade(workspace: Workspace, shards: Sequence[WantedShard], bases: Container[str]) -> dict[str, str]:
+    """Return, by partition, the reason if none of its rows is copied; `bases`: addresses with shards to copy from."""
+    names = {shard.source.name for shard in shards}
+    known = {name for name in names if load_bases(workspace.lake, "records", name) is not None}
+    return {
+        shard.partition.id: _NOTHING_KNOWN
+        if shard.address in bases
+        else _OTHER_CHANGE
+        if shard.source.name in known
+        else _NO_BASE
+        for shard in shards
+    }
 
 
 def _count_fates(

@@ -72,7 +72,12 @@ class Features:
         run.model = reuse_live_model(run.workspace, run.live)
         if run.model is None or run.workspace.project.agreement.check != "off":
             run.features = featurise(
-                run.workspace, run.engine, run.preparation.prepared, run.variants, timings=run.timings
+                run.workspace,
+                run.engine,
+                run.preparation.prepared,
+                run.variants,
+                partitions=run.plan.partitions,
+                timings=run.timings,
             )
 
 
@@ -184,6 +189,7 @@ class Vectors:
             run.exclusions,
             run.features,
             run.trained,
+            partitions=run.plan.partitions,
             timings=run.timings,
         )
         run.commit("vectors", list(run.vectors.values()), schema.vectors_schema(run.trained.dimension))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.model.pair_agreement import Disagreement
     from trichord.pipelines.prepare.job import Preparation
     from trichord.pipelines.prepare.plan import Plan
-    from trichord.pipelines.prepare.records import Prepared
+    from trichord.pipelines.prepare.prepared import Prepared
 
 
 @dataclass(kw_only=True)

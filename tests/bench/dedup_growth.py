@@ -33,7 +33,7 @@ from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.near_duplicates_compare import Compared, ComparePairs
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.dedup.same_text import form_digest
 from trichord.transforms.dedup.shingles import bands_of, text_sketches
 
@@ -127,7 +127,7 @@ def shard_of(workspace: Workspace, growth: str, number: int, rows: int) -> Prepa
         made.append(
             {
                 "key": f"k{first + at:08d}", "source": "made", "partition": f"made/{number:06d}", "row_digest": row,
-                "content_digest": row, "text_sketch": sketches[at], "text_bands": bands[at],
+                "content_digest": row, "input_digest": row, "text_sketch": sketches[at], "text_bands": bands[at],
                 "modalities": "text,image,audio" if media else "image" if growth == "noise" else "text",
                 "text_form": form_digest(texts[at]),
                 "image_hash": pictures[at].tobytes() + bytes([128] * 32) if media or growth == "noise" else None,

@@ -34,7 +34,8 @@ from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.pair_agreement import judge as judge_agreement
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
 from trichord.pipelines.prepare.plan import make_plan
-from trichord.pipelines.prepare.records import Prepared, prepare
+from trichord.pipelines.prepare.prepared import Prepared
+from trichord.pipelines.prepare.records import prepare
 
 PRECISION, RECALL = 0.95, 0.90
 NOT_RUN = "not run"

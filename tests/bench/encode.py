@@ -49,7 +49,8 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
 from trichord.pipelines.model.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
 from trichord.pipelines.prepare.plan import make_plan
-from trichord.pipelines.prepare.records import Prepared, prepare
+from trichord.pipelines.prepare.prepared import Prepared
+from trichord.pipelines.prepare.records import prepare
 from trichord.transforms.record import batch_of
 
 

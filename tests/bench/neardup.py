@@ -35,7 +35,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.defects import rates_of
 from trichord.pipelines.demo.records import Recipe
 from trichord.pipelines.prepare.exact_duplicates import deduplicate
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch
@@ -107,7 +107,7 @@ class MakeUp:
         row = digest.address(number, i)
         return {
             "key": f"k{number:05d}-{i:05d}", "source": "made", "partition": f"made/{number}", "row_digest": row,
-            "content_digest": row, "modalities": "text,image,audio", "text_sketch": sketch,
+            "content_digest": row, "input_digest": row, "modalities": "text,image,audio", "text_sketch": sketch,
             "text_bands": band_keys(sketch),
             "image_hash": bytes([image[0] ^ copy]) + image[1:] + bytes([128] * 32),
             "audio_hash": bytes([audio[0] ^ copy]) + audio[1:] + (3_000).to_bytes(4, "little"),

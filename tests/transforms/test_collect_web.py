@@ -26,7 +26,7 @@ from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.collect.plan_parts import read_plan, write_plan
-from trichord.transforms.collect.read import PartitionReader, batches, find_needed_downloads
+from trichord.transforms.collect.read import PartitionReader, find_needed_downloads, readings
 from trichord.transforms.op import run_chain
 
 STORAGE = Storage(StorageConfig())
@@ -82,7 +82,7 @@ class House:
             PartitionReader(self.source, Lake(STORAGE, self.lake), root, config or PrepareConfig(), partition)
             for partition in partitions
         ]
-        return join(batch for reader in readers for batch in batches(reader))
+        return join(part.batch for reader in readers for part in readings(reader))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from trichord.transforms.batch import Batch, Reject, Row
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.collect import plan_source, read_partition
 from trichord.transforms.op import run_chain
-from trichord.transforms.record import finish, rejects_table
+from trichord.transforms.record import finish, rejects_of
 
 CONFIG = PrepareConfig()
 CHAIN = prepare_chain(CONFIG)
@@ -32,7 +32,7 @@ def rejected(bad: Batch, good: Batch) -> Reject:
     after, _ = run_chain(Batch(rows=rows, raw_images=images, raw_audios=audios), CHAIN)
     assert [row.key for row in after.rows] == ["good", "last"]
     assert finish(after, CONFIG).num_rows == 2
-    assert rejects_table(after).num_rows == 1
+    assert len(rejects_of(after)) == 1
     return after.rejects[0]
 
 
@@ -86,4 +86,4 @@ def test_a_malformed_row_is_one_reject_with_reason(name: str, tmp_path: Path) ->
     assert reject.detail
     assert reject.source == "s"
     assert isinstance(json.loads(reject.payload), dict)
-    assert sum(rejects_table(batch).num_rows for batch in batches) == 1
+    assert sum(len(rejects_of(batch)) for batch in batches) == 1

@@ -36,14 +36,24 @@ from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet, read_parquet
 from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPerPartition
 from trichord.transforms.collect.plan_parts import write_plan
-from trichord.transforms.collect.read import PartitionReader, batches
+from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
 from trichord.transforms.collect.scan import Workers, count_marks, look_up, scan_on_workers, spans_of
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 
-__all__ = ["FieldCount", "Partition", "Plan", "Scope", "media_root", "plan_source", "read_partition", "replan_source"]
+__all__ = [
+    "FieldCount",
+    "Partition",
+    "Plan",
+    "Scope",
+    "media_root",
+    "plan_source",
+    "read_partition",
+    "read_unknown",
+    "replan_source",
+]
 
 _LEAST_ROW_BYTES = 64  # of a row that names a medium
 _UNKNOWN_ROWS = 100_000
@@ -214,16 +224,24 @@ def read_partition(
         SourceError: a medium changed since planning.
         StorageError: the plan or a medium cannot be read.
     """
+    return (reading.batch for reading in read_unknown(source, lake, partition, nothing, config=config))
+
+
+def read_unknown(
+    source: Source, lake: Lake, partition: Partition, known: Known, *, config: PrepareConfig | None = None
+) -> Iterator[Reading]:
+    """Yield the rows of a partition as `read_partition` does, but those that are `known` without their media."""
     config = config or PrepareConfig()
     if partition.part is not None:
         match source:
             case WebDatasetSource():
-                return read_webdataset(source, lake, partition, config)
+                return read_webdataset(source, lake, partition, config, known)
             case ParquetSource():
-                return read_parquet(source, lake.storage, root_of(source.path, PARQUET_ENDINGS), partition, config)
+                root = root_of(source.path, PARQUET_ENDINGS)
+                return read_parquet(source, lake.storage, root, partition, config, known)
             case DeltaSource():
-                return read_parquet(source, lake.storage, source.path, partition, config)
-    return batches(PartitionReader(source, lake, media_root(source), config, partition))
+                return read_parquet(source, lake.storage, source.path, partition, config, known)
+    return readings(PartitionReader(source, lake, media_root(source), config, partition), known)
 
 
 def media_root(source: Source) -> MediaRoot:

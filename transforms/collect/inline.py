@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from trichord.infra import digest
 from trichord.infra.config import PrepareConfig
 from trichord.infra.redaction import redact
 from trichord.transforms.batch import Batch, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES, Draft, media_limits
 from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.partitions import Partition
-from trichord.transforms.collect.read import group_rows
+from trichord.transforms.collect.read import Known, Reading, group_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,6 @@ class Found:
     draft: Draft
     media: Mapping[str, bytes] = field(default_factory=dict)
     payload: Mapping[str, object] = field(default_factory=dict)
-
-
-_Held = tuple[Found, tuple[str, str] | None]  # and why it is rejected
 
 
 def limit_of(name: str, config: PrepareConfig) -> int:
@@ -44,29 +42,42 @@ def rejection(found: Found, seen: set[str]) -> tuple[str, str] | None:
     return None
 
 
-def batches(rows: Iterable[Found], partition: Partition) -> Iterator[Batch]:
-    """Yield every row once, as a row or a reject, as many at a time as a batch may hold."""
+def readings(rows: Iterable[Found], partition: Partition, known: Known) -> Iterator[Reading]:
+    """Yield every row once, as a row or a reject, as many at a time as a batch may hold; known ones without media."""
     seen: set[str] = set()
-    for held in group_rows(((found, rejection(found, seen)) for found in rows), _sizes):
-        yield _batch(held, partition)
+    for group in group_rows((_Held.of(found, partition, seen, known) for found in rows), _Held.sizes):
+        read = [held for held in group if held.media is not None and held.refused is None]
+        others = [{n: data for n, data in (held.media or {}).items() if n not in ("image", "audio")} for held in read]
+        yield Reading(
+            order=tuple(held.row.input_digest for held in group if held.refused is None),
+            known=tuple(held.row for held in group if held.media is None),
+            batch=Batch(
+                rows=tuple(held.row for held in read),
+                raw_images=tuple((held.media or {}).get("image") for held in read),
+                raw_audios=tuple((held.media or {}).get("audio") for held in read),
+                attachments=tuple(other or None for other in others),
+                rejects=tuple(reject_of(held.row, "read", *held.refused) for held in group if held.refused),
+            ),
+        )
 
 
-def _sizes(held: _Held) -> dict[str, int]:
-    found, refused = held
-    return {} if refused is not None else {name: len(data) for name, data in found.media.items()}
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A row, its media (None: it is known), and why it is rejected."""
 
+    row: Row
+    media: Mapping[str, bytes] | None
+    refused: tuple[str, str] | None
 
-def _batch(held: list[_Held], partition: Partition) -> Batch:
-    kept = [found for found, refused in held if refused is None]
-    others = [{n: data for n, data in found.media.items() if n not in ("image", "audio")} for found in kept]
-    return Batch(
-        rows=tuple(_row(found, partition) for found in kept),
-        raw_images=tuple(found.media.get("image") for found in kept),
-        raw_audios=tuple(found.media.get("audio") for found in kept),
-        attachments=tuple(other or None for other in others),
-        rejects=tuple(reject_of(_row(found, partition), "read", *refused) for found, refused in held if refused),
-    )
+    @classmethod
+    def of(cls, found: Found, partition: Partition, seen: set[str], known: Known) -> _Held:
+        draft, refused = found.draft, rejection(found, seen)
+        row = row_of(draft.key, draft.line, partition.source, partition.id, found.payload)
+        if refused is not None:
+            return cls(row, {}, refused)
+        media = {name: digest.sha256_hex(data) for name, data in sorted(found.media.items())}
+        row = replace(row, input_digest=digest.address("input", draft.key, draft.line, media))
+        return cls(row, None if known(row.input_digest) else found.media, None)
 
-
-def _row(found: Found, partition: Partition) -> Row:
-    return row_of(found.draft.key, found.draft.line, partition.source, partition.id, found.payload)
+    def sizes(self) -> dict[str, int] | None:
+        return None if self.media is None else {name: len(data) for name, data in self.media.items()}

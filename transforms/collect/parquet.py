@@ -17,7 +17,6 @@ from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.lake.stores import require_unchanged as require_unchanged_file
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.redaction import redact
-from trichord.transforms.batch import Batch
 from trichord.transforms.collect.arrow_rows import (
     MediaKind,
     Record,
@@ -34,8 +33,9 @@ from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.file_marks import find_file_marks
-from trichord.transforms.collect.inline import Found, batches, limit_of
+from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
+from trichord.transforms.collect.read import Known, Reading
 from trichord.transforms.collect.tally import Tally
 
 READER_FORMAT = 2  # raised when the same file would give other rows
@@ -217,8 +217,13 @@ def drafts_of(
 
 
 def read_parquet(
-    source: ParquetSource | DeltaSource, storage: Storage, root: str, partition: Partition, config: PrepareConfig
-) -> Iterator[Batch]:
+    source: ParquetSource | DeltaSource,
+    storage: Storage,
+    root: str,
+    partition: Partition,
+    config: PrepareConfig,
+    known: Known,
+) -> Iterator[Reading]:
     """Yield the rows of a range of row groups in the file's order.
 
     Raises:
@@ -227,7 +232,7 @@ def read_parquet(
     assert partition.part is not None
     uri = storage.join(root, partition.part.path)
     with require_unchanged(storage, uri, partition.part, source.version_by):
-        yield from batches(_read_rows(source, storage, uri, partition, partition.part, config), partition)
+        yield from readings(_read_rows(source, storage, uri, partition, partition.part, config), partition, known)
 
 
 def _read_rows(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
@@ -76,6 +76,7 @@ class PlannedRow:
     media: Mapping[str, Medium] = field(default_factory=dict)  # by image, audio, text, segments, image:0, image:1 ...
     reason: str | None = None
     detail: str = ""
+    digest: str = field(default="", compare=False)  # as a `PlannedLine` has it; '' before the row is in a plan
 
     def columns(self) -> Columns:
         """Return the row as PLAN columns: its line and media as canonical JSON."""
@@ -92,6 +93,27 @@ class PlannedRow:
     def of(cls, key: str, line: str, media: str, reason: str | None, detail: str) -> PlannedRow:
         """Return the row that `columns` wrote."""
         return cls(key=key, line=line_of(line), media=media_of(media), reason=reason, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A planned row as PLAN has it: `line` and `media` are JSON. `digest` names its values and media (hex)."""
+
+    digest: str
+    key: str
+    line: str
+    media: str
+    reason: str | None
+    detail: str
+
+    @classmethod
+    def of(cls, columns: Columns) -> PlannedLine:
+        """Return the row of these columns."""
+        return cls(digest_of(columns).hex(), *columns)
+
+    def parse(self) -> PlannedRow:
+        """Return the row."""
+        return replace(PlannedRow.of(self.key, self.line, self.media, self.reason, self.detail), digest=self.digest)
 
 
 def line_of(column: str) -> Line:

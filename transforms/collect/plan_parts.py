@@ -33,6 +33,7 @@ from trichord.transforms.collect.partitions import (
     DIGEST_BYTES,
     PLAN,
     Partition,
+    PlannedLine,
     PlannedRow,
     RowsPerPartition,
     least,
@@ -196,7 +197,12 @@ def write_groups(groups: Iterable[pa.Table], storage: Storage, uri: str, ids: Se
 
 
 def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
-    """Read a partition's rows from its plan.
+    """Read a partition's rows from its plan. Raises as `read_lines`."""
+    return [line.parse() for line in read_lines(partition, lake)]
+
+
+def read_lines(partition: Partition, lake: Lake) -> list[PlannedLine]:
+    """Read a partition's rows from its plan, unparsed.
 
     Raises:
         StorageError: the plan file is missing or damaged.
@@ -207,7 +213,8 @@ def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
             table = plan.read_row_group(partition.row_group, use_threads=False)
     except FileNotFoundError as error:
         raise StorageError(f"{uri}: the plan is missing. Run `trichord reindex`, which plans again") from error
-    return [PlannedRow.of(*row.values()) for row in table.to_pylist()]
+    columns = zip(*(table[name].to_pylist() for name in PLAN.names), strict=True)
+    return [PlannedLine.of(row) for row in columns]
 
 
 def read_ids(lake: Lake, locator: str) -> list[str]:

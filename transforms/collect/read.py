@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
@@ -17,21 +17,42 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Changed, NotRegular, TooLarge, is_remote
 from trichord.infra.redaction import redact
 from trichord.infra.web import is_web, receipt_contents
-from trichord.transforms.batch import Batch, Reject, Row, join, reject_of
+from trichord.transforms.batch import Batch, Reject, Row, reject_of
 from trichord.transforms.collect.drafts import MAX_TEXT_BYTES as MAX_TEXT_BYTES
 from trichord.transforms.collect.drafts import media_limits
 from trichord.transforms.collect.line import row_of
 from trichord.transforms.collect.media_root import MediaRoot
-from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedRow, media_of
-from trichord.transforms.collect.plan_parts import read_plan
+from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedLine, PlannedRow, media_of
+from trichord.transforms.collect.plan_parts import read_lines
 from trichord.transforms.media import MediaError
 
 ROWS_PER_BATCH = 32
 # A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.
 _ROWS_OF_A_SOUND = 4  # counts as this many rows without sound
 BYTES_PER_BATCH = 64_000_000
+ROWS_PER_READING = 1_024
 _REMOTE_READERS = 8
 T = TypeVar("T")
+P = TypeVar("P", PlannedLine, PlannedRow)
+Known: TypeAlias = Callable[[str], bool]  # of an input digest: True if what becomes of such a row is known
+
+
+def nothing(input_digest: str) -> bool:
+    """Know nothing: every row is read."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Some rows of a partition: `batch` has those that are not known, and the rejects of reading.
+
+    `known` has the others, with key and input digest; where it is not part of the input, with their payload.
+    `order` has the input digests of both, in reading order.
+    """
+
+    order: tuple[str, ...]
+    known: tuple[Row, ...]
+    batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +77,15 @@ class PartitionReader:
     config: PrepareConfig
     partition: Partition
 
-    def batch(self, planned: list[PlannedRow]) -> Batch:
+    def batch(self, planned: Sequence[PlannedRow]) -> Batch:
         """Return the rows with their raw media; bad rows are rejects."""
-        loaded = [self._load(row) for row in planned]
-        kept = [item for item in loaded if item.reject is None]
-        return Batch(
-            rows=tuple(item.row for item in kept),
-            raw_images=tuple(item.image for item in kept),
-            raw_audios=tuple(item.audio for item in kept),
-            attachments=tuple(item.attachments for item in kept),
-            rejects=tuple(item.reject for item in loaded if item.reject is not None),
-        )
+        return _batch([self.load(row) for row in planned])
 
-    def _load(self, planned: PlannedRow) -> _Loaded:
+    def load(self, planned: PlannedRow) -> _Loaded:
+        """Read one row; a bad one is a reject."""
         paths = {name: medium.path for name, medium in planned.media.items()}
         row = row_of(planned.key, planned.line, self.partition.source, self.partition.id, paths)
+        row = replace(row, input_digest=planned.digest)
         if planned.reason is not None:
             return _Loaded(row, reject=reject_of(row, "read", planned.reason, planned.detail))
         limits = media_limits(self.config)
@@ -122,19 +137,19 @@ class PartitionReader:
         return data
 
 
-def chunks(rows: list[PlannedRow]) -> Iterator[list[PlannedRow]]:
-    """Yield groups of consecutive rows, as many as a batch may hold; a row with a large medium may be alone."""
-    return group_rows(rows, lambda row: {} if row.reason is not None else {n: m.size for n, m in row.media.items()})
+def group_rows(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int] | None]) -> Iterator[list[T]]:
+    """Yield groups of consecutive rows, as many as a batch may hold; a row with a large medium may be alone.
 
-
-def group_rows(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> Iterator[list[T]]:
-    """Yield groups of consecutive rows, as many as a batch may hold; `sizes` returns the bytes of a row's media."""
+    `sizes` returns the bytes of a row's media; None for a row that is not read.
+    """
     held: list[T] = []
     count = size = 0
     for row in rows:
         media = sizes(row)
-        places, wanted = _ROWS_OF_A_SOUND if "audio" in media else 1, sum(media.values())
-        if held and (count + places > ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH):
+        places = 0 if media is None else _ROWS_OF_A_SOUND if "audio" in media else 1
+        wanted = sum(media.values()) if media else 0
+        full = count + places > ROWS_PER_BATCH or size + wanted > BYTES_PER_BATCH or len(held) == ROWS_PER_READING
+        if held and full:
             yield held
             held, count, size = [], 0, 0
         held.append(row)
@@ -143,7 +158,7 @@ def group_rows(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int]]) -> It
         yield held
 
 
-def mark_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
+def mark_repeats(rows: Iterable[P]) -> list[P]:
     """Return the rows in order; each good row that repeats the key of an earlier good row is marked `key_repeated`."""
     seen: set[str] = set()
     marked = []
@@ -156,27 +171,70 @@ def mark_repeats(rows: list[PlannedRow]) -> list[PlannedRow]:
     return marked
 
 
-def batches(reader: PartitionReader) -> Iterator[Batch]:
-    """Yield every row of the partition once, as a row or a reject. Remote media are read one batch ahead."""
-    rows = mark_repeats(read_plan(reader.partition, reader.lake))
-    web_is_remote = reader.lake.remote and any(is_web(m.path) for row in rows for m in row.media.values())
+def readings(reader: PartitionReader, known: Known = nothing) -> Iterator[Reading]:
+    """Yield every row of the partition once, as a row or a reject. Remote media are read one batch ahead.
+
+    Only media of rows that are not known are read.
+    """
+    rows = [_Line.of(line, known) for line in mark_repeats(read_lines(reader.partition, reader.lake))]
+    groups = group_rows(rows, _Line.sizes)
+    web_is_remote = reader.lake.remote and any("://" in row.line.media for row in rows)
     if not is_remote(reader.root.uri) and not web_is_remote:
-        yield from map(reader.batch, chunks(rows))
+        for group in groups:
+            yield _reading(group, [reader.load(row.planned) for row in group if row.planned is not None])
         return
     with ThreadPoolExecutor(_REMOTE_READERS) as pool:
-        yield from _ahead(pool, reader.batch, chunks(rows))
+        waiting: deque[tuple[list[_Line], list[Future[_Loaded]]]] = deque()
+        for group in groups:
+            waiting.append((group, [pool.submit(reader.load, row.planned) for row in group if row.planned is not None]))
+            if len(waiting) == 2:
+                group, loading = waiting.popleft()
+                yield _reading(group, [future.result() for future in loading])
+        for group, loading in waiting:
+            yield _reading(group, [future.result() for future in loading])
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, load: Callable[[list[PlannedRow]], Batch], parts: Iterator[list[PlannedRow]]
-) -> Iterator[Batch]:
-    waiting: deque[list[Future[Batch]]] = deque()
-    for part in parts:
-        waiting.append([pool.submit(load, [row]) for row in part])
-        if len(waiting) == 2:
-            yield join(future.result() for future in waiting.popleft())
-    while waiting:
-        yield join(future.result() for future in waiting.popleft())
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a plan; parsed where its row must be read."""
+
+    line: PlannedLine
+    planned: PlannedRow | None
+
+    @classmethod
+    def of(cls, line: PlannedLine, known: Known) -> _Line:
+        return cls(line, None if line.reason is None and known(line.digest) else line.parse())
+
+    def sizes(self) -> dict[str, int] | None:
+        """Return the bytes of the media that are read, by name; None if nothing is."""
+        if self.planned is None:
+            return None
+        if self.planned.reason is not None:
+            return {}
+        return {name: medium.size for name, medium in self.planned.media.items()}
+
+
+def _reading(group: Sequence[_Line], loaded: Sequence[_Loaded]) -> Reading:
+    order, known, read = list[str](), list[Row](), iter(loaded)
+    for row in group:
+        if row.planned is None:
+            known.append(Row(key=row.line.key, input_digest=row.line.digest))
+        elif next(read).reject is not None:
+            continue
+        order.append(row.line.digest)
+    return Reading(order=tuple(order), known=tuple(known), batch=_batch(loaded))
+
+
+def _batch(loaded: Sequence[_Loaded]) -> Batch:
+    """Return loaded rows as a batch; bad rows are rejects."""
+    kept = [item for item in loaded if item.reject is None]
+    return Batch(
+        rows=tuple(item.row for item in kept),
+        raw_images=tuple(item.image for item in kept),
+        raw_audios=tuple(item.audio for item in kept),
+        attachments=tuple(item.attachments for item in kept),
+        rejects=tuple(item.reject for item in loaded if item.reject is not None),
+    )
 
 
 def find_needed_downloads(lake: Lake) -> set[str]:

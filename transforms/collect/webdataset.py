@@ -26,14 +26,13 @@ from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.lake.stores import open_source
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
-from trichord.transforms.batch import Batch
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
 from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, require_same, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
 from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
-from trichord.transforms.collect.inline import Found, batches, limit_of
+from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.partitions import (
     PLAN_FORMAT,
@@ -45,6 +44,7 @@ from trichord.transforms.collect.partitions import (
     table_of,
 )
 from trichord.transforms.collect.plan_parts import read_plan, write_groups
+from trichord.transforms.collect.read import Known, Reading
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 
@@ -258,8 +258,8 @@ def _mark_of(row: PlannedRow, descriptor: int) -> str:
 
 
 def read_webdataset(
-    source: WebDatasetSource, lake: Lake, partition: Partition, config: PrepareConfig
-) -> Iterator[Batch]:
+    source: WebDatasetSource, lake: Lake, partition: Partition, config: PrepareConfig, known: Known
+) -> Iterator[Reading]:
     """Yield the rows of a tar, ordered by key.
 
     Raises:
@@ -273,7 +273,8 @@ def read_webdataset(
         local_tar(lake.storage, uri, source.max_unpacked_bytes) as path,
         open_source(path) as file,
     ):
-        yield from batches((_read_row(row, file.fileno(), partition.part, config) for row in rows), partition)
+        found = (_read_row(row, file.fileno(), partition.part, config) for row in rows)
+        yield from readings(found, partition, known)
 
 
 def _read_row(planned: PlannedRow, descriptor: int, part: Part, config: PrepareConfig) -> Found:

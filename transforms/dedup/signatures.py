@@ -62,6 +62,7 @@ def signatures_table(records: pa.Table, batch: Batch, config: DedupConfig) -> pa
         shown = None if image is None or not config.near else detail.contents_of(image, larger)
         rows.append(
             {
+                "input_digest": row.input_digest,
                 "modalities": ",".join(name for name, value in given if value is not None) if config.near else "",
                 "text_sketch": sketches[i],
                 "text_bands": bands[i],

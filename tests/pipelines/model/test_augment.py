@@ -25,7 +25,8 @@ from trichord.pipelines.evaluation.parts import TRAIN, Parts
 from trichord.pipelines.model.augment import augment
 from trichord.pipelines.model.augment_chain import augment_recipe, open_chain
 from trichord.pipelines.prepare.plan import make_plan
-from trichord.pipelines.prepare.records import Prepared, prepare
+from trichord.pipelines.prepare.prepared import Prepared
+from trichord.pipelines.prepare.records import prepare
 from trichord.transforms.media import decode_audio, decode_image
 from trichord.transforms.record import batch_of
 

@@ -19,7 +19,7 @@ from trichord.infra.project import load_project
 from trichord.pipelines.core.exclusions import Exclusions
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.exact_duplicates import Deduplicated, deduplicate
-from trichord.pipelines.prepare.records import Prepared
+from trichord.pipelines.prepare.prepared import Prepared
 from trichord.pipelines.publish.explain import explain
 from trichord.transforms.dedup.shingles import band_keys, text_sketch
 
@@ -49,6 +49,7 @@ def row(key: str, content: str, flips: int = 0, *, source: str = "s0", text: str
         "source": source,
         "row_digest": digest.address(source, key, content, flips, text),
         "content_digest": digest.address(content, flips, text),
+        "input_digest": "",
         "modalities": "text,image",
         "text_sketch": sketch,
         "text_bands": band_keys(sketch),

@@ -43,7 +43,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, ShardRef]:
         for place in rng.integers(0, 320, 4).tolist():
             picture[place // 8] ^= 1 << (place % 8)
         of_row = {"key": f"k{i}", "source": "s", "partition": "p", "row_digest": digest.address(i),
-                  "content_digest": digest.address(i)}  # fmt: skip
+                  "content_digest": digest.address(i), "input_digest": ""}  # fmt: skip
         said = {"modalities": "text", "text_sketch": sketch, "text_bands": bands, "text_form": form_digest(text)}
         rows.append(of_row | (said if i % 2 else {"modalities": "image", "image_hash": picture.tobytes() + bytes(32)}))
     with ShardWriter(lake, "signatures", digest.address("crowd"), schema.SIGNATURES) as writer:
@@ -110,7 +110,7 @@ def test_rows_of_a_crowd_are_compared_with_their_pivot_and_no_more() -> None:
     ring = np.stack([np.arange(size - 1), np.arange(1, size)], axis=1)
     found = find_candidates(members, {"image": star}, {"image": ring}, CONFIG)
     comparer = Counting(np.zeros(size, np.int64))
-    decided = _decide(comparer, np.arange(size), found, found.nearest)  # type: ignore[arg-type] # no more is called
+    decided = _decide(comparer.compare, size, found, found.nearest)
     assert comparer.pairs == size - 1
     assert {(one.dropped, one.survivor) for one in decided.same} == {(row, 0) for row in range(1, size)}
 
@@ -125,7 +125,7 @@ def test_what_is_dropped_is_what_comparing_all_candidates_drops() -> None:
         none = np.zeros((0, 2), np.int64)
         found = Candidates(equal=none, pivots=nearest[::5], nearest=nearest)
         comparer = Counting(items)
-        decided = _decide(comparer, np.arange(size), found, nearest)  # type: ignore[arg-type] # no more is called
+        decided = _decide(comparer.compare, size, found, nearest)
         dropped = {one.dropped: one.survivor for one in decided.same}
         assert all(items[row] == items[survivor] for row, survivor in dropped.items())
         every = settle(size, nearest[items[nearest[:, 0]] == items[nearest[:, 1]]])

@@ -11,7 +11,7 @@ from tests.pipelines.lakes import workspace_of
 from trichord.infra.lake import layout
 from trichord.pipelines.prepare.job import REJECT_COUNTS, prepare_only, reject_counts
 from trichord.pipelines.prepare.plan import make_plan
-from trichord.pipelines.prepare.records import finished
+from trichord.pipelines.prepare.prepared import finished
 
 
 def test_a_run_that_changes_nothing_opens_no_committed_shard_of_records(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from trichord.pipelines.core.recipes import current_recipe, find_loosened, shard
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.job import prepare_only
 from trichord.pipelines.prepare.plan import WantedShard, make_plan
-from trichord.pipelines.prepare.records import prepare_task
-from trichord.pipelines.rejects.merge_partition import MergeTask, Unmergeable
+from trichord.pipelines.prepare.prepared import find_bases
+from trichord.pipelines.prepare.records import PrepareItem, prepare_task
 from trichord.pipelines.rejects.query import Choice, RejectKey, list_rejects
-from trichord.pipelines.rejects.replay import Replay, find_bases, replay
+from trichord.pipelines.rejects.replay import Replay, replay
 from trichord.transforms.collect.plan_parts import read_plan
 
 TABLES = ("records", "rejects", "signatures", "duplicates")
@@ -215,23 +214,29 @@ def test_a_part_of_a_data_file_is_merged_as_well(tmp_path):
     )
 
 
+def bases_of(workspace: Workspace) -> list[PrepareItem]:
+    """The partitions of the plan, each with the shards to copy from."""
+    shards = make_plan(workspace).shards
+    found = find_bases(workspace, shards, shards, None)
+    return [PrepareItem(shard=shard, base=found[shard.address]) for shard in shards]
+
+
 def test_a_replay_that_was_ended_converges(project, tmp_path):
     workspace = opened(project)
-    plan = make_plan(workspace)
-    items, _ = find_bases(workspace, plan.shards, prepare_task(workspace))
-    made = MergeTask(prepare_task(workspace))(items[0])  # its shards stand, nothing is committed
-    half = replace(items[1], base=made.prepared)  # the older shard of another partition
-    with pytest.raises(Unmergeable):
-        MergeTask(prepare_task(workspace))(half)
+    items = bases_of(workspace)
+    made = prepare_task(workspace)(items[0])  # its shards stand, nothing is committed
+    assert made is not None
+    assert made.copied
     summary = replay(workspace, Choice(reason="image_too_small"))
-    assert summary.partitions_merged == len(plan.shards) - 1
+    assert summary.partitions_merged == len(items) - 1
     assert shards_of(workspace) == fresh(project, tmp_path)
 
 
-def test_a_damaged_older_shard_costs_a_whole_partition_only(project, tmp_path):
+@pytest.mark.parametrize("table", ["records", "signatures"])
+def test_a_damaged_older_shard_costs_a_whole_partition_only(project, tmp_path, table):
     workspace = opened(project)
-    items, _ = find_bases(workspace, make_plan(workspace).shards, prepare_task(workspace))
-    damaged = Path(workspace.lake.uri(items[0].base.records.path))
+    items = bases_of(workspace)
+    damaged = Path(workspace.lake.uri(getattr(items[0].base.shards[0], table).path))
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 255
     damaged.write_bytes(data)
