@@ -116,15 +116,15 @@ class QueryModel:
         return self._exact[name]
 
     def _linear(self, name: str, values: np.ndarray, *, bias: bool = True) -> np.ndarray:
-        made: np.ndarray = values @ self._of(f"{name}.weight").T
-        return made + self._of(f"{name}.bias") if bias else made
+        made = values @ self._of(f"{name}.weight").T
+        return np.asarray(made + self._of(f"{name}.bias") if bias else made)
 
     def _activated(self, norm: str, values: np.ndarray) -> np.ndarray:
         """Return GELU of LayerNorm."""
         centred = values - values.mean(axis=-1, keepdims=True)
         spread = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + _NORM_EPSILON)
         normal = centred / spread * self._of(f"{norm}.weight") + self._of(f"{norm}.bias")
-        return normal * 0.5 * (1 + _erf(normal * math.sqrt(0.5)).astype(np.float64))
+        return np.asarray(normal * 0.5 * (1 + _erf(normal * math.sqrt(0.5)).astype(np.float64)))
 
     def _state(self, modality: Modality, features_NF: np.ndarray) -> np.ndarray:
         """Return states (N, D) of one modality: the mean over the vectors of an input (`heads.Head`)."""
