@@ -10,6 +10,8 @@ import numpy as np
 Modality = Literal["text", "image", "audio"]
 
 AUDIO_RATE_HZ = 16_000  # every audio encoder is handed mono sound at this rate
+OUTLIER = 10.0  # standard deviations at which a feature is cut off: no single value may drown the others
+GATE_WIDTH = 64  # of gated attention
 
 
 class Encoder(Protocol):

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trichord.encoders.base import Modality
+from trichord.encoders.base import GATE_WIDTH, Modality
 from trichord.encoders.heads import FeatureStats, Head
 from trichord.encoders.transformer import CrossModalTransformer
 from trichord.encoders.views import MODALITIES
 from trichord.infra.config import ModelConfig
-
-GATE_WIDTH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-OUTLIER = 10.0  # standard deviations at which a feature is cut off: no single value may drown the others
+from trichord.encoders.base import OUTLIER
 
 
 @dataclass(frozen=True, slots=True, eq=False)

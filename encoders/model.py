@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from trichord.encoders import model_file
@@ -18,17 +17,16 @@ from trichord.encoders.base import Encoder, Modality
 from trichord.encoders.batching import blocks
 from trichord.encoders.calibration import Calibration
 from trichord.encoders.device import torch_threads
-from trichord.encoders.frozen import Encoders, encoders_fingerprint, load_encoders
+from trichord.encoders.frozen import Encoders, load_encoders
 from trichord.encoders.fusion import AttentionMaps, FusionNetwork
 from trichord.encoders.heads import FeatureStats
 from trichord.encoders.inputs import Picture, Sound, batch_of_inputs, is_one_picture, is_one_sound
-from trichord.encoders.located import Located, placeless, read_hints, write_hints
-from trichord.encoders.model_file import MODEL_FORMAT, ModelFile
-from trichord.encoders.views import MODALITIES, Features, View, view_modalities
+from trichord.encoders.located import placeless, write_hints
+from trichord.encoders.model_file import ModelFile
+from trichord.encoders.stored_model import WEIGHTS, StoredModel, model_fingerprint, read_model
+from trichord.encoders.views import MODALITIES, Features, View, present_of
 from trichord.infra import digest
 from trichord.infra.config import ModelConfig
-from trichord.infra.errors import FingerprintMismatch, StorageError
-from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch
 
 __all__ = ["Encoders", "FusionModel", "load_encoders"]
@@ -83,8 +81,8 @@ class FusionModel:
     def fingerprint(self) -> str:
         """Digest of the weights, the encoders with their preprocessing, the fusion's settings, and the calibration."""
         tokens = self.encoders.tokens
-        weights = self.network.state_dict()
-        return _fingerprint(self.config, self.encoders.fingerprint, tokens, weights, self.calibration)
+        weights = {name: tensor.contiguous().numpy() for name, tensor in self.network.state_dict().items()}
+        return model_fingerprint(self.config, self.encoders.fingerprint, tokens, weights, self.calibration)
 
     def featurise(self, batch: Batch) -> Features:
         """Return what the frozen encoders make of N rows and their captions."""
@@ -147,12 +145,12 @@ class FusionModel:
         Raises:
             ValueError: no such view, or features of another width.
         """
-        present = _of_view(features, view)
+        present = present_of(features, view)
         return self._embed(features.values, present[:, None])[:, 0], np.asarray(present.any(axis=1))
 
     def embed_views(self, features: Features, views: Sequence[View]) -> list[np.ndarray]:
         """Return vectors of several views of N records, as `embed` makes them, by one pass through the heads."""
-        present = np.stack([_of_view(features, view) for view in views], axis=1)
+        present = np.stack([present_of(features, view) for view in views], axis=1)
         return list(self._embed(features.values, present).transpose(1, 0, 2))
 
     def embed_captions(self, features: Features) -> np.ndarray:
@@ -169,7 +167,7 @@ class FusionModel:
         Raises:
             ValueError: the fusion is not a transformer, or as `embed` raises.
         """
-        present = _of_view(features, view)
+        present = present_of(features, view)
         found = list(self._passes(self.network.attention, features.values, present))
         layers, heads, width = self.config.layers, self.config.attention_heads, len(self.network.positions)
         weights = np.empty((layers, len(present), heads, width, width), np.float32)
@@ -211,7 +209,7 @@ class FusionModel:
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(weights, target / "model.safetensors")
+        save_file(weights, target / WEIGHTS)
         stored = ModelFile(
             fingerprint=self.fingerprint,
             dimension=self.dimension,
@@ -231,94 +229,15 @@ class FusionModel:
         plugins: Mapping[Modality, Encoder] | None = None,
         expected: str | None = None,
     ) -> FusionModel:
-        """Read a model and prove that it is the one that was saved, before any of its encoders is constructed.
+        """Read a model and prove that it is the one that was saved. Arguments and errors are those of `read_model`."""
+        return cls.of(read_model(folder, places, plugins=plugins, expected=expected))
 
-        No file of the folder decides what code runs: a plug-in is constructed only as `places` names it, or given.
-
-        Args:
-            folder: as `save` wrote it.
-            places: a project's settings: which plug-ins may run, and where encoders are before `places.json` is asked.
-            plugins: encoders that the caller constructed, by modality.
-            expected: the fingerprint that the model must have; None takes any.
-
-        Raises:
-            ConfigError: an encoder's folder is at none of these places, or a plug-in is neither named by `places`
-                nor given.
-            FingerprintMismatch: it is another model than `expected`; or a weight, a setting or an encoder differs from
-                what was saved.
-            StorageError: a file is missing or cannot be read.
-        """
-        source = Path(folder)
+    @classmethod
+    def of(cls, stored: StoredModel) -> FusionModel:
+        """Return the model of a folder that was read. Raise StorageError where its weights do not fit its settings."""
+        network = FusionNetwork(stored.encoders.dimensions, stored.encoders.tokens, stored.config)
         try:
-            stored = ModelFile.parse(read_regular(source / model_file.NAME, model_file.MAX_BYTES))
-            config = ModelConfig.model_validate(stored.config)
-            weights = load_file(source / "model.safetensors")
-            calibration = Calibration.from_json(stored.calibration) if stored.calibration is not None else None
-            hints = read_hints(source)
-            tokens, named = _tokens_of(weights), encoders_fingerprint(stored.encoders)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-            raise _unreadable(folder, error) from error
-        if expected is not None and stored.fingerprint != expected:
-            raise FingerprintMismatch(
-                f"The model in {folder} has fingerprint {stored.fingerprint}, expected {expected}.\n"
-                "Vectors of different models cannot be compared. Use the model that the index was built with."
-            )
-        made = _fingerprint(config, named, tokens, weights, calibration)
-        if made != stored.fingerprint:
-            raise FingerprintMismatch(
-                f"The model in {folder} was saved as {stored.fingerprint}, but its files make {made}: "
-                "its weights or settings were changed.\nRun `trichord recover`."
-            )
-        found = Located(folder=folder, config=config, places=places, hints=hints, plugins=plugins or {})
-        encoders = found.encoders(stored.encoders)
-        network = FusionNetwork(encoders.dimensions, encoders.tokens, config)
-        try:
-            network.load_state_dict(weights)
+            network.load_state_dict({name: torch.from_numpy(values) for name, values in stored.weights.items()})
         except RuntimeError as error:
-            raise _unreadable(folder, error) from error
-        return cls(config, encoders, network, calibration)
-
-
-def _fingerprint(
-    config: ModelConfig,
-    encoders: str,
-    tokens: Mapping[Modality, int],
-    weights: Mapping[str, Tensor],
-    calibration: Calibration | None,
-) -> str:
-    """Return a model's fingerprint; `encoders` is that of its encoders."""
-    digests = {
-        name: [str(tensor.dtype), list(tensor.shape), digest.sha256_hex(tensor.contiguous().numpy().tobytes())]
-        for name, tensor in weights.items()
-    }
-    shaping = {"dimension", "hidden", "fusion", "numerics"}
-    if config.fusion == "transformer":
-        shaping |= {"layers", "attention_heads"}
-    settings = [config.model_dump(mode="json", include=shaping), dict(tokens)]
-    lines = [calibration.to_json()] if calibration is not None else []
-    return digest.address("fusion_model", MODEL_FORMAT, encoders, settings, digests, *lines)
-
-
-def _tokens_of(weights: Mapping[str, Tensor]) -> dict[Modality, int]:
-    """Return the vectors that an input gives, by modality: the shapes of the heads' weights say it.
-
-    Raises:
-        KeyError, ValueError: the weights are not those of three heads.
-    """
-    found: dict[Modality, int] = {}
-    for name in MODALITIES:
-        values, width = weights[f"heads.{name}.mean"].numel(), weights[f"heads.{name}.inner.weight"].shape[-1]
-        if not width or values % width:
-            raise ValueError(f"the {name} head has {values} values in vectors of {width}")
-        found[name] = values // width
-    return found
-
-
-def _of_view(features: Features, view: View) -> np.ndarray:
-    """Return which modalities of a view each record has, bool (N, M)."""
-    names = view_modalities(view)
-    return features.present & np.array([name in names for name in MODALITIES])
-
-
-def _unreadable(folder: str, error: Exception) -> StorageError:
-    return StorageError(f"The model in {folder} cannot be read: {error}\nRun `trichord recover`.")
+            raise stored.unreadable(error) from error
+        return cls(stored.config, stored.encoders, network, stored.calibration)

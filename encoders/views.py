@@ -95,6 +95,12 @@ class Features:
         )
 
 
+def present_of(features: Features, view: View) -> np.ndarray:
+    """Return which modalities of a view each record has, bool (N, M). Raise ValueError where there is no such view."""
+    names = view_modalities(view)
+    return features.present & np.array([name in names for name in MODALITIES])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawn:
     """One mixed gallery: each record once, in the view `gallery_BM`, asked for from every source disjoint from it.

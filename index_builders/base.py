@@ -19,6 +19,7 @@ from trichord.infra import digest
 from trichord.infra.errors import FingerprintMismatch
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lazy import arrow_compute as pc
+from trichord.infra.plain_arrow import numbers
 
 LABELS = ("key", "view", "source")
 Scalar = str | int | float | bool
@@ -66,9 +67,9 @@ class Hits:
             scores_NK: their scores; ignored where there is no row.
         """
         found = rows_NK >= 0
-        taken = pa.array(np.where(found, rows_NK, 0).ravel(), mask=~found.ravel())
+        taken = numbers(np.where(found, rows_NK, 0).ravel(), ~found.ravel())
         columns = {
-            f"{name}s": labels.column(name).take(taken).to_numpy(zero_copy_only=False).reshape(rows_NK.shape)
+            f"{name}s": np.array(labels.column(name).take(taken).to_pylist(), object).reshape(rows_NK.shape)
             if labels.num_rows
             else np.full(rows_NK.shape, None, dtype=object)
             for name in LABELS

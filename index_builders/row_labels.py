@@ -15,6 +15,7 @@ from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lazy import arrow_compute as pc
+from trichord.infra.plain_arrow import strings
 
 KEYS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("key", "view", "source", "row_digest", "partition")]
@@ -102,7 +103,7 @@ def check_keys(keys: pa.Table, views: Sequence[str]) -> None:
 
 def find_partitions(labels: Iterable[pa.Table], keys: Iterable[str]) -> dict[str, str]:
     """Return the partition of each of these keys that is in one of the keys tables."""
-    wanted = pa.array(sorted(set(keys)), pa.string())
+    wanted = strings(sorted(set(keys)))
     partitions: dict[str, str] = {}
     for table in labels:
         rows = table.filter(pc.is_in(table.column("key"), value_set=wanted))

@@ -21,7 +21,10 @@ def parse_json(text: str | bytes, *, allow_nan: bool = True) -> object:
         ValueError: the text is not JSON, or it is nested too deeply.
     """
     try:
-        value: object = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+        if allow_nan or not isinstance(text, str) or text.startswith("\ufeff"):
+            value: object = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+        else:
+            value = _STRICT.decode(text)  # as the line above, but that makes a decoder each time
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return value
@@ -56,3 +59,6 @@ def map_strings(value: T, change: Callable[[str], str], names: Callable[[str], s
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -199,13 +199,37 @@ class Storage:
             store, path = self._locate(uri)
             yield from store.chunks(path)
 
-    def lines(self, uri: str) -> Iterator[tuple[int, bytes | LineTooLong]]:
+    def lines(self, uri: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes | LineTooLong]]:
         """Yield byte offset and content of each line, without its `\\n` or `\\r\\n`, in bounded memory.
 
         A line over `MAX_LINE_BYTES` (4 MiB) comes as a `LineTooLong` with its size; empty lines come as b"".
+
+        Args:
+            uri: of the file.
+            start: only lines that begin here or later; and with `stop` before that byte.
+            stop: see `start`.
         """
-        offset, size, held = 0, 0, bytearray()  # of the line under way; `held` stops growing past the limit
-        for chunk in self.chunks(uri):
+        if start or stop is not None:
+            before = max(0, start - 1)  # a line begins at `start` if the byte before it ends one
+            for offset, line in self._lines(self._chunks_from(uri, before), before):
+                if stop is not None and offset >= stop:
+                    return
+                if offset >= start:
+                    yield offset, line
+            return
+        yield from self._lines(self.chunks(uri), 0)
+
+    def _chunks_from(self, uri: str, start: int) -> Iterator[bytes]:
+        with self.open(uri) as file:
+            file.seek(start)
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    @staticmethod
+    def _lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int, bytes | LineTooLong]]:
+        """Yield the lines of chunks, the first of which is at `offset`."""
+        size, held = 0, bytearray()  # of the line under way; `held` stops growing past the limit
+        for chunk in chunks:
             *ended, rest = chunk.split(b"\n")
             for piece in ended:
                 size += len(piece)

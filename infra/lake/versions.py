@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import zlib
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -33,6 +35,19 @@ class Files(Protocol):
         """Replace a file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a cache on a worker learned.
+
+    Attributes:
+        used: of each entry of the file, in its order, 1 if it was asked for; compressed.
+        made: entries that the file lacks: URI, time, size, SHA-256.
+    """
+
+    used: bytes
+    made: tuple[tuple[bytes, int, int, bytes], ...]
+
+
 class VersionCache:
     """Known SHA-256 values; thread-safe. Entries that were not asked for in this run are dropped by `save`.
 
@@ -42,6 +57,7 @@ class VersionCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded = b""
+        self._of_file = self._told = 0  # entries that were loaded; that `news` has named or that were loaded
         self._changed = False
         self._seen = bytearray()  # by an entry's number: 1 if it was asked for
         self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)  # "": a temporary file
@@ -70,6 +86,7 @@ class VersionCache:
         except (FileNotFoundError, pa.ArrowException, OSError):
             return cls()
         cache._loaded = data
+        cache._of_file = cache._told = len(cache._seen)
         return cache
 
     def save(self, storage: Files, uri: str, *, keep_unused: bool = False) -> None:
@@ -94,6 +111,26 @@ class VersionCache:
         data = seal_bytes(sink.getvalue().to_pybytes())
         if data != self._loaded:
             storage.write(uri, data)
+
+    def news(self) -> News:
+        """Return what another cache of the same file must know to keep what this one would keep."""
+        with self._lock:
+            made = self._rows.execute("SELECT uri, changed, size, sha256 FROM known WHERE number >= ?", (self._told,))
+            self._told = len(self._seen)
+            return News(used=zlib.compress(self._seen[: self._of_file], 1), made=tuple(made))
+
+    def add_news(self, news: News) -> None:
+        """Take over which entries another cache of the same file was asked for, and what it has hashed since."""
+        used = zlib.decompress(news.used)
+        with self._lock:
+            if len(used) != self._of_file:  # somebody has replaced the file since it was loaded here
+                used = bytes([1]) * self._of_file
+            both = int.from_bytes(self._seen[: self._of_file], "little") | int.from_bytes(used, "little")
+            self._seen[: self._of_file] = both.to_bytes(self._of_file, "little")
+            numbered = [(*entry, number) for number, entry in enumerate(news.made, len(self._seen))]
+            self._rows.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", numbered)
+            self._seen += bytes([1]) * len(numbered)
+            self._changed = self._changed or bool(numbered)
 
     def get(self, stat: Stat) -> str | None:
         """Return the SHA-256 of the listed file in hex, when it was hashed at this very time and size."""

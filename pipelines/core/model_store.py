@@ -6,6 +6,8 @@ Index tasks send a `TrainedModel` to workers, so this module imports no model co
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
+    from trichord.encoders.query_model import Embedder
 
 SEEN_GROUPS = "seen_groups.bin"  # `group_ids` of all training and validation records: sorted, uint64, little-endian
 MODEL_FILES = ("training.json", SEEN_GROUPS, "model.safetensors", model_file.NAME)
@@ -45,8 +48,24 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
         FingerprintMismatch: the model does not have this `fingerprint`.
         StorageError: the model is missing.
     """
-    from trichord.encoders.located import PLACES
     from trichord.encoders.model import FusionModel  # torch: imported only when a model is used
+
+    with _fetched(lake, path) as folder:
+        return FusionModel.load(folder, places, expected=fingerprint)
+
+
+def load_for_queries(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> Embedder:
+    """Do as `load_model` for what embeds queries alone: torch is imported only where the model needs it."""
+    from trichord.encoders.query_model import load_embedder
+
+    with _fetched(lake, path) as folder:
+        return load_embedder(folder, places, expected=fingerprint)
+
+
+@contextmanager
+def _fetched(lake: Lake, path: str) -> Iterator[str]:
+    """Copy what loading a model reads to a folder of this machine. Raise StorageError if the model is missing."""
+    from trichord.encoders.located import PLACES
 
     with scratch_folder("model") as folder:
         for name in (*MODEL_FILES[2:], PLACES):
@@ -54,7 +73,7 @@ def load_model(lake: Lake, path: str, fingerprint: str, places: ModelConfig) -> 
                 Path(folder, name).write_bytes(lake.read(path, name))
         if not os.path.exists(os.path.join(folder, model_file.NAME)):
             raise StorageError(f"The model in {lake.uri(path)} is missing.\n{REMEDY}.")
-        return FusionModel.load(folder, places, expected=fingerprint)
+        yield folder
 
 
 def model_files(pinned: Pinned) -> list[PinnedFile]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trichord.encoders.model import FusionModel
+from trichord.encoders.query_model import Embedder
 from trichord.encoders.views import MODALITIES, Features
 from trichord.index_builders.base import Hits, Scalar, Searcher, check_fields
 from trichord.infra.config import QueryConfig
@@ -29,7 +29,7 @@ class Opened(Protocol):
     """A model, and the index that was built with it."""
 
     @property
-    def model(self) -> FusionModel:
+    def model(self) -> Embedder:
         """Encodes queries."""
 
     @property
@@ -102,7 +102,7 @@ def nearest_many(index: Opened, queries: Batch, config: QueryConfig, k: int) -> 
     ]
 
 
-def _parts(model: FusionModel, features: Features) -> list[dict[str, np.ndarray]]:
+def _parts(model: Embedder, features: Features) -> list[dict[str, np.ndarray]]:
     """Return each query's vectors by part, each (D,)."""
     parts: list[dict[str, np.ndarray]] = [{} for _ in range(len(features))]
     for m, name in enumerate(MODALITIES):

@@ -16,6 +16,8 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.regular_file import read_regular
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
+from trichord.transforms.clean.language import TextLanguage
+from trichord.transforms.clean.spelling import TextSpelling, has_doubtful_words
 from trichord.transforms.clean.text import text_ops
 from trichord.transforms.op import Threshold, run_chain
 from trichord.transforms.record import batch_of, finish
@@ -80,7 +82,10 @@ def read_queries(config: PrepareConfig, queries: Sequence[Query], *, before: int
     )
     has_media = any(query.image is not None or query.audio is not None for query in queries)
     ops = prepare_chain(config) if has_media else text_ops(config.text)
-    batch, _ = run_chain(raw, [op for op in ops if not isinstance(op, Threshold)])
+    batch, _ = run_chain(raw, [op for op in ops if not isinstance(op, Threshold | TextLanguage | TextSpelling)])
+    if config.text.spelling and any(row.text and has_doubtful_words(row.text) for row in batch.rows):
+        # the label of the language, whose model loads slowly, is read by the spelling alone
+        batch, _ = run_chain(batch, [op for op in ops if isinstance(op, TextLanguage | TextSpelling)])
     for reject in batch.rejects:
         raise ConfigError(f"{names[int(reject.key)]} cannot be used: {reject.reason} ({reject.detail}).")
     for number, (row, image, wave) in enumerate(zip(batch.rows, batch.images, batch.waves, strict=True)):

@@ -17,6 +17,7 @@ from trichord.infra.errors import StorageError
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.lazy import arrow_compute as pc
+from trichord.infra.plain_arrow import strings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import Planned, read_partitions, read_planned
 from trichord.transforms.collect import media_root
@@ -114,6 +115,6 @@ def record_texts(workspace: Workspace, searcher: Searcher, manifest: str, keys: 
         rows = _read(workspace, paths, partition, ["key", "text"])
         # another source's row of this key is another record
         wanted = [key for key in keys if partitions[key] == partition]
-        rows = rows.filter(pc.is_in(rows["key"], value_set=pa.array(wanted, pa.string())))
+        rows = rows.filter(pc.is_in(rows["key"], value_set=strings(wanted)))
         found |= dict(zip(rows["key"].to_pylist(), rows["text"].to_pylist(), strict=True))
     return [found.get(key) for key in keys]

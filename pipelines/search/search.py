@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trichord.encoders.model import FusionModel
+from trichord.encoders.query_model import Embedder, load_embedder
 from trichord.index_builders.base import Scalar, Searcher
 from trichord.index_builders.manifest import read_manifests
 from trichord.infra.config import PrepareConfig
 from trichord.infra.lake.publication import JsonDict, Publication
-from trichord.pipelines.core.model_store import load_model, require_sealed
+from trichord.pipelines.core.model_store import load_for_queries, require_sealed
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import MILVUS, choose_manifest, open_backend, place_of
 from trichord.pipelines.search import records
@@ -29,7 +29,7 @@ class LiveIndex:
 
     publication: str
     manifest: str
-    model: FusionModel
+    model: Embedder
     searcher: Searcher
 
     def only(self, source: str | None, where: Mapping[str, Scalar] | None) -> LiveIndex:
@@ -66,9 +66,9 @@ def open_publication(
     manifests = read_manifests(workspace.lake, publication.manifest, publication.manifest_digest)
     if model is None:
         require_sealed(workspace.lake, publication)
-        loaded = load_model(workspace.lake, publication.model, publication.fingerprint, workspace.project.model)
+        loaded = load_for_queries(workspace.lake, publication.model, publication.fingerprint, workspace.project.model)
     else:
-        loaded = FusionModel.load(str(model), workspace.project.model, expected=publication.fingerprint)
+        loaded = load_embedder(str(model), workspace.project.model, expected=publication.fingerprint)
     manifest, actors = choose_manifest(manifests, backend), workspace.project.query.fan_out
     if actors and manifest.kind != MILVUS:
         searcher: Searcher = FanOutSearcher(workspace, manifest, loaded.fingerprint, actors)

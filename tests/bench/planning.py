@@ -4,6 +4,8 @@
 (steadier than the clock on a busy machine), without start-up. `--open` is the cost of a partition's rows in plans of
 so many partitions of one row each; `--rows` plans sources of so many rows, whole, again unchanged, and after a change
 of one file, whole and with that file as its scope; each in a process of its own, whose peak memory is given.
+`--divided` plans manifests of so many rows in one process and on two workers in turn, and gives their seconds by the
+clock and of CPU, workers included.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trichord.infra.config import FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
+from trichord.infra.config import EngineConfig, FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
+from trichord.infra.engines import open_engine
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.versions import VersionCache
+from trichord.pipelines.core.workspace import run_all
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import PlannedRow
@@ -135,6 +139,34 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
     }
 
 
+def divided(rows: int) -> dict[str, Any]:
+    """Plan a manifest alone and on two workers, for the first time and again; the plans are the same."""
+
+    def workers(task: Any, items: Any) -> Iterator[Any]:
+        with open_engine(EngineConfig(workers=2)) as engine:
+            yield from run_all(engine, task, items, "failed", actors=True)
+
+    def spent() -> float:
+        both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(one.ru_utime + one.ru_stime for one in both)
+
+    found: dict[str, Any] = {"rows": rows}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "source").mkdir()
+        source, plans = write_source("manifest", rows, Path(folder) / "source"), []
+        for name in ("first", "unchanged"):
+            for how, chosen in (("alone", None), ("workers", workers)):
+                lake = Lake(Storage(StorageConfig()), f"{folder}/{how}")
+                clock, before = time.monotonic(), spent()
+                plans.append(
+                    plan_source(source, lake, rows_per_partition=ROWS_PER_PARTITION, cache=None, workers=chosen)
+                )
+                found[f"{name}_{how}_s"] = round(time.monotonic() - clock, 2)
+                found[f"{name}_{how}_cpu_s"] = round(spent() - before, 2)
+        assert all(plan == plans[0] for plan in plans)
+    return found
+
+
 def apart(*arguments: str) -> dict[str, Any]:
     """Run one measurement in a process of its own."""
     done = subprocess.run(
@@ -149,16 +181,19 @@ def main() -> None:
     parser.add_argument("--open", type=int, nargs="*", default=[512, 4_000, 40_000])
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000])
     parser.add_argument("--kinds", nargs="*", default=["folder", "manifest"])
+    parser.add_argument("--divided", type=int, nargs="*", default=[])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
         kind, size = args.one
-        sys.stdout.write(json.dumps(opening(int(size)) if kind == "open" else whole(kind, int(size))))
+        measure = {"open": opening, "divided": divided}.get(kind, lambda rows: whole(kind, rows))
+        sys.stdout.write(json.dumps(measure(int(size))))
         return
     found = {
         "open": [apart("open", str(size)) for size in args.open],
         "plan": [apart(kind, str(size)) for size in args.rows for kind in args.kinds],
+        "divided": [apart("divided", str(size)) for size in args.divided],
     }
     if args.json:
         sys.stdout.write(json.dumps(found) + "\n")

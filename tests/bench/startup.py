@@ -2,7 +2,7 @@
 
 `python -m tests.bench.startup PROJECT [--against CHECKOUT] [--runs 5]`: PROJECT is a project file whose lake is
 published and up to date, such as `trichord demo --records 200` makes. CHECKOUT is a folder whose `.venv/src` holds the
-other package.
+other package. A first run of each, which compiles the modules for all later ones, is not counted.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ VERBS = (
 
 def cpu_s(command: Sequence[str], checkout: Path) -> float:
     """Run a verb with the package of a checkout; return the CPU seconds of it and its children."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, "-m", "trichord.pipelines", *command],
-        env={**os.environ, "PYTHONPATH": str(checkout / ".venv" / "src")},
+        env={**environment, "PYTHONPATH": str(checkout / ".venv" / "src")},
         cwd=checkout,
         capture_output=True,
         check=True,
@@ -52,8 +53,8 @@ def main() -> None:
     out.write(f"| verb | {'old, s | ' if asked.against else ''}now, s |\n|---|{'---|' * len(checkouts)}\n")
     for verb in VERBS:
         command = [str(asked.project.resolve()) if part == "PROJECT" else part for part in verb]
-        taken = [[cpu_s(command, checkout) for checkout in checkouts] for _ in range(asked.runs)]
-        medians = [statistics.median(times) for times in zip(*taken, strict=True)]
+        taken = [[cpu_s(command, checkout) for checkout in checkouts] for _ in range(asked.runs + 1)]
+        medians = [statistics.median(times) for times in zip(*taken[1:], strict=True)]
         out.write(f"| `{verb[0]}` | {' | '.join(f'{seconds:.2f}' for seconds in medians)} |\n")
 
 

@@ -113,9 +113,9 @@ def bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch.nn import functional
 
+    from trichord.encoders.base import OUTLIER
     from trichord.encoders.data import Rows
     from trichord.encoders.fusion import FusionNetwork
-    from trichord.encoders.heads import OUTLIER
     from trichord.encoders.objective import GALLERIES, Objective
     from trichord.encoders.step import StepPlan
     from trichord.encoders.views import draw_views

@@ -149,7 +149,7 @@ class TextSpelling(Op):
 
     def _correct(self, row: Row) -> tuple[Row, int]:
         wordings = [row.text or "", *row.captions]
-        words = Counter(word.lower() for text in wordings for word in _WORD.findall(text[:_READ_CHARS]))
+        words = _count_words(*wordings)
         corrected, changes = [], list[Change]()
         for i, text in enumerate(wordings):
             field = "text" if i == 0 else f"captions[{i - 1}]"
@@ -164,8 +164,27 @@ class TextSpelling(Op):
         return annotate.with_changes(row, changes), len(changes)
 
 
+def has_doubtful_words(text: str) -> bool:
+    """Return whether a word of a text would be corrected if it were surely a misspelling."""
+    return len(text) <= _READ_CHARS and bool(_unknown_words(text, _count_words(text)))
+
+
 def corrections(text: str, words: Counter[str]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and correction of each misspelt word; `words` counts the row's words in lower case."""
+    unknown = _unknown_words(text, words)
+    familiar = {word for word in words if word in _known_words()} if unknown else set[str]()
+    for start, written, capital in unknown:
+        meant = correction(written.lower(), familiar, capital=capital)
+        if meant is not None:
+            yield start, start + len(written), meant.capitalize() if capital else meant
+
+
+def _count_words(*texts: str) -> Counter[str]:
+    return Counter(word.lower() for text in texts for word in _WORD.findall(text[:_READ_CHARS]))
+
+
+def _unknown_words(text: str, words: Counter[str]) -> list[tuple[int, str, bool]]:
+    """Return start, word and whether it might be a name, of each word that may be misspelt; none if they are many."""
     unknown: list[tuple[int, str, bool]] = []
     total = 0
     opening = True  # the next word begins a sentence
@@ -178,13 +197,7 @@ def corrections(text: str, words: Counter[str]) -> Iterator[tuple[int, int, str]
                 if _is_open(word[0], first, words):
                     unknown.append((token.start() + plain.start(1) + word.start(), word[0], word[0][0].isupper()))
         opening = _SENTENCE_END.search(token[0]) is not None
-    if not unknown or len(unknown) > max(1, math.floor(_MOST_UNKNOWN * total)):
-        return
-    familiar = {word for word in words if word in _known_words()}
-    for start, written, capital in unknown:
-        meant = correction(written.lower(), familiar, capital=capital)
-        if meant is not None:
-            yield start, start + len(written), meant.capitalize() if capital else meant
+    return unknown if len(unknown) <= max(1, math.floor(_MOST_UNKNOWN * total)) else []
 
 
 def _is_open(word: str, first: bool, words: Counter[str]) -> bool:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import TypeAlias
 
 from trichord.infra.config import (
@@ -42,6 +38,7 @@ from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPe
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
+from trichord.transforms.collect.scan import Workers, count_marks, look_up, scan_on_workers, spans_of
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
@@ -58,10 +55,8 @@ __all__ = [
     "replan_source",
 ]
 
-_DRAFTS_PER_LOOKUP = 64
 _LEAST_ROW_BYTES = 64  # of a row that names a medium
 _UNKNOWN_ROWS = 100_000
-_REMOTE_LOOKUPS = 32  # each waits for a server
 
 
 def plan_source(
@@ -73,6 +68,7 @@ def plan_source(
     fetcher: Fetcher | None = None,
     config: PrepareConfig | None = None,
     checked: bool = False,
+    workers: Workers | None = None,
 ) -> Plan:
     """List every row of a source, without reading media that `cache` knows, and write the plan into the lake.
 
@@ -82,6 +78,7 @@ def plan_source(
         fetcher: fetches media from the web; without one, rows with such media are rejects.
         config: limits of a download; the project file's defaults if None.
         checked: raise also if the rows do not hold what the source's settings name (`check_tally`).
+        workers: scan large manifests, whose media no listing of a bucket names; the plan is the same.
 
     Raises:
         SourceError: the source cannot be read.
@@ -103,8 +100,12 @@ def plan_source(
             config or PrepareConfig(),
             _list_media(source, lake.storage, root),
         )
-        rows = _watch(tally, _look_up(_count_marks(found, tally), lookup), checked)
-        partitions = write_plan(rows, source.name, lake, rows_per_partition)
+        spans = spans_of(source, lake.storage) if workers is not None and lookup.listing is None else []
+        if workers is not None and isinstance(source, ManifestSource) and spans:
+            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, spans, workers, tally)
+        else:
+            rows = tally.watch(look_up(count_marks(found, tally), lookup))
+        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
     usable, unmarked = tally.usable_rows()
     return Plan(
@@ -160,7 +161,7 @@ def replan_source(
     found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
     assert not isinstance(found, list)
     lookup = Lookup(lake.storage, media_root(source), source.version_by, None, fetcher, config or PrepareConfig())
-    rows = _look_up((draft for draft in found if scope.holds(draft.key)), lookup)
+    rows = look_up((draft for draft in found if scope.holds(draft.key)), lookup)
     return replan_rows(source, lake, last, scope, rows, rows_per_partition)
 
 
@@ -206,9 +207,9 @@ def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | 
     return Listing(storage, root.uri, 2 * rows + 10 * PAGE)
 
 
-def _watch(tally: Tally, rows: Iterable[PlannedRow], checked: bool) -> Iterator[PlannedRow]:
-    """Yield the rows and count them; the check follows the last row, before a plan is written."""
-    yield from tally.watch(rows)
+def _check(rows: Iterator[bytes | PlannedRow], tally: Tally, checked: bool) -> Iterator[bytes | PlannedRow]:
+    """Yield the rows; the check follows the last one, before a plan is written."""
+    yield from rows
     if checked:
         check_tally(tally.source, tally)
 
@@ -262,25 +263,3 @@ def media_root(source: Source) -> MediaRoot:
         case DeltaSource():
             return MediaRoot(source.media_root or source.path)
     return MediaRoot(source.path)
-
-
-def _count_marks(drafts: Iterable[Draft], tally: Tally) -> Iterator[Draft]:
-    """Count the marks of drafts that are records."""
-    for draft in drafts:
-        if draft.reason is None:
-            tally.see_mark(draft.line.get("subset"), 1)
-        yield draft
-
-
-def _look_up(drafts: Iterable[Draft], lookup: Lookup) -> Iterator[PlannedRow]:
-    """Look drafts up with threads, a bounded number at a time."""
-    workers = _REMOTE_LOOKUPS if is_remote(lookup.root.uri) else min(8, os.cpu_count() or 1)
-    waiting: deque[Future[list[PlannedRow]]] = deque()
-    todo = iter(drafts)
-    with ThreadPoolExecutor(workers) as pool:
-        while part := list(islice(todo, _DRAFTS_PER_LOOKUP)):
-            waiting.append(pool.submit(lookup, part))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()

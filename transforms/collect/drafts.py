@@ -58,7 +58,7 @@ class Lookup:
 
     def __call__(self, drafts: list[Draft]) -> list[PlannedRow]:
         """Return the drafts with their media looked up, those on the web concurrently."""
-        if self.fetcher is not None and any(map(_on_web, drafts)):
+        if self.fetcher is not None and any(map(on_web, drafts)):
             return self.fetcher.map(self._look_up, drafts)
         return [self._look_up(draft) for draft in drafts]
 
@@ -96,5 +96,6 @@ class Lookup:
             raise MediaError("media_missing", f"no file {relative[:200]!r}") from None
 
 
-def _on_web(draft: Draft) -> bool:
+def on_web(draft: Draft) -> bool:
+    """Return whether a draft names a medium on the web."""
     return any(isinstance(named, str) and is_web(named) for named in draft.media.values())

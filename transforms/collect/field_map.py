@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from trichord.infra import digest
 from trichord.infra.config import FieldMap
@@ -51,7 +52,7 @@ def map_fields(
             if (named := _text(record, name))
         }
         found = check_alignment(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
-        meaning = {*fields.model_dump().values(), *hidden}
+        meaning = _columns(fields) | hidden
         line_of: Line = {
             "text": _text(record, fields.text),
             "captions": captions_of(get(record, fields.captions), str(fields.captions)),
@@ -62,6 +63,12 @@ def map_fields(
         return draft(key, line_of, media, found, f"no {fields.key}")
     except (InvalidRow, ValueError, RecursionError) as error:  # of canonical JSON: infinities, lone surrogates
         return bad_row(line, str(error))
+
+
+@lru_cache(maxsize=64)
+def _columns(fields: FieldMap) -> frozenset[object]:
+    """Return the names of the columns that have a meaning."""
+    return frozenset(fields.model_dump().values())
 
 
 def draft(key: str, line: Line, media: Mapping[str, str], found: Aligned, unnamed: str) -> Draft:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,6 +16,7 @@ from trichord.infra.json_values import parse_json, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.plain_arrow import numbers, strings
 from trichord.transforms.collect.drafts import media_limits
 from trichord.transforms.collect.parquet import READER_FORMAT
 from trichord.transforms.collect.partitions import PLAN_FORMAT, Part, Partition, RowsPerPartition
@@ -73,7 +75,10 @@ def keep_plan(lake: Lake, source: Source, settings: str, plan: Plan) -> None:
         "modalities": dict(plan.modalities),
     }
     schema = _SCHEMA.with_metadata({_REST: digest.canonical_json(rest)})
-    arrays = [pa.array(column, one.type) for column, one in zip(columns, _SCHEMA, strict=True)]
+    arrays = [
+        numbers(np.array(column, np.int64)) if one.type == pa.int64() else strings(column)
+        for column, one in zip(columns, _SCHEMA, strict=True)
+    ]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd", write_page_checksum=True)
     path, data = layout.last_plan_path(source.name), seal_bytes(sink.getvalue().to_pybytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from trichord.infra.config import FieldMap, ManifestSource
 from trichord.infra.errors import SourceError
@@ -25,21 +25,32 @@ _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def read_manifest(source: ManifestSource, storage: Storage, tally: Tally | None = None) -> Iterator[Draft]:
+Span: TypeAlias = tuple[int, int]  # of bytes: lines that begin at the first or later, and before the second
+
+
+def read_manifest(
+    source: ManifestSource, storage: Storage, tally: Tally | None = None, span: Span | None = None
+) -> Iterator[Draft]:
     """Yield every row of the manifest in bounded memory, counted in `tally`; blank lines do not count.
+
+    Args:
+        source: the manifest.
+        storage: where it is.
+        tally: counts what the rows hold.
+        span: of a manifest of lines, the portion to read.
 
     Raises:
         SourceError: there is no such file, or its format is unknown, or a CSV header repeats a name.
     """
-    for found in manifest_records(source, storage, tally):
+    for found in manifest_records(source, storage, tally, span):
         yield found if isinstance(found, Draft) else map_fields(found[0], source.fields, found[1])
 
 
 def manifest_records(
-    source: ManifestSource, storage: Storage, tally: Tally | None = None
+    source: ManifestSource, storage: Storage, tally: Tally | None = None, span: Span | None = None
 ) -> Iterator[tuple[JsonObject, str] | Draft]:
-    """Yield each row as (fields by name, its line), or as a draft if it is not a row; raise as `read_manifest`."""
-    for found in _rows(source, storage, tally):
+    """Yield each row as (fields by name, its line), or as a draft if it is not a row; see `read_manifest`."""
+    for found in _rows(source, storage, tally, span):
         if tally is not None and isinstance(found, Draft):
             tally.see_unread(found)
         elif tally is not None and not isinstance(found, Draft):
@@ -47,21 +58,28 @@ def manifest_records(
         yield found
 
 
-def _rows(source: ManifestSource, storage: Storage, tally: Tally | None) -> Iterator[tuple[JsonObject, str] | Draft]:
-    kind = source.format
-    if kind == "auto":
-        ending = source.path.rsplit(".", 1)[-1].lower()
-        if ending not in _FORMATS:
-            raise SourceError(f"{source.path}: .{ending} is not a known format. Set `format` of source {source.name!r}")
-        kind = _FORMATS[ending]
+def manifest_format(source: ManifestSource) -> Literal["jsonl", "csv", "tsv"]:
+    """Return the format of a manifest. Raise SourceError if it is unknown."""
+    if source.format != "auto":
+        return source.format
+    ending = source.path.rsplit(".", 1)[-1].lower()
+    if ending not in _FORMATS:
+        raise SourceError(f"{source.path}: .{ending} is not a known format. Set `format` of source {source.name!r}")
+    return _FORMATS[ending]
+
+
+def _rows(
+    source: ManifestSource, storage: Storage, tally: Tally | None, span: Span | None
+) -> Iterator[tuple[JsonObject, str] | Draft]:
+    kind = manifest_format(source)
     try:
-        yield from _jsonl(source, storage) if kind == "jsonl" else _table(source, storage, kind, tally)
+        yield from _jsonl(source, storage, span) if kind == "jsonl" else _table(source, storage, kind, tally)
     except FileNotFoundError as error:
         raise SourceError(f"{source.path}: there is no such manifest. Fix `path` of source {source.name!r}") from error
 
 
-def _jsonl(source: ManifestSource, storage: Storage) -> Iterator[tuple[JsonObject, str] | Draft]:
-    for _, line in storage.lines(source.path):
+def _jsonl(source: ManifestSource, storage: Storage, span: Span | None) -> Iterator[tuple[JsonObject, str] | Draft]:
+    for _, line in storage.lines(source.path, *(span or ())):
         if isinstance(line, LineTooLong):
             yield bad_row(f"a line of {line.size} bytes", f"too long: {line.size} bytes")
         elif line.strip():

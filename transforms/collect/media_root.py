@@ -16,7 +16,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(data):")
 
 
 class MediaRoot:
-    """Resolves the paths and URIs in rows without leaving the root, not even by a symbolic link.
+    """Resolves the paths and URIs in rows without leaving the root, not even by a symbolic link. Pickles as its URI.
 
     Args:
         uri: local folder or `s3://bucket/prefix`.
@@ -26,6 +26,9 @@ class MediaRoot:
         self.uri = uri.rstrip("/") if is_remote(uri) else os.path.normpath(uri)
         self._real = "" if is_remote(uri) else os.path.realpath(self.uri)
         self._is_inside = lru_cache(4_096)(lambda path: self._within(os.path.realpath(path), self._real))
+
+    def __reduce__(self) -> tuple[type[MediaRoot], tuple[str]]:
+        return MediaRoot, (self.uri,)
 
     def relative(self, named: str) -> str:
         """Return the path below the root that a path or URI means.

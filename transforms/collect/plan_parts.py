@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trichord.infra import digest
@@ -25,10 +24,13 @@ from trichord.infra.lake.checked_parquet import has_seal, open_sealed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.seal import seal
 from trichord.infra.lake.storage import Storage
+from trichord.infra.lazy import arrow_compute as pc
+from trichord.infra.plain_arrow import numbers, values_of
 from trichord.infra.scratch import scratch_folder
 from trichord.infra.web import is_web
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.partitions import (
+    DIGEST_BYTES,
     PLAN,
     Partition,
     PlannedLine,
@@ -61,16 +63,19 @@ class _Leaf:
 
 
 def write_plan(
-    rows: Iterable[PlannedRow], source: str, lake: Lake, rows_per_partition: RowsPerPartition
+    rows: Iterable[PlannedRow | bytes], source: str, lake: Lake, rows_per_partition: RowsPerPartition
 ) -> list[Partition]:
-    """Bucket rows into partitions and write their parts to `<lake>/_plans`, unless they are there.
+    """Bucket rows, or runs of them, into partitions, and write their parts to `<lake>/_plans` unless they are there.
 
     Rows pass through files on disk: memory does not grow with them.
     """
     with scratch_folder("plan") as folder:
         writer = RunWriter(folder)
         for row in rows:
-            writer.add(row)
+            if isinstance(row, bytes):
+                writer.add_run(row)
+            else:
+                writer.add(row)
         writer.flush()
         return write_parts(writer.runs, source, lake, rows_per_partition)
 
@@ -115,9 +120,10 @@ def cut(counts: npt.NDArray[np.int64], limit: int) -> list[str]:
 def write_node(runs: Runs, node: str, source: str, lake: Lake, limit: int) -> Iterator[Partition]:
     """Write the parts of a node, and yield its partitions in order."""
     known = runs.read(*range_of(node), ["hash", "digest", "size"])
-    order_N = np.argsort(known["hash"].to_numpy(), kind="stable")
-    hashes_N, sizes_N = known["hash"].to_numpy()[order_N], known["size"].to_numpy()[order_N]
-    digests = known["digest"].take(pa.array(order_N)).to_pylist()
+    hashes_N = values_of(known["hash"], np.uint64)
+    order_N = np.argsort(hashes_N, kind="stable")
+    hashes_N, sizes_N = hashes_N[order_N], values_of(known["size"], np.int64)[order_N]
+    digests = values_of(known["digest"], f"V{DIGEST_BYTES}")[order_N].tolist()
     leaves = [
         _Leaf(
             bits,
@@ -165,8 +171,8 @@ def _read_leaves(runs: Runs, part: Sequence[_Leaf]) -> Iterator[pa.Table]:
         together = part[start:stop]
         rows = runs.read(least(together[0].bits), range_of(together[-1].bits)[1], ["hash", "digest", *PLAN.names])
         lows_N = np.array([least(leaf.bits) for leaf in together], np.uint64)
-        leaf_N = np.searchsorted(lows_N, rows["hash"].to_numpy(), side="right")
-        keyed = pa.table({"leaf": leaf_N, "key": rows["key"], "digest": rows["digest"]})
+        leaf_N = np.searchsorted(lows_N, values_of(rows["hash"], np.uint64), side="right")
+        keyed = pa.table({"leaf": numbers(leaf_N), "key": rows["key"], "digest": rows["digest"]})
         order = pc.sort_indices(keyed, [(name, "ascending") for name in keyed.column_names])
         rows = rows.select(PLAN.names).take(order).cast(PLAN)
         at = 0

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from trichord.infra import digest
 from trichord.infra.lake.stores import temporary_name
+from trichord.infra.plain_arrow import numbers, strings, values_of
 from trichord.transforms.collect.partitions import DIGEST_BYTES, PLAN, Columns, PlannedRow, digest_of
 
 BUCKET_BITS = 12  # a run knows how many of its rows have which leading bits
@@ -71,25 +72,39 @@ class RunWriter:
         if len(self._hashes) >= RUN_ROWS or self._bytes >= RUN_BYTES:
             self.flush()
 
+    def add_run(self, data: bytes) -> None:
+        """Add the bytes of a run that another writer made."""
+        path = os.path.join(self._folder, temporary_name())
+        with open(path, "wb") as file:
+            file.write(data)
+        reader = pa.ipc.open_file(pa.BufferReader(data))
+        hashes = [values_of(reader.get_batch(i)["hash"], np.uint64) for i in range(reader.num_record_batches)]
+        self.runs.append(Run(path, _starts(np.concatenate(hashes))))
+
     def flush(self) -> None:
         """Write the rows that memory still holds."""
         if not self._hashes:
             return
         hashes_N = np.array(self._hashes, np.uint64)
         order_N = np.argsort(hashes_N, kind="stable")
+        hashes_N, order = hashes_N[order_N], order_N.tolist()
+        digests = pa.py_buffer(b"".join([self._digests[i] for i in order]))
         arrays = [
-            pa.array(self._hashes, pa.uint64()),
-            pa.array(self._digests, pa.binary(DIGEST_BYTES)),
-            pa.array(self._sizes),
+            numbers(hashes_N),
+            pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(order), [None, digests]),
+            numbers(np.array(self._sizes, np.int64)[order_N]),
         ]
-        arrays += [pa.array(column, pa.large_string()) for column in zip(*self._columns, strict=True)]
+        arrays += [strings(column, large=True) for column in zip(*[self._columns[i] for i in order], strict=True)]
         self._forget()
-        table = pa.table(arrays, schema=_RUN).take(pa.array(order_N))
         path = os.path.join(self._folder, temporary_name())
         with pa.ipc.new_file(path, _RUN) as writer:
-            writer.write_table(table.combine_chunks(), max_chunksize=_BATCH_ROWS)
-        buckets_N = (hashes_N[order_N] >> _SHIFT).astype(np.int64)
-        self.runs.append(Run(path, np.searchsorted(buckets_N, np.arange(2**BUCKET_BITS + 1))))
+            writer.write_table(pa.table(arrays, schema=_RUN), max_chunksize=_BATCH_ROWS)
+        self.runs.append(Run(path, _starts(hashes_N)))
+
+
+def _starts(hashes_N: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Return where the rows of each bucket begin in sorted hashes, and how many they are."""
+    return np.searchsorted((hashes_N >> _SHIFT).astype(np.int64), np.arange(2**BUCKET_BITS + 1))
 
 
 class Runs:
@@ -105,12 +120,13 @@ class Runs:
 
     def read(self, low: int, high: int, columns: Sequence[str]) -> pa.Table:
         """Return columns of the rows whose hash is at least `low` and below `high`, run after run."""
-        found = [_RUN.empty_table().select(columns)]
+        schema = pa.schema([_RUN.field(name) for name in columns])
+        found = [pa.Table.from_batches([], schema)]
         for run, reader in self._opened:
             start, stop = run.starts[low >> int(_SHIFT)], run.starts[(high - 1 >> int(_SHIFT)) + 1]
             for number in range(start // _BATCH_ROWS, -(-stop // _BATCH_ROWS)):
                 batch = reader.get_batch(number)
-                hashes_N = batch["hash"].to_numpy()
+                hashes_N = values_of(batch["hash"], np.uint64)
                 first = np.searchsorted(hashes_N, np.uint64(low))
                 last = np.searchsorted(hashes_N, np.uint64(high - 1), side="right")
                 if first < last:

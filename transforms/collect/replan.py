@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trichord.infra import digest
 from trichord.infra.config import Source
 from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lazy import arrow_compute as pc
+from trichord.infra.plain_arrow import strings
 from trichord.infra.scratch import scratch_folder
 from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.last_plan import Plan
@@ -202,7 +203,7 @@ class _OldTrie:
 def _choose(keys: pa.ChunkedArray, scope: Scope) -> list[str]:
     """Return the keys that a scope holds."""
     if not scope.whole:
-        mask = pc.is_in(keys, value_set=pa.array(sorted(scope.keys or ()), pa.string()))
+        mask = pc.is_in(keys, value_set=strings(sorted(scope.keys or ())))
         beginnings = [scope.prefix] if scope.prefix is not None else []
         for beginning in (*beginnings, *(UNNAMED if scope.unnamed else ())):
             mask = pc.or_(mask, pc.starts_with(keys, beginning))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from trichord.infra.config import FieldMap, Source
 from trichord.infra.web import is_web
@@ -88,12 +88,12 @@ class Tally:
     _map: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        fields = getattr(self.source, "fields", None)
-        if isinstance(fields, FieldMap):
-            by_row = self.source.kind in ("parquet", "delta") and fields.key == "#row"
+        columns = getattr(self.source, "fields", None)
+        if isinstance(columns, FieldMap):
+            by_row = self.source.kind in ("parquet", "delta") and columns.key == "#row"
             self._map = tuple(
                 (name, column)
-                for name, column in fields.model_dump().items()
+                for name, column in columns.model_dump().items()
                 if column is not None and not (by_row and name == "key")
             )
 
@@ -160,6 +160,23 @@ class Tally:
         if self.inline:
             return self.rows, max(0, self.rows - self.marks.total())
         return self.usable, self.unmarked
+
+    def add(self, later: Tally) -> None:
+        """Count the rows that another tally of the same source has counted, behind those of this one."""
+        self._remember(later.columns)
+        for kind, count in later.files.items():
+            mine = self.files.setdefault(kind, FileCount())
+            mine.named, mine.lost, mine.example = (
+                mine.named + count.named, mine.lost + count.lost, mine.example or count.example
+            )  # fmt: skip
+        for one in fields(self):
+            mine_of, theirs = getattr(self, one.name), getattr(later, one.name)
+            if isinstance(mine_of, Counter | set):
+                mine_of.update(theirs)
+            elif isinstance(mine_of, bool | str):
+                setattr(self, one.name, mine_of or theirs)
+            elif isinstance(mine_of, int):
+                setattr(self, one.name, mine_of + theirs)
 
     def field_counts(self) -> tuple[FieldCount, ...]:
         """Return the counts of all mapped fields that the data have."""

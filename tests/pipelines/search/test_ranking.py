@@ -13,6 +13,7 @@ import pytest
 
 from tests.pipelines.lakes import SETTINGS, result_of, rows_of, trichord, workspace_of, write_project
 from trichord.encoders.model import FusionModel
+from trichord.encoders.query_model import QueryModel
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.api import load_model, open_workspace
 from trichord.pipelines.search.nearest import nearest
@@ -140,6 +141,21 @@ def test_a_model_alone_gives_the_vectors_that_are_stored(searcher, project):
         np.testing.assert_allclose(model.encode_text(by_key[rows[0]["key"]]), stored[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_a_search_without_torch_finds_what_the_model_of_torch_finds(project, live, ranking):
+    workspace = workspace_of(project, f"query.ranking={ranking}")
+    row = rows_of(project.parent / "corpus")[2]
+    picture, sound = ((project.parent / "corpus" / row[name]).read_bytes() for name in ("image", "audio"))
+    asked = [("three red circles", None, None), (row["text"], picture, None), (None, picture, sound)]
+    assert isinstance(live.model, QueryModel)
+    by_torch = dataclasses.replace(live, model=open_workspace(project).model())
+    for parts in asked:
+        query = read_query(workspace.project.prepare, *parts)
+        found, expected = (nearest(index, query, workspace.project.query, 10) for index in (live, by_torch))
+        assert [hit.key for hit in found] == [hit.key for hit in expected]  # in its own views a record has 1.0 each
+        assert [hit.cosine for hit in found] == pytest.approx([hit.cosine for hit in expected], abs=1e-6)
+
+
 def test_rankings_of_the_command_line_win_over_the_project_file(project):
     done = trichord("search", "--text", "a red circle", "--ranking", "rank_fusion", "--project", str(project), "--json")
     result = result_of(done)
@@ -159,7 +175,8 @@ def test_a_quota_of_a_view_that_is_not_indexed_or_of_no_view_is_refused(project)
 
 
 def test_without_a_calibration_only_the_calibrated_ranking_is_refused(project, live):
-    bare = FusionModel(live.model.config, live.model.encoders, live.model.network)
+    whole = open_workspace(project).model()
+    bare = FusionModel(whole.config, whole.encoders, whole.network)
     assert bare.fingerprint != live.model.fingerprint
     for rankings in RANKINGS:
         config = workspace_of(project, f"query.ranking={rankings}").project

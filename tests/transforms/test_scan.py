@@ -1,0 +1,222 @@
+"""Planning on workers: however a manifest is cut, and wherever its portions are scanned, the plan is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trichord.infra.config import EngineConfig, ManifestSource, StorageConfig
+from trichord.infra.engines import open_engine
+from trichord.infra.errors import SourceError
+from trichord.infra.lake import layout, versions
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.storage import Changed, Storage, VersionCache
+from trichord.pipelines.core.workspace import run_all
+from trichord.transforms.collect import Plan, plan_source, scan
+from trichord.transforms.collect.manifest import Span, read_manifest
+from trichord.transforms.collect.scan import Scanned
+from trichord.transforms.collect.tally import Tally
+
+STORAGE = Storage(StorageConfig())
+FILES = 12
+
+
+@pytest.fixture(autouse=True)
+def _small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "SPAN_BYTES", 1_000)
+    monkeypatch.setattr(scan, "LEAST_BYTES", 1_000)
+    monkeypatch.setattr(versions, "SETTLED_NS", 0)  # files that were just written are remembered
+
+
+def backwards(task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterator[Scanned]:
+    """Two workers of this process, each with its own copy of the task, and results in another order than the items."""
+    copies: list[Callable[[Span], Scanned]] = [deepcopy(task) for _ in range(2)]
+    for number, item in enumerate(reversed(items)):
+        yield copies[number % 2](item)
+
+
+def processes(task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterator[Scanned]:
+    with open_engine(EngineConfig(workers=2)) as engine:
+        yield from run_all(engine, task, items, "failed", actors=True)
+
+
+def lines(seed: int, rows: int) -> list[bytes]:
+    """Rows with media that are there, missing, or on the web; lines that are no rows, blank ones, and a long one."""
+    draw = random.Random(seed)
+    found: list[bytes] = []
+    for i in range(rows):
+        row: dict[str, Any] = {
+            "id": f"k{i}",
+            "text": f"wörter {draw.random()}",
+            "split": draw.choice(["train", "test"]),
+        }
+        match draw.randrange(8):
+            case 0 | 1:
+                row["image"] = f"{draw.randrange(FILES)}.jpg"
+            case 2:
+                row["image"] = "missing.jpg"
+            case 3:
+                row["captions"] = ["one", "two"]
+            case 4:
+                row["id"] = "" if draw.random() < 0.5 else f"k{draw.randrange(rows)}"
+            case 5:
+                row |= {"more": {"inner": i}, f"column {draw.randrange(5)}": i}
+        line = json.dumps(row, ensure_ascii=False).encode()
+        found.append(draw.choice([line, line, line, line + b"\r", b"{broken" + line[:20], b"", b"[1]", b"\xff"]))
+    found.insert(rows // 2, b'{"id": "long", "text": "' + b"x" * 3_000 + b'"}')
+    return found
+
+
+def write(folder: Path, seed: int = 0, rows: int = 120, end: bytes = b"\n") -> ManifestSource:
+    folder.mkdir(exist_ok=True)
+    for i in range(FILES):
+        (folder / f"{i}.jpg").write_bytes(b"picture %d" % i)
+        os.utime(folder / f"{i}.jpg", (1_600_000_000, 1_600_000_000))
+    (folder / "rows.jsonl").write_bytes(b"\n".join(lines(seed, rows)) + end)
+    return ManifestSource(kind="manifest", name="s", path=str(folder / "rows.jsonl"))
+
+
+def planned(source: ManifestSource, lake: Lake, workers: Any, **more: Any) -> tuple[Plan, dict[str, bytes]]:
+    """The plan, and the bytes of its parts and of the kept versions."""
+    uri = lake.uri(layout.PLAN_VERSIONS)
+    cache = VersionCache.load(STORAGE, uri)
+    plan = plan_source(source, lake, rows_per_partition=8, cache=cache, workers=workers, **more)
+    cache.save(STORAGE, uri)
+    return plan, {path.name: path.read_bytes() for path in sorted(Path(lake.root).rglob("*")) if path.is_file()}
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 150), end=st.sampled_from([b"", b"\n", b"\n\n"]))
+def test_a_plan_made_in_portions_is_the_plan_made_in_one_go(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, end: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("portions")
+    source = write(folder / "data", seed, rows, end)
+    alone, divided = (Lake(STORAGE, str(folder / name)) for name in ("alone", "divided"))
+    for _ in range(2):  # and again, with the versions that the first time kept
+        assert planned(source, divided, backwards) == planned(source, alone, None)
+    kept = VersionCache.load(STORAGE, divided.uri(layout.PLAN_VERSIONS))
+    assert (kept.get(STORAGE.stat(f"{folder}/data/1.jpg")) is not None) == (
+        b'"1.jpg"' in Path(source.path).read_bytes()
+    )
+    assert len(scan.spans_of(source, STORAGE)) >= 3  # the long line alone is as long as that
+
+
+def test_worker_processes_make_the_same_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(scan, "SPAN_BYTES", 3_000)
+    monkeypatch.setattr(scan, "LEAST_BYTES", 3_000)
+    source = write(tmp_path / "data")
+    alone, divided = (Lake(STORAGE, str(tmp_path / name)) for name in ("alone", "divided"))
+    assert planned(source, divided, processes) == planned(source, alone, None)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 9_000), max_size=6))
+def test_each_line_is_read_in_one_portion(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
+    source = write(tmp_path_factory.getbasetemp() / "lines", rows=60)
+    size = STORAGE.stat(source.path).size
+    edges = [0, *sorted({min(cut, size) for cut in cuts} - {0}), size]
+    parts = [list(STORAGE.lines(source.path, *span)) for span in pairwise(edges)]
+    assert [line for part in parts for line in part] == list(STORAGE.lines(source.path))
+    drafts = [draft for span in pairwise(edges) for draft in read_manifest(source, STORAGE, None, span)]
+    assert drafts == list(read_manifest(source, STORAGE))
+
+
+def test_news_for_a_cache_whose_file_was_replaced_meanwhile_drop_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    pictures = [STORAGE.stat(str(tmp_path / f"{i}.jpg")) for i in range(3)]
+    uri, small = str(tmp_path / "versions"), VersionCache()
+    small.put(pictures[0], "0" * 64)
+    small.save(STORAGE, uri)
+    worker = VersionCache.load(STORAGE, uri)
+    small.put(pictures[1], "1" * 64)
+    small.save(STORAGE, uri)
+    driver = VersionCache.load(STORAGE, uri)
+    worker.put(pictures[2], "2" * 64)
+    driver.add_news(worker.news())
+    driver.add_news(worker.news())  # says nothing twice
+    driver.save(STORAGE, uri)
+    found = VersionCache.load(STORAGE, uri)
+    assert [found.get(one) for one in pictures] == [digit * 64 for digit in "012"]
+
+
+def test_tallies_of_portions_add_up_to_that_of_the_whole(tmp_path: Path) -> None:
+    source = write(tmp_path / "data")
+    whole, sum_of = Tally(source), Tally(source)
+    list(read_manifest(source, STORAGE, whole))
+    for span in scan.spans_of(source, STORAGE):
+        part = Tally(source)
+        list(read_manifest(source, STORAGE, part, span))
+        sum_of.add(part)
+    assert whole.records > 0
+    assert whole.unread > 0
+    assert {one.name: getattr(sum_of, one.name) for one in fields(Tally)} == {
+        one.name: getattr(whole, one.name) for one in fields(Tally)
+    }
+
+
+def test_media_on_the_web_are_fetched_by_the_driver_alone(tmp_path: Path) -> None:
+    source = write(tmp_path / "data")
+    text = Path(source.path).read_text(encoding="utf-8", errors="surrogateescape")
+    Path(source.path).write_text(
+        text.replace("missing.jpg", "https://example.org/a.jpg"), encoding="utf-8", errors="surrogateescape"
+    )
+    asked: list[str] = []
+
+    class Refusing:
+        """Stands for a `Fetcher`; it does not pickle, and nothing can be fetched."""
+
+        def map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
+            return list(map(function, items))
+
+        def fetch(self, url: str, limit: int) -> Any:
+            from trichord.infra.web import DownloadError
+
+            asked.append(url)
+            raise DownloadError("download_refused", "not here", permanent=True)
+
+        def __reduce__(self) -> Any:
+            raise AssertionError("the fetcher travels")
+
+    fetcher: Any = Refusing()
+    alone, divided = (Lake(STORAGE, str(tmp_path / name)) for name in ("alone", "divided"))
+    expected = planned(source, alone, None, fetcher=fetcher)
+    fetched, asked[:] = list(asked), []
+    assert planned(source, divided, backwards, fetcher=fetcher) == expected
+    assert len(asked) == len(fetched) > 0
+
+
+def test_a_manifest_that_changes_while_workers_scan_it_stops_the_plan(tmp_path: Path) -> None:
+    source = write(tmp_path / "data")
+
+    def meddling(task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterator[Scanned]:
+        for number, item in enumerate(items):
+            yield task(item)
+            if number == 1:
+                Path(source.path).write_bytes(Path(source.path).read_bytes() + b"\n")
+
+    with pytest.raises(Changed, match="changed while it was being read"):
+        plan_source(source, Lake(STORAGE, str(tmp_path / "lake")), rows_per_partition=8, cache=None, workers=meddling)
+
+
+def test_tables_small_manifests_and_missing_ones_are_read_in_one_go(tmp_path: Path, monkeypatch: Any) -> None:
+    source = write(tmp_path / "data")
+    assert scan.spans_of(source, STORAGE)
+    assert scan.spans_of(source.model_copy(update={"format": "csv"}), STORAGE) == []
+    monkeypatch.setattr(scan, "LEAST_BYTES", 1 << 20)
+    assert scan.spans_of(source, STORAGE) == []
+    gone = source.model_copy(update={"path": str(tmp_path / "gone.jsonl")})
+    with pytest.raises(SourceError, match="no such manifest"):
+        plan_source(gone, Lake(STORAGE, str(tmp_path / "lake")), rows_per_partition=8, cache=None, workers=backwards)
