@@ -82,15 +82,16 @@ class FeatureActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
+            written = copied = 0
             if item.bases:
-                copied = self._copy(item, writer, watch)
+                written, copied = self._copy(item, writer, watch)
             else:
-                copied = 0
                 for rows, features in self._made(item, watch, keep_all):
                     with watch("write"):
                         writer.write(features_table(rows, features))
+                    written += rows.num_rows
             with watch("write"):
-                ref = writer.finish({"rows_in": item.rows, "rows_kept": item.rows, "rows_rejected": 0})
+                ref = writer.finish({"rows_in": item.rows, "rows_kept": written, "rows_rejected": 0})
         return Timed(ref, watch.spent(), copied)
 
     def _made(
@@ -105,8 +106,12 @@ class FeatureActor:
             if pace.due():
                 log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
 
-    def _copy(self, item: EncodeItem, writer: ShardWriter, watch: Stopwatch) -> int:
-        """Write the features of all records, those that are known from older shards; return how many these are."""
+    def _copy(self, item: EncodeItem, writer: ShardWriter, watch: Stopwatch) -> tuple[int, int]:
+        """Write the features of all records, those that are known from older shards.
+
+        Returns:
+            How many records have features, and how many of these are copied.
+        """
         with watch("read"):
             old = OldRows(self.lake, item.bases, FEATURE_SCHEMA)
             records = read_shard(self.lake, item.records, FEATURE_LABELS)
@@ -115,9 +120,10 @@ class FeatureActor:
         if not known_N.all():
             made += [features_table(*part) for part in self._made(item, watch, lambda rows: ~old.has(rows))]
         with watch("write"):
-            columns, _ = old.between(records, pa.concat_tables(made))
+            columns, counts_N = old.between(records, pa.concat_tables(made))
+            records = records.filter(pa.array(counts_N > 0))
             writer.write(pa.table([*records.columns, *columns.columns], names=[*FEATURE_LABELS, *FEATURE_SCHEMA.names]))
-        return int(known_N.sum())
+        return len(records), int(known_N.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,55 +139,59 @@ class VectorActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch, mask = Stopwatch(), item.excluded.mask(self.lake)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
-        covered = copied = 0
+        covered = copied = encoded = 0
         with ShardWriter(self.lake, "vectors", item.address, table_schema) as writer:
             with watch("read"):
                 digests = read_shard(self.lake, item.records, ["row_digest"])
             wanted = digests.filter(pa.array(mask.keeps(digests)))
             if item.bases:
-                covered, copied = self._copy(item, wanted, writer, watch)
+                covered, copied, encoded = self._copy(item, wanted, writer, watch)
             else:
-                for part in self._made(item, watch, mask.keeps, table_schema):
+                for records, part in self._made(item, watch, mask.keeps, table_schema):
                     with watch("write"):
                         writer.write(part)
+                    encoded += records
                     covered += _records_in(part)
             with watch("write"):
-                left_out, without = item.rows - len(wanted), len(wanted) - covered
+                left_out, without = item.rows - len(wanted), copied + encoded - covered
                 counts = {"rows_in": item.rows, "rows_kept": covered, "rows_rejected": left_out + without}
                 ref = writer.finish(counts | {"dropped": left_out, "without_view": without})
         return Timed(ref, watch.spent(), copied)
 
-    def _copy(self, item: EncodeItem, wanted: pa.Table, writer: ShardWriter, watch: Stopwatch) -> tuple[int, int]:
+    def _copy(self, item: EncodeItem, wanted: pa.Table, writer: ShardWriter, watch: Stopwatch) -> tuple[int, int, int]:
         """Write the vectors of the wanted records, those that are known from older shards.
 
         Returns:
-            How many records have vectors, and how many of these are copied.
+            How many records have vectors; how many were copied, and how many encoded.
         """
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
         with watch("read"):
             old = OldRows(self.lake, item.bases, table_schema)
         known_N = old.has(wanted)
         missing = wanted.filter(pa.array(~known_N))["row_digest"].combine_chunks()
-        made = [table_schema.empty_table()]
+        made, encoded = [table_schema.empty_table()], 0
         if len(missing):
             keep = lambda rows: np.asarray(pc.is_in(rows["row_digest"], value_set=missing).to_numpy(), bool)  # noqa: E731
-            made += self._made(item, watch, keep, table_schema)
+            for records, part in self._made(item, watch, keep, table_schema):
+                encoded += records
+                made.append(part)
         with watch("write"):
             new = pa.concat_tables(made)
             rows, counts_N = old.between(wanted, new)
             at = rows.column_names.index("partition")
             rows = rows.set_column(at, table_schema.field(at), pa.array([item.partition] * len(rows), pa.string()))
             writer.write(rows)
-        return int(np.count_nonzero(counts_N)), int(known_N.sum())
+        return int(np.count_nonzero(counts_N)), int(known_N.sum()), encoded
 
     def _made(
         self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray], table_schema: pa.Schema
-    ) -> Iterator[pa.Table]:
-        """Yield the vectors of the records that `keep` marks."""
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Yield how many records `keep` marks, and their vectors."""
         for rows, features in self._features(item, watch, keep):
             with watch("forward"):
                 vectors_VND, present_VN = self._embed(features)
-            yield self._table(rows, vectors_VND, present_VN & keep(rows), table_schema)
+            keep_N = keep(rows)
+            yield int(keep_N.sum()), self._table(rows, vectors_VND, present_VN & keep_N, table_schema)
 
     def _features(
         self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray]

@@ -14,7 +14,7 @@ from tests.pipelines.lakes import copy_of, result_of, rows_of, trichord, workspa
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import Storage
-from trichord.pipelines import run_plan
+from trichord.pipelines.prepare import plan as prepare_plan
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.run_plan import plan_run
@@ -137,7 +137,7 @@ def test_a_scope_needs_a_known_source(two_sources: Path, tmp_path: Path) -> None
 
 def test_plan_warns_of_a_source_with_too_many_partitions(two_sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan_run(workspace_of(two_sources)).warnings == ()
-    monkeypatch.setattr(run_plan, "MAX_PARTITIONS", 3)
+    monkeypatch.setattr(prepare_plan, "MAX_PARTITIONS", 3)
     warnings = plan_run(workspace_of(two_sources)).warnings
     assert [warning.split(".")[0] for warning in warnings] == [
         f"Source {name} has {count} partitions" for name, count in _partitions(two_sources).items() if count > 3

@@ -259,8 +259,8 @@ def test_timings_add_up_over_shards(storage, lake):
     for seconds in (1.0, 2.5):
         timings.add("vectors", Timed(ref, Spent(decode_s=seconds, wall_s=2 * seconds)))
     assert timings.summary()["vectors"] == {
-        "shards": 2, "rows": 8, "read_s": 0.0, "decode_s": 3.5, "forward_s": 0.0, "write_s": 0.0, "waited_s": 0.0,
-        "wall_s": 7.0,
+        "shards": 2, "rows": 8, "copied": 0, "read_s": 0.0, "decode_s": 3.5, "forward_s": 0.0, "write_s": 0.0,
+        "waited_s": 0.0, "wall_s": 7.0,
     }  # fmt: skip
 
 

@@ -28,9 +28,8 @@ def test_an_encoder_is_adapted_to_the_lakes_records(
     base, out = tmp_path / "base", tmp_path / "models" / "ours"
     base.mkdir()
     (models.bert if modality == "text" else models.vit)(base)
-    encoder = (
-        f"{{kind: huggingface, path: {base}, adapt: {{objective: {objective}, layers: all, learning_rate: 1e-3}}}}"
-    )
+    adapting = f"{{objective: {objective}, layers: all, learning_rate: 1e-3, epochs: 3}}"
+    encoder = f"{{kind: huggingface, path: {base}, adapt: {adapting}}}"
     workspace = workspace_of(lake_copy, f"model.{modality}={encoder}")
     told = adapt(workspace, modality, out).to_dict()
     if objective == "paired":
