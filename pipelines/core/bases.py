@@ -19,7 +19,7 @@ from trichord.infra.lake.seal import require_seal, seal_bytes
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.transforms.collect.partitions import Partition
 
-MOST = 64  # shards that one partition may copy from
+MOST = 512  # shards that are searched for one partition's rows
 _MADE_BY = b"trichord.made_by"
 _SCHEMA = pa.schema(
     [

@@ -113,8 +113,8 @@ class FeatureActor:
             How many records have features, and how many of these are copied.
         """
         with watch("read"):
-            old = OldRows(self.lake, item.bases, FEATURE_SCHEMA)
             records = read_shard(self.lake, item.records, FEATURE_LABELS)
+            old = OldRows(self.lake, item.bases, FEATURE_SCHEMA, records)
         known_N = old.has(records)
         made = [FEATURES_SCHEMA.empty_table()]
         if not known_N.all():
@@ -166,7 +166,7 @@ class VectorActor:
         """
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
         with watch("read"):
-            old = OldRows(self.lake, item.bases, table_schema)
+            old = OldRows(self.lake, item.bases, table_schema, wanted)
         known_N = old.has(wanted)
         missing = wanted.filter(pa.array(~known_N))["row_digest"].combine_chunks()
         made, encoded = [table_schema.empty_table()], 0

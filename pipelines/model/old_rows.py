@@ -20,20 +20,25 @@ class OldRows:
     Args:
         lake: holds the shards.
         shards: of one table.
-        schema: of the columns that are copied; they are held in memory.
+        schema: of the columns that are copied.
+        wanted: records to look for (column `row_digest`); shards with one of them are held in memory.
     """
 
-    def __init__(self, lake: Lake, shards: Sequence[ShardRef], schema: pa.Schema) -> None:
+    def __init__(self, lake: Lake, shards: Sequence[ShardRef], schema: pa.Schema, wanted: pa.Table) -> None:
         self._schema = schema
+        names = set(wanted["row_digest"].to_pylist())
         self._tables: list[pa.Table] = []
         self._runs: dict[str, tuple[int, int, int]] = {}  # row digest -> table, first row, rows
         for ref in shards:
             try:
-                rows = read_shard(lake, ref, list(dict.fromkeys([*schema.names, "row_digest"])))
+                held: list[str] = read_shard(lake, ref, ["row_digest"])["row_digest"].to_pylist()
+                if names.isdisjoint(held):
+                    continue
+                rows = read_shard(lake, ref, schema.names)
             except (StorageError, FileNotFoundError, ValueError):
                 continue
             start = 0
-            for name, run in groupby(rows["row_digest"].to_pylist()):
+            for name, run in groupby(held):
                 count = len(list(run))
                 self._runs[name] = (len(self._tables), start, count)
                 start += count

@@ -82,7 +82,7 @@ class Copier:
         units: dict[str, _Unit] = {}
         for number, shard in enumerate(self._shards):
             mine: dict[str, _Unit] = defaultdict(_Unit)
-            for position, name in enumerate(shard.signatures["input_digest"].to_pylist()):
+            for position, name in enumerate(shard.inputs):
                 mine[name].kept.append((number, position))
             for reject in shard.rejects:
                 if reject["op"] != "read":
@@ -156,11 +156,17 @@ class Copier:
 
 
 class _Shard:
-    """An older partition: signatures and rejects in memory, records a row group at a time."""
+    """An older partition. Once a row is copied, its signatures are in memory, and its records a row group at a time."""
 
     def __init__(self, lake: Lake, old: OldShards, partition: str) -> None:
         self._lake, self._old, self._partition = lake, old, partition
         self._held: OrderedDict[int, pa.Table] = OrderedDict()
+
+    @cached_property
+    def inputs(self) -> list[str]:
+        wanted = pa.schema([schema.SIGNATURES.field("input_digest")])
+        inputs: list[str] = self._read(self._old.signatures, wanted)["input_digest"].to_pylist()
+        return inputs
 
     @cached_property
     def signatures(self) -> pa.Table:
@@ -178,7 +184,7 @@ class _Shard:
     @cached_property
     def _groups(self) -> ShardGroups:
         groups = ShardGroups(self._lake, self._old.records)
-        if groups.starts[-1] != len(self.keys):
+        if groups.starts[-1] != len(self.inputs):
             raise LostBase(f"{self._old.records.path} and its signatures do not have the same rows")
         return groups
 
@@ -199,7 +205,7 @@ class _Shard:
 
     def _read(self, ref: ShardRef, wanted: pa.Schema) -> pa.Table:
         try:
-            return read_shard(self._lake, ref).cast(wanted)
+            return read_shard(self._lake, ref, wanted.names).cast(wanted)
         except (StorageError, FileNotFoundError, ValueError) as error:
             raise LostBase(str(error)) from error
 

@@ -75,9 +75,10 @@ def find_bases(
         mine = [shard.partition for shard in shards if shard.source.name == source.name]
         old |= bases.of(mine, [shard.partition.id for shard in missing if shard.source.name == source.name])
     ready = _find_prepared(workspace, {address: "" for addresses in old.values() for address in addresses})
+    olds = {address: one.old for address, one in ready.items()}
     found = {}
     for shard in missing:
-        whole = tuple(ready[one].old for one in old.get(shard.partition.id, ()) if one in ready)
+        whole = tuple(olds[one] for one in old.get(shard.partition.id, ()) if one in olds)
         if whole:
             found[shard.address] = Base(shards=whole, loosened=loosened[shard.source.name])
     return found
