@@ -93,7 +93,9 @@ class Scene:
         project = copy_of(self.fresh.parent, self.folder / f"worker-{point}")
         with start(project) as driver:
             follow(driver, self.old_gaps, (point + 1) / (points + 1))
-            victims = [child for child in psutil.Process(driver.pid).children(recursive=True) if _is_worker(child)]
+            victims = list[psutil.Process]()
+            with suppress(psutil.NoSuchProcess):  # the run has ended
+                victims = [child for child in psutil.Process(driver.pid).children(recursive=True) if _is_worker(child)]
             if victims:
                 victims[int(generator("victim", point).integers(len(victims)))].kill()
             out, err = driver.communicate(timeout=300)
