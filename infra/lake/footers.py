@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trichord.infra.digest import canonical_json
 from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.lake.sealed_tables import read_sealed, sealed
 from trichord.infra.lake.stores import Stat
 
 FEW = 4  # shards that are opened rather than looked up
@@ -58,17 +57,11 @@ class Footers:
             table: of the shards.
             name: of the file, if its counts are not those of the footers.
         """
-        try:
-            data = lake.read(layout.footers_path(name or table))
-            require_seal(data)
-            with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-                if not file.schema_arrow.equals(_SCHEMA):
-                    return cls({})
-                rows = file.read(use_threads=False).to_pylist()
-        except (FileNotFoundError, pa.ArrowException, OSError):
+        found = read_sealed(lake, layout.footers_path(name or table))
+        if found is None or not found.schema.equals(_SCHEMA):
             return cls({})
         known = {}
-        for row in rows:
+        for row in found.to_pylist():
             counts = cast(Mapping[str, int], parse_object(row.pop("counts")))
             known[row["path"]] = (row.pop("mtime_ns"), ShardRef(table=table, counts=counts, **row))
         return cls(known)
@@ -96,9 +89,7 @@ class Footers:
         ]
         columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
         arrays = [pa.array(column, one.type) for column, one in zip(columns, _SCHEMA, strict=True)]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(arrays, schema=_SCHEMA), sink, compression="zstd", write_page_checksum=True)
-        lake.write(layout.footers_path(name or table), seal_bytes(sink.getvalue().to_pybytes()))
+        lake.write(layout.footers_path(name or table), sealed(pa.table(arrays, schema=_SCHEMA)))
 
 
 def _encode(counts: Mapping[str, int]) -> str:

@@ -1,6 +1,6 @@
 """Bases: which shards the last run made of which partitions, so that the next one copies rows that did not change.
 
-They are a cache, one small file for each source and table. What is missing is made anew.
+They are a cache, one small file for each source and table. What is missing is made again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.lake.sealed_tables import read_sealed, write_sealed
 from trichord.infra.lake.shard import ShardRef, find_finished
 from trichord.transforms.collect.partitions import Partition
 
@@ -47,6 +46,7 @@ class Bases:
     def __init__(self, made_by: str, bases: Sequence[_Base]) -> None:
         self.made_by = made_by
         self._leaves = sorted((one.id, one.address) for one in bases if not one.file)
+        self._leaf = dict(self._leaves)
         self._files: dict[str, list[_Base]] = defaultdict(list)
         for one in bases:
             if one.file:
@@ -90,8 +90,7 @@ class Bases:
             found.append(address)
             if len(found) == MOST:
                 break
-        known = dict(self._leaves) if above else {}
-        return [known[one] for one in above if one in known] + found
+        return [self._leaf[one] for one in above if one in self._leaf] + found
 
     def _near(self, one: _Base, moved: int) -> list[str]:
         """Return the parts of a file that had the rows of a part, as far as rows were inserted or deleted before it."""
@@ -134,14 +133,8 @@ def find_bases(
 
 def load_bases(lake: Lake, table: str, source: str) -> Bases | None:
     """Return what a run kept last; None if there is nothing, or it is damaged."""
-    try:
-        data = lake.read(layout.bases_path(table, source))
-        require_seal(data)
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            found = file.read(use_threads=False)
-    except (FileNotFoundError, pa.ArrowException, OSError, ValueError):
-        return None
-    if found.schema.names != _SCHEMA.names:
+    found = read_sealed(lake, layout.bases_path(table, source))
+    if found is None or found.schema.names != _SCHEMA.names:
         return None
     made_by = (found.schema.metadata or {}).get(_MADE_BY, b"").decode(errors="replace")
     return Bases(made_by, [_Base(*row) for row in zip(*(column.to_pylist() for column in found.columns), strict=True)])
@@ -154,13 +147,5 @@ def keep_bases(
     placed = [one for one in _placed(partitions, addresses) if one.address]
     columns = [pa.array([getattr(one, name) for one in placed], kind) for name, kind in zip(
         _SCHEMA.names, _SCHEMA.types, strict=True)]  # fmt: skip
-    sink = pa.BufferOutputStream()
     schema = _SCHEMA.with_metadata({_MADE_BY: made_by.encode()})
-    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd", write_page_checksum=True)
-    path, data = layout.bases_path(table, source), seal_bytes(sink.getvalue().to_pybytes())
-    try:
-        if lake.read(path) == data:
-            return
-    except FileNotFoundError:
-        pass
-    lake.write(path, data)
+    write_sealed(lake, layout.bases_path(table, source), pa.table(columns, schema=schema))

@@ -94,7 +94,7 @@ class Asked:
             *(self._scored(form, calibration if ranking == "calibrated" else None) for form in self.forms),
             strict=True))  # fmt: skip
         if ranking == "rank_fusion":
-            scores_NM = np.where(cosines_NM == -np.inf, -np.inf, 1 / (1 + ranks_NM))  # constant 1
+            scores_NM = 1 / (1 + ranks_NM)  # constant 1
         if ranking == "quota":  # equal shares: each form's first hits, then each form's second, and so on
             taken_NK = _order(items_NM, cosines_NM, -ranks_NM.astype(np.float64))[:, :k]
             items_NM, cosines_NM, scores_NM = (
@@ -116,9 +116,7 @@ class Asked:
         scores_NK = cosines_NK
         if calibration is not None:
             line = calibration.lines[self.query, form]
-            scores_NK = np.where(
-                cosines_NK == -np.inf, -np.inf, line.scale * np.maximum(cosines_NK, -1e9) + line.offset
-            )
+            scores_NK = line.scale * cosines_NK + line.offset  # -inf stays: the scale is positive
         return items_NK, cosines_NK, scores_NK, np.broadcast_to(np.arange(1, items_NK.shape[1] + 1), items_NK.shape)
 
 

@@ -27,7 +27,7 @@ _GROUPS_HELD = 4  # row groups of records in memory
 
 
 class LostBase(TrichordError):
-    """An older shard cannot be read: what it holds must be made anew."""
+    """An older shard cannot be read: what it holds must be made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.lake.sealed_tables import read_sealed, sealed
 from trichord.pipelines.core.recipes import current_recipe
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -82,20 +81,12 @@ class KnownPairs:
         columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
         arrays = [pa.array(list(column), one.type) for column, one in zip(columns, _SCHEMA, strict=True)]
         schema = _SCHEMA.with_metadata({_MADE_BY: self.made_by.encode()})
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd", write_page_checksum=True)
-        self.lake.write(layout.PAIRS, seal_bytes(sink.getvalue().to_pybytes()))
+        self.lake.write(layout.PAIRS, sealed(pa.table(arrays, schema=schema)))
 
 
 def _read(lake: Lake, made_by: str) -> dict[Pair, Compared]:
-    try:
-        data = lake.read(layout.PAIRS)
-        require_seal(data)
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            if (file.schema_arrow.metadata or {}).get(_MADE_BY) != made_by.encode():
-                return {}
-            rows = file.read(_SCHEMA.names, use_threads=False).to_pylist()
-    except (FileNotFoundError, pa.ArrowException, OSError, ValueError):
+    found = read_sealed(lake, layout.PAIRS)
+    if found is None or (found.schema.metadata or {}).get(_MADE_BY) != made_by.encode():
         return {}
     return {
         (row["one"], row["other"]): Compared(
@@ -105,5 +96,5 @@ def _read(lake: Lake, made_by: str) -> dict[Pair, Compared]:
             why=row["why"],
             uncertain=row["uncertain"],
         )
-        for row in rows
+        for row in found.to_pylist()
     }

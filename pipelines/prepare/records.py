@@ -72,8 +72,9 @@ class PrepareTask:
 
     def __call__(self, item: PrepareItem) -> Prepared | None:
         if item.probe is not None:
+            chain = self.chain(item.shard.source)
             for reading in self._read(item, nothing):
-                run_chain(reading.batch, self.chain(item.shard.source))
+                run_chain(reading.batch, chain)
             return None
         try:
             return self._prepare(item, item.base)

@@ -8,14 +8,13 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.json_values import parse_json, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.seal import require_seal, seal_bytes
+from trichord.infra.lake.sealed_tables import read_sealed, write_sealed
 from trichord.infra.plain_arrow import numbers, strings
 from trichord.transforms.collect.drafts import media_limits
 from trichord.transforms.collect.parquet import READER_FORMAT
@@ -79,24 +78,17 @@ def keep_plan(lake: Lake, source: Source, settings: str, plan: Plan) -> None:
         numbers(np.array(column, np.int64)) if one.type == pa.int64() else strings(column)
         for column, one in zip(columns, _SCHEMA, strict=True)
     ]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd", write_page_checksum=True)
-    path, data = layout.last_plan_path(source.name), seal_bytes(sink.getvalue().to_pybytes())
-    if _read(lake, path) != data:
-        lake.write(path, data)
+    write_sealed(lake, layout.last_plan_path(source.name), pa.table(arrays, schema=schema))
 
 
 def last_plan(lake: Lake, source: Source, settings: str) -> Plan | None:
     """Return the last plan of a source; None if there is none, it was made by other settings, or a part is missing."""
-    data = _read(lake, layout.last_plan_path(source.name))
-    if data is None:
+    table = read_sealed(lake, layout.last_plan_path(source.name))
+    if table is None:
         return None
     try:
-        require_seal(data)
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            table = file.read(use_threads=False)
         rest: dict[str, Any] = parse_object((table.schema.metadata or {}).get(_REST, b"{}"))
-    except (pa.ArrowException, OSError, ValueError):
+    except ValueError:
         return None
     if rest.get("settings") != settings or table.schema.names != _SCHEMA.names:
         return None
@@ -125,24 +117,12 @@ def kept_parts(lake: Lake, sources: list[str]) -> set[str]:
     kept = set[str]()
     for name in sources:
         path = layout.last_plan_path(name)
-        data = _read(lake, path)
-        if data is None:
-            continue
-        kept.add(path)
-        try:
-            require_seal(data)
-            with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-                kept.update(filter(None, file.read(columns=["locator"], use_threads=False)["locator"].to_pylist()))
-        except (pa.ArrowException, OSError):
-            continue
+        table = read_sealed(lake, path, ["locator"])
+        if table is not None:
+            kept |= {path, *filter(None, table["locator"].to_pylist())}
+        elif lake.exists(path):  # damaged
+            kept.add(path)
     return kept
-
-
-def _read(lake: Lake, path: str) -> bytes | None:
-    try:
-        return lake.read(path)
-    except FileNotFoundError:
-        return None
 
 
 def _encode(part: Part | None) -> str:
