@@ -55,7 +55,7 @@ def make_missing(
         items: the shards that should exist.
         factory: makes an actor in its worker.
         otherwise: says what was not done, in the error if an actor fails.
-        add_bases: adds to missing items what they can copy rows from.
+        add_bases: adds to missing items what they can copy rows from, and may give other items in their place.
         timings: receives the seconds that actors report.
         accelerator: True gives each actor a GPU.
 
@@ -63,9 +63,9 @@ def make_missing(
         PartialRun: some items failed; what was finished is kept, and a rerun resumes.
     """
     made = find_finished(workspace.lake, table, {item.address for item in items})
+    reused, failures = len(made), list[tuple[str, Failure]]()
     todo = add_bases([item for item in items if item.address not in made])
     todo.sort(key=lambda item: -item.rows)  # the largest first: no worker is left with it at the end
-    reused, failures = len(items) - len(todo), list[tuple[str, Failure]]()
     pace = Pace(sum(item.rows for item in todo))
     for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():
         pace.add(outcome.item.rows)

@@ -19,17 +19,19 @@ from trichord.encoders.views import Features
 from trichord.infra import digest, log
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
+from trichord.infra.engines.gpus import choose_gpus, machine_gpus
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.bases import find_bases, keep_bases
-from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
+from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.model.encode_items import EncodeItem, divide, keep_span
 from trichord.pipelines.model.feature_cache import (
     FEATURE_SCHEMA,
     FEATURES_FORMAT,
@@ -54,23 +56,6 @@ Partitions: TypeAlias = Mapping[str, Sequence[Partition]]  # by source
 LABELS = ("key", "source", "partition", "row_digest", "meta")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodeItem:
-    """A records shard to encode. `excluded` says which of its rows are left out, `bases` where some are already."""
-
-    address: str
-    partition: str
-    records: ShardRef
-    features: ShardRef | None = None
-    excluded: Excluded = NOTHING
-    bases: tuple[ShardRef, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        """Rows that go in."""
-        return self.records.rows
-
-
 @dataclass(frozen=True, slots=True)
 class FeatureActor:
     """Turns records shards into features shards; the encoders are loaded when the actor starts."""
@@ -83,16 +68,21 @@ class FeatureActor:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
             written = copied = 0
-            if item.bases:
+            if item.parts:
+                for part in item.parts:
+                    with watch("write"):
+                        writer.write(read_shard(self.lake, part))
+                    written += part.rows
+            elif item.bases:
                 written, copied = self._copy(item, writer, watch)
             else:
-                for rows, features in self._made(item, watch, keep_all):
+                for rows, features in self._made(item, watch, keep_all if item.span is None else keep_span(item.span)):
                     with watch("write"):
                         writer.write(features_table(rows, features))
                     written += rows.num_rows
             with watch("write"):
                 ref = writer.finish({"rows_in": item.rows, "rows_kept": written, "rows_rejected": 0})
-        return Timed(ref, watch.spent(), copied)
+        return Timed(ref, watch.spent(), copied, part=item.span is not None)
 
     def _made(
         self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray]
@@ -334,7 +324,10 @@ def _make_shards(
     made_by: str,
     partitions: Partitions | None,
 ) -> dict[str, ShardRef]:
-    copying = partitions is not None and workspace.project.model.numerics == "strict"
+    strict = workspace.project.model.numerics == "strict"
+    copying = partitions is not None and strict
+    otherwise = "shards could not be encoded"
+    divided: list[tuple[EncodeItem, list[EncodeItem]]] = []
 
     def add_bases(missing: list[EncodeItem]) -> list[EncodeItem]:
         if partitions is None or not copying:
@@ -342,10 +335,27 @@ def _make_shards(
         found = find_bases(workspace.lake, table, made_by, partitions, [item.partition for item in missing])
         return [replace(item, bases=found.get(item.partition, ())) for item in missing]
 
-    otherwise = "shards could not be encoded"
+    def add_parts(missing: list[EncodeItem]) -> list[EncodeItem]:
+        missing = add_bases(missing)
+        config = workspace.project.engine
+        if table != layout.FEATURES or not strict or choose_gpus(config, machine_gpus()):
+            return missing
+        at_once, found = divide(missing, config.workers)
+        divided.extend(found)
+        return [*at_once, *(part for _, parts in divided for part in parts)]
+
     made = make_missing(
-        workspace, engine, table, items, factory, otherwise, add_bases=add_bases, timings=timings, accelerator=True
+        workspace, engine, table, items, factory, otherwise, add_bases=add_parts, timings=timings, accelerator=True
     )
+    if divided:
+        whole = {
+            item.address: replace(item, parts=tuple(made[one.address] for one in parts)) for item, parts in divided
+        }
+        items = [whole.get(item.address, item) for item in items]
+        refs = [ref for item in whole.values() for ref in item.parts]
+        made = make_missing(workspace, engine, table, items, factory, otherwise, timings=timings)
+        for ref in refs:
+            workspace.storage.delete(workspace.lake.uri(ref.path))
     if partitions is not None and copying:
         addresses = {item.partition: item.address for item in items}
         for source, mine in partitions.items():
