@@ -75,9 +75,8 @@ class _Words:
             return []
         apart = np.abs(self.letters - _letters(word)).sum(axis=1)
         compare = EditDistance(DistanceAlgorithm.DAMERAU_OSA).compare
-        found = (
-            (self.words[at], compare(word, self.words[at], farthest)) for at in np.flatnonzero(apart <= 2 * farthest)
-        )
+        close = [self.words[at] for at in np.flatnonzero(apart <= 2 * farthest).tolist()]
+        found = ((term, compare(word, term, farthest)) for term in close)
         return [(term, distance) for term, distance in found if distance >= 0]
 
 

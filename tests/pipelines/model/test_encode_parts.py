@@ -27,9 +27,12 @@ def test_features_made_in_parts_have_the_bytes_of_those_made_at_once(lake_copy, 
         at_once = featurise(workspace, engine, prepared)  # which are there
         shutil.rmtree(folder)
         asked = []
-        monkeypatch.setattr(
-            encode_items, "count_parts", lambda rows, workers: asked.append(rows) or [3] * (len(rows) - 1) + [1]
-        )
+
+        def in_three(rows, workers):
+            asked.append(rows)
+            return [3] * (len(rows) - 1) + [1]
+
+        monkeypatch.setattr(encode_items, "count_parts", in_three)
         timings = Timings()
         assert featurise(workspace, engine, prepared, timings=timings) == at_once
         assert [len(rows) for rows in asked] == [len(prepared)]
