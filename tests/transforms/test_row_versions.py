@@ -15,7 +15,7 @@ from trichord.infra.config import FieldMap, ParquetSource, StorageConfig
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage, VersionCache
-from trichord.transforms.collect import parquet, plan_source, read_partition
+from trichord.transforms.collect import parquet, plan_source, read_partition, row_versions
 from trichord.transforms.collect.partitions import Partition
 from trichord.transforms.collect.row_versions import ROWS
 
@@ -83,7 +83,7 @@ def test_only_a_file_of_another_time_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: now + 3_600_000_000_000)  # the change time is that of today
     before = [one.version for one in plan(path, cache)]
     read: list[str] = []
-    digest_parts = parquet.digest_parts
+    digest_parts = row_versions.digest_parts
 
     def note(*given: Any) -> list[str]:
         read.append("file")
