@@ -84,6 +84,7 @@ class EvaluateTask:
     fingerprint: str
     limit: int | None  # records at most; None: all
     before: Outcomes | None = None
+    keep: bool = False  # what the model makes of the records, for the next gate
 
     def __call__(self, shards: Rows) -> Figures | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
@@ -100,7 +101,8 @@ class EvaluateTask:
             held_out = embed_rows(found, model, folder, self.limit, kept)
             if held_out is None:
                 return None
-            self._keep(held_out, [seen_rows[key][1] for key in held_out.keys], kept)
+            if self.keep and model.config.numerics == "strict":
+                self._keep(held_out, [seen_rows[key][1] for key in held_out.keys], kept)
             measured = measure(held_out, K, seed, config, model.calibration)
             assert measured.outcomes is not None
             outcomes = replace(measured.outcomes, sources=tuple(seen_rows[key][0] for key in measured.outcomes.keys))
@@ -127,7 +129,7 @@ class EvaluateTask:
 
     def _keep(self, held_out: HeldOut, row_digests: list[str], kept: HeldOut) -> None:
         """Keep what is measured at each gate, for the next one."""
-        if self.project.model.numerics == "strict" and self.limit is not None and set(row_digests) != set(kept.keys):
+        if set(row_digests) != set(kept.keys):
             keep_views(self.lake, self.fingerprint, row_digests, held_out)
 
     def _test_records(
@@ -230,10 +232,12 @@ def measure_figures(
     before: Outcomes | None = None,
     *,
     all_records: bool = False,
+    keep: bool = False,
 ) -> Figures:
     """Measure a candidate or publication on its test records, and again on those that were measured `before`.
 
-    `rows` are its `pinned_records`. `evaluate.max_records` of them are measured, or all.
+    `rows` are its `pinned_records`. `evaluate.max_records` of them are measured, or all. With `keep`, what the model
+    makes of them is kept in the lake.
     """
     footers = find_finished(workspace.lake, "records", [ref.address for ref in rows[0].values()])
     task = EvaluateTask(
@@ -244,6 +248,7 @@ def measure_figures(
         fingerprint=pinned.fingerprint,
         limit=None if all_records else workspace.project.evaluate.max_records,
         before=before,
+        keep=keep,
     )
     found = run_alone(engine, task, rows)
     return found if found is not None else Figures(evaluation=nothing_held_out(), outcomes=None, common=None)

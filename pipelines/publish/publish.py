@@ -82,7 +82,7 @@ def gate(
     measured = measure_index(workspace, engine, candidate.manifest, tables)
     before = read_outcomes(workspace, live)
     rows = pinned_records(workspace, candidate)
-    found = measure_figures(workspace, engine, candidate, rows, before)
+    found = measure_figures(workspace, engine, candidate, rows, before, keep=True)
     contents = count_contents(workspace, engine, *rows)
     recorded = Counter[str]()
     for partition, ref in rows[0].items():

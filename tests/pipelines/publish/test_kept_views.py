@@ -16,7 +16,7 @@ from trichord.pipelines.evaluation.parts import parts_of
 from trichord.pipelines.publish.evaluate import EvaluateTask, Figures, pinned_records
 
 
-def evaluated(workspace: Workspace, limit: int | None = 1_000) -> Figures:
+def evaluated(workspace: Workspace, limit: int | None = 1_000, *, keep: bool = True) -> Figures:
     live = workspace.publications.require_live()
     rows = pinned_records(workspace, live)
     footers = find_finished(workspace.lake, "records", [ref.address for ref in rows[0].values()])
@@ -27,6 +27,7 @@ def evaluated(workspace: Workspace, limit: int | None = 1_000) -> Figures:
         model=live.model,
         fingerprint=live.fingerprint,
         limit=limit,
+        keep=keep,
     )
     found = task(rows)
     assert found is not None
@@ -80,5 +81,6 @@ def test_another_model_finds_nothing_and_no_more_is_kept_than_was_measured(lake_
     assert evaluated(workspace, limit=3).evaluation["records"] == 3
     assert embedded == []
     assert len(read_views(workspace.lake, live.fingerprint, 32).keys) == 3
-    assert evaluated(workspace, limit=None).evaluation["records"] == live.verdict.evaluation["records"]
-    assert len(read_views(workspace.lake, live.fingerprint, 32).keys) == 3  # nor is all of it
+    whole = evaluated(workspace, limit=None, keep=False)  # as `trichord evaluate` does
+    assert whole.evaluation["records"] == live.verdict.evaluation["records"]
+    assert len(read_views(workspace.lake, live.fingerprint, 32).keys) == 3
