@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import version
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change, Samples, Waveform
 from trichord.transforms.clean.sections import sosfilt
 from trichord.transforms.op import Op
