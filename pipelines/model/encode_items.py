@@ -21,9 +21,18 @@ UNEVEN = 1.05  # times the work of each worker, if all had the same, that the bu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeItem:
-    """A records shard to encode. `excluded` says which of its rows are left out, `bases` where some are already.
+    """A records shard to encode. Features may be made in parts, which are then put together.
 
-    Features may be made in parts: of the rows of a `span`, [start, stop), and then of all `parts` put together.
+    Attributes:
+        address: of the shard to make.
+        partition: of the records.
+        records: the records.
+        features: their cached features.
+        excluded: which records are left out.
+        bases: older shards that some are already in.
+        changed: about how many are not.
+        span: of a part, its rows, [start, stop); None: all.
+        parts: of a shard that was made in parts, all of them.
     """
 
     address: str
@@ -32,6 +41,7 @@ class EncodeItem:
     features: ShardRef | None = None
     excluded: Excluded = NOTHING
     bases: tuple[ShardRef, ...] = ()
+    changed: int = 0
     span: tuple[int, int] | None = None
     parts: tuple[ShardRef, ...] = ()
 
