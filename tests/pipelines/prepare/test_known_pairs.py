@@ -40,7 +40,7 @@ def whole_digest(made: tuple[Path, int], engine: Engine, tmp_path_factory: pytes
     """The digest of a lake that was made from the changed corpus at once."""
     project = copy_of(made[0].parent, tmp_path_factory.mktemp("whole"))
     change(project)
-    return prepared(project, engine, "lake=other").digest
+    return prepared(project, engine, f"lake={project.parent / 'whole'}").digest
 
 
 @pytest.fixture
