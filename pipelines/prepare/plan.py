@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from trichord.infra import digest, log
-from trichord.infra.config import Project, Source
+from trichord.infra.config import InventorySource, Project, Source
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import VersionCache, is_remote
@@ -105,8 +106,17 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
                     workers=_workers(workspace),
                 )
             plans.append(found)
-            counts = {"rows": found.rows, "usable": found.usable, "unmarked": found.unmarked}
-            sources.append(SourceRows(source=source.name, fields=found.fields, lacks=found.lacks, **counts))
+            sources.append(
+                SourceRows(
+                    source=source.name,
+                    rows=found.rows,
+                    usable=found.usable,
+                    unmarked=found.unmarked,
+                    fields=found.fields,
+                    lacks=found.lacks,
+                    listed_s=found.listed_s,
+                )
+            )
             ignored += found.ignored
             marks[source.name] = found.marks
             shards.extend(
@@ -201,8 +211,19 @@ def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
     return plan
 
 
-def find_warnings(plan: Plan) -> Iterator[str]:
-    """Yield a warning for each source of which nothing can be kept, and for each with too many partitions."""
+def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
+    """Yield a warning for each source of which nothing can be kept, with too many partitions, or with an old inventory.
+
+    Args:
+        plan: of the project's sources.
+        project: says which inventory is old.
+    """
+    for name, days in _old_inventories(plan, project):
+        yield (
+            f"Source {name}: its inventory is {days:.0f} days old. Objects that were written since are missing, and a "
+            "run fails at those that were changed or deleted. Check that S3 still writes the inventory, and that "
+            "`path` is its newest."
+        )
     for source in plan.sources:
         if source.rows and not source.usable:
             rows = "its only row is" if source.rows == 1 else f"all its {source.rows:,} rows are"
@@ -216,6 +237,17 @@ def find_warnings(plan: Plan) -> Iterator[str]:
                 f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
                 f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
             )
+
+
+def _old_inventories(plan: Plan, project: Project) -> Iterator[tuple[str, float]]:
+    """Yield the sources whose inventory is older than `warn_after_days`, with its age in days."""
+    listed_s = {source.source: source.listed_s for source in plan.sources}
+    for source in project.sources:
+        made_s = listed_s.get(source.name)
+        if isinstance(source, InventorySource) and made_s is not None:
+            days = (time.time() - made_s) / 86_400
+            if days > source.warn_after_days:
+                yield source.name, days
 
 
 def _has_model(workspace: Workspace) -> bool:

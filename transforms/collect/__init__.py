@@ -11,6 +11,7 @@ from trichord.infra.config import (
     CaptionsSource,
     DeltaSource,
     FolderSource,
+    InventorySource,
     ManifestSource,
     MediaFolderSource,
     ParquetSource,
@@ -29,6 +30,7 @@ from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader, has_marks
+from trichord.transforms.collect.inventory import InventoryReader
 from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
@@ -106,7 +108,8 @@ def plan_source(
         else:
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
         partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition)
-        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
+        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
+    manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
@@ -118,6 +121,7 @@ def plan_source(
         usable=usable,
         unmarked=unmarked,
         modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
+        listed_s=manifest.created_s if manifest is not None else None,
     )
 
 
@@ -154,7 +158,7 @@ def replan_source(
         planned, _ = _open(source, lake, None, rows_per_partition, tally, scope)
         return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
     if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
-        return None  # the names of all files decide what their marks are
+        return None  # the names of all files decide what their marks are, or one file lists all objects
     if isinstance(source, FolderSource) and has_marks(source, lake.storage) != bool(last.marks):
         return None
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
@@ -165,7 +169,7 @@ def replan_source(
     return replan_rows(source, lake, last, scope, rows, rows_per_partition)
 
 
-_Found: TypeAlias = FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
+_Found: TypeAlias = FolderReader | MediaFolderReader | InventoryReader | Iterator[Draft] | list[Partition]
 
 
 def _open(
@@ -188,6 +192,8 @@ def _open(
             return FolderReader(source, lake.storage, scope), 0
         case CaptionsSource():
             return read_captions(source, lake.storage), 0
+        case InventorySource():
+            return InventoryReader(source, lake.storage), 0
         case MediaFolderSource():
             return MediaFolderReader(source, lake.storage, tally), 0
         case ParquetSource():
@@ -256,6 +262,8 @@ def media_root(source: Source) -> MediaRoot:
             return MediaRoot(source.media_root or posixpath.dirname(source.path))
         case CaptionsSource():
             return MediaRoot(captions_root(source))
+        case InventorySource():
+            return MediaRoot(source.media_root)
         case ParquetSource():
             return MediaRoot(source.media_root or root_of(source.path, PARQUET_ENDINGS))
         case WebDatasetSource():

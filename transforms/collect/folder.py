@@ -6,11 +6,12 @@ First folders are marks by the rule of `mediafolder`, unless the source's `subse
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from trichord.infra.config import FolderSource
 from trichord.infra.errors import SourceError
-from trichord.infra.lake.storage import Stat, Storage
+from trichord.infra.lake.storage import Stat
 from trichord.infra.marks import find_part
 from trichord.infra.printable import find_unnameable
 from trichord.transforms.collect.drafts import Draft
@@ -30,11 +31,30 @@ MODALITY_OF_ENDING = {
 }
 
 
-class FolderReader:
-    """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings."""
+class Lister(Protocol):
+    """What the reader needs of `Storage`."""
 
-    def __init__(self, source: FolderSource, storage: Storage, scope: Scope | None = None) -> None:
-        self._source, self._storage = source, storage
+    def list(self, prefix_uri: str, *, beginnings: Sequence[str] | None = None) -> Iterator[Stat]:
+        """Yield the files below a folder, sorted by URI; see `Storage.list`."""
+
+    def folders(self, prefix_uri: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder, sorted."""
+
+
+class FolderReader:
+    """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings.
+
+    Args:
+        source: the folder.
+        storage: lists it.
+        scope: the rows that are read; all if None.
+        setting: names the folder in the project file.
+    """
+
+    def __init__(
+        self, source: FolderSource, storage: Lister, scope: Scope | None = None, setting: str = "path"
+    ) -> None:
+        self._source, self._storage, self._setting = source, storage, setting
         self._root, self._name = source.path.rstrip("/"), source.name
         self._marked = False  # whether the first folders are marks
         self._beginnings = scope.beginnings(".") if scope is not None else None
@@ -74,12 +94,12 @@ class FolderReader:
         if self._beginnings is not None:
             return
         if not files:
-            raise SourceError(f"{self._root}: there is no file. Fix `path` of source {self._name!r}")
+            raise SourceError(f"{self._root}: there is no file. Fix `{self._setting}` of source {self._name!r}")
         if self.ignored and not known:
             raise SourceError(
                 f"{self._root}: none of its {self.ignored:,} files has an ending of a text, an image or a sound (there "
-                f"are {show_all(list(endings))}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix `path` of source "
-                f"{self._name!r}"
+                f"are {show_all(list(endings))}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix `{self._setting}` of "
+                f"source {self._name!r}"
             )
 
     def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
@@ -98,7 +118,7 @@ class FolderReader:
         yield Draft(key=key, line=line, media=dict(media))
 
 
-def has_marks(source: FolderSource, storage: Storage) -> bool:
+def has_marks(source: FolderSource, storage: Lister) -> bool:
     """Return True if the first folders of a source are marks. Folders without a text, an image or a sound do not count.
 
     Raises:

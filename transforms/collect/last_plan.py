@@ -50,6 +50,7 @@ class Plan:
     usable: int = 0  # rows that planning does not reject; all where it does not read them
     unmarked: int = 0  # usable rows without a mark, or of which that is not known
     modalities: Mapping[str, int] = field(default_factory=dict)  # usable rows by modality, where planning reads them
+    listed_s: float | None = None  # Unix time of the inventory that was read instead of the bucket; not kept
 
 
 def settings_of(source: Source, rows_per_partition: RowsPerPartition, config: PrepareConfig) -> str:

@@ -49,8 +49,13 @@ _MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when u
 
 
 @contextmanager
-def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(storage: Storage, uri: str, *, shown: str | None = None) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file whose footer is checked; its pages are checked if they have checksums.
+
+    Args:
+        storage: where it is.
+        uri: of the file.
+        shown: what messages name, where `uri` is that of a copy.
 
     Raises:
         SourceError: it is damaged or not a Parquet file, even if that only shows while the block reads it.
@@ -70,10 +75,12 @@ def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
                 _check(file.metadata, size)
                 yield file
     except FileNotFoundError as error:
-        raise SourceError(f"{uri}: there is no such file. Run the command again") from error
+        raise SourceError(f"{shown or uri}: there is no such file. Run the command again") from error
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         detail = " ".join(str(error).splitlines()[:1])
-        raise SourceError(f"{uri} is damaged or not a Parquet file ({detail[:300]}). Fix or remove it") from error
+        raise SourceError(
+            f"{shown or uri} is damaged or not a Parquet file ({detail[:300]}). Fix or remove it"
+        ) from error
 
 
 def _check(metadata: pq.FileMetaData, size: int) -> None:
@@ -207,7 +214,7 @@ def drafts_of(
 ) -> Iterator[Draft]:
     """Yield the rows of a file of `size` bytes as drafts that name their media, each counted in `tally`."""
     number = 0
-    for batch in _bounded(file.iter_batches(_DRAFT_ROWS, use_threads=False), size):
+    for batch in bounded(file.iter_batches(_DRAFT_ROWS, use_threads=False), size):
         for record in records(batch):
             whole = {**record, **constants}
             tally.see_record(whole)
@@ -250,14 +257,14 @@ def _read_rows(
         start = number = sum(file.metadata.row_group(i).num_rows for i in range(first))
         groups = list(range(first, stop))
         read = file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, use_threads=False)
-        for batch in _bounded(read, part.size):
+        for batch in bounded(read, part.size):
             for record in records(batch):
                 yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
                 number += 1
         _require_rows(number - start, partition.rows)
 
 
-def _bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+def bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a file of `size` bytes, unless they unpack to far more.
 
     The footer does not say it: with a dictionary, a value that all rows share is counted once.
