@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,18 +17,17 @@ from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.marks import is_held_out, require_known, require_training
 from trichord.pipelines.core.recipes import current_recipe, shard_address
-from trichord.pipelines.core.workspace import Workspace, run_all
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
+from trichord.pipelines.prepare.plan_workers import open_workers
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import KNOWN_LANGUAGES
 from trichord.transforms.collect import Plan as SourcePlan
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
-from trichord.transforms.collect.manifest import Span
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
-from trichord.transforms.collect.scan import Scanned, Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
     plans: list[SourcePlan] = []
     ignored = 0
     marks: dict[str, Mapping[str, int]] = {}
-    with Fetcher(project.web, workspace.lake) as fetcher:
+    with Fetcher(project.web, workspace.lake) as fetcher, open_workers(workspace) as workers:
         for rank, source in enumerate(project.sources):
             found = _plan_scope(workspace, source, scope, fetcher) if scope is not None else None
             if found is None:
@@ -103,7 +102,7 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
                     fetcher=fetcher,
                     config=project.prepare,
                     checked=True,
-                    workers=_workers(workspace),
+                    workers=workers,
                 )
             plans.append(found)
             sources.append(
@@ -143,21 +142,6 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
         marks=marks,
         recipes=tuple(dict.fromkeys(recipes)),
     )
-
-
-def _workers(workspace: Workspace) -> Workers | None:
-    """Return what runs tasks of planning on the engine's workers; None where it has one, or takes long to start."""
-    config = workspace.project.engine
-    if config.kind != "local" or config.workers < 2:
-        return None
-
-    def run(task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterator[Scanned]:
-        from trichord.infra.engines import open_engine
-
-        with open_engine(config) as engine:
-            yield from run_all(engine, task, items, "Some rows could not be planned", actors=True)
-
-    return run
 
 
 def require_source(project: Project, name: str) -> None:

@@ -22,13 +22,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trichord.infra.config import EngineConfig, FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
-from trichord.infra.engines import open_engine
+from trichord.infra.config import (
+    EngineConfig,
+    FolderSource,
+    ManifestSource,
+    PrepareConfig,
+    Project,
+    Source,
+    StorageConfig,
+)
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.versions import VersionCache
-from trichord.pipelines.core.workspace import run_all
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.plan_workers import open_workers
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import PlannedRow
@@ -142,10 +150,6 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
 def divided(rows: int) -> dict[str, Any]:
     """Plan a manifest alone and on two workers, for the first time and again; the plans are the same."""
 
-    def workers(task: Any, items: Any) -> Iterator[Any]:
-        with open_engine(EngineConfig(workers=2)) as engine:
-            yield from run_all(engine, task, items, "failed", actors=True)
-
     def spent() -> float:
         both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         return sum(one.ru_utime + one.ru_stime for one in both)
@@ -155,12 +159,20 @@ def divided(rows: int) -> dict[str, Any]:
         (Path(folder) / "source").mkdir()
         source, plans = write_source("manifest", rows, Path(folder) / "source"), []
         for name in ("first", "unchanged"):
-            for how, chosen in (("alone", None), ("workers", workers)):
-                lake = Lake(Storage(StorageConfig()), f"{folder}/{how}")
+            for how, count in (("alone", 1), ("workers", 2)):
+                project = Project(lake=f"{folder}/{how}", sources=[source], engine=EngineConfig(workers=count))
+                workspace = Workspace(project)
                 clock, before = time.monotonic(), spent()
-                plans.append(
-                    plan_source(source, lake, rows_per_partition=ROWS_PER_PARTITION, cache=None, workers=chosen)
-                )
+                with open_workers(workspace) as workers:
+                    plans.append(
+                        plan_source(
+                            source,
+                            workspace.lake,
+                            rows_per_partition=ROWS_PER_PARTITION,
+                            cache=None,
+                            workers=workers,
+                        )
+                    )
                 found[f"{name}_{how}_s"] = round(time.monotonic() - clock, 2)
                 found[f"{name}_{how}_cpu_s"] = round(spent() - before, 2)
         assert all(plan == plans[0] for plan in plans)

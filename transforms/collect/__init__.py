@@ -40,7 +40,7 @@ from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPe
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
-from trichord.transforms.collect.scan import Workers, count_marks, look_up, scan_on_workers, spans_of
+from trichord.transforms.collect.scan import Workers, count_marks, is_divisible, look_up, scan_on_workers
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
@@ -80,7 +80,8 @@ def plan_source(
         fetcher: fetches media from the web; without one, rows with such media are rejects.
         config: limits of a download; the project file's defaults if None.
         checked: raise also if the rows do not hold what the source's settings name (`check_tally`).
-        workers: scan large manifests, whose media no listing of a bucket names; the plan is the same.
+        workers: scan a large manifest, whose media no listing of a bucket names, and write the parts of its plan, which
+            is the same.
 
     Raises:
         SourceError: the source cannot be read.
@@ -102,12 +103,14 @@ def plan_source(
             config or PrepareConfig(),
             _list_media(source, lake.storage, root),
         )
-        spans = spans_of(source, lake.storage) if workers is not None and lookup.listing is None else []
-        if workers is not None and isinstance(source, ManifestSource) and spans:
-            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, spans, workers, tally)
+        if lookup.listing is not None or workers is None or not is_divisible(source, lake.storage, workers.least_bytes):
+            workers = None
+        if workers is not None and isinstance(source, ManifestSource):
+            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally)
         else:
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
-        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition)
+        writers = workers.write if workers is not None else None
+        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, writers)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
     manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,34 +19,36 @@ from trichord.infra.lake.storage import Changed, Storage, VersionCache, is_remot
 from trichord.infra.lake.versions import News
 from trichord.infra.scratch import scratch_folder
 from trichord.transforms.collect.drafts import Draft, Lookup, on_web
-from trichord.transforms.collect.manifest import Span, manifest_format, read_manifest
+from trichord.transforms.collect.manifest import Portion, portions_of, read_manifest
 from trichord.transforms.collect.partitions import PlannedRow
+from trichord.transforms.collect.plan_parts import PartWorkers
 from trichord.transforms.collect.plan_rows import RunWriter
 from trichord.transforms.collect.tally import Tally
 
-SPAN_BYTES = 2 << 20
+PORTION_BYTES = 512 << 10
 LEAST_BYTES = 8 << 20  # of a manifest that workers scan: starting them takes as long as 20,000 rows
+_HELD = 32  # portions that are scanned here while workers start
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """What a worker made of a portion of a source.
+    """What was made of a portion of a source.
 
     Attributes:
-        span: the portion.
+        portion: the portion.
         runs: the bytes of its runs.
         tally: counts of its rows.
         left: drafts with media on the web, which the driver looks up: it keeps to the limits of their hosts.
-        news: of the cache of versions.
+        news: of a worker's cache of versions.
     """
 
-    span: Span
+    portion: Portion
     runs: Sequence[bytes]
     tally: Tally
     left: Sequence[Draft]
-    news: News
+    news: News | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,9 +61,13 @@ class Scan:
     fetches: bool  # the driver looks media on the web up
     cache: VersionCache | None = field(default=None, init=False)
 
-    def __call__(self, span: Span) -> Scanned:
-        """Scan a portion. Raises as `plan_source`."""
+    def __call__(self, portion: Portion) -> Scanned:
+        """Scan a portion on a worker. Raises as `plan_source`."""
         self.cache = self.cache or VersionCache.load(self.lake.storage, self.lake.uri(layout.PLAN_VERSIONS))
+        return replace(self.scan(portion, self.cache), news=self.cache.news())
+
+    def scan(self, portion: Portion, cache: VersionCache | None) -> Scanned:
+        """Scan a portion with a cache of versions. Raises as `plan_source`."""
         tally, left = Tally(self.source), list[Draft]()
 
         def here(drafts: Iterable[Draft]) -> Iterator[Draft]:
@@ -72,57 +79,106 @@ class Scan:
 
         with scratch_folder("plan") as folder:
             writer = RunWriter(folder)
-            drafts = here(count_marks(read_manifest(self.source, self.lake.storage, tally, span), tally))
-            for row in tally.watch(look_up(drafts, replace(self.lookup, cache=self.cache))):
+            drafts = here(count_marks(read_manifest(self.source, self.lake.storage, tally, portion), tally))
+            for row in tally.watch(look_up(drafts, replace(self.lookup, cache=cache))):
                 writer.add(row)
             writer.flush()
             runs = [Path(run.path).read_bytes() for run in writer.runs]
-        return Scanned(span=span, runs=runs, tally=tally, left=left, news=self.cache.news())
+        return Scanned(portion=portion, runs=runs, tally=tally, left=left)
 
 
-class Workers(Protocol):
+class ScanWorkers(Protocol):
     """Runs a task on workers."""
 
-    def __call__(self, task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterable[Scanned]:
+    def __call__(self, task: Callable[[Portion], Scanned], items: Iterable[Portion]) -> Iterable[Scanned]:
         """Yield the results, in any order. Raise what a worker raised."""
         ...
 
 
-def spans_of(source: object, storage: Storage) -> list[Span]:
-    """Return the portions in which workers scan a source; none if it is read in one go.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """What plans a source besides the driver.
 
-    A manifest of lines can be read from any byte on; in a table a cell may hold lines.
+    Attributes:
+        scan: reads portions of it.
+        write: writes parts of its plan; the driver does if None.
+        least_bytes: of a manifest that is worth starting them.
     """
-    if not isinstance(source, ManifestSource) or manifest_format(source) != "jsonl" or not storage.exists(source.path):
-        return []
-    size = storage.stat(source.path).size
-    if size < LEAST_BYTES:
-        return []
-    return [(start, start + SPAN_BYTES) for start in range(0, size, SPAN_BYTES)]
+
+    scan: ScanWorkers
+    write: PartWorkers | None = None
+    least_bytes: int = LEAST_BYTES
+
+
+def is_divisible(source: object, storage: Storage, least_bytes: int) -> bool:
+    """Return True if workers scan a source: a manifest of so many bytes."""
+    if not isinstance(source, ManifestSource) or not storage.exists(source.path):
+        return False
+    return storage.stat(source.path).size >= least_bytes
 
 
 def scan_on_workers(
-    source: ManifestSource, lake: Lake, lookup: Lookup, spans: Sequence[Span], workers: Workers, tally: Tally
+    source: ManifestSource, lake: Lake, lookup: Lookup, workers: Workers, tally: Tally
 ) -> Iterator[bytes | PlannedRow]:
     """Yield runs of planned rows, and single rows whose media are on the web; when all are read, `tally` has them all.
+
+    While workers start, portions are scanned here.
 
     Raises:
         Changed: somebody wrote to the manifest meanwhile.
     """
-    before, tallies = lake.storage.stat(source.path), dict[Span, Tally]()
+    before, tallies = lake.storage.stat(source.path), dict[int, Tally]()
     scan = Scan(
         source=source, lake=lake, lookup=replace(lookup, cache=None, fetcher=None), fetches=lookup.fetcher is not None
     )
-    for found in workers(scan, spans):
-        if lookup.cache is not None:
+    todo = _Shared(portions_of(source, lake.storage, before.size, PORTION_BYTES))
+    mine, started = deque[Scanned](), threading.Event()
+
+    def scan_here() -> None:
+        for portion in todo:
+            mine.append(scan.scan(portion, lookup.cache))
+            if started.is_set() or len(mine) >= _HELD:
+                return
+
+    def rows_of(found: Scanned) -> Iterator[bytes | PlannedRow]:
+        if found.news is not None and lookup.cache is not None:
             lookup.cache.add_news(found.news)
         yield from found.runs
         yield from found.tally.watch(look_up(found.left, lookup))
-        tallies[found.span] = found.tally
-    for span in spans:  # in their order, which decides what messages show
-        tally.add(tallies[span])
+        tallies[found.portion.start] = found.tally
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            here = pool.submit(scan_here)
+            for found in workers.scan(scan, todo):
+                started.set()
+                yield from rows_of(found)
+                while mine:
+                    yield from rows_of(mine.popleft())
+            here.result()
+        finally:
+            started.set()
+    for found in mine:
+        yield from rows_of(found)
+    for start in sorted(tallies):  # their order decides what messages show
+        tally.add(tallies[start])
     if lake.storage.stat(source.path) != before:
         raise Changed.of(source.path)
+
+
+class _Shared:
+    """Items that two threads take from one iterator."""
+
+    def __init__(self, items: Iterator[Portion]) -> None:
+        self._items, self._lock = items, threading.Lock()
+
+    def __iter__(self) -> Iterator[Portion]:
+        while True:
+            with self._lock:
+                item = next(self._items, None)
+            if item is None:
+                return
+            yield item
 
 
 def count_marks(drafts: Iterable[Draft], tally: Tally) -> Iterator[Draft]:
