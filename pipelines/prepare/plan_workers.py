@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from trichord.infra.engines.base import Engine
+from trichord.infra.engines.base import Engine, I, R
 from trichord.pipelines.core.workspace import Workspace, run_all
-from trichord.transforms.collect.manifest import Portion
-from trichord.transforms.collect.plan_parts import PartRows, WritePart
-from trichord.transforms.collect.scan import LEAST_BYTES, Scanned, Workers
+from trichord.transforms.collect.workers import LEAST_BYTES, Workers
 
 _SLOW_START = 8  # Ray and Beam take so many times longer to start than local workers
 
@@ -17,7 +15,7 @@ _SLOW_START = 8  # Ray and Beam take so many times longer to start than local wo
 @contextmanager
 def open_workers(workspace: Workspace) -> Iterator[Workers | None]:
     """Provide the engine's workers, which start when first asked; None where there is one."""
-    config, failed = workspace.project.engine, "Some rows could not be planned"
+    config = workspace.project.engine
     if config.workers < 2:
         yield None
         return
@@ -31,14 +29,11 @@ def open_workers(workspace: Workspace) -> Iterator[Workers | None]:
                 opened.append(stack.enter_context(open_engine(config)))
             return opened[0]
 
-        def scan(task: Callable[[Portion], Scanned], items: Iterable[Portion]) -> Iterator[Scanned]:
-            return run_all(engine(), task, items, failed, actors=True)
-
-        def write(task: WritePart, items: Iterable[PartRows]) -> Iterator[None]:
-            return run_all(engine(), task, items, failed, actors=True)
+        def run(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
+            return run_all(engine(), task, items, "Some rows could not be planned", actors=True)
 
         yield Workers(
-            scan=scan,
-            write=None if config.kind == "beam" else write,  # which takes all items before it starts
+            run=run,
+            lazy=config.kind != "beam",
             least_bytes=LEAST_BYTES * (1 if config.kind == "local" else _SLOW_START),
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -25,8 +25,6 @@ from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect import plan_parts, plan_rows
 from trichord.transforms.collect.partitions import Medium, PlannedRow, digest_of, table_of
 from trichord.transforms.collect.plan_parts import (
-    PartRows,
-    WritePart,
     cut,
     read_ids,
     read_plan,
@@ -34,6 +32,8 @@ from trichord.transforms.collect.plan_parts import (
     write_plan,
 )
 
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
 STORAGE = Storage(StorageConfig())
 
 
@@ -205,9 +205,9 @@ def test_many_runs_are_merged_into_few_and_the_plan_is_the_same(lake: Lake, monk
 
 
 def test_parts_that_workers_write_are_those_of_one_process(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, sent = [row(i, "x" * (i % 50)) for i in range(900)], list[PartRows]()
+    rows, sent = [row(i, "x" * (i % 50)) for i in range(900)], list[object]()
 
-    def elsewhere(task: WritePart, items: Iterable[PartRows]) -> Iterator[None]:
+    def elsewhere(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
         for item in items:
             sent.append(item)
             yield deepcopy(task)(item)

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -26,38 +26,34 @@ from trichord.pipelines.core.workspace import run_all
 from trichord.transforms.collect import Plan, plan_source, scan
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.manifest import Portion, portions_of, read_manifest
-from trichord.transforms.collect.plan_parts import PartRows, WritePart
-from trichord.transforms.collect.scan import Scanned, Workers
 from trichord.transforms.collect.tally import Tally
+from trichord.transforms.collect.workers import Workers
 
 STORAGE = Storage(StorageConfig())
-FILES = 12
+FILES, LEAST_BYTES = 12, 1_000
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
 
 
 @pytest.fixture(autouse=True)
 def _small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "PORTION_BYTES", 1_000)
-    monkeypatch.setattr(scan, "LEAST_BYTES", 1_000)
     monkeypatch.setattr(scan, "_HELD", 1)  # the driver leaves the rest to the workers
     monkeypatch.setattr(versions, "SETTLED_NS", 0)  # files that were just written are remembered
 
 
-def backwards(task: Callable[[Portion], Scanned], items: Iterable[Portion]) -> Iterator[Scanned]:
+def backwards(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
     """Two workers of this process, each with its own copy of the task, and results in another order than the items."""
-    copies: list[Callable[[Portion], Scanned]] = [deepcopy(task) for _ in range(2)]
+    copies: list[Callable[[I], R]] = [deepcopy(task) for _ in range(2)]
     for number, item in enumerate(reversed(list(items))):
         yield copies[number % 2](item)
-
-
-def write_here(task: WritePart, items: Iterable[PartRows]) -> Iterator[None]:
-    return map(deepcopy(task), items)
 
 
 def portions(source: ManifestSource) -> list[Portion]:
     return list(portions_of(source, STORAGE, STORAGE.stat(source.path).size, scan.PORTION_BYTES))
 
 
-def processes(task: Callable[[Portion], Scanned], items: Iterable[Portion]) -> Iterator[Scanned]:
+def processes(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
     with open_engine(EngineConfig(workers=2)) as engine:
         yield from run_all(engine, task, items, "failed", actors=True)
 
@@ -102,7 +98,7 @@ def planned(source: ManifestSource, lake: Lake, workers: Any, **more: Any) -> tu
     """The plan, and the bytes of its parts and of the kept versions."""
     uri = lake.uri(layout.PLAN_VERSIONS)
     cache = VersionCache.load(STORAGE, uri)
-    pool = None if workers is None else Workers(scan=workers, write=write_here, least_bytes=scan.LEAST_BYTES)
+    pool = None if workers is None else Workers(run=workers, least_bytes=LEAST_BYTES)
     plan = plan_source(source, lake, rows_per_partition=8, cache=cache, workers=pool, **more)
     cache.save(STORAGE, uri)
     return plan, {path.name: path.read_bytes() for path in sorted(Path(lake.root).rglob("*")) if path.is_file()}
@@ -169,10 +165,12 @@ def test_a_table_planned_in_portions_is_that_planned_in_one_go(
 def test_worker_processes_make_the_same_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(scan, "PORTION_BYTES", 3_000)
-    monkeypatch.setattr(scan, "LEAST_BYTES", 3_000)
     source = write(tmp_path / "data")
     alone, divided = (Lake(STORAGE, str(tmp_path / name)) for name in ("alone", "divided"))
-    assert planned(source, divided, processes) == planned(source, alone, None)
+    found = [planned(source, lake, workers) for lake, workers in ((divided, processes), (alone, None))]
+    for _, files in found:  # which versions are kept depends on how old the pictures were when they were hashed
+        files.pop(Path(layout.PLAN_VERSIONS).name, None)
+    assert found[0] == found[1]
 
 
 @settings(max_examples=20, deadline=None)
@@ -255,7 +253,7 @@ def test_media_on_the_web_are_fetched_by_the_driver_alone(tmp_path: Path) -> Non
 def test_a_manifest_that_changes_while_workers_scan_it_stops_the_plan(tmp_path: Path) -> None:
     source = write(tmp_path / "data")
 
-    def meddling(task: Callable[[Portion], Scanned], items: Iterable[Portion]) -> Iterator[Scanned]:
+    def meddling(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
         for number, item in enumerate(items):
             yield task(item)
             if number == 0:

@@ -40,10 +40,11 @@ from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPe
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
-from trichord.transforms.collect.scan import Workers, count_marks, is_divisible, look_up, scan_on_workers
+from trichord.transforms.collect.scan import count_marks, is_divisible, look_up, scan_on_workers
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
+from trichord.transforms.collect.workers import Workers
 
 __all__ = [
     "FieldCount",
@@ -80,14 +81,14 @@ def plan_source(
         fetcher: fetches media from the web; without one, rows with such media are rejects.
         config: limits of a download; the project file's defaults if None.
         checked: raise also if the rows do not hold what the source's settings name (`check_tally`).
-        workers: scan a large manifest, whose media no listing of a bucket names, and write the parts of its plan, which
-            is the same.
+        workers: scan a large manifest, whose media no listing of a bucket names, and write the parts of its plan; index
+            new tars. The plan is the same.
 
     Raises:
         SourceError: the source cannot be read.
     """
     tally = Tally(source)
-    found, ignored = _open(source, lake, cache, rows_per_partition, tally)
+    found, ignored = _open(source, lake, cache, rows_per_partition, tally, workers=workers)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
@@ -109,7 +110,7 @@ def plan_source(
             rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally)
         else:
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
-        writers = workers.write if workers is not None else None
+        writers = workers.run if workers is not None and workers.lazy else None
         partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, writers)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
     manifest = found.manifest if isinstance(found, InventoryReader) else None
@@ -182,6 +183,7 @@ def _open(
     rows_per_partition: RowsPerPartition,
     tally: Tally,
     scope: Scope | None = None,
+    workers: Workers | None = None,
 ) -> tuple[_Found, int]:
     """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
 
@@ -204,7 +206,7 @@ def _open(
         case DeltaSource():
             return plan_delta(source, lake.storage, tally), 0
         case WebDatasetSource():
-            return plan_webdataset(source, lake, cache, tally, wanted)
+            return plan_webdataset(source, lake, cache, tally, wanted, workers)
 
 
 def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | None:

@@ -21,7 +21,7 @@ from trichord.transforms.collect.parquet import READER_FORMAT
 from trichord.transforms.collect.partitions import PLAN_FORMAT, Part, Partition, RowsPerPartition
 from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
-from trichord.transforms.collect.webdataset import INDEX_FORMAT
+from trichord.transforms.collect.tar_index import INDEX_FORMAT
 
 LAST_FORMAT = 2  # raised when planning an unchanged source would give another plan
 _REST = b"trichord.plan"

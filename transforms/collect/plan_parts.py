@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +42,7 @@ from trichord.transforms.collect.partitions import (
     version_of,
 )
 from trichord.transforms.collect.plan_rows import BUCKET_BITS, Run, Runs, RunWriter, open_runs
+from trichord.transforms.collect.workers import RunTasks
 from trichord.transforms.media import MediaError
 
 PARTS_FORMAT = 2
@@ -92,20 +92,12 @@ class WritePart:
         write_groups(_split(rows, part.leaves), self.storage, part.uri, part.ids)
 
 
-class PartWorkers(Protocol):
-    """Runs a task on workers, which pull the items as they are made."""
-
-    def __call__(self, task: WritePart, items: Iterable[PartRows]) -> Iterable[None]:
-        """Yield a result for each item. Raise what a worker raised."""
-        ...
-
-
 def write_plan(
     rows: Iterable[PlannedRow | bytes],
     source: str,
     lake: Lake,
     rows_per_partition: RowsPerPartition,
-    workers: PartWorkers | None = None,
+    workers: RunTasks | None = None,
 ) -> list[Partition]:
     """Bucket rows, or runs of them, into partitions, and write their parts to `<lake>/_plans` unless they are there.
 
@@ -127,7 +119,7 @@ def write_parts(
     source: str,
     lake: Lake,
     rows_per_partition: RowsPerPartition,
-    workers: PartWorkers | None = None,
+    workers: RunTasks | None = None,
 ) -> list[Partition]:
     """Do as `write_plan` with rows in runs."""
     found: list[Partition] = []

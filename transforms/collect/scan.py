@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from trichord.infra.config import ManifestSource
 from trichord.infra.lake import layout
@@ -21,12 +20,11 @@ from trichord.infra.scratch import scratch_folder
 from trichord.transforms.collect.drafts import Draft, Lookup, on_web
 from trichord.transforms.collect.manifest import Portion, portions_of, read_manifest
 from trichord.transforms.collect.partitions import PlannedRow
-from trichord.transforms.collect.plan_parts import PartWorkers
 from trichord.transforms.collect.plan_rows import RunWriter
 from trichord.transforms.collect.tally import Tally
+from trichord.transforms.collect.workers import Workers
 
 PORTION_BYTES = 512 << 10
-LEAST_BYTES = 8 << 20  # of a manifest that workers scan: starting them takes as long as 20,000 rows
 _HELD = 32  # portions that are scanned here while workers start
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
@@ -87,29 +85,6 @@ class Scan:
         return Scanned(portion=portion, runs=runs, tally=tally, left=left)
 
 
-class ScanWorkers(Protocol):
-    """Runs a task on workers."""
-
-    def __call__(self, task: Callable[[Portion], Scanned], items: Iterable[Portion]) -> Iterable[Scanned]:
-        """Yield the results, in any order. Raise what a worker raised."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
-    """What plans a source besides the driver.
-
-    Attributes:
-        scan: reads portions of it.
-        write: writes parts of its plan; the driver does if None.
-        least_bytes: of a manifest that is worth starting them.
-    """
-
-    scan: ScanWorkers
-    write: PartWorkers | None = None
-    least_bytes: int = LEAST_BYTES
-
-
 def is_divisible(source: object, storage: Storage, least_bytes: int) -> bool:
     """Return True if workers scan a source: a manifest of so many bytes."""
     if not isinstance(source, ManifestSource) or not storage.exists(source.path):
@@ -150,7 +125,7 @@ def scan_on_workers(
     with ThreadPoolExecutor(1) as pool:
         try:
             here = pool.submit(scan_here)
-            for found in workers.scan(scan, todo):
+            for found in workers.run(scan, todo):
                 started.set()
                 yield from rows_of(found)
                 while mine:
