@@ -5,9 +5,9 @@
 so many partitions of one row each; `--rows` plans sources of so many rows, whole, again unchanged, and after a change
 of one file, whole and with that file as its scope; each in a process of its own, whose peak memory is given.
 `--divided` plans manifests of so many rows in one process and on two workers in turn, and gives their seconds by the
-clock and of CPU, workers included. `--driver` is the memory of the driver of `plan` for so many rows in partitions of at
-most 16, before it plans, with the plan in hand, and at most; `--preparation` that of `prepare` for so many partitions of
-one row.
+clock and of CPU, workers included. `--driver` is the memory of the driver of `plan` for so many rows in partitions of
+at most 16, before it plans, with the plan in hand, and at most; `--preparation` that of `prepare` for so many
+partitions of one row.
 """
 
 from __future__ import annotations
