@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from trichord.index_builders.costs import predict
@@ -19,7 +19,15 @@ RABITQ_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 REFINES: tuple[Refine | None, ...] = (None, "flat", "fp16", "sq8")
 
 
-def choose(rows: int, dimension: int, config: IndexConfig, *, cores: int = 1, recall: float | None = None) -> IndexPlan:
+def choose(
+    rows: int,
+    dimension: int,
+    config: IndexConfig,
+    *,
+    cores: int = 1,
+    recall: float | None = None,
+    missed: Sequence[IndexPlan] = (),
+) -> IndexPlan:
     """Choose the index for this many vectors.
 
     Below `flat_max_rows` it is Flat, which is exact and fastest to build, where the memory allows. Otherwise it is
@@ -33,6 +41,7 @@ def choose(rows: int, dimension: int, config: IndexConfig, *, cores: int = 1, re
         config: section `index`.
         cores: workers that build and threads that search.
         recall: recall@10 to reach instead of the section's.
+        missed: what was built of these vectors and did not reach it: no plan of such codes is taken.
 
     Raises:
         ConfigError: no index keeps all targets (the message says which to relax, and to what), or `nlist` is more
@@ -49,6 +58,7 @@ def choose(rows: int, dimension: int, config: IndexConfig, *, cores: int = 1, re
             predicted=predict(plan, rows, dimension, cores=cores, rows_per_shard=_shard(rows, config), recall=target),
         )
         for plan in _candidates(rows, dimension, config)
+        if not any(plan.is_no_finer(one) for one in missed)
     ]
     named = config.kind != "auto"
     fit = [plan for plan in plans if _fits(plan, config, None if named else target)]

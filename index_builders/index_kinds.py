@@ -129,6 +129,11 @@ class IndexPlan:
         """Return True if encoding costs enough for the codes of each vector shard to be kept in the lake."""
         return self.kind not in ("flat", "flat_fp16", "hnsw")
 
+    def is_no_finer(self, other: IndexPlan) -> bool:
+        """Return True if its codes tell rows apart no better than the other's, cells and refining aside."""
+        sizes = [plan.bits or plan.parts or 0 for plan in (self, other)]
+        return self.code == other.code and sizes[0] <= sizes[1]
+
     def factory(self, dimension: int) -> str:
         """Return the FAISS factory string of the index that is trained and added to (fast scan comes at the end)."""
         code = CODES.get(self.code)

@@ -108,6 +108,7 @@ class IndexManifest:
     search: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by view, and `all` for any view
     metadata: tuple[str, ...] = ()  # fields of the records' metadata that rows can be chosen by
     metric: str = "ip"
+    missed: tuple[Mapping[str, Any], ...] = ()  # kinds that were built first: kind, params, and the recall they reached
     also: tuple[str, ...] = ()  # lake-relative paths of the manifests of the publication's other backends
 
     def __post_init__(self) -> None:
@@ -147,6 +148,7 @@ class IndexManifest:
                 "rows": self.rows,
                 "counts": self.counts,
                 **({"metadata": list(self.metadata)} if self.metadata else {}),
+                **({"missed": [dict(one) for one in self.missed]} if self.missed else {}),
                 **({"also": list(self.also)} if self.also else {}),
             }
         )
@@ -239,5 +241,6 @@ def _parsed(value: Mapping[str, Any]) -> IndexManifest:
         quantiser=Quantiser.from_json(value["quantiser"]) if value["quantiser"] else None,
         search={view: dict(settings) for view, settings in value["search"].items()},
         metadata=tuple(value.get("metadata", ())),
+        missed=tuple(dict(one) for one in value.get("missed", ())),
         also=tuple(value.get("also", ())),
     )

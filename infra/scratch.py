@@ -26,11 +26,14 @@ def scratch_folder(purpose: str) -> Iterator[str]:
         OSError: it cannot be made.
     """
     path, lock = _make(purpose)
+    held = [lock]
     try:
+        held.append(os.dup(lock))  # to remove a folder takes two descriptors, when there may be no more
         yield path
     finally:
+        for descriptor in held:
+            os.close(descriptor)
         shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
 
 
 def remove_abandoned() -> list[str]:
@@ -64,7 +67,11 @@ def _make(purpose: str) -> tuple[str, int]:
         except FileNotFoundError:  # it has
             continue
         except OSError:  # a file system without locks: nobody removes it then
-            return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                os.rmdir(path)
+                raise
         if os.path.isdir(path):
             return path, lock
         os.close(lock)

@@ -8,10 +8,12 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.remote import Producer
@@ -97,19 +99,32 @@ def storage() -> Storage:
 def s3_config() -> Iterator[StorageConfig]:
     """Settings of an S3 server (moto) that lives as long as the tests; its bucket is `lake`."""
     import boto3
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "_key_response_put", _one_at_a_time(S3Response._key_response_put))
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         host, port = server.get_host_and_port()
         config = StorageConfig(endpoint=f"http://{host}:{port}", allow_http=True)
         boto3.client("s3", endpoint_url=config.endpoint, region_name=config.region).create_bucket(Bucket="lake")
         yield config
     server.stop()
+
+
+def _one_at_a_time(put: Callable[..., Any]) -> Callable[..., Any]:
+    """Put objects as S3 does: between the check of If-None-Match and the write, moto lets another request in."""
+    lock = threading.Lock()
+
+    def locked(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return put(*arguments, **options)
+
+    return locked
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from trichord.index_builders.choose import choose
 from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measure_error, put_quantiser
@@ -14,6 +15,7 @@ from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantise
 from trichord.index_builders.tune import ALL
 from trichord.infra import digest, log
 from trichord.infra.engines.base import Engine
+from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
@@ -102,6 +104,9 @@ def build_faiss(
 ) -> Built:
     """Build the missing index shards, and write the manifest that names all shards.
 
+    If an index that was chosen by predictions misses the recall, however hard it is searched, the next is built; the
+    manifest keeps what missed, so that later runs begin with what reached it.
+
     Args:
         workspace: the project on its lake.
         engine: where shards are built.
@@ -113,53 +118,116 @@ def build_faiss(
         ConfigError: no index meets the targets of section `index`.
         PartialRun: a shard could not be built; a rerun resumes.
     """
-    config = workspace.project.index
     rows = sum(ref.rows for ref in vectors.values())
-    target = max(config.recall, workspace.project.gate.min_ann_recall)
+    target = max(workspace.project.index.recall, workspace.project.gate.min_ann_recall)
     before = live_manifest(workspace, live, FAISS)
-    plan = choose(rows, model.dimension, config, cores=workspace.project.engine.workers, recall=target)
-    log.event("index_planned", **plan.to_json())
-    tables = VectorTables.of(workspace, vectors)
-    fits = before if before is not None and _fits(workspace, before, plan, model) else None
-    known = {address for shard in before.shards for address in shard.inputs} if before else set()
-    new = {ref.address: ref.rows for ref in vectors.values() if ref.address not in known}
-    nprobe = config.nprobe if plan.nlist else None
-    sampled = spread(vectors, plan.read_rows)
-    train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
-    drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
-    kept = _keep_quantiser(engine, drifted, plan, fits) if rows else None
-    reused: tuple[str, ...] | None = None  # shards from before this build
+    if before is not None and before.fingerprint != model.fingerprint:
+        before = None
+    missed = [one for one in before.missed if one["recall"] < target] if before else []
+    plan = _choose(workspace, rows, model, target, missed)
+    if plan is None:
+        plan, missed = choose_plan(workspace, rows, model, target), []
     while True:
-        quantiser = kept
-        if plan.trained and rows and kept is None:
-            quantiser = _train(engine, train, plan)
-        builder = FaissBuilder(
-            plan=plan,
-            dimension=model.dimension,
-            fingerprint=model.fingerprint,
-            views=tuple(sorted(config.views)),
-            quantiser=quantiser,
-            metadata=tuple(sorted(config.metadata)),
-        )
-        shards, stood = _merge(workspace, engine, builder, vectors)
-        reused = stood if reused is None else tuple(address for address in stood if address in reused)
-        manifest = builder.manifest(shards)
-        was = live_recall(live, FAISS)
-        steady = fits is not None and fits.quantiser == quantiser and sum(new.values()) <= RETUNED_SHARE * rows
-        if fits and steady and was >= target and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
-            manifest = builder.manifest(shards, search=fits.search)
-        elif rows and plan.tuned:
-            search, recall = tune_views(workspace, engine, tables, manifest, target, nprobe=nprobe)
-            if kept is not None and nprobe is None and recall < min(target, was) - RECALL_DROP:
-                log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=was)
-                kept = None
-                continue
-            manifest = builder.manifest(shards, search=search)
-        break
+        log.event("index_planned", **plan.to_json())
+        made = _Making(workspace=workspace, engine=engine, vectors=vectors, model=model, plan=plan, target=target)
+        manifest, reused, recall = made.index(before, live_recall(live, FAISS))
+        if recall is None or recall >= target:
+            break
+        tried = {"kind": plan.kind, "params": plan.params, "recall": round(recall, 4)}
+        other = _choose(workspace, rows, model, target, [*missed, tried])
+        if other is None:
+            break
+        log.event("recall_missed", target=target, **tried)
+        plan, missed = other, [*missed, tried]
+    manifest = replace(manifest, missed=tuple(missed))
     write_manifest(workspace.lake, manifest)
-    made = tuple(sorted({shard.address for shard in shards} - set(reused)))
-    log.event("index_built", rows=manifest.rows, made=len(made), reused=len(reused))
-    return Built(manifest=manifest, plan=plan, made=made, reused=reused)
+    new = tuple(sorted({shard.address for shard in manifest.shards} - set(reused)))
+    log.event("index_built", rows=manifest.rows, made=len(new), reused=len(reused))
+    return Built(manifest=manifest, plan=plan, made=new, reused=reused)
+
+
+def choose_plan(
+    workspace: Workspace, rows: int, model: TrainedModel, target: float, missed: Sequence[IndexPlan] = ()
+) -> IndexPlan:
+    """Choose the index by the project's settings; see `choose`."""
+    project = workspace.project
+    return choose(rows, model.dimension, project.index, cores=project.engine.workers, recall=target, missed=missed)
+
+
+def _choose(
+    workspace: Workspace, rows: int, model: TrainedModel, target: float, missed: Sequence[Mapping[str, Any]]
+) -> IndexPlan | None:
+    """Choose another index than those that missed the target; None if they were all that the settings allow."""
+    plans = [IndexPlan(kind=one["kind"], **one["params"]) for one in missed]
+    try:
+        return choose_plan(workspace, rows, model, target, plans)
+    except ConfigError:
+        if not missed:
+            raise
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Making:
+    """An index of one plan."""
+
+    workspace: Workspace
+    engine: Engine
+    vectors: Mapping[str, ShardRef]
+    model: TrainedModel
+    plan: IndexPlan
+    target: float
+
+    def index(
+        self, before: IndexManifest | None, recall_before: float
+    ) -> tuple[IndexManifest, tuple[str, ...], float | None]:
+        """Build the missing shards and measure how hard to search.
+
+        Args:
+            before: the live index of this space.
+            recall_before: its recall.
+
+        Returns:
+            The manifest, the addresses of the shards that stood, and the recall (None if it was not measured).
+        """
+        workspace, engine, plan, model = self.workspace, self.engine, self.plan, self.model
+        config, rows = workspace.project.index, sum(ref.rows for ref in self.vectors.values())
+        tables = VectorTables.of(workspace, self.vectors)
+        fits = before if before is not None and _fits(workspace, before, plan) else None
+        known = {address for shard in before.shards for address in shard.inputs} if before else set()
+        new = {ref.address: ref.rows for ref in self.vectors.values() if ref.address not in known}
+        nprobe = config.nprobe if plan.nlist else None
+        sampled = spread(self.vectors, plan.read_rows)
+        train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
+        drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
+        kept = _keep_quantiser(engine, drifted, plan, fits) if rows else None
+        reused: tuple[str, ...] | None = None  # shards from before this build
+        while True:
+            quantiser = kept
+            if plan.trained and rows and kept is None:
+                quantiser = _train(engine, train, plan)
+            builder = FaissBuilder(
+                plan=plan,
+                dimension=model.dimension,
+                fingerprint=model.fingerprint,
+                views=tuple(sorted(config.views)),
+                quantiser=quantiser,
+                metadata=tuple(sorted(config.metadata)),
+            )
+            shards, stood = _merge(workspace, engine, builder, self.vectors)
+            reused = stood if reused is None else tuple(address for address in stood if address in reused)
+            manifest = builder.manifest(shards)
+            steady = fits is not None and fits.quantiser == quantiser and sum(new.values()) <= RETUNED_SHARE * rows
+            steady = steady and recall_before >= self.target
+            if fits and steady and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
+                return builder.manifest(shards, search=fits.search), reused, None
+            if not rows or not plan.tuned:
+                return manifest, reused, None
+            search, recall = tune_views(workspace, engine, tables, manifest, self.target, nprobe=nprobe)
+            if kept is None or nprobe is not None or recall >= min(self.target, recall_before) - RECALL_DROP:
+                return builder.manifest(shards, search=search), reused, recall if nprobe is None else None
+            log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=recall_before)
+            kept = None
 
 
 def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
@@ -222,10 +290,8 @@ def _merge(
     return list(shards.values()), reused
 
 
-def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan, model: TrainedModel) -> bool:
-    """Return True if the live index has this kind and space, and its quantiser is still stored."""
-    if manifest.fingerprint != model.fingerprint:
-        return False
+def _fits(workspace: Workspace, manifest: IndexManifest, plan: IndexPlan) -> bool:
+    """Return True if the live index has this kind, and its quantiser is still stored."""
     if (manifest.kind, dict(manifest.params)) != (plan.kind, plan.params):
         return False
     return manifest.quantiser is None or is_stored(workspace.lake, manifest.quantiser.file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,16 @@ def model_of(dimension: int) -> TrainedModel:
     return TrainedModel(path="models/bench", fingerprint=SPACE, dimension=dimension)
 
 
+def key_of(number: int, row: int) -> str:
+    """The key of a row of a partition."""
+    return f"source{number % 4}/{number:05d}-{row:05d}"
+
+
 def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndarray, version: str = "") -> ShardRef:
     """One partition's vectors shard, in the lake."""
     rows, dimension = vectors_ND.shape
     source = f"source{number % 4}"
-    keys = [f"{source}/{number:05d}-{row:05d}{version}" for row in range(rows)]
+    keys = [f"{key_of(number, row)}{version}" for row in range(rows)]
     columns = {
         "key": keys,
         "view": ["fused"] * rows,
@@ -97,7 +102,12 @@ def write_vectors(storage: Storage, lake: Path, number: int, vectors_ND: np.ndar
 
 def write_corpus(workspace: Workspace, lake: Path, rows: int, dimension: int) -> dict[str, ShardRef]:
     """All vectors shards by partition."""
+    return write_partitions(workspace, lake, partitions(rows, dimension))
+
+
+def write_partitions(workspace: Workspace, lake: Path, parts: Iterable[tuple[int, np.ndarray]]) -> dict[str, ShardRef]:
+    """Write given vectors, (N, D) each, as shards; returns them by partition."""
     return {
         f"source{number % 4}/{number:05d}": write_vectors(workspace.storage, lake, number, vectors)
-        for number, vectors in partitions(rows, dimension)
+        for number, vectors in parts
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +36,36 @@ def test_a_scratch_folder_ends_with_its_block_whatever_ends_that(temporary):
         assert Path(folder).parent == temporary
         raise SystemExit
     assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def use_up() -> Iterator[Callable[[], None]]:
+    """Takes every descriptor that this process may still open."""
+    taken: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def take() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+
+    yield take
+    for descriptor in taken:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_no_folder_is_left(temporary, use_up, monkeypatch):
+    with scratch_folder("train") as folder:
+        Path(folder, "features").touch()
+        names, make = [folder], os.mkdir
+        monkeypatch.setattr(os, "mkdir", lambda path, mode: (names.append(path), make(path, mode)))
+        use_up()
+        with pytest.raises(OSError, match="Too many open files"), scratch_folder("group"):
+            pass
+        assert [path for path in names if os.path.exists(path)] == [folder]
+    assert not os.path.exists(folder)
 
 
 def test_what_a_killed_process_left_goes_and_nothing_else(temporary):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.bench.vectors_lake import model_of, workspace_at, write_vectors
+from trichord.index_builders.manifest import read_manifest
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
@@ -133,3 +134,45 @@ def test_an_index_of_exact_recall_is_not_what_tuning_looks_for(engine, tmp_path)
     built = build_faiss(workspace, engine, corpus(workspace, tmp_path, 0), model_of(D), None)
     found = built.manifest.search["all"]["depth"]
     assert 1 < found < 128
+
+
+TIGHT = {"flat_max_rows": 1, "memory_bytes": 700_000}
+
+
+def crowded(workspace: Workspace, folder: Path) -> dict[str, ShardRef]:
+    """6,000 vectors, of which 19 of 20 lie so close together that codes made for all cannot tell them apart."""
+    random = np.random.default_rng(5)
+    rows = random.standard_normal((6, 1_000, D))
+    crowd = np.arange(1_000) % 20 > 0
+    rows[:, crowd] = rows[0, 0] + 1e-2 * rows[:, crowd]
+    rows /= np.linalg.norm(rows, axis=2, keepdims=True)
+    made = rows.astype(np.float32)
+    return {f"source{n}": write_vectors(workspace.storage, folder, n, part) for n, part in enumerate(made)}
+
+
+@pytest.mark.usefixtures("json_events")
+def test_an_index_that_misses_the_recall_gives_way_to_the_next_and_stays_away(engine, tmp_path, capsys):
+    workspace = workspace_at(tmp_path, {**TIGHT, "recall": 0.9}, workers=1)
+    vectors = crowded(workspace, tmp_path)
+    first = build_faiss(workspace, engine, vectors, model_of(D), None)
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    [missed] = [event for event in told if event["event"] == "recall_missed"]
+    assert missed["recall"] < 0.9
+    assert [(one["kind"], one["recall"]) for one in first.manifest.missed] == [(missed["kind"], missed["recall"])]
+    assert missed["kind"].endswith("pq_fast")
+    assert not first.manifest.kind.endswith("pq_fast")
+    assert read_manifest(workspace.lake, first.manifest.path) == first.manifest
+
+    second = build_faiss(workspace, engine, vectors, model_of(D), published(first))
+    assert second.manifest == first.manifest
+    assert not second.made
+    assert "recall_missed" not in capsys.readouterr().err
+
+    easier = workspace_at(tmp_path, {**TIGHT, "recall": 0.01}, workers=1)
+    assert not build_faiss(easier, engine, vectors, model_of(D), published(first)).manifest.missed
+
+
+def test_where_all_miss_the_recall_the_last_stands_for_the_gate_to_judge(engine, tmp_path):
+    workspace = workspace_at(tmp_path, {"kind": "pq_fast", "parts": 32, "refine": "sq8", "recall": 0.9}, workers=1)
+    built = build_faiss(workspace, engine, crowded(workspace, tmp_path), model_of(D), None)
+    assert (built.manifest.kind, built.manifest.missed) == ("pq_fast", ())
