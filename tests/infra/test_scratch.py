@@ -59,8 +59,13 @@ def use_up() -> Iterator[Callable[[], None]]:
 def test_without_descriptors_no_folder_is_left(temporary, use_up, monkeypatch):
     with scratch_folder("train") as folder:
         Path(folder, "features").touch()
-        names, make = [folder], os.mkdir
-        monkeypatch.setattr(os, "mkdir", lambda path, mode: (names.append(path), make(path, mode)))
+        names = [folder]
+
+        def mkdir(path: str, mode: int, make: Callable[[str, int], None] = os.mkdir) -> None:
+            names.append(path)
+            make(path, mode)
+
+        monkeypatch.setattr(os, "mkdir", mkdir)
         use_up()
         with pytest.raises(OSError, match="Too many open files"), scratch_folder("group"):
             pass
