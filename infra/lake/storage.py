@@ -167,6 +167,12 @@ class Storage:
             store, path = self._locate(prefix_uri)
             yield from store.folders(path)
 
+    def loose_files(self, prefix_uri: str) -> Iterator[Stat]:
+        """Yield the files in a folder that are in no folder of it, sorted by URI. Raise as `read`."""
+        with _failures(prefix_uri):
+            store, path = self._locate(prefix_uri)
+            yield from store.loose(path)
+
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""
         with _failures(uri):

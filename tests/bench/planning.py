@@ -4,10 +4,10 @@
 (steadier than the clock on a busy machine), without start-up. `--open` is the cost of a partition's rows in plans of
 so many partitions of one row each; `--rows` plans sources of so many rows, whole, again unchanged, and after a change
 of one file, whole and with that file as its scope; each in a process of its own, whose peak memory is given.
-`--divided` plans manifests of so many rows in one process and on two workers in turn, and gives their seconds by the
-clock and of CPU, workers included. `--driver` is the memory of the driver of `plan` for so many rows in partitions of
-at most 16, before it plans, with the plan in hand, and at most; `--preparation` that of `prepare` for so many
-partitions of one row.
+`--divided` plans manifests of so many rows (`--folders`: folders) in one process and on two workers in turn, and gives
+their seconds by the clock and of CPU, workers included. `--driver` is the memory of the driver of `plan` for so many
+rows in partitions of at most 16, before it plans, with the plan in hand, and at most; `--preparation` that of `prepare`
+for so many partitions of one row.
 """
 
 from __future__ import annotations
@@ -151,21 +151,22 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
     }
 
 
-def divided(rows: int) -> dict[str, Any]:
-    """Plan a manifest alone and on two workers, for the first time and again; the plans are the same."""
+def divided(rows: int, kind: str = "manifest") -> dict[str, Any]:
+    """Plan a source alone and on two workers, for the first time and again; the plans are the same."""
 
     def spent() -> float:
         both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         return sum(one.ru_utime + one.ru_stime for one in both)
 
-    found: dict[str, Any] = {"rows": rows}
+    found: dict[str, Any] = {"kind": kind, "rows": rows}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "source").mkdir()
-        source, plans = write_source("manifest", rows, Path(folder) / "source"), []
+        source, plans = write_source(kind, rows, Path(folder) / "source"), []
         for name in ("first", "unchanged"):
             for how, count in (("alone", 1), ("workers", 2)):
                 project = Project(lake=f"{folder}/{how}", sources=[source], engine=EngineConfig(workers=count))
                 workspace = Workspace(project)
+                cache = VersionCache.load(workspace.storage, workspace.lake.uri(layout.PLAN_VERSIONS))
                 clock, before = time.monotonic(), spent()
                 with open_workers(workspace) as workers:
                     plans.append(
@@ -173,12 +174,13 @@ def divided(rows: int) -> dict[str, Any]:
                             source,
                             workspace.lake,
                             rows_per_partition=ROWS_PER_PARTITION,
-                            cache=None,
+                            cache=cache,
                             workers=workers,
                         )
                     )
                 found[f"{name}_{how}_s"] = round(time.monotonic() - clock, 2)
                 found[f"{name}_{how}_cpu_s"] = round(spent() - before, 2)
+                cache.save(workspace.storage, workspace.lake.uri(layout.PLAN_VERSIONS))
         assert all(plan == plans[0] for plan in plans)
     return found
 
@@ -223,6 +225,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000])
     parser.add_argument("--kinds", nargs="*", default=["folder", "manifest"])
     parser.add_argument("--divided", type=int, nargs="*", default=[])
+    parser.add_argument("--folders", type=int, nargs="*", default=[])
     parser.add_argument("--driver", type=int, nargs="*", default=[])
     parser.add_argument("--preparation", type=int, nargs="*", default=[])
     parser.add_argument("--json", action="store_true")
@@ -230,9 +233,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.one is not None:
         kind, size = args.one
-        measures = {
+        measures: dict[str, Callable[[int], dict[str, Any]]] = {
             "open": opening,
             "divided": divided,
+            "folders": lambda rows: divided(rows, "folder"),
             "driver": lambda rows: memory(rows, "plan"),
             "preparation": lambda rows: memory(rows, "prepare"),
         }
@@ -243,6 +247,7 @@ def main() -> None:
         "open": [apart("open", str(size)) for size in args.open],
         "plan": [apart(kind, str(size)) for size in args.rows for kind in args.kinds],
         "divided": [apart("divided", str(size)) for size in args.divided],
+        "folders": [apart("folders", str(size)) for size in args.folders],
         "driver": [apart("driver", str(size)) for size in args.driver],
         "preparation": [apart("preparation", str(size)) for size in args.preparation],
     }

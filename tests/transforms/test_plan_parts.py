@@ -31,6 +31,7 @@ from trichord.transforms.collect.plan_parts import (
     write_groups,
     write_plan,
 )
+from trichord.transforms.collect.workers import Workers
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -212,18 +213,19 @@ def test_parts_that_workers_write_are_those_of_one_process(lake: Lake, monkeypat
             sent.append(item)
             yield deepcopy(task)(item)
 
+    workers = Workers(run=elsewhere, least_bytes=0)
     planned, files = write_plan(rows, "s", lake, 4), parts_of(lake)
     divided = Lake(STORAGE, f"{lake.root}-divided")
-    assert write_plan(rows, "s", divided, 4, elsewhere) == planned
+    assert write_plan(rows, "s", divided, 4, workers) == planned
     assert parts_of(divided) == files
     assert len(sent) == len(files)
-    assert write_plan(rows, "s", divided, 4, elsewhere) == planned
+    assert write_plan(rows, "s", divided, 4, workers) == planned
     assert len(sent) == len(files), "what is there is not sent"
     changed = [*rows[:7], row(7, "changed"), *rows[8:]]
-    assert write_plan(changed, "s", divided, 4, elsewhere) == write_plan(changed, "s", lake, 4)
+    assert write_plan(changed, "s", divided, 4, workers) == write_plan(changed, "s", lake, 4)
     assert len(sent) == len(files) + 1
     monkeypatch.setattr(plan_parts, "MAX_BYTES", 1_000)
     large = Lake(STORAGE, f"{lake.root}-large")
-    assert write_plan(rows, "s", large, 4, elsewhere) == planned
+    assert write_plan(rows, "s", large, 4, workers) == planned
     assert parts_of(large) == files
     assert len(sent) == len(files) + 1, "what is too large to be sent is written here"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trichord.infra.config import EngineConfig, ManifestSource, StorageConfig
+from trichord.infra.config import EngineConfig, FolderSource, ManifestSource, StorageConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.errors import SourceError
 from trichord.infra.lake import layout, versions
@@ -94,7 +94,9 @@ def write(folder: Path, seed: int = 0, rows: int = 120, end: bytes = b"\n") -> M
     return ManifestSource(kind="manifest", name="s", path=str(folder / "rows.jsonl"))
 
 
-def planned(source: ManifestSource, lake: Lake, workers: Any, **more: Any) -> tuple[Plan, dict[str, bytes]]:
+def planned(
+    source: ManifestSource | FolderSource, lake: Lake, workers: Any, **more: Any
+) -> tuple[Plan, dict[str, bytes]]:
     """The plan, and the bytes of its parts and of the kept versions."""
     uri = lake.uri(layout.PLAN_VERSIONS)
     cache = VersionCache.load(STORAGE, uri)
@@ -160,6 +162,57 @@ def test_a_table_planned_in_portions_is_that_planned_in_one_go(
         one.name: getattr(whole, one.name) for one in fields(Tally)
     }
     assert len(portions(source)) >= 2 or len(data) < 2_000
+
+
+def tree(folder: Path, seed: int) -> FolderSource:
+    """A folder of texts and pictures, deep and loose, hidden and unknown ones among them."""
+    draw = random.Random(seed)
+    top = draw.choice([["train", "test"], ["a", "b b", "c", ".hidden", "b"], ["only"], []])
+    for i in range(draw.choice([1, 40, 90])):
+        parts = [draw.choice(top)] if top and draw.random() < 0.9 else []
+        parts += [draw.choice(["x", "y", "x.txt"]) for _ in range(draw.randrange(3))]
+        path = folder.joinpath(*parts, draw.choice([f"{i}.txt", f"{i}.jpg", f"{i // 2}.wav", f".{i}.txt", f"{i}.doc"]))
+        if not any(parent.is_file() for parent in path.parents):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"content %d" % i)
+            os.utime(path, (1_600_000_000, 1_600_000_000))
+    return FolderSource(kind="folder", name="s", path=str(folder))
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10_000), alone_first=st.booleans())
+def test_a_folder_planned_in_portions_is_that_planned_in_one_go(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, alone_first: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("trees")
+    (folder / "data").mkdir()
+    source = tree(folder / "data", seed)
+    lakes = [Lake(STORAGE, str(folder / kind)) for kind in ("alone", "divided")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.transforms.test_scan.LEAST_BYTES", 2_000 if alone_first else 0)  # four rows
+        patch.setattr("trichord.transforms.collect.folder._PORTIONS", 3)
+        for _ in range(2):
+            alone, divided = (
+                outcome(source, lake, workers) for lake, workers in zip(lakes, (None, backwards), strict=True)
+            )
+            assert divided == alone
+
+
+def outcome(source: FolderSource, lake: Lake, workers: Any) -> object:
+    try:
+        return planned(source, lake, workers)
+    except SourceError as error:
+        return str(error)
+
+
+def test_a_small_folder_starts_no_workers(tmp_path: Path) -> None:
+    def nobody(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
+        raise AssertionError("workers were asked")
+
+    source = tree(tmp_path / "data", 0)
+    workers = Workers(run=nobody)
+    plan = plan_source(source, Lake(STORAGE, str(tmp_path / "lake")), rows_per_partition=8, cache=None, workers=workers)
+    assert plan.rows > 0
 
 
 def test_worker_processes_make_the_same_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

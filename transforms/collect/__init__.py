@@ -29,7 +29,7 @@ from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS,
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
-from trichord.transforms.collect.folder import FolderReader, has_marks
+from trichord.transforms.collect.folder import FileCounts, FolderReader, has_marks
 from trichord.transforms.collect.inventory import InventoryReader
 from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
@@ -104,14 +104,13 @@ def plan_source(
             config or PrepareConfig(),
             _list_media(source, lake.storage, root),
         )
-        if lookup.listing is not None or workers is None or not is_divisible(source, lake.storage, workers.least_bytes):
-            workers = None
-        if workers is not None and isinstance(source, ManifestSource):
-            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally)
+        if workers is not None and lookup.listing is None and is_divisible(source, lake.storage, workers.least_bytes):
+            counts = found.counts if isinstance(found, FolderReader) else FileCounts()
+            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally, counts)
         else:
+            workers = None
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
-        writers = workers.run if workers is not None and workers.lazy else None
-        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, writers)
+        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, workers)
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
     manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()

@@ -42,7 +42,7 @@ from trichord.transforms.collect.partitions import (
     version_of,
 )
 from trichord.transforms.collect.plan_rows import BUCKET_BITS, Run, Runs, RunWriter, open_runs
-from trichord.transforms.collect.workers import RunTasks
+from trichord.transforms.collect.workers import Workers
 from trichord.transforms.media import MediaError
 
 PARTS_FORMAT = 2
@@ -97,11 +97,11 @@ def write_plan(
     source: str,
     lake: Lake,
     rows_per_partition: RowsPerPartition,
-    workers: RunTasks | None = None,
+    workers: Workers | None = None,
 ) -> list[Partition]:
     """Bucket rows, or runs of them, into partitions, and write their parts to `<lake>/_plans` unless they are there.
 
-    Rows pass through files on disk: memory does not grow with them. With `workers`, parts are written by these.
+    Rows pass through files on disk: memory does not grow with them. Where there are many, `workers` write the parts.
     """
     with scratch_folder("plan") as folder:
         writer = RunWriter(folder)
@@ -119,14 +119,14 @@ def write_parts(
     source: str,
     lake: Lake,
     rows_per_partition: RowsPerPartition,
-    workers: RunTasks | None = None,
+    workers: Workers | None = None,
 ) -> list[Partition]:
     """Do as `write_plan` with rows in runs."""
     found: list[Partition] = []
     with open_runs(runs) as opened:
         limit = limit_of_rows(rows_per_partition, int(opened.counts.sum()))
         nodes = cut(opened.counts, limit)
-        if workers is None:
+        if workers is None or not workers.lazy or opened.counts.sum() < workers.least_rows:
             for node in nodes:
                 found += write_node(opened, node, source, lake, limit)
             return found
@@ -141,7 +141,7 @@ def write_parts(
                         else:
                             part.write(opened, lake)
 
-        for _ in workers(WritePart(lake.storage), missing()):
+        for _ in workers.run(WritePart(lake.storage), missing()):
             pass
     return found
 

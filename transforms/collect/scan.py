@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import TypeAlias, TypeGuard
 
-from trichord.infra.config import ManifestSource
+from trichord.infra.config import FolderSource, ManifestSource
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Changed, Storage, VersionCache, is_remote
 from trichord.infra.lake.versions import News
 from trichord.infra.scratch import scratch_folder
 from trichord.transforms.collect.drafts import Draft, Lookup, on_web
+from trichord.transforms.collect.folder import FileCounts, FolderPortion, portions_of_folder, read_portion
 from trichord.transforms.collect.manifest import Portion, portions_of, read_manifest
 from trichord.transforms.collect.partitions import PlannedRow
 from trichord.transforms.collect.plan_rows import RunWriter
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.workers import Workers
+
+Divisible: TypeAlias = ManifestSource | FolderSource
+AnyPortion: TypeAlias = Portion | FolderPortion
 
 PORTION_BYTES = 512 << 10
 _HELD = 32  # portions that are scanned here while workers start
@@ -39,13 +44,15 @@ class Scanned:
         runs: the bytes of its runs.
         tally: counts of its rows.
         left: drafts with media on the web, which the driver looks up: it keeps to the limits of their hosts.
+        files: counts of its files; None of a manifest.
         news: of a worker's cache of versions.
     """
 
-    portion: Portion
+    portion: AnyPortion
     runs: Sequence[bytes]
     tally: Tally
     left: Sequence[Draft]
+    files: FileCounts | None
     news: News | None = None
 
 
@@ -53,18 +60,18 @@ class Scanned:
 class Scan:
     """The task of a worker; it loads the cache of versions once."""
 
-    source: ManifestSource
+    source: Divisible
     lake: Lake
     lookup: Lookup  # without cache and fetcher
     fetches: bool  # the driver looks media on the web up
     cache: VersionCache | None = field(default=None, init=False)
 
-    def __call__(self, portion: Portion) -> Scanned:
+    def __call__(self, portion: AnyPortion) -> Scanned:
         """Scan a portion on a worker. Raises as `plan_source`."""
         self.cache = self.cache or VersionCache.load(self.lake.storage, self.lake.uri(layout.PLAN_VERSIONS))
         return replace(self.scan(portion, self.cache), news=self.cache.news())
 
-    def scan(self, portion: Portion, cache: VersionCache | None) -> Scanned:
+    def scan(self, portion: AnyPortion, cache: VersionCache | None) -> Scanned:
         """Scan a portion with a cache of versions. Raises as `plan_source`."""
         tally, left = Tally(self.source), list[Draft]()
 
@@ -75,38 +82,87 @@ class Scan:
                 else:
                     yield draft
 
+        read: Iterable[Draft]
+        if isinstance(self.source, FolderSource):
+            assert isinstance(portion, FolderPortion)
+            read = reader = read_portion(self.source, self.lake.storage, portion)
+        else:
+            assert isinstance(portion, Portion)
+            read, reader = read_manifest(self.source, self.lake.storage, tally, portion), None
         with scratch_folder("plan") as folder:
             writer = RunWriter(folder)
-            drafts = here(count_marks(read_manifest(self.source, self.lake.storage, tally, portion), tally))
+            drafts = here(count_marks(read, tally))
             for row in tally.watch(look_up(drafts, replace(self.lookup, cache=cache))):
                 writer.add(row)
             writer.flush()
             runs = [Path(run.path).read_bytes() for run in writer.runs]
-        return Scanned(portion=portion, runs=runs, tally=tally, left=left)
+        counts = reader.counts if reader is not None else None
+        return Scanned(portion=portion, runs=runs, tally=tally, left=left, files=counts)
 
 
-def is_divisible(source: object, storage: Storage, least_bytes: int) -> bool:
-    """Return True if workers scan a source: a manifest of so many bytes."""
+def is_divisible(source: object, storage: Storage, least_bytes: int) -> TypeGuard[Divisible]:
+    """Return True if workers may scan a source: a manifest of so many bytes, or a local folder."""
+    if isinstance(source, FolderSource):
+        return not is_remote(source.path)  # a bucket's listing has objects that stand for its folders
     if not isinstance(source, ManifestSource) or not storage.exists(source.path):
         return False
     return storage.stat(source.path).size >= least_bytes
 
 
 def scan_on_workers(
-    source: ManifestSource, lake: Lake, lookup: Lookup, workers: Workers, tally: Tally
+    source: Divisible, lake: Lake, lookup: Lookup, workers: Workers, tally: Tally, files: FileCounts
 ) -> Iterator[bytes | PlannedRow]:
     """Yield runs of planned rows, and single rows whose media are on the web; when all are read, `tally` has them all.
 
-    While workers start, portions are scanned here.
+    While workers start, portions are scanned here; of a folder also those before, until it is known to be large.
+    `files` are those of a folder.
 
     Raises:
         Changed: somebody wrote to the manifest meanwhile.
     """
-    before, tallies = lake.storage.stat(source.path), dict[int, Tally]()
     scan = Scan(
         source=source, lake=lake, lookup=replace(lookup, cache=None, fetcher=None), fetches=lookup.fetcher is not None
     )
-    todo = _Shared(portions_of(source, lake.storage, before.size, PORTION_BYTES))
+    found = dict[int, Scanned]()
+
+    def rows_of(one: Scanned) -> Iterator[bytes | PlannedRow]:
+        if one.news is not None and lookup.cache is not None:
+            lookup.cache.add_news(one.news)
+        yield from one.runs
+        yield from one.tally.watch(look_up(one.left, lookup))
+        found[one.portion.start] = replace(one, runs=(), left=())
+
+    if isinstance(source, FolderSource):
+        todo, rows = portions_of_folder(source, lake.storage), 0
+        while rows < workers.least_rows and (portion := next(todo, None)) is not None:
+            one = scan.scan(portion, lookup.cache)
+            rows += one.tally.rows
+            yield from rows_of(one)
+        yield from _divide(scan, todo, lookup, workers, rows_of)
+    else:
+        before = lake.storage.stat(source.path)
+        yield from _divide(
+            scan, portions_of(source, lake.storage, before.size, PORTION_BYTES), lookup, workers, rows_of
+        )
+        if lake.storage.stat(source.path) != before:
+            raise Changed.of(source.path)
+    for start in sorted(found):  # their order decides what messages show
+        tally.add(found[start].tally)
+        files.add(found[start].files or FileCounts())
+
+
+def _divide(
+    scan: Scan,
+    portions: Iterator[AnyPortion],
+    lookup: Lookup,
+    workers: Workers,
+    rows_of: Callable[[Scanned], Iterator[bytes | PlannedRow]],
+) -> Iterator[bytes | PlannedRow]:
+    """Yield what `rows_of` portions makes, scanned by workers, and here until they have started."""
+    first = next(portions, None)
+    if first is None:
+        return
+    todo = _Shared(chain([first], portions))
     mine, started = deque[Scanned](), threading.Event()
 
     def scan_here() -> None:
@@ -114,13 +170,6 @@ def scan_on_workers(
             mine.append(scan.scan(portion, lookup.cache))
             if started.is_set() or len(mine) >= _HELD:
                 return
-
-    def rows_of(found: Scanned) -> Iterator[bytes | PlannedRow]:
-        if found.news is not None and lookup.cache is not None:
-            lookup.cache.add_news(found.news)
-        yield from found.runs
-        yield from found.tally.watch(look_up(found.left, lookup))
-        tallies[found.portion.start] = found.tally
 
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -135,19 +184,15 @@ def scan_on_workers(
             started.set()
     for found in mine:
         yield from rows_of(found)
-    for start in sorted(tallies):  # their order decides what messages show
-        tally.add(tallies[start])
-    if lake.storage.stat(source.path) != before:
-        raise Changed.of(source.path)
 
 
 class _Shared:
     """Items that two threads take from one iterator."""
 
-    def __init__(self, items: Iterator[Portion]) -> None:
+    def __init__(self, items: Iterator[AnyPortion]) -> None:
         self._items, self._lock = items, threading.Lock()
 
-    def __iter__(self) -> Iterator[Portion]:
+    def __iter__(self) -> Iterator[AnyPortion]:
         while True:
             with self._lock:
                 item = next(self._items, None)

@@ -33,3 +33,8 @@ class Workers:
     run: RunTasks
     lazy: bool = True
     least_bytes: int = LEAST_BYTES
+
+    @property
+    def least_rows(self) -> int:
+        """How many rows are worth starting them."""
+        return self.least_bytes * 20_000 // LEAST_BYTES
