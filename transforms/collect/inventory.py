@@ -73,6 +73,7 @@ class _Objects:
 
     def add(self, listed: Iterator[Listed], uri: str) -> None:
         """Add the objects of a file. Raise SourceError if they are of another bucket."""
+        self._rows.execute("BEGIN")  # else each row is written to the file
         self._rows.executemany(
             "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "  # of two versions, the newer
             "size = excluded.size, mtime_ns = excluded.mtime_ns, etag = excluded.etag "
@@ -80,6 +81,7 @@ class _Objects:
             self._take(listed, uri),
         )
         self._keep_refused()
+        self._rows.execute("COMMIT")
 
     def _take(self, listed: Iterator[Listed], uri: str) -> Iterator[tuple[str, int, int, str | None]]:
         for one in listed:
