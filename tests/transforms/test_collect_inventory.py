@@ -82,7 +82,8 @@ def test_an_inventory_gives_the_plan_of_the_folder(
 
 def test_the_newest_whole_run_is_read(bucket: Storage, place: str, tmp_path: Path) -> None:
     rows = [listed(stat) for stat in fill(bucket, place)]
-    old = write_inventory(bucket, f"{place}/runs", [rows[:1]], run="2026-11-28T01-00Z")
+    moved = {"destinationBucket": "arn:aws:s3:::elsewhere"}  # the files are where the manifest is
+    old = write_inventory(bucket, f"{place}/runs", [rows[:1]], run="2026-11-28T01-00Z", change=moved)
     write_inventory(bucket, f"{place}/runs", [rows], run="2026-11-29T01-00Z")
     bucket.write(f"{place}/runs/2026-11-30T01-00Z/manifest.json", b"{}")  # its checksum is still to come
 
@@ -218,6 +219,13 @@ def test_damage_is_refused(bucket: Storage, place: str, tmp_path: Path) -> None:
         ("not.orc", b"ORC but not really", "cannot be read"),
         ("other.csv.gz", gzip.compress(b'"other","k.txt","1","","e"\n'), "lists the bucket 'other', not 'lake'"),
         ("size.csv.gz", gzip.compress(b'"lake","k.txt","one","","e"\n'), "cannot be read"),
+        ("many.csv.gz", gzip.compress(b'"lake","k.txt","%s","","e"\n' % (b"9" * 30)), "an object of 99999"),
+        (
+            "year.csv.gz",
+            gzip.compress(b'"lake","k.txt","1","9999-12-31T00:00:00Z","e"\n'),
+            "of the year 9999",
+        ),
+        ("when.csv.gz", gzip.compress(b'"lake","k.txt","1","yesterday","e"\n'), "cannot be read"),
         ("quote.csv.gz", gzip.compress(b'"lake","k.txt"x,"one","","e"\n'), "cannot be read"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",

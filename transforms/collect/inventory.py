@@ -107,7 +107,7 @@ class _Objects:
         """Return what keeps an object from being read: '' for its name."""
         if _UNREADABLE.search(path):
             return ""
-        if one.size is None or one.size < 0:
+        if one.size is None:
             return "the inventory does not say its size"
         if one.etag is None and self._by in ("auto", "etag"):
             return "the inventory does not say its ETag"

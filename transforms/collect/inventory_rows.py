@@ -23,6 +23,8 @@ from trichord.transforms.collect.naming import guess_meant, show_all
 from trichord.transforms.collect.parquet import bounded, open_parquet
 
 MAX_LINE_BYTES = 64 << 10  # a key has at most 1,024 bytes
+MAX_OBJECT_BYTES = 1 << 50
+_LATEST_S = 1 << 33  # the year 2242
 _ROWS_AT_A_TIME = 4_096
 _MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
 _MAX_ROWS_PER_BYTE = 4
@@ -205,13 +207,12 @@ def _listed(row: Mapping[str, Any]) -> Listed | None:
     key = row["key"]
     if not isinstance(key, str):
         raise ValueError("a key that is not text")
-    return Listed(
-        row.get("bucket") or None,
-        key,
-        None if size in (None, "") else int(cast(str, size)),
-        row.get("etag") or None,
-        modified,
-    )
+    size = None if size in (None, "") else int(cast(str, size))
+    if size is not None and not 0 <= size <= MAX_OBJECT_BYTES:
+        raise ValueError(f"an object of {size} bytes")
+    if modified is not None and not 0 <= modified <= _LATEST_S:
+        raise ValueError(f"an object of the year {row['lastmodifieddate']}")
+    return Listed(row.get("bucket") or None, key, size, row.get("etag") or None, modified)
 
 
 def _is_true(value: object, *, if_absent: bool) -> bool:
