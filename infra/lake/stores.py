@@ -197,9 +197,6 @@ class LocalStore:
 
         yield from self.walk(path, False, wanted)
 
-    def loose(self, path: str) -> Iterator[Stat]:
-        yield from self.walk(path, False, lambda below: not below.endswith("/"))
-
     def folders(self, path: str) -> Iterator[str]:
         try:
             with os.scandir(path) as found:
@@ -289,10 +286,6 @@ class S3Store:
                         yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
                 if page and page[-1]["path"] > root + beginning + chr(0x10FFFF):
                     break
-
-    def loose(self, key: str) -> Iterator[Stat]:
-        for meta in sorted(self._store.list_with_delimiter(key or None)["objects"], key=lambda meta: meta["path"]):
-            yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
 
     def folders(self, key: str) -> Iterator[str]:
         root, offset, last = f"{key}/" if key else "", None, ""

@@ -26,7 +26,7 @@ _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": 
 
 _SHOWN_ENDINGS = 10
 _DEPTH = 8  # folders that hold one folder each
-_PORTIONS = 512
+_PORTIONS = 128
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
