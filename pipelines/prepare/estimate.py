@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trichord.infra.config import Project
+from trichord.infra.config import FolderSource, Project, Source
+from trichord.infra.lake.storage import is_remote
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, limit_of_rows
 
 # Milliseconds of CPU on one core, with reading, hashing, Parquet and deduplication (tests/bench/RESULTS.md).
-PLAN_MS = 0.04  # a row that is planned on its own
+PLAN_MS, DRIVER_MS = 0.04, 0.005  # a row that is planned on its own; what the driver alone does with it
 ROW_MS = 0.6  # a row with a text of 50 characters
 PICTURE_MS = 14.0  # of 1,600 x 1,200
 SOUND_MS = 11.0  # of 5 s, 44.1 kHz
@@ -42,6 +43,8 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
     row_ms = ROW_MS + PICTURE_MS * ("image" in modalities) + SOUND_MS * ("audio" in modalities)
     planned, prepared = (rows * ms / 3_600_000 for ms in (PLAN_MS, row_ms))
     listed = 0 if all(source.kind == "inventory" for source in project.sources) else math.ceil(rows * media / LIST_ROWS)
+    divided = all(source.kind == "manifest" or _is_local_folder(source) for source in project.sources)
+    waited = planned / cores + rows * DRIVER_MS / 3_600_000 if divided else planned
     advice = ""
     if partitions > MAX_PARTITIONS:
         advice = (
@@ -53,7 +56,7 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
         "rows_per_partition": limit,
         "partitions": partitions,
         "plan_core_hours": round(planned, 3),
-        "plan_hours": round(planned / cores, 3),
+        "plan_hours": round(waited, 3),
         "prepare_core_hours": round(prepared, 3),
         "prepare_hours": round(prepared / cores, 3),
         "requests": {
@@ -66,6 +69,10 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
         "worker_memory_bytes": cores * WORKER_BYTES,
         "advice": advice,
     }
+
+
+def _is_local_folder(source: Source) -> bool:
+    return isinstance(source, FolderSource) and not is_remote(source.path)
 
 
 def _count_leaves(mean: float, limit: int) -> float:

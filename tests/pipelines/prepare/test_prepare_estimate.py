@@ -37,6 +37,11 @@ def test_a_billion_rows_are_estimated_without_a_row() -> None:
     assert many["requests"]["get"] > 2 * 10**9
     assert "set it to auto" in many["advice"]
 
+    assert 0.9 * many["plan_core_hours"] / 100 < many["plan_hours"] < many["plan_core_hours"] / 5
+    tars = [{"kind": "webdataset", "name": "w", "path": "/tars"}]
+    alone = prepare_on_paper(project_of(sources=tars), 10**9, cores=100)
+    assert alone["plan_hours"] == alone["plan_core_hours"], "the driver plans it"
+
     auto = prepare_on_paper(project_of(prepare={"rows_per_partition": "auto"}), 10**9)
     assert auto["partitions"] <= 20_000
     assert auto["advice"] == ""
