@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from trichord.encoders.device import torch_threads
 from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests, read_settings
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
+from trichord.infra.packages import version
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import resample
 

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,6 +26,7 @@ from trichord.encoders.probe import ModelShape, probe_model, tower
 from trichord.infra import digest
 from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError
+from trichord.infra.packages import version
 
 _GPU_BATCH = 16  # passes on a GPU are this many times as large as on a CPU
 _FAST = 2  # version of what fast numerics do; bfloat16 products since 2

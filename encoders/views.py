@@ -78,6 +78,13 @@ class Features:
         )
 
     @staticmethod
+    def none(dimensions: Mapping[Modality, int]) -> Features:
+        """Return no rows; `dimensions` are the values of a feature vector."""
+        values = {name: np.zeros((0, dimensions[name]), np.float32) for name in MODALITIES}
+        present, offsets = np.zeros((0, len(MODALITIES)), bool), np.zeros(1, np.int64)
+        return Features(values=values, present=present, captions=values["text"], offsets=offsets)
+
+    @staticmethod
     def concat(parts: Sequence[Features]) -> Features:
         """Return all rows of the parts in turn.
 

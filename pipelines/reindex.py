@@ -33,6 +33,7 @@ class RunSummary(Result):
         unchanged: True if there was nothing to do.
         evaluation: the figures that the gate checked.
         timings: seconds of encoding, by table.
+        stages: of each stage, units made, elapsed seconds, and CPU seconds of all processes on this machine.
         seconds: duration.
     """
 
@@ -44,6 +45,7 @@ class RunSummary(Result):
     unchanged: bool
     evaluation: JsonDict
     timings: JsonDict
+    stages: JsonDict
     seconds: float
 
     @property
@@ -133,6 +135,7 @@ def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str], sc
         unchanged=False,
         evaluation=run.verdict.evaluation,
         timings=dict(run.timings.summary()),
+        stages=dict(run.stages),
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -161,5 +164,6 @@ def _unchanged(workspace: Workspace, live: Publication, seconds: float) -> RunSu
         unchanged=True,
         evaluation=live.verdict.evaluation,
         timings={},
+        stages={},
         seconds=round(seconds, 3),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from trichord.infra.lazy import lazy
+from trichord.infra.packages import version
 
 if TYPE_CHECKING:
     import cv2

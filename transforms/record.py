@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import TypeVar
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow as pa
 from trichord.infra.config import PrepareConfig, Source
 from trichord.infra.errors import StorageError
 from trichord.infra.lake import schema
+from trichord.infra.packages import version
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.batch import Batch, Image, Row, Waveform
 from trichord.transforms.chain import prepare_chain

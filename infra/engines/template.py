@@ -122,6 +122,9 @@ def _import(names: Sequence[str]) -> None:
             importlib.import_module(name)
     if new:
         lazy.wake()
+        if "pyarrow" in sys.modules:
+            with suppress(ImportError):
+                importlib.import_module("pandas")  # pyarrow imports it at its first conversion, in every worker
         gc.collect()
         gc.freeze()  # what workers share is not written to by their collectors
 

@@ -112,6 +112,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{TRUTH}/<address>.parquet", Kind.CACHE, "exact neighbours of sampled queries"),
         (f"{RECIPES}/<address>.json", Kind.NOTE, "recipe that shards were made by"),
         (f"{OUTCOMES}/<sha256>.parquet", Kind.CACHE, "what each held-out record added to a candidate's figures"),
+        (f"{OUTCOMES}/<address>.parquet", Kind.CACHE, "held-out records as a model embedded them"),
         (f"{RUNS}/<address>.json", Kind.CACHE, "how long the stages of a run took"),
         (f"{DAMAGED}/<path>", Kind.CACHE, "damaged file that `trichord recover` set aside"),
         (f"{PRESENCE}/run-<name>", Kind.TEMPORARY, "a run that is at work"),
@@ -212,6 +213,11 @@ def run_path(address: str) -> str:
 def outcomes_path(sha256: str) -> str:
     """Return the path of what each held-out record added to a candidate's figures, by the file's SHA-256."""
     return f"{OUTCOMES}/{sha256}.parquet"
+
+
+def held_out_path(address: str) -> str:
+    """Return the path of the held-out records as a model embedded them."""
+    return f"{OUTCOMES}/{address}.parquet"
 
 
 def presence_path(name: str) -> str:

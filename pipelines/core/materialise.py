@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar, cast
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, cast
 
 from trichord.infra import log
 from trichord.infra.engines.base import Done, Engine
@@ -34,15 +35,31 @@ class Wanted(Protocol):
 W = TypeVar("W", bound=Wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class Singly(Generic[W]):
+    """A factory of actors for `make_missing`, of one whose actors take single items."""
+
+    factory: Callable[[], Callable[[W], ShardRef | Timed]]
+
+    def __call__(self) -> Callable[[Sequence[W]], Sequence[ShardRef | Timed]]:
+        make = self.factory()
+        return lambda items: [make(item) for item in items]
+
+
+def one_by_one(items: Sequence[W]) -> list[list[W]]:
+    """Make every item alone."""
+    return [[item] for item in items]
+
+
 def make_missing(
     workspace: Workspace,
     engine: Engine,
     table: str,
     items: Sequence[W],
-    factory: Callable[[], Callable[[W], ShardRef | Timed]],
+    factory: Callable[[], Callable[[Sequence[W]], Sequence[ShardRef | Timed]]],
     otherwise: str,
     *,
-    add_bases: Callable[[list[W]], list[W]] = list,
+    group: Callable[[list[W]], list[list[W]]] = one_by_one,
     timings: Timings | None = None,
     accelerator: bool = False,
 ) -> dict[str, ShardRef]:
@@ -53,9 +70,9 @@ def make_missing(
         engine: where the actors run.
         table: holds the shards.
         items: the shards that should exist.
-        factory: makes an actor in its worker.
+        factory: makes an actor in its worker. It takes items that are made together, and returns their shards.
         otherwise: says what was not done, in the error if an actor fails.
-        add_bases: adds to missing items what they can copy rows from.
+        group: says which missing items are made together. If that fails, each is tried alone.
         timings: receives the seconds that actors report.
         accelerator: True gives each actor a GPU.
 
@@ -63,23 +80,30 @@ def make_missing(
         PartialRun: some items failed; what was finished is kept, and a rerun resumes.
     """
     made = find_finished(workspace.lake, table, {item.address for item in items})
-    todo = add_bases([item for item in items if item.address not in made])
-    todo.sort(key=lambda item: -item.rows)  # the largest first: no worker is left with it at the end
+    todo = sorted((item for item in items if item.address not in made), key=lambda item: -item.rows)
     reused, failures = len(items) - len(todo), list[tuple[str, Failure]]()
     pace = Pace(sum(item.rows for item in todo))
-    for outcome in engine.map_actors(factory, todo, accelerator=accelerator) if todo else ():
-        pace.add(outcome.item.rows)
-        if isinstance(outcome, Done):
-            timed = outcome.result if isinstance(outcome.result, Timed) else None
-            ref = timed.ref if timed else cast(ShardRef, outcome.result)
-            made[ref.address] = ref
-            seconds = {"copied": timed.copied, **timed.spent.rounded()} if timed else {}
-            of = {"table": table, "partition": outcome.item.partition, "rows": ref.rows}
-            log.event("encoded", **of, **pace.report(), **seconds)
-            if timed and timings is not None:
-                timings.add(table, timed)
-        else:
-            failures.append((outcome.item.partition, outcome.failure))
+    groups = group(todo) if todo else []  # the largest first: no worker is left with it at the end
+    while groups:
+        again: list[W] = []
+        for outcome in engine.map_actors(factory, groups, accelerator=accelerator):
+            if isinstance(outcome, Done):
+                for item, result in zip(outcome.item, outcome.result, strict=True):
+                    timed = result if isinstance(result, Timed) else None
+                    ref = timed.ref if timed else cast(ShardRef, result)
+                    made[ref.address] = ref
+                    pace.add(item.rows)
+                    seconds = {"copied": timed.copied, **timed.spent.rounded()} if timed else {}
+                    of = {"table": table, "partition": item.partition, "rows": ref.rows}
+                    log.event("encoded", **of, **pace.report(), **seconds)
+                    if timed and timings is not None:
+                        timings.add(table, timed)
+            elif len(outcome.item) > 1:
+                again += outcome.item
+            else:
+                pace.add(outcome.item[0].rows)
+                failures.append((outcome.item[0].partition, outcome.failure))
+        groups = one_by_one(again)
     if failures:
         raise partly_failed(failures, len(items), len(todo), otherwise)
     if todo and table.startswith("_"):  # of no Delta table: no commit follows

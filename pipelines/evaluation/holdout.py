@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ import pyarrow as pa
 from trichord.encoders.views import Features
 from trichord.infra import digest
 from trichord.pipelines.evaluation.galleries import FORMS, MODALITIES, HeldOut
+from trichord.pipelines.evaluation.kept_views import join_views, no_views
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 K = 10  # depth of every measure, in the names of the figures too
+PASS_ROWS = 256  # that are embedded together
 
 
 def text_ids(rows: pa.Table) -> np.ndarray:
@@ -76,34 +78,41 @@ class HeldOutRows:
 
 
 def embed_rows(
-    parts: Iterator[tuple[pa.Table, Features]], model: FusionModel, folder: str, limit: int | None
+    parts: Iterator[tuple[pa.Table, Features]],
+    model: FusionModel,
+    folder: str,
+    limit: int | None,
+    kept: HeldOut | None = None,
 ) -> HeldOut | None:
-    """Embed rows part by part, the first `limit` of them; None where there are none.
+    """Embed rows pass by pass, the first `limit` of them; None where there are none.
 
-    Vectors are in files in `folder`, so that memory holds one part and what a measure looks at, however many rows
+    Vectors are in files in `folder`, so that memory holds one pass and what a measure looks at, however many rows
     there are.
+
+    Args:
+        parts: rows, and the features of those among them that are not kept.
+        model: embeds these.
+        folder: for the files.
+        limit: of the rows; None for all.
+        kept: rows that the model has embedded before, row digests in place of keys; none by default.
     """
     files: dict[str, _VectorFile] = {}
     keys: list[str] = []
     ids, present, other, caption_rows = [], [], [], [np.zeros(0, np.int64)]
-    for rows, features in parts:
-        held = HeldOutRows.gather(iter([(rows, features)]), rows.num_rows if limit is None else limit - len(keys))
-        if held is None:
-            continue
-        views = held.views(model)
+    known = _Known(kept if kept is not None else no_views(model.dimension))
+    for rows, features in _cut_passes(parts, known, limit):
+        views = known.views(rows, features, model)
         assert views.captions is not None
         assert views.caption_rows is not None
         columns = {f"query-{name}": vectors for name, vectors in views.queries.items()}
         columns |= {f"gallery-{form}": vectors for form, vectors in views.gallery.items()}
         for name, vectors in (columns | {"captions": views.captions}).items():
             files.setdefault(name, _VectorFile(os.path.join(folder, name), vectors.shape[1])).add(vectors)
-        ids.append(text_ids(rows)[: len(held.keys)])
+        ids.append(views.text_ids)
         present.append(views.present)
         other.append(views.other_caption)
         caption_rows.append(views.caption_rows + len(keys))
-        keys += held.keys
-        if len(keys) == limit:
-            break
+        keys += views.keys
     if not keys:
         return None
     vectors_of = {name: file.read() for name, file in files.items()}
@@ -117,6 +126,66 @@ def embed_rows(
         captions=vectors_of["captions"],
         caption_rows=np.concatenate(caption_rows),
     )
+
+
+class _Known:
+    """Rows that were embedded before."""
+
+    def __init__(self, kept: HeldOut) -> None:
+        self._kept = kept
+        self._place = {row_digest: place for place, row_digest in enumerate(kept.keys)}
+
+    def places(self, rows: pa.Table) -> np.ndarray:
+        """Return the place of each row (column `row_digest`) among those kept, int (N,); -1 where it is not kept."""
+        if not self._place:
+            return np.full(rows.num_rows, -1)
+        return np.array([self._place.get(name, -1) for name in rows["row_digest"].to_pylist()], dtype=np.int64)
+
+    def views(self, rows: pa.Table, features: Features, model: FusionModel) -> HeldOut:
+        """Embed the rows that are not kept, of which `features` are, and put the others between."""
+        places, keys, ids = self.places(rows), tuple(rows["key"].to_pylist()), text_ids(rows)
+        new = places < 0
+        fresh = no_views(model.dimension)
+        if new.any():
+            names = tuple(key for key, chosen in zip(keys, new, strict=True) if chosen)
+            fresh = HeldOutRows(keys=names, text_ids=ids[new], features=features).views(model)
+        if new.all():
+            return fresh
+        used = self._kept.take(places[~new])
+        order = np.empty(len(keys), dtype=np.int64)
+        order[~new], order[new] = np.arange(len(used.keys)), len(used.keys) + np.arange(len(fresh.keys))
+        return join_views(used, fresh, order, keys, ids)
+
+
+def _cut_passes(
+    parts: Iterator[tuple[pa.Table, Features]], known: _Known, limit: int | None
+) -> Iterator[tuple[pa.Table, Features]]:
+    """Yield the first `limit` rows in passes of as many as a model embeds at once: it fills up smaller ones."""
+    held: list[tuple[pa.Table, Features]] = []
+    waiting = yielded = 0
+    for part in parts:
+        held.append(part)
+        waiting += part[0].num_rows
+        while waiting >= PASS_ROWS or (limit is not None and yielded + waiting >= limit):
+            room = PASS_ROWS if limit is None else min(PASS_ROWS, limit - yielded)
+            found, rest = _split(held, known, room)
+            yield found
+            yielded += room
+            if yielded == limit:
+                return
+            held, waiting = [rest], rest[0].num_rows
+    if waiting:
+        yield _split(held, known, waiting)[0]
+
+
+def _split(
+    parts: Sequence[tuple[pa.Table, Features]], known: _Known, count: int
+) -> tuple[tuple[pa.Table, Features], tuple[pa.Table, Features]]:
+    """Return the first `count` rows of some parts, and the others."""
+    rows, features = pa.concat_tables([part for part, _ in parts]), Features.concat([part for _, part in parts])
+    new = int((known.places(rows.slice(0, count)) < 0).sum())
+    first, rest = np.arange(new), np.arange(new, len(features))
+    return (rows.slice(0, count), features.take(first)), (rows.slice(count), features.take(rest))
 
 
 def _number(ids: list[np.ndarray]) -> np.ndarray:

@@ -15,7 +15,7 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
-from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.materialise import Singly, make_missing
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.parts import TRAIN, Parts
 from trichord.pipelines.model.augment_chain import describe_variants, open_chain
@@ -157,7 +157,7 @@ def augment(
         address = digest.address("augmented", shard.address, excluded.digest, recipe, parts.digest)
         items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, excluded=excluded))
     factory = _Factory(lake=workspace.lake, project=project, parts=parts)
-    made = make_missing(workspace, engine, "augmented", items, factory, "shards got no variants")
+    made = make_missing(workspace, engine, "augmented", items, Singly(factory), "shards got no variants")
     return [made[address] for address in sorted(made)]
 
 

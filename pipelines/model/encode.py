@@ -22,7 +22,6 @@ from trichord.infra.engines.base import Engine
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
-from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.bases import find_bases, keep_bases
 from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
@@ -30,8 +29,8 @@ from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.model.encode_changed import copy_features, copy_vectors, group_changed
 from trichord.pipelines.model.feature_cache import (
-    FEATURE_SCHEMA,
     FEATURES_FORMAT,
     FEATURES_SCHEMA,
     features_address,
@@ -40,9 +39,7 @@ from trichord.pipelines.model.feature_cache import (
     lists_of,
     read_features,
 )
-from trichord.pipelines.model.feature_cache import LABELS as FEATURE_LABELS
-from trichord.pipelines.model.old_rows import OldRows
-from trichord.pipelines.model.prefetch import BLOCKS, Blocks, keep_all
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks, Keep
 from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.collect.partitions import Partition
 
@@ -56,7 +53,17 @@ LABELS = ("key", "source", "partition", "row_digest", "meta")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeItem:
-    """A records shard to encode. `excluded` says which of its rows are left out, `bases` where some are already."""
+    """A records shard to encode.
+
+    Attributes:
+        address: of the shard to make.
+        partition: of the records.
+        records: the records.
+        features: their cached features.
+        excluded: which records are left out.
+        bases: older shards that some are already in.
+        changed: about how many are not.
+    """
 
     address: str
     partition: str
@@ -64,6 +71,7 @@ class EncodeItem:
     features: ShardRef | None = None
     excluded: Excluded = NOTHING
     bases: tuple[ShardRef, ...] = ()
+    changed: int = 0
 
     @property
     def rows(self) -> int:
@@ -82,48 +90,24 @@ class FeatureActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
-            written = copied = 0
-            if item.bases:
-                written, copied = self._copy(item, writer, watch)
-            else:
-                for rows, features in self._made(item, watch, keep_all):
-                    with watch("write"):
-                        writer.write(features_table(rows, features))
-                    written += rows.num_rows
+            written = 0
+            for rows, features in self._made(item, watch):
+                with watch("write"):
+                    writer.write(features_table(rows, features))
+                written += rows.num_rows
             with watch("write"):
                 ref = writer.finish({"rows_in": item.rows, "rows_kept": written, "rows_rejected": 0})
-        return Timed(ref, watch.spent(), copied)
+        return Timed(ref, watch.spent())
 
-    def _made(
-        self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray]
-    ) -> Iterator[tuple[pa.Table, Features]]:
+    def _made(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
         pace = Pace(item.rows)
         for rows, features in featurised(
-            self.lake, item.records, self.encoders.featurise, keep=keep, watch=watch, blocks=self.blocks
+            self.lake, item.records, self.encoders.featurise, watch=watch, blocks=self.blocks
         ):
             yield rows, features
             pace.add(rows.num_rows)
             if pace.due():
                 log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
-
-    def _copy(self, item: EncodeItem, writer: ShardWriter, watch: Stopwatch) -> tuple[int, int]:
-        """Write the features of all records, those that are known from older shards.
-
-        Returns:
-            How many records have features, and how many of these are copied.
-        """
-        with watch("read"):
-            records = read_shard(self.lake, item.records, FEATURE_LABELS)
-            old = OldRows(self.lake, item.bases, FEATURE_SCHEMA, records)
-        known_N = old.has(records)
-        made = [FEATURES_SCHEMA.empty_table()]
-        if not known_N.all():
-            made += [features_table(*part) for part in self._made(item, watch, lambda rows: ~old.has(rows))]
-        with watch("write"):
-            columns, counts_N = old.between(records, pa.concat_tables(made))
-            records = records.filter(pa.array(counts_N > 0))
-            writer.write(pa.table([*records.columns, *columns.columns], names=[*FEATURE_LABELS, *FEATURE_SCHEMA.names]))
-        return len(records), int(known_N.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,63 +123,33 @@ class VectorActor:
     def __call__(self, item: EncodeItem) -> Timed:
         watch, mask = Stopwatch(), item.excluded.mask(self.lake)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
-        covered = copied = encoded = 0
+        covered = encoded = 0
         with ShardWriter(self.lake, "vectors", item.address, table_schema) as writer:
             with watch("read"):
                 digests = read_shard(self.lake, item.records, ["row_digest"])
-            wanted = digests.filter(pa.array(mask.keeps(digests)))
-            if item.bases:
-                covered, copied, encoded = self._copy(item, wanted, writer, watch)
-            else:
-                for records, part in self._made(item, watch, mask.keeps, table_schema):
-                    with watch("write"):
-                        writer.write(part)
-                    encoded += records
-                    covered += _records_in(part)
+            wanted = int(mask.keeps(digests).sum())
+            for records, part in self._made(item, watch, mask.keeps, table_schema):
+                with watch("write"):
+                    writer.write(part)
+                encoded += records
+                covered += _records_in(part)
             with watch("write"):
-                left_out, without = item.rows - len(wanted), copied + encoded - covered
+                left_out, without = item.rows - wanted, encoded - covered
                 counts = {"rows_in": item.rows, "rows_kept": covered, "rows_rejected": left_out + without}
                 ref = writer.finish(counts | {"dropped": left_out, "without_view": without})
-        return Timed(ref, watch.spent(), copied)
-
-    def _copy(self, item: EncodeItem, wanted: pa.Table, writer: ShardWriter, watch: Stopwatch) -> tuple[int, int, int]:
-        """Write the vectors of the wanted records, those that are known from older shards.
-
-        Returns:
-            How many records have vectors; how many were copied, and how many encoded.
-        """
-        table_schema = schema.vectors_schema(self.model.dimension, self.dtype)
-        with watch("read"):
-            old = OldRows(self.lake, item.bases, table_schema, wanted)
-        known_N = old.has(wanted)
-        missing = wanted.filter(pa.array(~known_N))["row_digest"].combine_chunks()
-        made, encoded = [table_schema.empty_table()], 0
-        if len(missing):
-            keep = lambda rows: np.asarray(pc.is_in(rows["row_digest"], value_set=missing).to_numpy(), bool)  # noqa: E731
-            for records, part in self._made(item, watch, keep, table_schema):
-                encoded += records
-                made.append(part)
-        with watch("write"):
-            new = pa.concat_tables(made)
-            rows, counts_N = old.between(wanted, new)
-            at = rows.column_names.index("partition")
-            rows = rows.set_column(at, table_schema.field(at), pa.array([item.partition] * len(rows), pa.string()))
-            writer.write(rows)
-        return int(np.count_nonzero(counts_N)), int(known_N.sum()), encoded
+        return Timed(ref, watch.spent())
 
     def _made(
-        self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray], table_schema: pa.Schema
+        self, item: EncodeItem, watch: Stopwatch, keep: Keep, table_schema: pa.Schema
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield how many records `keep` marks, and their vectors."""
         for rows, features in self._features(item, watch, keep):
             with watch("forward"):
-                vectors_VND, present_VN = self._embed(features)
+                vectors_VND, present_VN = self.embed(features)
             keep_N = keep(rows)
-            yield int(keep_N.sum()), self._table(rows, vectors_VND, present_VN & keep_N, table_schema)
+            yield int(keep_N.sum()), self.table(rows, vectors_VND, present_VN & keep_N, table_schema)
 
-    def _features(
-        self, item: EncodeItem, watch: Stopwatch, keep: Callable[[pa.Table], np.ndarray]
-    ) -> Iterator[tuple[pa.Table, Features]]:
+    def _features(self, item: EncodeItem, watch: Stopwatch, keep: Keep) -> Iterator[tuple[pa.Table, Features]]:
         if item.features is None:
             encoders = self.model.featurise
             yield from featurised(self.lake, item.records, encoders, keep=keep, watch=watch, blocks=self.blocks)
@@ -208,12 +162,12 @@ class VectorActor:
                 return
             yield part
 
-    def _embed(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+    def embed(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
         """Embed all views: vectors (V, N, D), and which records have them, bool (V, N)."""
         found = [self.model.embed(features, view) for view in self.views]
         return np.stack([vectors for vectors, _ in found]), np.stack([present for _, present in found])
 
-    def _table(self, rows: pa.Table, vectors_VND: np.ndarray, seen_VN: np.ndarray, table_schema: pa.Schema) -> pa.Table:
+    def table(self, rows: pa.Table, vectors_VND: np.ndarray, seen_VN: np.ndarray, table_schema: pa.Schema) -> pa.Table:
         """Write one row for each view, record by record: an order that does not depend on the blocks."""
         record_R, view_R = np.nonzero(seen_VN.T)
         columns = {name: rows[name].take(pa.array(record_R)) for name in LABELS}
@@ -252,7 +206,12 @@ def featurise(
     config = workspace.project.model
     fingerprint = load_encoders(config).fingerprint
     items = [
-        EncodeItem(address=features_address(fingerprint, item.address), partition=item.partition, records=item.records)
+        EncodeItem(
+            address=features_address(fingerprint, item.address),
+            partition=item.partition,
+            records=item.records,
+            changed=_changed(item),
+        )
         for item in prepared
     ]
     items += [
@@ -294,6 +253,7 @@ def encode(
                 records=item.records,
                 features=features.get(item.partition),
                 excluded=excluded,
+                changed=_changed(item),
             )
         )
     factory = ActorFactory(
@@ -307,9 +267,14 @@ def encode(
     return _make_shards(workspace, engine, "vectors", items, factory, timings, made_by, partitions)
 
 
+def _changed(item: Prepared) -> int:
+    """Return about how many records are new; all, if an earlier run made them."""
+    return item.ran if item.ran or item.copied else item.records.rows
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorFactory:
-    """Makes an actor inside its worker, so that the model is loaded there, once."""
+    """Makes an actor inside its worker, so that the model is loaded there, once. It takes items of `group_changed`."""
 
     lake: Lake
     config: ModelConfig
@@ -317,11 +282,13 @@ class ActorFactory:
     views: tuple[str, ...] = ()
     dtype: schema.VectorDtype = "float32"
 
-    def __call__(self) -> Callable[[EncodeItem], Timed]:
+    def __call__(self) -> Callable[[Sequence[EncodeItem]], Sequence[Timed]]:
         if self.model is None:
-            return FeatureActor(self.lake, load_encoders(self.config))
+            features = FeatureActor(self.lake, load_encoders(self.config))
+            return lambda items: copy_features(features, items) if items[0].bases else list(map(features, items))
         loaded = load_model(self.lake, self.model.path, self.model.fingerprint, self.config)
-        return VectorActor(self.lake, loaded, self.views, self.dtype)
+        vectors = VectorActor(self.lake, loaded, self.views, self.dtype)
+        return lambda items: copy_vectors(vectors, items) if items[0].bases else list(map(vectors, items))
 
 
 def _make_shards(
@@ -344,7 +311,15 @@ def _make_shards(
 
     otherwise = "shards could not be encoded"
     made = make_missing(
-        workspace, engine, table, items, factory, otherwise, add_bases=add_bases, timings=timings, accelerator=True
+        workspace,
+        engine,
+        table,
+        items,
+        factory,
+        otherwise,
+        group=lambda missing: group_changed(add_bases(missing)),
+        timings=timings,
+        accelerator=True,
     )
     if partitions is not None and copying:
         addresses = {item.partition: item.address for item in items}

@@ -5,7 +5,7 @@ Blocks of rows are planned from the shard alone, and decoded ahead of the encode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from trichord.infra import digest
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.pipelines.core.timings import Stopwatch
-from trichord.pipelines.model.prefetch import BLOCKS, Blocks, decode_blocks, keep_all
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks, Keep, decode_marked, keep_all
 
 FEATURES_FORMAT = 3
 LABELS = ("key", "source", "partition", "group", "subset", "row_digest", "meta", "text")
@@ -37,7 +37,7 @@ def featurised(
     records: ShardRef,
     encoders: Callable[..., Features],
     *,
-    keep: Callable[[pa.Table], np.ndarray] = keep_all,
+    keep: Keep = keep_all,
     watch: Stopwatch | None = None,
     blocks: Blocks = BLOCKS,
 ) -> Iterator[tuple[pa.Table, Features]]:
@@ -53,8 +53,19 @@ def featurised(
         watch: adds up the seconds.
         blocks: how the shard is cut.
     """
-    watch = watch or Stopwatch()
-    for rows, batch in decode_blocks(lake, records, LABELS, keep=keep, watch=watch, blocks=blocks):
+    yield from featurise_marked(lake, [(records, keep)], encoders, watch=watch or Stopwatch(), blocks=blocks)
+
+
+def featurise_marked(
+    lake: Lake,
+    shards: Sequence[tuple[ShardRef, Keep]],
+    encoders: Callable[..., Features],
+    *,
+    watch: Stopwatch,
+    blocks: Blocks = BLOCKS,
+) -> Iterator[tuple[pa.Table, Features]]:
+    """Do as `featurised` with several shards, each with what marks its rows; they share passes."""
+    for rows, batch in decode_marked(lake, shards, LABELS, watch=watch, blocks=blocks):
         with watch("forward"):
             features = encoders(batch)
         yield rows, features

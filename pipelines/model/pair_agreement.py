@@ -27,7 +27,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Pinned
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
-from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.materialise import Singly, make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.parts import Parts
@@ -238,7 +238,7 @@ def judge(
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, excluded.digest)
         items.append(AgreementItem(address=address, partition=partition, features=ref, excluded=excluded))
     factory = _Factory(lake=workspace.lake, models=models, config=workspace.project.model)
-    made = make_missing(workspace, engine, "agreement", items, factory, "shards could not be judged")
+    made = make_missing(workspace, engine, "agreement", items, Singly(factory), "shards could not be judged")
     refs = [made[item.address] for item in items]
     return refs, disagreements(workspace, refs)
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,9 @@ BLOCKS = Blocks()
 _MEDIA = ("captions", "image", "audio")
 
 
+Keep: TypeAlias = Callable[[pa.Table], np.ndarray]  # marks rows of a part, bool (N,)
+
+
 def keep_all(rows: pa.Table) -> np.ndarray:
     """Keep all rows."""
     return np.ones(rows.num_rows, dtype=bool)
@@ -48,7 +52,7 @@ def decode_blocks(
     records: ShardRef,
     labels: Sequence[str],
     *,
-    keep: Callable[[pa.Table], np.ndarray],
+    keep: Keep,
     watch: Stopwatch,
     blocks: Blocks,
 ) -> Iterator[tuple[pa.Table, Batch]]:
@@ -57,8 +61,15 @@ def decode_blocks(
     Raises:
         StorageError: the shard is damaged, or a medium in it cannot be decoded.
     """
+    return decode_marked(lake, [(records, keep)], labels, watch=watch, blocks=blocks)
+
+
+def decode_marked(
+    lake: Lake, shards: Sequence[tuple[ShardRef, Keep]], labels: Sequence[str], *, watch: Stopwatch, blocks: Blocks
+) -> Iterator[tuple[pa.Table, Batch]]:
+    """Do as `decode_blocks` with several shards, each with what marks its rows; they share blocks."""
     with ThreadPoolExecutor(blocks.threads) as decoders, ThreadPoolExecutor(1) as ahead:
-        parts = _read_parts(lake, records, labels, keep, watch, blocks)
+        parts = (part for records, keep in shards for part in _read_parts(lake, records, labels, keep, watch, blocks))
         cut = _cut_blocks(_decode_parts(parts, labels, decoders, watch, blocks), blocks)
         pending = ahead.submit(next, cut, None)
         while True:
@@ -74,7 +85,7 @@ def _read_parts(
     lake: Lake,
     records: ShardRef,
     labels: Sequence[str],
-    keep: Callable[[pa.Table], np.ndarray],
+    keep: Keep,
     watch: Stopwatch,
     blocks: Blocks,
 ) -> Iterator[pa.Table]:

@@ -19,7 +19,8 @@ from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonDict, Pinned
-from trichord.infra.lake.shard import ShardRef, find_finished
+from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import SEEN_GROUPS, load_model
@@ -27,12 +28,23 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace, run_alone
 from trichord.pipelines.evaluation.galleries import HeldOut
 from trichord.pipelines.evaluation.holdout import K, embed_rows
+from trichord.pipelines.evaluation.kept_views import keep_views, no_views, read_views
 from trichord.pipelines.evaluation.outcomes import Outcomes
-from trichord.pipelines.evaluation.parts import TEST, Links, Name, Parts, group_ids, is_named, parts_of, read_labels
+from trichord.pipelines.evaluation.parts import (
+    ROWS,
+    TEST,
+    Links,
+    Name,
+    Parts,
+    group_ids,
+    is_named,
+    parts_of,
+    read_labels,
+)
 from trichord.pipelines.evaluation.retrieval import evaluate
 from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
+from trichord.pipelines.model.feature_cache import LABELS, features_address, featurised, read_features
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
 
 if TYPE_CHECKING:
@@ -72,6 +84,7 @@ class EvaluateTask:
     fingerprint: str
     limit: int | None  # records at most; None: all
     before: Outcomes | None = None
+    keep: bool = False  # what the model makes of the records, for the next gate
 
     def __call__(self, shards: Rows) -> Figures | None:
         model = load_model(self.lake, self.model, self.fingerprint, self.project.model)
@@ -81,15 +94,18 @@ class EvaluateTask:
         known = links.touching(read_labels(self.lake, records.values()), lambda rows: np.isin(group_ids(rows), seen))
         choice = _Choice(parts=self.parts, seen=seen, known=known)
         config, seed = self.project.evaluate, self.project.train.seed
-        sources: dict[str, str] = {}
+        seen_rows: dict[str, tuple[str, str]] = {}
+        kept = self._kept(model)
         with scratch_folder("evaluate") as folder:
-            found = _note_sources(self._test_records(model, records, exclusions, choice), sources)
-            held_out = embed_rows(found, model, folder, self.limit)
+            found = _note_rows(self._test_records(model, records, exclusions, choice, kept), seen_rows)
+            held_out = embed_rows(found, model, folder, self.limit, kept)
             if held_out is None:
                 return None
+            if self.keep and model.config.numerics == "strict":
+                self._keep(held_out, [seen_rows[key][1] for key in held_out.keys], kept)
             measured = measure(held_out, K, seed, config, model.calibration)
             assert measured.outcomes is not None
-            outcomes = replace(measured.outcomes, sources=tuple(sources[key] for key in measured.outcomes.keys))
+            outcomes = replace(measured.outcomes, sources=tuple(seen_rows[key][0] for key in measured.outcomes.keys))
             return Figures(
                 evaluation=measured.to_dict() | {"withheld": choice.withheld},
                 outcomes=outcomes,
@@ -105,20 +121,54 @@ class EvaluateTask:
                 "Run `trichord recover`."
             ) from error
 
+    def _kept(self, model: FusionModel) -> HeldOut:
+        """Return the records that this model has embedded before, if it would give the same bits again."""
+        if model.config.numerics == "strict":
+            return read_views(self.lake, model.fingerprint, model.dimension)
+        return no_views(model.dimension)
+
+    def _keep(self, held_out: HeldOut, row_digests: list[str], kept: HeldOut) -> None:
+        """Keep what is measured at each gate, for the next one."""
+        if set(row_digests) != set(kept.keys):
+            keep_views(self.lake, self.fingerprint, row_digests, held_out)
+
     def _test_records(
-        self, model: FusionModel, records: Mapping[str, ShardRef], exclusions: Exclusions, choice: _Choice
+        self,
+        model: FusionModel,
+        records: Mapping[str, ShardRef],
+        exclusions: Exclusions,
+        choice: _Choice,
+        kept: HeldOut,
     ) -> Iterator[tuple[pa.Table, Features]]:
-        encoders = model.encoders.fingerprint
+        """Yield test records, and the features of those that are not kept."""
+        known, left = pa.array(kept.keys, pa.string()), self.limit
         for partition in sorted(records, key=digest.hash64):
             ref, mask = records[partition], exclusions.of(partition).mask(self.lake)
-            address = features_address(encoders, ref.address)
+            parts = (pa.Table.from_batches([one]) for one in iter_shard(self.lake, ref, LABELS, batch_rows=ROWS))
+            chosen = [rows.filter(pa.array(choice.marks(rows, mask))) for rows in parts]
+            rows = pa.concat_tables(chosen).slice(0, left) if chosen else None
+            if rows:
+                left = None if left is None else left - len(rows)
+                new = rows["row_digest"].filter(pc.invert(pc.is_in(rows["row_digest"], value_set=known)))
+                yield rows, self._features(model, ref, new.combine_chunks())
+
+    def _features(self, model: FusionModel, ref: ShardRef, row_digests: pa.Array) -> Features:
+        """Return the features of some records of a shard, from the cache where it has them."""
+        parts = [Features.none(model.input_dimensions)]
+        if len(row_digests):
+            keep = partial(_are_in, row_digests)
+            address = features_address(model.encoders.fingerprint, ref.address)
             found = find_finished(self.lake, layout.FEATURES, [address]).get(address)
-            if found is not None:
-                for rows, features in read_features(self.lake, found, model.input_dimensions):
-                    chosen = np.flatnonzero(choice.marks(rows, mask))
-                    yield rows.take(pa.array(chosen)), features.take(chosen)
+            if found is None:
+                parts += [features for _, features in featurised(self.lake, ref, model.featurise, keep=keep)]
             else:
-                yield from featurised(self.lake, ref, model.featurise, keep=partial(choice.marks, mask=mask))
+                for rows, features in read_features(self.lake, found, model.input_dimensions):
+                    parts.append(features.take(np.flatnonzero(keep(rows))))
+        return Features.concat(parts)
+
+
+def _are_in(row_digests: pa.Array, rows: pa.Table) -> np.ndarray:
+    return np.asarray(pc.is_in(rows["row_digest"], value_set=row_digests).to_numpy(), bool)
 
 
 @dataclass(kw_only=True)
@@ -137,11 +187,13 @@ class _Choice:
         return np.asarray(chosen)
 
 
-def _note_sources(
-    parts: Iterator[tuple[pa.Table, Features]], sources: dict[str, str]
+def _note_rows(
+    parts: Iterator[tuple[pa.Table, Features]], seen: dict[str, tuple[str, str]]
 ) -> Iterator[tuple[pa.Table, Features]]:
+    """Note source and row digest of each row, by key."""
     for rows, features in parts:
-        sources.update(zip(rows["key"].to_pylist(), rows["source"].to_pylist(), strict=True))
+        keys, sources, row_digests = (rows[name].to_pylist() for name in ("key", "source", "row_digest"))
+        seen.update(zip(keys, zip(sources, row_digests, strict=True), strict=True))
         yield rows, features
 
 
@@ -180,10 +232,12 @@ def measure_figures(
     before: Outcomes | None = None,
     *,
     all_records: bool = False,
+    keep: bool = False,
 ) -> Figures:
     """Measure a candidate or publication on its test records, and again on those that were measured `before`.
 
-    `rows` are its `pinned_records`. `evaluate.max_records` of them are measured, or all.
+    `rows` are its `pinned_records`. `evaluate.max_records` of them are measured, or all. With `keep`, what the model
+    makes of them is kept in the lake.
     """
     footers = find_finished(workspace.lake, "records", [ref.address for ref in rows[0].values()])
     task = EvaluateTask(
@@ -194,6 +248,7 @@ def measure_figures(
         fingerprint=pinned.fingerprint,
         limit=None if all_records else workspace.project.evaluate.max_records,
         before=before,
+        keep=keep,
     )
     found = run_alone(engine, task, rows)
     return found if found is not None else Figures(evaluation=nothing_held_out(), outcomes=None, common=None)

@@ -12,6 +12,7 @@ from trichord.infra.lake.publication import Candidate, Publication, Verdict
 from trichord.infra.lake.schema import TABLES
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.evaluation.kept_views import views_path
 from trichord.pipelines.index.milvus_collections import drop_unneeded
 from trichord.pipelines.index.partition_map import read_planned
 from trichord.pipelines.prepare.job import REJECT_COUNTS
@@ -110,7 +111,7 @@ def _named_paths(
     for row in kept:
         named |= pinned_files(workspace, row).keys()
         named |= {planned.path for planned in read_planned(workspace, row.manifest).values()}
-        named.add(row.verdict.outcomes)
+        named |= {row.verdict.outcomes, views_path(row.fingerprint)}
     if stored is not None:
         candidate, verdict = stored
         named |= pinned_files(workspace, candidate).keys() | {verdict.outcomes}

@@ -187,18 +187,24 @@ def _check_maps(workspace: Workspace, row: Pinned, paths: set[str]) -> dict[str,
     return wrong
 
 
-def missing_files(workspace: Workspace, row: Pinned) -> list[str]:
+def missing_files(workspace: Workspace, row: Pinned, shards_of: Shards | None = None) -> list[str]:
     """List the files of a publication that are missing or have another size, without reading them."""
-    return [problem.path for problem in find_problems(workspace, row, hashed=False)]
+    return [problem.path for problem in find_problems(workspace, row, hashed=False, shards_of=shards_of)]
 
 
-def require_whole(workspace: Workspace, row: Pinned, name: str) -> None:
+def require_whole(workspace: Workspace, row: Pinned, name: str, shards_of: Shards | None = None) -> None:
     """Hash every file that a publication pins.
+
+    Args:
+        workspace: the project on its lake.
+        row: the publication.
+        name: of it, in the error.
+        shards_of: reads a table's version; by default through Delta.
 
     Raises:
         StorageError: a file is missing or damaged.
     """
-    problems = find_problems(workspace, row, hashed=True)
+    problems = find_problems(workspace, row, hashed=True, shards_of=shards_of)
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:10])
         raise StorageError(

@@ -6,6 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from typing import Literal
 
 from trichord.index_builders.manifest import read_manifest
@@ -41,7 +42,14 @@ from trichord.pipelines.publish.evaluate import measure_figures, pinned_records
 from trichord.pipelines.publish.history import find_held_back, find_previous
 from trichord.pipelines.publish.measure_index import measure_index
 from trichord.pipelines.publish.outcomes import read_outcomes, write_outcomes
-from trichord.pipelines.publish.pinned import candidate_bytes, choose_kept, missing_files, read_candidate, require_whole
+from trichord.pipelines.publish.pinned import (
+    Shards,
+    candidate_bytes,
+    choose_kept,
+    missing_files,
+    read_candidate,
+    require_whole,
+)
 from trichord.pipelines.publish.vector_audit import check_content
 
 
@@ -74,7 +82,7 @@ def gate(
     measured = measure_index(workspace, engine, candidate.manifest, tables)
     before = read_outcomes(workspace, live)
     rows = pinned_records(workspace, candidate)
-    found = measure_figures(workspace, engine, candidate, rows, before)
+    found = measure_figures(workspace, engine, candidate, rows, before, keep=True)
     contents = count_contents(workspace, engine, *rows)
     recorded = Counter[str]()
     for partition, ref in rows[0].items():
@@ -233,9 +241,10 @@ def _append(
             f"{live} was published while the gate compared this index with {against or 'nothing'}.\n"
             "Run `trichord reindex` again."
         )
-    given_up = _find_broken(workspace, history) - {pinned.manifest_digest} if kind == "publish" else frozenset()
-    publication = next_publication(history, kind, pinned, verdict, given_up)
-    require_whole(workspace, publication, pinned.id if isinstance(pinned, Publication) else "The new index")
+    shards_of = cache(lambda name, version: workspace.table(name).shards(version))  # publications share versions
+    broken = _find_broken(workspace, history, shards_of) if kind == "publish" else frozenset()
+    publication = next_publication(history, kind, pinned, verdict, broken - {pinned.manifest_digest})
+    require_whole(workspace, publication, pinned.id if isinstance(pinned, Publication) else "The new index", shards_of)
     make_ready(workspace, publication)
     publications.append(publication)
     log.event(kind, publication=publication.id, manifest_digest=publication.manifest_digest)
@@ -243,14 +252,14 @@ def _append(
     return publication
 
 
-def _find_broken(workspace: Workspace, history: Sequence[Publication]) -> frozenset[str]:
+def _find_broken(workspace: Workspace, history: Sequence[Publication], shards_of: Shards) -> frozenset[str]:
     """Return the manifest digests of kept publications that lack files: nothing will make these again.
 
     A new publication gives them up, so that neither `rollback` nor `verify` takes them for whole.
     """
     broken = {}
     for row in choose_kept(history, workspace.project.keep_publications):
-        if missing := missing_files(workspace, row):
+        if missing := missing_files(workspace, row, shards_of):
             broken[row.manifest_digest] = row
             log.event("given_up", publication=row.id, files_missing=len(missing), first=missing[0])
     return frozenset(broken)

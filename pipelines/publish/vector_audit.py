@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
 
 MOST_RECORDS = 300  # encoded again in all
+TOGETHER = 32  # records that share passes: a pass of strict numerics is filled up, however few there are
 LEAST_COSINE = {
     "strict": 0.99999,
     "fast": 0.999,
 }  # strict is bit-equal on equal hardware; other machines round differently
+ENCODED = ("key", "row_digest", "text", "captions", "image", "audio")  # what encoders read of a record, and its name
 SHOWN = 3
 
 
@@ -102,8 +104,9 @@ def check_content(workspace: Workspace, engine: Engine, pinned: Pinned, inputs: 
         rows=rows,
         config=workspace.project.model,
     )
-    every = Content()
-    for outcome in engine.map_actors(factory, found, accelerator=True) if found else ():
+    step, every = max(1, TOGETHER // rows), Content()
+    groups = [tuple(found[first : first + step]) for first in range(0, len(found), step)]
+    for outcome in engine.map_actors(factory, groups, accelerator=True) if found else ():
         if not isinstance(outcome, Done):
             failure = outcome.failure
             raise failure.error(
@@ -124,48 +127,73 @@ class ContentActors:
     rows: int
     config: ModelConfig
 
-    def __call__(self) -> Callable[[ShardRef], Content]:
+    def __call__(self) -> Callable[[Sequence[ShardRef]], Content]:
         model = load_model(self.lake, self.model, self.fingerprint, self.config)
         return ContentActor(lake=self.lake, model=model, partitions=self.partitions, rows=self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """Vectors that were drawn of one partition in one shard, and their records, the first of which is row `start`."""
+
+    shard: ShardRef
+    partition: str
+    stored: pa.Table
+    records: pa.Table
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContentActor:
-    """Compares a few records' vectors of one shard with what the model makes of them."""
+    """Compares a few records' vectors of some shards with what the model makes of them."""
 
     lake: Lake
     model: FusionModel
     partitions: Mapping[str, str]  # lake-relative path of each partition's records shard
     rows: int
 
-    def __call__(self, shard: ShardRef) -> Content:
-        stored = self._stored(shard)
+    def __call__(self, shards: Sequence[ShardRef]) -> Content:
+        drawn = list(self._draw(shards))
+        rows = sum(one.records.num_rows for one in drawn)
         least, misfits = LEAST_COSINE[self.model.config.numerics], list[str]()
-        compared, equal, lowest = 0, 0, 1.0
-        for partition in pc.unique(stored["partition"]).to_pylist():
-            ours = stored.filter(pc.equal(stored["partition"], partition))
-            records = self._records(partition, ours["row_digest"])
-            features = self.model.featurise(batch_of(records, AUDIO_RATE_HZ))
-            for row, view, vector, fresh in self._pairs(ours, records, features):
+        records, compared, equal, lowest = 0, 0, 0, 1.0
+        if rows:
+            features = self.model.featurise(batch_of(pa.concat_tables([one.records for one in drawn]), AUDIO_RATE_HZ))
+            views = sorted({view for one in drawn for view in one.stored["view"].to_pylist()})
+            fresh_of = {view: self.model.embed(features, view)[0] for view in views}
+        for one in drawn:
+            records += (present := len(pc.unique(one.stored["row_digest"])))
+            for row, view, vector in _pairs(one):
+                fresh = fresh_of[view][one.start + row]
                 cosine = _cosine(vector, fresh)
                 compared, lowest = compared + 1, min(lowest, cosine)
                 equal += np.array_equal(vector, fresh.astype(vector.dtype))
                 if not cosine >= least:
-                    key = records["key"][row].as_py()
-                    cause = self._cause(
-                        self.partitions[partition], records.slice(row, 1), features.take(np.array([row]))
-                    )
-                    misfits.append(f"{shard.path}: {key!r}, view {view}: cosine {cosine:.4f}{cause}")
-            if gone := len(pc.unique(ours["row_digest"])) - records.num_rows:
-                misfits.append(f"{shard.path}: {gone} of its records are missing from {self.partitions[partition]}")
+                    key = one.records["key"][row].as_py()
+                    features_1 = features.take(np.array([one.start + row]))
+                    cause = self._cause(self.partitions[one.partition], one.records.slice(row, 1), features_1)
+                    misfits.append(f"{one.shard.path}: {key!r}, view {view}: cosine {cosine:.4f}{cause}")
+            if gone := present - one.records.num_rows:
+                path = self.partitions[one.partition]
+                misfits.append(f"{one.shard.path}: {gone} of its records are missing from {path}")
         return Content(
-            records=len(pc.unique(stored["row_digest"])),
+            records=records,
             vectors=compared,
             equal=equal,
             lowest=lowest,
             least=least,
             misfits=tuple(misfits),
         )
+
+    def _draw(self, shards: Sequence[ShardRef]) -> Iterator[_Drawn]:
+        start = 0
+        for shard in shards:
+            stored = self._stored(shard)
+            for partition in pc.unique(stored["partition"]).to_pylist():
+                ours = stored.filter(pc.equal(stored["partition"], partition))
+                records = self._records(partition, ours["row_digest"])
+                yield _Drawn(shard=shard, partition=partition, stored=ours, records=records, start=start)
+                start += records.num_rows
 
     def _stored(self, shard: ShardRef) -> pa.Table:
         """Return all vectors of the drawn records."""
@@ -180,20 +208,7 @@ class ContentActor:
         path = self.partitions[partition]
         digests = read_shard(self.lake, path, ["row_digest"])["row_digest"]
         places = np.flatnonzero(pc.is_in(digests, value_set=wanted.combine_chunks()))
-        return take_rows(self.lake, path, places.tolist())
-
-    def _pairs(
-        self, stored: pa.Table, records: pa.Table, features: Features
-    ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
-        """Yield (record's row, view, stored vector, new vector) for every stored vector whose record exists."""
-        row_of = {row_digest: row for row, row_digest in enumerate(records["row_digest"].to_pylist())}
-        views = stored["view"].to_pylist()
-        fresh = {view: self.model.embed(features, view)[0] for view in set(views)} if row_of else {}
-        vectors = stored["vector"].combine_chunks()
-        for place, (row_digest, view) in enumerate(zip(stored["row_digest"].to_pylist(), views, strict=True)):
-            if row_digest in row_of:
-                vector = vectors[place].values.to_numpy(zero_copy_only=False)
-                yield row_of[row_digest], view, vector, fresh[view][row_of[row_digest]]
+        return take_rows(self.lake, path, places.tolist(), ENCODED)
 
     def _cause(self, records: str, row: pa.Table, features: Features) -> str:
         """Return which tower differs, if the features that the vectors were made from are still cached."""
@@ -217,6 +232,16 @@ class ContentActor:
                     f" (features in the cache: {', '.join(swapped)})" if swapped else " (the cached features are right)"
                 )
         return ""
+
+
+def _pairs(drawn: _Drawn) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Yield (record's row, view, stored vector) for every stored vector whose record exists."""
+    row_of = {row_digest: row for row, row_digest in enumerate(drawn.records["row_digest"].to_pylist())}
+    stored, vectors = drawn.stored, drawn.stored["vector"].combine_chunks()
+    labels = zip(stored["row_digest"].to_pylist(), stored["view"].to_pylist(), strict=True)
+    for place, (row_digest, view) in enumerate(labels):
+        if row_digest in row_of:
+            yield row_of[row_digest], view, vectors[place].values.to_numpy(zero_copy_only=False)
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 
 from trichord.infra import log
+from trichord.infra.cpu_time import used_cpu_s
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.commits import Commits
@@ -52,11 +53,12 @@ def carry_out(
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
         run.live_model_lost = require_live_model(workspace, live)
         for stage in STAGES:
-            started = time.monotonic()
+            started, used_s = time.monotonic(), used_cpu_s()
             stage.materialise(run)
-            seconds = round(time.monotonic() - started, 3)
+            seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
             times[stage.name] = history.StageTime(made=_made(run, stage.name), seconds=seconds)
-            log.event("stage_done", stage=stage.name, made=times[stage.name].made, seconds=seconds)
+            run.stages[stage.name] = {"made": times[stage.name].made, "seconds": seconds, "cpu_s": cpu_s}
+            log.event("stage_done", stage=stage.name, **run.stages[stage.name])
     history.remember(workspace.lake, started_at, times)
     return run
 

@@ -11,7 +11,7 @@ from trichord.pipelines.core.timings import Timings
 
 if TYPE_CHECKING:
     from trichord.infra.engines.base import Engine
-    from trichord.infra.lake.publication import Candidate, Publication, RowCounts, Verdict
+    from trichord.infra.lake.publication import Candidate, JsonDict, Publication, RowCounts, Verdict
     from trichord.infra.lake.shard import ShardRef
     from trichord.pipelines.core.exclusions import Exclusions
     from trichord.pipelines.core.model_store import TrainedModel
@@ -38,6 +38,8 @@ class Run:
         engine: runs the tasks; unset if only a plan is wanted.
         commit: commits shards table by table; unset like `engine`.
         live_model_lost: True if files of the live model are missing or damaged, and training may replace it.
+        timings: seconds of encoding, by table.
+        stages: units made, seconds and CPU seconds of each stage.
     """
 
     workspace: Workspace
@@ -50,6 +52,7 @@ class Run:
     commit: Commits = field(init=False)
     live_model_lost: bool = False
     timings: Timings = field(default_factory=Timings)
+    stages: dict[str, JsonDict] = field(default_factory=dict)
 
     prepared: Sequence[Prepared] = ()
     preparation: Preparation = field(init=False)

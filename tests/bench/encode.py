@@ -193,9 +193,9 @@ def crowd(workspace: Workspace, config: ModelConfig, shards: Sequence[Prepared],
     factory = ActorFactory(lake=workspace.lake, config=config)
     done: list[tuple[float, int]] = []
     with open_engine(EngineConfig(workers=actors, actors_per_gpu=min(actors, 64))) as engine:
-        for outcome in engine.map_actors(factory, items, accelerator=True):
+        for outcome in engine.map_actors(factory, [[item] for item in items], accelerator=True):
             assert isinstance(outcome, Done), outcome
-            done.append((time.perf_counter(), outcome.item.records.rows))
+            done.append((time.perf_counter(), outcome.item[0].records.rows))
     start_s = done[actors - 1][0]
     return sum(rows for _, rows in done[actors:]) / (done[-1][0] - start_s)
 

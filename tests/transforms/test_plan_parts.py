@@ -23,14 +23,16 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect import plan_parts, plan_rows
-from trichord.transforms.collect.partitions import Medium, PlannedRow, digest_of, table_of
+from trichord.transforms.collect.partitions import Columns, Medium, PlannedLine, PlannedRow, digest_of, table_of
 from trichord.transforms.collect.plan_parts import (
     cut,
     read_ids,
+    read_lines,
     read_plan,
     write_groups,
     write_plan,
 )
+from trichord.transforms.collect.read import mark_repeats
 from trichord.transforms.collect.workers import Workers
 
 I = TypeVar("I")  # noqa: E741
@@ -229,3 +231,21 @@ def test_parts_that_workers_write_are_those_of_one_process(lake: Lake, monkeypat
     assert write_plan(rows, "s", large, 4, workers) == planned
     assert parts_of(large) == files
     assert len(sent) == len(files) + 1, "what is too large to be sent is written here"
+
+
+def test_rows_of_one_key_are_one_partition_that_is_read_a_few_at_a_time(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_parts, "_ROWS_A_TIME", 10)
+    [partition] = write_plan([row(1)] * 100, "s", lake, 8)
+    made, of = list[PlannedLine](), PlannedLine.of
+
+    def counted(columns: Columns) -> PlannedLine:
+        made.append(of(columns))
+        return made[-1]
+
+    monkeypatch.setattr(PlannedLine, "of", counted)
+    lines = mark_repeats(read_lines(partition, lake))
+    assert [next(lines).reason for _ in range(3)] == [None, "key_repeated", "key_repeated"]
+    assert len(made) == 3
+    assert sum(1 for _ in lines) == 97

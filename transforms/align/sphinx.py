@@ -11,11 +11,11 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
 
+from trichord.infra.packages import version
 from trichord.transforms.align.phones import dictionary, pronunciations
 from trichord.transforms.align.transcript import Token
 from trichord.transforms.align.words import Alignment, Word

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from trichord.infra.json_values import parse_json
+from trichord.infra.packages import version
 
 MAX_BYTES = 10_000_000
 MAX_LINE = 20_000  # characters; the parsers' patterns get slow on longer ones

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change, Samples, Waveform
 from trichord.transforms.clean.noise import hann, hum, standing_db
 from trichord.transforms.op import Op

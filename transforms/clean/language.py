@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any, ClassVar
 
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch
 from trichord.transforms.clean import annotate
 from trichord.transforms.op import Op

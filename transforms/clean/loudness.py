@@ -6,18 +6,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import version
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change, Samples, Waveform
+from trichord.transforms.clean.sections import sosfilt
 from trichord.transforms.op import Op
 
 FLOOR_LUFS = -70.0  # the standard's absolute gate: quieter sounds have no loudness
+# The library whose measure this is, and the one that filters. Records of other versions are measured again.
 LOUDNESS_LIBRARIES = {"pyloudnorm": version("pyloudnorm"), "scipy": version("scipy")}
 
+_SHELF_DB, _SHELF_HZ, _HIGH_PASS_HZ = 4.0, 1500.0, 38.0
 _BLOCK_S, _STEP = 0.4, 0.25  # a block begins a quarter of a block behind the one before
 _RELATIVE_GATE_DB = 10.0  # further below the mean, a block is a pause
 _TINY = 1e-30
@@ -52,21 +55,33 @@ def _lufs(power: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64
 
 def _weighted(samples: Samples, rate_hz: int) -> npt.NDArray[np.float64]:
     """Return the samples as an ear weighs them: the standard's shelf and high pass."""
-    from scipy import signal  # only where there is sound
-
-    return np.asarray(signal.sosfilt(_sections(rate_hz), samples.astype(np.float64)))
+    return sosfilt(_sections(rate_hz), samples.astype(np.float64))
 
 
 @lru_cache(maxsize=8)
 def _sections(rate_hz: int) -> npt.NDArray[np.float64]:
-    """Return pyloudnorm's filters as second-order sections."""
-    from pyloudnorm import IIRfilter
+    """Return the standard's two filters as second-order sections, to the last bit those of pyloudnorm's meter.
 
-    filters = (
-        IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate_hz, "high_shelf"),
-        IIRfilter(0.0, 0.5, 38.0, rate_hz, "high_pass"),
+    They are the shelf and the high pass of Bristow-Johnson's cookbook. The library itself imports `scipy.signal`.
+    """
+    gain = 10 ** (_SHELF_DB / 40)
+    root, (alpha, cosine) = np.sqrt(gain), _at(_SHELF_HZ, 1 / np.sqrt(2), rate_hz)
+    shelf = (
+        gain * ((gain + 1) + (gain - 1) * cosine + 2 * root * alpha),
+        -2 * gain * ((gain - 1) + (gain + 1) * cosine),
+        gain * ((gain + 1) + (gain - 1) * cosine - 2 * root * alpha),
+        (gain + 1) - (gain - 1) * cosine + 2 * root * alpha,
+        2 * ((gain - 1) - (gain + 1) * cosine),
+        (gain + 1) - (gain - 1) * cosine - 2 * root * alpha,
     )
-    return np.stack([np.concatenate((one.b, one.a)) for one in filters])
+    alpha, cosine = _at(_HIGH_PASS_HZ, 0.5, rate_hz)
+    high_pass = ((1 + cosine) / 2, -(1 + cosine), (1 + cosine) / 2, 1 + alpha, -2 * cosine, 1 - alpha)
+    return np.stack([np.array(one) / one[3] for one in (shelf, high_pass)])
+
+
+def _at(frequency_hz: float, quality: float, rate_hz: int) -> tuple[np.float64, np.float64]:
+    angle = 2 * np.pi * (frequency_hz / rate_hz)
+    return np.sin(angle) / (2 * quality), np.cos(angle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

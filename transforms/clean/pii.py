@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from typing import ClassVar
 
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change
 from trichord.transforms.clean import annotate
 from trichord.transforms.op import Op

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
-from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change, Row
 from trichord.transforms.clean import annotate
 from trichord.transforms.clean.language import LABEL, language_of

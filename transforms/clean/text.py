@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from typing import ClassVar
 
 from trichord.infra.config import TextConfig
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change, Row
 from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.clean import annotate

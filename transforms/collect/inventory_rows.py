@@ -20,14 +20,13 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.inventory_manifest import InventoryFile, InventoryManifest
 from trichord.transforms.collect.naming import guess_meant, show_all
-from trichord.transforms.collect.parquet import bounded, open_parquet
+from trichord.transforms.collect.parquet_file import MAX_ROWS_PER_BYTE, bounded, open_parquet
 
 MAX_LINE_BYTES = 64 << 10  # a key has at most 1,024 bytes
 MAX_OBJECT_BYTES = 1 << 50
 _LATEST_S = 1 << 33  # the year 2242
 _ROWS_AT_A_TIME = 4_096
 _MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
-_MAX_ROWS_PER_BYTE = 4
 _NAMES = {  # as CSV has them; Parquet and ORC write e_tag, last_modified_date
     "bucket": "Bucket",
     "key": "Key",
@@ -170,7 +169,7 @@ def _orc(
     from pyarrow import orc
 
     opened = orc.ORCFile(path)
-    if opened.nrows > file.size * _MAX_ROWS_PER_BYTE:
+    if opened.nrows > file.size * MAX_ROWS_PER_BYTE:
         raise ValueError(f"{opened.nrows} rows in {file.size} bytes")
     names, places = opened.schema.names, _places(opened.schema.names, manifest, source)
     columns, unpacked = [names[place] for place in places.values()], 0

@@ -23,7 +23,7 @@ from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
 from trichord.transforms.collect.tar_index import INDEX_FORMAT
 
-LAST_FORMAT = 2  # raised when planning an unchanged source would give another plan
+LAST_FORMAT = 3  # raised when planning an unchanged source would give another plan
 _REST = b"trichord.plan"
 _SCHEMA = pa.schema(
     [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -13,9 +11,7 @@ import pyarrow.parquet as pq
 from trichord.infra import digest
 from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareConfig
 from trichord.infra.errors import SourceError
-from trichord.infra.lake.storage import Stat, Storage, VersionCache
-from trichord.infra.lake.stores import require_unchanged as require_unchanged_file
-from trichord.infra.lazy import arrow_compute as pc
+from trichord.infra.lake.storage import Changed, Stat, Storage, VersionCache
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.arrow_rows import (
     MediaKind,
@@ -28,74 +24,35 @@ from trichord.transforms.collect.arrow_rows import (
     type_at,
 )
 from trichord.transforms.collect.column_probe import count_marks, probe, see_schema
-from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files, require_unchanged, root_of
+from trichord.transforms.collect.data_files import (
+    PARQUET_ENDINGS,
+    data_files,
+    require_same,
+    require_unchanged,
+    root_of,
+)
 from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.inline import Found, limit_of, readings
+from trichord.transforms.collect.parquet_file import bounded, open_parquet
 from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
 from trichord.transforms.collect.read import Known, Reading
+from trichord.transforms.collect.row_versions import (
+    ROWS,
+    RowDigest,
+    digest_parts,
+    has_row_versions,
+    keep_digests,
+    known_digests,
+)
 from trichord.transforms.collect.tally import Tally
 
 READER_FORMAT = 2  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
 _DRAFT_ROWS = 256
 _ROWS_AT_A_TIME = 8  # of inline media: each may be large
-_READ_BYTES = 1 << 20  # of a column at a time
-_MAX_SMALL_ROWS_BYTES = 32 << 20  # of rows as they are read, whatever the footer says
-_MAX_ROWS_PER_BYTE = 4  # rows of two bits have no content
-_MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
-
-
-@contextmanager
-def open_parquet(storage: Storage, uri: str, *, shown: str | None = None) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file whose footer is checked; its pages are checked if they have checksums.
-
-    Args:
-        storage: where it is.
-        uri: of the file.
-        shown: what messages name, where `uri` is that of a copy.
-
-    Raises:
-        SourceError: it is damaged or not a Parquet file, even if that only shows while the block reads it.
-    """
-    try:
-        with storage.open(uri) as raw, require_unchanged_file(raw, uri):
-            size = raw.seek(0, io.SEEK_END)
-            raw.seek(0)
-            with pq.ParquetFile(
-                raw,
-                pre_buffer=False,
-                buffer_size=_READ_BYTES,
-                page_checksum_verification=True,
-                thrift_string_size_limit=64 << 20,
-                thrift_container_size_limit=1 << 20,
-            ) as file:
-                _check(file.metadata, size)
-                yield file
-    except FileNotFoundError as error:
-        raise SourceError(f"{shown or uri}: there is no such file. Run the command again") from error
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        detail = " ".join(str(error).splitlines()[:1])
-        raise SourceError(
-            f"{shown or uri} is damaged or not a Parquet file ({detail[:300]}). Fix or remove it"
-        ) from error
-
-
-def _check(metadata: pq.FileMetaData, size: int) -> None:
-    """Refuse footers that contradict the file, and files that unpack to far more than their size.
-
-    Column chunks are not checked: with damaged metadata, pyarrow would end the process here; its reader does not.
-    """
-    if metadata.num_rows > size * _MAX_ROWS_PER_BYTE:
-        raise ValueError(f"{metadata.num_rows} rows in {size} bytes")
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != metadata.num_rows:
-        raise ValueError("its row groups do not add up to its rows")
-    unpacked = sum(max(0, group.total_byte_size) for group in groups)
-    if unpacked > _MAX_SMALL_BYTES and unpacked > _MAX_RATIO * size:
-        raise ValueError(f"{size} bytes that unpack to {unpacked}")
 
 
 def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
@@ -154,19 +111,59 @@ def plan_parquet(
     tally.see_inline(count)
     partitions = []
     for stat in found:
-        version = storage.version(stat, source.version_by, cache)
-        path = stat.uri[len(root) + 1 :]
-        for first, stop in _ranges(groups[stat.uri], limit):
-            rows = sum(groups[stat.uri][first:stop])
-            told = tuple(constants[stat.uri].items())
+        path, told, first_row = stat.uri[len(root) + 1 :], tuple(constants[stat.uri].items()), 0
+        ranges = list(_ranges(groups[stat.uri], limit))
+        counts = [sum(groups[stat.uri][first:stop]) for first, stop in ranges]
+        versions = _versions(source, storage, cache, stat, ranges, counts)
+        for (first, stop), rows, version in zip(ranges, counts, versions, strict=True):
             part = Part(path=path, size=stat.size, version=version, groups=(first, stop), constants=told)
-            partitions.append(partition_of(source, f"{path}#{first}-{stop - 1}", part, rows))
+            partitions.append(partition_of(source, f"{path}#{first}-{stop - 1}", part, rows, first_row=first_row))
+            first_row += rows
     return partitions
 
 
-def partition_of(source: ParquetSource | DeltaSource, name: str, part: Part, rows: int, *, stamp: int = 0) -> Partition:
-    """Return a partition that is a range of row groups; its version depends on `fields`."""
+def _versions(
+    source: ParquetSource,
+    storage: Storage,
+    cache: VersionCache | None,
+    stat: Stat,
+    ranges: Sequence[tuple[int, int]],
+    counts: Sequence[int],
+) -> Sequence[str]:
+    """Return the version of each range of a file's row groups: by its rows, or by the file.
+
+    Raises:
+        SourceError: the file is damaged.
+        Changed: it changed while it was read.
+    """
+    if not has_row_versions(stat, source.version_by):
+        return [storage.version(stat, source.version_by, cache)] * len(ranges)
+    names = [f"{first}-{stop - 1}" for first, stop in ranges]
+    digests = known_digests(cache, stat, names)
+    if digests is None:
+        try:
+            with require_same(storage, stat), open_parquet(storage, stat.uri) as file:
+                read = bounded(file.iter_batches(_ROWS_AT_A_TIME, use_threads=False), stat.size)
+                digests = digest_parts((record for batch in read for record in records(batch)), _types(file), counts)
+        except Changed:
+            raise
+        except SourceError:  # its partitions fail when they are read
+            return [storage.version(stat, source.version_by, cache)] * len(ranges)
+        keep_digests(storage, cache, stat, names, digests)
+    return [f"{ROWS}{one}" for one in digests]
+
+
+def _types(file: pq.ParquetFile) -> str:
+    return str(file.schema_arrow.remove_metadata())
+
+
+def partition_of(
+    source: ParquetSource | DeltaSource, name: str, part: Part, rows: int, *, stamp: int = 0, first_row: int = 0
+) -> Partition:
+    """Return a partition that is a range of row groups, from the row `first_row`; its version depends on `fields`."""
     parts = [part.path, part.size, part.version, stamp, list(part.groups), list(part.constants)]
+    if part.version.startswith(ROWS):  # neither the rest of the file nor its groups matter
+        parts = [part.path, first_row, part.version, list(part.constants)]
     return Partition(
         source=source.name,
         id=f"{source.name}/{name}",
@@ -238,8 +235,13 @@ def read_parquet(
     """
     assert partition.part is not None
     uri = storage.join(root, partition.part.path)
-    with require_unchanged(storage, uri, partition.part, source.version_by):
-        yield from readings(_read_rows(source, storage, uri, partition, partition.part, config), partition, known)
+    try:
+        with require_unchanged(storage, uri, partition.part, source.version_by):
+            yield from readings(_read_rows(source, storage, uri, partition, partition.part, config), partition, known)
+    except SourceError as error:
+        if partition.part.version.startswith(ROWS):  # planning has read these rows
+            raise Changed.of(uri) from error
+        raise
 
 
 def _read_rows(
@@ -257,35 +259,14 @@ def _read_rows(
         start = number = sum(file.metadata.row_group(i).num_rows for i in range(first))
         groups = list(range(first, stop))
         read = file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, use_threads=False)
+        seen = RowDigest(_types(file))
         for batch in bounded(read, part.size):
-            for record in records(batch):
+            for record in seen.watch(records(batch)) if part.version.startswith(ROWS) else records(batch):
                 yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
                 number += 1
         _require_rows(number - start, partition.rows)
-
-
-def bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a file of `size` bytes, unless they unpack to far more.
-
-    The footer does not say it: with a dictionary, a value that all rows share is counted once.
-    """
-    unpacked = 0
-    for batch in batches:
-        unpacked += batch.nbytes + sum(map(_shared_bytes, batch.columns))
-        if unpacked > _MAX_SMALL_ROWS_BYTES and unpacked > _MAX_RATIO * size:
-            raise ValueError(f"{size} bytes that unpack to {unpacked} and more")
-        yield batch
-
-
-def _shared_bytes(column: pa.Array) -> int:
-    """Return the bytes of a column's values where its rows share them; 0 for other columns."""
-    if not isinstance(column, pa.DictionaryArray):
-        return 0
-    try:
-        lengths = pc.binary_length(column.dictionary)
-    except pa.ArrowNotImplementedError:  # numbers: small
-        return 0
-    return int(pc.sum(lengths.take(column.indices).cast(pa.int64())).as_py() or 0)
+    if part.version.startswith(ROWS) and part.version != f"{ROWS}{seen.hex()}":
+        raise Changed.of(uri)
 
 
 def _require_rows(found: int, planned: int) -> None:

@@ -49,6 +49,7 @@ PARTS_FORMAT = 2
 MAX_GROUPS = 256  # of a part: opening it costs as much as it has
 MAX_ROWS = 16_384  # of a part with several partitions: so many rows are written again where one has changed
 MAX_BYTES = 64 << 20  # of rows in memory, unless one partition has more
+_ROWS_A_TIME = 1_024
 _IDS = b"trichord.partitions"
 
 
@@ -301,8 +302,8 @@ def read_plan(partition: Partition, lake: Lake) -> list[PlannedRow]:
     return [line.parse() for line in read_lines(partition, lake)]
 
 
-def read_lines(partition: Partition, lake: Lake) -> list[PlannedLine]:
-    """Read a partition's rows from its plan, unparsed.
+def read_lines(partition: Partition, lake: Lake) -> Iterator[PlannedLine]:
+    """Yield a partition's rows from its plan, unparsed: rows of one key are never divided, so it may have millions.
 
     Raises:
         StorageError: the plan file is missing or damaged.
@@ -313,8 +314,11 @@ def read_lines(partition: Partition, lake: Lake) -> list[PlannedLine]:
             table = plan.read_row_group(partition.row_group, use_threads=False)
     except FileNotFoundError as error:
         raise StorageError(f"{uri}: the plan is missing. Run `trichord reindex`, which plans again") from error
-    columns = zip(*(table[name].to_pylist() for name in PLAN.names), strict=True)
-    return [PlannedLine.of(row) for row in columns]
+    return (
+        PlannedLine.of(row)
+        for batch in table.select(PLAN.names).to_batches(max_chunksize=_ROWS_A_TIME)
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    )
 
 
 def read_ids(lake: Lake, locator: str) -> list[str]:

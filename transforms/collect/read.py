@@ -166,17 +166,15 @@ def group_rows(rows: Iterable[T], sizes: Callable[[T], Mapping[str, int] | None]
         yield held
 
 
-def mark_repeats(rows: Iterable[P]) -> list[P]:
-    """Return the rows in order; each good row that repeats the key of an earlier good row is marked `key_repeated`."""
+def mark_repeats(rows: Iterable[P]) -> Iterator[P]:
+    """Yield the rows in order; each good row that repeats the key of an earlier good row is marked `key_repeated`."""
     seen: set[str] = set()
-    marked = []
     for row in rows:
         if row.reason is None and row.key in seen:
             row = replace(row, reason="key_repeated", detail="another row of this source has this key")
         elif row.reason is None:
             seen.add(row.key)
-        marked.append(row)
-    return marked
+        yield row
 
 
 def readings(reader: PartitionReader, known: Known = nothing) -> Iterator[Reading]:
@@ -184,10 +182,9 @@ def readings(reader: PartitionReader, known: Known = nothing) -> Iterator[Readin
 
     Only media of rows that are not known are read.
     """
-    rows = [_Line.of(line, known) for line in mark_repeats(read_lines(reader.partition, reader.lake))]
+    rows = (_Line.of(line, known) for line in mark_repeats(read_lines(reader.partition, reader.lake)))
     groups = group_rows(rows, _Line.sizes)
-    web_is_remote = reader.lake.remote and any("://" in row.line.media for row in rows)
-    if not is_remote(reader.root.uri) and not web_is_remote:
+    if not is_remote(reader.root.uri) and not _has_remote_downloads(reader):
         for group in groups:
             yield _reading(group, [reader.load(row.planned) for row in group if row.planned is not None])
         return
@@ -200,6 +197,10 @@ def readings(reader: PartitionReader, known: Known = nothing) -> Iterator[Readin
                 yield _reading(group, [future.result() for future in loading])
         for group, loading in waiting:
             yield _reading(group, [future.result() for future in loading])
+
+
+def _has_remote_downloads(reader: PartitionReader) -> bool:
+    return reader.lake.remote and any("://" in line.media for line in read_lines(reader.partition, reader.lake))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
 
 import pyarrow as pa
 
 from trichord.infra import digest
 from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
+from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.dedup import detail, same_text, shingles, spectrum
 from trichord.transforms.libraries import opencv_version

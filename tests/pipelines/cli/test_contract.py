@@ -16,7 +16,7 @@ VERBS = {
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",
     "rows_duplicate", "rows_disagreeing", "disagreements", "rows_without_view", "shards_made", "shards_reused",
-    "touched", "unchanged", "evaluation", "timings", "seconds",
+    "touched", "unchanged", "evaluation", "timings", "stages", "seconds",
 }  # fmt: skip
 PLAN = {"unchanged", "live", "sources", "rows", "stages", "seconds", "ignored_files", "warnings"}
 STAGE = {"stage", "unit", "to_make", "kept", "removed", "rows", "why", "at_least", "about", "details", "seconds"}
@@ -33,6 +33,8 @@ def test_reindex_prints_what_the_manual_says(indexed):
     assert {item["table"] for item in indexed[1]["touched"]} == {
         "records", "rejects", "signatures", "duplicates", "matches", "vectors", "index",
     }  # fmt: skip
+    assert indexed[1]["stages"]["records"]["made"] > 0
+    assert all(set(stage) == {"made", "seconds", "cpu_s"} for stage in indexed[1]["stages"].values())
 
 
 def test_plan_prints_every_stage_in_its_order(indexed):

@@ -9,7 +9,7 @@ from tests.pipelines.lakes import workspace_of, write_project
 from trichord.infra import log
 from trichord.infra.engines import Done, Engine
 from trichord.infra.lake.shard import ShardRef
-from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.materialise import Singly, make_missing
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def test_shards_are_made_largest_first_and_report_rate_and_time_left(tmp_path, m
     events: list[dict[str, Any]] = []
     monkeypatch.setattr(log, "event", lambda name, **fields: events.append({"event": name, **fields}))
     items = [Item(f"{rows:032x}", f"p{rows}", rows) for rows in (10, 70, 20)]
-    make_missing(workspace, cast(Engine, Inline()), "_features", items, lambda: run, "failed")
+    make_missing(workspace, cast(Engine, Inline()), "_features", items, Singly(lambda: run), "failed")
     assert made == ["p70", "p20", "p10"]
     encoded = [event for event in events if event["event"] == "encoded"]
     assert [(event["done"], event["of"]) for event in encoded] == [(70, 100), (90, 100), (100, 100)]
