@@ -34,6 +34,7 @@ from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.libraries import cv2
 
 _WORD = re.compile(r"\w+")
+_TURN = np.arange(21) % 9  # a direction as one of nine; a table is faster than the remainder
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,16 @@ def _mixed_hash(gram: str) -> int:
 
 
 def _hashed(grams: Iterable[str], dimension: int) -> np.ndarray:
-    vector = [0.0] * dimension
+    found: dict[int, float] = {}
     for gram, count in Counter(grams).items():
         value = _mixed_hash(gram)
-        vector[(value >> 1) % dimension] += (1 + math.log(count)) * (1 if value & 1 else -1)
-    norm = math.sqrt(math.fsum(value * value for value in vector)) or 1.0
-    return np.array([value / norm for value in vector], np.float32)
+        place = (value >> 1) % dimension
+        weight = 1.0 if count == 1 else 1 + math.log(count)
+        found[place] = found.get(place, 0.0) + (weight if value & 1 else -weight)
+    norm = math.sqrt(math.fsum(value * value for value in found.values())) or 1.0
+    vector = np.zeros(dimension)
+    vector[list(found)] = list(found.values())
+    return (vector / norm).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,12 @@ def _gradients(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     along_x = cv2.Sobel(square, cv2.CV_32F, 1, 0)
     along_y = cv2.Sobel(square, cv2.CV_32F, 0, 1)
     power = along_x * along_x + along_y * along_y
-    strongest = power.argmax(axis=2)[..., None]
-    x, y = (np.take_along_axis(part, strongest, 2)[..., 0] for part in (along_x, along_y))
+    (x, y, most), *others = zip(*map(cv2.split, (along_x, along_y, power)), strict=True)
+    for other_x, other_y, other in others:
+        stronger = other > most
+        x, y, most = np.where(stronger, other_x, x), np.where(stronger, other_y, y), np.where(stronger, other, most)
     angle = np.arctan2(y, x)
-    return np.sqrt(power.max(axis=2)), np.where(angle < 0, angle + np.float32(2 * np.pi), angle)
+    return np.sqrt(most), np.where(angle < 0, angle + np.float32(2 * np.pi), angle)
 
 
 def _hog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
@@ -166,14 +173,14 @@ def _hog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
     cells = _raster(len(magnitude), 8) * 9
     mass = np.zeros(8 * 8 * 9)
     for direction, share in ((lower, 1 - upper_share), (lower + 1, upper_share)):
-        mass += np.bincount((cells + direction % 9).ravel(), (magnitude * share).ravel(), minlength=len(mass))
+        mass += np.bincount((cells + _TURN[direction]).ravel(), (magnitude * share).ravel(), minlength=len(mass))
     return np.sqrt(mass / (256 * 100)).astype(np.float32)
 
 
 def _cohog(magnitude: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """Return how often two of 8 signed directions are 4 or 8 pixels apart, in 4 ways each, square-rooted."""
-    directions = np.rint(angle * np.float32(4 / np.pi)).astype(np.int32) % 8
-    edges = np.where(magnitude > 60, directions, 8)
+    directions = np.rint(angle * np.float32(4 / np.pi)).astype(np.uint8) & np.uint8(7)
+    edges = np.where(magnitude > 60, directions, np.uint8(8))
     side, parts = len(edges), []
     for step in (4, 8):
         for down, right in ((0, step), (step, 0), (step, step), (step, -step)):

@@ -104,13 +104,13 @@ class Failure:
 
 
 def partly_failed(failures: Sequence[tuple[str, Failure]], asked: int, tried: int, done_to: str) -> TrichordError:
-    """Return the error of a run of which some items failed: (name, failure) of each.
+    """Return the error of a run of which some items failed: (name, failure) of each, or of each part of one.
 
     Where all failed, it is the first one's own error, if that is one of ours. `done_to` says what was not done, for
     example "partitions could not be prepared".
     """
     partial = (
-        f"{len(failures)} of {asked} {done_to}; the others are kept.\n"
+        f"{len({name for name, _ in failures})} of {asked} {done_to}; the others are kept.\n"
         + "\n".join(f"{name}: {failure}" for name, failure in failures[:3])
         + "\nFix the cause and run the command again; it resumes."
     )

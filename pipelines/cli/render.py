@@ -25,7 +25,7 @@ def table(title: str, columns: dict[str, str], rows: list[list[Any]]) -> None:
     """Print a table of plain values; `columns` maps each name to its justification."""
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for name, justify in columns.items():
-        drawn.add_column(name, justify=justify)  # type: ignore[arg-type]
+        drawn.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # a key must be whole
     for row in rows:
         drawn.add_row(*(escape(cell(value)) for value in row))
     console.print(drawn)

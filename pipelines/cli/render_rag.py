@@ -18,7 +18,7 @@ def answer(result: dict[str, Any]) -> None:
     console.print(escape(result["answer"]))
     table = Table(title=f"Sources in {result['publication']}", title_justify="left", header_style="dim")
     for name in ("#", "cited", "score", "reranked", "key", "text"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for source in result["sources"]:
         cited = "yes" if source["number"] in result["cited"] else ""
         words = " / ".join(source["text"].splitlines())
@@ -48,7 +48,7 @@ def evaluation(result: dict[str, Any]) -> None:
         title=f"{result['questions']} questions, {result['publication']}", title_justify="left", header_style="dim"
     )
     for name in ("figure", "value"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for stage in ("retrieval", "reranked"):
         for name, value in (result[stage] or {}).items():
             if name != "questions":

@@ -69,11 +69,15 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A finished shard, where the time of making it went, and how many of its records were copied."""
+    """A finished shard, where the time of making it went, and how many of its records were copied.
+
+    A shard may be a `part` of another one.
+    """
 
     ref: ShardRef
     spent: Spent
     copied: int = 0
+    part: bool = False
 
 
 @dataclass(slots=True)
@@ -83,9 +87,11 @@ class Timings:
     by_table: dict[str, tuple[int, int, int, Spent]] = field(default_factory=dict)  # shards, rows, copied, seconds
 
     def add(self, table: str, made: Timed) -> None:
-        """Count one more shard."""
+        """Count one more shard; of a part, its seconds alone."""
         shards, rows, copied, spent = self.by_table.get(table, (0, 0, 0, Spent()))
-        self.by_table[table] = (shards + 1, rows + made.ref.rows, copied + made.copied, spent + made.spent)
+        if not made.part:
+            shards, rows, copied = shards + 1, rows + made.ref.rows, copied + made.copied
+        self.by_table[table] = (shards, rows, copied, spent + made.spent)
 
     def summary(self) -> Mapping[str, Mapping[str, Any]]:
         """Return, JSON-ready, counts and the fields of `Spent` for each table that received shards.

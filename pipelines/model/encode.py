@@ -19,17 +19,19 @@ from trichord.encoders.views import Features
 from trichord.infra import digest, log
 from trichord.infra.config import ModelConfig
 from trichord.infra.engines.base import Engine
+from trichord.infra.engines.gpus import choose_gpus, machine_gpus
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.pipelines.core.bases import find_bases, keep_bases
-from trichord.pipelines.core.exclusions import NOTHING, Excluded, Exclusions
+from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.model.encode_changed import copy_features, copy_vectors, group_changed
+from trichord.pipelines.model.encode_items import EncodeItem, divide, keep_span
 from trichord.pipelines.model.feature_cache import (
     FEATURES_FORMAT,
     FEATURES_SCHEMA,
@@ -39,7 +41,7 @@ from trichord.pipelines.model.feature_cache import (
     lists_of,
     read_features,
 )
-from trichord.pipelines.model.prefetch import BLOCKS, Blocks, Keep
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks, Keep, keep_all
 from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.collect.partitions import Partition
 
@@ -49,34 +51,6 @@ if TYPE_CHECKING:
 ENCODE_FORMAT = 5
 Partitions: TypeAlias = Mapping[str, Sequence[Partition]]  # by source
 LABELS = ("key", "source", "partition", "row_digest", "meta")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodeItem:
-    """A records shard to encode.
-
-    Attributes:
-        address: of the shard to make.
-        partition: of the records.
-        records: the records.
-        features: their cached features.
-        excluded: which records are left out.
-        bases: older shards that some are already in.
-        changed: about how many are not.
-    """
-
-    address: str
-    partition: str
-    records: ShardRef
-    features: ShardRef | None = None
-    excluded: Excluded = NOTHING
-    bases: tuple[ShardRef, ...] = ()
-    changed: int = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows that go in."""
-        return self.records.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +65,27 @@ class FeatureActor:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
             written = 0
-            for rows, features in self._made(item, watch):
+            for rows in self._put_together(item, watch) if item.parts else self._made(item, watch):
                 with watch("write"):
-                    writer.write(features_table(rows, features))
+                    writer.write(rows)
                 written += rows.num_rows
             with watch("write"):
                 ref = writer.finish({"rows_in": item.rows, "rows_kept": written, "rows_rejected": 0})
-        return Timed(ref, watch.spent())
+        return Timed(ref, watch.spent(), part=item.span is not None)
 
-    def _made(self, item: EncodeItem, watch: Stopwatch) -> Iterator[tuple[pa.Table, Features]]:
-        pace = Pace(item.rows)
-        for rows, features in featurised(
-            self.lake, item.records, self.encoders.featurise, watch=watch, blocks=self.blocks
-        ):
-            yield rows, features
+    def _put_together(self, item: EncodeItem, watch: Stopwatch) -> Iterator[pa.Table]:
+        for part in item.parts:
+            with watch("read"):
+                rows = read_shard(self.lake, part)
+            yield rows
+
+    def _made(self, item: EncodeItem, watch: Stopwatch) -> Iterator[pa.Table]:
+        pace, keep = Pace(item.rows), keep_all if item.span is None else keep_span(item.span)
+        encoders = self.encoders.featurise
+        for rows, features in featurised(self.lake, item.records, encoders, keep=keep, watch=watch, blocks=self.blocks):
+            with watch("write"):
+                table = features_table(rows, features)
+            yield table
             pace.add(rows.num_rows)
             if pace.due():
                 log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
@@ -301,7 +282,10 @@ def _make_shards(
     made_by: str,
     partitions: Partitions | None,
 ) -> dict[str, ShardRef]:
-    copying = partitions is not None and workspace.project.model.numerics == "strict"
+    strict = workspace.project.model.numerics == "strict"
+    copying = partitions is not None and strict
+    otherwise = "shards could not be encoded"
+    divided: list[tuple[EncodeItem, list[EncodeItem]]] = []
 
     def add_bases(missing: list[EncodeItem]) -> list[EncodeItem]:
         if partitions is None or not copying:
@@ -309,7 +293,14 @@ def _make_shards(
         found = find_bases(workspace.lake, table, made_by, partitions, [item.partition for item in missing])
         return [replace(item, bases=found.get(item.partition, ())) for item in missing]
 
-    otherwise = "shards could not be encoded"
+    def group(missing: list[EncodeItem]) -> list[list[EncodeItem]]:
+        missing, config = add_bases(missing), workspace.project.engine
+        if table == layout.FEATURES and strict and not choose_gpus(config, machine_gpus()):
+            at_once, found = divide(missing, config.workers)
+            divided.extend(found)
+            missing = sorted([*at_once, *(part for _, parts in found for part in parts)], key=lambda item: -item.rows)
+        return group_changed(missing)
+
     made = make_missing(
         workspace,
         engine,
@@ -317,10 +308,18 @@ def _make_shards(
         items,
         factory,
         otherwise,
-        group=lambda missing: group_changed(add_bases(missing)),
+        group=group,
         timings=timings,
         accelerator=True,
     )
+    if divided:
+        whole = {
+            item.address: replace(item, parts=tuple(made[part.address] for part in parts)) for item, parts in divided
+        }
+        items = [whole.get(item.address, item) for item in items]
+        made = make_missing(workspace, engine, table, items, factory, otherwise, timings=timings)
+        for ref in [ref for item in whole.values() for ref in item.parts]:
+            workspace.storage.delete(workspace.lake.uri(ref.path))
     if partitions is not None and copying:
         addresses = {item.partition: item.address for item in items}
         for source, mine in partitions.items():

@@ -32,7 +32,8 @@ from trichord.pipelines.model.old_rows import OldRows
 from trichord.pipelines.model.prefetch import Keep
 
 if TYPE_CHECKING:
-    from trichord.pipelines.model.encode import EncodeItem, FeatureActor, VectorActor
+    from trichord.pipelines.model.encode import FeatureActor, VectorActor
+    from trichord.pipelines.model.encode_items import EncodeItem
 
 CHANGED_ROWS, ROWS = 256, 4_096  # of the shards that are made together: about a pass, and what is held in memory
 

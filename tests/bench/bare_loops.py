@@ -32,8 +32,8 @@ def run(files: Sequence[tuple[str, str | None]]) -> int:
     return len(files)
 
 
-def picture(path: str) -> None:
-    """Decode, shrink, measure, encode."""
+def picture(path: str) -> tuple[np.ndarray, bytes]:
+    """Decode, shrink, measure, encode; return pixels (BGR) and the JPEG."""
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
     scale = CONFIG.image.side / max(pixels.shape[:2])
@@ -41,19 +41,18 @@ def picture(path: str) -> None:
         way = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR  # as the product, which is the faster one
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
     cv2.meanStdDev(cv2.Laplacian(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.CV_16S))
-    cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, CONFIG.image.quality))
+    return pixels, cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, CONFIG.image.quality))[1].tobytes()
 
 
-def sound(path: str) -> None:
-    """Decode, resample, measure, encode."""
-    import torch
+def sound(path: str, *, voice: bool = True) -> tuple[np.ndarray, bytes]:
+    """Decode, resample, measure (speech only with `voice`), encode; return samples and the FLAC."""
     from scipy import signal
 
     rate_hz = CONFIG.audio.rate_hz
     samples, file_hz = soundfile.read(path, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     if file_hz != rate_hz:
-        mono = _resampler(file_hz)(torch.from_numpy(mono)).numpy()
+        mono = _resample(mono, file_hz)
     (np.abs(mono) >= 0.999).mean()
     frames = mono[: len(mono) // 320 * 320].reshape(-1, 320)
     np.log10(np.square(frames).mean(axis=1) + 1e-12)
@@ -61,12 +60,28 @@ def sound(path: str) -> None:
         size = min(len(mono), 1 << round(np.log2(seconds * rate_hz)))
         _, _, power = signal.spectrogram(mono, rate_hz, "hann", size, size // 2, detrend=False)
         np.quantile(power, share, axis=1)
-    with torch.inference_mode():
-        _voice().reset_states()
-        _voice().audio_forward(torch.from_numpy(mono)[None], rate_hz)
+    if voice:
+        _find_speech(mono)
     if len(mono) > 0.4 * rate_hz:
         _meter().integrated_loudness(mono.astype(np.float64))
-    soundfile.write(io.BytesIO(), mono, rate_hz, format="FLAC", subtype="PCM_16")
+    file = io.BytesIO()
+    soundfile.write(file, mono, rate_hz, format="FLAC", subtype="PCM_16")
+    return mono, file.getvalue()
+
+
+def _resample(mono: np.ndarray, file_hz: int) -> np.ndarray:
+    import torch
+
+    found: np.ndarray = _resampler(file_hz)(torch.from_numpy(mono)).numpy()
+    return found
+
+
+def _find_speech(mono: np.ndarray) -> None:
+    import torch
+
+    with torch.inference_mode():
+        _voice().reset_states()
+        _voice().audio_forward(torch.from_numpy(mono)[None], CONFIG.audio.rate_hz)
 
 
 @cache

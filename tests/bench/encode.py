@@ -47,7 +47,8 @@ from trichord.infra.lake.shard import read_shard
 from trichord.pipelines.core.timings import Spent
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.model.encode import ActorFactory, EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.model.encode import ActorFactory, FeatureActor, VectorActor
+from trichord.pipelines.model.encode_items import EncodeItem
 from trichord.pipelines.prepare.plan import make_plan
 from trichord.pipelines.prepare.prepared import Prepared
 from trichord.pipelines.prepare.records import prepare

@@ -111,9 +111,39 @@ def trained(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 def bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Nothing but the steps."""
     import torch
-    from torch.nn import functional
+
+    torch.set_num_threads(options.threads)
+    features = read(folder, "records")
+    inputs = standardised(features)
+    import trichord.encoders.objective  # noqa: F401 - before the clock starts
+
+    started, busy = time.perf_counter(), time.process_time()
+    _, loss = steps(inputs, len(features), options.epochs, options.batch_size)
+    loop_s, loop_cpu_s = time.perf_counter() - started, time.process_time() - busy
+    return {"loop_s": loop_s, "loop_cpu_s": loop_cpu_s, "last_loss": round(loss, 3)}
+
+
+def standardised(features: Features) -> dict[str, Any]:
+    """Tensors of each modality's features, and `again` of the first captions."""
+    import torch
 
     from trichord.encoders.base import OUTLIER
+
+    inputs: dict[str, torch.Tensor] = {}
+    given: dict[str, np.ndarray] = {"again": features.captions}
+    given.update({str(name): values for name, values in features.values.items()})
+    for of, values in given.items():
+        mean, spread = values.mean(axis=0), values.std(axis=0)
+        spread = np.maximum(spread, 0.1 * (float(np.sqrt(np.mean(spread * spread))) or 1.0))
+        inputs[of] = torch.from_numpy(((values - mean) / spread).clip(-OUTLIER, OUTLIER))
+    return inputs
+
+
+def steps(inputs: dict[str, Any], count: int, epochs: int, batch_size: int) -> tuple[Any, float]:
+    """Train a network on records of all modalities with one caption: the network, and the loss of the last epoch."""
+    import torch
+    from torch.nn import functional
+
     from trichord.encoders.data import Rows
     from trichord.encoders.fusion import FusionNetwork
     from trichord.encoders.objective import GALLERIES, Objective
@@ -121,18 +151,11 @@ def bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from trichord.encoders.views import draw_views
     from trichord.infra.config import ModelConfig, TrainConfig
 
-    torch.set_num_threads(options.threads)
-    features, config = read(folder, "records"), TrainConfig()
-    inputs: dict[str, torch.Tensor] = {}
-    given: dict[str, np.ndarray] = {"again": features.captions}
-    given.update({str(name): values for name, values in features.values.items()})
-    for of, values in given.items():
-        mean, spread = values.mean(axis=0), values.std(axis=0)
-        inputs[of] = torch.from_numpy(((values - mean) / spread).clip(-OUTLIER, OUTLIER))
-    network, objective = FusionNetwork(WIDTHS, dict.fromkeys(MODALITIES, 1), ModelConfig()), Objective(config)
+    config = TrainConfig()
+    widths: dict[Modality, int] = {name: inputs[name].shape[1] for name in MODALITIES}
+    network, objective = FusionNetwork(widths, dict.fromkeys(MODALITIES, 1), ModelConfig()), Objective(config)
     parameters = [*network.parameters(), *objective.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    started, busy = time.perf_counter(), time.process_time()
 
     def state(name: Modality, of: str, rows: torch.Tensor) -> torch.Tensor:
         head = network.head(name)
@@ -141,10 +164,9 @@ def bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         return (head.outer(hidden) + direct)[:, None]
 
     rng, alone_MM, total = np.random.default_rng(0), torch.eye(len(MODALITIES), dtype=torch.bool), 0.0
-    steps = max(1, round(len(features) / options.batch_size))
-    for _ in range(options.epochs):
+    for _ in range(epochs):
         total = 0.0
-        for rows in np.array_split(rng.permutation(len(features)), steps):
+        for rows in np.array_split(rng.permutation(count), max(1, round(count / batch_size))):
             present_BM, counts_B = np.ones((len(rows), len(MODALITIES)), bool), np.full(len(rows), 2)
             drawn = tuple(draw_views(present_BM, counts_B, rng) for _ in range(GALLERIES))
             chosen = torch.from_numpy(rows)
@@ -170,8 +192,7 @@ def bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             loss.backward()
             optimiser.step()
             total += loss.item() * len(rows)
-    loop_s, loop_cpu_s = time.perf_counter() - started, time.process_time() - busy
-    return {"loop_s": loop_s, "loop_cpu_s": loop_cpu_s, "last_loss": round(total / len(features), 3)}
+    return network, total / count
 
 
 def process(kind: str, folder: Path, arguments: list[str]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from trichord.infra.config import EncoderConfig, EngineConfig, ModelConfig
 from trichord.infra.engines import Done, open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
-from trichord.pipelines.model.encode import EncodeItem, FeatureActor
+from trichord.pipelines.model.encode import FeatureActor
+from trichord.pipelines.model.encode_items import EncodeItem
 from trichord.pipelines.model.feature_cache import read_features
 from trichord.pipelines.model.prefetch import Blocks
 

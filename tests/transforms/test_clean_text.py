@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections import Counter
+from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from symspellpy import SymSpell, Verbosity
 
 from trichord.infra import digest
 from trichord.infra.config import TextConfig
@@ -267,16 +268,38 @@ def test_sure_misspellings_are_corrected_and_recorded(text: str, expected: str) 
     assert text_of(text) == text
 
 
-def test_the_words_that_are_known_are_those_of_the_speller() -> None:
-    assert spelling._known_words() == set(spelling._speller().words)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def test_a_text_of_known_words_is_read_without_making_the_speller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(spelling, "_speller")
-    text = "Two small gray circles."
-    assert list(spelling.corrections(text, Counter(text.lower().rstrip(".").split()))) == []
-    with pytest.raises(NameError, match="_speller"):
-        list(spelling.corrections("Two small grren circles.", Counter({"grren": 1})))
+@given(
+    slips=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 2), st.text(LETTERS, max_size=2)), max_size=3),
+    number=st.integers(0, 10_000),
+    farthest=st.sampled_from((1, 2)),
+)
+@example(slips=[(1, 0, "z" * 200)], number=0, farthest=2)
+def test_the_words_near_a_word_are_those_that_symspell_finds(
+    slips: list[tuple[int, int, str]], number: int, farthest: int
+) -> None:
+    words = spelling._beginning_with("z").words
+    word = words[number % len(words)]
+    for at, cut, letters in slips:
+        word = word[:at] + letters + word[at + cut :]
+    found = _symspell("z").lookup(word, Verbosity.ALL, max_edit_distance=farthest)
+    assert sorted(spelling._beginning_with("z").near(word, farthest)) == sorted(
+        (one.term, one.distance) for one in found
+    )
+    assert all(spelling._known_words()[one.term] == one.count for one in found)
+
+
+@cache
+def _symspell(letter: str) -> SymSpell:
+    """The library's own speller, of the words that begin with a letter."""
+    speller = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
+    for line in spelling._dictionary().read_text("utf-8-sig").splitlines():
+        word, count = line.split(" ")
+        if word[0] == letter and word.isalpha() and word.isascii():
+            speller.create_dictionary_entry(word, int(count))
+    return speller
 
 
 @pytest.mark.parametrize(

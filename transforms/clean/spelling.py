@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, ClassVar
+from typing import ClassVar
+
+import numpy as np
 
 from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change, Row
@@ -20,6 +22,7 @@ from trichord.transforms.op import Op
 
 _READ_CHARS = 20_000  # longer texts are unchanged
 _MIN_WORD, _LONG_WORD = 4, 9  # letters; in long words two mistakes are corrected
+_LONGEST = 64  # letters of a word of the dictionary, and more
 _TOKEN = re.compile(r"\S+")
 _WORD = re.compile(r"[a-zA-Z]+(?:['’][a-zA-Z]+)?")
 _PLAIN = re.compile(r"[(\[\"'“‘¿¡]*([a-zA-Z]+(?:['’][a-zA-Z]+)?(?:-[a-zA-Z]+)*)[.,;:!?)\]\"'”’…]*")
@@ -47,19 +50,45 @@ def _dictionary() -> Traversable:
 
 
 @lru_cache(maxsize=1)
-def _speller() -> Any:
-    from symspellpy import SymSpell
-
-    speller = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-    with resources.as_file(_dictionary()) as path:
-        speller.load_dictionary(path, term_index=0, count_index=1, encoding="utf-8-sig")
-    return speller
+def _known_words() -> Mapping[str, int]:
+    """Return the dictionary's words, and how often each is written."""
+    lines = (line.split(" ", 1) for line in _dictionary().read_text("utf-8-sig").splitlines())
+    return {word: int(count) for word, count in lines}
 
 
-@lru_cache(maxsize=1)
-def _known_words() -> frozenset[str]:
-    """Return the dictionary's words alone: making the speller of them takes 3 s, for nothing where all are known."""
-    return frozenset(line.split(" ", 1)[0] for line in _dictionary().read_text("utf-8-sig").splitlines())
+@dataclass(frozen=True, slots=True, eq=False)
+class _Words:
+    """Words of the dictionary in plain letters that begin alike: W of them, and their letters, int8 (W, 26)."""
+
+    words: Sequence[str]
+    letters: np.ndarray
+
+    def near(self, word: str, farthest: int) -> list[tuple[str, int]]:
+        """Return the words within so many mistakes (optimal string alignment), and how many each is away.
+
+        A mistake changes at most two letters of the bag of letters, so few words are compared. SymSpell, which finds
+        the same, takes seconds and 200 MB in each worker before it can look up the first word.
+        """
+        from symspellpy.editdistance import DistanceAlgorithm, EditDistance
+
+        if len(word) > _LONGEST + farthest:
+            return []
+        apart = np.abs(self.letters - _letters(word)).sum(axis=1)
+        compare = EditDistance(DistanceAlgorithm.DAMERAU_OSA).compare
+        close = [self.words[at] for at in np.flatnonzero(apart <= 2 * farthest).tolist()]
+        found = ((term, compare(word, term, farthest)) for term in close)
+        return [(term, distance) for term, distance in found if distance >= 0]
+
+
+@lru_cache(maxsize=26)
+def _beginning_with(letter: str) -> _Words:
+    words = [word for word in _known_words() if word[0] == letter and word.isalpha() and word.isascii()]
+    return _Words(words, np.stack([_letters(word) for word in words]))
+
+
+def _letters(word: str) -> np.ndarray:
+    """Return how often a word of plain letters in lower case has each of them, int8 (26,)."""
+    return np.bincount(np.frombuffer(word.encode("ascii"), np.uint8) - ord("a"), minlength=26).astype(np.int8)
 
 
 def mistake(written: str, meant: str) -> str:
@@ -81,14 +110,10 @@ def _is_vowel_slip(written: str, meant: str) -> bool:
 
 def correction(word: str, familiar: Collection[str], *, capital: bool) -> str | None:
     """Return the word meant by a lower-case word outside the dictionary; None if unsure."""
-    from symspellpy import Verbosity
-
     farthest = 2 if len(word) >= _LONG_WORD else 1
-    found = [
-        (item.term, float(item.count), item.distance)
-        for item in _speller().lookup(word, Verbosity.ALL, max_edit_distance=farthest)
-        if item.term[0] == word[0] and item.term.isalpha() and item.term.isascii()  # first letters are rarely wrong
-    ]
+    known = _known_words()
+    near = _beginning_with(word[0]).near(word, farthest)  # first letters are rarely wrong
+    found = [(term, float(known[term]), distance) for term, distance in near]
     if not found:
         return None
     nearest = min(distance for _, _, distance in found)

@@ -136,3 +136,13 @@ def test_thirty_hostile_keys_reach_no_terminal_in_any_verb(tmp_path: Path) -> No
         assert not CONTROL.search(text)
     kept = open_workspace(project).records().to_table(columns=["key"])["key"].to_pylist()
     assert sorted(kept) == ["b", "good0", "good1", "good2", "mo\u200dha", "z\u200cz"]
+
+
+def test_a_narrow_table_shows_the_whole_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    key = "a-key-without-any-space-" + "".join(map(str, range(40)))
+    render.table("Rows", {"key": "left", "text": "left"}, [[key, "many words " * 9]])
+    cells = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert "".join(cells) == key

@@ -25,7 +25,8 @@ from trichord.infra.lake.shard import ShardWriter, iter_shard, read_shard
 from trichord.pipelines.core.exclusions import NOTHING, Exclusions
 from trichord.pipelines.core.timings import Spent, Stopwatch, Timed, Timings
 from trichord.pipelines.model import encode, prefetch
-from trichord.pipelines.model.encode import EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.model.encode import FeatureActor, VectorActor
+from trichord.pipelines.model.encode_items import EncodeItem
 from trichord.pipelines.model.feature_cache import featurised
 from trichord.pipelines.model.prefetch import BLOCKS, Blocks
 from trichord.pipelines.reindex import reindex

@@ -15,8 +15,9 @@ from trichord.infra.config import ModelConfig
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.pipelines.core.exclusions import Exclusions
-from trichord.pipelines.model.encode import EncodeItem, FeatureActor, VectorActor
+from trichord.pipelines.model.encode import FeatureActor, VectorActor
 from trichord.pipelines.model.encode_changed import copy_features, copy_vectors, group_changed
+from trichord.pipelines.model.encode_items import EncodeItem
 
 SMALL = ModelConfig(dimension=32, hidden=32)
 

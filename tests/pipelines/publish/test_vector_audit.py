@@ -19,7 +19,8 @@ from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.pipelines.core.model_store import load_model
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.model.encode import EncodeItem, FeatureActor
+from trichord.pipelines.model.encode import FeatureActor
+from trichord.pipelines.model.encode_items import EncodeItem
 from trichord.pipelines.model.feature_cache import features_address, lists_of
 from trichord.pipelines.publish.vector_audit import ContentActor
 
