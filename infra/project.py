@@ -30,7 +30,7 @@ __all__ = [
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKET = re.compile(r"^s3://[A-Za-z0-9._-]+(/|$)")  # with user:password@ before it, it would reach messages
 _MOST_TOLD = 20  # problems
-_FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset")  # would read a lake inside them
+_FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset", "inventory")  # would read a lake in them
 _SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "index", "gate", "evaluate"}
 
 
@@ -85,6 +85,7 @@ def recipe(project: Project) -> dict[str, Any]:
     for source in settings["sources"]:
         del source["path"]
         source.pop("media_root", None)
+        source.pop("warn_after_days", None)
         del source["optional_fields"]  # says what is an error, and shapes nothing
         source.pop("splits", None)
     for name in ("text", "image", "audio"):
@@ -145,8 +146,10 @@ def _contradictions(project: Project) -> list[Problem]:
         if name in names[:position]:
             found.append((("sources", position, "name"), f"{name!r} is taken by sources.{names.index(name)}"))
         source = project.sources[position]
-        if source.kind in _FOLDERS and os.path.join(project.lake, "").startswith(os.path.join(source.path, "")):
-            found.append((("sources", position, "path"), "the lake lies in this folder and would be read as a source"))
+        place = "media_root" if source.kind == "inventory" else "path"
+        folder = getattr(source, place) if source.kind in _FOLDERS else None
+        if folder is not None and os.path.join(project.lake, "").startswith(os.path.join(folder, "")):
+            found.append((("sources", position, place), "the lake lies in this folder and would be read as a source"))
     found += _empty_range("prepare.text", "chars", project.prepare.text)
     found += _empty_range("prepare.audio", "duration_s", project.prepare.audio)
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):

@@ -28,6 +28,12 @@ _EXAMPLE_VALUES = {
     "parquet": {"kind": "parquet", "name": "hub", "path": "data/parquet"},
     "webdataset": {"kind": "webdataset", "name": "tars", "path": "'data/train-{000..013}.tar'"},
     "delta": {"kind": "delta", "name": "table", "path": "s3://bucket/table"},
+    "inventory": {
+        "kind": "inventory",
+        "name": "bucket",
+        "path": "s3://inventories/photos/daily",
+        "media_root": "s3://photos/train",
+    },
 }
 _PLAIN_TEXT = re.compile(r"^[A-Za-z][A-Za-z0-9_./-]*$")
 _NOT_TEXT = {"null", "true", "false", "Null", "True", "False", "NULL", "TRUE", "FALSE"}

@@ -48,7 +48,7 @@ class RunPlan(Result):
         stages: in the order in which they run; empty if there is nothing to do.
         seconds: estimated from this lake's earlier runs; None if a stage has none.
         ignored_files: files in folder sources whose extension belongs to no modality.
-        warnings: sources of which nothing can be kept, and what will cost more than it must.
+        warnings: sources of which nothing can be kept, inventories that are old, and what will cost more than it must.
     """
 
     unchanged: bool
@@ -102,7 +102,7 @@ def plan_run(workspace: Workspace) -> RunPlan:
         stages=stages,
         seconds=None if None in seconds else round(sum(one for one in seconds if one is not None), 1),
         ignored_files=plan.ignored,
-        warnings=tuple(find_warnings(plan)),
+        warnings=tuple(find_warnings(plan, workspace.project)),
     )
 
 

@@ -76,6 +76,25 @@ class FolderSource(SourceBase):
     )
 
 
+class InventorySource(SourceBase):
+    """Objects of a bucket as S3 Inventory lists them, joined by stem as in a `folder` source. The bucket is not listed.
+
+    `path` is an inventory's manifest.json, or the folder of its configuration, of which the newest run is read.
+    """
+
+    kind: Literal["inventory"]
+    path: str = Field(
+        pattern=r"^s3://", description="s3:// URI of a manifest.json, or of the folder that holds an inventory's runs."
+    )
+    media_root: str = Field(
+        pattern=r"^s3://", description="s3:// URI of the folder whose objects are read; keys are relative to it."
+    )
+    subset: Literal["folder"] | None = Field("folder", description="As of a `folder` source.")
+    warn_after_days: float = Field(
+        9, gt=0, description="`plan` warns of an older inventory. A weekly one takes up to two days to arrive."
+    )
+
+
 class CaptionsSource(SourceBase):
     """Photos with captions: COCO (JSON with `images` and `annotations`), Karpathy's JSON (`images` with `sentences`),
     Flickr8k/30k (token file, or a CSV).
@@ -145,6 +164,13 @@ class DeltaSource(SourceBase):
 
 
 Source = Annotated[
-    ManifestSource | FolderSource | CaptionsSource | MediaFolderSource | ParquetSource | WebDatasetSource | DeltaSource,
+    ManifestSource
+    | FolderSource
+    | CaptionsSource
+    | MediaFolderSource
+    | ParquetSource
+    | WebDatasetSource
+    | DeltaSource
+    | InventorySource,
     Field(discriminator="kind"),
 ]

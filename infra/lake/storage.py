@@ -167,6 +167,11 @@ class Storage:
             store, path = self._locate(prefix_uri)
             yield from store.folders(path)
 
+    def loose_files(self, folder: str) -> Iterator[Stat]:
+        """Yield the files in a local folder that are in no folder of it, sorted by URI. Raise as `read`."""
+        with _failures(folder):
+            yield from self._local.walk(folder, False, lambda below: not below.endswith("/"))
+
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""
         with _failures(uri):

@@ -57,8 +57,9 @@ class VersionCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded = b""
-        self._of_file = self._told = 0  # entries that were loaded; that `news` has named or that were loaded
+        self._of_file = 0  # entries that were loaded
         self._changed = False
+        self._made: list[tuple[bytes, int, int, bytes]] | None = None  # since the last `news`, once there was one
         self._seen = bytearray()  # by an entry's number: 1 if it was asked for
         self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)  # "": a temporary file
         self._rows.executescript(
@@ -86,7 +87,7 @@ class VersionCache:
         except (FileNotFoundError, pa.ArrowException, OSError):
             return cls()
         cache._loaded = data
-        cache._of_file = cache._told = len(cache._seen)
+        cache._of_file = len(cache._seen)
         return cache
 
     def save(self, storage: Files, uri: str, *, keep_unused: bool = False) -> None:
@@ -115,8 +116,11 @@ class VersionCache:
     def news(self) -> News:
         """Return what another cache of the same file must know to keep what this one would keep."""
         with self._lock:
-            made = self._rows.execute("SELECT uri, changed, size, sha256 FROM known WHERE number >= ?", (self._told,))
-            self._told = len(self._seen)
+            made = self._made
+            if made is None:  # looking for them takes as long as reading all
+                found = "SELECT uri, changed, size, sha256 FROM known WHERE number >= ?"
+                made = list(self._rows.execute(found, (self._of_file,)))
+            self._made = []
             return News(used=zlib.compress(self._seen[: self._of_file], 1), made=tuple(made))
 
     def add_news(self, news: News) -> None:
@@ -151,6 +155,8 @@ class VersionCache:
             self._rows.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", (*entry, len(self._seen)))
             self._seen.append(1)
             self._changed = True
+            if self._made is not None:
+                self._made.append(entry)
 
 
 def _key(uri: str) -> bytes:

@@ -8,7 +8,8 @@ from trichord.pipelines.cli.render import console, table
 
 
 def paper(result: dict[str, Any]) -> None:
-    """Print the estimated size and cost of an index."""
+    """Print the estimated cost of preparing rows, and the size and cost of their index."""
+    _preparation(result["preparation"], result["rows"], result["cores"])
     index = result["index"]
     chosen = ", ".join(f"{name} {index[name]}" for name in ("nlist", "bits", "parts", "refine") if name in index)
     made = index.get("predicted", {})
@@ -30,6 +31,29 @@ def paper(result: dict[str, Any]) -> None:
         ],
     )
     console.print(f"Why: {index['reason']}. Costs are estimated as docs/indexing.md describes; a build measures them.")
+    if result["advice"]:
+        console.print(f"Advice: {result['advice']}")
+
+
+def _preparation(result: dict[str, Any], rows: int, cores: int) -> None:
+    requests = result["requests"]
+    table(
+        f"Estimate for preparing {rows:,} rows with {', '.join(result['modalities'])}",
+        {"": "left", "predicted": "right"},
+        [
+            ["partitions", f"{result['partitions']:,} of at most {result['rows_per_partition']:,} rows"],
+            [f"hours of planning on {cores} cores", result["plan_hours"]],
+            [f"hours of preparation on {cores} cores", result["prepare_hours"]],
+            ["core hours", round(result["plan_core_hours"] + result["prepare_core_hours"], 3)],
+            ["requests to a bucket: list, head", f"{requests['list']:,}, {requests['head']:,}"],
+            ["requests to a bucket: get, put", f"{requests['get']:,}, {requests['put']:,}"],
+            ["memory of the driver", _bytes(result["driver_memory_bytes"])],
+            ["memory of all workers", _bytes(result["worker_memory_bytes"])],
+        ],
+    )
+    console.print(
+        "A picture counts as 1,600 x 1,200 pixels, a sound as 5 s. Prepare a part of the data to measure yours."
+    )
     if result["advice"]:
         console.print(f"Advice: {result['advice']}")
 

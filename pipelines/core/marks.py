@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from trichord.infra.config import FolderSource, MediaFolderSource, Source, TrainConfig
+from trichord.infra.config import FolderSource, InventorySource, MediaFolderSource, Source, TrainConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import ShardRef
 from trichord.infra.marks import Part, find_part, suggest_part
@@ -65,7 +65,9 @@ def require_known(config: TrainConfig, sources: Sequence[Source], marks: Marks) 
         column = getattr(getattr(source, "fields", None), "subset", None)
         key = f"key: {_yaml(source.fields.key)}, " if isinstance(source, MediaFolderSource) else ""  # not the default's
         columns += [f"`fields: {{{key}subset: null}}` in source {source.name!r}"] if column is not None else []
-        columns += [f"`subset: null` in source {source.name!r}"] if isinstance(source, FolderSource) else []
+        columns += (
+            [f"`subset: null` in source {source.name!r}"] if isinstance(source, FolderSource | InventorySource) else []
+        )
     if not lines:
         return
     written = ", ".join(f"{_yaml(mark)}: {part}" for mark, part in meanings.items())

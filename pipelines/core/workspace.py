@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -94,7 +94,7 @@ class _Ready(Generic[I, R]):
 def run_all(
     engine: Engine,
     task: Callable[[I], R],
-    items: Sequence[I],
+    items: Iterable[I],
     failed: str,
     *,
     actors: bool = False,
@@ -105,8 +105,6 @@ def run_all(
     Raises:
         TrichordError: what a worker raised; PartialRun, which begins with `failed`, for any other failure.
     """
-    if not items:
-        return
     for outcome in (
         engine.map_actors(_Ready(task), items, accelerator=accelerator) if actors else engine.map(task, items)
     ):

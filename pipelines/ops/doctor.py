@@ -110,7 +110,7 @@ def _plan_sources(workspace: Workspace) -> str:
 
     plan = plan_training(workspace)
     found = f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
-    return ". ".join([found, *find_warnings(plan)])
+    return ". ".join([found, *find_warnings(plan, workspace.project)])
 
 
 def _reach_milvus(workspace: Workspace) -> str:

@@ -14,6 +14,7 @@ from trichord.infra.config import (
     CaptionsSource,
     DeltaSource,
     FolderSource,
+    InventorySource,
     ManifestSource,
     MediaFolderSource,
     ParquetSource,
@@ -34,6 +35,7 @@ from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_files
 from trichord.transforms.collect.drafts import Draft, Lookup
 from trichord.transforms.collect.folder import FolderReader
+from trichord.transforms.collect.inventory import InventoryReader
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.mediafolder import MediaFolderReader
 from trichord.transforms.collect.parquet import plan_parquet
@@ -113,6 +115,8 @@ def _batches(source: Source, lake: Lake, tally: Tally) -> Generator[tuple[Batch,
             found = read_captions(source, storage)
         case FolderSource():
             found = iter(FolderReader(source, storage))
+        case InventorySource():
+            found = iter(InventoryReader(source, storage))
         case MediaFolderSource():
             found = iter(MediaFolderReader(source, storage, tally))
         case ParquetSource():

@@ -14,7 +14,7 @@ from trichord.transforms.collect.data_files import PARQUET_ENDINGS, data_files
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.manifest import manifest_records
-from trichord.transforms.collect.parquet import open_parquet
+from trichord.transforms.collect.parquet_file import open_parquet
 from trichord.transforms.collect.partitions import Partition
 
 MAX_ROWS = 10_000

@@ -14,7 +14,8 @@ from trichord.transforms.collect import FieldCount
 class SourceRows:
     """What planning found in a source: rows, in how many of them a field is filled, and modalities that none has.
 
-    `usable` rows are those that planning does not reject, `unmarked` ones may be without a train/test mark.
+    `usable` rows are those that planning does not reject, `unmarked` ones may be without a train/test mark. `listed_s`
+    is the Unix time of the inventory that was read, if one was.
     """
 
     source: str
@@ -23,6 +24,7 @@ class SourceRows:
     unmarked: int
     fields: tuple[FieldCount, ...]
     lacks: frozenset[str]
+    listed_s: float | None = None
 
 
 def named_modalities(project: Project) -> dict[str, str]:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from trichord.infra import digest, log
-from trichord.infra.config import Project, Source
+from trichord.infra.config import InventorySource, Project, Source
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.marks import is_held_out, require_known, require_training
 from trichord.pipelines.core.recipes import current_recipe, shard_address
-from trichord.pipelines.core.workspace import Workspace, run_all
+from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
+from trichord.pipelines.prepare.plan_workers import open_workers
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import KNOWN_LANGUAGES
 from trichord.transforms.collect import Plan as SourcePlan
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
-from trichord.transforms.collect.manifest import Span
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
-from trichord.transforms.collect.scan import Scanned, Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
     plans: list[SourcePlan] = []
     ignored = 0
     marks: dict[str, Mapping[str, int]] = {}
-    with Fetcher(project.web, workspace.lake) as fetcher:
+    with Fetcher(project.web, workspace.lake) as fetcher, open_workers(workspace) as workers:
         for rank, source in enumerate(project.sources):
             found = _plan_scope(workspace, source, scope, fetcher) if scope is not None else None
             if found is None:
@@ -102,11 +102,20 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
                     fetcher=fetcher,
                     config=project.prepare,
                     checked=True,
-                    workers=_workers(workspace),
+                    workers=workers,
                 )
             plans.append(found)
-            counts = {"rows": found.rows, "usable": found.usable, "unmarked": found.unmarked}
-            sources.append(SourceRows(source=source.name, fields=found.fields, lacks=found.lacks, **counts))
+            sources.append(
+                SourceRows(
+                    source=source.name,
+                    rows=found.rows,
+                    usable=found.usable,
+                    unmarked=found.unmarked,
+                    fields=found.fields,
+                    lacks=found.lacks,
+                    listed_s=found.listed_s,
+                )
+            )
             ignored += found.ignored
             marks[source.name] = found.marks
             shards.extend(
@@ -133,21 +142,6 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
         marks=marks,
         recipes=tuple(dict.fromkeys(recipes)),
     )
-
-
-def _workers(workspace: Workspace) -> Workers | None:
-    """Return what runs tasks of planning on the engine's workers; None where it has one, or takes long to start."""
-    config = workspace.project.engine
-    if config.kind != "local" or config.workers < 2:
-        return None
-
-    def run(task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterator[Scanned]:
-        from trichord.infra.engines import open_engine
-
-        with open_engine(config) as engine:
-            yield from run_all(engine, task, items, "Some rows could not be planned", actors=True)
-
-    return run
 
 
 def require_source(project: Project, name: str) -> None:
@@ -201,8 +195,19 @@ def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
     return plan
 
 
-def find_warnings(plan: Plan) -> Iterator[str]:
-    """Yield a warning for each source of which nothing can be kept, and for each with too many partitions."""
+def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
+    """Yield a warning for each source of which nothing can be kept, with too many partitions, or with an old inventory.
+
+    Args:
+        plan: of the project's sources.
+        project: says which inventory is old.
+    """
+    for name, days in _old_inventories(plan, project):
+        yield (
+            f"Source {name}: its inventory is {days:.0f} days old. Objects that were written since are missing, and a "
+            "run fails at those that were changed or deleted. Check that S3 still writes the inventory, and that "
+            "`path` is its newest."
+        )
     for source in plan.sources:
         if source.rows and not source.usable:
             rows = "its only row is" if source.rows == 1 else f"all its {source.rows:,} rows are"
@@ -216,6 +221,17 @@ def find_warnings(plan: Plan) -> Iterator[str]:
                 f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
                 f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
             )
+
+
+def _old_inventories(plan: Plan, project: Project) -> Iterator[tuple[str, float]]:
+    """Yield the sources whose inventory is older than `warn_after_days`, with its age in days."""
+    listed_s = {source.source: source.listed_s for source in plan.sources}
+    for source in project.sources:
+        made_s = listed_s.get(source.name)
+        if isinstance(source, InventorySource) and made_s is not None:
+            days = (time.time() - made_s) / 86_400
+            if days > source.warn_after_days:
+                yield source.name, days
 
 
 def _has_model(workspace: Workspace) -> bool:

@@ -4,8 +4,10 @@
 (steadier than the clock on a busy machine), without start-up. `--open` is the cost of a partition's rows in plans of
 so many partitions of one row each; `--rows` plans sources of so many rows, whole, again unchanged, and after a change
 of one file, whole and with that file as its scope; each in a process of its own, whose peak memory is given.
-`--divided` plans manifests of so many rows in one process and on two workers in turn, and gives their seconds by the
-clock and of CPU, workers included.
+`--divided` plans manifests of so many rows (`--folders`: folders) in one process and on two workers in turn, and gives
+their seconds by the clock and of CPU, workers included. `--driver` is the memory of the driver of `plan` for so many
+rows in partitions of at most 16, before it plans, with the plan in hand, and at most; `--preparation` that of `prepare`
+for so many partitions of one row.
 """
 
 from __future__ import annotations
@@ -22,13 +24,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trichord.infra.config import EngineConfig, FolderSource, ManifestSource, PrepareConfig, Source, StorageConfig
-from trichord.infra.engines import open_engine
+from trichord.infra.config import (
+    EngineConfig,
+    FolderSource,
+    ManifestSource,
+    PrepareConfig,
+    Project,
+    Source,
+    StorageConfig,
+)
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.infra.lake.versions import VersionCache
-from trichord.pipelines.core.workspace import run_all
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.job import prepare_only
+from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.prepare.plan_workers import open_workers
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import PlannedRow
@@ -139,32 +151,63 @@ def whole(kind: str, rows: int) -> dict[str, Any]:
     }
 
 
-def divided(rows: int) -> dict[str, Any]:
-    """Plan a manifest alone and on two workers, for the first time and again; the plans are the same."""
-
-    def workers(task: Any, items: Any) -> Iterator[Any]:
-        with open_engine(EngineConfig(workers=2)) as engine:
-            yield from run_all(engine, task, items, "failed", actors=True)
+def divided(rows: int, kind: str = "manifest") -> dict[str, Any]:
+    """Plan a source alone and on two workers, for the first time and again; the plans are the same."""
 
     def spent() -> float:
         both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         return sum(one.ru_utime + one.ru_stime for one in both)
 
-    found: dict[str, Any] = {"rows": rows}
+    found: dict[str, Any] = {"kind": kind, "rows": rows}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "source").mkdir()
-        source, plans = write_source("manifest", rows, Path(folder) / "source"), []
+        source, plans = write_source(kind, rows, Path(folder) / "source"), []
         for name in ("first", "unchanged"):
-            for how, chosen in (("alone", None), ("workers", workers)):
-                lake = Lake(Storage(StorageConfig()), f"{folder}/{how}")
+            for how, count in (("alone", 1), ("workers", 2)):
+                project = Project(lake=f"{folder}/{how}", sources=[source], engine=EngineConfig(workers=count))
+                workspace = Workspace(project)
+                cache = VersionCache.load(workspace.storage, workspace.lake.uri(layout.PLAN_VERSIONS))
                 clock, before = time.monotonic(), spent()
-                plans.append(
-                    plan_source(source, lake, rows_per_partition=ROWS_PER_PARTITION, cache=None, workers=chosen)
-                )
+                with open_workers(workspace) as workers:
+                    plans.append(
+                        plan_source(
+                            source,
+                            workspace.lake,
+                            rows_per_partition=ROWS_PER_PARTITION,
+                            cache=cache,
+                            workers=workers,
+                        )
+                    )
                 found[f"{name}_{how}_s"] = round(time.monotonic() - clock, 2)
                 found[f"{name}_{how}_cpu_s"] = round(spent() - before, 2)
+                cache.save(workspace.storage, workspace.lake.uri(layout.PLAN_VERSIONS))
         assert all(plan == plans[0] for plan in plans)
     return found
+
+
+def memory(rows: int, verb: str) -> dict[str, Any]:
+    """Mebibytes of this process: before it plans or prepares, after that, and at most."""
+
+    def resident() -> int:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) >> 10
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "source").mkdir()
+        source = write_source("manifest", rows, Path(folder) / "source")
+        limit, workers = (16, 1) if verb == "plan" else (1, 2)
+        settings = {"rows_per_partition": limit, "dedup": {"near": False}}
+        project = {"lake": f"{folder}/lake", "sources": [source], "engine": {"workers": workers}, "prepare": settings}
+        workspace, before = Workspace(Project.model_validate(project)), resident()
+        started = time.process_time()
+        plan = make_plan(workspace)
+        if verb == "prepare":
+            prepare_only(workspace)
+        spent = round(time.process_time() - started, 2)
+        partitions = len(plan.shards)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        found = {"verb": verb, "rows": rows, "partitions": partitions, "before_mib": before, "after_mib": resident()}
+    return {**found, "peak_mib": peak, "driver_cpu_s": spent}
 
 
 def apart(*arguments: str) -> dict[str, Any]:
@@ -182,18 +225,31 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000])
     parser.add_argument("--kinds", nargs="*", default=["folder", "manifest"])
     parser.add_argument("--divided", type=int, nargs="*", default=[])
+    parser.add_argument("--folders", type=int, nargs="*", default=[])
+    parser.add_argument("--driver", type=int, nargs="*", default=[])
+    parser.add_argument("--preparation", type=int, nargs="*", default=[])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
         kind, size = args.one
-        measure = {"open": opening, "divided": divided}.get(kind, lambda rows: whole(kind, rows))
+        measures: dict[str, Callable[[int], dict[str, Any]]] = {
+            "open": opening,
+            "divided": divided,
+            "folders": lambda rows: divided(rows, "folder"),
+            "driver": lambda rows: memory(rows, "plan"),
+            "preparation": lambda rows: memory(rows, "prepare"),
+        }
+        measure = measures.get(kind, lambda rows: whole(kind, rows))
         sys.stdout.write(json.dumps(measure(int(size))))
         return
     found = {
         "open": [apart("open", str(size)) for size in args.open],
         "plan": [apart(kind, str(size)) for size in args.rows for kind in args.kinds],
         "divided": [apart("divided", str(size)) for size in args.divided],
+        "folders": [apart("folders", str(size)) for size in args.folders],
+        "driver": [apart("driver", str(size)) for size in args.driver],
+        "preparation": [apart("preparation", str(size)) for size in args.preparation],
     }
     if args.json:
         sys.stdout.write(json.dumps(found) + "\n")

@@ -68,7 +68,7 @@ index:
     assert problems_of(path) == [
         "FILE:2: lake: given twice, first on line 1",
         "FILE:4: sources.0.kind: expected manifest or folder or captions or imagefolder or audiofolder or parquet or "
-        'webdataset or delta, given "manifst"; did you mean `manifest`?',
+        'webdataset or delta or inventory, given "manifst"; did you mean `manifest`?',
         'FILE:7: sources.1.name: expected text matching `^[A-Za-z0-9][A-Za-z0-9_.-]*$`, given "a b"',
         "FILE:6: sources.1.path: missing; expected text",
         "FILE:8: sources.1.pth: unknown key; did you mean `path`?",
@@ -90,7 +90,7 @@ index:
         (
             "",
             "FILE: sources: missing; expected a list (at least 1) of: a section with `kind` manifest, folder, "
-            "captions, imagefolder, audiofolder, parquet, webdataset or delta",
+            "captions, imagefolder, audiofolder, parquet, webdataset, delta or inventory",
         ),
         ("- a\n", "FILE: expected a section of `key: value` lines, given "),
         ("sources: []\n", "FILE:1: sources: expected a list (at least 1) of"),
@@ -258,6 +258,7 @@ def test_the_example_loads_with_every_default_shown_or_taken(tmp_path: Path) -> 
 
     assert [source.kind for source in project.sources] == ["manifest"]
     kinds = ["manifest", "folder", "captions", "imagefolder", "audiofolder", "parquet", "webdataset", "delta"]
+    kinds.append("inventory")
     assert [source.kind for source in written.sources] == kinds
     assert written.model_copy(update={"sources": project.sources}) == project
     defaults = load_project(write(tmp_path, SOURCES))

@@ -234,7 +234,7 @@ def test_an_archive_seen_before_is_not_indexed_again(tmp_path: Path, monkeypatch
     (tmp_path / "t.tar").write_bytes(tar(MEMBERS))
     source = source_of(tmp_path / "t.tar")
     first = plan(source, tmp_path / "lake")
-    monkeypatch.setattr("trichord.transforms.collect.webdataset._read_index", None)
+    monkeypatch.setattr("trichord.transforms.collect.tar_index._read_index", None)
     assert plan(source, tmp_path / "lake") == first
 
 
@@ -357,7 +357,7 @@ def test_compressed_archives_are_bounded(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_too_many_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trichord.transforms.collect.webdataset.MAX_MEMBERS", 10)
+    monkeypatch.setattr("trichord.transforms.collect.tar_index.MAX_MEMBERS", 10)
     (tmp_path / "t.tar").write_bytes(tar(MEMBERS))
     with pytest.raises(SourceError, match="more than 10 members"):
         plan(source_of(tmp_path / "t.tar"), tmp_path / "lake")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,9 +24,19 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect import plan_parts, plan_rows
 from trichord.transforms.collect.partitions import Columns, Medium, PlannedLine, PlannedRow, digest_of, table_of
-from trichord.transforms.collect.plan_parts import cut, read_ids, read_lines, read_plan, write_groups, write_plan
+from trichord.transforms.collect.plan_parts import (
+    cut,
+    read_ids,
+    read_lines,
+    read_plan,
+    write_groups,
+    write_plan,
+)
 from trichord.transforms.collect.read import mark_repeats
+from trichord.transforms.collect.workers import Workers
 
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
 STORAGE = Storage(StorageConfig())
 
 
@@ -171,6 +184,53 @@ def test_a_plan_of_an_earlier_release_names_no_partitions(lake: Lake) -> None:
     assert read_ids(lake, partition.locator) == ["s/all"]
     assert read_ids(lake, "_plans/old.parquet") == []
     assert read_plan(replace(partition, locator="_plans/old.parquet"), lake) == [row(1)]
+
+
+def test_many_runs_are_merged_into_few_and_the_plan_is_the_same(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(i) for i in range(700)]
+    planned, files = write_plan(rows, "s", lake, 16), parts_of(lake)
+    monkeypatch.setattr(plan_rows, "RUN_ROWS", 5)  # 140 runs
+    monkeypatch.setattr(plan_rows, "RUNS_TO_MERGE", 4)
+    monkeypatch.setattr(plan_rows, "_BATCH_ROWS", 3)
+    most, opened = 0, plan_rows.open_runs
+
+    def counting(runs: Sequence[plan_rows.Run]) -> AbstractContextManager[plan_rows.Runs]:
+        nonlocal most
+        most = max(most, len(runs))
+        return opened(runs)
+
+    monkeypatch.setattr(plan_rows, "open_runs", counting)
+    monkeypatch.setattr(plan_parts, "open_runs", counting)
+    merged = Lake(STORAGE, f"{lake.root}-merged")
+    assert write_plan(rows, "s", merged, 16) == planned
+    assert parts_of(merged) == files
+    assert 4 <= most <= 12, "at most three of each size"
+
+
+def test_parts_that_workers_write_are_those_of_one_process(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, sent = [row(i, "x" * (i % 50)) for i in range(900)], list[object]()
+
+    def elsewhere(task: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
+        for item in items:
+            sent.append(item)
+            yield deepcopy(task)(item)
+
+    workers = Workers(run=elsewhere, least_bytes=0)
+    planned, files = write_plan(rows, "s", lake, 4), parts_of(lake)
+    divided = Lake(STORAGE, f"{lake.root}-divided")
+    assert write_plan(rows, "s", divided, 4, workers) == planned
+    assert parts_of(divided) == files
+    assert len(sent) == len(files)
+    assert write_plan(rows, "s", divided, 4, workers) == planned
+    assert len(sent) == len(files), "what is there is not sent"
+    changed = [*rows[:7], row(7, "changed"), *rows[8:]]
+    assert write_plan(changed, "s", divided, 4, workers) == write_plan(changed, "s", lake, 4)
+    assert len(sent) == len(files) + 1
+    monkeypatch.setattr(plan_parts, "MAX_BYTES", 1_000)
+    large = Lake(STORAGE, f"{lake.root}-large")
+    assert write_plan(rows, "s", large, 4, workers) == planned
+    assert parts_of(large) == files
+    assert len(sent) == len(files) + 1, "what is too large to be sent is written here"
 
 
 def test_rows_of_one_key_are_one_partition_that_is_read_a_few_at_a_time(

@@ -11,6 +11,7 @@ from trichord.infra.config import (
     CaptionsSource,
     DeltaSource,
     FolderSource,
+    InventorySource,
     ManifestSource,
     MediaFolderSource,
     ParquetSource,
@@ -28,7 +29,8 @@ from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS,
 from trichord.transforms.collect.delta import plan_delta
 from trichord.transforms.collect.demands import check_tally
 from trichord.transforms.collect.drafts import Draft, Lookup
-from trichord.transforms.collect.folder import FolderReader, has_marks
+from trichord.transforms.collect.folder import FileCounts, FolderReader, has_marks
+from trichord.transforms.collect.inventory import InventoryReader
 from trichord.transforms.collect.last_plan import Plan
 from trichord.transforms.collect.manifest import read_manifest
 from trichord.transforms.collect.media_root import MediaRoot
@@ -38,10 +40,11 @@ from trichord.transforms.collect.partitions import Partition, PlannedRow, RowsPe
 from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
-from trichord.transforms.collect.scan import Workers, count_marks, look_up, scan_on_workers, spans_of
+from trichord.transforms.collect.scan import count_marks, is_divisible, look_up, scan_on_workers
 from trichord.transforms.collect.scope import Scope
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
+from trichord.transforms.collect.workers import Workers
 
 __all__ = [
     "FieldCount",
@@ -78,13 +81,14 @@ def plan_source(
         fetcher: fetches media from the web; without one, rows with such media are rejects.
         config: limits of a download; the project file's defaults if None.
         checked: raise also if the rows do not hold what the source's settings name (`check_tally`).
-        workers: scan large manifests, whose media no listing of a bucket names; the plan is the same.
+        workers: scan a large manifest, whose media no listing of a bucket names, and write the parts of its plan; index
+            new tars. The plan is the same.
 
     Raises:
         SourceError: the source cannot be read.
     """
     tally = Tally(source)
-    found, ignored = _open(source, lake, cache, rows_per_partition, tally)
+    found, ignored = _open(source, lake, cache, rows_per_partition, tally, workers=workers)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
@@ -100,13 +104,15 @@ def plan_source(
             config or PrepareConfig(),
             _list_media(source, lake.storage, root),
         )
-        spans = spans_of(source, lake.storage) if workers is not None and lookup.listing is None else []
-        if workers is not None and isinstance(source, ManifestSource) and spans:
-            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, spans, workers, tally)
+        if workers is not None and lookup.listing is None and is_divisible(source, lake.storage, workers.least_bytes):
+            counts = found.counts if isinstance(found, FolderReader) else FileCounts()
+            rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally, counts)
         else:
+            workers = None
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
-        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition)
-        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader) else 0
+        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, workers)
+        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
+    manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
@@ -118,6 +124,7 @@ def plan_source(
         usable=usable,
         unmarked=unmarked,
         modalities={} if isinstance(found, list) else dict(sorted((+tally.modalities).items())),
+        listed_s=manifest.created_s if manifest is not None else None,
     )
 
 
@@ -154,7 +161,7 @@ def replan_source(
         planned, _ = _open(source, lake, None, rows_per_partition, tally, scope)
         return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
     if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
-        return None  # the names of all files decide what their marks are
+        return None  # the names of all files decide what their marks are, or one file lists all objects
     if isinstance(source, FolderSource) and has_marks(source, lake.storage) != bool(last.marks):
         return None
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
@@ -165,7 +172,7 @@ def replan_source(
     return replan_rows(source, lake, last, scope, rows, rows_per_partition)
 
 
-_Found: TypeAlias = FolderReader | MediaFolderReader | Iterator[Draft] | list[Partition]
+_Found: TypeAlias = FolderReader | MediaFolderReader | InventoryReader | Iterator[Draft] | list[Partition]
 
 
 def _open(
@@ -175,6 +182,7 @@ def _open(
     rows_per_partition: RowsPerPartition,
     tally: Tally,
     scope: Scope | None = None,
+    workers: Workers | None = None,
 ) -> tuple[_Found, int]:
     """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
 
@@ -188,6 +196,8 @@ def _open(
             return FolderReader(source, lake.storage, scope), 0
         case CaptionsSource():
             return read_captions(source, lake.storage), 0
+        case InventorySource():
+            return InventoryReader(source, lake.storage), 0
         case MediaFolderSource():
             return MediaFolderReader(source, lake.storage, tally), 0
         case ParquetSource():
@@ -195,7 +205,7 @@ def _open(
         case DeltaSource():
             return plan_delta(source, lake.storage, tally), 0
         case WebDatasetSource():
-            return plan_webdataset(source, lake, cache, tally, wanted)
+            return plan_webdataset(source, lake, cache, tally, wanted, workers)
 
 
 def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | None:
@@ -256,6 +266,8 @@ def media_root(source: Source) -> MediaRoot:
             return MediaRoot(source.media_root or posixpath.dirname(source.path))
         case CaptionsSource():
             return MediaRoot(captions_root(source))
+        case InventorySource():
+            return MediaRoot(source.media_root)
         case ParquetSource():
             return MediaRoot(source.media_root or root_of(source.path, PARQUET_ENDINGS))
         case WebDatasetSource():

@@ -18,7 +18,8 @@ from trichord.transforms.collect.arrow_rows import media_kind, to_json
 from trichord.transforms.collect.column_probe import EXACT_CHARS, count_marks, probe, see_schema
 from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
-from trichord.transforms.collect.parquet import drafts_of, open_parquet, partition_of
+from trichord.transforms.collect.parquet import drafts_of, partition_of
+from trichord.transforms.collect.parquet_file import open_parquet
 from trichord.transforms.collect.partitions import Part, Partition
 from trichord.transforms.collect.tally import Tally
 

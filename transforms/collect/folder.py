@@ -6,7 +6,9 @@ First folders are marks by the rule of `mediafolder`, unless the source's `subse
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from trichord.infra.config import FolderSource
 from trichord.infra.errors import SourceError
@@ -23,6 +25,8 @@ from trichord.transforms.collect.scope import Scope
 _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # the files hold everything
 
 _SHOWN_ENDINGS = 10
+_DEPTH = 8  # folders that hold one folder each
+_PORTIONS = 128
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
@@ -30,15 +34,85 @@ MODALITY_OF_ENDING = {
 }
 
 
-class FolderReader:
-    """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings."""
+class Lister(Protocol):
+    """What the reader needs of `Storage`."""
 
-    def __init__(self, source: FolderSource, storage: Storage, scope: Scope | None = None) -> None:
-        self._source, self._storage = source, storage
+    def list(self, prefix_uri: str, *, beginnings: Sequence[str] | None = None) -> Iterator[Stat]:
+        """Yield the files below a folder, sorted by URI; see `Storage.list`."""
+
+    def folders(self, prefix_uri: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderPortion:
+    """Some files of a folder: those of whole folders below it, or those in one folder that are in no folder of that.
+
+    Attributes:
+        start: position among all portions.
+        beginnings: of the paths below the source's folder, sorted; empty for loose files.
+        loose: path of the folder whose loose files are meant, with a slash unless it is the source's own.
+        marked: the first folders are marks.
+    """
+
+    start: int
+    beginnings: tuple[str, ...] = ()
+    loose: str = ""
+    marked: bool
+
+
+@dataclass(slots=True)
+class FileCounts:
+    """How many files were listed, how many have a known ending, and how many another one, with the first of these."""
+
+    files: int = 0
+    known: int = 0
+    ignored: int = 0
+    endings: dict[str, None] = field(default_factory=dict)
+
+    def see_ignored(self, ending: str) -> None:
+        """Count a file with another ending."""
+        self.ignored += 1
+        if len(self.endings) < _SHOWN_ENDINGS:
+            self.endings.setdefault(ending or "none")
+
+    def add(self, later: FileCounts) -> None:
+        """Count the files of a later portion."""
+        self.files += later.files
+        self.known += later.known
+        self.ignored += later.ignored
+        self.endings = dict.fromkeys(list({**self.endings, **later.endings})[:_SHOWN_ENDINGS])
+
+
+class FolderReader:
+    """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings.
+
+    Args:
+        source: the folder.
+        storage: lists it.
+        scope: the rows that are read; all if None.
+        setting: names the folder in the project file.
+        portion: the files that are read, and whether first folders are marks; all files if None.
+    """
+
+    def __init__(
+        self,
+        source: FolderSource,
+        storage: Lister,
+        scope: Scope | None = None,
+        setting: str = "path",
+        portion: tuple[Iterable[Stat], bool] | None = None,
+    ) -> None:
+        self._source, self._storage, self._setting, self._portion = source, storage, setting, portion
         self._root, self._name = source.path.rstrip("/"), source.name
         self._marked = False  # whether the first folders are marks
         self._beginnings = scope.beginnings(".") if scope is not None else None
-        self.ignored = 0
+        self.counts = FileCounts()
+
+    @property
+    def ignored(self) -> int:
+        """How many files have other endings."""
+        return self.counts.ignored
 
     def __iter__(self) -> Iterator[Draft]:
         """Yield every record in bounded memory: a sorted listing has the files of a stem close together.
@@ -46,12 +120,15 @@ class FolderReader:
         Raises:
             SourceError: the folder is missing or empty, or no file's ending belongs to a modality.
         """
-        self.ignored, files, known, previous = 0, 0, 0, ""
-        self._marked = has_marks(self._source, self._storage)
-        endings: dict[str, None] = {}
+        self.counts, previous = FileCounts(), ""
+        if self._portion is None:
+            listed: Iterable[Stat] = self._storage.list(self._root, beginnings=self._beginnings)
+            self._marked = has_marks(self._source, self._storage)
+        else:
+            listed, self._marked = self._portion
         open_stems: dict[str, list[tuple[str, Stat]]] = {}
-        for stat in self._storage.list(self._root, beginnings=self._beginnings):
-            files += 1
+        for stat in listed:
+            self.counts.files += 1
             if stat.uri < previous:
                 raise SourceError(f"{stat.uri} was listed after {previous}: the store's listing is not sorted")
             previous = stat.uri
@@ -63,23 +140,25 @@ class FolderReader:
             stem, ending = posixpath.splitext(stat.uri)
             modality = MODALITY_OF_ENDING.get(ending.lower())
             if modality is None:
-                self.ignored += 1
-                if len(endings) < _SHOWN_ENDINGS:
-                    endings.setdefault(ending or "none")
+                self.counts.see_ignored(ending)
             else:
-                known += 1
+                self.counts.known += 1
                 open_stems.setdefault(stem, []).append((modality, stat))
         for stem, found in open_stems.items():
             yield from self._record(stem, found)
-        if self._beginnings is not None:
-            return
-        if not files:
-            raise SourceError(f"{self._root}: there is no file. Fix `path` of source {self._name!r}")
-        if self.ignored and not known:
+        if self._beginnings is None and self._portion is None:
+            self.require_known()
+
+    def require_known(self) -> None:
+        """Raise SourceError if there is no file, or no file's ending belongs to a modality."""
+        counts = self.counts
+        if not counts.files:
+            raise SourceError(f"{self._root}: there is no file. Fix `{self._setting}` of source {self._name!r}")
+        if counts.ignored and not counts.known:
             raise SourceError(
-                f"{self._root}: none of its {self.ignored:,} files has an ending of a text, an image or a sound (there "
-                f"are {show_all(list(endings))}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix `path` of source "
-                f"{self._name!r}"
+                f"{self._root}: none of its {counts.ignored:,} files has an ending of a text, an image or a sound "
+                f"(there are {show_all(list(counts.endings))}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix "
+                f"`{self._setting}` of source {self._name!r}"
             )
 
     def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
@@ -98,7 +177,7 @@ class FolderReader:
         yield Draft(key=key, line=line, media=dict(media))
 
 
-def has_marks(source: FolderSource, storage: Storage) -> bool:
+def has_marks(source: FolderSource, storage: Lister) -> bool:
     """Return True if the first folders of a source are marks. Folders without a text, an image or a sound do not count.
 
     Raises:
@@ -109,6 +188,38 @@ def has_marks(source: FolderSource, storage: Storage) -> bool:
     root = source.path.rstrip("/")
     firsts = [first for first in storage.folders(root) if not first.startswith(".") and find_part(first) is not None]
     return are_marks(f"{first}/" for first in firsts if any(map(_is_known, storage.list(f"{root}/{first}"))))
+
+
+def read_portion(source: FolderSource, storage: Storage, portion: FolderPortion) -> FolderReader:
+    """Return the reader of a portion."""
+    root = source.path.rstrip("/")
+    if portion.beginnings:
+        files = storage.list(root, beginnings=portion.beginnings)
+    else:
+        files = storage.loose_files(f"{root}/{portion.loose}".rstrip("/"))
+    return FolderReader(source, storage, portion=(files, portion.marked))
+
+
+def portions_of_folder(source: FolderSource, storage: Storage) -> Iterator[FolderPortion]:
+    """Yield a folder in portions: loose files, then its folders, several together if they are many.
+
+    The files of a row are in one folder, so no portion needs another. Where there is one folder, its folders count.
+    """
+    root, below, start = source.path.rstrip("/"), "", 0
+    marked = has_marks(source, storage)
+    for _ in range(_DEPTH):
+        yield FolderPortion(start=start, loose=below, marked=marked)
+        start += 1
+        names = list(storage.folders(f"{root}/{below}".rstrip("/")))
+        if len(names) != 1:
+            break
+        below += f"{names[0]}/"
+    else:
+        names, below = [below.rstrip("/")], ""
+    step = -(-len(names) // _PORTIONS) or 1
+    for first in range(0, len(names), step):
+        beginnings = sorted(f"{below}{name}/" for name in names[first : first + step])
+        yield FolderPortion(start=start + first, beginnings=tuple(beginnings), marked=marked)
 
 
 def _is_known(stat: Stat) -> bool:

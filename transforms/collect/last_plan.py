@@ -21,7 +21,7 @@ from trichord.transforms.collect.parquet import READER_FORMAT
 from trichord.transforms.collect.partitions import PLAN_FORMAT, Part, Partition, RowsPerPartition
 from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
-from trichord.transforms.collect.webdataset import INDEX_FORMAT
+from trichord.transforms.collect.tar_index import INDEX_FORMAT
 
 LAST_FORMAT = 3  # raised when planning an unchanged source would give another plan
 _REST = b"trichord.plan"
@@ -50,6 +50,7 @@ class Plan:
     usable: int = 0  # rows that planning does not reject; all where it does not read them
     unmarked: int = 0  # usable rows without a mark, or of which that is not known
     modalities: Mapping[str, int] = field(default_factory=dict)  # usable rows by modality, where planning reads them
+    listed_s: float | None = None  # Unix time of the inventory that was read instead of the bucket; not kept
 
 
 def settings_of(source: Source, rows_per_partition: RowsPerPartition, config: PrepareConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from trichord.infra.config import FieldMap, ManifestSource
@@ -25,11 +26,20 @@ _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-Span: TypeAlias = tuple[int, int]  # of bytes: lines that begin at the first or later, and before the second
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """Lines of a manifest: those that begin at byte `start` or later, and before byte `stop`.
+
+    Of a table they begin and end with a row, and `header` has the names of its columns, which the first portion holds.
+    """
+
+    start: int
+    stop: int
+    header: tuple[str, ...] = ()
 
 
 def read_manifest(
-    source: ManifestSource, storage: Storage, tally: Tally | None = None, span: Span | None = None
+    source: ManifestSource, storage: Storage, tally: Tally | None = None, portion: Portion | None = None
 ) -> Iterator[Draft]:
     """Yield every row of the manifest in bounded memory, counted in `tally`; blank lines do not count.
 
@@ -37,20 +47,20 @@ def read_manifest(
         source: the manifest.
         storage: where it is.
         tally: counts what the rows hold.
-        span: of a manifest of lines, the portion to read.
+        portion: what is read; everything if None.
 
     Raises:
         SourceError: there is no such file, or its format is unknown, or a CSV header repeats a name.
     """
-    for found in manifest_records(source, storage, tally, span):
+    for found in manifest_records(source, storage, tally, portion):
         yield found if isinstance(found, Draft) else map_fields(found[0], source.fields, found[1])
 
 
 def manifest_records(
-    source: ManifestSource, storage: Storage, tally: Tally | None = None, span: Span | None = None
+    source: ManifestSource, storage: Storage, tally: Tally | None = None, portion: Portion | None = None
 ) -> Iterator[tuple[JsonObject, str] | Draft]:
     """Yield each row as (fields by name, its line), or as a draft if it is not a row; see `read_manifest`."""
-    for found in _rows(source, storage, tally, span):
+    for found in _rows(source, storage, tally, portion):
         if tally is not None and isinstance(found, Draft):
             tally.see_unread(found)
         elif tally is not None and not isinstance(found, Draft):
@@ -69,17 +79,29 @@ def manifest_format(source: ManifestSource) -> Literal["jsonl", "csv", "tsv"]:
 
 
 def _rows(
-    source: ManifestSource, storage: Storage, tally: Tally | None, span: Span | None
+    source: ManifestSource, storage: Storage, tally: Tally | None, portion: Portion | None
 ) -> Iterator[tuple[JsonObject, str] | Draft]:
     kind = manifest_format(source)
     try:
-        yield from _jsonl(source, storage, span) if kind == "jsonl" else _table(source, storage, kind, tally)
+        if kind == "jsonl":
+            yield from _jsonl(source, storage, portion)
+        else:
+            yield from _table(source, storage, kind, tally, portion)
     except FileNotFoundError as error:
         raise SourceError(f"{source.path}: there is no such manifest. Fix `path` of source {source.name!r}") from error
 
 
-def _jsonl(source: ManifestSource, storage: Storage, span: Span | None) -> Iterator[tuple[JsonObject, str] | Draft]:
-    for _, line in storage.lines(source.path, *(span or ())):
+_Lines: TypeAlias = Iterator[tuple[int, bytes | LineTooLong]]  # with the byte at which each begins
+
+
+def _lines(source: ManifestSource, storage: Storage, portion: Portion | None) -> _Lines:
+    return storage.lines(source.path, *(() if portion is None else (portion.start, portion.stop)))
+
+
+def _jsonl(
+    source: ManifestSource, storage: Storage, portion: Portion | None
+) -> Iterator[tuple[JsonObject, str] | Draft]:
+    for _, line in _lines(source, storage, portion):
         if isinstance(line, LineTooLong):
             yield bad_row(f"a line of {line.size} bytes", f"too long: {line.size} bytes")
         elif line.strip():
@@ -98,34 +120,14 @@ def _parse(line: bytes) -> tuple[JsonObject, str] | Draft:
 
 
 def _table(
-    source: ManifestSource, storage: Storage, kind: str, tally: Tally | None
+    source: ManifestSource, storage: Storage, kind: str, tally: Tally | None, portion: Portion | None
 ) -> Iterator[tuple[JsonObject, str] | Draft]:
-    csv.field_size_limit(MAX_CELL_CHARS)
-    last = ""
-
-    def lines() -> Iterator[str]:
-        nonlocal last
-        for _, line in storage.lines(source.path):
-            # a lone surrogate makes the row that holds it invalid, whatever its columns
-            last = "\udfff" if isinstance(line, LineTooLong) else line.decode(errors="surrogateescape")
-            yield last + "\n"
-
-    reader = csv.reader(lines(), strict=True, delimiter=_DELIMITERS[kind])
-    header: list[str] | None = None
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield bad_row(last, f"not {kind.upper()}: {error}")
-            continue
-        if cells is None:
-            return
-        if not cells:
-            continue
-        if header is None:
-            header = [name.strip() for name in (cells[0].removeprefix("\ufeff"), *cells[1:])]
-            if len(set(header)) < len(header):
-                raise SourceError(f"{source.path}: the header repeats a name: {', '.join(header)}. Rename the column")
+    header = portion.header if portion is not None else ()
+    for _, last, cells in _table_rows(_lines(source, storage, portion), kind):
+        if isinstance(cells, csv.Error):
+            yield bad_row(last, f"not {kind.upper()}: {cells}")
+        elif not header:
+            header = _header(cells, source)
             if tally is not None:
                 tally.see_columns(header)
         elif len(cells) != len(header):
@@ -133,6 +135,62 @@ def _table(
         else:
             present = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
             yield _with_lists(present, source.fields), last
+
+
+def _table_rows(lines: _Lines, kind: str) -> Iterator[tuple[int, str, list[str] | csv.Error]]:
+    """Yield where each row begins, its last line, and its cells or why it has none; blank lines do not count."""
+    csv.field_size_limit(MAX_CELL_CHARS)
+    start, last = -1, ""  # -1: the next line begins a row
+
+    def decoded() -> Iterator[str]:
+        nonlocal start, last
+        for offset, line in lines:
+            start = offset if start < 0 else start
+            # a lone surrogate makes the row that holds it invalid, whatever its columns
+            last = "\udfff" if isinstance(line, LineTooLong) else line.decode(errors="surrogateescape")
+            yield last + "\n"
+
+    reader = csv.reader(decoded(), strict=True, delimiter=_DELIMITERS[kind])
+    while True:
+        start = -1
+        try:
+            cells: list[str] | csv.Error | None = next(reader, None)
+        except csv.Error as error:
+            cells = error
+        if cells is None:
+            return
+        if cells:
+            yield start, last, cells
+
+
+def _header(cells: list[str], source: ManifestSource) -> tuple[str, ...]:
+    header = tuple(name.strip() for name in (cells[0].removeprefix("\ufeff"), *cells[1:]))
+    if len(set(header)) < len(header):
+        raise SourceError(f"{source.path}: the header repeats a name: {', '.join(header)}. Rename the column")
+    return header
+
+
+def portions_of(source: ManifestSource, storage: Storage, size: int, step: int) -> Iterator[Portion]:
+    """Yield a manifest of `size` bytes in portions of about `step` bytes.
+
+    Lines can be read from any byte on. In a table a cell may hold lines: its rows are looked through, but not made.
+
+    Raises:
+        SourceError: as `read_manifest`.
+    """
+    kind = manifest_format(source)
+    if kind == "jsonl":
+        yield from (Portion(start=start, stop=start + step) for start in range(0, size, step))
+        return
+    first, header = 0, tuple[str, ...]()
+    given = header  # the first portion has it in its lines
+    for start, _, cells in _table_rows(storage.lines(source.path), kind):
+        if not header and not isinstance(cells, csv.Error):
+            header = _header(cells, source)
+        elif header and start - first >= step:
+            yield Portion(start=first, stop=start, header=given)
+            first, given = start, header
+    yield Portion(start=first, stop=size, header=given)
 
 
 def _with_lists(record: dict[str, str], fields: FieldMap) -> JsonObject:

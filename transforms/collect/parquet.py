@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pyarrow as pa
@@ -14,8 +12,6 @@ from trichord.infra import digest
 from trichord.infra.config import DeltaSource, FieldMap, ParquetSource, PrepareConfig
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Changed, Stat, Storage, VersionCache
-from trichord.infra.lake.stores import require_unchanged as require_unchanged_file
-from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.arrow_rows import (
     MediaKind,
@@ -40,6 +36,7 @@ from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.file_marks import find_file_marks
 from trichord.transforms.collect.inline import Found, limit_of, readings
+from trichord.transforms.collect.parquet_file import bounded, open_parquet
 from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
 from trichord.transforms.collect.read import Known, Reading
 from trichord.transforms.collect.row_versions import (
@@ -56,53 +53,6 @@ READER_FORMAT = 2  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
 _DRAFT_ROWS = 256
 _ROWS_AT_A_TIME = 8  # of inline media: each may be large
-_READ_BYTES = 1 << 20  # of a column at a time
-_MAX_SMALL_ROWS_BYTES = 32 << 20  # of rows as they are read, whatever the footer says
-_MAX_ROWS_PER_BYTE = 4  # rows of two bits have no content
-_MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
-
-
-@contextmanager
-def open_parquet(storage: Storage, uri: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file whose footer is checked; its pages are checked if they have checksums.
-
-    Raises:
-        SourceError: it is damaged or not a Parquet file, even if that only shows while the block reads it.
-    """
-    try:
-        with storage.open(uri) as raw, require_unchanged_file(raw, uri):
-            size = raw.seek(0, io.SEEK_END)
-            raw.seek(0)
-            with pq.ParquetFile(
-                raw,
-                pre_buffer=False,
-                buffer_size=_READ_BYTES,
-                page_checksum_verification=True,
-                thrift_string_size_limit=64 << 20,
-                thrift_container_size_limit=1 << 20,
-            ) as file:
-                _check(file.metadata, size)
-                yield file
-    except FileNotFoundError as error:
-        raise SourceError(f"{uri}: there is no such file. Run the command again") from error
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        detail = " ".join(str(error).splitlines()[:1])
-        raise SourceError(f"{uri} is damaged or not a Parquet file ({detail[:300]}). Fix or remove it") from error
-
-
-def _check(metadata: pq.FileMetaData, size: int) -> None:
-    """Refuse footers that contradict the file, and files that unpack to far more than their size.
-
-    Column chunks are not checked: with damaged metadata, pyarrow would end the process here; its reader does not.
-    """
-    if metadata.num_rows > size * _MAX_ROWS_PER_BYTE:
-        raise ValueError(f"{metadata.num_rows} rows in {size} bytes")
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != metadata.num_rows:
-        raise ValueError("its row groups do not add up to its rows")
-    unpacked = sum(max(0, group.total_byte_size) for group in groups)
-    if unpacked > _MAX_SMALL_BYTES and unpacked > _MAX_RATIO * size:
-        raise ValueError(f"{size} bytes that unpack to {unpacked}")
 
 
 def files_kind(files: Mapping[str, pa.Schema], fields: FieldMap) -> MediaKind:
@@ -193,7 +143,7 @@ def _versions(
     if digests is None:
         try:
             with require_same(storage, stat), open_parquet(storage, stat.uri) as file:
-                read = _bounded(file.iter_batches(_ROWS_AT_A_TIME, use_threads=False), stat.size)
+                read = bounded(file.iter_batches(_ROWS_AT_A_TIME, use_threads=False), stat.size)
                 digests = digest_parts((record for batch in read for record in records(batch)), _types(file), counts)
         except Changed:
             raise
@@ -261,7 +211,7 @@ def drafts_of(
 ) -> Iterator[Draft]:
     """Yield the rows of a file of `size` bytes as drafts that name their media, each counted in `tally`."""
     number = 0
-    for batch in _bounded(file.iter_batches(_DRAFT_ROWS, use_threads=False), size):
+    for batch in bounded(file.iter_batches(_DRAFT_ROWS, use_threads=False), size):
         for record in records(batch):
             whole = {**record, **constants}
             tally.see_record(whole)
@@ -310,37 +260,13 @@ def _read_rows(
         groups = list(range(first, stop))
         read = file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, use_threads=False)
         seen = RowDigest(_types(file))
-        for batch in _bounded(read, part.size):
+        for batch in bounded(read, part.size):
             for record in seen.watch(records(batch)) if part.version.startswith(ROWS) else records(batch):
                 yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
                 number += 1
         _require_rows(number - start, partition.rows)
     if part.version.startswith(ROWS) and part.version != f"{ROWS}{seen.hex()}":
         raise Changed.of(uri)
-
-
-def _bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a file of `size` bytes, unless they unpack to far more.
-
-    The footer does not say it: with a dictionary, a value that all rows share is counted once.
-    """
-    unpacked = 0
-    for batch in batches:
-        unpacked += batch.nbytes + sum(map(_shared_bytes, batch.columns))
-        if unpacked > _MAX_SMALL_ROWS_BYTES and unpacked > _MAX_RATIO * size:
-            raise ValueError(f"{size} bytes that unpack to {unpacked} and more")
-        yield batch
-
-
-def _shared_bytes(column: pa.Array) -> int:
-    """Return the bytes of a column's values where its rows share them; 0 for other columns."""
-    if not isinstance(column, pa.DictionaryArray):
-        return 0
-    try:
-        lengths = pc.binary_length(column.dictionary)
-    except pa.ArrowNotImplementedError:  # numbers: small
-        return 0
-    return int(pc.sum(lengths.take(column.indices).cast(pa.int64())).as_py() or 0)
 
 
 def _require_rows(found: int, planned: int) -> None:

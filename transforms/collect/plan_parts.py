@@ -42,6 +42,7 @@ from trichord.transforms.collect.partitions import (
     version_of,
 )
 from trichord.transforms.collect.plan_rows import BUCKET_BITS, Run, Runs, RunWriter, open_runs
+from trichord.transforms.collect.workers import Workers
 from trichord.transforms.media import MediaError
 
 PARTS_FORMAT = 2
@@ -63,12 +64,45 @@ class _Leaf:
     size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRows:
+    """The rows of a part on their way to a worker that writes it.
+
+    Attributes:
+        uri: of the part.
+        ids: of its partitions.
+        leaves: of each partition, its least hash and its rows.
+        rows: of all, as an Arrow stream.
+    """
+
+    uri: str
+    ids: tuple[str, ...]
+    leaves: tuple[tuple[int, int], ...]
+    rows: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WritePart:
+    """The task of a worker that writes parts."""
+
+    storage: Storage
+
+    def __call__(self, part: PartRows) -> None:
+        """Write a part. Raise StorageError if that fails."""
+        rows = pa.ipc.open_stream(pa.py_buffer(part.rows)).read_all()
+        write_groups(_split(rows, part.leaves), self.storage, part.uri, part.ids)
+
+
 def write_plan(
-    rows: Iterable[PlannedRow | bytes], source: str, lake: Lake, rows_per_partition: RowsPerPartition
+    rows: Iterable[PlannedRow | bytes],
+    source: str,
+    lake: Lake,
+    rows_per_partition: RowsPerPartition,
+    workers: Workers | None = None,
 ) -> list[Partition]:
     """Bucket rows, or runs of them, into partitions, and write their parts to `<lake>/_plans` unless they are there.
 
-    Rows pass through files on disk: memory does not grow with them.
+    Rows pass through files on disk: memory does not grow with them. Where there are many, `workers` write the parts.
     """
     with scratch_folder("plan") as folder:
         writer = RunWriter(folder)
@@ -78,16 +112,38 @@ def write_plan(
             else:
                 writer.add(row)
         writer.flush()
-        return write_parts(writer.runs, source, lake, rows_per_partition)
+        return write_parts(writer.runs, source, lake, rows_per_partition, workers)
 
 
-def write_parts(runs: Sequence[Run], source: str, lake: Lake, rows_per_partition: RowsPerPartition) -> list[Partition]:
+def write_parts(
+    runs: Sequence[Run],
+    source: str,
+    lake: Lake,
+    rows_per_partition: RowsPerPartition,
+    workers: Workers | None = None,
+) -> list[Partition]:
     """Do as `write_plan` with rows in runs."""
     found: list[Partition] = []
     with open_runs(runs) as opened:
         limit = limit_of_rows(rows_per_partition, int(opened.counts.sum()))
-        for node in cut(opened.counts, limit):
-            found += write_node(opened, node, source, lake, limit)
+        nodes = cut(opened.counts, limit)
+        if workers is None or not workers.lazy or opened.counts.sum() < workers.least_rows:
+            for node in nodes:
+                found += write_node(opened, node, source, lake, limit)
+            return found
+
+        def missing() -> Iterator[PartRows]:
+            for node in nodes:
+                for part in _parts_of(opened, node, source, limit):
+                    found.extend(part.partitions(source))
+                    if not has_seal(lake.storage, lake.uri(part.locator)):
+                        if part.size <= MAX_BYTES:
+                            yield part.rows_of(opened, lake)
+                        else:
+                            part.write(opened, lake)
+
+        for _ in workers.run(WritePart(lake.storage), missing()):
+            pass
     return found
 
 
@@ -118,8 +174,50 @@ def cut(counts: npt.NDArray[np.int64], limit: int) -> list[str]:
     return nodes
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some leaves that are one file."""
+
+    leaves: Sequence[_Leaf]
+    locator: str
+
+    @property
+    def size(self) -> int:
+        return sum(leaf.size for leaf in self.leaves)
+
+    def partitions(self, source: str) -> Iterator[Partition]:
+        for number, leaf in enumerate(self.leaves):
+            yield Partition(
+                source=source, id=leaf.id, version=leaf.version, rows=leaf.rows, locator=self.locator, row_group=number
+            )
+
+    def write(self, runs: Runs, lake: Lake) -> None:
+        ids = [leaf.id for leaf in self.leaves]
+        write_groups(_read_leaves(runs, self.leaves), lake.storage, lake.uri(self.locator), ids)
+
+    def rows_of(self, runs: Runs, lake: Lake) -> PartRows:
+        """Return the rows for a worker."""
+        sink, rows = pa.BufferOutputStream(), _read_range(runs, self.leaves)
+        with pa.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows)
+        return PartRows(
+            uri=lake.uri(self.locator),
+            ids=tuple(leaf.id for leaf in self.leaves),
+            leaves=tuple((least(leaf.bits), leaf.rows) for leaf in self.leaves),
+            rows=sink.getvalue().to_pybytes(),
+        )
+
+
 def write_node(runs: Runs, node: str, source: str, lake: Lake, limit: int) -> Iterator[Partition]:
     """Write the parts of a node, and yield its partitions in order."""
+    for part in _parts_of(runs, node, source, limit):
+        if not has_seal(lake.storage, lake.uri(part.locator)):
+            part.write(runs, lake)
+        yield from part.partitions(source)
+
+
+def _parts_of(runs: Runs, node: str, source: str, limit: int) -> Iterator[_Part]:
+    """Yield the parts of a node in order."""
     known = runs.read(*range_of(node), ["hash", "digest", "size"])
     hashes_N = values_of(known["hash"], np.uint64)
     order_N = np.argsort(hashes_N, kind="stable")
@@ -137,14 +235,7 @@ def write_node(runs: Runs, node: str, source: str, lake: Lake, limit: int) -> It
     ]
     for part in _divide(leaves, node, limit):
         ids, versions = [leaf.id for leaf in part], [leaf.version for leaf in part]
-        locator = layout.plan_path(digest.address("plan", PARTS_FORMAT, ids, versions))
-        uri = lake.uri(locator)
-        if not has_seal(lake.storage, uri):
-            write_groups(_read_leaves(runs, part), lake.storage, uri, ids)
-        for number, leaf in enumerate(part):
-            yield Partition(
-                source=source, id=leaf.id, version=leaf.version, rows=leaf.rows, locator=locator, row_group=number
-            )
+        yield _Part(part, layout.plan_path(digest.address("plan", PARTS_FORMAT, ids, versions)))
 
 
 def range_of(bits: str) -> tuple[int, int]:
@@ -170,17 +261,26 @@ def _read_leaves(runs: Runs, part: Sequence[_Leaf]) -> Iterator[pa.Table]:
             size += part[stop].size
             stop += 1
         together = part[start:stop]
-        rows = runs.read(least(together[0].bits), range_of(together[-1].bits)[1], ["hash", "digest", *PLAN.names])
-        lows_N = np.array([least(leaf.bits) for leaf in together], np.uint64)
-        leaf_N = np.searchsorted(lows_N, values_of(rows["hash"], np.uint64), side="right")
-        keyed = pa.table({"leaf": numbers(leaf_N), "key": rows["key"], "digest": rows["digest"]})
-        order = pc.sort_indices(keyed, [(name, "ascending") for name in keyed.column_names])
-        rows = rows.select(PLAN.names).take(order).cast(PLAN)
-        at = 0
-        for leaf in together:
-            yield rows.slice(at, leaf.rows)
-            at += leaf.rows
+        yield from _split(_read_range(runs, together), [(least(leaf.bits), leaf.rows) for leaf in together])
         start = stop
+
+
+def _read_range(runs: Runs, leaves: Sequence[_Leaf]) -> pa.Table:
+    """Return the rows of neighbouring leaves, in any order."""
+    return runs.read(least(leaves[0].bits), range_of(leaves[-1].bits)[1], ["hash", "digest", *PLAN.names])
+
+
+def _split(rows: pa.Table, leaves: Sequence[tuple[int, int]]) -> Iterator[pa.Table]:
+    """Yield the rows of each leaf, ordered by key, then digest; leaves are a least hash and the number of rows."""
+    lows_N = np.array([low for low, _ in leaves], np.uint64)
+    leaf_N = np.searchsorted(lows_N, values_of(rows["hash"], np.uint64), side="right")
+    keyed = pa.table({"leaf": numbers(leaf_N), "key": rows["key"], "digest": rows["digest"]})
+    order = pc.sort_indices(keyed, [(name, "ascending") for name in keyed.column_names])
+    rows = rows.select(PLAN.names).take(order).cast(PLAN)
+    at = 0
+    for _, count in leaves:
+        yield rows.slice(at, count)
+        at += count
 
 
 def write_groups(groups: Iterable[pa.Table], storage: Storage, uri: str, ids: Sequence[str] = ()) -> None:

@@ -22,6 +22,7 @@ from trichord.transforms.collect.partitions import DIGEST_BYTES, PLAN, Columns, 
 
 BUCKET_BITS = 12  # a run knows how many of its rows have which leading bits
 RUN_ROWS, RUN_BYTES = 65_536, 64 << 20
+RUNS_TO_MERGE = 128  # of one size: each is an open file, and is asked for each range
 _BATCH_ROWS = 4_096
 _SHIFT = np.uint64(64 - BUCKET_BITS)
 _RUN = pa.schema(
@@ -40,10 +41,11 @@ class Run:
 
     path: str
     starts: npt.NDArray[np.int64]
+    merges: int = 0  # how often its rows were merged
 
 
 class RunWriter:
-    """Writes planned rows to runs in a folder."""
+    """Writes planned rows to runs in a folder. Many runs are merged: few are left of any number of rows."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -79,7 +81,7 @@ class RunWriter:
             file.write(data)
         reader = pa.ipc.open_file(pa.BufferReader(data))
         hashes = [values_of(reader.get_batch(i)["hash"], np.uint64) for i in range(reader.num_record_batches)]
-        self.runs.append(Run(path, _starts(np.concatenate(hashes))))
+        self._append(Run(path, _starts(np.concatenate(hashes))))
 
     def flush(self) -> None:
         """Write the rows that memory still holds."""
@@ -99,7 +101,44 @@ class RunWriter:
         path = os.path.join(self._folder, temporary_name())
         with pa.ipc.new_file(path, _RUN) as writer:
             writer.write_table(pa.table(arrays, schema=_RUN), max_chunksize=_BATCH_ROWS)
-        self.runs.append(Run(path, _starts(hashes_N)))
+        self._append(Run(path, _starts(hashes_N)))
+
+    def _append(self, run: Run) -> None:
+        self.runs.append(run)
+        alike = [one for one in self.runs if one.merges == run.merges]
+        if len(alike) >= RUNS_TO_MERGE:
+            self.runs = [one for one in self.runs if one.merges != run.merges]
+            self._append(self._merge(alike))
+
+    def _merge(self, runs: Sequence[Run]) -> Run:
+        """Return one run with the rows of all of these, whose files are removed."""
+        path, held = os.path.join(self._folder, temporary_name()), list[pa.Table]()
+        with open_runs(runs) as opened, pa.ipc.new_file(path, _RUN) as writer:
+            counts = opened.counts
+            for low, high in _ranges(counts, RUN_ROWS):
+                rows = opened.read(low << int(_SHIFT), high << int(_SHIFT), _RUN.names)
+                order_N = np.argsort(values_of(rows["hash"], np.uint64), kind="stable")
+                held = [pa.concat_tables([*held, rows.take(numbers(order_N))]).combine_chunks()]
+                whole = len(held[0]) // _BATCH_ROWS * _BATCH_ROWS
+                writer.write_table(held[0].slice(0, whole), max_chunksize=_BATCH_ROWS)
+                held = [held[0].slice(whole)]
+            for rest in held:
+                writer.write_table(rest, max_chunksize=_BATCH_ROWS)
+        for run in runs:
+            os.unlink(run.path)
+        return Run(path, np.concatenate([[0], np.cumsum(counts)]), runs[0].merges + 1)
+
+
+def _ranges(counts: npt.NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of buckets with at most `limit` rows together, or one with more."""
+    first, held = 0, 0
+    for bucket, count in enumerate(counts.tolist()):
+        if held and held + count > limit:
+            yield first, bucket
+            first, held = bucket, 0
+        held += count
+    if held:
+        yield first, len(counts)
 
 
 def _starts(hashes_N: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

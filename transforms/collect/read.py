@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from trichord.infra import digest
-from trichord.infra.config import PrepareConfig, Source
+from trichord.infra.config import InventorySource, PrepareConfig, Source
 from trichord.infra.errors import StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import open_sealed
@@ -112,14 +112,22 @@ class PartitionReader:
             uri = self.root.locate(medium.path)
             data, stat = self.lake.storage.read_with_stat(uri, max_bytes=medium.size)
         except (FileNotFoundError, TooLarge, NotRegular, MediaError) as error:
-            raise Changed.of(self.lake.storage.join(self.root.uri, medium.path)) from error
+            raise self._changed(self.lake.storage.join(self.root.uri, medium.path)) from error
         if medium.version.startswith("sha256:"):
             version = f"sha256:{digest.sha256_hex(data)}"
         else:
             version = self.lake.storage.version(stat, self.source.version_by, None)
         if version != medium.version:
-            raise Changed.of(uri)
+            raise self._changed(uri)
         return data
+
+    def _changed(self, uri: str) -> Changed:
+        if not isinstance(self.source, InventorySource):
+            return Changed.of(uri)
+        return Changed(
+            f"{uri} has changed, or is gone, since the inventory of source {self.source.name!r} was made. Wait for the "
+            f"next inventory, or read the bucket itself: `kind: folder`, `path: {self.source.media_root}`"
+        )
 
     def _download(self, medium: Medium) -> bytes:
         """Read from the lake the content that planning fetched."""

@@ -3,64 +3,76 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias, TypeGuard
 
-from trichord.infra.config import ManifestSource
+from trichord.infra.config import FolderSource, ManifestSource
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Changed, Storage, VersionCache, is_remote
 from trichord.infra.lake.versions import News
 from trichord.infra.scratch import scratch_folder
 from trichord.transforms.collect.drafts import Draft, Lookup, on_web
-from trichord.transforms.collect.manifest import Span, manifest_format, read_manifest
+from trichord.transforms.collect.folder import FileCounts, FolderPortion, portions_of_folder, read_portion
+from trichord.transforms.collect.manifest import Portion, portions_of, read_manifest
 from trichord.transforms.collect.partitions import PlannedRow
 from trichord.transforms.collect.plan_rows import RunWriter
 from trichord.transforms.collect.tally import Tally
+from trichord.transforms.collect.workers import Workers
 
-SPAN_BYTES = 2 << 20
-LEAST_BYTES = 8 << 20  # of a manifest that workers scan: starting them takes as long as 20,000 rows
+Divisible: TypeAlias = ManifestSource | FolderSource
+AnyPortion: TypeAlias = Portion | FolderPortion
+
+PORTION_BYTES = 512 << 10
+_HELD = 32  # portions that are scanned here while workers start
 _DRAFTS_PER_LOOKUP = 64
 _REMOTE_LOOKUPS = 32  # each waits for a server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """What a worker made of a portion of a source.
+    """What was made of a portion of a source.
 
     Attributes:
-        span: the portion.
+        portion: the portion.
         runs: the bytes of its runs.
         tally: counts of its rows.
         left: drafts with media on the web, which the driver looks up: it keeps to the limits of their hosts.
-        news: of the cache of versions.
+        files: counts of its files; None of a manifest.
+        news: of a worker's cache of versions.
     """
 
-    span: Span
+    portion: AnyPortion
     runs: Sequence[bytes]
     tally: Tally
     left: Sequence[Draft]
-    news: News
+    files: FileCounts | None
+    news: News | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Scan:
     """The task of a worker; it loads the cache of versions once."""
 
-    source: ManifestSource
+    source: Divisible
     lake: Lake
     lookup: Lookup  # without cache and fetcher
     fetches: bool  # the driver looks media on the web up
     cache: VersionCache | None = field(default=None, init=False)
 
-    def __call__(self, span: Span) -> Scanned:
-        """Scan a portion. Raises as `plan_source`."""
+    def __call__(self, portion: AnyPortion) -> Scanned:
+        """Scan a portion on a worker. Raises as `plan_source`."""
         self.cache = self.cache or VersionCache.load(self.lake.storage, self.lake.uri(layout.PLAN_VERSIONS))
+        return replace(self.scan(portion, self.cache), news=self.cache.news())
+
+    def scan(self, portion: AnyPortion, cache: VersionCache | None) -> Scanned:
+        """Scan a portion with a cache of versions. Raises as `plan_source`."""
         tally, left = Tally(self.source), list[Draft]()
 
         def here(drafts: Iterable[Draft]) -> Iterator[Draft]:
@@ -70,59 +82,123 @@ class Scan:
                 else:
                     yield draft
 
+        read: Iterable[Draft]
+        if isinstance(self.source, FolderSource):
+            assert isinstance(portion, FolderPortion)
+            read = reader = read_portion(self.source, self.lake.storage, portion)
+        else:
+            assert isinstance(portion, Portion)
+            read, reader = read_manifest(self.source, self.lake.storage, tally, portion), None
         with scratch_folder("plan") as folder:
             writer = RunWriter(folder)
-            drafts = here(count_marks(read_manifest(self.source, self.lake.storage, tally, span), tally))
-            for row in tally.watch(look_up(drafts, replace(self.lookup, cache=self.cache))):
+            drafts = here(count_marks(read, tally))
+            for row in tally.watch(look_up(drafts, replace(self.lookup, cache=cache))):
                 writer.add(row)
             writer.flush()
             runs = [Path(run.path).read_bytes() for run in writer.runs]
-        return Scanned(span=span, runs=runs, tally=tally, left=left, news=self.cache.news())
+        counts = reader.counts if reader is not None else None
+        return Scanned(portion=portion, runs=runs, tally=tally, left=left, files=counts)
 
 
-class Workers(Protocol):
-    """Runs a task on workers."""
-
-    def __call__(self, task: Callable[[Span], Scanned], items: Sequence[Span]) -> Iterable[Scanned]:
-        """Yield the results, in any order. Raise what a worker raised."""
-        ...
-
-
-def spans_of(source: object, storage: Storage) -> list[Span]:
-    """Return the portions in which workers scan a source; none if it is read in one go.
-
-    A manifest of lines can be read from any byte on; in a table a cell may hold lines.
-    """
-    if not isinstance(source, ManifestSource) or manifest_format(source) != "jsonl" or not storage.exists(source.path):
-        return []
-    size = storage.stat(source.path).size
-    if size < LEAST_BYTES:
-        return []
-    return [(start, start + SPAN_BYTES) for start in range(0, size, SPAN_BYTES)]
+def is_divisible(source: object, storage: Storage, least_bytes: int) -> TypeGuard[Divisible]:
+    """Return True if workers may scan a source: a manifest of so many bytes, or a local folder."""
+    if isinstance(source, FolderSource):
+        return not is_remote(source.path)  # a bucket's listing has objects that stand for its folders
+    if not isinstance(source, ManifestSource) or not storage.exists(source.path):
+        return False
+    return storage.stat(source.path).size >= least_bytes
 
 
 def scan_on_workers(
-    source: ManifestSource, lake: Lake, lookup: Lookup, spans: Sequence[Span], workers: Workers, tally: Tally
+    source: Divisible, lake: Lake, lookup: Lookup, workers: Workers, tally: Tally, files: FileCounts
 ) -> Iterator[bytes | PlannedRow]:
     """Yield runs of planned rows, and single rows whose media are on the web; when all are read, `tally` has them all.
+
+    While workers start, portions are scanned here; of a folder also those before, until it is known to be large.
+    `files` are those of a folder.
 
     Raises:
         Changed: somebody wrote to the manifest meanwhile.
     """
-    before, tallies = lake.storage.stat(source.path), dict[Span, Tally]()
     scan = Scan(
         source=source, lake=lake, lookup=replace(lookup, cache=None, fetcher=None), fetches=lookup.fetcher is not None
     )
-    for found in workers(scan, spans):
-        if lookup.cache is not None:
-            lookup.cache.add_news(found.news)
-        yield from found.runs
-        yield from found.tally.watch(look_up(found.left, lookup))
-        tallies[found.span] = found.tally
-    for span in spans:  # in their order, which decides what messages show
-        tally.add(tallies[span])
-    if lake.storage.stat(source.path) != before:
-        raise Changed.of(source.path)
+    found = dict[int, Scanned]()
+
+    def rows_of(one: Scanned) -> Iterator[bytes | PlannedRow]:
+        if one.news is not None and lookup.cache is not None:
+            lookup.cache.add_news(one.news)
+        yield from one.runs
+        yield from one.tally.watch(look_up(one.left, lookup))
+        found[one.portion.start] = replace(one, runs=(), left=())
+
+    if isinstance(source, FolderSource):
+        todo, rows = portions_of_folder(source, lake.storage), 0
+        while rows < workers.least_rows and (portion := next(todo, None)) is not None:
+            one = scan.scan(portion, lookup.cache)
+            rows += one.tally.rows
+            yield from rows_of(one)
+        yield from _divide(scan, todo, lookup, workers, rows_of)
+    else:
+        before = lake.storage.stat(source.path)
+        yield from _divide(
+            scan, portions_of(source, lake.storage, before.size, PORTION_BYTES), lookup, workers, rows_of
+        )
+        if lake.storage.stat(source.path) != before:
+            raise Changed.of(source.path)
+    for start in sorted(found):  # their order decides what messages show
+        tally.add(found[start].tally)
+        files.add(found[start].files or FileCounts())
+
+
+def _divide(
+    scan: Scan,
+    portions: Iterator[AnyPortion],
+    lookup: Lookup,
+    workers: Workers,
+    rows_of: Callable[[Scanned], Iterator[bytes | PlannedRow]],
+) -> Iterator[bytes | PlannedRow]:
+    """Yield what `rows_of` portions makes, scanned by workers, and here until they have started."""
+    first = next(portions, None)
+    if first is None:
+        return
+    todo = _Shared(chain([first], portions))
+    mine, started = deque[Scanned](), threading.Event()
+
+    def scan_here() -> None:
+        for portion in todo:
+            mine.append(scan.scan(portion, lookup.cache))
+            if started.is_set() or len(mine) >= _HELD:
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            here = pool.submit(scan_here)
+            for found in workers.run(scan, todo):
+                started.set()
+                yield from rows_of(found)
+                while mine:
+                    yield from rows_of(mine.popleft())
+            here.result()
+        finally:
+            started.set()
+    for found in mine:
+        yield from rows_of(found)
+
+
+class _Shared:
+    """Items that two threads take from one iterator."""
+
+    def __init__(self, items: Iterator[AnyPortion]) -> None:
+        self._items, self._lock = items, threading.Lock()
+
+    def __iter__(self) -> Iterator[AnyPortion]:
+        while True:
+            with self._lock:
+                item = next(self._items, None)
+            if item is None:
+                return
+            yield item
 
 
 def count_marks(drafts: Iterable[Draft], tally: Tally) -> Iterator[Draft]:

@@ -8,59 +8,34 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import reduce
 
 import pyarrow as pa
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
-from trichord.infra.errors import SourceError
-from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake import layout
-from trichord.infra.lake.checked_parquet import has_seal, open_sealed
+from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.storage import Stat, Storage, VersionCache
+from trichord.infra.lake.storage import VersionCache
 from trichord.infra.lake.stores import open_source
 from trichord.infra.lazy import arrow_compute as pc
-from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
 from trichord.transforms.collect.alignment import SEGMENT_FORMATS, check_alignment
-from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, require_same, require_unchanged, root_of
+from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, require_unchanged, root_of
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
 from trichord.transforms.collect.file_marks import find_file_marks
-from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.line import Line
-from trichord.transforms.collect.partitions import (
-    PLAN_FORMAT,
-    Medium,
-    Part,
-    Partition,
-    PlannedRow,
-    line_of,
-    table_of,
-)
-from trichord.transforms.collect.plan_parts import read_plan, write_groups
+from trichord.transforms.collect.partitions import Part, Partition, PlannedRow, line_of
+from trichord.transforms.collect.plan_parts import read_plan
 from trichord.transforms.collect.read import Known, Reading
 from trichord.transforms.collect.tally import Tally
-from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
+from trichord.transforms.collect.tar_index import MARK, IndexTar, index_address, index_on_workers, json_object
+from trichord.transforms.collect.tars import local_tar
+from trichord.transforms.collect.workers import Workers
 
-INDEX_FORMAT = 3  # raised when the same tar would give other rows
-MAX_MEMBERS = 500_000
-MAX_MARKED_BYTES = 1 << 20  # of a `.json` member whose mark planning reads
-_MARK = "split"  # in a `.json` member
-_SHOWN_OTHERS = 20
-_SLOT_OF_ENDING = {
-    **MODALITY_OF_ENDING,
-    ".json": "json",
-    ".cls": "cls",
-    ".caption": "caption",
-    ".srt": "segments",
-    ".vtt": "segments",
-}
 _SLOTS_OF = {"text": ("text", "caption", "json", "segments"), "image": ("image",), "audio": ("audio",)}
 
 
@@ -70,10 +45,11 @@ def plan_webdataset(
     cache: VersionCache | None,
     tally: Tally | None = None,
     wanted: Callable[[str], bool] | None = None,
+    workers: Workers | None = None,
 ) -> tuple[list[Partition], int]:
     """Plan one partition per tar, and count members without a known ending. Only new tars are read.
 
-    With `wanted`, only tars whose path it accepts; the marks are those of all tars.
+    With `wanted`, only tars whose path it accepts; the marks are those of all tars. If much is new, `workers` read it.
 
     Raises:
         SourceError: there is no tar, or one of them is damaged.
@@ -82,17 +58,15 @@ def plan_webdataset(
     partitions, ignored = [], 0
     found = data_files(source, lake.storage, TAR_ENDINGS)
     marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
+    if wanted is not None:
+        found = [stat for stat in found if wanted(stat.uri[len(root) + 1 :])]
+    indexing = IndexTar(source=source, lake=lake)
+    versions = index_on_workers(indexing, found, cache, workers) if workers is not None else {}
     for stat in found:
-        if wanted is not None and not wanted(stat.uri[len(root) + 1 :]):
-            continue
-        version = lake.storage.version(stat, source.version_by, cache)
-        address = digest.address("tar", PLAN_FORMAT, INDEX_FORMAT, version)
+        version = versions.get(stat.uri) or indexing.index(stat, cache)
+        address = index_address(version)
         locator = layout.plan_path(address)
-        uri = lake.uri(locator)
-        if not has_seal(lake.storage, uri):
-            rows = _read_index(source, lake.storage, stat)
-            write_groups([table_of(rows)] if rows else [], lake.storage, uri)
-        with open_sealed(lake.storage, uri) as index:
+        with open_sealed(lake.storage, lake.uri(locator)) as index:
             count = index.metadata.num_rows
             rows_of = index.read(columns=["line", "media", "reason", "detail"], use_threads=False)
         path = stat.uri[len(root) + 1 :]
@@ -112,7 +86,7 @@ def plan_webdataset(
                     rows=count,
                     locator=locator,
                     row_group=0,
-                    part=Part(path=path, size=stat.size, version=version, constants=((_MARK, mark),) if mark else ()),
+                    part=Part(path=path, size=stat.size, version=version, constants=((MARK, mark),) if mark else ()),
                 )
             )
     return partitions, ignored
@@ -145,116 +119,6 @@ def _sum_up(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 def _count_true(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
-
-
-def _read_index(source: WebDatasetSource, storage: Storage, stat: Stat) -> list[PlannedRow]:
-    with require_same(storage, stat), local_tar(storage, stat.uri, source.max_unpacked_bytes) as path:
-        index = _Index(path)
-        try:
-            for count, member in enumerate(members(path)):
-                if count == MAX_MEMBERS:
-                    raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members; split it")
-                index.add(member)
-            return index.rows()
-        except ArchiveError as error:
-            raise SourceError(f"{stat.uri}: {error}. Fix or remove the file") from error
-
-
-@dataclass(slots=True)
-class _Index:
-    """Members by key, for rows in an order that depends only on content."""
-
-    path: str
-    keys: dict[str, list[tuple[str, Member]]] = field(default_factory=lambda: defaultdict(list))  # slot, member
-    others: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    refused: list[PlannedRow] = field(default_factory=list)
-
-    def add(self, member: Member) -> None:
-        """Add a member; hidden files (`.DS_Store`, `._a.jpg`) are skipped."""
-        parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        name = "/".join(parts)
-        shown = printable(name)
-        fault = member.fault
-        if member.name.startswith("/") or ".." in parts:
-            fault = "its name leads out of the archive"
-        elif not name:
-            fault = "its name is empty"
-        unnameable = None if fault else find_unnameable([("name", name)])
-        if fault or unnameable:
-            row = PlannedRow(
-                key=shown[:MAX_NAME_CHARS] or "?",
-                line={"names": [shown[:MAX_NAME_CHARS]]},
-                reason="member_invalid" if fault else "key_invalid",
-                detail=f"the member {shown[:200]}: {fault or unnameable}",
-            )
-            self.refused.append(row)
-            return
-        stem, dot, rest = parts[-1].partition(".")
-        if not stem:
-            return
-        key = "/".join([*parts[:-1], stem])
-        slot = _SLOT_OF_ENDING.get((dot + rest).lower())
-        if slot is None:
-            self.others[key].append(name)
-        else:
-            self.keys[key].append((slot, Member(name, member.offset, member.size)))
-
-    def rows(self) -> list[PlannedRow]:
-        """Return all rows, ordered by key; of members with one key and ending, the smallest name counts."""
-        rows = list(self.refused)
-        for key in self.keys.keys() | self.others.keys():
-            rows += self._rows_of(key)
-        with open_source(self.path) as file:
-            for row in rows:
-                if mark := _mark_of(row, file.fileno()):
-                    row.line["subset"] = mark
-        return sorted(rows, key=lambda row: (row.key, row.reason or "", row.detail, row.line["names"]))
-
-    def _rows_of(self, key: str) -> Iterator[PlannedRow]:
-        slots: dict[str, list[Member]] = defaultdict(list)
-        for slot, member in self.keys.get(key, ()):
-            slots[slot].append(member)
-        media = {}
-        for slot, found in sorted(slots.items()):
-            first, *surplus = self._order(found)
-            media[slot] = Medium(path=first.name, size=first.size, version=str(first.offset))
-            for member in surplus:
-                detail = f"the member {member.name!r} beside {first.name!r}"
-                yield PlannedRow(key=key, line={"names": [member.name]}, reason="key_repeated", detail=detail)
-        others = sorted(self.others.get(key, ()))
-        line: Line = {"names": sorted(medium.path for medium in media.values()) + others[:_SHOWN_OTHERS]}
-        if others:
-            line["others"], line["others_count"] = others[:_SHOWN_OTHERS], len(others)
-        if media:
-            yield PlannedRow(key=key, line=line, media=media)
-        else:
-            detail = f"only members with unknown endings: {', '.join(others[:_SHOWN_OTHERS])}"
-            yield PlannedRow(key=key, line=line, reason="row_empty", detail=detail[:500])
-
-    def _order(self, found: list[Member]) -> list[Member]:
-        names = {member.name for member in found}
-        if len(names) == len(found):
-            return sorted(found, key=lambda member: member.name)
-        with open_source(self.path) as file:  # repeated names differ only in content
-            return sorted(found, key=lambda member: (member.name, _sha256(file.fileno(), member)))
-
-
-def _sha256(descriptor: int, member: Member) -> str:
-    step = 1 << 20
-    ends = member.offset + member.size
-    return digest.sha256_hex(os.pread(descriptor, min(step, ends - at), at) for at in range(member.offset, ends, step))
-
-
-def _mark_of(row: PlannedRow, descriptor: int) -> str:
-    """Return the train/test mark in a row's `.json` member; '' if there is none, or the row will be rejected."""
-    member = row.media.get("json")
-    if member is None or member.size > MAX_MARKED_BYTES:
-        return ""
-    try:
-        mark = name_of(_object(os.pread(descriptor, member.size, int(member.version))).get(_MARK), _MARK)
-    except (InvalidRow, ValueError, RecursionError):
-        return ""
-    return "" if find_unnameable([(_MARK, mark)]) else mark
 
 
 def read_webdataset(
@@ -293,7 +157,7 @@ def _read_row(planned: PlannedRow, descriptor: int, part: Part, config: PrepareC
             )
         data[slot] = os.pread(descriptor, medium.size, int(medium.version))
     try:
-        made = _draft(planned, data, str(dict(part.constants).get(_MARK, "")))
+        made = _draft(planned, data, str(dict(part.constants).get(MARK, "")))
     except (InvalidRow, ValueError, RecursionError) as error:
         detail = f"{type(error).__name__}: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
         made = Draft(key=planned.key, line=line, reason="row_invalid", detail=detail[:500])
@@ -309,7 +173,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
         data: its members by slot.
         mark: of the archive, where the row has none.
     """
-    record = _object(data["json"]) if "json" in data else {}
+    record = json_object(data["json"]) if "json" in data else {}
     written = [data[slot].decode("utf-8-sig").strip("\r\n") for slot in ("text", "caption") if slot in data]
     written += [text_of(record.pop(name, None), name) or "" for name in ("text", "caption")]
     wordings = list(dict.fromkeys(filter(None, [*written, *captions_of(record.pop("captions", None), "captions")])))
@@ -328,7 +192,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
         "text": wordings[0] if wordings else None,
         "captions": wordings[1:],
         "group": name_of(record.pop("group", None), "group"),
-        "subset": name_of(record.pop(_MARK, None), _MARK) or mark,
+        "subset": name_of(record.pop(MARK, None), MARK) or mark,
         "meta": record | meta,
     }
     if "cls" in data:
@@ -338,10 +202,3 @@ def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
     if alignment:
         line["alignment"] = alignment
     return draft(planned.key, line, {}, check_alignment(None, None, None), "")
-
-
-def _object(data: bytes) -> JsonObject:
-    record = parse_json(data.decode("utf-8-sig"), allow_nan=False)
-    if not isinstance(record, dict):
-        raise InvalidRow(f"the .json member is a {type(record).__name__}, not an object")
-    return record
