@@ -29,6 +29,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.collect import plan_source, read_partition
+from trichord.transforms.collect.manifest import MAX_CELL_CHARS
 from trichord.transforms.op import run_chain
 
 Make = Callable[[int], bytes]
@@ -76,7 +77,8 @@ JSONL: dict[str, Make] = {
 }
 CSV: dict[str, Make] = {
     "a giant cell": filled(b"a", b"id,text\na,", b"\n"),
-    "an open quote": filled(b"a\n", b'id,text\na,"'),
+    # beyond the limit of a cell, where lines begin again
+    "an open quote": lambda size: repeat(b"a\n", MAX_CELL_CHARS + size, b'id,text\na,"'),
     "quotes": filled(b'""', b'id,text\na,"', b'"\n'),
     "many columns": filled(b"c,", b"id,text,", b"\n"),
     "many cells": filled(b"c,", b"id,text\n", b"\n"),
