@@ -14,20 +14,26 @@ import torch
 from torch import Tensor, nn
 
 
-def keep_convolutions(network: nn.Module) -> None:
-    """Make a network's convolutions compute in float32 under autocast."""
+def keep_convolutions(network: nn.Module, precision: torch.dtype) -> None:
+    """Make a network's convolutions compute in float32 on a CPU, under autocast and in a network of half precision."""
+    device = next(network.parameters()).device.type
     for part in network.modules():
         if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            part.forward = _InFull(part.forward)  # type: ignore[assignment]  # of this instance alone
+            half = precision if device == "cpu" and precision != torch.float32 else None
+            if half is not None:
+                part.float()
+            part.forward = _InFull(part.forward, half)  # type: ignore[assignment]  # of this instance alone
 
 
 class _InFull:
-    """Calls a module's `forward` outside of autocast."""
+    """Calls a module's `forward` in float32, for a network whose states are in half precision, if that is given."""
 
-    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
-        self._forward = forward
+    def __init__(self, forward: Callable[[Tensor], Tensor], half: torch.dtype | None) -> None:
+        self._forward, self._half = forward, half
 
     def __call__(self, inputs: Tensor) -> Tensor:
+        if self._half is not None:
+            return self._forward(inputs.float()).to(self._half)
         if not torch.is_autocast_enabled("cpu"):
             return self._forward(inputs)
         with torch.autocast("cpu", enabled=False):

@@ -29,6 +29,7 @@ from trichord.infra.errors import ConfigError
 from trichord.infra.packages import version
 
 _GPU_BATCH = 16  # passes on a GPU are this many times as large as on a CPU
+_HALF = 2  # version of what half precision does; convolutions in float32 on CPUs since 2
 _FAST = 2  # version of what fast numerics do; bfloat16 products since 2
 
 
@@ -105,6 +106,7 @@ class HuggingFaceEncoder(ABC):
             window,
             self.numerics,
             *([_FAST] if self.numerics == "fast" else []),
+            *([f"half {_HALF}"] if self.config.precision != "float32" else []),
         )
 
     @cached_property
@@ -116,12 +118,16 @@ class HuggingFaceEncoder(ABC):
     @cached_property
     def module(self) -> Any:
         """The network, on the device it runs on; loaded at first use."""
-        dtype = getattr(torch, self.config.precision)
         unread = () if "pooler" in self.pooling.kinds else ("pooler.", f"{self.modality}_model.pooler.")
-        model = load_model("AutoModel", self.folder, f"{self.setting}.path", dtype, unread)
+        model = load_model("AutoModel", self.folder, f"{self.setting}.path", self._dtype, unread)
         network = self._prepared(tower(model, self.modality)).to(compute_device())
-        keep_convolutions(network)
+        keep_convolutions(network, self._dtype)
         return network
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.config.precision)
+        return dtype
 
     @cached_property
     def shape(self) -> ModelShape:
@@ -231,7 +237,7 @@ class HuggingFaceEncoder(ABC):
 
     @property
     def _on_cpu_in_full(self) -> bool:
-        return self.module.device.type == "cpu" and self.module.dtype == torch.float32
+        return self.module.device.type == "cpu" and self._dtype == torch.float32
 
     def _forward(self, chosen: list[Window], now: Pass, *, half: bool) -> torch.Tensor:
         """Return contributions (len(chosen), P, H). Where shapes are fixed, the first window fills up the rows."""
@@ -239,7 +245,7 @@ class HuggingFaceEncoder(ABC):
         given = self._inputs([window.values for window in rows], now.size)
         module = self.module
         inputs = {
-            name: value.to(module.device, dtype=module.dtype if value.is_floating_point() else None)
+            name: value.to(module.device, dtype=self._dtype if value.is_floating_point() else None)
             for name, value in given.items()
         }
         with half_products(half):

@@ -134,9 +134,9 @@ def vit(folder: Path) -> Path:
 
 
 _SPEECH: dict[str, Any] = {**_SIZE, "conv_dim": (8, 8, 8), "conv_kernel": (10, 3, 2), "conv_stride": (5, 4, 4)}
-# One group: torch 2.11 answers a bfloat16 convolution of even width wrongly where a group has fewer than 16 channels
-# and the CPU has AMX (oneDNN 3.10.2; right without it). Real models have 48 or 64 a group.
-_SPEECH |= {"num_feat_extract_layers": 3, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 1}
+# Narrow groups: torch 2.11 answers a bfloat16 convolution of even width wrongly where a group has under 16 channels
+# and the CPU has AMX (oneDNN 3.10.2), so such convolutions are kept in float32.
+_SPEECH |= {"num_feat_extract_layers": 3, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 8}
 
 
 def wav2vec2(folder: Path) -> Path:

@@ -158,7 +158,10 @@ def test_half_precision_is_close_to_full(folder, name, precision):
     full = loaded(folder(name), name).encode(inputs)
     half = loaded(folder(name), name, precision=precision)
     vectors = half.encode(inputs)
-    assert half.module.dtype == getattr(torch, precision)
+    dtypes = {isinstance(part, torch.nn.Conv1d | torch.nn.Conv2d): {one.dtype for one in part.parameters(recurse=False)}
+              for part in half.module.modules() if [*part.parameters(recurse=False)]}  # fmt: skip
+    assert dtypes.get(False) == {getattr(torch, precision)}
+    assert dtypes.get(True, {torch.float32}) == {torch.float32}
     assert vectors.dtype == np.float32
     error = np.linalg.norm(vectors - full, axis=1) / np.linalg.norm(full, axis=1)
     assert 0 < error.max() < (0.1 if precision == "bfloat16" else 0.02)
