@@ -101,6 +101,13 @@ class Hits:
         }
         return cls(**columns, scores=np.take_along_axis(scores, order, axis=1))
 
+    def first(self, k: int) -> Hits:
+        """Return the first k of every list, with padding where there are fewer."""
+        if self.scores.shape[1] == k:
+            return self
+        columns = {f"{name}s": _padded(getattr(self, f"{name}s"), k, None)[:, :k] for name in LABELS}
+        return Hits(**columns, scores=_padded(self.scores, k, -np.inf)[:, :k])
+
     def best_per_key(self, k: int) -> Hits:
         """Keep only the best view of each key, and of those the first k."""
         places_NK = np.full((len(self.keys), k), -1)

@@ -79,7 +79,8 @@ class ShardSearcher(ABC):
                 return Hits.none(len(queries))
             return Hits.of(labels, *self.nearest(index, queries, min(width, labels.num_rows), chosen, wanted))
 
-        merged = Hits.merge([Hits.none(len(queries)), *self.over_shards(one, self._shards, len(queries))], width)
+        found = self.over_shards(one, self._shards, len(queries))
+        merged = found[0].first(width) if len(found) == 1 else Hits.merge([Hits.none(len(queries)), *found], width)
         return merged.best_per_key(k) if collapse else merged
 
     @abstractmethod
