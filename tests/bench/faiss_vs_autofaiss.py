@@ -119,8 +119,8 @@ def compare(
     reaching = [step for step in steps if step["recall"] >= ours.recall]
     if not reaching:
         reaching = [max(steps, key=lambda step: step["recall"])]
-        name = min(tuned)  # "depth" goes before "nprobe" where there are both
-        for value in DEPTHS if name == "depth" else (2**power for power in range(12)):
+        name = min(tuned, default="")  # "depth" goes before "nprobe" where there are both; some kinds have neither
+        for value in DEPTHS if name == "depth" else (2**power for power in range(12 if name else 0)):
             settings = {**tuned, name: value}
             there = timed(searcher, asked, truth, settings)
             if there.recall >= reaching[0]["recall"]:
