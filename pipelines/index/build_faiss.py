@@ -221,9 +221,11 @@ class _Making:
             steady = steady and recall_before >= self.target
             if fits and steady and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
                 return builder.manifest(shards, search=fits.search), reused, None
-            if not rows or not plan.tuned:
+            if not rows or plan.kind == "flat" or not (plan.tuned or config.kind == "auto"):
                 return manifest, reused, None
             search, recall = tune_views(workspace, engine, tables, manifest, self.target, nprobe=nprobe)
+            if not plan.tuned:
+                return manifest, reused, recall
             if kept is None or nprobe is not None or recall >= min(self.target, recall_before) - RECALL_DROP:
                 return builder.manifest(shards, search=search), reused, recall if nprobe is None else None
             log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=recall_before)

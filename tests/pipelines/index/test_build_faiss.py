@@ -172,6 +172,16 @@ def test_an_index_that_misses_the_recall_gives_way_to_the_next_and_stays_away(en
     assert not build_faiss(easier, engine, vectors, model_of(D), published(first)).manifest.missed
 
 
+def test_codes_that_no_search_parameter_helps_give_way_as_well(engine, tmp_path):
+    workspace = workspace_at(tmp_path, {"memory_bytes": 60 * 6_000, "recall": 0.8, "refine": "none"}, workers=1)
+    vectors = crowded(workspace, tmp_path)
+    first = build_faiss(workspace, engine, vectors, model_of(D), None)
+    assert all(one["recall"] < 0.8 for one in first.manifest.missed)
+    assert "pq_fast" in [one["kind"] for one in first.manifest.missed]
+    assert first.manifest.kind in ("sq8", "rabitq")
+    assert build_faiss(workspace, engine, vectors, model_of(D), published(first)).manifest == first.manifest
+
+
 def test_where_all_miss_the_recall_the_last_stands_for_the_gate_to_judge(engine, tmp_path):
     workspace = workspace_at(tmp_path, {"kind": "pq_fast", "parts": 32, "refine": "sq8", "recall": 0.9}, workers=1)
     built = build_faiss(workspace, engine, crowded(workspace, tmp_path), model_of(D), None)
