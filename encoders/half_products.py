@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 def keep_convolutions(network: nn.Module, precision: torch.dtype) -> None:
     """Make a network's convolutions compute in float32 on a CPU, under autocast and in a network of half precision."""
-    device = next(network.parameters()).device.type
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    half = precision if on_cpu and precision != torch.float32 else None
     for part in network.modules():
         if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            half = precision if device == "cpu" and precision != torch.float32 else None
             if half is not None:
                 part.float()
             part.forward = _InFull(part.forward, half)  # type: ignore[assignment]  # of this instance alone

@@ -124,9 +124,13 @@ def build_faiss(
     if before is not None and before.fingerprint != model.fingerprint:
         before = None
     missed = [one for one in before.missed if one["recall"] < target] if before else []
-    plan = _choose(workspace, rows, model, target, missed)
-    if plan is None:
-        plan, missed = choose_plan(workspace, rows, model, target), []
+    try:
+        plan = _choose(workspace, rows, model, target, missed)
+    except ConfigError:
+        if not missed:
+            raise
+        missed = []
+        plan = _choose(workspace, rows, model, target, missed)
     while True:
         log.event("index_planned", **plan.to_json())
         made = _Making(workspace=workspace, engine=engine, vectors=vectors, model=model, plan=plan, target=target)
@@ -134,8 +138,9 @@ def build_faiss(
         if recall is None or recall >= target:
             break
         tried = {"kind": plan.kind, "params": plan.params, "recall": round(recall, 4)}
-        other = _choose(workspace, rows, model, target, [*missed, tried])
-        if other is None:
+        try:
+            other = _choose(workspace, rows, model, target, [*missed, tried])
+        except ConfigError:  # no other keeps the targets: the gate judges this one
             break
         log.event("recall_missed", target=target, **tried)
         plan, missed = other, [*missed, tried]
@@ -146,25 +151,12 @@ def build_faiss(
     return Built(manifest=manifest, plan=plan, made=new, reused=reused)
 
 
-def choose_plan(
-    workspace: Workspace, rows: int, model: TrainedModel, target: float, missed: Sequence[IndexPlan] = ()
-) -> IndexPlan:
-    """Choose the index by the project's settings; see `choose`."""
-    project = workspace.project
-    return choose(rows, model.dimension, project.index, cores=project.engine.workers, recall=target, missed=missed)
-
-
 def _choose(
     workspace: Workspace, rows: int, model: TrainedModel, target: float, missed: Sequence[Mapping[str, Any]]
-) -> IndexPlan | None:
-    """Choose another index than those that missed the target; None if they were all that the settings allow."""
-    plans = [IndexPlan(kind=one["kind"], **one["params"]) for one in missed]
-    try:
-        return choose_plan(workspace, rows, model, target, plans)
-    except ConfigError:
-        if not missed:
-            raise
-        return None
+) -> IndexPlan:
+    """Choose another index than those that missed the target. Raise ConfigError if the settings allow no other."""
+    project, plans = workspace.project, [IndexPlan(kind=one["kind"], **one["params"]) for one in missed]
+    return choose(rows, model.dimension, project.index, cores=project.engine.workers, recall=target, missed=plans)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +193,7 @@ class _Making:
         train = TrainQuantiser(tables=tables, model=model, sampled=sampled, seed=workspace.project.train.seed)
         drifted = Drifted(train=train, rows=rows, new=new, max_error_growth=config.max_error_growth)
         kept = _keep_quantiser(engine, drifted, plan, fits) if rows else None
+        holds = recall_before >= self.target and sum(new.values()) <= RETUNED_SHARE * rows
         reused: tuple[str, ...] | None = None  # shards from before this build
         while True:
             quantiser = kept
@@ -217,8 +210,7 @@ class _Making:
             shards, stood = _merge(workspace, engine, builder, self.vectors)
             reused = stood if reused is None else tuple(address for address in stood if address in reused)
             manifest = builder.manifest(shards)
-            steady = fits is not None and fits.quantiser == quantiser and sum(new.values()) <= RETUNED_SHARE * rows
-            steady = steady and recall_before >= self.target
+            steady = holds and fits is not None and fits.quantiser == quantiser
             if fits and steady and (nprobe is None or fits.search.get(ALL, {}).get("nprobe") == nprobe):
                 return builder.manifest(shards, search=fits.search), reused, None
             if not rows or plan.kind == "flat" or not (plan.tuned or config.kind == "auto"):

@@ -18,7 +18,6 @@ from trichord.encoders.views import Features
 from trichord.infra.lake import layout, schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
-from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.timings import Spent, Stopwatch, Timed
 from trichord.pipelines.model.feature_cache import (
     FEATURE_SCHEMA,
@@ -29,7 +28,7 @@ from trichord.pipelines.model.feature_cache import (
     read_features,
 )
 from trichord.pipelines.model.old_rows import OldRows
-from trichord.pipelines.model.prefetch import Keep
+from trichord.pipelines.model.prefetch import Keep, is_among
 
 if TYPE_CHECKING:
     from trichord.pipelines.model.encode import FeatureActor, VectorActor
@@ -130,7 +129,7 @@ def _open(lake: Lake, item: EncodeItem, table_schema: pa.Schema, records: pa.Tab
 
 def _shards(opened: Sequence[_Open]) -> list[tuple[ShardRef, Keep]]:
     """Return the shards that hold missing rows, each with what marks these."""
-    return [(one.item.records, partial(_are_in, one.missing)) for one in opened if len(one.missing)]
+    return [(one.item.records, partial(is_among, one.missing)) for one in opened if len(one.missing)]
 
 
 def _cached(actor: VectorActor, opened: Sequence[_Open], watch: Stopwatch) -> Iterable[tuple[pa.Table, Features]]:
@@ -140,16 +139,12 @@ def _cached(actor: VectorActor, opened: Sequence[_Open], watch: Stopwatch) -> It
             continue
         with watch("read"):
             for rows, features in read_features(actor.lake, one.item.features, actor.model.input_dimensions):
-                chosen = np.flatnonzero(_are_in(one.missing, rows))
+                chosen = np.flatnonzero(is_among(one.missing, rows))
                 yield rows.take(pa.array(chosen)), features.take(chosen)
 
 
 def _of(rows: pa.Table, row_digests: pa.Array) -> pa.Table:
-    return rows.filter(pa.array(_are_in(row_digests, rows)))
-
-
-def _are_in(row_digests: pa.Array, rows: pa.Table) -> np.ndarray:
-    return np.asarray(pc.is_in(rows["row_digest"], value_set=row_digests).to_numpy(), bool)
+    return rows.filter(pa.array(is_among(row_digests, rows)))
 
 
 def _timed(done: Sequence[Timed], watch: Stopwatch) -> list[Timed]:

@@ -16,7 +16,7 @@ from trichord.infra import digest
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
 from trichord.pipelines.core.timings import Stopwatch
-from trichord.pipelines.model.prefetch import BLOCKS, Blocks, Keep, decode_marked, keep_all
+from trichord.pipelines.model.prefetch import BLOCKS, Blocks, Keep, decode_blocks, keep_all
 
 FEATURES_FORMAT = 3
 LABELS = ("key", "source", "partition", "group", "subset", "row_digest", "meta", "text")
@@ -65,7 +65,7 @@ def featurise_marked(
     blocks: Blocks = BLOCKS,
 ) -> Iterator[tuple[pa.Table, Features]]:
     """Do as `featurised` with several shards, each with what marks its rows; they share passes."""
-    for rows, batch in decode_marked(lake, shards, LABELS, watch=watch, blocks=blocks):
+    for rows, batch in decode_blocks(lake, shards, LABELS, watch=watch, blocks=blocks):
         with watch("forward"):
             features = encoders(batch)
         yield rows, features

@@ -14,6 +14,7 @@ import pyarrow as pa
 from trichord.encoders.base import AUDIO_RATE_HZ
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, iter_shard
+from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.timings import Stopwatch
 from trichord.transforms.batch import Batch, join
 from trichord.transforms.record import batch_of
@@ -47,27 +48,21 @@ def keep_all(rows: pa.Table) -> np.ndarray:
     return np.ones(rows.num_rows, dtype=bool)
 
 
+def is_among(row_digests: pa.Array, rows: pa.Table) -> np.ndarray:
+    """Mark the rows (column `row_digest`) that have one of these digests, bool (N,)."""
+    return np.asarray(pc.is_in(rows["row_digest"], value_set=row_digests).to_numpy(), bool)
+
+
 def decode_blocks(
-    lake: Lake,
-    records: ShardRef,
-    labels: Sequence[str],
-    *,
-    keep: Keep,
-    watch: Stopwatch,
-    blocks: Blocks,
-) -> Iterator[tuple[pa.Table, Batch]]:
-    """Yield the rows of a records shard that `keep` marks, in order: the columns `labels`, and decoded rows and media.
-
-    Raises:
-        StorageError: the shard is damaged, or a medium in it cannot be decoded.
-    """
-    return decode_marked(lake, [(records, keep)], labels, watch=watch, blocks=blocks)
-
-
-def decode_marked(
     lake: Lake, shards: Sequence[tuple[ShardRef, Keep]], labels: Sequence[str], *, watch: Stopwatch, blocks: Blocks
 ) -> Iterator[tuple[pa.Table, Batch]]:
-    """Do as `decode_blocks` with several shards, each with what marks its rows; they share blocks."""
+    """Yield the marked rows of records shards in order: the columns `labels`, and decoded rows and media.
+
+    Each shard comes with what marks its rows; they share blocks.
+
+    Raises:
+        StorageError: a shard is damaged, or a medium in it cannot be decoded.
+    """
     with ThreadPoolExecutor(blocks.threads) as decoders, ThreadPoolExecutor(1) as ahead:
         parts = (part for records, keep in shards for part in _read_parts(lake, records, labels, keep, watch, blocks))
         cut = _cut_blocks(_decode_parts(parts, labels, decoders, watch, blocks), blocks)

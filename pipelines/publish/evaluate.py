@@ -20,7 +20,6 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import JsonDict, Pinned
 from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard
-from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.scratch import scratch_folder
 from trichord.pipelines.core.exclusions import Exclusions, Mask
 from trichord.pipelines.core.model_store import SEEN_GROUPS, load_model
@@ -46,6 +45,7 @@ from trichord.pipelines.evaluation.whole import measure
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import LABELS, features_address, featurised, read_features
 from trichord.pipelines.model.pair_agreement import pinned_disagreements
+from trichord.pipelines.model.prefetch import is_among
 
 if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
@@ -95,13 +95,15 @@ class EvaluateTask:
         choice = _Choice(parts=self.parts, seen=seen, known=known)
         config, seed = self.project.evaluate, self.project.train.seed
         seen_rows: dict[str, tuple[str, str]] = {}
-        kept = self._kept(model)
+        kept = (
+            read_views(self.lake, model.fingerprint, model.dimension) if _repeats(model) else no_views(model.dimension)
+        )
         with scratch_folder("evaluate") as folder:
             found = _note_rows(self._test_records(model, records, exclusions, choice, kept), seen_rows)
             held_out = embed_rows(found, model, folder, self.limit, kept)
             if held_out is None:
                 return None
-            if self.keep and model.config.numerics == "strict":
+            if self.keep and _repeats(model):
                 self._keep(held_out, [seen_rows[key][1] for key in held_out.keys], kept)
             measured = measure(held_out, K, seed, config, model.calibration)
             assert measured.outcomes is not None
@@ -120,12 +122,6 @@ class EvaluateTask:
                 f"{self.lake.uri(self.model, SEEN_GROUPS)} is missing, so it is unknown what the model has seen.\n"
                 "Run `trichord recover`."
             ) from error
-
-    def _kept(self, model: FusionModel) -> HeldOut:
-        """Return the records that this model has embedded before, if it would give the same bits again."""
-        if model.config.numerics == "strict":
-            return read_views(self.lake, model.fingerprint, model.dimension)
-        return no_views(model.dimension)
 
     def _keep(self, held_out: HeldOut, row_digests: list[str], kept: HeldOut) -> None:
         """Keep what is measured at each gate, for the next one."""
@@ -149,14 +145,14 @@ class EvaluateTask:
             rows = pa.concat_tables(chosen).slice(0, left) if chosen else None
             if rows:
                 left = None if left is None else left - len(rows)
-                new = rows["row_digest"].filter(pc.invert(pc.is_in(rows["row_digest"], value_set=known)))
+                new = rows["row_digest"].filter(pa.array(~is_among(known, rows)))
                 yield rows, self._features(model, ref, new.combine_chunks())
 
     def _features(self, model: FusionModel, ref: ShardRef, row_digests: pa.Array) -> Features:
         """Return the features of some records of a shard, from the cache where it has them."""
         parts = [Features.none(model.input_dimensions)]
         if len(row_digests):
-            keep = partial(_are_in, row_digests)
+            keep = partial(is_among, row_digests)
             address = features_address(model.encoders.fingerprint, ref.address)
             found = find_finished(self.lake, layout.FEATURES, [address]).get(address)
             if found is None:
@@ -167,8 +163,9 @@ class EvaluateTask:
         return Features.concat(parts)
 
 
-def _are_in(row_digests: pa.Array, rows: pa.Table) -> np.ndarray:
-    return np.asarray(pc.is_in(rows["row_digest"], value_set=row_digests).to_numpy(), bool)
+def _repeats(model: FusionModel) -> bool:
+    """Return True if a model gives a record the same bits again, whatever its company."""
+    return model.config.numerics == "strict"
 
 
 @dataclass(kw_only=True)

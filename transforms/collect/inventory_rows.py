@@ -20,13 +20,13 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.inventory_manifest import InventoryFile, InventoryManifest
 from trichord.transforms.collect.naming import guess_meant, show_all
-from trichord.transforms.collect.parquet_file import MAX_ROWS_PER_BYTE, bounded, open_parquet
+from trichord.transforms.collect.parquet_file import MAX_ROWS_PER_BYTE, bounded, open_parquet, refuse_bomb
 
 MAX_LINE_BYTES = 64 << 10  # a key has at most 1,024 bytes
 MAX_OBJECT_BYTES = 1 << 50
 _LATEST_S = 1 << 33  # the year 2242
 _ROWS_AT_A_TIME = 4_096
-_MAX_SMALL_BYTES, _MAX_RATIO = 256 << 20, 200  # a file that exceeds both when unpacked is a bomb
+_MAX_SMALL_BYTES = 256 << 20  # that any file may unpack to
 _NAMES = {  # as CSV has them; Parquet and ORC write e_tag, last_modified_date
     "bucket": "Bucket",
     "key": "Key",
@@ -75,8 +75,9 @@ def read_rows(
                 if (found := _listed(row)) is not None:
                     yield found
             return
-        batches = _parquet(path, file, manifest, source, storage) if manifest.format == "parquet" else None
-        for batch in batches or _orc(path, file, manifest, source):
+        is_parquet = manifest.format == "parquet"
+        batches = _parquet(path, file, manifest, source, storage) if is_parquet else _orc(path, file, manifest, source)
+        for batch in batches:
             for row in batch.to_pylist():
                 if (found := _listed(row)) is not None:
                     yield found
@@ -141,13 +142,8 @@ def _lines(file: BinaryIO, size: int) -> Iterator[str]:
         if len(line) == MAX_LINE_BYTES:
             raise ValueError(f"a line of {MAX_LINE_BYTES} bytes or more")
         unpacked += len(line)
-        _refuse_bomb(size, unpacked)
+        refuse_bomb(size, unpacked, _MAX_SMALL_BYTES)
         yield line.decode()
-
-
-def _refuse_bomb(size: int, unpacked: int) -> None:
-    if unpacked > _MAX_SMALL_BYTES and unpacked > _MAX_RATIO * size:
-        raise ValueError(f"{size} bytes that unpack to {unpacked} and more")
 
 
 def _parquet(
@@ -179,7 +175,7 @@ def _orc(
     )
     for batch in read:
         unpacked += batch.nbytes
-        _refuse_bomb(file.size, unpacked)
+        refuse_bomb(file.size, unpacked, _MAX_SMALL_BYTES)
         yield _named(batch, names, places)
 
 

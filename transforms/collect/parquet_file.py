@@ -55,6 +55,12 @@ def open_parquet(storage: Storage, uri: str, *, shown: str | None = None) -> Ite
         ) from error
 
 
+def refuse_bomb(size: int, unpacked: int, small: int) -> None:
+    """Raise ValueError if a file of `size` bytes unpacks to far more; as many bytes as are `small` may come of any."""
+    if unpacked > small and unpacked > _MAX_RATIO * size:
+        raise ValueError(f"{size} bytes that unpack to {unpacked} or more")
+
+
 def _check(metadata: pq.FileMetaData, size: int) -> None:
     """Refuse footers that contradict the file, and files that unpack to far more than their size.
 
@@ -65,9 +71,7 @@ def _check(metadata: pq.FileMetaData, size: int) -> None:
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != metadata.num_rows:
         raise ValueError("its row groups do not add up to its rows")
-    unpacked = sum(max(0, group.total_byte_size) for group in groups)
-    if unpacked > _MAX_SMALL_BYTES and unpacked > _MAX_RATIO * size:
-        raise ValueError(f"{size} bytes that unpack to {unpacked}")
+    refuse_bomb(size, sum(max(0, group.total_byte_size) for group in groups), _MAX_SMALL_BYTES)
 
 
 def bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
@@ -78,8 +82,7 @@ def bounded(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordB
     unpacked = 0
     for batch in batches:
         unpacked += batch.nbytes + sum(map(_shared_bytes, batch.columns))
-        if unpacked > _MAX_SMALL_ROWS_BYTES and unpacked > _MAX_RATIO * size:
-            raise ValueError(f"{size} bytes that unpack to {unpacked} and more")
+        refuse_bomb(size, unpacked, _MAX_SMALL_ROWS_BYTES)
         yield batch
 
 

@@ -186,7 +186,7 @@ def test_a_block_is_no_larger_than_its_bytes_allow(storage, lake):
     cut = Blocks(rows=1_000, first_rows=1_000, bytes=200_000, part_rows=1)
     blocks = list(
         prefetch.decode_blocks(
-            Lake(storage, lake), records, ["key"], keep=prefetch.keep_all, watch=Stopwatch(), blocks=cut
+            Lake(storage, lake), [(records, prefetch.keep_all)], ["key"], watch=Stopwatch(), blocks=cut
         )
     )
     assert sum(rows.num_rows for rows, _ in blocks) == 40
