@@ -102,7 +102,7 @@ def plan(
     engine: EngineName = None,
     rows: Annotated[
         float | None,
-        typer.Option(min=1, max=1e15, help="Estimate preparing and indexing this many rows (such as 1e9)."),
+        typer.Option(min=1, max=1e15, help="Estimate a first run of this many rows (such as 1e9)."),
     ] = None,
     dimension: Annotated[
         int | None, typer.Option(min=1, help="With --rows: dimension of a vector. (default: the model's)")
@@ -116,11 +116,11 @@ def plan(
     """Show what a reindex would make, keep and remove. With --rows, estimate what so many rows would cost."""
     workspace = _open(project, set_, as_json, engine)
     if rows is not None:
-        from trichord.pipelines.index.estimate import plan_on_paper
-        from trichord.pipelines.prepare.estimate import prepare_on_paper
+        from trichord.pipelines.stages.history import earlier
+        from trichord.pipelines.stages.on_paper import run_on_paper
 
-        found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
-        found["preparation"] = prepare_on_paper(workspace.project, int(rows), cores=cores)
+        past = earlier(workspace.lake)
+        found = run_on_paper(workspace.project, past, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, render_index.paper)
         return
     _print(workspace.plan(), as_json, render.plan)
