@@ -21,13 +21,12 @@ from typing import Any, BinaryIO
 from trichord.infra.config import StorageConfig, VersionBy
 from trichord.infra.digest import address, sha256_hex
 from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake.bucket import RangeFile, S3Store
 from trichord.infra.lake.stores import (
     CHUNK_BYTES,
     Changed,
     LocalStore,
     NotRegular,
-    RangeFile,
-    S3Store,
     Stat,
     TooLarge,
     refuse_larger,
@@ -171,6 +170,16 @@ class Storage:
         """Yield the files in a local folder that are in no folder of it, sorted by URI. Raise as `read`."""
         with _failures(folder):
             yield from self._local.walk(folder, False, lambda below: not below.endswith("/"))
+
+    def page(self, folder: str, after: str) -> tuple[Sequence[Stat], bool]:
+        """Return the objects below a bucket's folder that follow a URI, at most 1,000, and whether these are all.
+
+        It is one request. Raise as `read`.
+        """
+        with _failures(folder):
+            store, path = self._locate(folder)
+            assert isinstance(store, S3Store)
+            return store.page(path, after.removeprefix(_REMOTE).partition("/")[2])
 
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""
