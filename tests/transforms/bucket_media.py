@@ -1,4 +1,4 @@
-"""Sources of each kind that name media in a test bucket, and how many requests a plan of them takes."""
+"""Sources of each kind that name media in a test bucket or a folder, and how many requests a plan of them takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -34,7 +35,13 @@ Write = Callable[[Storage, str, Sequence[str]], Source]
 
 
 def put(place: str, names: Sequence[str]) -> None:
-    """Put objects with another content each below `s3://lake/…`, without asking the server."""
+    """Put objects with another content each below `s3://lake/…`, without asking the server, or below a folder."""
+    if not place.startswith("s3://"):
+        for name in names:
+            path = Path(place, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        return
     backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     for name in names:
         backend.put_object("lake", f"{place.removeprefix('s3://lake/')}/{name}", name.encode())
