@@ -88,19 +88,55 @@ class S3Store:
         return list(self._stats(found, after)), len(found) < PAGE
 
     def folders(self, key: str) -> Iterator[str]:
-        root, offset, last = f"{key}/" if key else "", None, ""
+        for names, _ in self.levels(key):
+            yield from names
+
+    def levels(self, key: str) -> Iterator[tuple[list[str], bool]]:
+        """Yield, request by request, the names of folders in a folder, and whether there are objects beside them."""
+        root, last = f"{key}/" if key else "", ""
+        for page in self._pages(key):
+            names, loose = list[str](), False
+            for meta in page:
+                first, slash, _ = meta["path"][len(root) :].partition("/")
+                if not slash:
+                    loose = True
+                elif first != last:
+                    names.append(first)
+                    last = first
+            yield names, loose
+
+    def loose(self, key: str) -> Iterator[Stat]:
+        """Yield the objects in a folder that are in no folder of it."""
+        start = len(self._uri) + len(f"/{key}/" if key else "/")
+        stats = self._stats(meta for page in self._pages(key) for meta in page)
+        yield from (stat for stat in stats if "/" not in stat.uri[start:])
+
+    def _pages(self, key: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Yield listings of a folder, each behind the folder in which the last one ends."""
+        root, offset = f"{key}/" if key else "", None
         while True:
             for page in self._store.list(key or None, offset=offset, chunk_size=PAGE):
-                names = [meta["path"][len(root) :].partition("/") for meta in page]
-                for first, slash, _ in names:
-                    if slash and first != last:
-                        yield first
-                        last = first
-                if len(names) == PAGE and names[-1][1]:
-                    offset = f"{root}{last}0"  # what follows `last/`: the rest of that folder is not listed
+                yield page
+                first, slash, _ = page[-1]["path"][len(root) :].partition("/") if page else ("", "", "")
+                if len(page) == PAGE and slash:
+                    offset = f"{root}{first}0"  # what follows `first/`: the rest of that folder is not listed
                     break
             else:
                 return
+
+    def walk_folders(self, key: str, first: str, last: str) -> Iterator[Stat]:
+        """Yield what is in some neighbouring folders of a folder: from the first to the last by name."""
+        root = f"{key}/" if key else ""
+
+        def inside() -> Iterator[Mapping[str, Any]]:
+            for page in self._store.list(key or None, offset=f"{root}{first}.{chr(0x10FFFF)}", chunk_size=PAGE):
+                for meta in page:
+                    if meta["path"] >= f"{root}{last}0":
+                        return
+                    if "/" in meta["path"][len(root) :]:
+                        yield meta
+
+        yield from self._stats(inside())
 
     def _stats(self, metas: Iterable[Mapping[str, Any]], last: str = "") -> Iterator[Stat]:
         """Yield the stats of objects that were listed behind `last`, without the empty ones that stand for folders.

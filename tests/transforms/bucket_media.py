@@ -34,7 +34,7 @@ from trichord.infra.lake.storage import Storage
 Write = Callable[[Storage, str, Sequence[str]], Source]
 
 
-def put(place: str, names: Sequence[str]) -> None:
+def put(place: str, names: Sequence[str], content: bytes | None = None) -> None:
     """Put objects with another content each below `s3://lake/…`, without asking the server, or below a folder."""
     if not place.startswith("s3://"):
         for name in names:
@@ -44,7 +44,9 @@ def put(place: str, names: Sequence[str]) -> None:
         return
     backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     for name in names:
-        backend.put_object("lake", f"{place.removeprefix('s3://lake/')}/{name}", name.encode())
+        backend.put_object(
+            "lake", f"{place.removeprefix('s3://lake/')}/{name}", name.encode() if content is None else content
+        )
 
 
 def shuffled(count: int, folders: Sequence[str]) -> list[str]:

@@ -104,9 +104,9 @@ class Scan:
 
 
 def is_divisible(source: object, storage: Storage, least_bytes: int) -> TypeGuard[Divisible]:
-    """Return True if workers may scan a source: a manifest of so many bytes, or a local folder."""
+    """Return True if workers may scan a source: a manifest of so many bytes, or a folder."""
     if isinstance(source, FolderSource):
-        return not is_remote(source.path)  # a bucket's listing has objects that stand for its folders
+        return True
     if not isinstance(source, ManifestSource) or not storage.exists(source.path):
         return False
     return storage.stat(source.path).size >= least_bytes
