@@ -43,7 +43,7 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
     row_ms = ROW_MS + PICTURE_MS * ("image" in modalities) + SOUND_MS * ("audio" in modalities)
     planned, prepared = (rows * ms / 3_600_000 for ms in (PLAN_MS, row_ms))
     listed = 0 if all(source.kind == "inventory" for source in project.sources) else math.ceil(rows * media / LIST_ROWS)
-    divided = all(source.kind == "manifest" or _is_local_folder(source) for source in project.sources)
+    divided = all(source.kind in ("manifest", "folder") for source in project.sources)
     waited = planned / cores + rows * DRIVER_MS / 3_600_000 if divided else planned
     advice = ""
     if partitions > MAX_PARTITIONS:
@@ -70,9 +70,6 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
         "advice": advice,
     }
 
-
-def _is_local_folder(source: Source) -> bool:
-    return isinstance(source, FolderSource) and not is_remote(source.path)
 
 
 def _count_leaves(mean: float, limit: int) -> float:

@@ -1,9 +1,10 @@
-"""What planning asks of a bucket: requests by kind of source, and what the listing of a folder costs beside its plan.
+"""What planning asks of a bucket: requests by kind of source, and how a folder is listed and planned on workers.
 
-`python -m tests.bench.planning_bucket` plans sources of each kind that name so many media (`--media`) in three folders of
-a bucket that holds other objects too (`--others`), for the first time and unchanged, and counts requests to the S3
-server of the tests. `--objects` lists and plans a folder of so many objects that a server lists from memory, a thousand a
-request, each after `--delay` seconds: seconds by the clock, and of CPU of this process.
+`python -m tests.bench.planning_bucket` plans sources of each kind that name so many media (`--media`) in three folders
+of a bucket that holds other objects too (`--others`), for the first time and unchanged, and counts requests to the S3
+server of the tests. `--objects` lists a folder of so many objects in folders of 10,000, and plans it alone and on two
+workers. Its server makes up a thousand objects a request, and waits for `--delay` seconds before each. Seconds are by
+the clock, and of CPU of this process and its workers.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import Process, Queue
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from trichord.infra.config import FolderSource, StorageConfig
+from trichord.infra.config import EngineConfig, FolderSource, Project, StorageConfig
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.prepare.plan_workers import open_workers
 from trichord.transforms.collect import plan_source
 
 FOLDERS = ("photos/b", "photos/m", "photos/y")
+_PER_FOLDER = 10_000
 LISTS_ALL = ("flickr", "folder", "imagefolder", "inventory")  # whatever lies there may be a row
 
 
@@ -65,25 +70,25 @@ def count_requests(media: int, others: int) -> Iterator[dict[str, Any]]:
 
 
 class _Bucket(BaseHTTPRequestHandler):
-    """Answers listings of `objects/<number>.txt`, a thousand at a time."""
+    """Answers listings of `objects/`, a thousand at a time."""
 
     objects, delay = 0, 0.0
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        after = asked.get("continuation-token") or asked.get("start-after", "").rpartition("/")[2].partition(".")[0]
-        first = int(after) + 1 if after else 0
+        after = asked.get("continuation-token") or asked.get("start-after", "")
+        first = bisect_right(range(self.objects), after, key=_name)
         last = min(first + 1_000, self.objects) - 1
         time.sleep(self.delay)
         entry = (
-            "<Contents><Key>objects/{0:09}.txt</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-            '<ETag>"{0:032}"</ETag><Size>9</Size></Contents>'
+            "<Contents><Key>{0}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+            '<ETag>"{1:032}"</ETag><Size>9</Size></Contents>'
         )
-        more = f"<NextContinuationToken>{last}</NextContinuationToken>" if last + 1 < self.objects else ""
+        more = f"<NextContinuationToken>{_name(last)}</NextContinuationToken>" if last + 1 < self.objects else ""
         body = (
             f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}"
-            f"{''.join(entry.format(i) for i in range(first, last + 1))}</ListBucketResult>"
+            f"{''.join(entry.format(_name(i), i) for i in range(first, last + 1))}</ListBucketResult>"
         ).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -92,6 +97,10 @@ class _Bucket(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
+
+
+def _name(number: int) -> str:
+    return f"objects/{number // _PER_FOLDER:06}/{number:09}.txt"
 
 
 def _serve(objects: int, delay: float, port: Queue[int]) -> None:
@@ -111,20 +120,35 @@ def _bucket(objects: int, delay: float) -> Iterator[Storage]:
 
 
 def list_and_plan(objects: int, delay: float) -> dict[str, Any]:
-    """List a folder, and plan it."""
+    """List a folder, and plan it alone and on two workers; the plans are the same."""
 
-    def spent(work: Callable[[], Any]) -> tuple[float, float]:
-        clock, before = time.monotonic(), time.process_time()
-        work()
-        return round(time.monotonic() - clock, 2), round(time.process_time() - before, 2)
+    def spent(work: Callable[[], Any]) -> tuple[Any, float, float]:
+        def cpu() -> float:
+            both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            return sum(one.ru_utime + one.ru_stime for one in both)
+
+        clock, before = time.monotonic(), cpu()
+        done = work()
+        return done, round(time.monotonic() - clock, 2), round(cpu() - before, 2)
 
     source = FolderSource(kind="folder", name="bench", path="s3://bench/objects", subset=None)
+    found: dict[str, Any] = {"objects": objects, "delay_s": delay}
+    plans = list[Any]()
     with _bucket(objects, delay) as storage, tempfile.TemporaryDirectory() as folder:
-        lake = Lake(storage, str(Path(folder)))
-        listed = spent(lambda: sum(1 for _ in storage.list(source.path)))
-        planned = spent(lambda: plan_source(source, lake, rows_per_partition=256, cache=None))
-    found = {"objects": objects, "delay_s": delay}
-    return found | {"list_s": listed[0], "list_cpu_s": listed[1], "plan_s": planned[0], "plan_cpu_s": planned[1]}
+        _, found["list_s"], found["list_cpu_s"] = spent(lambda: sum(1 for _ in storage.list(source.path)))
+        for count in (1, 2):
+            engine = EngineConfig(workers=count)
+            project = Project(lake=f"{folder}/{count}", sources=[source], engine=engine, storage=storage.config)
+            workspace = Workspace(project)
+
+            def plan(workspace: Workspace = workspace) -> Any:
+                with open_workers(workspace) as workers:
+                    return plan_source(source, workspace.lake, rows_per_partition=256, cache=None, workers=workers)
+
+            planned, found[f"plan_{count}_s"], found[f"plan_{count}_cpu_s"] = spent(plan)
+            plans.append(planned)
+    assert plans[0] == plans[1]
+    return found
 
 
 def main() -> None:
