@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trichord.infra.config import FolderSource, Project, Source
-from trichord.infra.lake.storage import is_remote
+from trichord.infra.config import Project
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, limit_of_rows
 
 # Milliseconds of CPU on one core, with reading, hashing, Parquet and deduplication (tests/bench/RESULTS.md).
@@ -69,7 +68,6 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
         "worker_memory_bytes": cores * WORKER_BYTES,
         "advice": advice,
     }
-
 
 
 def _count_leaves(mean: float, limit: int) -> float:
