@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.bucket_media import put
+from tests.transforms.bucket_media import of_media, put, requests
 from trichord.infra.config import EngineConfig, FolderSource, ManifestSource, StorageConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.errors import SourceError
@@ -215,6 +215,22 @@ def test_a_bucket_planned_in_portions_is_that_planned_in_one_go(
     monkeypatch.setattr("trichord.infra.lake.bucket.PAGE", (3, 7, 1_000)[seed % 3])
     alone, divided = (outcome(source, lake, workers) for lake, workers in zip(lakes, (None, backwards), strict=True))
     assert divided == alone
+
+
+def test_a_manifest_in_a_bucket_is_scanned_on_workers_and_its_media_are_listed_once(
+    tmp_path: Path, s3_config: StorageConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, place = Storage(s3_config), f"s3://lake{tmp_path}/data"
+    put(place, [f"images/{i:03}.jpg" for i in range(0, 120, 2)])
+    rows = [{"id": f"k{i}", "text": f"text {i}", "image": f"images/{i:03}.jpg"} for i in range(120)]
+    text_only = [{"id": f"t{i}", "text": f"text {i}"} for i in range(40)]
+    storage.write(f"{place}/m.jsonl", "\n".join(map(json.dumps, rows + text_only)).encode())
+    source = ManifestSource(kind="manifest", name="s", path=f"{place}/m.jsonl")
+    alone, divided = (Lake(storage, str(tmp_path / kind)) for kind in ("alone", "divided"))
+    with requests(monkeypatch) as found:
+        plan = planned(source, divided, backwards)
+    assert len(of_media(found)) == 1
+    assert plan == planned(source, alone, None)
 
 
 def outcome(source: FolderSource, lake: Lake, workers: Any) -> object:
