@@ -41,9 +41,9 @@ def partition(table: pa.Table, buckets: int) -> dict[int, pa.Table]:
     order_N = np.argsort(bucket_of_row_N, kind="stable")
     present, starts = np.unique(bucket_of_row_N[order_N], return_index=True)
     ends = [*starts[1:], len(order_N)]
+    ordered = table.combine_chunks().take(pa.array(order_N))
     return {
-        int(bucket): table.take(pa.array(order_N[start:end]))
-        for bucket, start, end in zip(present, starts, ends, strict=True)
+        int(bucket): ordered.slice(start, end - start) for bucket, start, end in zip(present, starts, ends, strict=True)
     }
 
 

@@ -42,7 +42,7 @@ from trichord.infra.engines.base import (
 )
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
-from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
+from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets, results_in_order
 from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
@@ -302,10 +302,10 @@ def _run(task: bytes, item: bytes, limits: Limits) -> Answer:
 
 @ray.remote(max_retries=0)
 def _emit(emit: bytes, item: bytes, buckets: int, limits: Limits) -> tuple[Any, ...]:
-    parts: dict[int, pa.Table] = {}
+    parts: dict[int, bytes] = {}  # streams: a pickled slice of a table holds all of it
 
     def run() -> list[int]:
-        parts.update(partition(pickle.loads(emit)(pickle.loads(item)), buckets))
+        parts.update(EmitStreams(pickle.loads(emit), buckets)(pickle.loads(item)))
         return sorted(parts)
 
     answer = answered(run, limits)
@@ -314,7 +314,7 @@ def _emit(emit: bytes, item: bytes, buckets: int, limits: Limits) -> tuple[Any, 
 
 @ray.remote(max_retries=0)
 def _reduce(reduce: bytes, tables: Sequence[ray.ObjectRef[Any]], limits: Limits) -> Answer:
-    return answered(lambda: pickle.loads(reduce)(merge(ray.get(list(tables)))), limits)
+    return answered(lambda: ReduceStreams(pickle.loads(reduce))(ray.get(list(tables))), limits)
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)

@@ -40,7 +40,7 @@ from trichord.pipelines.prepare.near_duplicates_resolve import (
 )
 from trichord.transforms.dedup.candidates import Candidates
 from trichord.transforms.dedup.clusters import Same, settle
-from trichord.transforms.dedup.hamming import CHUNK_BITS, CHUNKS
+from trichord.transforms.dedup.hamming import CHUNKS, divide, reach
 from trichord.transforms.dedup.near import Ints, Modality
 from trichord.transforms.dedup.shingles import BANDS
 
@@ -96,9 +96,9 @@ def _meet(
 ) -> Found:  # fmt: skip
     """Return what is near, of rows that meet in a bucket; what is too much for one task is split first."""
     items, total = list(enumerate(signatures)), sum(ref.rows for ref in signatures)
-    range_bits = min(CHUNK_BITS, max(0, int(np.ceil(np.log2(max(1, total) / ROWS_PER_CELL)))))
-    reach = 1 + (config.image_coarse // CHUNKS + 1) // 2 * range_bits
-    keys = total * (3 * CHUNKS * reach + BANDS + 1)
+    limit = max(config.image_coarse, config.audio_coarse)
+    range_bits = divide(total, limit, ROWS_PER_CELL)
+    keys = total * (3 * CHUNKS * reach(limit, range_bits) + BANDS + 1)
     split: Split = {}
     if total > CROWDED:
         count = EmitNear(workspace.lake, config, dropped, range_bits, sample=True)
@@ -106,7 +106,7 @@ def _meet(
             split = {**split, **crowds}
     emit = EmitNear(workspace.lake, config, dropped, range_bits, split)
     found = Found()
-    for part in engine.group(items, emit, ReduceNear(config), buckets=max(1, -(-keys // KEYS_PER_BUCKET))):
+    for part in engine.group(items, emit, ReduceNear(config, range_bits), buckets=max(1, -(-keys // KEYS_PER_BUCKET))):
         found = found.merge(part)
     return found
 

@@ -19,7 +19,7 @@ from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS
 from trichord.transforms.dedup.candidates import NEIGHBOURS, pick_modalities
 from trichord.transforms.dedup.clusters import most_match
 from trichord.transforms.dedup.crowds import bucket_edges
-from trichord.transforms.dedup.hamming import CHUNKS, cells, near_in_cell, nearest_in_cell
+from trichord.transforms.dedup.hamming import CHUNKS, Cell, cells, near_in_cell, nearest_in_cell
 from trichord.transforms.dedup.near import Ints, Modality, pack_hashes, text_chars
 from trichord.transforms.dedup.shingles import BANDS
 
@@ -27,7 +27,7 @@ SIGNATURE: Mapping[Modality, str] = {"image": "image_hash", "audio": "audio_hash
 Hashed: TypeAlias = Literal["image", "inner", "audio"]  # inner: of drawn pictures without their ground
 HASHED: tuple[Hashed, ...] = get_args(Hashed)
 WORDS = "words"  # buckets of texts that say the same
-ROWS_PER_CELL = 50_000
+ROWS_PER_CELL = 50_000  # about, those of neighbouring ranges among them
 CROWDED = 100_000  # rows of a key that one task takes; more are split
 SAMPLED = 16  # one row in so many is counted, by the digest of its content
 _EMITTED = ("partition", "row_digest", "modalities", "text_form", "text_bands", "image_inner", *SIGNATURE.values())
@@ -179,6 +179,7 @@ class ReduceNear:
     """A bucket's rows, sorted by key → what is near."""
 
     config: DedupConfig
+    range_bits: int
 
     def __call__(self, table: pa.Table) -> Found:
         keys = table["group_key"].combine_chunks()
@@ -194,16 +195,17 @@ class ReduceNear:
         for kind in HASHED:
             mine = pc.starts_with(named, f"{kind}/").to_numpy(zero_copy_only=False)
             for at in np.flatnonzero(mine).tolist():
-                cell = table.slice(int(starts[at]), int(sizes[at]))
-                found = found.merge(self._cell(kind, int(named[at].as_py().split("/")[1]), cell))
+                chunk, part = named[at].as_py().split("/")[1:3]
+                cell = Cell(int(chunk), int(part, 16), self.range_bits)
+                found = found.merge(self._cell(kind, cell, table.slice(int(starts[at]), int(sizes[at]))))
         return found
 
-    def _cell(self, kind: Hashed, chunk: int, table: pa.Table) -> Found:
+    def _cell(self, kind: Hashed, cell: Cell, table: pa.Table) -> Found:
         modality: Literal["image", "audio"] = "audio" if kind == "audio" else "image"
         rows, groups, signatures = table["row"].to_numpy(), table["group"].to_numpy(), binary_rows(table["signature"])
         distinct, first, of_row = _distinct(signatures)
         hashes = pack_hashes(modality, distinct, self.config)
-        near, close = near_in_cell(hashes, chunk, close=None if kind == "inner" else most_match(modality, self.config))
+        near, close = near_in_cell(hashes, cell, close=None if kind == "inner" else most_match(modality, self.config))
         equal = np.stack([first[of_row], np.arange(len(rows))], axis=1)
         equal = equal[equal[:, 0] != equal[:, 1]]
         edges: dict[str, Ints] = {modality: rows[np.concatenate([first[near], equal])]}
@@ -217,7 +219,7 @@ class ReduceNear:
         distinct, first, _ = _distinct(tagged)
         numbers = of_group[meant[first]]
         hashes = pack_hashes(modality, distinct[:, 8:], self.config)
-        pairs = nearest_in_cell(hashes, chunk, numbers, NEIGHBOURS[modality])
+        pairs = nearest_in_cell(hashes, cell, numbers, NEIGHBOURS[modality])
         return Found(edges=edges, nearest={kind: rows[meant[first]][pairs]})
 
 

@@ -28,7 +28,7 @@ from trichord.transforms.dedup.clusters import (
 )
 from trichord.transforms.dedup.near import Ints, Modality
 
-NEAR_FORMAT = 4  # raise it when the same signatures would give another result
+NEAR_FORMAT = 5  # raise it when the same signatures would give another result
 VERSIONS = [NEAR_FORMAT, same_picture.VERSION, same_sound.VERSION, same_text.VERSION]
 
 _COLUMNS = (

@@ -37,6 +37,9 @@ from trichord.pipelines.prepare.prepared import Prepared
 from trichord.transforms.dedup.same_text import form_digest
 from trichord.transforms.dedup.shingles import bands_of, text_sketches
 
+# words of letters: those of digits alone share most of their shingles, so that every text would be near many
+SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
+WORDS = ["".join(SYLLABLES[n // 90**place % 90] for place in range(3)) for n in range(17, 650_017, 13)]
 PER_SHARD = 2_000
 BOILERPLATE = (
     "This page uses cookies to improve your experience. By continuing to browse you agree to our terms of service and "
@@ -94,7 +97,7 @@ def texts_of(growth: str, first: int, rows: int) -> list[str | None]:
     words = generator("dedup-growth", "words", first).integers(0, 50_000, (rows, 14)).tolist()
     found: list[str | None] = []
     for row, chosen in zip(range(first, first + rows), words, strict=True):
-        text = " ".join(f"w{word}" for word in chosen)
+        text = " ".join(WORDS[word] for word in chosen)
         match growth:
             case "noise":
                 found.append(None)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from trichord.infra.config import DedupConfig
 from trichord.infra.digest import generator
+from trichord.transforms.dedup import hamming
 from trichord.transforms.dedup.components import Components, Nearest, label_components
 from trichord.transforms.dedup.crowds import TEXT_CROWD, near_edges
-from trichord.transforms.dedup.hamming import CROWD, cells, near_in_cell, nearest_in_cell
+from trichord.transforms.dedup.hamming import CROWD, Cell, cells, divide, near_in_cell, nearest_in_cell
 from trichord.transforms.dedup.near import Hashes, Ints, Sketches, pack
 from trichord.transforms.dedup.shingles import text_sketch
 
@@ -37,13 +38,17 @@ def around(centres: int, each: int, flips: int, seed: str) -> np.ndarray:
     return np.unique(rows, axis=0)
 
 
+def cell_of(number: int, range_bits: int) -> Cell:
+    return Cell(number >> range_bits, number & ((1 << range_bits) - 1), range_bits)
+
+
 def joined(hashes: Hashes, range_bits: int) -> Ints:
     """The components that all cells give together."""
     rows, found = cells(hashes.coarse_N, hashes.coarse, range_bits)
     together = Components(len(hashes))
     for cell in np.unique(found).tolist():
         here = rows[found == cell]
-        edges = here[near_in_cell(hashes.select(here), cell >> range_bits, close=None)[0]]
+        edges = here[near_in_cell(hashes.select(here), cell_of(cell, range_bits), close=None)[0]]
         together.add(edges[:, 0], edges[:, 1])
     return together.labels()
 
@@ -72,15 +77,41 @@ def test_cells_join_and_rank_as_comparing_all_pairs_does(range_bits: int) -> Non
     rows, where = cells(hashes.coarse_N, hashes.coarse, range_bits)
     for cell in np.unique(where).tolist():
         here = np.unique(rows[where == cell])
-        pairs = nearest_in_cell(hashes.select(here), cell >> range_bits, np.zeros(len(here), np.int64), 4)
+        pairs = nearest_in_cell(hashes.select(here), cell_of(cell, range_bits), np.zeros(len(here), np.int64), 4)
         found |= {tuple(pair) for pair in here[pairs].tolist()}
     assert {tuple(pair) for pair in best.pairs()[0].tolist()} <= found
+
+
+@pytest.mark.parametrize("limit", [3, 10, 20])
+@pytest.mark.parametrize("range_bits", [0, 3, 6])
+def test_a_pair_is_compared_once_in_each_chunk_where_it_is_near(limit: int, range_bits: int) -> None:
+    hashes = hashes_of(around(3, 50, 60, "once"), coarse=limit)
+    rows, where = cells(hashes.coarse_N, limit, range_bits)
+    for chunk in range(4):
+        seen: list[tuple[int, int]] = []
+        for number in np.unique(where[where >> range_bits == chunk]).tolist():
+            here = np.unique(rows[where == number])
+            for i, j in hamming._pairs(hashes.select(here), cell_of(number, range_bits), np.zeros(len(here), np.int64)):
+                seen += [(min(pair), max(pair)) for pair in zip(here[i].tolist(), here[j].tolist(), strict=True)]
+        i, j = np.triu_indices(len(hashes), 1)
+        values = (hashes.coarse_N >> np.uint64(16 * chunk)) & np.uint64(0xFFFF)
+        near = np.bitwise_count(values[i] ^ values[j]) <= limit // 4
+        near &= np.bitwise_count(hashes.coarse_N[i] ^ hashes.coarse_N[j]) <= limit
+        assert near.sum() > 10
+        assert sorted(seen) == list(zip(i[near].tolist(), j[near].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 50_000, 200_000, 10**6, 10**9])
+def test_cells_hold_a_bounded_number_of_rows(rows: int) -> None:
+    bits = divide(rows, 10, 50_000)
+    assert bits == 16 or rows * (1 + bits) <= 50_000 << bits, "a range and those that differ in one bit"
+    assert bits == 0 or rows * bits > 50_000 << (bits - 1), "and no fewer than they could"
 
 
 def test_rows_of_other_groups_are_not_paired() -> None:
     hashes = hashes_of(around(1, 30, 8, "groups"))
     group_N = np.arange(len(hashes)) % 2
-    pairs = nearest_in_cell(hashes, 0, group_N, 4)
+    pairs = nearest_in_cell(hashes, Cell(0, 0, 0), group_N, 4)
     assert len(pairs)
     assert (group_N[pairs[:, 0]] == group_N[pairs[:, 1]]).all()
 
@@ -99,8 +130,10 @@ def test_a_crowd_of_pictures_is_joined_at_a_cost_that_grows_with_its_rows(monkey
         hashes = hashes_of(around(1, size, 6, "crowd"))
         assert len(hashes) > 0.7 * size > CROWD
         compared[0] = 0
-        assert len(near_in_cell(hashes, 0, close=None)[0]) == len(hashes) - 1
-        assert {*nearest_in_cell(hashes, 0, np.zeros(len(hashes), np.int64), 4).ravel()} == {*range(len(hashes))}
+        assert len(near_in_cell(hashes, Cell(0, 0, 0), close=None)[0]) == len(hashes) - 1
+        assert {*nearest_in_cell(hashes, Cell(0, 0, 0), np.zeros(len(hashes), np.int64), 4).ravel()} == {
+            *range(len(hashes))
+        }
         cost[size] = compared[0] / len(hashes)
     assert cost[4_000] < 2 * cost[1_000] < 600  # by all pairs it would be four times
 

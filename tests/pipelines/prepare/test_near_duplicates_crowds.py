@@ -65,7 +65,7 @@ def test_a_crowded_key_is_split_and_its_rows_are_still_joined(numbered: tuple[La
     assert sizes.total() == len(whole)
     assert max(sizes.values()) < 2 * MOST < largest
     for table in (whole, divided):
-        found = ReduceNear(CONFIG)(merge([table]))
+        found = ReduceNear(CONFIG, 0)(merge([table]))
         for name in ("text", "image"):
             assert len(np.unique(found.edges[name])) > 0.45 * ROWS
 
@@ -74,7 +74,7 @@ def test_the_order_of_rows_does_not_change_what_is_near(numbered: tuple[Lake, Sh
     lake, ref = numbered
     table = EmitNear(lake, CONFIG, (), 0)((0, ref))
     turned = table.set_column(1, "row", pa.array(ROWS - 1 - table["row"].to_numpy()))
-    one, other = ReduceNear(CONFIG)(merge([table])), ReduceNear(CONFIG)(merge([turned]))
+    one, other = ReduceNear(CONFIG, 0)(merge([table])), ReduceNear(CONFIG, 0)(merge([turned]))
     assert one.nearest.keys() == other.nearest.keys() == {"image"}
     back = np.unique(np.sort(ROWS - 1 - other.nearest["image"], axis=1), axis=0)
     assert back.tolist() == np.unique(np.sort(one.nearest["image"], axis=1), axis=0).tolist()
