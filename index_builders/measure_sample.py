@@ -21,7 +21,7 @@ from trichord.index_builders.measured import LEVELS, K, Measured, carried, round
 from trichord.infra.config import IndexKind
 from trichord.infra.digest import generator
 
-SAMPLE, VALUES = 16_384, 2**23  # rows of the larger sample; fewer of long vectors: 64 MB and about a second at most
+SAMPLE, VALUES = 16_384, 2**22  # rows of the larger sample; fewer of long vectors: 16 MB and about a second
 LEAST = 256  # fewer vectors show nothing
 QUERIES = 200
 CELL_ITERATIONS, CODE_ITERATIONS, CODE_ROWS = 5, 10, 2_048  # less than an index: it changes the figures little
