@@ -57,6 +57,7 @@ TRUTH_NS = 16.0  # a value of a vector, to look at for all tuning queries
 TUNING_SEARCHES = 8 * 200  # queries that tuning asks the index
 REFINE_NS = 1.0  # a value of a candidate that is ranked again
 CANDIDATE_NS = 60.0  # to keep a candidate in order, and to fetch its row
+CELLS_ENOUGH = 0.99  # of what all cells hold
 MOST_CANDIDATES = 1_280  # of a shard, that tuning tries
 SINGLE_NS = 60_000.0  # a query alone: call, checks, names
 REFINED_ROWS = {1: 40, 2: 320, 4: 5_000}  # candidates that hold 99% of the nearest ten, by values a code of 4 bits
@@ -118,7 +119,9 @@ def predict(
     visited = 1.0
     if plan.nlist:
         needed = min(1.0, recall / reached) if reached else 1.0
-        visited = measured.share_for(needed) if measured else next(share for least, share in VISITED if least >= needed)
+        visited = next(share for least, share in VISITED if least >= needed)
+        if measured:  # where codes miss the recall, tuning stops where more cells find no more
+            visited = measured.share_for(needed if reached >= recall else CELLS_ENOUGH)
         reached *= needed
     codes = (plan.parts or dimension) if plan.code in ("pq", "pq_fast") else dimension
     cost = COSTS.get(plan.code, COSTS["flat"])

@@ -59,12 +59,15 @@ class Measured:
 
 
 def code_name(plan: IndexPlan, dimension: int) -> str | None:
-    """Return the name of a plan's code in `Measured`; None for one that keeps the order of rows, or is not measured."""
+    """Return the name of a plan's code in `Measured`; None for one that keeps the order of rows, or is not measured.
+
+    `ivf_` goes before codes that hold how far a row is from the centre of its cell.
+    """
     if plan.code in ("sq8", "sq4"):
         return plan.code
     if plan.code == "pq_fast":
-        return f"pq_fast/{dimension // (plan.parts or 1)}"  # values a code of 4 bits
-    return f"rabitq/{plan.bits}" if plan.code == "rabitq" else None
+        return f"{plan.kind}/{dimension // (plan.parts or 1)}"  # values a code of 4 bits
+    return f"{plan.kind}/{plan.bits}" if plan.code == "rabitq" else None
 
 
 def rounded(value: float) -> float:

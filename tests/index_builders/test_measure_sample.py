@@ -13,7 +13,7 @@ from trichord.infra.config import IndexConfig
 from trichord.infra.errors import ConfigError
 
 N, D = 1_024, 32
-CODES = ("pq_fast/1", "pq_fast/2", "pq_fast/4", "rabitq/4", "sq4", "sq8")
+CODES = ("ivf_pq_fast/2", "ivf_rabitq/4", "pq_fast/1", "pq_fast/2", "pq_fast/4", "rabitq/4", "sq4", "sq8")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -60,6 +60,11 @@ def test_a_finer_code_needs_fewer_candidates_and_a_higher_recall_more(name, requ
     assert found.candidates_for("sq8", LEVELS[-1]) is None
 
 
+def test_codes_of_what_is_left_within_a_cell_are_finer_on_a_surface(of_surface, of_noise):
+    gains = [found.recall["ivf_pq_fast/2"] - found.recall["pq_fast/2"] for found in (of_surface, of_noise)]
+    assert gains[0] > 0.1 > abs(gains[1])
+
+
 def test_equal_vectors_give_equal_figures_on_any_number_of_threads(of_surface):
     threads = faiss.omp_get_max_threads()
     try:
@@ -91,7 +96,8 @@ ROWS, WIDE = 100_000, 64
 
 def measured(visited: float, ranked: int) -> Measured:
     """A share of the cells, and candidates of codes of one value; coarser codes need eight and sixty times as many."""
-    times = {"pq_fast/1": 1, "pq_fast/2": 8, "pq_fast/4": 60, "sq8": 1}
+    times = {"pq_fast/1": 1, "pq_fast/2": 8, "pq_fast/4": 60}
+    times |= {f"ivf_{code}": each for code, each in times.items()} | {"sq8": 1}
     assert times.keys() == set(find_codes(ROWS, WIDE, IndexConfig()))
     return Measured(
         rows=ROWS,
