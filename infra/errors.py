@@ -35,6 +35,10 @@ class CommitConflict(TrichordError):
     exit_code = 4
 
 
+class LeaseTaken(CommitConflict):
+    """Another run is at work on this lake; nothing was touched."""
+
+
 class PartialRun(TrichordError):
     """Some work failed; what was finished is kept and a rerun resumes."""
 

@@ -61,6 +61,7 @@ class Workspace(core.Workspace):
         source: str | None = None,
         prefix: str | None = None,
         keys: Collection[str] | None = None,
+        wait: bool = False,
     ) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
 
@@ -71,13 +72,13 @@ class Workspace(core.Workspace):
             source: look only at this source; the others are as in their last plans.
             prefix: look only at its rows whose key begins so.
             keys: look only at its rows with these keys.
+            wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
         """
         from trichord.pipelines.reindex import reindex
         from trichord.transforms.collect.scope import scope_of
 
-        return reindex(
-            self, publishing=publish, accept=accept, retrain=retrain, scope=scope_of(source, prefix=prefix, keys=keys)
-        )
+        scope = scope_of(source, prefix=prefix, keys=keys)
+        return reindex(self, publishing=publish, accept=accept, retrain=retrain, scope=scope, wait=wait)
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.

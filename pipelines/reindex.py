@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from trichord.infra import log
-from trichord.infra.lake.presence import at_work
+from trichord.infra.lake.lease import leased
 from trichord.infra.lake.publication import JsonDict, Publication, RowCounts
 from trichord.pipelines.core.commits import Touched, keep_copies
 from trichord.pipelines.core.result import Result
@@ -71,6 +71,7 @@ def reindex(
     accept: Collection[str] = (),
     retrain: bool = False,
     scope: Scope | None = None,
+    wait: bool = False,
 ) -> RunSummary:
     """Make what is missing, remove what was deleted, measure, and publish.
 
@@ -80,8 +81,10 @@ def reindex(
         accept: names of the gate's checks that may fail; the publication records those that did.
         retrain: train even if the live model could be kept, as with `train.policy: always`.
         scope: look only at these rows of one source; all else is as in the last plan.
+        wait: wait for another run on the lake to end.
 
     Raises:
+        LeaseTaken: another run is at work on the lake, and `wait` is False; nothing was touched.
         ConfigError: the scope names an unknown source, the gate names an unknown figure, or a check cannot be
             accepted; nothing was touched.
         GateFailed: the candidate failed the gate, or files of the live model are lost; the old index stays live.
@@ -93,7 +96,7 @@ def reindex(
         from trichord.pipelines.stages.live_model import retraining
 
         workspace = retraining(workspace)
-    with at_work(workspace.lake, "reindex"):
+    with leased(workspace.lake, "reindex", wait=wait):
         return _reindex(workspace, publishing, accept, scope)
 
 

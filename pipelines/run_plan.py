@@ -106,5 +106,5 @@ def plan_run(workspace: Workspace) -> RunPlan:
     )
 
 
-def _timed(plan: StagePlan, runs: list[dict[str, history.StageTime]]) -> StagePlan:
+def _timed(plan: StagePlan, runs: list[history.PastRun]) -> StagePlan:
     return replace(plan, seconds=history.estimate(runs, plan.stage, plan.to_make))

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import os
 import pickle
 import secrets
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -151,8 +153,11 @@ class BeamEngine:
                     f"The {self._config.runner} works on other machines and needs a place that all of them reach.\n"
                     "Next: add --temp_location=... to engine.options."
                 )
+            scratch = stack.enter_context(scratch_folder("beam"))
+            stack.enter_context(_temporaries_in(scratch))
             if remote is None:
-                folder = stack.enter_context(scratch_folder("beam"))
+                folder = os.path.join(scratch, "outcomes")
+                os.mkdir(folder)
             else:
                 folder = FileSystems.join(remote, f"trichord-{secrets.token_hex(8)}")
                 FileSystems.mkdirs(folder)
@@ -175,6 +180,16 @@ class BeamEngine:
             defaults = {"--direct_num_workers": self._config.workers, "--direct_running_mode": "multi_threading"}
             flags += [f"{flag}={value}" for flag, value in defaults.items() if flag not in given]
         return PipelineOptions(flags, save_main_session=False)
+
+
+@contextmanager
+def _temporaries_in(folder: str) -> Iterator[None]:
+    """Put the runner's temporary folders where they end with the run: Beam 2.77 leaves three of each pipeline."""
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

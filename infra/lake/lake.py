@@ -45,6 +45,10 @@ class Lake:
         """Write a file durably, replacing what was there; readers see old or new, never between."""
         self.storage.write(self.uri(path), data)
 
+    def write_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a file unless there is one. See `Storage.write_if_absent`."""
+        return self.storage.write_if_absent(self.uri(path), data)
+
     def exists(self, *parts: str) -> bool:
         """Return True where there is such a file (a folder is not)."""
         return self.storage.exists(self.uri(*parts))

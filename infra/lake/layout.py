@@ -27,6 +27,7 @@ PLAN_VERSIONS = f"{PLANS}/versions.parquet"
 DOWNLOAD_RECEIPTS = f"{DOWNLOADS}/receipts.parquet"
 PAIRS = f"{DEDUP}/pairs.parquet"
 PROBE = "_doctor"
+_LEASE = "lease-"
 _LITE = "<name>.db"  # what `milvus.uri` names by default
 
 CODES = "codes"
@@ -117,6 +118,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{DAMAGED}/<path>", Kind.CACHE, "damaged file that `trichord recover` set aside"),
         (f"{PRESENCE}/run-<name>", Kind.TEMPORARY, "a run that is at work"),
         (f"{PRESENCE}/gc-<name>", Kind.TEMPORARY, "a `gc` that is removing files"),
+        (f"{PRESENCE}/{_LEASE}<version>", Kind.TEMPORARY, "which run may commit"),
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
@@ -223,6 +225,17 @@ def held_out_path(address: str) -> str:
 def presence_path(name: str) -> str:
     """Return the path of the note of a process that is at work."""
     return f"{PRESENCE}/{name}"
+
+
+def lease_path(number: int) -> str:
+    """Return the path of the lease with this number."""
+    return presence_path(f"{_LEASE}{number:020d}")
+
+
+def lease_number(path: str) -> int | None:
+    """Return the number of a lease's path; None for another file."""
+    found = path.removeprefix(presence_path(_LEASE))
+    return int(found) if found != path and found.isascii() and found.isdigit() else None
 
 
 def plans_path(manifest: str) -> str:

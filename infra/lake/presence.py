@@ -64,6 +64,11 @@ class Note:
         pid, born = int(found["pid"]), int(found["born"])
         return cls(path, found["role"], found["verb"], found["machine"], pid, born, stat.mtime_ns)
 
+    def whereabouts(self) -> str:
+        """Say where the process is, for people."""
+        here = f"process {self.pid} of this machine"
+        return here if self.machine == _machine() else f"process {self.pid} of another machine"
+
     def is_alive(self, now_ns: int) -> bool:
         """Return True unless its process has ended; `now_ns` is the store's time."""
         if self.machine == _machine() and self.born:
@@ -72,11 +77,17 @@ class Note:
 
 
 class Presence:
-    """This process's note, refreshed by a thread for as long as the block of `present` runs."""
+    """This process's note, refreshed by a thread for as long as the block of `present` runs.
+
+    Attributes:
+        name: the note's.
+        seen_ns: the store's time when `others` last looked.
+    """
 
     def __init__(self, lake: Lake, role: Role, verb: str) -> None:
         pid = os.getpid()
         name = f"{role}-{verb}-{_machine()}-{pid}-{_born(pid) or 0}-{secrets.token_hex(8)}"
+        self.name, self.seen_ns = name, 0
         self._lake, self._path = lake, layout.presence_path(name)
         self._ended = threading.Event()
         self._refreshed_s = 0.0
@@ -87,30 +98,30 @@ class Presence:
     def others(self, role: Role) -> list[Note]:
         """Return the notes of living processes of a role; the notes of dead ones of any role are removed."""
         self._refresh()
-        now_ns, found = 0, list[Note]()
+        found = list[Note]()
         for stat in self._lake.list(layout.PRESENCE):
             note = Note.of(self._lake, stat)
             if note is not None and note.path == self._path:
-                now_ns = note.seen_ns
+                self.seen_ns = note.seen_ns
             elif note is not None:
                 found.append(note)
-        alive = [note for note in found if note.is_alive(now_ns)]
+        alive = [note for note in found if note.is_alive(self.seen_ns)]
         for note in found:
             if note not in alive:
                 self._lake.delete(note.path)
         return [note for note in alive if note.role == role]
 
-    def require_fresh(self) -> None:
+    def require_fresh(self, most_s: float = LOST_S / 2) -> None:
         """Raise unless others still see this process: one that was suspended may have been taken for dead.
 
         Raises:
-            CommitConflict: the note was not refreshed for too long.
+            CommitConflict: the note was not refreshed for longer than `most_s`.
         """
         behind_s = _clock_s() - self._refreshed_s
-        if behind_s > LOST_S / 2:
+        if behind_s > most_s:
             raise CommitConflict(
                 f"This process was suspended for {behind_s:.0f} s, or could not write to {self._lake.root}. A run may "
-                "have started meanwhile, so nothing more was removed.\nRun the command again."
+                "have started meanwhile, so nothing more was changed.\nRun the command again; it resumes."
             )
 
     def close(self) -> None:
@@ -148,7 +159,7 @@ def present(lake: Lake, role: Role, verb: str) -> Iterator[Presence]:
 
 
 @contextmanager
-def at_work(lake: Lake, verb: str) -> Iterator[None]:
+def at_work(lake: Lake, verb: str) -> Iterator[Presence]:
     """Keep `gc` from removing files while the block runs. Wait first for one that is removing files to end.
 
     Raises:
@@ -161,7 +172,7 @@ def at_work(lake: Lake, verb: str) -> Iterator[None]:
                 log.event("waiting_for_gc")
             waited = True
             time.sleep(_POLL_S)
-        yield
+        yield own
 
 
 @cache

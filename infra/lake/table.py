@@ -30,6 +30,7 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.commit_log import CommitLog
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.lease import require_held
 from trichord.infra.lake.shard import ShardRef, parse_shard_path, require_same_bytes
 from trichord.infra.log import event
 from trichord.infra.system_errors import as_storage_error
@@ -76,7 +77,7 @@ class LakeTable:
         Nothing is committed where nothing changes. `run` and `recipe` (a digest) are kept in the commit's metadata.
 
         Raises:
-            CommitConflict: another writer committed in between; reconcile again.
+            CommitConflict: another writer committed in between, or this run lost its lease; reconcile again.
             StorageError: a wanted shard differs from the committed one of its address, the table has another
                 schema, or the log could not be read or written.
         """
@@ -161,6 +162,7 @@ class LakeTable:
         metadata: dict[str, str],
     ) -> int:
         """Commit on top of the version `table` was read at (None: create it); return the new version."""
+        require_held(self._lake)
         delta_schema = DeltaSchema.from_arrow(schema.remove_metadata())
         now_ms = time.time_ns() // 1_000_000
         adds = [

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trichord.infra import log
-from trichord.infra.errors import GateFailed
 from trichord.pipelines.cli import render, render_evaluation, render_index
 from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.duplicates import duplicates_app
@@ -22,18 +21,18 @@ from trichord.pipelines.cli.options import (
     Json,
     Overrides,
     ProjectFile,
-    read_lines,
 )
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
 from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.recover import recover
+from trichord.pipelines.cli.reindex import prepare, reindex
 from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
 
 if TYPE_CHECKING:
-    from trichord.pipelines.api import Workspace
+    pass
 
 app = typer.Typer(
     name="trichord",
@@ -102,7 +101,7 @@ def plan(
     engine: EngineName = None,
     rows: Annotated[
         float | None,
-        typer.Option(min=1, max=1e15, help="Estimate preparing and indexing this many rows (such as 1e9)."),
+        typer.Option(min=1, max=1e15, help="Estimate a first run of this many rows (such as 1e9)."),
     ] = None,
     dimension: Annotated[
         int | None, typer.Option(min=1, help="With --rows: dimension of a vector. (default: the model's)")
@@ -116,86 +115,18 @@ def plan(
     """Show what a reindex would make, keep and remove. With --rows, estimate what so many rows would cost."""
     workspace = _open(project, set_, as_json, engine)
     if rows is not None:
-        from trichord.pipelines.index.estimate import plan_on_paper
-        from trichord.pipelines.prepare.estimate import prepare_on_paper
+        from trichord.pipelines.stages.history import earlier
+        from trichord.pipelines.stages.on_paper import run_on_paper
 
-        found = plan_on_paper(workspace.project, int(rows), dimension=dimension, cores=cores)
-        found["preparation"] = prepare_on_paper(workspace.project, int(rows), cores=cores)
+        past = earlier(workspace.lake)
+        found = run_on_paper(workspace.project, past, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, render_index.paper)
         return
     _print(workspace.plan(), as_json, render.plan)
 
 
-@app.command()
-def prepare(
-    project: ProjectFile = DEFAULT_PROJECT,
-    set_: Overrides = None,
-    engine: EngineName = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Also write this run's HTML page here, and dataset_card.md beside it.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Collect, clean, align and deduplicate the sources' rows, without training, indexing or publishing."""
-    workspace = _open(project, set_, as_json, engine)
-    try:
-        with log.progress("prepare"):
-            summary = workspace.prepare()
-    except GateFailed:
-        _write_preparation(workspace, report, project.stem)  # a failed run needs its page most
-        raise
-    _write_preparation(workspace, report, project.stem)
-    _print(summary, as_json, render.prepare)
-
-
-def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
-    if report is not None:
-        from trichord.pipelines.report.dataset_card import write_card
-        from trichord.pipelines.report.facts import read_facts
-        from trichord.pipelines.report.page import write_preparation_page
-
-        facts = read_facts(workspace)
-        write_preparation_page(facts, report, title=f"Trichord: {name}")
-        write_card(facts, report.with_name("dataset_card.md"))
-
-
-@app.command()
-def reindex(
-    project: ProjectFile = DEFAULT_PROJECT,
-    set_: Overrides = None,
-    engine: EngineName = None,
-    publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish if the gate passes.")] = True,
-    accept: Accepted = None,
-    retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train even if the live model could be kept: its space may change.")
-    ] = False,
-    source: Annotated[
-        str | None, typer.Option(help="Look only at this source; the others are as they were last time.")
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option(help="With --source: look only at rows whose key, or file, begins so.")
-    ] = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With --source: look only at rows whose key is a line of this file."),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Bring lake and index up to date with the sources, measure, and publish."""
-    workspace = _open(project, set_, as_json, engine)
-    listed = read_lines(keys) if keys is not None else None
-    with log.progress("reindex"):
-        summary = workspace.reindex(
-            publish=publishing, accept=accept or (), retrain=retrain, source=source, prefix=prefix, keys=listed
-        )
-    if report is not None and summary.publication:
-        from trichord.pipelines.report.page import write_page
-
-        write_page(workspace, report, title=f"Trichord: {project.stem}")
-    else:
-        _write_preparation(workspace, report, project.stem)
-    _print(summary, as_json, render.reindex)
+app.command()(prepare)
+app.command()(reindex)
 
 
 app.command()(search)

@@ -132,6 +132,11 @@ def _timings(result: dict[str, dict[str, Any]]) -> None:
     )
 
 
+def skipped(result: dict[str, Any]) -> None:
+    """Print why a run did not start."""
+    console.print(f"Skipped: {escape(result['reason'])}")
+
+
 def reindex(result: dict[str, Any]) -> None:
     """Print what a reindex did."""
     if result["unchanged"]:

@@ -1,11 +1,14 @@
-"""Protection from `gc`: a job that relies on files of the lake keeps them while it runs."""
+"""Protection of a job: from `gc`, which removes no file while it runs, and from other jobs that commit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.lease import leased
 from trichord.infra.lake.presence import at_work
 from trichord.pipelines.core.workspace import Workspace
 
@@ -16,11 +19,19 @@ Job = Callable[Concatenate[Workspace, P], R]
 
 def protected_from_gc(verb: str) -> Callable[[Job[P, R]], Job[P, R]]:
     """Keep `gc` from removing files while the decorated job runs on a workspace; see `infra.lake.presence`."""
+    return _within(lambda lake: at_work(lake, verb))
 
+
+def under_lease(verb: str) -> Callable[[Job[P, R]], Job[P, R]]:
+    """Let the decorated job alone commit while it runs on a workspace; see `infra.lake.lease`. `gc` waits, too."""
+    return _within(lambda lake: leased(lake, verb))
+
+
+def _within(block: Callable[[Lake], AbstractContextManager[object]]) -> Callable[[Job[P, R]], Job[P, R]]:
     def decorate(job: Job[P, R]) -> Job[P, R]:
         @wraps(job)
         def protected(workspace: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            with at_work(workspace.lake, verb):
+            with block(workspace.lake):
                 return job(workspace, *args, **kwargs)
 
         return protected

@@ -17,7 +17,7 @@ from trichord.infra.lake.publication import JsonDict, RowCounts
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.core.commits import Commits, Touched
-from trichord.pipelines.core.protection import protected_from_gc
+from trichord.pipelines.core.protection import under_lease
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -137,7 +137,7 @@ class PrepareSummary(Result):
         return rest | rest.pop("counts")
 
 
-@protected_from_gc("prepare")
+@under_lease("prepare")
 def prepare_only(workspace: Workspace) -> PrepareSummary:
     """Prepare without training, indexing or publishing; nothing changes for a reader.
 

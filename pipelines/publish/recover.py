@@ -9,7 +9,7 @@ from functools import partial
 
 from trichord.infra import log
 from trichord.infra.lake import layout
-from trichord.infra.lake.presence import at_work
+from trichord.infra.lake.lease import leased
 from trichord.infra.lake.publication import JsonDict
 from trichord.infra.lake.schema import FEEDBACK
 from trichord.infra.lake.set_aside import set_aside, set_log_aside
@@ -69,10 +69,10 @@ def recover(workspace: Workspace, *, yes: bool) -> Recovery:
     deleted. Killed at any point, it can be run again.
 
     Raises:
-        CommitConflict: another writer published meanwhile.
+        CommitConflict: another run is at work, or another writer published meanwhile.
         StorageError: the lake cannot be read or written.
     """
-    with at_work(workspace.lake, "recover") if yes else nullcontext():  # `gc` removes nothing meanwhile
+    with leased(workspace.lake, "recover") if yes else nullcontext():
         found, steps = plan_recovery(workspace)
         work = [step for step in steps if step.apply is not None]
         for step in work if yes else ():

@@ -24,7 +24,7 @@ from trichord.infra.lake.shard import read_shard
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.bases import load_bases
 from trichord.pipelines.core.commits import Touched
-from trichord.pipelines.core.protection import protected_from_gc
+from trichord.pipelines.core.protection import under_lease
 from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -101,7 +101,7 @@ class Replay(Result):
         return {"nothing_to_replay": self.state is None, **values.pop("fates"), **values, **rest}
 
 
-@protected_from_gc("replay")
+@under_lease("replay")
 def replay(workspace: Workspace, choice: Choice) -> Replay:
     """Bring the lake to the state of a whole `prepare` under today's project file, running only the rows that must run.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Collection
+from dataclasses import asdict
 
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
@@ -56,11 +57,17 @@ def carry_out(
             started, used_s = time.monotonic(), used_cpu_s()
             stage.materialise(run)
             seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-            times[stage.name] = history.StageTime(made=_made(run, stage.name), seconds=seconds)
-            run.stages[stage.name] = {"made": times[stage.name].made, "seconds": seconds, "cpu_s": cpu_s}
+            times[stage.name] = history.StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
+            run.stages[stage.name] = asdict(times[stage.name])
             log.event("stage_done", stage=stage.name, **run.stages[stage.name])
-    history.remember(workspace.lake, started_at, times)
+    history.remember(workspace.lake, history.PastRun(started_at=started_at, stages=times, whole=_whole(run)))
     return run
+
+
+def _whole(run: Run) -> int:
+    """Return how many rows the sources have, or 0 if not all that was made of them was made by this run."""
+    kept = any(one.reused for one in run.commit.touched) or _made(run, "features") < len(run.features)
+    return 0 if kept or not run.newly_trained else run.preparation.counts.rows_in
 
 
 def _made(run: Run, stage: str) -> int:

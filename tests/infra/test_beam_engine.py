@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 
 from tests.infra import engine_tasks as tasks
@@ -19,6 +21,16 @@ def test_the_runner_s_own_processes_may_do_the_work() -> None:
         outcomes = list(engine.map(tasks.process_id, range(8)))
     assert all(isinstance(outcome, Done) for outcome in outcomes)
     assert len({outcome.result for outcome in outcomes if isinstance(outcome, Done)}) == 2
+
+
+@pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
+def test_a_pipeline_leaves_nothing_in_the_temporary_folder(tmp_path, monkeypatch, mode) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    options = (f"--direct_running_mode={mode}",)
+    with open_engine(EngineConfig(kind="beam", workers=1, options=options)) as engine:
+        assert list(engine.map(tasks.square, [3])) == [Done(3, 9)]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_runner_on_other_machines_needs_a_place_that_all_reach() -> None:

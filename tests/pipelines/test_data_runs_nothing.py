@@ -249,9 +249,10 @@ def test_recipes_in_the_lake_are_compared_and_their_names_never_looked_up(lake_c
     ],
 )
 def test_notes_of_runs_that_are_not_notes_are_passed_over(lake, content):
-    history.remember(lake, "2026-01-01", {"encode": history.StageTime(made=1, seconds=1.0)})
+    good = history.PastRun(started_at="2026-01-01", stages={"encode": history.StageTime(made=1, seconds=1.0)})
+    history.remember(lake, good)
     lake.write(layout.run_path("0" * 32), content.encode())
-    assert history.earlier(lake) == [{"encode": history.StageTime(made=1, seconds=1.0)}]
+    assert history.earlier(lake) == [good]
 
 
 @pytest.mark.parametrize("path", ["../../outside/{}", "s3://elsewhere/{}", "/etc/{}", "%2e%2e/{}"])

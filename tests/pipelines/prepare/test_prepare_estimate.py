@@ -11,6 +11,8 @@ from trichord.infra.config import Project, StorageConfig
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.prepare.estimate import prepare_on_paper
+from trichord.pipelines.stages.history import PastRun, StageTime
+from trichord.pipelines.stages.on_paper import run_on_paper
 from trichord.transforms.collect.partitions import PlannedRow
 from trichord.transforms.collect.plan_parts import write_plan
 
@@ -52,12 +54,41 @@ def test_a_billion_rows_are_estimated_without_a_row() -> None:
     assert texts["requests"]["list"] == 0
 
 
-def test_the_command_prints_both_estimates(tmp_path: Path) -> None:
+def past_run(rows: int, records_s: float) -> PastRun:
+    stages = {
+        "records": StageTime(made=4, seconds=records_s, cpu_s=2 * records_s),
+        "model": StageTime(made=1, seconds=30.0, cpu_s=45.0),
+        "gate": StageTime(made=1, seconds=2.0, cpu_s=3.0),
+    }
+    return PastRun(started_at="2026-11-01", stages=stages, whole=rows)
+
+
+def test_stages_are_scaled_from_the_largest_first_run_of_the_lake() -> None:
+    runs = [past_run(999, 1e6), past_run(10_000, 36.0), past_run(5_000, 1e6), past_run(0, 1e6)]
+    found = run_on_paper(project_of(index={"views": ["text", "image"]}), runs, 10**6, cores=8)
+    costs = {one["stage"]: (one["core_hours"], one["hours"], one["measured"]) for one in found["stages"]}
+    assert costs["records"] == (2.0, 0.25, True), "a hundred times the CPU time, divided among the cores"
+    assert costs["model"] == (1.25, 0.8333, True), "one process, so by its own clock"
+    assert costs["gate"][0] == pytest.approx(3 / 3_600, rel=0.1), "it measures a sample"
+    assert costs["features"] == (None, None, True), "that run had none"
+    assert costs["index"] == (found["core_hours"], found["build_hours"], False)
+    assert (found["measured_rows"], found["vectors"]) == (10_000, 2 * 10**6)
+
+
+def test_without_such_a_run_nothing_is_said_of_what_nobody_knows() -> None:
+    found = run_on_paper(project_of(), [past_run(999, 1.0)], 10**6)
+    known = [one["stage"] for one in found["stages"] if one["core_hours"] is not None]
+    assert known == ["plan", "records", "index"]
+    assert not any(one["measured"] for one in found["stages"])
+
+
+def test_the_command_prints_all_estimates(tmp_path: Path) -> None:
     project = tmp_path / "trichord.yaml"
     project.write_text("lake: lake\nsources: [{kind: manifest, name: none, path: none.jsonl}]\n")
     asked = ("plan", "--rows", "1e9", "--dimension", "64", "--cores", "64", "--project", str(project))
     found = result_of(trichord(*asked, "--json"))
     assert found["preparation"]["partitions"] > 10**6
     shown = trichord(*asked).stdout
+    assert "Estimate for a first run of 1,000,000,000 rows" in " ".join(shown.split())
     assert "Estimate for preparing 1,000,000,000 rows with text, image, audio" in " ".join(shown.split())
     assert "Estimate for an index of 1,000,000,000 vectors" in " ".join(shown.split())

@@ -1,0 +1,112 @@
+"""`trichord prepare` and `trichord reindex`: what makes the lake follow its sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trichord.infra import log
+from trichord.infra.errors import ConfigError, GateFailed, LeaseTaken
+from trichord.pipelines.cli import render
+from trichord.pipelines.cli.options import (
+    DEFAULT_PROJECT,
+    Accepted,
+    EngineName,
+    Json,
+    Overrides,
+    ProjectFile,
+    read_lines,
+)
+from trichord.pipelines.cli.options import open_project as _open
+from trichord.pipelines.cli.options import print_result as _print
+
+if TYPE_CHECKING:
+    from trichord.pipelines.api import Workspace
+
+
+def prepare(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write this run's HTML page here, and dataset_card.md beside it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Collect, clean, align and deduplicate the sources' rows, without training, indexing or publishing."""
+    workspace = _open(project, set_, as_json, engine)
+    try:
+        with log.progress("prepare"):
+            summary = workspace.prepare()
+    except GateFailed:
+        _write_preparation(workspace, report, project.stem)  # a failed run needs its page most
+        raise
+    _write_preparation(workspace, report, project.stem)
+    _print(summary, as_json, render.prepare)
+
+
+def reindex(
+    project: ProjectFile = DEFAULT_PROJECT,
+    set_: Overrides = None,
+    engine: EngineName = None,
+    publishing: Annotated[bool, typer.Option("--publish/--no-publish", help="Publish if the gate passes.")] = True,
+    accept: Accepted = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train even if the live model could be kept: its space may change.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Look only at this source; the others are as they were last time.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="With --source: look only at rows whose key, or file, begins so.")
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --source: look only at rows whose key is a line of this file."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another run on this lake to end.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="If another run is at work on this lake, end well.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring lake and index up to date with the sources, measure, and publish."""
+    workspace = _open(project, set_, as_json, engine)
+    if wait and skip:
+        raise ConfigError("--wait and --skip exclude each other.")
+    listed = read_lines(keys) if keys is not None else None
+    try:
+        with log.progress("reindex"):
+            summary = workspace.reindex(
+                publish=publishing,
+                accept=accept or (),
+                retrain=retrain,
+                source=source,
+                prefix=prefix,
+                keys=listed,
+                wait=wait,
+            )
+    except LeaseTaken as taken:
+        if not skip:
+            raise
+        _print({"skipped": True, "reason": str(taken).splitlines()[0]}, as_json, render.skipped)
+        return
+    if report is not None and summary.publication:
+        from trichord.pipelines.report.page import write_page
+
+        write_page(workspace, report, title=f"Trichord: {project.stem}")
+    else:
+        _write_preparation(workspace, report, project.stem)
+    _print(summary, as_json, render.reindex)
+
+
+def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
+    if report is not None:
+        from trichord.pipelines.report.dataset_card import write_card
+        from trichord.pipelines.report.facts import read_facts
+        from trichord.pipelines.report.page import write_preparation_page
+
+        facts = read_facts(workspace)
+        write_preparation_page(facts, report, title=f"Trichord: {name}")
+        write_card(facts, report.with_name("dataset_card.md"))
