@@ -72,7 +72,7 @@ def parse_keys(file: BinaryIO, shard: IndexShard) -> pa.Table:
     table = pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
     if table.num_rows != shard.rows:
         raise StorageError(f"{shard.keys.path} names {table.num_rows} rows; the index holds {shard.rows}. {REMEDY}")
-    return table.combine_chunks()  # to take a few rows of a column in chunks, Arrow copies all of it
+    return table
 
 
 def count_keys(keys: pa.Table) -> dict[str, int]:

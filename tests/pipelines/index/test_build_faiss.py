@@ -211,6 +211,20 @@ def test_codes_that_no_search_parameter_helps_give_way_as_well(engine, tmp_path)
     assert build_faiss(workspace, engine, vectors, model_of(D), published(first)).manifest == first.manifest
 
 
+@pytest.mark.usefixtures("json_events")
+def test_where_all_miss_the_recall_the_best_stands_and_is_found_again(engine, tmp_path, capsys):
+    wanted = {"memory_bytes": 33 * 6_000, "recall": 0.79, "refine": "none"}  # of values of one byte at most
+    workspace = workspace_at(tmp_path, wanted, workers=1)
+    vectors = crowded(workspace, tmp_path)
+    first = build_faiss(workspace, engine, vectors, model_of(D), None)
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    kinds = [event["kind"] for event in told if event["event"] == "index_planned"]
+    assert first.manifest.kind == "rabitq" != kinds[-1]  # finds a fifth; all others a fortieth
+    assert {one["kind"] for one in first.manifest.missed} == set(kinds) - {"rabitq"}
+    assert all(one["recall"] < 0.1 for one in first.manifest.missed)
+    assert build_faiss(workspace, engine, vectors, model_of(D), published(first)).manifest == first.manifest
+
+
 def test_where_all_miss_the_recall_the_last_stands_for_the_gate_to_judge(engine, tmp_path):
     workspace = workspace_at(tmp_path, {"kind": "pq_fast", "parts": 32, "refine": "sq8", "recall": 0.9}, workers=1)
     built = build_faiss(workspace, engine, crowded(workspace, tmp_path), model_of(D), None)
