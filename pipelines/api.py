@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trichord.encoders.base import Encoder, Modality
     from trichord.encoders.model import FusionModel
     from trichord.infra.lake.publication import Publication
+    from trichord.pipelines.core.runs import RunNote
     from trichord.pipelines.prepare.job import PrepareSummary
     from trichord.pipelines.publish.diff import Diff
     from trichord.pipelines.publish.evaluate import Evaluated
@@ -104,6 +105,12 @@ class Workspace(core.Workspace):
         from trichord.pipelines.publish.publish import rollback
 
         return rollback(self, to)
+
+    def runs(self) -> list[RunNote]:
+        """Return what the last runs on the lake did and took, newest first."""
+        from trichord.pipelines.core.runs import KEPT, last_runs
+
+        return last_runs(self.lake, KEPT)
 
     def status(self) -> Status:
         """Return what is live, what the lake holds, and the gate's last verdict."""

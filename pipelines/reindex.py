@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from trichord.infra import log
 from trichord.infra.lake.lease import leased
 from trichord.infra.lake.publication import JsonDict, Publication, RowCounts
 from trichord.pipelines.core.commits import Touched, keep_copies
 from trichord.pipelines.core.result import Result
+from trichord.pipelines.core.runs import RunNote, recorded
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
@@ -72,6 +73,7 @@ def reindex(
     retrain: bool = False,
     scope: Scope | None = None,
     wait: bool = False,
+    trigger: str = "command",
 ) -> RunSummary:
     """Make what is missing, remove what was deleted, measure, and publish.
 
@@ -82,6 +84,7 @@ def reindex(
         retrain: train even if the live model could be kept, as with `train.policy: always`.
         scope: look only at these rows of one source; all else is as in the last plan.
         wait: wait for another run on the lake to end.
+        trigger: what started the run, for its note.
 
     Raises:
         LeaseTaken: another run is at work on the lake, and `wait` is False; nothing was touched.
@@ -96,15 +99,18 @@ def reindex(
         from trichord.pipelines.stages.live_model import retraining
 
         workspace = retraining(workspace)
-    with leased(workspace.lake, "reindex", wait=wait):
-        return _reindex(workspace, publishing, accept, scope)
+    with leased(workspace.lake, "reindex", wait=wait), recorded(workspace.lake, "reindex", trigger) as note:
+        return _reindex(workspace, publishing, accept, scope, note)
 
 
-def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str], scope: Scope | None) -> RunSummary:
+def _reindex(
+    workspace: Workspace, publishing: bool, accept: Collection[str], scope: Scope | None, note: RunNote
+) -> RunSummary:
     started = time.monotonic()
     keep_copies(workspace)
     plan = plan_training(workspace, scope)
     live = workspace.publications.live()
+    note.publication = live.id if live is not None else None
     if accept:
         from trichord.pipelines.publish.accept import known_checks, require_acceptable
 
@@ -112,6 +118,7 @@ def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str], sc
     wanted = inputs_digest(workspace, plan)
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live.id)
+        note.unchanged, note.counts = True, asdict(live.counts)
         if "milvus" in workspace.project.index.backends:
             from trichord.pipelines.index.milvus_collections import follow, make_ready
 
@@ -120,7 +127,9 @@ def _reindex(workspace: Workspace, publishing: bool, accept: Collection[str], sc
         return _unchanged(workspace, live, time.monotonic() - started)
     from trichord.pipelines.stages.order import carry_out  # heavy imports, which an unchanged lake does not need
 
-    run = carry_out(workspace, plan, live, wanted, publishing=publishing, accept=accept)
+    run = carry_out(workspace, plan, live, wanted, publishing=publishing, accept=accept, note=note)
+    if run.published is not None:
+        note.publication = run.published.id
     built = run.built
     index = Touched(
         table="index",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trichord.pipelines.core.result import Result
+from trichord.pipelines.core.runs import RunNote, estimate, last_runs
 from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.prepare.plan import find_warnings, plan_training
 from trichord.pipelines.publish.pinned import missing_files
-from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast, RowChanges
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 from trichord.pipelines.stages.order import STAGES
@@ -79,7 +79,7 @@ def plan_run(workspace: Workspace) -> RunPlan:
     forecast = Forecast(workspace, plan, live)
     unchanged = live is not None and is_wanted(workspace, live, inputs) and not missing_files(workspace, live)
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs)
-    runs = history.earlier(workspace.lake)
+    runs = last_runs(workspace.lake)
     stages = () if unchanged else tuple(_timed(stage.wanted(run, forecast), runs) for stage in STAGES)
     seconds = [stage.seconds for stage in stages]
     todo = {shard.address for shard in forecast.to_prepare}
@@ -106,5 +106,5 @@ def plan_run(workspace: Workspace) -> RunPlan:
     )
 
 
-def _timed(plan: StagePlan, runs: list[history.PastRun]) -> StagePlan:
-    return replace(plan, seconds=history.estimate(runs, plan.stage, plan.to_make))
+def _timed(plan: StagePlan, runs: Sequence[RunNote]) -> StagePlan:
+    return replace(plan, seconds=estimate(runs, plan.stage, plan.to_make))

@@ -114,7 +114,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{RECIPES}/<address>.json", Kind.NOTE, "recipe that shards were made by"),
         (f"{OUTCOMES}/<sha256>.parquet", Kind.CACHE, "what each held-out record added to a candidate's figures"),
         (f"{OUTCOMES}/<address>.parquet", Kind.CACHE, "held-out records as a model embedded them"),
-        (f"{RUNS}/<address>.json", Kind.CACHE, "how long the stages of a run took"),
+        (f"{RUNS}/<name>.json", Kind.NOTE, "what a run did and took"),
         (f"{DAMAGED}/<path>", Kind.CACHE, "damaged file that `trichord recover` set aside"),
         (f"{PRESENCE}/run-<name>", Kind.TEMPORARY, "a run that is at work"),
         (f"{PRESENCE}/gc-<name>", Kind.TEMPORARY, "a `gc` that is removing files"),
@@ -207,9 +207,9 @@ def manifest_path(digest: str) -> str:
     return f"{INDEX}/manifests/{digest}.json"
 
 
-def run_path(address: str) -> str:
-    """How long the stages of a run took."""
-    return f"{RUNS}/{address}.json"
+def run_path(run: str) -> str:
+    """Return the path of what a run did and took."""
+    return f"{RUNS}/{run}.json"
 
 
 def outcomes_path(sha256: str) -> str:

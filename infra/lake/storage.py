@@ -21,13 +21,12 @@ from typing import Any, BinaryIO
 from trichord.infra.config import StorageConfig, VersionBy
 from trichord.infra.digest import address, sha256_hex
 from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake.bucket import RangeFile, S3Store
 from trichord.infra.lake.stores import (
     CHUNK_BYTES,
     Changed,
     LocalStore,
     NotRegular,
-    RangeFile,
-    S3Store,
     Stat,
     TooLarge,
     refuse_larger,
@@ -168,9 +167,37 @@ class Storage:
             yield from store.folders(path)
 
     def loose_files(self, folder: str) -> Iterator[Stat]:
-        """Yield the files in a local folder that are in no folder of it, sorted by URI. Raise as `read`."""
+        """Yield the files in a folder that are in no folder of it, sorted by URI. Raise as `read`."""
         with _failures(folder):
-            yield from self._local.walk(folder, False, lambda below: not below.endswith("/"))
+            store, path = self._locate(folder)
+            if isinstance(store, S3Store):
+                yield from store.loose(path)
+            else:
+                yield from store.walk(folder, False, lambda below: not below.endswith("/"))
+
+    def levels(self, folder: str) -> Iterator[tuple[Sequence[str], bool]]:
+        """Yield, by request, folders in a bucket's folder, and whether files lie beside them. Raise as `read`."""
+        with _failures(folder):
+            store, path = self._locate(folder)
+            assert isinstance(store, S3Store)
+            yield from store.levels(path)
+
+    def list_folders(self, folder: str, first: str, last: str) -> Iterator[Stat]:
+        """Yield the files in neighbours among the folders of a bucket's folder, first to last. Raise as `read`."""
+        with _failures(folder):
+            store, path = self._locate(folder)
+            assert isinstance(store, S3Store)
+            yield from store.walk_folders(path, first, last)
+
+    def page(self, folder: str, after: str) -> tuple[Sequence[Stat], bool]:
+        """Return the objects below a bucket's folder that follow a URI, at most 1,000, and whether these are all.
+
+        It is one request. Raise as `read`.
+        """
+        with _failures(folder):
+            store, path = self._locate(folder)
+            assert isinstance(store, S3Store)
+            return store.page(path, after.removeprefix(_REMOTE).partition("/")[2])
 
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""

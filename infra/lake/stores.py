@@ -1,7 +1,8 @@
-"""The two kinds of store beneath `trichord.infra.lake.storage`: local files and S3-compatible buckets.
+"""The store of local files beneath `trichord.infra.lake.storage`, and what it shares with that of buckets.
 
-Both speak plain `OSError`, `FileNotFoundError` and obstore's errors; `Storage` translates. Both write so that a reader
-sees the whole object or none: a local file is written under a temporary name, synced, renamed, and its folder synced.
+Stores speak plain `OSError`, `FileNotFoundError` and obstore's errors; `Storage` translates. They write so that a
+reader sees the whole object or none: a local file is written under a temporary name, synced, renamed, and its folder
+synced.
 """
 
 from __future__ import annotations
@@ -16,16 +17,10 @@ import stat as stat_modes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, BinaryIO
 
-from trichord.infra.config import StorageConfig
 from trichord.infra.errors import SourceError, StorageError
 from trichord.infra.regular_file import NotAFileError, open_regular
-
-if TYPE_CHECKING:
-    import obstore.store
 
 TEMPORARY_PREFIX = ".tmp-"
 CHUNK_BYTES = 1 << 20
@@ -219,139 +214,6 @@ class LocalStore:
     def flush(self, path: str) -> None:
         _sync(path)
         _sync(os.path.dirname(path))
-
-
-class S3Store:
-    """One bucket of an S3-compatible store, addressed by key."""
-
-    def __init__(self, bucket: str, config: StorageConfig) -> None:
-        import obstore.store  # not needed for local lakes
-
-        self._uri = f"s3://{bucket}"
-        self._bucket_seen = False
-        self._store: obstore.store.S3Store = obstore.store.S3Store(
-            bucket,
-            region=config.region,
-            client_options={"allow_http": config.allow_http},
-            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
-            config={"endpoint": config.endpoint} if config.endpoint else {},
-        )
-
-    def read(self, key: str, max_bytes: int | None) -> tuple[bytes, Stat]:
-        found = self._store.get(key)  # the body is streamed only when asked for
-        meta = found.meta
-        refuse_larger(f"{self._uri}/{key}", meta["size"], max_bytes)
-        stat = self._stat(key, meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
-        return bytes(found.bytes()), stat
-
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        return bytes(self._store.get_range(key, start=start, length=length))
-
-    def chunks(self, key: str) -> Iterator[bytes]:
-        for chunk in self._store.get(key).stream(min_chunk_size=CHUNK_BYTES):
-            yield bytes(chunk)
-
-    def write(self, key: str, data: bytes) -> None:
-        self._store.put(key, data)
-
-    def write_if_absent(self, key: str, data: bytes) -> bool:
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-        try:
-            self._store.put(key, data, mode="create", use_multipart=False)
-        except (AlreadyExistsError, PreconditionError):
-            return False
-        return True
-
-    def put_file(self, local_path: str, key: str) -> None:
-        self._store.put(key, Path(local_path))
-        os.unlink(local_path)
-
-    def walk(self, key: str, temporary: bool) -> Iterator[Stat]:
-        if temporary:
-            return  # uploads are atomic: a bucket holds no temporary objects
-        for page in self._store.list(key or None):
-            for meta in page:
-                yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
-
-    def walk_some(self, key: str, beginnings: Sequence[str]) -> Iterator[Stat]:
-        root = f"{key}/" if key else ""
-        for beginning in beginnings:
-            folder, last = f"{root}{beginning}".rpartition("/")[::2]
-            # the store lists what follows an offset, which is therefore something before the beginning
-            offset = f"{folder}/{last[:-1]}" if folder and len(last) > 1 else None
-            for page in self._store.list(folder or None, offset=offset):
-                for meta in page:
-                    if meta["path"].startswith(root + beginning):
-                        yield self._stat(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
-                if page and page[-1]["path"] > root + beginning + chr(0x10FFFF):
-                    break
-
-    def folders(self, key: str) -> Iterator[str]:
-        root, offset, last = f"{key}/" if key else "", None, ""
-        while True:
-            for page in self._store.list(key or None, offset=offset):
-                names = [meta["path"][len(root) :].partition("/") for meta in page]
-                for first, slash, _ in names:
-                    if slash and first != last:
-                        yield first
-                        last = first
-                if names and names[-1][1]:
-                    offset = f"{root}{last}0"  # what follows `last/`: the rest of that folder is not listed
-                    break
-            else:
-                return
-
-    def stat(self, key: str) -> Stat:
-        try:
-            meta = self._store.head(key)
-        except FileNotFoundError:
-            if not self._bucket_seen:  # the answer to a HEAD does not say whether the key or the bucket is missing
-                next(iter(self._store.list()), None)
-                self._bucket_seen = True
-            raise
-        return self._stat(key, meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
-
-    def _stat(self, key: str, size: int, modified_s: float, etag: str | None) -> Stat:
-        return Stat(f"{self._uri}/{key}", size, int(modified_s * 1e6) * 1000, etag)
-
-    def delete(self, key: str) -> None:
-        try:
-            self._store.delete(key)
-        except FileNotFoundError:
-            return
-
-    def flush(self, key: str) -> None:
-        """Do nothing: a put is durable when it returns."""
-
-
-class RangeFile(io.RawIOBase):
-    """A remote object of `size` bytes as a seekable file; `read_range(start, length)` fetches its bytes."""
-
-    def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
-        self._read_range, self._size, self._position = read_range, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + (0, self._position, self._size)[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        length = min(len(buffer), self._size - self._position)
-        if length <= 0:
-            return 0
-        data = self._read_range(self._position, length)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def _stat(path: str, found: os.stat_result) -> Stat:

@@ -28,6 +28,7 @@ from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.recover import recover
 from trichord.pipelines.cli.reindex import prepare, reindex
+from trichord.pipelines.cli.runs import runs_app
 from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
 
@@ -45,6 +46,7 @@ app = typer.Typer(
 rejects_app = typer.Typer(help="List, export and replay the rows that were rejected.", no_args_is_help=True)
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(duplicates_app, name="duplicates")
+app.add_typer(runs_app, name="runs")
 app.add_typer(rag_app)
 app.command()(compare)
 app.command()(adapt)
@@ -115,10 +117,10 @@ def plan(
     """Show what a reindex would make, keep and remove. With --rows, estimate what so many rows would cost."""
     workspace = _open(project, set_, as_json, engine)
     if rows is not None:
-        from trichord.pipelines.stages.history import earlier
+        from trichord.pipelines.core.runs import last_runs
         from trichord.pipelines.stages.on_paper import run_on_paper
 
-        past = earlier(workspace.lake)
+        past = last_runs(workspace.lake)
         found = run_on_paper(workspace.project, past, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, render_index.paper)
         return

@@ -17,13 +17,14 @@ from trichord.pipelines.core.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What a run changed in one table, or in the index: addresses of shards."""
+    """What a run changed in one table, or in the index: addresses of shards, and the bytes of those that were made."""
 
     table: str
     version: int | None
     made: tuple[str, ...]
     reused: int
     removed: tuple[str, ...]
+    bytes: int = 0
 
 
 def keep_copies(workspace: Workspace) -> None:
@@ -68,6 +69,7 @@ class Commits:
                 made=tuple(sorted(now - before)),
                 reused=len(now & before),
                 removed=tuple(sorted(before - now)),
+                bytes=sum({ref.address: ref.bytes for ref in refs if ref.address not in before}.values()),
             )
         )
         Footers.remember(self._workspace.lake, name, refs)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trichord.infra.config import FolderSource, Project, Source
-from trichord.infra.lake.storage import is_remote
+from trichord.infra.config import Project
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, limit_of_rows
 
 # Milliseconds of CPU on one core, with reading, hashing, Parquet and deduplication (tests/bench/RESULTS.md).
@@ -43,7 +42,7 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
     row_ms = ROW_MS + PICTURE_MS * ("image" in modalities) + SOUND_MS * ("audio" in modalities)
     planned, prepared = (rows * ms / 3_600_000 for ms in (PLAN_MS, row_ms))
     listed = 0 if all(source.kind == "inventory" for source in project.sources) else math.ceil(rows * media / LIST_ROWS)
-    divided = all(source.kind == "manifest" or _is_local_folder(source) for source in project.sources)
+    divided = all(source.kind in ("manifest", "folder") for source in project.sources)
     waited = planned / cores + rows * DRIVER_MS / 3_600_000 if divided else planned
     advice = ""
     if partitions > MAX_PARTITIONS:
@@ -69,10 +68,6 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
         "worker_memory_bytes": cores * WORKER_BYTES,
         "advice": advice,
     }
-
-
-def _is_local_folder(source: Source) -> bool:
-    return isinstance(source, FolderSource) and not is_remote(source.path)
 
 
 def _count_leaves(mean: float, limit: int) -> float:

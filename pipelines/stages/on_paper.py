@@ -8,14 +8,13 @@ from typing import Any
 
 from trichord.infra.config import Project
 from trichord.pipelines.core.result import Result
+from trichord.pipelines.core.runs import STAGE_ORDER, RunNote
 from trichord.pipelines.index.estimate import plan_on_paper
 from trichord.pipelines.prepare.estimate import prepare_on_paper
-from trichord.pipelines.stages.history import PastRun
 
 LEAST_ROWS = 1_000  # in a smaller run what every run costs outweighs its rows
 WORKERS_STAGES = ("records", "duplicates", "variants", "features", "agreement", "vectors")  # their work is divided
-ALONE = ("model",)  # grows with rows, but is not divided over the engine's workers
-FLAT = ("gate", "publish")  # measures a bounded sample
+FLAT = ("gate", "publish")  # they measure a bounded sample; `model` grows, but its work is not divided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class StageCost(Result):
 
 
 def run_on_paper(
-    project: Project, runs: Sequence[PastRun], rows: int, *, dimension: int | None = None, cores: int | None = None
+    project: Project, runs: Sequence[RunNote], rows: int, *, dimension: int | None = None, cores: int | None = None
 ) -> dict[str, Any]:
     """Estimate a first run: of each stage the hours, of preparation and index also requests, memory and bytes.
 
@@ -68,7 +67,7 @@ def run_on_paper(
         known["records"] = (preparation["prepare_core_hours"], preparation["prepare_hours"])
     known["index"] = (index["core_hours"], index["build_hours"])
     stages = []
-    for stage in ("plan", *WORKERS_STAGES, *ALONE, "index", *FLAT):
+    for stage in ("plan", *STAGE_ORDER):
         core_hours, hours = known.get(stage, (None, None))
         measured = stage not in known and past is not None
         if measured and past is not None and stage in past.stages:
@@ -83,7 +82,7 @@ def run_on_paper(
     }
 
 
-def _scaled(past: PastRun, stage: str, rows: int, cores: int) -> tuple[float, float]:
+def _scaled(past: RunNote, stage: str, rows: int, cores: int) -> tuple[float, float]:
     """Return core hours and hours of a stage."""
     taken = past.stages[stage]
     growth = 1.0 if stage in FLAT else rows / past.whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Collection
 from dataclasses import asdict
@@ -12,10 +11,10 @@ from trichord.infra.cpu_time import used_cpu_s
 from trichord.infra.engines import open_engine
 from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.runs import RunNote, StageTime
 from trichord.pipelines.core.stage import Stage
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import Plan
-from trichord.pipelines.stages import history
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.index import Gate, Index, Publish
 from trichord.pipelines.stages.live_model import require_live_model
@@ -46,10 +45,10 @@ def carry_out(
     *,
     publishing: bool = True,
     accept: Collection[str] = (),
+    note: RunNote,
 ) -> Run:
-    """Run all stages, and store their seconds for later plans. Raises as `reindex`."""
+    """Run all stages, and note what each took. Raises as `reindex`."""
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
-    started_at, times = datetime.datetime.now(datetime.UTC).isoformat(), dict[str, history.StageTime]()
     with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
         run.live_model_lost = require_live_model(workspace, live)
@@ -57,10 +56,13 @@ def carry_out(
             started, used_s = time.monotonic(), used_cpu_s()
             stage.materialise(run)
             seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-            times[stage.name] = history.StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
-            run.stages[stage.name] = asdict(times[stage.name])
+            note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
+            run.stages[stage.name] = asdict(note.stages[stage.name])
+            note.bytes_written = sum(one.bytes for one in run.commit.touched)
             log.event("stage_done", stage=stage.name, **run.stages[stage.name])
-    history.remember(workspace.lake, history.PastRun(started_at=started_at, stages=times, whole=_whole(run)))
+    new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
+    note.bytes_written += sum(shard.index.bytes + shard.keys.bytes for shard in new)
+    note.whole, note.counts = _whole(run), asdict(run.counts)
     return run
 
 

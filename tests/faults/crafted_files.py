@@ -75,10 +75,16 @@ JSONL: dict[str, Make] = {
     "a long key": filled(b"k", b'{"text":"x","id":"', b'"}\n'),
     "a long path": filled(b"a/../", b'{"id":"a","image":"', b'a.jpg"}\n'),
 }
+
+
+def _open_quote(first: bytes) -> Make:
+    """Lines behind a quote that is never closed, by size beyond the limit of a cell, where lines begin again."""
+    return lambda size: repeat(b"a\n", MAX_CELL_CHARS + size, first)
+
+
 CSV: dict[str, Make] = {
     "a giant cell": filled(b"a", b"id,text\na,", b"\n"),
-    # beyond the limit of a cell, where lines begin again
-    "an open quote": lambda size: repeat(b"a\n", MAX_CELL_CHARS + size, b'id,text\na,"'),
+    "an open quote": _open_quote(b'id,text\na,"'),
     "quotes": filled(b'""', b'id,text\na,"', b'"\n'),
     "many columns": filled(b"c,", b"id,text,", b"\n"),
     "many cells": filled(b"c,", b"id,text\n", b"\n"),
@@ -108,7 +114,7 @@ FLICKR: dict[str, Make] = {
     "number signs": filled(b"#1", b"a.jpg#0\ta caption\n", b"\n"),
     "tabs": filled(b"#1\t", b"a.jpg#0\ta caption\n", b"\n"),
     "bars": filled(b"|", b"image| comment_number| comment\n", b"\n"),
-    "an open quote": filled(b"a\n", b'image,caption\n"'),
+    "an open quote": _open_quote(b'image,caption\n"'),
 }
 
 

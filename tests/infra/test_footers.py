@@ -39,9 +39,9 @@ def record_opened(monkeypatch: pytest.MonkeyPatch, uris: list[str]) -> None:
     monkeypatch.setattr(Storage, "open", opening)
 
 
-def write_shards(place: Place) -> dict[str, ShardRef]:
+def write_shards(place: Place, count: int = SHARDS) -> dict[str, ShardRef]:
     refs = {}
-    for i in range(SHARDS):
+    for i in range(count):
         with ShardWriter(place.lake, "records", address("shard", i), RECORDS) as writer:
             writer.write(records(3))
             ref = writer.finish({"rows_in": 3, "fan_out": 0, "rows_kept": 3, "rows_rejected": 0, "op/in": i})
@@ -61,6 +61,19 @@ def test_committed_shards_are_found_with_their_counts_and_none_is_opened(place: 
     assert opened == []
     find_finished(place.lake, "records", refs, verify=True)
     assert len(opened) == SHARDS
+
+
+@pytest.mark.full
+def test_of_thousands_of_committed_shards_none_is_opened(
+    tmp_path: Path, storage: Storage, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    place = Place(storage, str(tmp_path))
+    refs = write_shards(place, 2_000)
+    Footers.remember(place.lake, "records", refs.values())
+    opened.clear()
+    assert find_finished(place.lake, "records", refs) == refs
+    assert opened == []
 
 
 def test_a_file_that_is_not_as_it_was_is_opened(tmp_path: Path, storage: Storage, opened: list[str]) -> None:

@@ -39,8 +39,8 @@ from trichord.infra.errors import ConfigError, FingerprintMismatch, StorageError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core import runs
 from trichord.pipelines.core.recipes import RECORD_FORMAT, known_recipes
-from trichord.pipelines.stages import history
 
 tripwire = importlib.import_module("tests.pipelines.tripwire")
 NAME = "tests.pipelines.tripwire:Tripwire"
@@ -240,19 +240,26 @@ def test_recipes_in_the_lake_are_compared_and_their_names_never_looked_up(lake_c
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("field", "value"),
     [
-        "[" * 100_000,
-        "[]",
-        '{"started_at": 1, "stages": {"a": {"made": "x"}}}',
-        '{"started_at": "x", "stages": {"a": {"made": 1, "seconds": 1e999}}}',
+        ("stages", {"records": {"made": "x"}}),
+        ("stages", {"records": {"made": 1, "seconds": 1e999}}),
+        ("stages", []),
+        ("id", 1),
+        ("publication", ["x"]),
+        ("counts", {"rows_in": "many"}),
+        ("whole", -1),
+        ("unchanged", 1),
     ],
 )
-def test_notes_of_runs_that_are_not_notes_are_passed_over(lake, content):
-    good = history.PastRun(started_at="2026-01-01", stages={"encode": history.StageTime(made=1, seconds=1.0)})
-    history.remember(lake, good)
-    lake.write(layout.run_path("0" * 32), content.encode())
-    assert history.earlier(lake) == [good]
+def test_notes_of_runs_that_are_not_notes_are_passed_over(lake, field, value):
+    with runs.recorded(lake, "reindex") as good:
+        good.stages["records"] = runs.StageTime(made=1, seconds=1.0)
+    stored = json.loads(lake.read(layout.run_path(good.id)))
+    lake.write(layout.run_path("x"), json.dumps({**stored, field: value}).encode())
+    lake.write(layout.run_path("y"), b"[" * 100_000)
+    lake.write(layout.run_path("z"), b"[]")
+    assert runs.last_runs(lake) == [good]
 
 
 @pytest.mark.parametrize("path", ["../../outside/{}", "s3://elsewhere/{}", "/etc/{}", "%2e%2e/{}"])

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.pipelines.lakes import copy_of, rows_of, workspace_of, write_rows
+from trichord.pipelines.core.runs import last_runs
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.run_plan import RunPlan, plan_run
-from trichord.pipelines.stages import history
 
 LOOSE = ("gate.max_row_drop=1", "gate.max_recall_drop=1", "gate.min_over_chance=0", "gate.min_ann_recall=0.5")
 
@@ -73,7 +73,7 @@ def test_an_unchanged_lake_has_nothing_to_do(indexed: tuple[Path, dict]) -> None
     plan = plan_run(workspace)
     assert plan.unchanged
     assert plan.stages == ()
-    assert history.earlier(workspace.lake)[-1].whole == sum(source.rows for source in plan.sources)
+    assert last_runs(workspace.lake)[-1].whole == sum(source.rows for source in plan.sources)
     assert plan.rows.added.count == plan.rows.changed.count == plan.rows.deleted.count == 0
 
 
@@ -110,7 +110,7 @@ def test_a_changed_dimension_retrains_and_encodes_everything(project: Path) -> N
     summary = reindex(workspace)
     came_true(plan, summary)
     assert plan.seconds is not None  # this lake has a history by now
-    assert history.earlier(workspace.lake)[0].whole == 0  # and this run kept the records
+    assert last_runs(workspace.lake)[0].whole == 0  # and this run kept the records
 
 
 def test_what_a_run_that_did_not_publish_has_made_is_not_made_again(indexed: tuple[Path, dict], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.transforms.bucket_media import of_media, put, requests
 from trichord.infra.config import EngineConfig, FolderSource, ManifestSource, StorageConfig
 from trichord.infra.engines import open_engine
 from trichord.infra.errors import SourceError
@@ -196,6 +197,40 @@ def test_a_folder_planned_in_portions_is_that_planned_in_one_go(
                 outcome(source, lake, workers) for lake, workers in zip(lakes, (None, backwards), strict=True)
             )
             assert divided == alone
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bucket_planned_in_portions_is_that_planned_in_one_go(
+    tmp_path: Path, s3_config: StorageConfig, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    (tmp_path / "data").mkdir()
+    tree(tmp_path / "data", seed)
+    paths = [path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*")]
+    files = [path for path in paths if (tmp_path / "data" / path).is_file()]
+    put(f"s3://lake{tmp_path}/data", files)
+    put(f"s3://lake{tmp_path}/data", [f"{path}/" for path in paths if path not in files][seed % 2 :: 2], b"")
+    source = FolderSource(kind="folder", name="s", path=f"s3://lake{tmp_path}/data")
+    lakes = [Lake(Storage(s3_config), str(tmp_path / kind)) for kind in ("alone", "divided")]
+    monkeypatch.setattr("tests.transforms.test_scan.LEAST_BYTES", 0 if seed % 2 else 2_000)
+    monkeypatch.setattr("trichord.infra.lake.bucket.PAGE", (3, 7, 1_000)[seed % 3])
+    alone, divided = (outcome(source, lake, workers) for lake, workers in zip(lakes, (None, backwards), strict=True))
+    assert divided == alone
+
+
+def test_a_manifest_in_a_bucket_is_scanned_on_workers_and_its_media_are_listed_once(
+    tmp_path: Path, s3_config: StorageConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, place = Storage(s3_config), f"s3://lake{tmp_path}/data"
+    put(place, [f"images/{i:03}.jpg" for i in range(0, 120, 2)])
+    rows = [{"id": f"k{i}", "text": f"text {i}", "image": f"images/{i:03}.jpg"} for i in range(120)]
+    text_only = [{"id": f"t{i}", "text": f"text {i}"} for i in range(40)]
+    storage.write(f"{place}/m.jsonl", "\n".join(map(json.dumps, rows + text_only)).encode())
+    source = ManifestSource(kind="manifest", name="s", path=f"{place}/m.jsonl")
+    alone, divided = (Lake(storage, str(tmp_path / kind)) for kind in ("alone", "divided"))
+    with requests(monkeypatch) as found:
+        plan = planned(source, divided, backwards)
+    assert len(of_media(found)) == 1
+    assert plan == planned(source, alone, None)
 
 
 def outcome(source: FolderSource, lake: Lake, workers: Any) -> object:

@@ -20,7 +20,7 @@ from trichord.infra.config import (
     WebDatasetSource,
 )
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.listing import PAGE, Listing
+from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Storage, VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.transforms.batch import Batch
@@ -59,7 +59,6 @@ __all__ = [
 ]
 
 _LEAST_ROW_BYTES = 64  # of a row that names a medium
-_UNKNOWN_ROWS = 100_000
 
 
 def plan_source(
@@ -81,8 +80,7 @@ def plan_source(
         fetcher: fetches media from the web; without one, rows with such media are rejects.
         config: limits of a download; the project file's defaults if None.
         checked: raise also if the rows do not hold what the source's settings name (`check_tally`).
-        workers: scan a large manifest, whose media no listing of a bucket names, and write the parts of its plan; index
-            new tars. The plan is the same.
+        workers: scan a large manifest or folder, and write the parts of its plan; index new tars. The plan is the same.
 
     Raises:
         SourceError: the source cannot be read.
@@ -102,9 +100,9 @@ def plan_source(
             cache,
             fetcher,
             config or PrepareConfig(),
-            _list_media(source, lake.storage, root),
+            _list_media(source, lake.storage, root, tally),
         )
-        if workers is not None and lookup.listing is None and is_divisible(source, lake.storage, workers.least_bytes):
+        if workers is not None and is_divisible(source, lake.storage, workers.least_bytes):
             counts = found.counts if isinstance(found, FolderReader) else FileCounts()
             rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally, counts)
         else:
@@ -167,7 +165,9 @@ def replan_source(
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
     found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
     assert not isinstance(found, list)
-    lookup = Lookup(lake.storage, media_root(source), source.version_by, None, fetcher, config or PrepareConfig())
+    root = media_root(source)
+    listing = Listing(lake.storage, root.uri) if is_remote(root.uri) else None
+    lookup = Lookup(lake.storage, root, source.version_by, None, fetcher, config or PrepareConfig(), listing)
     rows = look_up((draft for draft in found if scope.holds(draft.key)), lookup)
     return replan_rows(source, lake, last, scope, rows, rows_per_partition)
 
@@ -208,13 +208,12 @@ def _open(
             return plan_webdataset(source, lake, cache, tally, wanted, workers)
 
 
-def _list_media(source: Source, storage: Storage, root: MediaRoot) -> Listing | None:
-    """Return a listing of the root of media that rows name, if it is in a bucket and etags are their versions."""
-    if not is_remote(root.uri) or source.version_by not in ("auto", "etag"):
+def _list_media(source: Source, storage: Storage, root: MediaRoot, tally: Tally) -> Listing | None:
+    """Return a listing of the root of media that rows name, if it is in a bucket."""
+    if not is_remote(root.uri):
         return None
     named = isinstance(source, ManifestSource | CaptionsSource) and storage.exists(source.path)
-    rows = storage.stat(source.path).size // _LEAST_ROW_BYTES if named else _UNKNOWN_ROWS
-    return Listing(storage, root.uri, 2 * rows + 10 * PAGE)
+    return Listing(storage, root.uri, storage.stat(source.path).size // _LEAST_ROW_BYTES if named else tally.expected)
 
 
 def _check(rows: Iterator[bytes | PlannedRow], tally: Tally, checked: bool) -> Iterator[bytes | PlannedRow]:

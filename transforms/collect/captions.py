@@ -17,7 +17,7 @@ from typing import Any
 from trichord.infra.config import CaptionsSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject, parse_json
-from trichord.infra.lake.storage import Storage, TooLarge
+from trichord.infra.lake.storage import Stat, Storage, TooLarge
 from trichord.infra.printable import MAX_NAME_CHARS, printable
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import Draft, InvalidRow
@@ -48,7 +48,7 @@ def read_captions(source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
         raise SourceError(f"{source.path}: there is no such file. Fix `path` of source {source.name!r}") from error
     except TooLarge as error:
         raise SourceError(f"{error}. Raise `max_bytes` of source {source.name!r}, or split the file") from error
-    lists = read_splits(source, storage)
+    lists = read_splits(source, storage, captions_root(source))
     kind = source.format
     if kind == "flickr" or (kind == "auto" and not source.path.lower().endswith(".json")):
         drafts = _flickr(data, source, storage)
@@ -205,21 +205,25 @@ def _flickr(data: bytes, source: CaptionsSource, storage: Storage) -> Iterator[D
             yield row
         else:
             captions[row[0]].append(row[1:])
-    for name in sorted(captions):
-        wordings = [caption for _, caption in sorted(captions[name], key=lambda pair: pair[0])]
-        try:
-            yield _record(_stem(name), {"image": name}, wordings, {})
-        except (InvalidRow, ValueError) as error:
-            yield bad_row(f"{name}: {wordings}", str(error))
     root = captions_root(source).rstrip("/")
     for stat in storage.list(root):
         name = stat.uri[len(root) + 1 :]
         is_picture = MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower()) == "image"
-        if is_picture and name not in captions and not any(part.startswith(".") for part in name.split("/")):
-            try:
-                yield _record(_stem(name), {"image": name}, [], {})
-            except (InvalidRow, ValueError) as error:
-                yield bad_row(name, str(error))
+        if name in captions:
+            yield _named(name, captions.pop(name), stat)
+        elif is_picture and not any(part.startswith(".") for part in name.split("/")):
+            yield _named(name, (), stat)
+    for name in sorted(captions):
+        yield _named(name, captions[name], name)
+
+
+def _named(name: str, numbered: Sequence[tuple[int, str]], picture: Stat | str) -> Draft:
+    wordings = [caption for _, caption in sorted(numbered, key=lambda pair: pair[0])]
+    try:
+        made = _record(_stem(name), {"image": name}, wordings, {})
+    except (InvalidRow, ValueError) as error:
+        return bad_row(f"{name}: {wordings}" if wordings else name, str(error))
+    return replace(made, media={"image": picture}) if made.media else made
 
 
 def _stem(name: str) -> str:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from trichord.infra.config import SourceBase, VersionBy
 from trichord.infra.errors import SourceError, TrichordError
-from trichord.infra.lake.storage import Changed, NotRegular, Stat, Storage, VersionCache
+from trichord.infra.lake.listing import Listing
+from trichord.infra.lake.storage import Changed, NotRegular, Stat, Storage, VersionCache, is_remote
 from trichord.transforms.collect.partitions import Part
 from trichord.transforms.collect.row_versions import ROWS
 
@@ -46,8 +47,10 @@ def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -
         if not found:
             raise SourceError(f"{path}: there is no {endings[0]} file. Fix `path` of source {source.name!r}")
         return found
+    uris = _expand(source)
+    listed = Listing(storage, root_of(path, endings), len(uris)).look_up(uris) if is_remote(path) else {}
     try:
-        return [storage.stat(uri) for uri in _expand(source)]
+        return [listed.get(uri) or storage.stat(uri) for uri in uris]
     except FileNotFoundError as error:
         raise SourceError(f"{error.filename}: there is no such file. Fix `path` of source {source.name!r}") from error
 

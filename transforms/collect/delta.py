@@ -50,6 +50,7 @@ def plan_delta(source: DeltaSource, storage: Storage, tally: Tally | None = None
     tally = tally or Tally(source)
     see_schema(tally, schema)
     if media_kind(schema, source.fields, source.path) == "paths":
+        tally.expected = sum(file.rows or 0 for file in files)
         return _drafts(source, storage, files, tally)
     partitions = []
     for file in files:

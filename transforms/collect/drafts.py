@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
 from trichord.infra.config import PrepareConfig, VersionBy
 from trichord.infra.lake.listing import Listing
@@ -17,6 +20,7 @@ from trichord.transforms.collect.partitions import Medium, PlannedRow
 from trichord.transforms.media import MediaError
 
 MAX_TEXT_BYTES = 4 << 20
+NOTHING: Mapping[str, Stat | None] = MappingProxyType({})
 
 
 def media_limits(config: PrepareConfig) -> dict[str, int]:
@@ -56,18 +60,36 @@ class Lookup:
     config: PrepareConfig = field(default_factory=PrepareConfig)  # limits of a download
     listing: Listing | None = None  # of the root, where its store asks a price for each request
 
-    def __call__(self, drafts: list[Draft]) -> list[PlannedRow]:
-        """Return the drafts with their media looked up, those on the web concurrently."""
-        if self.fetcher is not None and any(map(on_web, drafts)):
-            return self.fetcher.map(self._look_up, drafts)
-        return [self._look_up(draft) for draft in drafts]
+    def __call__(self, drafts: list[Draft], listed: Mapping[str, Stat | None] = NOTHING) -> list[PlannedRow]:
+        """Return the drafts with their media looked up, those on the web concurrently.
 
-    def _look_up(self, draft: Draft) -> PlannedRow:
+        Args:
+            drafts: the rows.
+            listed: what `list_media` said of them.
+        """
+        look_up = partial(self._look_up, listed=listed)
+        if self.fetcher is not None and any(map(on_web, drafts)):
+            return self.fetcher.map(look_up, drafts)
+        return [look_up(draft) for draft in drafts]
+
+    def list_media(self, drafts: Iterable[Draft]) -> Mapping[str, Stat | None]:
+        """Return what is known of media by their URI from listings; None where there is none. Not thread-safe."""
+        if self.listing is None:
+            return NOTHING
+        uris = list[str]()
+        for draft in drafts:
+            for named in draft.media.values():
+                if isinstance(named, str) and not is_web(named):
+                    with suppress(MediaError):
+                        uris.append(self.root.locate(self.root.relative(named)))
+        return self.listing.look_up(uris)
+
+    def _look_up(self, draft: Draft, listed: Mapping[str, Stat | None]) -> PlannedRow:
         media: dict[str, Medium] = {}
         reason, detail = draft.reason, draft.detail
         for name, named in sorted(draft.media.items()):
             try:
-                media[name] = self._medium(name, named)
+                media[name] = self._medium(name, named, listed)
             except MediaError as error:
                 path = redact(named) if isinstance(named, str) else posixpath.basename(named.uri)
                 media[name] = Medium(path=path, size=0, version=error.reason)
@@ -76,7 +98,7 @@ class Lookup:
             reason, detail = "row_empty", "no text, no image, no audio"
         return PlannedRow(key=draft.key, line=draft.line, media=media, reason=reason, detail=detail)
 
-    def _medium(self, name: str, named: str | Stat) -> Medium:
+    def _medium(self, name: str, named: str | Stat, listed: Mapping[str, Stat | None]) -> Medium:
         if self.fetcher is not None and isinstance(named, str) and is_web(named):
             limit = media_limits(self.config)[name.partition(":")[0]]
             try:
@@ -87,13 +109,22 @@ class Lookup:
         relative = self.root.relative(named.uri if isinstance(named, Stat) else named)
         uri = self.root.locate(relative, linked=not isinstance(named, Stat) or named.linked)
         try:
-            stat = named if isinstance(named, Stat) else (self.listing or self.storage).stat(uri)
+            stat = named if isinstance(named, Stat) else listed.get(uri)
+            if stat is None:
+                if uri in listed:
+                    raise FileNotFoundError(uri)
+                stat = self.storage.stat(uri)
             limit = media_limits(self.config)[name.partition(":")[0]]
             if stat.size > limit:  # before it is hashed
                 raise MediaError("media_too_large", f"{stat.size} bytes; the limit is {limit}")
             return Medium(path=relative, size=stat.size, version=self.storage.version(stat, self.by, self.cache))
         except FileNotFoundError:
             raise MediaError("media_missing", f"no file {relative[:200]!r}") from None
+
+
+def names_media(draft: Draft) -> bool:
+    """Return whether a draft names a medium that no listing has found yet."""
+    return any(isinstance(named, str) for named in draft.media.values())
 
 
 def on_web(draft: Draft) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from trichord.infra.config import FolderSource
 from trichord.infra.errors import SourceError
-from trichord.infra.lake.storage import Stat, Storage
+from trichord.infra.lake.storage import Stat, Storage, is_remote
 from trichord.infra.marks import find_part
 from trichord.infra.printable import find_unnameable
 from trichord.transforms.collect.drafts import Draft
@@ -27,6 +28,7 @@ _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": 
 _SHOWN_ENDINGS = 10
 _DEPTH = 8  # folders that hold one folder each
 _PORTIONS = 128
+_NOTHING: tuple[Sequence[str], bool] = ((), False)  # no folders, no file beside them
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
@@ -52,12 +54,14 @@ class FolderPortion:
         start: position among all portions.
         beginnings: of the paths below the source's folder, sorted; empty for loose files.
         loose: path of the folder whose loose files are meant, with a slash unless it is the source's own.
+        span: in a bucket, such a path, and the first and last name of neighbouring folders there; None otherwise.
         marked: the first folders are marks.
     """
 
     start: int
     beginnings: tuple[str, ...] = ()
     loose: str = ""
+    span: tuple[str, str, str] | None = None
     marked: bool
 
 
@@ -193,7 +197,10 @@ def has_marks(source: FolderSource, storage: Lister) -> bool:
 def read_portion(source: FolderSource, storage: Storage, portion: FolderPortion) -> FolderReader:
     """Return the reader of a portion."""
     root = source.path.rstrip("/")
-    if portion.beginnings:
+    if portion.span is not None:
+        below, first, last = portion.span
+        files = storage.list_folders(f"{root}/{below}".rstrip("/"), first, last)
+    elif portion.beginnings:
         files = storage.list(root, beginnings=portion.beginnings)
     else:
         files = storage.loose_files(f"{root}/{portion.loose}".rstrip("/"))
@@ -207,6 +214,9 @@ def portions_of_folder(source: FolderSource, storage: Storage) -> Iterator[Folde
     """
     root, below, start = source.path.rstrip("/"), "", 0
     marked = has_marks(source, storage)
+    if is_remote(root):
+        yield from _portions_of_bucket(root, storage, marked)
+        return
     for _ in range(_DEPTH):
         yield FolderPortion(start=start, loose=below, marked=marked)
         start += 1
@@ -220,6 +230,31 @@ def portions_of_folder(source: FolderSource, storage: Storage) -> Iterator[Folde
     for first in range(0, len(names), step):
         beginnings = sorted(f"{below}{name}/" for name in names[first : first + step])
         yield FolderPortion(start=start + first, beginnings=tuple(beginnings), marked=marked)
+
+
+def _portions_of_bucket(root: str, storage: Storage, marked: bool) -> Iterator[FolderPortion]:
+    """Yield a bucket's folder in portions of about a thousand objects or one folder: listing them costs no more."""
+    below = ""
+    for start in range(_DEPTH):
+        levels = storage.levels(f"{root}/{below}".rstrip("/"))
+        names, loose = next(levels, _NOTHING)
+        more, also_loose = next(levels, _NOTHING)
+        if len(names) != 1 or more:
+            break
+        if loose or also_loose:
+            yield FolderPortion(start=start, loose=below, marked=marked)
+        below += f"{names[0]}/"
+    else:
+        names = ()
+    if not names:  # loose files, as many as a request lists, or one folder in another in another
+        yield FolderPortion(start=_DEPTH, beginnings=(below,), marked=marked)
+        return
+    for number, (found, has_loose) in enumerate(chain([(names, loose), (more, also_loose)], levels), _DEPTH + 1):
+        loose = loose or has_loose
+        if found:
+            yield FolderPortion(start=number, span=(below, found[0], found[-1]), marked=marked)
+    if loose:
+        yield FolderPortion(start=_DEPTH, loose=below, marked=marked)
 
 
 def _is_known(stat: Stat) -> bool:

@@ -100,7 +100,7 @@ class _Objects:
                         self._keep_refused()
                 continue
             # as a listing gives the time
-            mtime_ns = 0 if one.modified_s is None else int(one.modified_s * 1e6) * 1_000
+            mtime_ns = 0 if one.modified_s is None else int(one.modified_s) * 10**9
             yield path, one.size or 0, mtime_ns, one.etag
 
     def _fault(self, one: Listed, path: str) -> str | None:

@@ -37,6 +37,7 @@ class MediaFolderReader:
         self._modality = "image" if source.kind == "imagefolder" else "audio"
         self.ignored = 0
         self._marked = False  # whether the first folders are marks
+        self._others: dict[str, Stat] = {}  # media of another modality, which metadata may name
 
     def __iter__(self) -> Iterator[Draft]:
         """Yield every record; memory holds the listing.
@@ -46,6 +47,7 @@ class MediaFolderReader:
         """
         self.ignored = 0
         media: dict[str, Stat] = {}
+        self._others = {}
         metadata: list[str] = []
         for stat in self._storage.list(self._root):
             path = stat.uri[len(self._root) + 1 :]
@@ -54,10 +56,14 @@ class MediaFolderReader:
                 continue
             if name in FORMATS:
                 metadata.append(path)
-            elif MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower()) == self._modality:
+                continue
+            modality = MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower())
+            if modality == self._modality:
                 media[path] = stat
-            else:
-                self.ignored += 1
+                continue
+            self.ignored += 1
+            if modality is not None:
+                self._others[path] = stat
         if not media and not metadata:
             raise SourceError(
                 f"{self._root}: there is no {self._modality} file. Fix `path` of source {self._source.name!r}"
@@ -114,10 +120,14 @@ class MediaFolderReader:
         meta = dict(draft.line["meta"])
         if label:
             meta.setdefault("label", label)
+        others = {
+            name: self._others.get(named, named) if isinstance(named, str) else named
+            for name, named in draft.media.items()
+        }
         return replace(
             draft,
             line={**draft.line, "meta": meta, "subset": draft.line["subset"] or subset},
-            media={**draft.media, own: file if stat is None else stat},
+            media={**others, own: file if stat is None else stat},
         )
 
     def _describe_by_folder(self, path: str, stat: Stat) -> Draft:

@@ -103,10 +103,11 @@ def plan_parquet(
             count_marks(tally, file, constants[stat.uri])
             schemas[stat.uri] = file.schema_arrow
             groups[stat.uri] = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    count = sum(map(sum, groups.values()))
     if files_kind(schemas, source.fields) == "paths":
+        tally.expected = count
         tally.marks.clear()  # the drafts are counted
         return _drafts(source.fields, storage, found, root, constants, tally)
-    count = sum(map(sum, groups.values()))
     limit = limit_of_rows(rows_per_partition, count)
     tally.see_inline(count)
     partitions = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -15,10 +15,10 @@ from typing import TypeAlias, TypeGuard
 from trichord.infra.config import FolderSource, ManifestSource
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.storage import Changed, Storage, VersionCache, is_remote
+from trichord.infra.lake.storage import Changed, Stat, Storage, VersionCache, is_remote
 from trichord.infra.lake.versions import News
 from trichord.infra.scratch import scratch_folder
-from trichord.transforms.collect.drafts import Draft, Lookup, on_web
+from trichord.transforms.collect.drafts import Draft, Lookup, names_media, on_web
 from trichord.transforms.collect.folder import FileCounts, FolderPortion, portions_of_folder, read_portion
 from trichord.transforms.collect.manifest import Portion, portions_of, read_manifest
 from trichord.transforms.collect.partitions import PlannedRow
@@ -32,6 +32,7 @@ AnyPortion: TypeAlias = Portion | FolderPortion
 PORTION_BYTES = 512 << 10
 _HELD = 32  # portions that are scanned here while workers start
 _DRAFTS_PER_LOOKUP = 64
+_DRAFTS_PER_LISTING, _MEDIA_PER_LISTING = 4_096, 16_384  # whose media are listed together
 _REMOTE_LOOKUPS = 32  # each waits for a server
 
 
@@ -43,7 +44,8 @@ class Scanned:
         portion: the portion.
         runs: the bytes of its runs.
         tally: counts of its rows.
-        left: drafts with media on the web, which the driver looks up: it keeps to the limits of their hosts.
+        left: drafts with media that the driver looks up: those on the web, for it keeps to the limits of their hosts,
+            and those in buckets, for it lists them once.
         files: counts of its files; None of a manifest.
         news: of a worker's cache of versions.
     """
@@ -62,8 +64,9 @@ class Scan:
 
     source: Divisible
     lake: Lake
-    lookup: Lookup  # without cache and fetcher
+    lookup: Lookup  # without cache, fetcher and listing
     fetches: bool  # the driver looks media on the web up
+    lists: bool  # the driver looks media up in listings
     cache: VersionCache | None = field(default=None, init=False)
 
     def __call__(self, portion: AnyPortion) -> Scanned:
@@ -77,7 +80,7 @@ class Scan:
 
         def here(drafts: Iterable[Draft]) -> Iterator[Draft]:
             for draft in drafts:
-                if self.fetches and on_web(draft):
+                if (self.fetches and on_web(draft)) or (self.lists and names_media(draft)):
                     left.append(draft)
                 else:
                     yield draft
@@ -101,9 +104,9 @@ class Scan:
 
 
 def is_divisible(source: object, storage: Storage, least_bytes: int) -> TypeGuard[Divisible]:
-    """Return True if workers may scan a source: a manifest of so many bytes, or a local folder."""
+    """Return True if workers may scan a source: a manifest of so many bytes, or a folder."""
     if isinstance(source, FolderSource):
-        return not is_remote(source.path)  # a bucket's listing has objects that stand for its folders
+        return True
     if not isinstance(source, ManifestSource) or not storage.exists(source.path):
         return False
     return storage.stat(source.path).size >= least_bytes
@@ -121,7 +124,11 @@ def scan_on_workers(
         Changed: somebody wrote to the manifest meanwhile.
     """
     scan = Scan(
-        source=source, lake=lake, lookup=replace(lookup, cache=None, fetcher=None), fetches=lookup.fetcher is not None
+        source=source,
+        lake=lake,
+        lookup=replace(lookup, cache=None, fetcher=None, listing=None),
+        fetches=lookup.fetcher is not None,
+        lists=lookup.listing is not None,
     )
     found = dict[int, Scanned]()
 
@@ -213,14 +220,34 @@ def look_up(drafts: Iterable[Draft], lookup: Lookup) -> Iterator[PlannedRow]:
     """Look drafts up, in their order, with threads where they name media, a bounded number at a time."""
     workers = _REMOTE_LOOKUPS if is_remote(lookup.root.uri) else min(8, os.cpu_count() or 1)
     waiting: deque[Future[list[PlannedRow]]] = deque()
-    todo = iter(drafts)
     with ThreadPoolExecutor(workers) as pool:
-        while part := list(islice(todo, _DRAFTS_PER_LOOKUP)):
+        for part, listed in _with_listings(iter(drafts), lookup):
             if not waiting and not any(draft.media for draft in part):
-                yield from lookup(part)
+                yield from lookup(part, listed)
                 continue
-            waiting.append(pool.submit(lookup, part))
+            waiting.append(pool.submit(lookup, part, listed))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+
+
+def _with_listings(drafts: Iterator[Draft], lookup: Lookup) -> Iterator[tuple[list[Draft], Mapping[str, Stat | None]]]:
+    """Yield a few drafts at a time with what listings say of the media that they name."""
+    if lookup.listing is None:
+        while part := list(islice(drafts, _DRAFTS_PER_LOOKUP)):
+            yield part, {}
+        return
+    ended = False
+    while not ended:
+        together, media = list[Draft](), 0
+        for draft in drafts:
+            together.append(draft)
+            media += len(draft.media)
+            if len(together) >= _DRAFTS_PER_LISTING or media >= _MEDIA_PER_LISTING:
+                break
+        else:
+            ended = True
+        listed = lookup.list_media(together)
+        for first in range(0, len(together), _DRAFTS_PER_LOOKUP):
+            yield together[first : first + _DRAFTS_PER_LOOKUP], listed

@@ -14,24 +14,31 @@ from trichord.transforms.collect.drafts import Draft
 
 @dataclass(frozen=True, slots=True)
 class SplitLists:
-    """The mark of each picture that a list names, by the name as it is written there."""
+    """The mark of each picture that a list names, by the name as it is written there; `root` has the pictures."""
 
     marks: Mapping[str, str]
+    root: str
 
     def mark(self, draft: Draft) -> Draft:
         """Return a draft with the mark of its picture: by its path, its file name, that without ending, or its key."""
         if draft.reason is not None and "subset" not in draft.line:
             return draft
         picture = draft.media.get("image")
-        path = picture if isinstance(picture, str) else ""
+        path = (
+            picture
+            if isinstance(picture, str)
+            else ""
+            if picture is None
+            else picture.uri[len(self.root.rstrip("/")) + 1 :]
+        )
         file = posixpath.basename(path)
         names = (path, file, posixpath.splitext(file)[0], draft.key)
         found = next((self.marks[name] for name in names if name in self.marks), None)
         return draft if found is None else replace(draft, line={**draft.line, "subset": found})
 
 
-def read_splits(source: CaptionsSource, storage: Storage) -> SplitLists:
-    """Read the lists that `splits` names.
+def read_splits(source: CaptionsSource, storage: Storage, root: str) -> SplitLists:
+    """Read the lists that `splits` names; `root` is the folder of the pictures.
 
     Raises:
         SourceError: a list is missing, too large or no text, or two lists name one picture.
@@ -52,4 +59,4 @@ def read_splits(source: CaptionsSource, storage: Storage) -> SplitLists:
                     f"{path}: {name[:200]!r} is also in the list of {marks[name]}. Remove it from one of the lists of "
                     f"source {source.name!r}"
                 )
-    return SplitLists(marks)
+    return SplitLists(marks, root)

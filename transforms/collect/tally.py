@@ -67,6 +67,7 @@ class Tally:
     found: set[str] = field(default_factory=set)  # fields that some row of a data file fills
     lacking: Counter[str] = field(default_factory=Counter)  # fields: rows of data files that lack them
     open: set[str] = field(default_factory=set)  # fields of which not all data files were looked at
+    expected: int = 0  # rows that will be read, where data files say it
     inline: bool = False  # the rows are in data files that planning does not read
     records: int = 0  # rows that could be read as a record
     unread: int = 0  # rows that could not

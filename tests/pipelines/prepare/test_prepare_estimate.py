@@ -10,8 +10,8 @@ from tests.pipelines.lakes import result_of, trichord
 from trichord.infra.config import Project, StorageConfig
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core.runs import RunNote, StageTime
 from trichord.pipelines.prepare.estimate import prepare_on_paper
-from trichord.pipelines.stages.history import PastRun, StageTime
 from trichord.pipelines.stages.on_paper import run_on_paper
 from trichord.transforms.collect.partitions import PlannedRow
 from trichord.transforms.collect.plan_parts import write_plan
@@ -54,13 +54,13 @@ def test_a_billion_rows_are_estimated_without_a_row() -> None:
     assert texts["requests"]["list"] == 0
 
 
-def past_run(rows: int, records_s: float) -> PastRun:
+def past_run(rows: int, records_s: float) -> RunNote:
     stages = {
         "records": StageTime(made=4, seconds=records_s, cpu_s=2 * records_s),
         "model": StageTime(made=1, seconds=30.0, cpu_s=45.0),
         "gate": StageTime(made=1, seconds=2.0, cpu_s=3.0),
     }
-    return PastRun(started_at="2026-11-01", stages=stages, whole=rows)
+    return RunNote(id="1", verb="reindex", trigger="", started_at="", host="", version="", stages=stages, whole=rows)
 
 
 def test_stages_are_scaled_from_the_largest_first_run_of_the_lake() -> None:

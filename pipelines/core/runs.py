@@ -1,0 +1,186 @@
+"""Runs: what each run on a lake did and took, in a small note of its own, from which plans estimate the next."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import secrets
+import socket
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from trichord.infra import digest, log
+from trichord.infra.errors import TrichordError
+from trichord.infra.json_values import parse_json
+from trichord.infra.lake import layout
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.publication import RowCounts
+from trichord.infra.lake.storage import TooLarge
+from trichord.infra.packages import version
+from trichord.infra.redaction import redact
+from trichord.pipelines.core.result import Result
+
+KEPT = 400  # notes; older ones go
+RECENT = 200  # the last ones, from which times are estimated
+ALIKE = 10  # of them, this many count for a stage
+STAGE_ORDER = (
+    "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
+)  # fmt: skip
+_MOST_BYTES = 1 << 20
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """How many units a stage made, in how many seconds, and in how many CPU seconds of all processes."""
+
+    made: int
+    seconds: float
+    cpu_s: float = 0.0
+
+
+@dataclass(kw_only=True)
+class RunNote(Result):
+    """What a run did and took. A run fills it while it is at work.
+
+    Attributes:
+        id: time of its start and some random digits.
+        verb: the command, such as `reindex`.
+        trigger: what started it: `command`, `nightly`, `event` or `backfill`.
+        started_at: ISO 8601, UTC.
+        host: name of the machine that it ran on.
+        version: of trichord.
+        seconds: duration.
+        exit_code: as of the command.
+        error: kind and first line; empty if all went well.
+        publication: id of what was live at its end; None before the first.
+        unchanged: True if there was nothing to do.
+        counts: what became of all rows; empty if it did not get so far.
+        bytes_written: of the shards and index files that it made.
+        stages: what each stage took, as far as it got.
+        whole: rows of the sources if it made everything of them; 0 if it kept any shard of an earlier run.
+    """
+
+    id: str
+    verb: str
+    trigger: str
+    started_at: str
+    host: str
+    version: str
+    seconds: float = 0.0
+    exit_code: int = 0
+    error: str = ""
+    publication: str | None = None
+    unchanged: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    bytes_written: int = 0
+    stages: dict[str, StageTime] = field(default_factory=dict)
+    whole: int = 0
+
+
+@contextmanager
+def recorded(lake: Lake, verb: str, trigger: str = "command") -> Iterator[RunNote]:
+    """Yield the note of a run, and store it however the block ends. A run that is killed leaves none."""
+    now = datetime.datetime.now(datetime.UTC)
+    note = RunNote(
+        id=f"{now:%y%m%d%H%M%S}-{secrets.token_hex(1)}",
+        verb=verb,
+        trigger=trigger,
+        started_at=now.isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        version=version("trichord"),
+    )
+    started_s = time.monotonic()
+    try:
+        yield note
+    except BaseException as error:
+        note.exit_code, note.error = _ended_by(error)
+        raise
+    finally:
+        note.seconds = round(time.monotonic() - started_s, 3)
+        try:
+            _store(lake, note)
+        except TrichordError as error:  # what the run did stays done
+            log.event("run_not_recorded", detail=str(error).splitlines()[0])
+
+
+def _ended_by(error: BaseException) -> tuple[int, str]:
+    said = redact(next(iter(str(error).splitlines()), ""))
+    if isinstance(error, SystemExit):
+        return (error.code if isinstance(error.code, int) else 1), "ended by a signal"
+    if isinstance(error, KeyboardInterrupt):
+        return _INTERRUPTED, "ended by a signal"
+    return (error.exit_code if isinstance(error, TrichordError) else 1), f"{type(error).__name__}: {said}"
+
+
+def _store(lake: Lake, note: RunNote) -> None:
+    lake.write(layout.run_path(note.id), digest.canonical_json(note.to_dict()))
+    for path in _paths(lake)[KEPT:]:
+        lake.delete(path)
+
+
+def _paths(lake: Lake) -> list[str]:
+    """Return the notes' paths, newest first."""
+    return sorted((lake.relative(stat.uri) for stat in lake.list(layout.RUNS)), reverse=True)
+
+
+def last_runs(lake: Lake, most: int = RECENT) -> list[RunNote]:
+    """Return the last runs, newest first; damaged notes are passed over."""
+    found = (_read(lake, path) for path in _paths(lake)[:most])
+    return [note for note in found if note is not None]
+
+
+def _read(lake: Lake, path: str) -> RunNote | None:
+    try:
+        stored = cast(Any, parse_json(lake.read(path, max_bytes=_MOST_BYTES)))
+        stages = {name: _time_of(stored["stages"][name]) for name in STAGE_ORDER if name in stored["stages"]}
+        if not isinstance(stored["stages"], dict):
+            return None
+        counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
+        given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in ("stages", "counts")}
+        if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
+            return None
+        for name in ("seconds", "exit_code", "bytes_written", "whole"):
+            _amount(given[name])
+        return RunNote(**given, stages=stages, counts=counts)
+    except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+_COUNTS = tuple(one.name for one in fields(RowCounts))
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error"), str),
+    **dict.fromkeys(("exit_code", "bytes_written", "whole"), int),
+    "publication": str | None,
+    "unchanged": bool,
+}
+
+
+def _time_of(stored: Mapping[str, Any]) -> StageTime:
+    made, seconds, cpu_s = (_amount(stored.get(name, 0)) for name in ("made", "seconds", "cpu_s"))
+    return StageTime(made=int(made), seconds=seconds, cpu_s=cpu_s)
+
+
+def _amount(stored: object) -> float:
+    if not isinstance(stored, int | float) or not 0 <= stored < math.inf:
+        raise ValueError("not an amount")
+    return stored
+
+
+def estimate(runs: Sequence[RunNote], stage: str, to_make: int) -> float | None:
+    """Return seconds that a stage will take, per unit as in earlier runs that made something; None without any.
+
+    With nothing to make, those of the shortest run that made nothing: a longer one waited, or reused a killed run.
+    """
+    times = [run.stages[stage] for run in runs if stage in run.stages]
+    if not times:
+        return None
+    idle = [one.seconds for one in times if not one.made][:ALIKE]
+    busy = [one.seconds / one.made for one in times if one.made][:ALIKE]
+    if not to_make:
+        return round(min(idle), 1) if idle else 0.0
+    return round(statistics.median(busy) * to_make, 1) if busy else None

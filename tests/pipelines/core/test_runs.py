@@ -1,0 +1,72 @@
+"""What runs note of themselves: however they end, in the order of their starts, and not for ever."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.lakes import copy_of, result_of, trichord
+from trichord.infra.errors import GateFailed
+from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.storage import Storage
+from trichord.pipelines.core import runs
+from trichord.pipelines.core.runs import STAGE_ORDER, last_runs, recorded
+from trichord.pipelines.stages.order import STAGES
+
+
+@pytest.fixture
+def lake(storage: Storage, tmp_path: Path) -> Lake:
+    return Lake(storage, str(tmp_path))
+
+
+def test_the_stages_are_those_of_a_run() -> None:
+    assert tuple(stage.name for stage in STAGES) == STAGE_ORDER
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (GateFailed("It is worse.\nLook at it."), 3, "GateFailed: It is worse."),
+        (GateFailed("s3://user:secret@bucket/x is worse"), 3, "secret"),
+        (SystemExit(143), 143, "ended by a signal"),
+        (KeyboardInterrupt(), 130, "ended by a signal"),
+        (ZeroDivisionError("oh"), 1, "ZeroDivisionError: oh"),
+    ],
+)
+def test_a_run_that_fails_is_noted_with_its_exit_code(lake: Lake, error: BaseException, code: int, said: str) -> None:
+    with pytest.raises(type(error)), recorded(lake, "reindex"):
+        raise error
+    [note] = last_runs(lake)
+    assert note.exit_code == code
+    assert (said in note.error) == (said != "secret")
+
+
+def test_old_notes_go_and_the_newest_come_first(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "KEPT", 3)
+    numbers = itertools.count(100)
+    monkeypatch.setattr("secrets.token_hex", lambda _: f"{next(numbers)}")
+    for _ in range(5):
+        with recorded(lake, "reindex"):
+            pass
+    assert len(last_runs(lake, 9)) == 3
+    found = [note.id for note in last_runs(lake, 9)]
+    assert found == sorted(found, reverse=True)
+
+
+def test_the_verb_lists_runs_and_shows_one(indexed: tuple[Path, dict], tmp_path: Path) -> None:
+    project = ("--project", str(copy_of(indexed[0].parent, tmp_path / "copy")))
+    trichord("reindex", *project)
+    [again, first] = result_of(trichord("runs", *project, "--json"))["runs"]
+    assert (again["unchanged"], first["unchanged"]) == (True, False)
+    assert again["counts"] == first["counts"]
+    assert first["publication"] == again["publication"] == indexed[1]["publication"]
+    assert first["bytes_written"] > 10_000
+    assert set(first["stages"]) == set(STAGE_ORDER)
+    shown = trichord("runs", "show", first["id"][:14], *project).stdout
+    assert "started by command" in shown
+    assert shown.index("records") < shown.index("duplicates") < shown.index("gate")
+    assert first["id"] in trichord("runs", *project).stdout
+    assert result_of(trichord("runs", "--failed", *project, "--json"))["runs"] == []
+    assert "no such run" in trichord("runs", "show", "x", *project, check=2).stderr
