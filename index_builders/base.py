@@ -22,6 +22,7 @@ from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.plain_arrow import numbers
 
 LABELS = ("key", "view", "source")
+FEW_HITS = 32
 Scalar = str | int | float | bool
 
 
@@ -67,6 +68,10 @@ class Hits:
             scores_NK: their scores; ignored where there is no row.
         """
         found = rows_NK >= 0
+        if rows_NK.size <= FEW_HITS and labels.num_rows:
+            places = [row if row >= 0 else None for row in rows_NK.ravel().tolist()]
+            named = {f"{name}s": _picked(labels.column(name), places, rows_NK.shape) for name in LABELS}
+            return cls(**named, scores=np.where(found, scores_NK, -np.inf).astype(np.float32))
         taken = numbers(np.where(found, rows_NK, 0).ravel(), ~found.ravel())
         columns = {
             f"{name}s": np.array(labels.column(name).take(taken).to_pylist(), object).reshape(rows_NK.shape)
@@ -292,6 +297,13 @@ def wanted_rows(
         for name, value in (where or {}).items()
     ]
     return np.logical_and.reduce(masks) if masks else None
+
+
+def _picked(column: pa.ChunkedArray, places: Sequence[int | None], shape: tuple[int, ...]) -> np.ndarray:
+    """Return the names of few rows, one by one: what one query finds is named in half the time of `take`."""
+    values = column.chunk(0) if column.num_chunks == 1 else column
+    names = [None if place is None else values[place].as_py() for place in places]
+    return np.array(names, dtype=object).reshape(shape)
 
 
 def _padded(array_NK: np.ndarray, width: int, fill: float | None) -> np.ndarray:

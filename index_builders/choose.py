@@ -1,4 +1,7 @@
-"""Which index, and how it is divided into shards: pure arithmetic on measured costs (`costs.py`)."""
+"""Which index, and how it is divided into shards: pure arithmetic on measured costs (`costs.py`).
+
+What must be looked at for a recall is a property of the vectors: `Measured` holds what a sample shows of it.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from trichord.index_builders.costs import predict
-from trichord.index_builders.index_kinds import KINDS, IndexPlan
+from trichord.index_builders.costs import code_bytes, predict
+from trichord.index_builders.index_kinds import KINDS, IndexPlan, Prediction
+from trichord.index_builders.measured import Measured, code_name
 from trichord.infra.config import IndexConfig, IndexKind, Refine
 from trichord.infra.digest import hash64
 from trichord.infra.errors import ConfigError
 
 POINTS_PER_CELL = 39  # FAISS warns about k-means with fewer training points a centroid
 MAX_DEPTH = 64
-QUERIES_A_BUILD = 100_000  # an index is worth building longer if this many queries gain as much
+QUERIES_A_BUILD = 100_000  # an index is worth building longer if this many queries gain as much; half of them alone
+KEPT_UP_TO = 1.25  # times the least price: the live index keeps its kind, lest a few rows change all of it
+NEAR = 0.05  # recalls that a sample shows so close are equal
 RABITQ_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 REFINES: tuple[Refine | None, ...] = (None, "flat", "fp16", "sq8")
 
@@ -27,13 +33,15 @@ def choose(
     cores: int = 1,
     recall: float | None = None,
     missed: Sequence[IndexPlan] = (),
+    measured: Measured | None = None,
+    live: IndexPlan | None = None,
 ) -> IndexPlan:
     """Choose the index for this many vectors.
 
     Below `flat_max_rows` it is Flat, which is exact and fastest to build, where the memory allows. Otherwise it is
-    the plan of least build time plus time of 100,000 queries among those that keep the memory and the latency and
-    are predicted to reach the recall. A kind that the project names is taken at its best parameters; only what was
-    asked for in figures can refuse it.
+    the plan of least build time plus time of 100,000 queries, half of them in batches, among those that keep the memory
+    and the latency and are predicted to reach the recall. A kind that the project names is taken at its best
+    parameters; only what was asked for in figures can refuse it.
 
     Args:
         rows: vectors.
@@ -42,6 +50,9 @@ def choose(
         cores: workers that build and threads that search.
         recall: recall@10 to reach instead of the section's.
         missed: what was built of these vectors and did not reach it: no plan of such codes is taken.
+        measured: what a sample of the vectors shows, of the codes in `find_codes`; constants if None. Where by it
+            nothing reaches the recall, but constants do not exclude it, the plan that comes closest is taken.
+        live: the index that exists; kept while it costs at most a quarter more than the best.
 
     Raises:
         ConfigError: no index keeps all targets (the message says which to relax, and to what), or `nlist` is more
@@ -52,29 +63,66 @@ def choose(
     wanted = f"{rows} vectors of {dimension} values"
     if rows == 0:
         return IndexPlan(kind="flat", reason=f"{wanted}: there is nothing to search")
-    plans = [
-        replace(
-            plan,
-            predicted=predict(plan, rows, dimension, cores=cores, rows_per_shard=_shard(rows, config), recall=target),
-        )
-        for plan in _candidates(rows, dimension, config)
-        if not any(plan.is_no_finer(one) for one in missed)
-    ]
     named = config.kind != "auto"
+    made = [*_candidates(rows, dimension, config)]
+    if live is not None and not named:
+        made += _of_other_cells(live, made, rows, config)
+    candidates = [plan for plan in made if not any(plan.is_no_finer(one) for one in missed)]
+
+    def predicted(measured: Measured | None) -> list[IndexPlan]:
+        limits = {"cores": cores, "rows_per_shard": min(rows, config.rows_per_shard)}
+        return [
+            replace(plan, predicted=predict(plan, rows, dimension, **limits, recall=target, measured=measured))
+            for plan in candidates
+            if measured is None or named or code_name(plan, dimension) in (None, *measured.recall)
+        ]
+
+    plans = predicted(measured)
     fit = [plan for plan in plans if _fits(plan, config, None if named else target)]
     if not fit:
-        raise ConfigError(_refusal(wanted, plans, config, target))
+        left = [plan for plan in plans if _fits(plan, config, None)]
+        possible = measured is not None and not missed and any(_fits(p, config, target) for p in predicted(None))
+        if not (possible and left):
+            raise ConfigError(_refusal(wanted, plans, config, target))
+        enough = max(_made(plan).recall for plan in left) - NEAR
+        best = min((plan for plan in left if _made(plan).recall >= enough), key=_price)
+        return replace(best, reason=f"{wanted}: none is expected to reach recall {target}, this comes closest")
     flat = next((plan for plan in fit if plan.kind == "flat"), None)
     if not named and flat is not None and rows < config.flat_max_rows:
         return replace(flat, reason=f"{wanted}: below index.flat_max_rows = {config.flat_max_rows}")
-    best = min(
-        fit, key=lambda plan: (named and plan.predicted is not None and plan.predicted.recall < target, _price(plan))
-    )
+    best = min(fit, key=lambda plan: (named and _made(plan).recall < target, _price(plan)))
     given = [f"recall {target}"]
     given += [f"{config.memory_bytes} bytes"] if config.memory_bytes else []
     given += [f"{config.latency_ms} ms a query"] if config.latency_ms else []
     reason = f"index.kind = {config.kind}" if named else f"cheapest of {len(fit)} that keep {', '.join(given)}"
+    if not named and live is not None:
+        same = [plan for plan in fit if (plan.kind, plan.params) == (live.kind, live.params)]
+        if same and _price(best)[0] < _price(same[0])[0] <= KEPT_UP_TO * _price(best)[0]:
+            best, reason = same[0], f"kept, as it costs little more than the {reason}"
     return replace(best, reason=f"{wanted}: {reason}")
+
+
+def _of_other_cells(live: IndexPlan, plans: Sequence[IndexPlan], rows: int, config: IndexConfig) -> Iterator[IndexPlan]:
+    """Yield the live index's plan if it differs from one of these by half or twice the cells: rows come and go."""
+    if live.nlist is None or config.nlist is not None or live.nlist not in (cells(rows) // 2, cells(rows) * 2):
+        return
+    if any((plan.kind, plan.params | {"nlist": live.nlist}) == (live.kind, live.params) for plan in plans):
+        yield replace(live, reason="", predicted=None)
+
+
+def find_codes(rows: int, dimension: int, config: IndexConfig) -> list[str]:
+    """Return which codes a sample must be measured with before one of these plans is chosen (`code_name`).
+
+    Where float16 rows in cells keep the memory, only fast scan can be cheaper: other codes are slower and less exact.
+    """
+    fit = [plan for plan in _candidates(rows, dimension, config) if _keeps_memory(plan, rows, dimension, config)]
+    roomy = any(plan.kind == "ivf_fp16" for plan in fit)
+    names = {code_name(plan, dimension) for plan in fit if not roomy or plan.code in ("pq_fast", "sq8")}
+    return sorted(name for name in names if name is not None)
+
+
+def _keeps_memory(plan: IndexPlan, rows: int, dimension: int, config: IndexConfig) -> bool:
+    return config.memory_bytes is None or rows * code_bytes(plan, dimension) <= config.memory_bytes
 
 
 def cells(rows: int) -> int:
@@ -122,23 +170,23 @@ def _parts(dimension: int, code: str, config: IndexConfig) -> tuple[int | None, 
     return tuple(dimension // each for each in values if dimension % each == 0)
 
 
-def _shard(rows: int, config: IndexConfig) -> int:
-    return min(rows, config.rows_per_shard)
+def _made(plan: IndexPlan) -> Prediction:
+    assert plan.predicted is not None
+    return plan.predicted
 
 
 def _fits(plan: IndexPlan, config: IndexConfig, recall: float | None) -> bool:
-    made = plan.predicted
-    assert made is not None
+    made = _made(plan)
     return (
         (config.memory_bytes is None or made.index_bytes <= config.memory_bytes)
-        and (config.latency_ms is None or made.query_ms <= config.latency_ms)
+        and (config.latency_ms is None or made.single_ms <= config.latency_ms)
         and (recall is None or made.recall >= recall)
     )
 
 
 def _price(plan: IndexPlan) -> tuple[float, int]:
-    assert plan.predicted is not None
-    return plan.predicted.build_s + plan.predicted.query_ms / 1e3 * QUERIES_A_BUILD, KINDS.index(plan.kind)
+    made = _made(plan)
+    return made.build_s + (made.query_ms + made.single_ms) / 2e3 * QUERIES_A_BUILD, KINDS.index(plan.kind)
 
 
 def _refusal(wanted: str, plans: list[IndexPlan], config: IndexConfig, recall: float) -> str:
@@ -154,7 +202,7 @@ def _refusal(wanted: str, plans: list[IndexPlan], config: IndexConfig, recall: f
         if name == "memory_bytes":
             lines.append(f"index.memory_bytes from {config.memory_bytes} to {min(p.index_bytes for p in left)}")
         elif name == "latency_ms":
-            lines.append(f"index.latency_ms from {config.latency_ms} to {min(p.query_ms for p in left)}")
+            lines.append(f"index.latency_ms from {config.latency_ms} to {min(p.single_ms for p in left)}")
         else:
             lines.append(f"index.recall from {recall} to {max(p.recall for p in left)}")
     choices = "\n".join(f"  {line}, or" for line in lines)[: -len(", or")] or "  more than one of them"

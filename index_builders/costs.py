@@ -1,8 +1,9 @@
-"""What an index costs, from constants that were measured: size, memory and time to build, time a query, recall.
+"""What an index costs: size, memory and time to build, time a query, recall.
 
-`python -m tests.bench.index_costs` prints the table again. Times are of one core of the machine in RESULTS.md (AMD EPYC
-of 2021, AVX2), float32 vectors in overlapping clusters: hard on codes and harder on cells, so real vectors mostly do
-better. What is predicted is for choosing; what is built is measured.
+Times are constants, of one core of an Intel Xeon with AVX-512 (RESULTS.md, "Indexes"; `python -m
+tests.bench.index_costs` prints them again); their ratios choose. How much must be looked at is a property of the
+vectors: `Measured` says it where a sample was taken. Else it is that of overlapping clusters, which are hard on codes
+and harder on cells. What is predicted is for choosing; what is built is measured.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ import math
 from dataclasses import dataclass
 
 from trichord.index_builders.index_kinds import HNSW_LINKS, IndexPlan, Prediction
+from trichord.index_builders.measured import K, Measured, code_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Nanoseconds of one core for each value of a row (a code, for PQ): to encode it, to compare it with a query."""
+    """Nanoseconds of one core for each value of a row (a code, for PQ): to encode it, and to compare it with a query.
+
+    Queries are compared with all rows in a batch (`scan_ns`) or alone (`alone_ns`), or with the rows of cells.
+    """
 
     encode_ns: float
     scan_ns: float
+    alone_ns: float
+    cell_ns: float
 
 
 COSTS = {
-    "flat": Cost(encode_ns=0.5, scan_ns=0.034),
-    "flat_fp16": Cost(encode_ns=1.0, scan_ns=0.2),
-    "fp16": Cost(encode_ns=1.0, scan_ns=0.2),
-    "sq8": Cost(encode_ns=4.0, scan_ns=0.2),
-    "sq4": Cost(encode_ns=4.0, scan_ns=0.4),
-    "rabitq": Cost(encode_ns=180.0, scan_ns=0.3),  # encoding: of 4 bits, see below
-    "pq_fast": Cost(encode_ns=60.0, scan_ns=0.026),
-    "pq": Cost(encode_ns=400.0, scan_ns=0.6),
+    "flat": Cost(encode_ns=0.5, scan_ns=0.034, alone_ns=0.3, cell_ns=0.25),
+    "flat_fp16": Cost(encode_ns=1.0, scan_ns=0.1, alone_ns=0.15, cell_ns=0.2),
+    "fp16": Cost(encode_ns=1.0, scan_ns=0.1, alone_ns=0.15, cell_ns=0.2),
+    "sq8": Cost(encode_ns=4.0, scan_ns=0.15, alone_ns=0.15, cell_ns=0.2),
+    "sq4": Cost(encode_ns=4.0, scan_ns=0.4, alone_ns=0.4, cell_ns=0.4),
+    "rabitq": Cost(encode_ns=180.0, scan_ns=0.3, alone_ns=0.3, cell_ns=0.4),  # encoding: of 4 bits, see below
+    "pq_fast": Cost(encode_ns=60.0, scan_ns=0.026, alone_ns=0.036, cell_ns=0.06),
+    "pq": Cost(encode_ns=400.0, scan_ns=0.6, alone_ns=0.6, cell_ns=0.9),
 }
 RECALL = {"flat": 1.0, "flat_fp16": 0.999, "fp16": 0.999, "sq8": 0.985, "sq4": 0.88}
 RABITQ_RECALL = {1: 0.37, 2: 0.6, 3: 0.8, 4: 0.89, 5: 0.94, 6: 0.97, 7: 0.984, 8: 0.991, 9: 0.995}
@@ -43,12 +50,16 @@ VISITED = ((0.8, 0.06), (0.9, 0.2), (0.95, 0.35), (0.99, 0.6), (1.0, 1.0))  # re
 READ_NS = 12.0  # to read, check and hash a value of a vector shard
 ROW_NS = 2_500.0  # to name a row: keys, Parquet, checks
 WRITE_NS = 1.5  # to write and hash a byte of the index
-FLOP_NS = {"cpu": 1 / 40, "cuda": 1 / 1_000}  # matrix products inside k-means and assignment: one core, one H100
-TRAIN_CODE_NS = 2_400.0  # a code of a sampled row, to train a product quantiser of 4 bits
+FLOP_NS = {"cpu": 1 / 100, "cuda": 1 / 1_000}  # matrix products inside k-means and assignment: one core, one H100
+TRAIN_CODE_NS = 1_200.0  # a code of a sampled row, to train a product quantiser of 4 bits
 START_S = 1.2  # workers import FAISS, and are handed three tasks one after another
 TRUTH_NS = 16.0  # a value of a vector, to look at for all tuning queries
 TUNING_SEARCHES = 8 * 200  # queries that tuning asks the index
-REFINE_NS = 1.0  # a value of a candidate that is ranked again, with the fetch of its row
+REFINE_NS = 1.0  # a value of a candidate that is ranked again
+CANDIDATE_NS = 60.0  # to keep a candidate in order, and to fetch its row
+CELLS_ENOUGH = 0.99  # of what all cells hold
+MOST_CANDIDATES = 1_280  # of a shard, that tuning tries
+SINGLE_NS = 60_000.0  # a query alone: call, checks, names
 REFINED_ROWS = {1: 40, 2: 320, 4: 5_000}  # candidates that hold 99% of the nearest ten, by values a code of 4 bits
 HNSW_LINK_NS = 330_000.0  # to link one row of 256 values at 300,000 rows
 HNSW_HOP_NS = 6_200.0  # of efSearch
@@ -78,9 +89,16 @@ def code_bytes(plan: IndexPlan, dimension: int) -> int:
 
 
 def predict(
-    plan: IndexPlan, rows: int, dimension: int, *, cores: int, rows_per_shard: int, recall: float
+    plan: IndexPlan,
+    rows: int,
+    dimension: int,
+    *,
+    cores: int,
+    rows_per_shard: int,
+    recall: float,
+    measured: Measured | None = None,
 ) -> Prediction:
-    """Return size, build memory (all workers), build time and batch query time of a plan.
+    """Return size, build memory (all workers), build time and query times of a plan.
 
     Args:
         plan: the index.
@@ -88,62 +106,93 @@ def predict(
         dimension: values of a vector.
         cores: workers that build, threads that search.
         rows_per_shard: most rows of an index shard.
-        recall: what the cells visited are chosen for.
+        recall: what the cells visited and the candidates are chosen for.
+        measured: what a sample of the vectors shows; constants if None.
     """
-    values, size = rows * dimension, code_bytes(plan, dimension)
-    reached = _code_recall(plan, dimension)
+    values, size, shards = rows * dimension, code_bytes(plan, dimension), max(1.0, rows / rows_per_shard)
+    reached, candidates = (
+        _code_recall(plan, dimension, measured),
+        _candidates(plan, dimension, shards, recall, measured),
+    )
+    if candidates is None:  # more than tuning tries
+        reached, candidates = min(reached, 0.99 * recall), MOST_CANDIDATES * shards
     visited = 1.0
     if plan.nlist:
         needed = min(1.0, recall / reached) if reached else 1.0
         visited = next(share for least, share in VISITED if least >= needed)
+        if measured:  # where codes miss the recall, tuning stops where more cells find no more
+            visited = measured.share_for(needed if reached >= recall else CELLS_ENOUGH)
         reached *= needed
     codes = (plan.parts or dimension) if plan.code in ("pq", "pq_fast") else dimension
     cost = COSTS.get(plan.code, COSTS["flat"])
     code_ns = RABITQ_ENCODE_NS[plan.bits or 1] if plan.code == "rabitq" else cost.encode_ns
     encode_ns = rows * codes * code_ns + values * READ_NS + rows * (ROW_NS + size * WRITE_NS)
-    alone_ns, scan_ns = 1e9 * START_S, rows * codes * cost.scan_ns * visited * (1.5 if plan.nlist else 1.0)
-    alone_ns += min(rows, plan.read_rows) * dimension * READ_NS
+    scan_ns, alone_ns = rows * codes * cost.scan_ns, rows * codes * cost.alone_ns  # of a query in a batch, and alone
+    driver_ns = 1e9 * START_S + min(rows, plan.read_rows) * dimension * READ_NS
     if plan.nlist:
         flop_ns = FLOP_NS[plan.device]
-        alone_ns += ITERATIONS * plan.sample_rows * plan.nlist * dimension * 2 * flop_ns
+        driver_ns += ITERATIONS * min(rows, plan.sample_rows) * plan.nlist * dimension * 2 * flop_ns
         looked_at = min(plan.nlist, 64 * HNSW_LINKS) if plan.device == "cpu" else plan.nlist
         encode_ns += values * looked_at * 2 * flop_ns
+        scan_ns = alone_ns = rows * codes * cost.cell_ns * visited
         scan_ns += plan.nlist * dimension * COSTS["flat"].scan_ns
+        alone_ns += plan.nlist * dimension * COSTS["flat"].alone_ns
     if plan.code == "pq_fast":
-        alone_ns += min(rows, plan.sample_rows, plan.code_rows) * codes * TRAIN_CODE_NS
+        driver_ns += min(rows, plan.sample_rows, plan.code_rows) * codes * TRAIN_CODE_NS
     if plan.code == "pq":
-        alone_ns += plan.sample_rows * dimension * 40_000
+        driver_ns += plan.sample_rows * dimension * 40_000
     if plan.code == "hnsw":
         encode_ns += rows * HNSW_LINK_NS * dimension / 256 * math.log2(max(2, rows)) / math.log2(300_000)
-        scan_ns = EF_SEARCH * HNSW_HOP_NS * max(1, rows / rows_per_shard)
-    if plan.refine:
-        coarse = -(-dimension // (plan.parts or dimension)) if plan.code != "rabitq" else _coarseness(plan.bits or 1)
-        scan_ns += REFINED_ROWS.get(coarse, 5_000) * max(1, rows / rows_per_shard) ** 0.5 * dimension * REFINE_NS
+        scan_ns = alone_ns = EF_SEARCH * HNSW_HOP_NS * shards
+    ranking_ns = candidates * (dimension * REFINE_NS + CANDIDATE_NS)
+    scan_ns, alone_ns = scan_ns + ranking_ns, alone_ns + ranking_ns
     if plan.tuned:
         encode_ns += values * (TRUTH_NS + 2 * READ_NS)
-        alone_ns += rows * (size * OPEN_NS + NAMES_NS) + TUNING_SEARCHES * scan_ns
-    shard = min(rows, rows_per_shard)
-    working = shard * (2 * size + 4 * dimension + 400)
+        driver_ns += rows * (size * OPEN_NS + NAMES_NS) + TUNING_SEARCHES * scan_ns
+    working = min(rows, rows_per_shard) * (2 * size + 4 * dimension + 400)
     return Prediction(
         index_bytes=rows * size,
         build_memory_bytes=int(cores * (PROCESS_BYTES + working) + 4 * dimension * plan.sample_rows),
-        build_s=round((alone_ns + encode_ns / cores) / 1e9, 2),  # one worker trains and tunes, all do the rest
+        build_s=round((driver_ns + encode_ns / cores) / 1e9, 2),  # one worker trains and tunes, all do the rest
         query_ms=round(scan_ns / cores / 1e6, 4),
+        single_ms=round((alone_ns / min(cores, math.ceil(shards)) + SINGLE_NS) / 1e6, 4),
         recall=round(min(reached, 1.0), 4),
     )
+
+
+def _candidates(
+    plan: IndexPlan, dimension: int, shards: float, recall: float, measured: Measured | None
+) -> float | None:
+    """Return how many candidates of all shards are ranked again; None if more than tuning tries would be needed."""
+    if plan.refine is None:
+        return 0.0
+    name = code_name(plan, dimension)
+    if measured is None or name is None or name not in measured.ranked:
+        values = -(-dimension // (plan.parts or dimension)) if plan.code != "rabitq" else _coarseness(plan.bits or 1)
+        return float(REFINED_ROWS.get(values, 5_000) * shards**0.5)
+    wanted = measured.candidates_for(name, recall)
+    a_shard = (
+        math.inf if wanted is None else max(8 * K if plan.nlist else K, wanted / shards**0.5)
+    )  # some lie in one shard
+    if a_shard > MOST_CANDIDATES:
+        return None
+    return float(K * 2 ** math.ceil(math.log2(a_shard / K)) * shards)  # as tuning does: by doubling
 
 
 def _coarseness(bits: int) -> int:
     return 1 if bits > 2 else 2 if bits == 2 else 4
 
 
-def _code_recall(plan: IndexPlan, dimension: int) -> float:
+def _code_recall(plan: IndexPlan, dimension: int, measured: Measured | None) -> float:
+    seen = measured.recall if measured else {}
+    if plan.refine:
+        return REFINED * seen.get(plan.refine, RECALL[plan.refine])
+    if (name := code_name(plan, dimension)) is not None and name in seen:
+        return seen[name]
     if plan.code == "rabitq":
-        own = RABITQ_RECALL[plan.bits or 1]
-    elif plan.code == "pq_fast":
-        own = PQ_RECALL.get(-(-dimension // (plan.parts or 1)), 0.5)
-    elif plan.code == "pq":
-        own = PQ8_RECALL
-    else:
-        own = HNSW_RECALL if plan.code == "hnsw" else RECALL[plan.code]
-    return REFINED * RECALL[plan.refine] if plan.refine else own
+        return RABITQ_RECALL[plan.bits or 1]
+    if plan.code == "pq_fast":
+        return PQ_RECALL.get(-(-dimension // (plan.parts or 1)), 0.5)
+    if plan.code == "pq":
+        return PQ8_RECALL
+    return HNSW_RECALL if plan.code == "hnsw" else RECALL[plan.code]

@@ -77,12 +77,18 @@ def taken_apart(index: Any) -> tuple[Any | None, Any, Any | None]:
 
 
 def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
-    """Train an empty index: equal sample, equal bytes.
+    """Train an empty index: equal sample, equal bytes. Raise ValueError as `trained`."""
+    return bytes(faiss.serialize_index(trained(plan, sample_ND, seed)).tobytes())
+
+
+def trained(plan: IndexPlan, sample_ND: np.ndarray, seed: int, *, iterations: int | None = None) -> Any:
+    """Return an empty index that was trained on a sample.
 
     Args:
         plan: a kind that is trained.
         sample_ND: float32 (N, D), L2-normalised.
         seed: of the k-means.
+        iterations: of k-means, if not as many as an index needs.
 
     Raises:
         ValueError: too few rows, or a row that is not finite and of unit length.
@@ -98,12 +104,13 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
     index = blank(plan, sample.shape[1])
     before, base, _ = taken_apart(index)
     if plan.nlist is not None:
-        base.cp.seed, base.cp.niter, base.cp.spherical = seed, ITERATIONS, True
+        base.cp.seed, base.cp.niter, base.cp.spherical = seed, iterations or ITERATIONS, True
         base.cp.min_points_per_centroid = 1  # the choice sees to enough points; no warning on stderr below that
         base.cp.max_points_per_centroid = max(256, -(-len(sample) // plan.nlist))  # the sample is used whole
     if plan.code in ("pq", "pq_fast"):
         base.pq.cp.seed, base.pq.cp.min_points_per_centroid = seed, 1
         base.pq.cp.max_points_per_centroid = max(1, min(len(sample), plan.code_rows) // base.pq.ksub)
+        base.pq.cp.niter = iterations or base.pq.cp.niter
     rotation = None if before is None else faiss.downcast_VectorTransform(before.chain.at(0))
     if isinstance(rotation, faiss.OPQMatrix):
         codes = faiss.ProductQuantizer(rotation.d_in, plan.parts or 1, 8)
@@ -113,7 +120,9 @@ def train(plan: IndexPlan, sample_ND: np.ndarray, seed: int) -> bytes:
         base.clustering_index = clustering = on_gpu(faiss.IndexFlatIP(base.d))  # noqa: F841 - what FAISS borrows lives
     with one_thread():
         index.train(sample)
-    return bytes(faiss.serialize_index(index).tobytes())
+    if plan.device == "cuda":
+        base.clustering_index = None  # it lived here
+    return index
 
 
 def on_gpu(index: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
@@ -33,11 +34,15 @@ class FaissSearcher(ShardSearcher):
         self.plan = plan_of(manifest)
         self.exact_scores = self.plan.exact_scores
 
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Threads for few queries, kept: starting them takes longer than most searches."""
+        return ThreadPoolExecutor(max(1, min(len(self._shards), faiss.omp_get_max_threads())))
+
     def over_shards(self, one: Callable[[Shard], Hits], shards: Sequence[Shard], queries: int) -> list[Hits]:
         """See `ShardSearcher`; few queries have a thread a shard."""
         if queries <= FEW_QUERIES < 2 * len(shards):
-            with ThreadPoolExecutor(min(len(shards), faiss.omp_get_max_threads())) as pool:
-                return list(pool.map(one, shards))
+            return list(self._pool.map(one, shards))
         return super().over_shards(one, shards, queries)
 
     def tune(self, measure: Callable[[Settings], float], target: float) -> Tuned:

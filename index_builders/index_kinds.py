@@ -34,12 +34,16 @@ SAMPLE_ROWS = 16_384  # what scalar and product quantisers are trained on at lea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the cost model says of a plan: sizes in bytes, build in seconds, a query in milliseconds, recall@10."""
+    """What the cost model says of a plan: sizes in bytes, build in seconds, recall@10.
+
+    `query_ms` are milliseconds of a query in a batch, `single_ms` of one that is asked alone.
+    """
 
     index_bytes: int
     build_memory_bytes: int
     build_s: float
     query_ms: float
+    single_ms: float
     recall: float
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trichord.index_builders.hashed_files import REMEDY, FileRef, is_stored, read_receipts, receipt_bytes
+from trichord.index_builders.measured import Measured
 from trichord.infra import digest
 from trichord.infra.errors import StorageError
 from trichord.infra.json_values import JsonObject, parse_object
@@ -109,6 +110,7 @@ class IndexManifest:
     metadata: tuple[str, ...] = ()  # fields of the records' metadata that rows can be chosen by
     metric: str = "ip"
     missed: tuple[Mapping[str, Any], ...] = ()  # kinds that were built first: kind, params, and the recall they reached
+    measured: Measured | None = None  # what a sample of the vectors showed, by which the kind was chosen
     also: tuple[str, ...] = ()  # lake-relative paths of the manifests of the publication's other backends
 
     def __post_init__(self) -> None:
@@ -149,6 +151,7 @@ class IndexManifest:
                 "counts": self.counts,
                 **({"metadata": list(self.metadata)} if self.metadata else {}),
                 **({"missed": [dict(one) for one in self.missed]} if self.missed else {}),
+                **({"measured": self.measured.to_json()} if self.measured else {}),
                 **({"also": list(self.also)} if self.also else {}),
             }
         )
@@ -242,5 +245,6 @@ def _parsed(value: Mapping[str, Any]) -> IndexManifest:
         search={view: dict(settings) for view, settings in value["search"].items()},
         metadata=tuple(value.get("metadata", ())),
         missed=tuple(dict(one) for one in value.get("missed", ())),
+        measured=Measured.from_json(value["measured"]) if "measured" in value else None,
         also=tuple(value.get("also", ())),
     )

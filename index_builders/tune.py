@@ -9,6 +9,7 @@ from trichord.index_builders.index_kinds import IndexPlan
 
 DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 EF_SEARCHES = (16, 32, 64, 128, 256, 512, 1024, 2048)
+AS_CLOSE = 0.005  # more effort that gains less recall is not worth it
 Settings = dict[str, int]
 ALL = "all"  # what a manifest calls the settings for rows of any view
 
@@ -56,7 +57,7 @@ def least(
     measure: Callable[[Settings], float],
     target: float,
 ) -> Tuned:
-    """Return the first of ascending values that reaches the target, the last if none does.
+    """Return the first of ascending values that reaches the target; if none does, that comes as close as the last.
 
     Doubling steps find a bracket cheaply, bisection the value in it. `fixed` are further settings.
     """
@@ -70,6 +71,8 @@ def least(
     low, high = 0, 0
     while at(high) < target and high < len(values) - 1:
         low, high = high + 1, min(2 * high + 1, len(values) - 1)
+    if at(high) < target:
+        low, target = 0, at(high) - AS_CLOSE
     while low < high:
         middle = (low + high) // 2
         if at(middle) >= target:

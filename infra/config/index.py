@@ -49,7 +49,7 @@ class IndexConfig(Strict):
     recall: float = Field(0.95, gt=0, le=1, description="Recall@10 that auto and the tuning of searches aim at.")
     memory_bytes: int | None = Field(None, ge=1, description="Bytes that all index files may take; no limit if unset.")
     latency_ms: float | None = Field(
-        None, gt=0, description="Time a query may take in a batch on all workers' cores; no limit if unset."
+        None, gt=0, description="Time that a query asked alone may take; no limit if unset."
     )
     bits: int | None = Field(None, ge=1, le=9, description="rabitq: bits a value; chosen if unset.")
     parts: int | None = Field(None, ge=1, description="pq, pq_fast: codes a row; chosen if unset.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from trichord.index_builders.choose import choose
@@ -12,17 +12,20 @@ from trichord.index_builders.faiss_sharded import Encoder, FaissBuilder, measure
 from trichord.index_builders.hashed_files import FileRef, is_stored
 from trichord.index_builders.index_kinds import IndexPlan
 from trichord.index_builders.manifest import IndexManifest, IndexShard, Quantiser, write_manifest
+from trichord.index_builders.measured import Measured
 from trichord.index_builders.tune import ALL
-from trichord.infra import digest, log
+from trichord.infra import log
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import ConfigError
+from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.model_store import TrainedModel
 from trichord.pipelines.core.workspace import Workspace, run_all, run_alone
+from trichord.pipelines.index.measure import measure_vectors
 from trichord.pipelines.index.open import FAISS
 from trichord.pipelines.index.shards import FAILED, Built, find_existing, live_manifest, live_recall, tune_views
-from trichord.pipelines.index.vector_tables import VectorTables
+from trichord.pipelines.index.vector_tables import VectorTables, spread
 
 DRIFT_SHARDS, DRIFT_ROWS = 8, 1_000
 RECALL_DROP = 0.005  # below the target and the live index's recall: from here on the index is trained again
@@ -123,40 +126,79 @@ def build_faiss(
     before = live_manifest(workspace, live, FAISS)
     if before is not None and before.fingerprint != model.fingerprint:
         before = None
+    measured = measure_vectors(workspace, engine, vectors, model, before)
+    held = _plan_of(before.kind, before.params) if before else None
     missed = [one for one in before.missed if one["recall"] < target] if before else []
+    choose_next = partial(_choose, workspace, rows, model, target, measured, held)
     try:
-        plan = _choose(workspace, rows, model, target, missed)
+        plan = choose_next(missed)
     except ConfigError:
         if not missed:
             raise
         missed = []
-        plan = _choose(workspace, rows, model, target, missed)
+        plan = choose_next(missed)
+    tried: list[_Tried] = []
     while True:
         log.event("index_planned", **plan.to_json())
         made = _Making(workspace=workspace, engine=engine, vectors=vectors, model=model, plan=plan, target=target)
         manifest, reused, recall = made.index(before, live_recall(live, FAISS))
         if recall is None or recall >= target:
             break
-        tried = {"kind": plan.kind, "params": plan.params, "recall": round(recall, 4)}
+        tried.append(_Tried(plan=plan, manifest=manifest, reused=reused, recall=recall))
         try:
-            other = _choose(workspace, rows, model, target, [*missed, tried])
-        except ConfigError:  # no other keeps the targets: the gate judges this one
+            plan = choose_next([*missed, *(one.to_json() for one in tried)])
+        except ConfigError:  # no other keeps the targets: the gate judges the best of these
+            best = max(tried, key=lambda one: one.recall)
+            tried.remove(best)
+            plan, manifest, reused = best.plan, best.manifest, best.reused
             break
-        log.event("recall_missed", target=target, **tried)
-        plan, missed = other, [*missed, tried]
-    manifest = replace(manifest, missed=tuple(missed))
+        log.event("recall_missed", target=target, **tried[-1].to_json())
+    missed += [one.to_json() for one in tried]
+    manifest = replace(manifest, missed=tuple(missed), measured=measured)
     write_manifest(workspace.lake, manifest)
     new = tuple(sorted({shard.address for shard in manifest.shards} - set(reused)))
     log.event("index_built", rows=manifest.rows, made=len(new), reused=len(reused))
     return Built(manifest=manifest, plan=plan, made=new, reused=reused)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """An index that was built and misses the recall."""
+
+    plan: IndexPlan
+    manifest: IndexManifest
+    reused: tuple[str, ...]
+    recall: float
+
+    def to_json(self) -> JsonObject:
+        return {"kind": self.plan.kind, "params": self.plan.params, "recall": round(self.recall, 4)}
+
+
+def _plan_of(kind: Any, params: Mapping[str, Any]) -> IndexPlan:
+    return IndexPlan(kind=kind, **params)
+
+
 def _choose(
-    workspace: Workspace, rows: int, model: TrainedModel, target: float, missed: Sequence[Mapping[str, Any]]
+    workspace: Workspace,
+    rows: int,
+    model: TrainedModel,
+    target: float,
+    measured: Measured | None,
+    live: IndexPlan | None,
+    missed: Sequence[Mapping[str, Any]],
 ) -> IndexPlan:
     """Choose another index than those that missed the target. Raise ConfigError if the settings allow no other."""
-    project, plans = workspace.project, [IndexPlan(kind=one["kind"], **one["params"]) for one in missed]
-    return choose(rows, model.dimension, project.index, cores=project.engine.workers, recall=target, missed=plans)
+    project = workspace.project
+    return choose(
+        rows,
+        model.dimension,
+        project.index,
+        cores=project.engine.workers,
+        recall=target,
+        missed=[_plan_of(one["kind"], one["params"]) for one in missed],
+        measured=measured,
+        live=live,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,26 +264,6 @@ class _Making:
                 return builder.manifest(shards, search=search), reused, recall if nprobe is None else None
             log.event("recall_dropped", address=kept.address, recall=round(recall, 4), before=recall_before)
             kept = None
-
-
-def spread(vectors: Mapping[str, ShardRef], wanted: int) -> dict[str, int]:
-    """Return the vectors shards to sample from, address -> rows: about `wanted` rows in all, in whole shards.
-
-    The one worker that trains then need not read a billion rows. Each source contributes its share. Most partitions
-    hold rows by the hash of their keys, so any few of them represent all; parts of data files may differ, so shards are
-    taken in the order of the hash of their names, which changes little between runs.
-    """
-    rows, by_source = sum(ref.rows for ref in vectors.values()), dict[str, list[str]]()
-    for partition in sorted(vectors, key=lambda partition: digest.hash64(f"spread\x1f{partition}")):
-        by_source.setdefault(partition.partition("/")[0], []).append(partition)
-    taken: dict[str, int] = {}
-    for partitions in by_source.values():
-        left = wanted * sum(vectors[partition].rows for partition in partitions) / max(1, rows)
-        for partition in partitions:
-            if left > 0:
-                taken[vectors[partition].address] = vectors[partition].rows
-                left -= vectors[partition].rows
-    return taken
 
 
 def _keep_quantiser(engine: Engine, drifted: Drifted, plan: IndexPlan, live: IndexManifest | None) -> Quantiser | None:

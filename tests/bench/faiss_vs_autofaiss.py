@@ -6,7 +6,8 @@ hashes every file) and its `search` with keys, views and sources named; autofais
 are compared at equal recall: autofaiss's effort is swept, and the fastest step that reaches our recall counts; where
 none does, our effort is lowered to the best recall it reaches. Both use the same cores; a batch is 1,000 queries, and
 `single` is one query after the other. The build of ours includes its tuning, as autofaiss's does. With a tenth of the
-memory autofaiss fails, and a factory of FAISS takes its place.
+memory autofaiss fails, and a factory of FAISS takes its place. `--also` builds another index in the same run, by its
+settings: `--also '{"kind": "pq_fast", "parts": 64, "refine": "fp16"}'`.
 
 autofaiss lives in an environment of its own, which the first run makes under `.bench/`.
 """
@@ -136,7 +137,7 @@ def compare(
     }
 
 
-def measure(name: str, cores: int, pictures: Path | None) -> dict[str, Any]:
+def measure(name: str, cores: int, pictures: Path | None, also: dict[str, Any] | None) -> dict[str, Any]:
     """Everything of one set, one after the other."""
     vectors, asked = draw(name, ROWS[name], QUERIES, pictures)
     rows, dimension = vectors.shape
@@ -167,6 +168,10 @@ def measure(name: str, cores: int, pictures: Path | None) -> dict[str, Any]:
                 "peer": peer,
             }
             del searcher
+            if also and size == "large":
+                _, searcher, seconds = run_ours(folder / "also", settings | also, vectors, cores)
+                found["also"] = {**also, "build_s": round(seconds, 2), **asdict(timed(searcher, asked, truth, {}))}
+                del searcher
     return found
 
 
@@ -177,8 +182,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="a folder with at least 100 photographs (*.jpg)")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one JSON line (the only output there is)")
+    parser.add_argument("--also", type=json.loads, help="settings of the section `index`, of another index")
     options = parser.parse_args()
-    sys.stdout.write(json.dumps(measure(options.set, options.cores, options.pictures)) + "\n")
+    found = measure(options.set, options.cores, options.pictures, options.also)
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

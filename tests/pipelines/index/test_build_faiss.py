@@ -15,8 +15,10 @@ from trichord.infra.engines import open_engine
 from trichord.infra.lake.publication import Check, Publication, RowCounts, Verdict
 from trichord.infra.lake.shard import ShardRef
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.index.build_faiss import build_faiss, spread
+from trichord.pipelines.index import build_faiss as build
+from trichord.pipelines.index.build_faiss import build_faiss
 from trichord.pipelines.index.shards import Built
+from trichord.pipelines.index.vector_tables import spread
 
 D, ROWS, RECALL = 32, 300, 0.7
 # recall is what the codes allow
@@ -151,7 +153,8 @@ def crowded(workspace: Workspace, folder: Path) -> dict[str, ShardRef]:
 
 
 @pytest.mark.usefixtures("json_events")
-def test_an_index_that_misses_the_recall_gives_way_to_the_next_and_stays_away(engine, tmp_path, capsys):
+def test_an_index_that_misses_the_recall_gives_way_to_the_next_and_stays_away(engine, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(build, "measure_vectors", lambda *_: None)  # constants mislead
     workspace = workspace_at(tmp_path, {**TIGHT, "recall": 0.9}, workers=1)
     vectors = crowded(workspace, tmp_path)
     first = build_faiss(workspace, engine, vectors, model_of(D), None)
@@ -172,6 +175,32 @@ def test_an_index_that_misses_the_recall_gives_way_to_the_next_and_stays_away(en
     assert not build_faiss(easier, engine, vectors, model_of(D), published(first)).manifest.missed
 
 
+@pytest.mark.usefixtures("json_events")
+def test_a_sample_shows_what_would_miss_the_recall(engine, tmp_path, capsys):
+    workspace = workspace_at(tmp_path, {**TIGHT, "recall": 0.9}, workers=1)
+    built = build_faiss(workspace, engine, crowded(workspace, tmp_path), model_of(D), None)
+    told = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    assert told.count("sample_measured") == told.count("index_planned") == 1
+    assert built.manifest.measured is not None
+    assert read_manifest(workspace.lake, built.manifest.path) == built.manifest
+
+
+@pytest.mark.usefixtures("json_events")
+def test_a_sample_is_taken_again_only_when_a_tenth_of_the_rows_changed(engine, tmp_path, capsys):
+    workspace = workspace_at(tmp_path, {"flat_max_rows": 1, "recall": 0.9}, workers=1)
+    refs = {f"source{n}": write_vectors(workspace.storage, tmp_path, n, vectors(n, 0, D)) for n in range(25)}
+    built = build_faiss(workspace, engine, refs, model_of(D), None)
+    capsys.readouterr()
+    for night, (moved, again) in enumerate(((0, False), (1, False), (1, False), (1, True), (1, False))):
+        for n in range(moved):
+            refs[f"source{n}"] = write_vectors(workspace.storage, tmp_path, n, vectors(100 + night, 0, D), f"-{night}")
+        before, built = built, build_faiss(workspace, engine, refs, model_of(D), published(built))
+        assert ("sample_measured" in capsys.readouterr().err) == again, night
+        assert (built.manifest.kind, built.manifest.params) == (before.manifest.kind, before.manifest.params)
+    assert built.manifest.measured is not None
+    assert built.manifest.measured.changed == ROWS
+
+
 def test_codes_that_no_search_parameter_helps_give_way_as_well(engine, tmp_path):
     workspace = workspace_at(tmp_path, {"memory_bytes": 60 * 6_000, "recall": 0.8, "refine": "none"}, workers=1)
     vectors = crowded(workspace, tmp_path)
@@ -179,6 +208,20 @@ def test_codes_that_no_search_parameter_helps_give_way_as_well(engine, tmp_path)
     assert all(one["recall"] < 0.8 for one in first.manifest.missed)
     assert "pq_fast" in [one["kind"] for one in first.manifest.missed]
     assert first.manifest.kind in ("sq8", "rabitq")
+    assert build_faiss(workspace, engine, vectors, model_of(D), published(first)).manifest == first.manifest
+
+
+@pytest.mark.usefixtures("json_events")
+def test_where_all_miss_the_recall_the_best_stands_and_is_found_again(engine, tmp_path, capsys):
+    wanted = {"memory_bytes": 33 * 6_000, "recall": 0.79, "refine": "none"}  # of values of one byte at most
+    workspace = workspace_at(tmp_path, wanted, workers=1)
+    vectors = crowded(workspace, tmp_path)
+    first = build_faiss(workspace, engine, vectors, model_of(D), None)
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    kinds = [event["kind"] for event in told if event["event"] == "index_planned"]
+    assert first.manifest.kind == "rabitq" != kinds[-1]  # finds a fifth; all others a fortieth
+    assert {one["kind"] for one in first.manifest.missed} == set(kinds) - {"rabitq"}
+    assert all(one["recall"] < 0.1 for one in first.manifest.missed)
     assert build_faiss(workspace, engine, vectors, model_of(D), published(first)).manifest == first.manifest
 
 
