@@ -27,7 +27,7 @@ from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, 
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
 from trichord.infra.engines.warm import Template, modules_named
 from trichord.infra.engines.worker import FACTORY, GRACE_S, ITEM, TASK
-from trichord.infra.scratch import scratch_folder
+from trichord.infra.scratch import remove_abandoned, scratch_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +75,14 @@ class LocalEngine:
             yield from results_in_order(self._dispatch(TASK, _Reduce(reduce), work))
 
     def close(self) -> None:
-        """End all workers, also those under way."""
+        """End all workers, also those under way, and remove what those that were killed left under TMPDIR."""
         for worker in list(self._all):
             self._end(worker)
         self._idle.clear()
         while self._ending:
             self._ending.pop().reap(GRACE_S)
         self._template.end()
+        remove_abandoned()
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from trichord.infra import log
 from trichord.infra.errors import ConfigError, TrichordError
+from trichord.infra.scratch import scratch_folder
 
 
 class SettingError(ConfigError):
@@ -156,6 +157,12 @@ def never_ends(item: int) -> None:
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
     select.select([], [], [])
+
+
+def dies_with_scratch(item: int) -> None:
+    """Is killed while it has a scratch folder."""
+    with scratch_folder("test"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def greedy(item: int) -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.infra import engine_tasks as tasks
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines import Done
+from trichord.infra.engines import Done, Failed
 from trichord.infra.engines.local import LocalEngine
 from trichord.infra.errors import PartialRun
 
@@ -131,6 +131,18 @@ def test_a_worker_inherits_no_descriptor_but_its_own() -> None:
         list(engine.map(tasks.process_id, range(30)))
         for worker in engine._all:
             assert len(os.listdir(f"/proc/{worker._process.pid}/fd")) == 4  # three streams and its socket
+
+
+def test_what_a_killed_worker_left_is_gone_when_the_engine_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with LocalEngine(EngineConfig(workers=1, retries=0)) as engine:
+        [outcome] = engine.map(tasks.dies_with_scratch, [1])
+        assert isinstance(outcome, Failed)
+        assert [path.name for path in tmp_path.glob("trichord-test-*")]
+    assert not list(tmp_path.glob("trichord-*"))
 
 
 def test_a_failed_grouping_ends_what_is_under_way_and_leaves_no_file(
