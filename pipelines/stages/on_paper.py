@@ -12,6 +12,7 @@ from trichord.pipelines.core.runs import STAGE_ORDER, RunNote
 from trichord.pipelines.index.estimate import plan_on_paper
 from trichord.pipelines.prepare.estimate import prepare_on_paper
 
+START_CPU_S = 4.0  # of starting workers and their imports, which `records` counts (tests/bench/RESULTS.md)
 LEAST_ROWS = 1_000  # in a smaller run what every run costs outweighs its rows
 WORKERS_STAGES = ("records", "duplicates", "variants", "features", "agreement", "vectors")  # their work is divided
 FLAT = ("gate", "publish")  # they measure a bounded sample; `model` grows, but its work is not divided
@@ -86,6 +87,7 @@ def _scaled(past: RunNote, stage: str, rows: int, cores: int) -> tuple[float, fl
     """Return core hours and hours of a stage."""
     taken = past.stages[stage]
     growth = 1.0 if stage in FLAT else rows / past.whole
-    core_hours = growth * taken.cpu_s / 3_600
+    start_s = min(START_CPU_S, taken.cpu_s) if stage == "records" else 0.0
+    core_hours = (start_s + growth * (taken.cpu_s - start_s)) / 3_600
     hours = core_hours / cores if stage in WORKERS_STAGES else growth * taken.seconds / 3_600
     return round(core_hours, 4), round(hours, 4)

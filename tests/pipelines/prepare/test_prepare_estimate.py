@@ -67,7 +67,8 @@ def test_stages_are_scaled_from_the_largest_first_run_of_the_lake() -> None:
     runs = [past_run(999, 1e6), past_run(10_000, 36.0), past_run(5_000, 1e6), past_run(0, 1e6)]
     found = run_on_paper(project_of(index={"views": ["text", "image"]}), runs, 10**6, cores=8)
     costs = {one["stage"]: (one["core_hours"], one["hours"], one["measured"]) for one in found["stages"]}
-    assert costs["records"] == (2.0, 0.25, True), "a hundred times the CPU time, divided among the cores"
+    assert costs["records"] == (pytest.approx(2.0, rel=0.06), pytest.approx(0.25, rel=0.06), True), "by all cores"
+    assert costs["records"][0] < 2.0, "workers start once"
     assert costs["model"] == (1.25, 0.8333, True), "one process, so by its own clock"
     assert costs["gate"][0] == pytest.approx(3 / 3_600, rel=0.1), "it measures a sample"
     assert costs["features"] == (None, None, True), "that run had none"
