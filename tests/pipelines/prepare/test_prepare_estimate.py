@@ -67,8 +67,9 @@ def test_stages_are_scaled_from_the_largest_first_run_of_the_lake() -> None:
     runs = [past_run(999, 1e6), past_run(10_000, 36.0), past_run(5_000, 1e6), past_run(0, 1e6)]
     found = run_on_paper(project_of(index={"views": ["text", "image"]}), runs, 10**6, cores=8)
     costs = {one["stage"]: (one["core_hours"], one["hours"], one["measured"]) for one in found["stages"]}
-    assert costs["records"] == (pytest.approx(2.0, rel=0.06), pytest.approx(0.25, rel=0.06), True), "by all cores"
-    assert costs["records"][0] < 2.0, "workers start once"
+    core_hours, hours, _ = costs["records"]
+    assert 1.85 < core_hours < 2.0, "a hundred times the CPU time, but workers start once"
+    assert hours == pytest.approx(core_hours / 8, rel=1e-3), "divided among the cores"
     assert costs["model"] == (1.25, 0.8333, True), "one process, so by its own clock"
     assert costs["gate"][0] == pytest.approx(3 / 3_600, rel=0.1), "it measures a sample"
     assert costs["features"] == (None, None, True), "that run had none"
