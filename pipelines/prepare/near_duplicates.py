@@ -25,6 +25,7 @@ from trichord.pipelines.prepare.near_duplicates_buckets import (
     Found,
     ReduceNear,
     Split,
+    batched,
 )
 from trichord.pipelines.prepare.near_duplicates_compare import Compared, Comparer
 from trichord.pipelines.prepare.near_duplicates_known import KnownPairs
@@ -95,7 +96,7 @@ def _meet(
     dropped: tuple[ShardRef, ...],
 ) -> Found:  # fmt: skip
     """Return what is near, of rows that meet in a bucket; what is too much for one task is split first."""
-    items, total = list(enumerate(signatures)), sum(ref.rows for ref in signatures)
+    items, total = batched(signatures), sum(ref.rows for ref in signatures)
     limit = max(config.image_coarse, config.audio_coarse)
     range_bits = divide(total, limit, ROWS_PER_CELL)
     keys = total * (3 * CHUNKS * reach(limit, range_bits) + BANDS + 1)

@@ -28,6 +28,7 @@ Hashed: TypeAlias = Literal["image", "inner", "audio"]  # inner: of drawn pictur
 HASHED: tuple[Hashed, ...] = get_args(Hashed)
 WORDS = "words"  # buckets of texts that say the same
 ROWS_PER_CELL = 50_000  # about, those of neighbouring ranges among them
+ROWS_AT_ONCE = 8_192  # about, of small shards that one task emits: a task's rows are looked for in every bucket
 CROWDED = 100_000  # rows of a key that one task takes; more are split
 SAMPLED = 16  # one row in so many is counted, by the digest of its content
 _EMITTED = ("partition", "row_digest", "modalities", "text_form", "text_bands", "image_inner", *SIGNATURE.values())
@@ -59,7 +60,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class EmitNear:
-    """Signature shard and its number → its rows under every key that a near row may share.
+    """Signature shards and their numbers → their rows under every key that a near row may share.
 
     With `sample`, some rows, and of each only where it would be if its key were split.
     """
@@ -71,8 +72,10 @@ class EmitNear:
     split: Split = field(default_factory=dict)
     sample: bool = False
 
-    def __call__(self, item: tuple[int, ShardRef]) -> pa.Table:
-        number, ref = item
+    def __call__(self, numbered: Sequence[tuple[int, ShardRef]]) -> pa.Table:
+        return pa.concat_tables([self._emitted(number, ref) for number, ref in numbered])
+
+    def _emitted(self, number: int, ref: ShardRef) -> pa.Table:
         table = read_shard(self.lake, ref, _EMITTED)
         table = table.append_column("row", pa.array(np.arange(len(table)) + (number << SHARD_BITS)))
         table = survivors(table, self.lake, self.dropped).combine_chunks()
@@ -221,6 +224,19 @@ class ReduceNear:
         hashes = pack_hashes(modality, distinct[:, 8:], self.config)
         pairs = nearest_in_cell(hashes, cell, numbers, NEIGHBOURS[modality])
         return Found(edges=edges, nearest={kind: rows[meant[first]][pairs]})
+
+
+def batched(shards: Sequence[ShardRef]) -> list[list[tuple[int, ShardRef]]]:
+    """Return signature shards with their numbers, small ones together."""
+    found: list[list[tuple[int, ShardRef]]] = []
+    rows = ROWS_AT_ONCE
+    for number, ref in enumerate(shards):
+        if rows + ref.rows > ROWS_AT_ONCE:
+            found.append([])
+            rows = 0
+        found[-1].append((number, ref))
+        rows += ref.rows
+    return found
 
 
 def binary_rows(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:

@@ -24,8 +24,8 @@ from tests.pipelines.lakes import write_project
 def watched(verb: str, project: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """Run a verb: its summary, the peak memory of driver and largest worker in MiB, and how many ran at once."""
     command = [sys.executable, "-m", "pipelines", verb, "--project", str(project), "--json"]
-    with tempfile.TemporaryFile() as errors:
-        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as result:  # a pipe would be full at some size
+        driver = subprocess.Popen(command, stdout=result, stderr=errors)
         peaks: dict[int, int] = defaultdict(int)
         at_once = 0
         while driver.poll() is None:
@@ -37,8 +37,8 @@ def watched(verb: str, project: Path) -> tuple[dict[str, Any], dict[str, int]]:
                 except psutil.Error:
                     continue
             time.sleep(0.05)
-        assert driver.stdout is not None
-        output = driver.stdout.read().strip().splitlines()
+        result.seek(0)
+        output = result.read().decode().strip().splitlines()
         if driver.returncode:
             errors.seek(0)
             raise RuntimeError(errors.read().decode()[-2_000:])

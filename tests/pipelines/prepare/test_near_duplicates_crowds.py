@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.prepare.near_duplicates import _decide
-from trichord.pipelines.prepare.near_duplicates_buckets import CountCrowds, EmitNear, ReduceNear
+from trichord.pipelines.prepare.near_duplicates_buckets import CountCrowds, EmitNear, ReduceNear, batched
 from trichord.pipelines.prepare.near_duplicates_compare import Compared
 from trichord.transforms.dedup.candidates import Candidates, Members, find_candidates
 from trichord.transforms.dedup.clusters import settle
@@ -53,14 +54,14 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, ShardRef]:
 
 def test_a_crowded_key_is_split_and_its_rows_are_still_joined(numbered: tuple[Lake, ShardRef]) -> None:
     lake, ref = numbered
-    whole = EmitNear(lake, CONFIG, (), 0)((0, ref))
+    whole = EmitNear(lake, CONFIG, (), 0)([(0, ref)])
     largest = Counter(whole["group_key"].to_pylist()).most_common(1)[0][1]
     assert largest > 2 * MOST
-    sampled = EmitNear(lake, CONFIG, (), 0, sample=True)((0, ref))
+    sampled = EmitNear(lake, CONFIG, (), 0, sample=True)([(0, ref)])
     assert len(sampled) < len(whole) / 8
     split = CountCrowds(MOST)(merge([sampled]))
     assert split
-    divided = EmitNear(lake, CONFIG, (), 0, split)((0, ref))
+    divided = EmitNear(lake, CONFIG, (), 0, split)([(0, ref)])
     sizes = Counter(divided["group_key"].to_pylist())
     assert sizes.total() == len(whole)
     assert max(sizes.values()) < 2 * MOST < largest
@@ -70,9 +71,19 @@ def test_a_crowded_key_is_split_and_its_rows_are_still_joined(numbered: tuple[La
             assert len(np.unique(found.edges[name])) > 0.45 * ROWS
 
 
+def test_small_shards_are_emitted_together_and_give_the_same(numbered: tuple[Lake, ShardRef]) -> None:
+    lake, ref = numbered
+    sizes = [100, 8_000, 92, 1, 9_000, 8_192, 5]
+    batches = batched([replace(ref, rows=rows) for rows in sizes])
+    assert [[number for number, _ in batch] for batch in batches] == [[0, 1, 2], [3], [4], [5], [6]]
+    emit = EmitNear(lake, CONFIG, (), 0)
+    apart = merge([emit([(0, ref)]), emit([(1, ref)])])
+    assert merge([emit([(0, ref), (1, ref)])]).equals(apart)
+
+
 def test_the_order_of_rows_does_not_change_what_is_near(numbered: tuple[Lake, ShardRef]) -> None:
     lake, ref = numbered
-    table = EmitNear(lake, CONFIG, (), 0)((0, ref))
+    table = EmitNear(lake, CONFIG, (), 0)([(0, ref)])
     turned = table.set_column(1, "row", pa.array(ROWS - 1 - table["row"].to_numpy()))
     one, other = ReduceNear(CONFIG, 0)(merge([table])), ReduceNear(CONFIG, 0)(merge([turned]))
     assert one.nearest.keys() == other.nearest.keys() == {"image"}
