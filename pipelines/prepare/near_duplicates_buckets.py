@@ -229,9 +229,9 @@ class ReduceNear:
 def batched(shards: Sequence[ShardRef]) -> list[list[tuple[int, ShardRef]]]:
     """Return signature shards with their numbers, small ones together."""
     found: list[list[tuple[int, ShardRef]]] = []
-    rows = ROWS_AT_ONCE
+    rows = 0
     for number, ref in enumerate(shards):
-        if rows + ref.rows > ROWS_AT_ONCE:
+        if not found or rows + ref.rows > ROWS_AT_ONCE:
             found.append([])
             rows = 0
         found[-1].append((number, ref))

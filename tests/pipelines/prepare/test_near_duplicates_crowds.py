@@ -73,9 +73,9 @@ def test_a_crowded_key_is_split_and_its_rows_are_still_joined(numbered: tuple[La
 
 def test_small_shards_are_emitted_together_and_give_the_same(numbered: tuple[Lake, ShardRef]) -> None:
     lake, ref = numbered
-    sizes = [100, 8_000, 92, 1, 9_000, 8_192, 5]
+    sizes = [0, 100, 8_000, 92, 1, 9_000, 8_192, 5]
     batches = batched([replace(ref, rows=rows) for rows in sizes])
-    assert [[number for number, _ in batch] for batch in batches] == [[0, 1, 2], [3], [4], [5], [6]]
+    assert [[number for number, _ in batch] for batch in batches] == [[0, 1, 2, 3], [4], [5], [6], [7]]
     emit = EmitNear(lake, CONFIG, (), 0)
     apart = merge([emit([(0, ref)]), emit([(1, ref)])])
     assert merge([emit([(0, ref), (1, ref)])]).equals(apart)
