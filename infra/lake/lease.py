@@ -97,13 +97,14 @@ def _take(lake: Lake, own: Presence, wait: bool) -> Lease:
         if holder is None:
             lease = Lease(lake, own, newest + 1)
             wrote = lake.write_if_absent(layout.lease_path(lease.number), own.name.encode())
-            if (wrote or _holder(lake, lease.number) == own.name) and max(_numbers(lake), default=0) == lease.number:
-                for number in _numbers(lake):
-                    if number < lease.number:
+            if wrote or _holder(lake, lease.number) == own.name:  # the answer to a write may be lost
+                numbers = _numbers(lake)
+                newest_now = max(numbers, default=0)
+                for number in numbers:
+                    if number < newest_now:  # also its own, where others went on while this process stood still
                         lake.delete(layout.lease_path(number))
-                return lease
-            if wrote:  # others went on while this process stood still
-                lake.delete(layout.lease_path(lease.number))
+                if newest_now == lease.number:
+                    return lease
             continue
         if not wait:
             raise LeaseTaken(
@@ -140,7 +141,7 @@ def _numbers(lake: Lake) -> list[int]:
 
 
 def _holder(lake: Lake, number: int) -> str | None:
-    """Return the name of the note of a lease's holder; None where there is no such lease, or it is damaged."""
+    """Return the name of the note of a lease's holder; None where there is none with this number, or it is damaged."""
     try:
         return lake.read(layout.lease_path(number), max_bytes=_MOST_BYTES).decode("ascii")
     except (FileNotFoundError, UnicodeDecodeError):

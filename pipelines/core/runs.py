@@ -137,9 +137,10 @@ def last_runs(lake: Lake, most: int = RECENT) -> list[RunNote]:
 def _read(lake: Lake, path: str) -> RunNote | None:
     try:
         stored = cast(Any, parse_json(lake.read(path, max_bytes=_MOST_BYTES)))
-        stages = {name: _time_of(stored["stages"][name]) for name in STAGE_ORDER if name in stored["stages"]}
-        if not isinstance(stored["stages"], dict):
+        taken = stored["stages"]
+        if not isinstance(taken, dict):
             return None
+        stages = {name: _time_of(taken[name]) for name in STAGE_ORDER if name in taken}
         counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
         given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in ("stages", "counts")}
         if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):

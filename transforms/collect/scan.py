@@ -104,7 +104,7 @@ class Scan:
 
 
 def is_divisible(source: object, storage: Storage, least_bytes: int) -> TypeGuard[Divisible]:
-    """Return True if workers may scan a source: a manifest of so many bytes, or a folder."""
+    """Return True if workers may scan a source: a manifest of that many bytes, or a folder."""
     if isinstance(source, FolderSource):
         return True
     if not isinstance(source, ManifestSource) or not storage.exists(source.path):

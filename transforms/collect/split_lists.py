@@ -23,14 +23,8 @@ class SplitLists:
         """Return a draft with the mark of its picture: by its path, its file name, that without ending, or its key."""
         if draft.reason is not None and "subset" not in draft.line:
             return draft
-        picture = draft.media.get("image")
-        path = (
-            picture
-            if isinstance(picture, str)
-            else ""
-            if picture is None
-            else picture.uri[len(self.root.rstrip("/")) + 1 :]
-        )
+        picture = draft.media.get("image", "")
+        path = picture if isinstance(picture, str) else picture.uri[len(self.root.rstrip("/")) + 1 :]
         file = posixpath.basename(path)
         names = (path, file, posixpath.splitext(file)[0], draft.key)
         found = next((self.marks[name] for name in names if name in self.marks), None)

@@ -54,7 +54,7 @@ def reach(limit: int, range_bits: int) -> int:
 
 
 def divide(rows: int, limit: int, most: int) -> int:
-    """Return the `range_bits` by which a cell of a chunk holds about `most` of so many hashes."""
+    """Return the `range_bits` by which a cell of a chunk holds about `most` of that many hashes."""
     fits = (bits for bits in range(CHUNK_BITS) if rows * reach(limit, bits) <= most << bits)
     return next(fits, CHUNK_BITS)
 
