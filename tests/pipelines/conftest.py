@@ -21,10 +21,11 @@ def _warm_workers() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def indexed(shared_folder: Path) -> tuple[Path, dict]:
+def indexed(shared_folder: Path) -> Iterator[tuple[Path, dict]]:
     """A project that was reindexed once, and the run's summary. Read only."""
     folder = made_once(shared_folder / "indexed", _index)
-    return folder / "trichord.yaml", json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    yield folder / "trichord.yaml", json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert len(list((folder / "lake" / "_runs").iterdir())) == 1, "a test ran on the lake that all tests share"
 
 
 def _index(folder: Path) -> None:
