@@ -82,7 +82,7 @@ docs-site: $(STAMP) ## Build the documentation as a site in build/site, refusing
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
-	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
+	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
 	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
 

