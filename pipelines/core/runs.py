@@ -81,6 +81,11 @@ class RunNote(Result):
     stages: dict[str, StageTime] = field(default_factory=dict)
     whole: int = 0
 
+    @property
+    def started(self) -> datetime.datetime:
+        """When it started."""
+        return datetime.datetime.fromisoformat(self.started_at)
+
 
 @contextmanager
 def recorded(lake: Lake, verb: str, trigger: str = "command") -> Iterator[RunNote]:
@@ -147,7 +152,8 @@ def _read(lake: Lake, path: str) -> RunNote | None:
             return None
         for name in ("seconds", "exit_code", "bytes_written", "whole"):
             _amount(given[name])
-        return RunNote(**given, stages=stages, counts=counts)
+        note = RunNote(**given, stages=stages, counts=counts)
+        return note if note.started.tzinfo is not None else None
     except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from trichord.infra import log
@@ -51,19 +51,24 @@ def carry_out(
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
     with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
-        run.live_model_lost = require_live_model(workspace, live)
-        for stage in STAGES:
-            started, used_s = time.monotonic(), used_cpu_s()
-            stage.materialise(run)
-            seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-            note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
-            run.stages[stage.name] = asdict(note.stages[stage.name])
-            note.bytes_written = sum(one.bytes for one in run.commit.touched)
-            log.event("stage_done", stage=stage.name, **run.stages[stage.name])
+        run_stages(run, STAGES, note)
     new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
     note.bytes_written += sum(shard.index.bytes + shard.keys.bytes for shard in new)
     note.whole, note.counts = _whole(run), asdict(run.counts)
     return run
+
+
+def run_stages(run: Run, stages: Sequence[Stage[Run, Forecast]], note: RunNote) -> None:
+    """Run stages of a run whose engine and commits are set, and note what each took."""
+    run.live_model_lost = require_live_model(run.workspace, run.live)
+    for stage in stages:
+        started, used_s = time.monotonic(), used_cpu_s()
+        stage.materialise(run)
+        seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
+        note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
+        run.stages[stage.name] = asdict(note.stages[stage.name])
+        note.bytes_written = sum(one.bytes for one in run.commit.touched)
+        log.event("stage_done", stage=stage.name, **run.stages[stage.name])
 
 
 def _whole(run: Run) -> int:
