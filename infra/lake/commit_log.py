@@ -20,8 +20,7 @@ from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.log_base import Base, checkpoint_name
-from trichord.infra.lake.shard import parse_shard_path
+from trichord.infra.lake.log_base import Base, checkpoint_name, is_shard
 
 LAST_CHECKPOINT = "_last_checkpoint"
 
@@ -282,14 +281,4 @@ def _is_action(action: dict[str, Any]) -> bool:
         for verb, content in action.items()
         for name, kind in _REQUIRED.get(verb, {}).items()
     )
-    return fits and ("add" not in action or _is_shard(action["add"]))
-
-
-def _is_shard(added: dict[str, Any]) -> bool:
-    """Return True if an action names a shard where shards are, and its rows."""
-    name = parse_shard_path(added["path"])
-    try:
-        rows = parse_object(str(added.get("stats"))).get("numRecords")
-    except ValueError:
-        return False
-    return name is not None and layout.shard_path("", *name) == f"/{added['path']}" and isinstance(rows, int)
+    return fits and ("add" not in action or is_shard(action["add"]))

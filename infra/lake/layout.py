@@ -85,10 +85,7 @@ def _list_places() -> tuple[Place, ...]:
         *((f"{table}/{LOG}/<version>.json", Kind.NOTE, f"commit of {table}") for table in TABLES),
         *((f"{table}/{LOG}/<path>", Kind.NOTE, f"checkpoint of {table}'s commits") for table in TABLES),
         *((f"{table}/{COPIES}/<version>.copy", Kind.NOTE, f"copy of a commit of {table}") for table in TABLES),
-        *(
-            (f"{table}/{COPIES}/<version>.base", Kind.NOTE, f"what {table}'s shortened log begins with")
-            for table in TABLES
-        ),
+        *((f"{table}/{COPIES}/<version>.base", Kind.NOTE, f"base of the log of {table}") for table in TABLES),
         *(
             (f"{INDEX}/<aa>/<address>.<sha256>.{ending}", Kind.PUBLISHED, "file of an index shard")
             for ending in INDEX_ENDINGS

@@ -10,13 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trichord.infra.digest import canonical_json, sha256_hex
+from trichord.infra.errors import StorageError
 from trichord.infra.json_values import parse_object
+from trichord.infra.lake import layout
+from trichord.infra.lake.checked_parquet import REMEDY, arrow_failures
+from trichord.infra.lake.shard import parse_shard_path
 
 ROWS = "rows"  # in a base, and in a commit's information: rows of the table of publications
 
@@ -44,7 +48,8 @@ class Base:
         if stated != sha256_hex(rest).encode():
             return None
         head, _, checkpoint = rest.partition(b"\n")
-        return cls(version=version, checkpoint=checkpoint, rows=parse_object(head)[ROWS])  # type: ignore[arg-type]
+        rows = cast(Sequence[Mapping[str, Any]], parse_object(head).get(ROWS, ()))
+        return cls(version=version, checkpoint=checkpoint, rows=rows)
 
     @property
     def name(self) -> str:
@@ -57,13 +62,32 @@ class Base:
         return sha256_hex(rest).encode() + b"\n" + rest
 
     def actions(self) -> list[dict[str, Any]]:
-        """Return its state as the actions of a commit that adds all its shards, and that holds its rows."""
-        with pq.ParquetFile(pa.BufferReader(self.checkpoint)) as file:  # its bytes were checked, so Parquet can be read
-            added = file.read(["add.path", "add.size", "add.stats"], use_threads=False)["add"].to_pylist()
-        info = {"commitInfo": {ROWS: json.dumps(list(self.rows))}}
-        return [info, *({"add": add} for add in added if add is not None)]
+        """Return its state as the actions of a commit that adds all its shards, and that holds its rows.
+
+        Raises:
+            StorageError: it was not Delta that wrote the checkpoint, or it names something else than shards.
+        """
+        with (  # its bytes were checked, so Parquet can be read
+            arrow_failures(self.name, "cannot be read"),
+            pq.ParquetFile(pa.BufferReader(self.checkpoint)) as file,
+        ):
+            column = file.read(["add.path", "add.size", "add.stats"], use_threads=False)["add"]
+            added = [add for add in column.to_pylist() if add is not None]
+        if not all(map(is_shard, added)):
+            raise StorageError(f"{self.name} names files that are not shards. {REMEDY}")
+        return [{"commitInfo": {ROWS: json.dumps(list(self.rows))}}, *({"add": add} for add in added)]
 
 
 def checkpoint_name(version: int) -> str:
     """Return the name of the only file of a version's checkpoint."""
     return f"{version:020d}.checkpoint.parquet"
+
+
+def is_shard(added: dict[str, Any]) -> bool:
+    """Return True if an action names a shard where shards are, and its rows."""
+    name = parse_shard_path(added["path"])
+    try:
+        rows = parse_object(str(added.get("stats"))).get("numRecords")
+    except ValueError:
+        return False
+    return name is not None and layout.shard_path("", *name) == f"/{added['path']}" and isinstance(rows, int)

@@ -17,7 +17,7 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.plan import warn_of_partitions
 from trichord.pipelines.publish.gc import Collected, gc, made_since
-from trichord.pipelines.publish.pinned import find_candidate, kept_publications
+from trichord.pipelines.publish.pinned import choose_kept, find_candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,9 @@ def shorten_logs(workspace: Workspace, lease: Lease, before_ns: int) -> dict[str
     Raises:
         CommitConflict, StorageError: as `maintain`.
     """
-    kept, candidate = kept_publications(workspace), find_candidate(workspace)
+    history, candidate = workspace.publications.rows(), find_candidate(workspace)
+    kept = choose_kept(history, workspace.project.keep_publications)
     pinned = [row.table_versions for row in (*kept, *(candidate[:1] if candidate is not None else ()))]
-    history = workspace.publications.rows()
     removed = {}
     for name in TABLES:
         newest = workspace.table(name).version()

@@ -139,5 +139,5 @@ def test_sources_of_many_small_partitions_are_named(maintained, tmp_path, monkey
     project = _copy(maintained[0], tmp_path / "copy")
     monkeypatch.setattr("trichord.pipelines.prepare.plan.MANY_PARTITIONS", 2)
     (advice,) = maintain(workspace_of(project)).advice
-    assert advice.startswith("Source demo has 7 partitions with 2")
+    assert advice.startswith("Source demo has 10 partitions with 16.0 rows on average.")
     assert "`prepare.rows_per_partition`" in advice
