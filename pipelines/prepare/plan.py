@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +27,9 @@ from trichord.transforms.collect import Plan as SourcePlan
 from trichord.transforms.collect import Scope, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
+
+MANY_PARTITIONS = 1_000  # of a source, on which it is worth to have few rows in each
+SMALL_PARTITION = 64  # rows: a task and its files cost about as much as the rows themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,12 +217,25 @@ def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
                 f"Source {source.source}: {rows} rejected. After a run, `trichord rejects ls` lists why; correct "
                 "`path`, `fields` or the data."
             )
-    for name, count in Counter(shard.source.name for shard in plan.shards).items():
-        if count > MAX_PARTITIONS:
-            yield (
-                f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
-                f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
-            )
+    for name, partitions in plan.partitions.items():
+        if warning := warn_of_partitions(name, len(partitions), sum(one.rows for one in partitions)):
+            yield warning
+
+
+def warn_of_partitions(source: str, partitions: int, rows: int) -> str | None:
+    """Return a warning if a source has too many partitions, or many small ones."""
+    advice = "set `prepare.rows_per_partition` to auto, or make its data files larger."
+    if partitions > MAX_PARTITIONS:
+        return (
+            f"Source {source} has {partitions:,} partitions. Each is a task and three files; keep them under "
+            f"{MAX_PARTITIONS:,}: {advice}"
+        )
+    if partitions > MANY_PARTITIONS and rows < SMALL_PARTITION * partitions:
+        return (
+            f"Source {source} has {partitions:,} partitions with {rows / partitions:.1f} rows on average. Each is a "
+            f"task and three files, which cost more than so few rows: {advice}"
+        )
+    return None
 
 
 def _old_inventories(plan: Plan, project: Project) -> Iterator[tuple[str, float]]:
