@@ -180,19 +180,6 @@ def _accepted(verdict: dict[str, Any]) -> None:
             console.print(escape(f"  accepted: {check['name']}: {check['value']} against {check['threshold']}"))
 
 
-def diff(result: dict[str, Any]) -> None:
-    """Print what changed between two publications."""
-    console.print(f"[bold]{result['before']}[/] → [bold]{result['after']}[/]")
-    for name in ("added", "changed", "removed"):
-        more = ", …" if result[name]["count"] > len(result[name]["first"]) else ""
-        console.print(f"{name} {result[name]['count']:,}: {escape(', '.join(result[name]['first'])) or '–'}{more}")
-    console.print(f"model: {'another one' if result['model_changed'] else 'the same'}")
-    for title, values in (("Counts", result["counts"]), ("Figures", result["figures"])):
-        if values:
-            rows = [[name, *pair] for name, pair in values.items()]
-            table(title, {"name": "left", "before": "right", "after": "right"}, rows[:40])
-
-
 def status(result: dict[str, Any]) -> None:
     """Print the live publication, the history, the tables and a failed candidate."""
     live = result["live"]

@@ -92,21 +92,20 @@ def diff(
     """
     older, newer = find_sides(workspace, before, after)
     try:
-        found = _compare(workspace, older, newer, queries)
+        rows = Rows(workspace, older, newer)
+        found = _compare(workspace, older, newer, rows, queries)
     except FileNotFoundError as missing:
         raise _gone(workspace, (older, newer), missing) from missing
     if report is not None:
         from trichord.pipelines.publish.diff_page import write_diff_page  # which imports what draws pictures
 
-        write_diff_page(workspace, found, (older, newer), report)
+        write_diff_page(workspace, found, rows, report)
     return found
 
 
-def _compare(workspace: Workspace, older: Side, newer: Side, queries: int) -> Diff:
-    rows = Rows(workspace, older, newer)
+def _compare(workspace: Workspace, older: Side, newer: Side, rows: Rows, queries: int) -> Diff:
     was, now = older.publication, newer.publication
-    verdicts = [one.verdict if one is not None else None for one in (was, now)]
-    evaluations = [dict(figures(one.evaluation)) if one is not None else {} for one in verdicts]
+    evaluations = [dict(figures(one.verdict.evaluation)) if one is not None else {} for one in (was, now)]
     counts = [one.counts.to_dict() if one is not None else {} for one in (was, now)]
     both = was is not None and now is not None
     reasons = [count_reasons(workspace, side.versions["rejects"]) if "rejects" in side.versions else {}
@@ -126,7 +125,7 @@ def _compare(workspace: Workspace, older: Side, newer: Side, queries: int) -> Di
         gate=_side_by_side(was, now) if was is not None and now is not None else (),
         scores=measure_scores(workspace, older, newer, rows),
         vectors=measure_vectors(workspace, older, newer, rows),
-        queries=compare_queries(workspace, was, now, queries)
+        queries=compare_queries(workspace, was, now, rows, queries)
         if was is not None and now is not None
         else QueryChanges(why_not="versions of tables have no index; name publications"),
     )

@@ -25,6 +25,7 @@ from trichord.pipelines.publish.diff_sides import Side
 MAX_SHARDS, MAX_ROWS = 400, 50_000  # of those that both sides have, and of each side's own
 LEAST_SHIFT = 0.1  # smaller distances matter to nobody, however certain they are
 LEVEL = 0.01  # probability that any figure of a comparison is flagged where nothing drifted
+LEAST_ARRIVED = 5  # fewer differ from all others by chance, however they differ
 BINS = 24
 _COLUMNS = ("source", "group", "row_digest", "scores")
 _ROWS = 4_096  # read at a time
@@ -49,7 +50,7 @@ class ScoreDrift(Result):
         source: of the records.
         score: its name.
         before, after: one record of each group, of the whole source or a sample of it.
-        arrived: those that came or changed; None where nothing did.
+        arrived: those that came or changed; None where fewer than `LEAST_ARRIVED` did.
         low, high: range of the histograms.
         distance: Kolmogorov-Smirnov distance of `after` from `before`.
         limit: what it is flagged above: 0.1, or what chance alone would give.
@@ -182,14 +183,14 @@ def _compare(source: str, score: str, values: Mapping[str, np.ndarray], level: f
     low, high = float(every.min()), float(every.max())
     before, after, arrived = (values[name] for name in ("before", "after", "arrived"))
     distance, limit = _distance(before, after, level)
-    new_distance, new_limit = _distance(before, arrived, level) if len(arrived) else (None, None)
+    new_distance, new_limit = _distance(before, arrived, level) if len(arrived) >= LEAST_ARRIVED else (None, None)
     drifted = distance > limit or (new_distance is not None and new_limit is not None and new_distance > new_limit)
     return ScoreDrift(
         source=source,
         score=score,
         before=_describe(before, low, high),
         after=_describe(after, low, high),
-        arrived=_describe(arrived, low, high) if len(arrived) else None,
+        arrived=_describe(arrived, low, high) if len(arrived) >= LEAST_ARRIVED else None,
         low=round(low, PLACES),
         high=round(high, PLACES),
         distance=distance,
@@ -215,4 +216,5 @@ def _describe(values: np.ndarray, low: float, high: float) -> Distribution:
 
 
 def _strength(drift: ScoreDrift) -> float:
-    return max(drift.distance - drift.limit, (drift.arrived_distance or 0.0) - (drift.arrived_limit or 1.0))
+    """Return how near the larger distance is to its limit, 1 at it."""
+    return max(drift.distance / drift.limit, (drift.arrived_distance or 0.0) / (drift.arrived_limit or 1.0))

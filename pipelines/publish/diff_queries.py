@@ -31,6 +31,7 @@ from trichord.pipelines.evaluation.figures import PLACES, mean
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.model.feature_cache import features_address, featurised, read_features
+from trichord.pipelines.publish.diff_rows import Rows
 from trichord.pipelines.publish.outcomes import read_outcomes
 from trichord.pipelines.search.fusion import RankedHit
 from trichord.pipelines.search.nearest import nearest_features
@@ -46,7 +47,17 @@ Question = tuple[str, Modality]  # key of a test record, and the modality that a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(Result):
-    """A record in a list of hits. `shard` is the lake-relative path of its records shard, `score` what ranked it."""
+    """A record in a list of hits.
+
+    Attributes:
+        key: of the record.
+        source: of the record.
+        view: the view that matched.
+        score: what ranked it.
+        text: of the record.
+        shard: lake-relative path of its records shard.
+        change: what became of it between the publications: added, removed, changed or `<fate> → <fate>`.
+    """
 
     key: str
     source: str | None
@@ -54,6 +65,7 @@ class Found(Result):
     score: float
     text: str | None
     shard: str | None
+    change: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +116,12 @@ class QueryChanges(Result):
     most_changed: tuple[QueryChange, ...] = ()
 
 
-def compare_queries(workspace: Workspace, before: Publication, after: Publication, records: int) -> QueryChanges:
+def compare_queries(
+    workspace: Workspace, before: Publication, after: Publication, rows: Rows, records: int
+) -> QueryChanges:
     """Ask both publications the queries of at most so many test records.
 
-    What keeps an index from answering is reported, not raised: all else of a comparison stays useful.
+    `rows` say what became of the records in the answers. What keeps an index from answering is reported, not raised: all else of a comparison stays useful.
     """
     if not records:
         return QueryChanges(why_not="not wanted (--queries 0)")
@@ -121,7 +135,7 @@ def compare_queries(workspace: Workspace, before: Publication, after: Publicatio
     if before.manifest_digest == after.manifest_digest:
         return QueryChanges(why_not="both publications are the same index")
     try:
-        return _compare(workspace, before, after, keys)
+        return _compare(workspace, before, after, rows, keys)
     except (TrichordError, FileNotFoundError) as error:
         return QueryChanges(why_not=f"an index could not be asked: {str(error).splitlines()[0]}")
 
@@ -134,7 +148,9 @@ class _Answered:
     shards: Mapping[str, str]
 
 
-def _compare(workspace: Workspace, before: Publication, after: Publication, keys: Sequence[str]) -> QueryChanges:
+def _compare(
+    workspace: Workspace, before: Publication, after: Publication, rows: Rows, keys: Sequence[str]
+) -> QueryChanges:
     asked = _Asked(workspace, keys)
     newer = asked.of(after)  # first: queries are made of the records as they are now
     older = asked.of(before)
@@ -144,7 +160,7 @@ def _compare(workspace: Workspace, before: Publication, after: Publication, keys
     changed = [one for one in shared if shared[one] < longest[one]]
     reordered = [one for one in shared if shared[one] == longest[one] and _is_reordered(was[one], now[one])]
     chosen = sorted(changed, key=lambda one: (shared[one] / longest[one], one))[:SHOWN]
-    lists = [_described(workspace, side, chosen) for side in (older, newer)]
+    lists = [_described(workspace, side, rows, chosen) for side in (older, newer)]
     jaccards = [both / max(1, len(was[one]) + len(now[one]) - both) for one, both in shared.items()]
     return QueryChanges(
         records=len({key for key, _ in shared}),
@@ -265,7 +281,7 @@ def _is_reordered(was: Sequence[RankedHit], now: Sequence[RankedHit]) -> bool:
 
 
 def _described(
-    workspace: Workspace, side: _Answered, chosen: Sequence[Question]
+    workspace: Workspace, side: _Answered, changes: Rows, chosen: Sequence[Question]
 ) -> dict[Question, tuple[Found, ...]]:
     """Return the lists of some queries with the records' texts."""
     by_path: dict[str, list[str]] = defaultdict(list)
@@ -287,6 +303,7 @@ def _described(
                 score=round(hit.score, PLACES),
                 text=texts.get((hit.source or "", hit.key)),
                 shard=side.shards.get(hit.key),
+                change=changes.change_of(hit.source or "", hit.key),
             )
             for hit in side.answers[question]
         )

@@ -174,6 +174,29 @@ class Rows:
             fates={FATES[fate]: count for fate, count in fates},
         )
 
+    def places(self, kind: str, most: int) -> list[tuple[str, str]]:
+        """Return where the first records of a kind of change are: path of the shard, and row digest."""
+        chosen, _ = _CHOSEN[kind]
+        side = BEFORE if kind == "removed" else AFTER
+        found = self.db.execute(
+            f"SELECT state{side}.shard, state{side}.row_digest {chosen} AND state{side}.shard >= 0 "
+            f"ORDER BY source, key LIMIT {most}"
+        )
+        return [(self.shards[shard], row_digest) for shard, row_digest in found]
+
+    def change_of(self, source: str, key: str) -> str | None:
+        """Return what became of a key: added, removed, changed, or `<fate> → <fate>`; None where nothing did."""
+        was, now = (
+            self.db.execute(f"SELECT fate, row_digest FROM state{side} WHERE source = ? AND key = ?", (source, key))
+            .fetchone()
+            for side in (BEFORE, AFTER)
+        )  # fmt: skip
+        if was is None or now is None:
+            return "added" if now is not None else "removed" if was is not None else None
+        if was[0] != now[0]:
+            return f"{FATES[was[0]]} → {FATES[now[0]]}"
+        return "changed" if was[1] != now[1] else None
+
     def sources(self) -> list[str]:
         """Return the sources of all rows that were read."""
         return [source for (source,) in self.db.execute("SELECT DISTINCT source FROM row ORDER BY 1")]
