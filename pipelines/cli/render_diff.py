@@ -74,38 +74,39 @@ def _is_detail(name: str) -> bool:
 
 
 def _scores(drifts: list[dict[str, Any]]) -> None:
-    drifted = [one for one in drifts if one["drifted"]]
+    drifted = [(one, found) for one in drifts for found in one["comparisons"] if found["drifted"]]
     if not drifted:
         console.print(f"scores: {len(drifts)} compared, none drifted" if drifts else "scores: nothing to compare")
         return
     rows = [
-        [one["source"], one["score"], one["before"]["p50"], one["after"]["p50"],
-         (one["arrived"] or {}).get("p50"), _over(one["distance"], one["limit"]),
-         _over(one["arrived_distance"], one["arrived_limit"])]
-        for one in drifted
+        [one["source"], one["score"], found["of"], found["before"]["p50"], found["after"]["p50"],
+         _over(found["distance"], found["limit"])]
+        for one, found in drifted
     ]  # fmt: skip
-    columns = {"source": "left", "score": "left", "median before": "right", "after": "right", "arrived": "right",
-               "distance": "right", "of arrived": "right"}  # fmt: skip
-    _table(f"Scores that drifted, of {len(drifts)} (Kolmogorov-Smirnov distance, and its limit)", columns, rows)
+    columns = {"source": "left", "score": "left", "records": "left", "median": "right", "after": "right",
+               "distance": "right"}  # fmt: skip
+    scores = sum(one["drifted"] for one in drifts)
+    _table(f"{scores} of {len(drifts)} scores drifted (Kolmogorov-Smirnov distance > limit)", columns, rows)
 
 
-def _over(value: float | None, limit: float | None) -> str | None:
-    return None if value is None or limit is None else f"{value:.2f} {'>' if value > limit else '≤'} {limit:.2f}"
+def _over(value: float, limit: float) -> str:
+    return f"{value:.2f} {'>' if value > limit else '≤'} {limit:.2f}"
 
 
 def _vectors(found: dict[str, Any]) -> None:
     if found["why_not"]:
         console.print(f"vectors: not compared: {escape(found['why_not'])}")
         return
-    rows = [
-        [one["source"], one["view"], one["shift"], (one["changed"] or {}).get("records", 0),
-         (one["changed"] or {}).get("p50"), one["arrived"], _over(one["separability"], one["limit"]),
-         "drifted" if one["drifted"] else ""]
-        for one in found["views"]
-    ]  # fmt: skip
-    columns = {"source": "left", "view": "left", "shift": "right", "changed": "right", "cosine": "right",
-               "arrived": "right", "separability": "right", "": "left"}  # fmt: skip
-    _table("Vectors", columns, rows)
+    rows = []
+    for one in found["views"]:
+        told = {item["of"]: _over(item["separability"], item["limit"]) for item in one["comparisons"]}
+        cosine = one["cosines"]["p50"] if one["cosines"] else None
+        named = f"{one['source']}, {one['view']}"
+        rows.append([named, one["shift"], cosine, told.get("changed", "too few"), told.get("added", "too few"),
+                     "drifted" if one["drifted"] else ""])  # fmt: skip
+    columns = {"source, view": "left", "shift": "right", "cosine": "right", "changed": "right", "added": "right",
+               "": "left"}  # fmt: skip
+    _table("Vectors: shift of the centroid, cosine of changed records, separability", columns, rows)
 
 
 def _queries(found: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 FOLDS = 2
-LEAST_ROWS = 20  # of each sample: fewer teach a classifier nothing
+LEAST_ROWS = 20  # of each sample: of fewer, what they have in common by chance looks like drift
 RIDGE = 1.0  # of the classifier, in units of the mean variance of a value
 
 

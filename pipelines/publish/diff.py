@@ -13,7 +13,7 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import figures
 from trichord.pipelines.prepare.job import count_reasons
-from trichord.pipelines.publish.diff_drift import ScoreDrift, measure_scores
+from trichord.pipelines.publish.diff_drift import ScoreDrift, draw_records, measure_scores
 from trichord.pipelines.publish.diff_fields import FieldChanges, compare_fields
 from trichord.pipelines.publish.diff_queries import RECORDS, QueryChanges, compare_queries
 from trichord.pipelines.publish.diff_rows import Changes, Moved, Rows
@@ -108,6 +108,7 @@ def _compare(workspace: Workspace, older: Side, newer: Side, rows: Rows, queries
     evaluations = [dict(figures(one.verdict.evaluation)) if one is not None else {} for one in (was, now)]
     counts = [one.counts.to_dict() if one is not None else {} for one in (was, now)]
     both = was is not None and now is not None
+    drawn = draw_records(workspace, rows)
     reasons = [count_reasons(workspace, side.versions["rejects"]) if "rejects" in side.versions else {}
                for side in (older, newer)]  # fmt: skip
     return Diff(
@@ -123,8 +124,8 @@ def _compare(workspace: Workspace, older: Side, newer: Side, rows: Rows, queries
         counts=_differing(*counts) if both else {},
         figures=_differing(*evaluations) if both else {},
         gate=_side_by_side(was, now) if was is not None and now is not None else (),
-        scores=measure_scores(workspace, older, newer, rows),
-        vectors=measure_vectors(workspace, older, newer, rows),
+        scores=measure_scores(workspace, older, newer, drawn),
+        vectors=measure_vectors(workspace, older, newer, drawn),
         queries=compare_queries(workspace, was, now, rows, queries)
         if was is not None and now is not None
         else QueryChanges(why_not="versions of tables have no index; name publications"),

@@ -143,10 +143,10 @@ def _asked(workspace: Workspace, printer: Printer, changes: Sequence[QueryChange
 
 
 def _plot(drift: ScoreDrift) -> Markup:
-    """Draw the score before (grey) and, in front, of what arrived, or after where nothing did."""
-    now = drift.arrived or drift.after
+    """Draw the comparison that is nearest to its limit: before in grey, after in front of it."""
+    shown = drift.comparisons[0]
     label = f"{drift.score} of {drift.source}, before and after"
-    return plots.overlaid(drift.low, drift.high, drift.before.histogram, now.histogram, label)
+    return plots.overlaid(drift.low, drift.high, shown.before.histogram, shown.after.histogram, label)
 
 
 def _load(

@@ -57,11 +57,16 @@ SELECT DISTINCT key FROM left_out WHERE reason = 'same_key' AND key IN (
     SELECT key FROM row GROUP BY source, key, row_digest HAVING COUNT(DISTINCT side) = 1
 )
 """
-_ARRIVED = """
-SELECT row_digest FROM row AS new WHERE row_digest IN ({marks}) AND side = 1
-AND NOT EXISTS (SELECT 1 FROM row WHERE row_digest = new.row_digest AND side = 0)
-"""
-_AT_ONCE = 500  # parameters of one statement
+
+
+_IN_RECORDS = f"({KEPT}, {DUPLICATE}, {DISAGREEING})"
+CHANGED = f"""FROM state1 JOIN state0 USING (source, key) WHERE state0.row_digest <> state1.row_digest
+AND state0.fate IN {_IN_RECORDS} AND state1.fate IN {_IN_RECORDS}"""
+_CHOSEN = {
+    "added": ("FROM state1 LEFT JOIN state0 USING (source, key) WHERE state0.key IS NULL", "state1.fate"),
+    "removed": ("FROM state0 LEFT JOIN state1 USING (source, key) WHERE state1.key IS NULL", "state0.fate"),
+    "changed": (CHANGED, "state1.fate"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +107,7 @@ class Rows:
         for side in (BEFORE, AFTER):
             self._add_records(side, (ref for address, ref in records[side].items() if address not in records[1 - side]))
         self._add_rejects()
-        self.db.executescript(
-            "CREATE INDEX of_row ON row (side, partition, row_digest); CREATE INDEX of_digest ON row (row_digest, side)"
-        )
+        self.db.executescript("CREATE INDEX of_row ON row (side, partition, row_digest)")
         self._add_left_out()
         self._add_half_seen([ref for address, ref in records[AFTER].items() if address in records[BEFORE]])
         self.db.executescript(f"{_SHARED}; {_LEAVE_OUT}")
@@ -201,14 +204,23 @@ class Rows:
         """Return the sources of all rows that were read."""
         return [source for (source,) in self.db.execute("SELECT DISTINCT source FROM row ORDER BY 1")]
 
-    def find_arrived(self, digests: Sequence[str]) -> frozenset[str]:
-        """Return which of these row digests are of records that the later side has and the earlier has not."""
-        found: list[str] = []
-        for first in range(0, len(digests), _AT_ONCE):
-            part = digests[first : first + _AT_ONCE]
-            marks = ",".join("?" * len(part))
-            found += [one for (one,) in self.db.execute(_ARRIVED.format(marks=marks), part)]
-        return frozenset(found)
+    def draw_added(self, source: str, most: int) -> list[tuple[str, str]]:
+        """Return where records that only the later side has are: path and row digest, at most so many at random."""
+        found = self.db.execute(
+            "SELECT state1.shard, state1.row_digest FROM state1 LEFT JOIN state0 USING (source, key) WHERE source = ? "
+            f"AND state0.key IS NULL AND state1.fate IN {_IN_RECORDS} AND state1.shard >= 0 ORDER BY 2 LIMIT {most}",
+            (source,),
+        )
+        return [(self.shards[shard], row_digest) for shard, row_digest in found]
+
+    def draw_changed(self, source: str, most: int) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+        """Return where changed records were and are, at most so many at random."""
+        found = self.db.execute(
+            f"SELECT state0.shard, state0.row_digest, state1.shard, state1.row_digest {CHANGED} AND source = ? "
+            f"AND state0.shard >= 0 AND state1.shard >= 0 ORDER BY 4 LIMIT {most}",
+            (source,),
+        )
+        return [((self.shards[old], was), (self.shards[new], now)) for old, was, new, now in found]
 
     def moved(self) -> tuple[Moved, ...]:
         """Return the moves between fates, by fate and reason, the most frequent first."""
@@ -227,16 +239,6 @@ class Rows:
             before, after = _named(fate, reason), _named(new_fate, new_reason)
             found.append(Moved(before=before, after=after, count=count, first=first))
         return tuple(found)
-
-
-_IN_RECORDS = f"({KEPT}, {DUPLICATE}, {DISAGREEING})"
-CHANGED = f"""FROM state1 JOIN state0 USING (source, key) WHERE state0.row_digest <> state1.row_digest
-AND state0.fate IN {_IN_RECORDS} AND state1.fate IN {_IN_RECORDS}"""
-_CHOSEN = {
-    "added": ("FROM state1 LEFT JOIN state0 USING (source, key) WHERE state0.key IS NULL", "state1.fate"),
-    "removed": ("FROM state0 LEFT JOIN state1 USING (source, key) WHERE state1.key IS NULL", "state0.fate"),
-    "changed": (CHANGED, "state1.fate"),
-}
 
 
 def _rejected(*row: str) -> tuple[str | int, ...]:

@@ -1,4 +1,4 @@
-"""Drift of vectors: how far those of changed records moved, and whether what arrived can be told from what was there.
+"""Drift of vectors: how far those of changed records moved, and whether a classifier tells what came from what was.
 
 Vectors of one space alone are compared: cosines between two models mean nothing. Sampled as scores are (`diff_drift`).
 """
@@ -21,12 +21,11 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.drift import separability, separability_limit
 from trichord.pipelines.evaluation.figures import PLACES
 from trichord.pipelines.index.partition_map import read_partitions
-from trichord.pipelines.publish.diff_drift import LEVEL, Sample, plan_reads
-from trichord.pipelines.publish.diff_rows import CHANGED, Rows
+from trichord.pipelines.publish.diff_drift import ADDED, CHANGED, LEVEL, Drawn, Sample, plan_reads
 from trichord.pipelines.publish.diff_sides import Side
 
 MAX_SHARDS = 100  # of each kind
-MAX_CHANGED, MAX_COMPARED = 2_000, 1_000  # records
+MAX_COMPARED = 1_000  # vectors of a sample
 LEAST_AUC = 0.7  # what a classifier tells apart less well than this is much the same
 _COLUMNS = ("source", "view", "partition", "row_digest", "vector")
 _ROWS = 1_024  # read at a time
@@ -43,6 +42,26 @@ class Cosines(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VectorComparison(Result):
+    """How well a linear classifier tells two samples of vectors apart.
+
+    Attributes:
+        of: `changed` records before and after, or those `added` and all before.
+        before, after: vectors, one of each group.
+        separability: AUC on vectors that it was not fitted on; 0.5: not at all, 1: entirely.
+        limit: what it is flagged above: 0.7, or what chance alone would give.
+        drifted: it is above its limit.
+    """
+
+    of: str
+    before: int
+    after: int
+    separability: float
+    limit: float
+    drifted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VectorDrift(Result):
     """The vectors of one source's records in one view.
 
@@ -51,11 +70,9 @@ class VectorDrift(Result):
         view: of the records.
         before, after: vectors in the sample, one of each group.
         shift: distance of the centroids before and after; vectors have length 1.
-        changed: cosines of records that changed; None where none did.
-        arrived: vectors of records that came or changed, one of each group.
-        separability: how well a linear classifier tells them from those before (AUC); None where too few arrived.
-        limit: what it is flagged above: 0.7, or what chance alone would give.
-        drifted: it is above its limit.
+        cosines: of records that changed; None where none did.
+        comparisons: those with enough vectors.
+        drifted: one of them drifted.
     """
 
     source: str
@@ -63,10 +80,8 @@ class VectorDrift(Result):
     before: int
     after: int
     shift: float
-    changed: Cosines | None
-    arrived: int
-    separability: float | None
-    limit: float | None
+    cosines: Cosines | None
+    comparisons: tuple[VectorComparison, ...]
     drifted: bool
 
 
@@ -78,21 +93,70 @@ class VectorDrifts(Result):
     views: tuple[VectorDrift, ...] = ()
 
 
-def measure_vectors(workspace: Workspace, before: Side, after: Side, rows: Rows) -> VectorDrifts:
+def measure_vectors(workspace: Workspace, before: Side, after: Side, drawn: Mapping[str, Drawn]) -> VectorDrifts:
     """Return the drift of the vectors of every source with a row that differs."""
     if before.publication is None or after.publication is None:
         return VectorDrifts(why_not="versions of tables have no vectors of their own; name publications")
     if before.fingerprint != after.fingerprint:
         return VectorDrifts(why_not="the models differ, and vectors of two spaces cannot be compared")
-    sources = set(rows.sources())
-    if not sources:
+    if not drawn:
         return VectorDrifts(why_not="no record differs")
-    samples = _read_samples(workspace, before, after, sources)
-    arrived = rows.find_arrived([one for sample in samples.values() for one in sample.fresh])
-    cosines = _compare_changed(workspace, before, after, rows)
-    level = LEVEL / max(1, len(samples))
-    found = [_compare(*name, samples[name], arrived, cosines.get(name), level) for name in sorted(samples)]
-    return VectorDrifts(views=tuple(one for one in found if one is not None))
+    shards = [side.shards(workspace, "vectors") for side in (before, after)]
+    changed = [pair for one in drawn.values() for pair in one.changed]
+    added = [row_digest for one in drawn.values() for row_digest, _ in one.added]
+    was = _vectors_of(workspace, _only_in(*shards), [row_digest for (row_digest, _), _ in changed])
+    now = _vectors_of(workspace, _only_in(*shards[::-1]), [*(one for _, (one, _) in changed), *added])
+    samples = _read_samples(workspace, before, after, set(drawn))
+    level = LEVEL / max(1, 2 * len(samples))
+    found = []
+    for (source, view), sample in sorted(samples.items()):
+        old, new = sample.sides()
+        if not old or not new:
+            continue  # a view that came or went: the counts of the index say so
+        pairs = [
+            (was[one][view], now[other][view])
+            for (one, _), (other, _) in drawn[source].changed
+            if view in was.get(one, ()) and view in now.get(other, ())
+        ]
+        came = [now[one][view] for one, _ in drawn[source].added if view in now.get(one, ())]
+        compared = (
+            _compare(CHANGED, [one for one, _ in pairs], [other for _, other in pairs], level),
+            _compare(ADDED, old, came, level),
+        )
+        comparisons = tuple(one for one in compared if one is not None)
+        found.append(
+            VectorDrift(
+                source=source,
+                view=view,
+                before=len(old),
+                after=len(new),
+                shift=round(float(np.linalg.norm(np.mean(old, axis=0) - np.mean(new, axis=0))), PLACES),
+                cosines=_describe(np.array([float(one @ other) for one, other in pairs])) if pairs else None,
+                comparisons=comparisons,
+                drifted=any(one.drifted for one in comparisons),
+            )
+        )
+    return VectorDrifts(views=tuple(found))
+
+
+def _compare(of: str, was: Sequence[np.ndarray], now: Sequence[np.ndarray], level: float) -> VectorComparison | None:
+    before, after = was[:MAX_COMPARED], now[:MAX_COMPARED]
+    auc = separability(np.array(after), np.array(before))
+    if auc is None:
+        return None
+    limit = round(max(LEAST_AUC, separability_limit(len(after), len(before), level)), PLACES)
+    return VectorComparison(
+        of=of,
+        before=len(before),
+        after=len(after),
+        separability=round(auc, PLACES),
+        limit=limit,
+        drifted=auc > limit,
+    )
+
+
+def _only_in(mine: Mapping[str, ShardRef], other: Mapping[str, ShardRef]) -> list[ShardRef]:
+    return [ref for address, ref in mine.items() if address not in other]
 
 
 def _read_samples(
@@ -134,53 +198,6 @@ def _matrix(rows: pa.Table) -> np.ndarray:
     """Return the vectors as float32 (N, D)."""
     flat = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float32).reshape(rows.num_rows, -1)
-
-
-def _compare(
-    source: str, view: str, sample: Sample, arrived: frozenset[str], cosines: Cosines | None, level: float
-) -> VectorDrift | None:
-    parts = sample.parts(arrived)
-    if not parts["before"] or not parts["after"]:
-        return None  # a view that came or went: the counts of the index say so
-    was, now = (np.stack(parts[name]) for name in ("before", "after"))
-    auc = limit = None
-    if parts["arrived"]:
-        new, old = np.stack(parts["arrived"][:MAX_COMPARED]), was[:MAX_COMPARED]
-        auc = separability(new, old)
-        if auc is not None:
-            auc = round(auc, PLACES)
-            limit = round(max(LEAST_AUC, separability_limit(len(new), len(old), level)), PLACES)
-    return VectorDrift(
-        source=source,
-        view=view,
-        before=len(was),
-        after=len(now),
-        shift=round(float(np.linalg.norm(was.mean(axis=0) - now.mean(axis=0))), PLACES),
-        changed=cosines,
-        arrived=len(parts["arrived"]),
-        separability=auc,
-        limit=limit,
-        drifted=auc is not None and limit is not None and auc > limit,
-    )
-
-
-def _compare_changed(workspace: Workspace, before: Side, after: Side, rows: Rows) -> dict[tuple[str, str], Cosines]:
-    """Return the cosines of records that changed, by source and view."""
-    pairs = rows.db.execute(
-        f"SELECT source, state0.row_digest, state1.row_digest {CHANGED} ORDER BY 3 LIMIT {MAX_CHANGED}"
-    ).fetchall()
-    if not pairs:
-        return {}
-    shards = [side.shards(workspace, "vectors") for side in (before, after)]
-    was, now = (
-        _vectors_of(workspace, (ref for address, ref in mine.items() if address not in other), [pair[1 + side] for pair in pairs])
-        for side, (mine, other) in enumerate((shards, shards[::-1]))
-    )  # fmt: skip
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for source, old, new in pairs:
-        for view in was.get(old, {}).keys() & now.get(new, {}).keys():
-            found[source, view].append(float(was[old][view] @ now[new][view]))
-    return {name: _describe(np.array(values)) for name, values in found.items()}
 
 
 def _vectors_of(
