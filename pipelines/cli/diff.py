@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trichord.pipelines.cli import render_diff
+from trichord.pipelines.cli import render, render_diff
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
     EngineName,
@@ -34,7 +34,9 @@ def diff(
     queries: Annotated[
         int | None,
         typer.Option(
-            min=0, max=10_000, help="Test records that ask both indexes by text, picture and sound; 0: none. (default: 200)"
+            min=0,
+            max=10_000,
+            help="Test records that ask both indexes by text, picture and sound; 0: none. (default: 200)",
         ),
     ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
@@ -47,4 +49,4 @@ def diff(
     asked = {} if queries is None else {"queries": queries}
     print_result(workspace.diff(before, after, report=report, **asked), as_json, render_diff.diff)
     if report is not None and not as_json:
-        render_diff.console.print(f"Page: {report}", markup=False, soft_wrap=True)
+        render.console.print(f"Page: {report}", markup=False, soft_wrap=True)

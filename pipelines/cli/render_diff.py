@@ -121,7 +121,9 @@ def _queries(found: dict[str, Any]) -> None:
     rows = []
     for one in found["most_changed"]:
         was, now = ({hit["key"]: hit for hit in one[side]} for side in ("before", "after"))
-        lost, came = ([_named(hit) for key, hit in mine.items() if key not in other] for mine, other in ((was, now), (now, was)))
+        lost, came = (
+            [_named(hit) for key, hit in mine.items() if key not in other] for mine, other in ((was, now), (now, was))
+        )
         rows.append([one["key"], one["by"], one["overlap"], ", ".join(lost), ", ".join(came)])
     if rows:
         columns = {"query": "left", "by": "left", "overlap": "right", "lost": "left", "found instead": "left"}

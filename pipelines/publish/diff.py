@@ -119,7 +119,9 @@ def _compare(workspace: Workspace, older: Side, newer: Side, rows: Rows, queries
         removed=rows.changes("removed"),
         fields=compare_fields(workspace, rows),
         moved=rows.moved(),
-        rejects={name: (reasons[0].get(name, 0), reasons[1].get(name, 0)) for name in sorted({*reasons[0], *reasons[1]})},
+        rejects={
+            name: (reasons[0].get(name, 0), reasons[1].get(name, 0)) for name in sorted({*reasons[0], *reasons[1]})
+        },
         model_changed=older.fingerprint != newer.fingerprint if both else None,
         counts=_differing(*counts) if both else {},
         figures=_differing(*evaluations) if both else {},

@@ -1,7 +1,7 @@
 """Drift of scores: how the quality scores of each source's records moved.
 
 Three comparisons, because each hides what another shows: all records after with all before; changed records with
-themselves before (all records would hide few that changed); added records with all before (a night adds little to a lake).
+themselves before (all records would hide few that changed); added records with all before (a night adds little).
 
 Only sources with a row that differs are looked at. Shards that both sides have are read once for both, at most
 `MAX_SHARDS` of them, and so are those of each side alone. Records of one group (the pages of a story) resemble each
@@ -178,7 +178,9 @@ def plan_reads(workspace: Workspace, sides: tuple[Side, Side], table: str, most:
     ):
         both = in_before and in_after
         filled = [ref for address, ref in sorted(mine.items()) if ref.rows and (address in other) is both]
-        chosen = filled[:: -(-len(filled) // most) or 1]  # addresses are digests: evenly spaced ones are a random sample
+        chosen = filled[
+            :: -(-len(filled) // most) or 1
+        ]  # addresses are digests: evenly spaced ones are a random sample
         if chosen:
             rows, read = sum(ref.rows for ref in filled), sum(ref.rows for ref in chosen)
             parts.append((chosen, in_before, in_after, read / rows, min(1.0, MAX_ROWS / read)))
@@ -229,9 +231,7 @@ def _values(rows: Sequence[Scores], score: str) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _compare(
-    source: str, score: str, values: Mapping[str, tuple[np.ndarray, np.ndarray]], level: float
-) -> ScoreDrift:
+def _compare(source: str, score: str, values: Mapping[str, tuple[np.ndarray, np.ndarray]], level: float) -> ScoreDrift:
     every = np.concatenate([part for both in values.values() for part in both])
     low, high = float(every.min()), float(every.max())
     found = []
@@ -240,9 +240,7 @@ def _compare(
         limit = round(max(LEAST_SHIFT, min(1.0, ks_limit(len(was), len(now), level))), PLACES)
         before, after = (_describe(part, low, high) for part in (was, now))
         found.append(
-            ScoreComparison(
-                of=of, before=before, after=after, distance=distance, limit=limit, drifted=distance > limit
-            )
+            ScoreComparison(of=of, before=before, after=after, distance=distance, limit=limit, drifted=distance > limit)
         )
     found.sort(key=nearness, reverse=True)
     return ScoreDrift(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +134,20 @@ def _asked(workspace: Workspace, printer: Printer, changes: Sequence[QueryChange
         keys = [{hit.key for hit in side} for side in (one.before, one.after)]
         lists = tuple(
             (name, tuple((card(hit.shard, hit.key), hit, "" if hit.key in other else mark) for hit in side))
-            for name, side, other, mark in (("before", one.before, keys[1], "lost"), ("after", one.after, keys[0], "came"))
+            for name, side, other, mark in (
+                ("before", one.before, keys[1], "lost"),
+                ("after", one.after, keys[0], "came"),
+            )
         )
         own = card(one.shard, one.key)
-        part = {"text": {"text": own.text}, "image": {"thumbnail": own.thumbnail}, "audio": {"wave": own.wave, "duration_s": own.duration_s}}
-        shown.append(AskedCards(query=one, card=replace(Card(key=one.key), **part[one.by]), lists=lists))
+        asking = Card(
+            key=one.key,
+            text=own.text if one.by == "text" else None,
+            thumbnail=own.thumbnail if one.by == "image" else None,
+            wave=own.wave if one.by == "audio" else None,
+            duration_s=own.duration_s,
+        )
+        shown.append(AskedCards(query=one, card=asking, lists=lists))
     return shown
 
 
@@ -149,9 +158,7 @@ def _plot(drift: ScoreDrift) -> Markup:
     return plots.overlaid(drift.low, drift.high, shown.before.histogram, shown.after.histogram, label)
 
 
-def _load(
-    workspace: Workspace, name: str, places: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], Record]:
+def _load(workspace: Workspace, name: str, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Record]:
     """Return records by (path, value of a column); only the rows wanted are kept."""
     by_path: dict[str, set[str]] = defaultdict(set)
     for path, value in places:

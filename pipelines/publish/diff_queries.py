@@ -121,7 +121,8 @@ def compare_queries(
 ) -> QueryChanges:
     """Ask both publications the queries of at most so many test records.
 
-    `rows` say what became of the records in the answers. What keeps an index from answering is reported, not raised: all else of a comparison stays useful.
+    `rows` say what became of the records in the answers. What keeps an index from answering is reported, not raised:
+    all else of a comparison stays useful.
     """
     if not records:
         return QueryChanges(why_not="not wanted (--queries 0)")
@@ -217,7 +218,7 @@ class _Asked:
         return answers
 
     def _made_by(self, model: Any) -> tuple[list[str], Features]:
-        """Return keys and features, from the lake's cache where it has them; `model` is any `Embedder` that was loaded."""
+        """Return keys and features, from the lake's cache where it has them; `model` is a loaded `Embedder`."""
         encoders = model.encoders
         if encoders.fingerprint not in self._features:
             keys: list[str] = []
@@ -275,8 +276,7 @@ def _is_reordered(was: Sequence[RankedHit], now: Sequence[RankedHit]) -> bool:
     place = {hit.key: place for place, hit in enumerate(was)}
     common = [hit for hit in now if hit.key in place]
     return any(
-        place[first.key] > place[second.key] and first.score > second.score + TIE
-        for first, second in pairwise(common)
+        place[first.key] > place[second.key] and first.score > second.score + TIE for first, second in pairwise(common)
     )
 
 

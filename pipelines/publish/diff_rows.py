@@ -224,8 +224,8 @@ class Rows:
 
     def moved(self) -> tuple[Moved, ...]:
         """Return the moves between fates, by fate and reason, the most frequent first."""
-        chosen = "FROM state1 JOIN state0 USING (source, key) WHERE state0.fate <> state1.fate OR " \
-                 f"(state0.fate = {REJECTED} AND state0.reason <> state1.reason)"  # fmt: skip
+        chosen = f"""FROM state1 JOIN state0 USING (source, key) WHERE (state0.fate <> state1.fate
+OR (state0.fate = {REJECTED} AND state0.reason <> state1.reason))"""
         names = "state0.fate, state0.reason, state1.fate, state1.reason"
         groups = self.db.execute(f"SELECT {names}, COUNT(*) {chosen} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4")
         found = []

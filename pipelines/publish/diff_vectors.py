@@ -159,9 +159,7 @@ def _only_in(mine: Mapping[str, ShardRef], other: Mapping[str, ShardRef]) -> lis
     return [ref for address, ref in mine.items() if address not in other]
 
 
-def _read_samples(
-    workspace: Workspace, before: Side, after: Side, sources: set[str]
-) -> dict[tuple[str, str], Sample]:
+def _read_samples(workspace: Workspace, before: Side, after: Side, sources: set[str]) -> dict[tuple[str, str], Sample]:
     """Return samples of vectors by source and view."""
     samples: dict[tuple[str, str], Sample] = defaultdict(Sample)
     assert before.publication is not None
