@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pyarrow.compute as pc
 import pytest
 
 import trichord
-from tests.pipelines.lakes import rows_of, write_rows
 from trichord.infra.errors import ConfigError
 
 
@@ -21,23 +19,6 @@ def test_tables_hold_the_rows_that_the_publication_counts(indexed):
     vectors = workspace.vectors().to_table(columns=["fingerprint", "view"])
     assert set(vectors["fingerprint"].to_pylist()) == {live.fingerprint}
     assert set(vectors["view"].to_pylist()) == {"fused"}
-
-
-def test_tables_are_those_of_the_live_publication_whatever_was_prepared_since(lake_copy):
-    project = lake_copy
-    workspace = trichord.open(project)
-
-    def is_there(key: str) -> bool:
-        return workspace.records().count_rows(filter=pc.field("key") == key) == 1
-
-    assert is_there("new-record")
-    write_rows(
-        project.parent / "corpus", [row for row in rows_of(project.parent / "corpus") if row["id"] != "new-record"]
-    )
-    workspace.prepare()
-    assert is_there("new-record")
-    workspace.rollback()
-    assert not is_there("new-record")
 
 
 def test_before_the_first_publication_tables_are_those_of_the_last_run(indexed, tmp_path):
