@@ -51,7 +51,8 @@ RESULTS: dict[str, tuple[Callable[[Any], None], Any]] = {
     "exported": (render.exported, {
         "rows": 1, "files": 1, "path": "p", "kind": "k", "media_root": "m", "not_read": {"reason": 1}}),
     "diff": (render_diff.diff, {
-        "before": "b", "after": "a", "model_changed": False, "counts": {"c": [1, 2]}, "figures": {"mixed.f": [1.0, 2.0]},
+        "before": "b", "after": "a", "model_changed": False, "counts": {"c": [1, 2]},
+        "figures": {"mixed.f": [1.0, 2.0]},
         **{name: {"count": 2, "first": ["k"], "fates": {"kept": 1, "f": 1}}
            for name in ("added", "changed", "removed")},
         "fields": {"compared": 1, "fields": {"text": 1}, "first": []}, "rejects": {"r": [1, 2]},
@@ -60,8 +61,9 @@ RESULTS: dict[str, tuple[Callable[[Any], None], Any]] = {
         "scores": [{"source": "s", "score": "n", "drifted": True, "comparisons": [
             {"of": "all", "before": {"p50": 1.0}, "after": {"p50": 2.0}, "distance": 0.5, "limit": 0.1,
              "drifted": True}]}],
-        "vectors": {"why_not": None, "views": [{
-            "source": "s", "view": "v", "shift": 0.1, "cosines": None, "drifted": True, "comparisons": [{"of": "added", "separability": 0.9, "limit": 0.7}]}]},
+        "vectors": {"why_not": None, "views": [
+            {"source": "s", "view": "v", "shift": 0.1, "cosines": None, "drifted": True,
+             "comparisons": [{"of": "added", "separability": 0.9, "limit": 0.7}]}]},
         "queries": {"why_not": None, "k": 10, "asked": 2, "changed": 1, "reordered": 0, "mean_overlap": 0.9,
             "mean_jaccard": 0.8, "most_changed": [{"key": "k", "by": "text", "overlap": 0.9,
                 "before": [{"key": "k", "change": "removed"}], "after": [{"key": "l", "change": None}]}]}}),
