@@ -12,6 +12,7 @@ from trichord.infra import log
 from trichord.pipelines.cli import render, render_evaluation, render_index, render_plan
 from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
+from trichord.pipelines.cli.diff import diff
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
@@ -190,19 +191,7 @@ def rollback(
     _print(_open(project, set_, as_json, engine).rollback(to).to_dict(), as_json, render.publication)
 
 
-@app.command()
-def diff(
-    before: Annotated[
-        str | None, typer.Argument(metavar="BEFORE", help="Its id. (default: the one before AFTER)")
-    ] = None,
-    after: Annotated[str | None, typer.Argument(metavar="AFTER", help="Its id. (default: the live one)")] = None,
-    project: ProjectFile = DEFAULT_PROJECT,
-    set_: Overrides = None,
-    engine: EngineName = None,
-    as_json: Json = False,
-) -> None:
-    """Compare two publications: records by key, model, counts and figures."""
-    _print(_open(project, set_, as_json, engine).diff(before, after), as_json, render.diff)
+app.command()(diff)
 
 
 @app.command()

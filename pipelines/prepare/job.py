@@ -29,6 +29,7 @@ from trichord.transforms.chain import prepare_chain
 
 REJECT_COUNTS = "reject_counts"  # name of the file of these counts
 _COUNTED = ("op", "source")
+_FORMAT = "with_reasons"  # in counts that an earlier version of trichord did not keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,25 +179,46 @@ def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Cou
 
     A shard is read once: its counts are kept in the lake.
     """
+    found = _count_rejects(workspace, version)
+    Footers.remember(workspace.lake, "rejects", found, REJECT_COUNTS)
+    return _total(found, "op"), _total(found, "source")
+
+
+def count_reasons(workspace: Workspace, version: int) -> Counter[str]:
+    """Return the same rows by `reason_name`; nothing is kept in the lake."""
+    return _total(_count_rejects(workspace, version), "reason")
+
+
+def reason_name(op: str, reason: str) -> str:
+    """Return why a row was rejected: the reason, after its op where that does not say the same."""
+    return reason if op.partition(":")[2] == reason else f"{op}: {reason}"
+
+
+def _count_rejects(workspace: Workspace, version: int) -> list[ShardRef]:
+    """Return the shards of a version of the table, with their rows by op, source and reason."""
     lake = workspace.lake
     known, found = Footers.load(lake, "rejects", REJECT_COUNTS), list[ShardRef]()
     stats = {lake.relative(stat.uri): stat for stat in lake.list("rejects")}
     for ref in workspace.table("rejects").shards(version).values():
         counted = known.find(ref.path, stats[ref.path]) if ref.path in stats else None
-        if counted is None:
+        if counted is None or _FORMAT not in counted.counts:
             table = read_shard(lake, ref, ["op", "reason", "source"])
             refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
             counts = Counter(f"{column}:{name}" for column in _COUNTED for name in refused[column].to_pylist())
-            counted = replace(ref, counts={**counts, "rows": len(table)})
+            names = map(reason_name, *(refused[column].to_pylist() for column in ("op", "reason")))
+            counts.update(f"reason:{name}" for name in names)
+            counted = replace(ref, counts={**counts, "rows": len(table), _FORMAT: 1})
         found.append(counted)
-    Footers.remember(lake, "rejects", found, REJECT_COUNTS)
-    totals = {column: Counter[str]() for column in _COUNTED}
-    for ref in found:
+    return found
+
+
+def _total(shards: Sequence[ShardRef], column: str) -> Counter[str]:
+    total = Counter[str]()
+    for ref in shards:
         for name, rows in ref.counts.items():
-            column, _, value = name.partition(":")
-            if column in totals:
-                totals[column][value] += rows
-    return totals["op"], totals["source"]
+            if name.startswith(f"{column}:"):
+                total[name.removeprefix(f"{column}:")] += rows
+    return total
 
 
 def find_high_reject_ratios(
