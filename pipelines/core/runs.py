@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from itertools import islice
+from typing import Any, Protocol, cast
 
 from trichord.infra import digest, log
 from trichord.infra.errors import TrichordError
@@ -36,11 +37,23 @@ _INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTime:
-    """How many units a stage made, in how many seconds, and in how many CPU seconds of all processes."""
+    """How many units a stage made, in how many seconds, and in how many CPU seconds of all processes.
+
+    `after_s` is the time from the start of the run to that of the stage.
+    """
 
     made: int
     seconds: float
     cpu_s: float = 0.0
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """What a source held when a run looked: its rows, and the digest of the versions of all its partitions."""
+
+    rows: int
+    version: str
 
 
 @dataclass(kw_only=True)
@@ -63,6 +76,9 @@ class RunNote(Result):
         bytes_written: of the shards and index files that it made.
         stages: what each stage took, as far as it got.
         whole: rows of the sources if it made everything of them; 0 if it kept any shard of an earlier run.
+        stage: the stage in which it failed; empty if it failed in none.
+        confirmed: True if it looked at all sources, and what is live at its end is made of what they held.
+        sources: what it found each source to hold; empty if it did not get so far.
     """
 
     id: str
@@ -80,11 +96,42 @@ class RunNote(Result):
     bytes_written: int = 0
     stages: dict[str, StageTime] = field(default_factory=dict)
     whole: int = 0
+    stage: str = ""
+    confirmed: bool = False
+    sources: dict[str, SourceState] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._clock_s = time.monotonic()
+
+    def elapsed_s(self) -> float:
+        """Return the seconds since its start."""
+        return round(time.monotonic() - self._clock_s, 3)
+
+    @contextmanager
+    def at_stage(self, name: str) -> Iterator[None]:
+        """Say on each log line which stage is at work, and note the one that fails."""
+        self.stage = name
+        with log.bound(stage=name):
+            yield
+        self.stage = ""
+
+
+class Observer(Protocol):
+    """Tells the world outside the lake of runs. Neither method raises, nor waits for another machine."""
+
+    def started(self, note: RunNote) -> None:
+        """Hear that a run has started."""
+
+    def ended(self, note: RunNote) -> None:
+        """Hear how it ended; its note is stored."""
 
 
 @contextmanager
-def recorded(lake: Lake, verb: str, trigger: str = "command") -> Iterator[RunNote]:
-    """Yield the note of a run, and store it however the block ends. A run that is killed leaves none."""
+def recorded(lake: Lake, verb: str, trigger: str = "command", observers: Sequence[Observer] = ()) -> Iterator[RunNote]:
+    """Yield the note of a run, and store it however the block ends. A run that is killed leaves none.
+
+    Log events in the block carry the run's id and its verb. Observers hear of its start and its end.
+    """
     now = datetime.datetime.now(datetime.UTC)
     note = RunNote(
         id=f"{now:%y%m%d%H%M%S}-{secrets.token_hex(1)}",
@@ -94,18 +141,22 @@ def recorded(lake: Lake, verb: str, trigger: str = "command") -> Iterator[RunNot
         host=socket.gethostname(),
         version=version("trichord"),
     )
-    started_s = time.monotonic()
-    try:
-        yield note
-    except BaseException as error:
-        note.exit_code, note.error = _ended_by(error)
-        raise
-    finally:
-        note.seconds = round(time.monotonic() - started_s, 3)
+    with log.bound(run=note.id, job=verb):
+        for observer in observers:
+            observer.started(note)
         try:
-            _store(lake, note)
-        except TrichordError as error:  # what the run did stays done
-            log.event("run_not_recorded", detail=str(error).splitlines()[0])
+            yield note
+        except BaseException as error:
+            note.exit_code, note.error = _ended_by(error)
+            raise
+        finally:
+            note.seconds = note.elapsed_s()
+            try:
+                _store(lake, note)
+            except TrichordError as error:  # what the run did stays done
+                log.event("run_not_recorded", detail=str(error).splitlines()[0])
+            for observer in observers:
+                observer.ended(note)
 
 
 def _ended_by(error: BaseException) -> tuple[int, str]:
@@ -130,8 +181,13 @@ def _paths(lake: Lake) -> list[str]:
 
 def last_runs(lake: Lake, most: int = RECENT) -> list[RunNote]:
     """Return the last runs, newest first; damaged notes are passed over."""
-    found = (_read(lake, path) for path in _paths(lake)[:most])
-    return [note for note in found if note is not None]
+    return list(islice(iterate_runs(lake), most))
+
+
+def iterate_runs(lake: Lake) -> Iterator[RunNote]:
+    """Yield the runs, newest first, each read when it is asked for; damaged notes are passed over."""
+    found = (_read(lake, path) for path in _paths(lake))
+    return (note for note in found if note is not None)
 
 
 def _read(lake: Lake, path: str) -> RunNote | None:
@@ -142,28 +198,37 @@ def _read(lake: Lake, path: str) -> RunNote | None:
             return None
         stages = {name: _time_of(taken[name]) for name in STAGE_ORDER if name in taken}
         counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
-        given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in ("stages", "counts")}
+        given = _ADDED | {name: stored[name] for name in _KINDS if name in stored or name not in _ADDED}
         if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
             return None
         for name in ("seconds", "exit_code", "bytes_written", "whole"):
             _amount(given[name])
-        return RunNote(**given, stages=stages, counts=counts)
+        sources = {name: _source_of(one) for name, one in stored.get("sources", {}).items()}
+        return RunNote(**given, stages=stages, counts=counts, sources=sources)
     except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 _COUNTS = tuple(one.name for one in fields(RowCounts))
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error"), str),
+    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "stage"), str),
     **dict.fromkeys(("exit_code", "bytes_written", "whole"), int),
+    **dict.fromkeys(("unchanged", "confirmed"), bool),
+    "seconds": int | float,
     "publication": str | None,
-    "unchanged": bool,
 }
+_ADDED: dict[str, Any] = {"stage": "", "confirmed": False}  # not in notes of older versions
 
 
 def _time_of(stored: Mapping[str, Any]) -> StageTime:
-    made, seconds, cpu_s = (_amount(stored.get(name, 0)) for name in ("made", "seconds", "cpu_s"))
-    return StageTime(made=int(made), seconds=seconds, cpu_s=cpu_s)
+    made, seconds, cpu_s, after_s = (_amount(stored.get(name, 0)) for name in ("made", "seconds", "cpu_s", "after_s"))
+    return StageTime(made=int(made), seconds=seconds, cpu_s=cpu_s, after_s=after_s)
+
+
+def _source_of(stored: Mapping[str, Any]) -> SourceState:
+    if not isinstance(stored["version"], str):
+        raise ValueError("not a version")
+    return SourceState(rows=int(_amount(stored["rows"])), version=stored["version"])
 
 
 def _amount(stored: object) -> float:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from trichord.infra import digest
 from trichord.infra.engines import open_engine
@@ -27,8 +28,7 @@ from trichord.pipelines.prepare.prepared import Prepared, keep_prepared
 from trichord.pipelines.prepare.records import prepare
 from trichord.transforms.chain import prepare_chain
 
-REJECT_COUNTS = "reject_counts"  # name of the file of these counts
-_COUNTED = ("op", "source")
+REJECT_COUNTS = "rejects_counted"  # name of the file of these counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     with open_engine(workspace.project.engine) as engine:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
-    rejected, _ = reject_counts(workspace, done.commit.versions["rejects"])
+    rejected = reject_counts(workspace, done.commit.versions["rejects"]).by_op
     over = find_high_reject_ratios(workspace, rejected, counts)
     if counts.rows_in and not counts.rows_kept:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
@@ -172,8 +172,16 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     )
 
 
-def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Counter[str]]:
-    """Return the rejected rows by op and by source in one version of the table, without rows that parts replaced.
+class RejectCounts(NamedTuple):
+    """Rejected rows: by op, by source, and by op and reason."""
+
+    by_op: Counter[str]
+    by_source: Counter[str]
+    by_reason: Counter[tuple[str, str]]
+
+
+def reject_counts(workspace: Workspace, version: int) -> RejectCounts:
+    """Return the rejected rows in one version of the table, without rows that parts replaced.
 
     A shard is read once: its counts are kept in the lake.
     """
@@ -185,17 +193,23 @@ def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Cou
         if counted is None:
             table = read_shard(lake, ref, ["op", "reason", "source"])
             refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
-            counts = Counter(f"{column}:{name}" for column in _COUNTED for name in refused[column].to_pylist())
+            op, reason, source = (refused[name].to_pylist() for name in ("op", "reason", "source"))
+            counts = Counter(f"source:{name}" for name in source)
+            counts.update(f"reason:{why}:{name}" for name, why in zip(op, reason, strict=True))
             counted = replace(ref, counts={**counts, "rows": len(table)})
         found.append(counted)
     Footers.remember(lake, "rejects", found, REJECT_COUNTS)
-    totals = {column: Counter[str]() for column in _COUNTED}
+    total = RejectCounts(Counter(), Counter(), Counter())
     for ref in found:
         for name, rows in ref.counts.items():
             column, _, value = name.partition(":")
-            if column in totals:
-                totals[column][value] += rows
-    return totals["op"], totals["source"]
+            if column == "source":
+                total.by_source[value] += rows
+            elif column == "reason":
+                why, _, op_name = value.partition(":")  # an op's name may have a colon
+                total.by_op[op_name] += rows
+                total.by_reason[op_name, why] += rows
+    return total
 
 
 def find_high_reject_ratios(

@@ -53,13 +53,20 @@ def carry_out(
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
         run.live_model_lost = require_live_model(workspace, live)
         for stage in STAGES:
-            started, used_s = time.monotonic(), used_cpu_s()
-            stage.materialise(run)
-            seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-            note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
-            run.stages[stage.name] = asdict(note.stages[stage.name])
+            started, used_s, after_s = time.monotonic(), used_cpu_s(), note.elapsed_s()
+            with note.at_stage(stage.name):
+                stage.materialise(run)
+            note.stages[stage.name] = StageTime(
+                made=_made(run, stage.name),
+                seconds=round(time.monotonic() - started, 3),
+                cpu_s=round(used_cpu_s() - used_s, 3),
+                after_s=after_s,
+            )
+            took = asdict(note.stages[stage.name])
+            del took["after_s"]  # of the note
+            run.stages[stage.name] = took
             note.bytes_written = sum(one.bytes for one in run.commit.touched)
-            log.event("stage_done", stage=stage.name, **run.stages[stage.name])
+            log.event("stage_done", stage=stage.name, **took)
     new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
     note.bytes_written += sum(shard.index.bytes + shard.keys.bytes for shard in new)
     note.whole, note.counts = _whole(run), asdict(run.counts)
