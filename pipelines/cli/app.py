@@ -14,6 +14,7 @@ from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
+from trichord.pipelines.cli.metrics import metrics
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
     Accepted,
@@ -295,6 +296,7 @@ def verify(
 
 
 app.command()(recover)
+app.command()(metrics)
 
 
 @app.command()

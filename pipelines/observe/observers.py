@@ -80,12 +80,12 @@ def _receivers(
     metrics, alerts = workspace.project.metrics, workspace.project.alerts
     found: dict[str, Receiver] = {}
     if metrics.textfile is not None or metrics.push_gateway is not None:
-        require_library("prometheus_client", "metrics")
+        require_library("prometheus_client", "`metrics` of the project file")
         from trichord.pipelines.observe.exporters import MetricsReceiver
 
         found["metrics"] = MetricsReceiver(metrics, open_outbox("metrics"))
     if alerts.url is not None:
-        require_library("standardwebhooks", "alerts")
+        require_library("standardwebhooks", "`alerts` of the project file")
         from trichord.pipelines.observe.alerts import AlertsReceiver
 
         found["alerts"] = AlertsReceiver(alerts, open_outbox("alerts"))
@@ -120,10 +120,10 @@ def _is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def require_library(module: str, section: str) -> None:
-    """Raise ConfigError unless a library of the extra is installed."""
+def require_library(module: str, user: str) -> None:
+    """Raise ConfigError unless a library of the extra is installed; `user` says what needs it."""
     if not _is_installed(module):
         raise ConfigError(
-            f"`{section}` of the project file needs {module.replace('_', '-')}, which is not installed.\n"
+            f"{user} needs {module.replace('_', '-')}, which is not installed.\n"
             "Next: pip install 'trichord[observability]'"
         )
