@@ -32,7 +32,7 @@ STAGE_ORDER = (
     "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
 )  # fmt: skip
 _MOST_BYTES = 1 << 20
-_INTERRUPTED = 130
+SIGNALLED = (130, 143)  # exit codes of runs that SIGINT or SIGTERM ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _ended_by(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SystemExit):
         return (error.code if isinstance(error.code, int) else 1), "ended by a signal"
     if isinstance(error, KeyboardInterrupt):
-        return _INTERRUPTED, "ended by a signal"
+        return SIGNALLED[0], "ended by a signal"
     return (error.exit_code if isinstance(error, TrichordError) else 1), f"{type(error).__name__}: {said}"
 
 

@@ -18,9 +18,8 @@ from trichord.infra import log
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import Check
 from trichord.infra.redaction import redact
-from trichord.pipelines.core.runs import RunNote
+from trichord.pipelines.core.runs import SIGNALLED, RunNote
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.observe.metrics import SIGNALLED
 from trichord.pipelines.observe.outbox import Outbox
 from trichord.pipelines.observe.receiver import State
 from trichord.pipelines.observe.state import LakeState, started_s
@@ -103,8 +102,12 @@ class LineageReceiver:
             from openlineage.client import OpenLineageClient
 
             logging.getLogger("openlineage").setLevel(logging.CRITICAL)  # what fails is an event of ours
+            before = set(os.environ)
             # it would run git in the working folder, whose remote has nothing to do with the run
             self._client = OpenLineageClient(config={"facets": {"source_code_location": {"disabled": True}}})
+            for name in set(os.environ) - before:  # it copies its settings, a key too, to other variables
+                if name.startswith("OPENLINEAGE__"):
+                    del os.environ[name]
         return self._client
 
 

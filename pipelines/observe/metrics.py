@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trichord.infra.packages import version
-from trichord.pipelines.core.runs import RunNote
+from trichord.pipelines.core.runs import SIGNALLED, RunNote
 from trichord.pipelines.observe.state import LakeState, ended_s, started_s
 
 REASONS = 100  # most label values of rejected rows: the ops of a user may give any reason
 OTHER = "other"
-SIGNALLED = (130, 143)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from trichord.infra import log
 from trichord.infra.errors import ConfigError
 from trichord.infra.redaction import redact
-from trichord.pipelines.core.runs import Observer, RunNote
+from trichord.pipelines.core.runs import SIGNALLED, Observer, RunNote
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.observe import outbox
-from trichord.pipelines.observe.metrics import SIGNALLED
 from trichord.pipelines.observe.receiver import Receiver
-from trichord.pipelines.observe.state import LakeState, read_state
+
+if TYPE_CHECKING:
+    from trichord.pipelines.observe.state import LakeState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class _Safe:
         self._tell(lambda: self.receiver.ended(note, lambda: self._state(note)))
 
     def _state(self, note: RunNote) -> LakeState:
+        from trichord.pipelines.observe.state import read_state  # what a night without observers need not import
+
         if note.id not in self.states:
             self.states[note.id] = read_state(self.workspace, note)
         return self.states[note.id]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from trichord.pipelines.core.runs import RunNote
-from trichord.pipelines.observe.state import LakeState
 
-State = Callable[[], LakeState]
+if TYPE_CHECKING:
+    from trichord.pipelines.observe.state import LakeState
+
+State: TypeAlias = "Callable[[], LakeState]"
 """Reads the lake's state after the run, once for all observers."""
 
 
