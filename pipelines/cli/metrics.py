@@ -39,8 +39,11 @@ def metrics(
         _serve(found, *_address(listen))
         return
     values = found.samples()
-    result = {"metrics": [asdict(sample) for sample in values]}
-    print_result(result, as_json, lambda _: sys.stdout.write(text_of(values).decode()))
+
+    def show(_: Any) -> None:
+        sys.stdout.write(text_of(values).decode())
+
+    print_result({"metrics": [asdict(sample) for sample in values]}, as_json, show)
 
 
 def _serve(found: Any, host: str, port: int) -> None:

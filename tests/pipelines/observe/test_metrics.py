@@ -133,8 +133,8 @@ def test_a_failed_run_writes_the_file_and_pushes_too(lake_copy: Path, tmp_path: 
     label = frozenset({("trigger", "command")})
     assert (well["trichord_run_exit_code", label], failed["trichord_run_exit_code", label]) == (0, 7)
     assert failed["trichord_run_failures", label] == 1
-    fresh = ("trichord_publication_confirmed_timestamp_seconds", frozenset())
-    assert well[fresh] == failed[fresh]
+    confirmed = "trichord_publication_confirmed_timestamp_seconds"
+    assert well[confirmed, frozenset()] == failed[confirmed, frozenset()]
     assert os.listdir(tmp_path) == ["copy", "trichord.prom"] or sorted(os.listdir(tmp_path)) == [
         "copy",
         "trichord.prom",
