@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from trichord.infra import log
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed, packed_factory, packed_task
+from trichord.infra.engines.base import (
+    LONG_S,
+    Done,
+    Failed,
+    I,
+    Outcome,
+    R,
+    Slot,
+    dispatch,
+    packed,
+    packed_factory,
+    packed_task,
+)
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
@@ -122,6 +134,7 @@ class LocalEngine:
             workers=min(config.workers, len(gpus) * config.actors_per_gpu) if gpus else config.workers,
             retries=config.retries,
             timeout_s=config.task_timeout_s if timeout_s is None else timeout_s,
+            grace=timeout_s != LONG_S,
         )
         return cast("Generator[Done[I, Any] | Failed[I], None, None]", outcomes)
 

@@ -10,11 +10,13 @@ import typer
 
 from trichord.infra import log
 from trichord.pipelines.cli import render, render_evaluation, render_index
+from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
 from trichord.pipelines.cli.metrics import metrics
+from trichord.pipelines.cli.nightly import maintain, nightly
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
     Accepted,
@@ -129,7 +131,10 @@ def plan(
 
 
 app.command()(prepare)
+app.command()(backfill)
 app.command()(reindex)
+app.command()(nightly)
+app.command()(maintain)
 
 
 app.command()(search)

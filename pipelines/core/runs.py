@@ -103,6 +103,11 @@ class RunNote(Result):
     def __post_init__(self) -> None:
         self._clock_s = time.monotonic()
 
+    @property
+    def started(self) -> datetime.datetime:
+        """When it started."""
+        return datetime.datetime.fromisoformat(self.started_at)
+
     def elapsed_s(self) -> float:
         """Return the seconds since its start."""
         return round(time.monotonic() - self._clock_s, 3)
@@ -204,7 +209,8 @@ def _read(lake: Lake, path: str) -> RunNote | None:
         for name in ("seconds", "exit_code", "bytes_written", "whole"):
             _amount(given[name])
         sources = {name: _source_of(one) for name, one in stored.get("sources", {}).items()}
-        return RunNote(**given, stages=stages, counts=counts, sources=sources)
+        note = RunNote(**given, stages=stages, counts=counts, sources=sources)
+        return note if note.started.tzinfo is not None else None
     except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -10,7 +10,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from trichord.pipelines.core.runs import SIGNALLED, RunNote
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.observe.outbox import Outbox
 from trichord.pipelines.observe.receiver import State
-from trichord.pipelines.observe.state import LakeState, started_s
+from trichord.pipelines.observe.state import LakeState
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, OutputDataset
@@ -78,7 +78,7 @@ class LineageReceiver:
                 )
             job_type = job_type_job.JobTypeJobFacet(processingType="BATCH", integration="TRICHORD", jobType="JOB")
             inputs, outputs = datasets()
-            at = datetime.fromtimestamp(started_s(note), UTC) + timedelta(seconds=seconds)
+            at = note.started + timedelta(seconds=seconds)
             event = RunEvent(
                 eventType=RunState(kind),
                 eventTime=at.isoformat(timespec="milliseconds"),

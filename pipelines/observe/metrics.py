@@ -11,7 +11,7 @@ from typing import Literal
 
 from trichord.infra.packages import version
 from trichord.pipelines.core.runs import SIGNALLED, RunNote
-from trichord.pipelines.observe.state import LakeState, ended_s, started_s
+from trichord.pipelines.observe.state import LakeState, ended_s
 
 REASONS = 100  # most label values of rejected rows: the ops of a user may give any reason
 OTHER = "other"
@@ -151,7 +151,7 @@ def _of_runs(runs: Sequence[RunNote]) -> Iterator[Sample]:
     for trigger in sorted({run.trigger for run in runs}):
         mine = [run for run in runs if run.trigger == trigger]
         last, label = mine[0], {"trigger": trigger}
-        yield Sample("trichord_run_start_timestamp_seconds", started_s(last), label)
+        yield Sample("trichord_run_start_timestamp_seconds", last.started.timestamp(), label)
         yield Sample("trichord_run_end_timestamp_seconds", ended_s(last), label)
         yield Sample("trichord_run_duration_seconds", last.seconds, label)
         yield Sample("trichord_run_exit_code", last.exit_code, label)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -80,15 +79,7 @@ def _read(workspace: Workspace, last: RunNote | None) -> LakeState:
 
 def ended_s(run: RunNote) -> float:
     """Return when a run ended, as Unix time."""
-    return started_s(run) + run.seconds
-
-
-def started_s(run: RunNote) -> float:
-    """Return when a run started, as Unix time; 0 where its note does not say."""
-    try:
-        return datetime.datetime.fromisoformat(run.started_at).timestamp()
-    except ValueError:
-        return 0.0
+    return run.started.timestamp() + run.seconds
 
 
 def _last_verdict(live: Publication | None, candidate: Verdict | None, runs: Sequence[RunNote]) -> Verdict | None:

@@ -15,7 +15,6 @@ from trichord.infra.errors import ServiceError
 from trichord.pipelines.core.runs import RunNote
 from trichord.pipelines.observe.outbox import Outbox
 from trichord.pipelines.observe.receiver import State
-from trichord.pipelines.observe.state import started_s
 
 _SECOND_NS = 1_000_000_000
 
@@ -50,7 +49,7 @@ def _export(lake: str, note: RunNote) -> None:
     tracer = provider.get_tracer("trichord", note.version)
 
     def at(seconds: float) -> int:
-        return int((started_s(note) + seconds) * _SECOND_NS)
+        return int((note.started.timestamp() + seconds) * _SECOND_NS)
 
     about: dict[str, Any] = {
         "trichord.run": note.id,

@@ -81,6 +81,17 @@ class Features:
             )
 
 
+class FeaturesOfPart(Features):
+    """Features of some of the partitions, without variants, if a model will be trained."""
+
+    def materialise(self, run: Run) -> None:
+        """Make what is missing."""
+        from trichord.pipelines.model.encode import featurise
+
+        if reuse_live_model(run.workspace, run.live) is None:
+            run.features = featurise(run.workspace, run.engine, run.prepared, (), timings=run.timings)
+
+
 class Agreement:
     """Judges whether the modalities of a record belong together. Records that disagree are left out on request."""
 

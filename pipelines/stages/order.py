@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
@@ -51,26 +52,28 @@ def carry_out(
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
     with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
-        run.live_model_lost = require_live_model(workspace, live)
-        for stage in STAGES:
-            started, used_s, after_s = time.monotonic(), used_cpu_s(), note.elapsed_s()
-            with note.at_stage(stage.name):
-                stage.materialise(run)
-            note.stages[stage.name] = StageTime(
-                made=_made(run, stage.name),
-                seconds=round(time.monotonic() - started, 3),
-                cpu_s=round(used_cpu_s() - used_s, 3),
-                after_s=after_s,
-            )
-            took = asdict(note.stages[stage.name])
-            del took["after_s"]  # of the note
-            run.stages[stage.name] = took
-            note.bytes_written = sum(one.bytes for one in run.commit.touched)
-            log.event("stage_done", stage=stage.name, **took)
+        run_stages(run, STAGES, note)
     new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
     note.bytes_written += sum(shard.index.bytes + shard.keys.bytes for shard in new)
     note.whole, note.counts = _whole(run), asdict(run.counts)
     return run
+
+
+def run_stages(run: Run, stages: Sequence[Stage[Run, Forecast]], note: RunNote) -> None:
+    """Run stages of a run whose engine and commits are set, and note what each took."""
+    run.live_model_lost = require_live_model(run.workspace, run.live)
+    for stage in stages:
+        started, used_s, after_s = time.monotonic(), used_cpu_s(), note.elapsed_s()
+        with note.at_stage(stage.name):
+            stage.materialise(run)
+        took: dict[str, Any] = {
+            "made": _made(run, stage.name),
+            "seconds": round(time.monotonic() - started, 3),
+            "cpu_s": round(used_cpu_s() - used_s, 3),
+        }
+        note.stages[stage.name], run.stages[stage.name] = StageTime(**took, after_s=after_s), took
+        note.bytes_written = sum(one.bytes for one in run.commit.touched)
+        log.event("stage_done", stage=stage.name, **took)
 
 
 def _whole(run: Run) -> int:
