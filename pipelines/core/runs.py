@@ -139,10 +139,10 @@ def recorded(lake: Lake, verb: str, trigger: str = "command", observers: Sequenc
     """
     now = datetime.datetime.now(datetime.UTC)
     note = RunNote(
-        id=f"{now:%y%m%d%H%M%S}-{secrets.token_hex(1)}",
+        id=f"{now:%y%m%d%H%M%S}{now.microsecond // 1_000:03}-{secrets.token_hex(1)}",
         verb=verb,
         trigger=trigger,
-        started_at=now.isoformat(timespec="seconds"),
+        started_at=now.isoformat(timespec="milliseconds"),
         host=socket.gethostname(),
         version=version("trichord"),
     )
