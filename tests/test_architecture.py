@@ -69,7 +69,7 @@ FORBIDDEN = [
     ("milvus", "index_builders.milvus.load", "milvus_lite"),
     ("observability", "pipelines.cli.app", "prometheus_client"),
     ("observability", "pipelines.observe.observers", "openlineage"),
-    ("observability", "pipelines.observe.lineage", "opentelemetry"),
+    ("observability", "pipelines.observe.metrics", "opentelemetry"),
     ("tests", "pipelines.cli.app", "tests"),
     ("tests", "infra.lake.storage", "moto"),
     ("tests", "infra.lake.storage", "trichord.tests"),
