@@ -89,7 +89,7 @@ def error(problem: BaseException, exit_code: int) -> None:
     kind, message = type(problem).__name__, redact(str(problem))
     message = _LONG.sub(r"\1…", message)
     if _as_json:
-        event("error", kind=kind, message=message, exit_code=exit_code)
+        event("error", kind=kind, message=message, exit_code=exit_code, **getattr(problem, "about", {}))
     elif not stderr.is_terminal():
         _write(f"{kind}: {one_line(message)}")
     else:

@@ -16,6 +16,7 @@ from trichord.infra.config.observe import AlertsConfig, MetricsConfig
 from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.query import QueryConfig
 from trichord.infra.config.rag import RagConfig
+from trichord.infra.config.rates import RatesConfig
 from trichord.infra.config.sources import Source
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.train import TrainConfig
@@ -43,5 +44,6 @@ class Project(Strict):
     engine: EngineConfig = EngineConfig()
     metrics: MetricsConfig = MetricsConfig()
     alerts: AlertsConfig = AlertsConfig()
+    rates: RatesConfig = RatesConfig()
     keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
     gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")

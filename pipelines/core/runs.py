@@ -6,7 +6,6 @@ import datetime
 import math
 import secrets
 import socket
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,14 +19,14 @@ from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import RowCounts
+from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.storage import TooLarge
 from trichord.infra.packages import version
 from trichord.infra.redaction import redact
 from trichord.pipelines.core.result import Result
 
 KEPT = 400  # notes; older ones go
-RECENT = 200  # the last ones, from which times are estimated
-ALIKE = 10  # of them, this many count for a stage
+RECENT = 200  # the last ones, from which the next one is estimated
 STAGE_ORDER = (
     "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
 )  # fmt: skip
@@ -76,6 +75,10 @@ class RunNote(Result):
         bytes_written: of the shards and index files that it made.
         stages: what each stage took, as far as it got.
         whole: rows of the sources if it made everything of them; 0 if it kept any shard of an earlier run.
+        inputs: digest of everything that it wanted, as of its plan; empty if it did not get so far.
+        versions: of each table that it committed to.
+        gpus: GPUs that its encoders ran on.
+        cost: what its core and GPU hours cost by the project's `rates`; None where it has none.
         stage: the stage in which it failed; empty if it failed in none.
         confirmed: True if it looked at all sources, and what is live at its end is made of what they held.
         sources: what it found each source to hold; empty if it did not get so far.
@@ -96,6 +99,10 @@ class RunNote(Result):
     bytes_written: int = 0
     stages: dict[str, StageTime] = field(default_factory=dict)
     whole: int = 0
+    inputs: str = ""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    gpus: float = 0.0
+    cost: float | None = None
     stage: str = ""
     confirmed: bool = False
     sources: dict[str, SourceState] = field(default_factory=dict)
@@ -117,7 +124,11 @@ class RunNote(Result):
         """Say on each log line which stage is at work, and note the one that fails."""
         self.stage = name
         with log.bound(stage=name):
-            yield
+            try:
+                yield
+            except TrichordError as error:
+                error.about = log.context()
+                raise
         self.stage = ""
 
 
@@ -153,6 +164,8 @@ def recorded(lake: Lake, verb: str, trigger: str = "command", observers: Sequenc
             yield note
         except BaseException as error:
             note.exit_code, note.error = _ended_by(error)
+            if isinstance(error, TrichordError):
+                error.about = {**log.context(), **error.about}  # the line that reports it says of which run it is
             raise
         finally:
             note.seconds = note.elapsed_s()
@@ -203,27 +216,41 @@ def _read(lake: Lake, path: str) -> RunNote | None:
             return None
         stages = {name: _time_of(taken[name]) for name in STAGE_ORDER if name in taken}
         counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
-        given = _ADDED | {name: stored[name] for name in _KINDS if name in stored or name not in _ADDED}
+        stored = {
+            "inputs": "",
+            "versions": {},
+            "gpus": 0.0,
+            "cost": None,
+            "stage": "",
+            "confirmed": False,
+            "sources": {},
+        } | stored  # earlier notes lack them
+        versions = {name: int(_amount(stored["versions"][name])) for name in TABLES if name in stored["versions"]}
+        sources = {name: _source_of(one) for name, one in stored["sources"].items()}
+        made: dict[str, Any] = {"stages": stages, "counts": counts, "versions": versions, "sources": sources}
+        given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in made}
         if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
             return None
-        for name in ("seconds", "exit_code", "bytes_written", "whole"):
+        for name in ("seconds", "exit_code", "bytes_written", "whole", "gpus"):
             _amount(given[name])
-        sources = {name: _source_of(one) for name, one in stored.get("sources", {}).items()}
-        note = RunNote(**given, stages=stages, counts=counts, sources=sources)
+        if given["cost"] is not None:
+            _amount(given["cost"])
+        note = RunNote(**given, **made)
         return note if note.started.tzinfo is not None else None
     except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
+_LATER: dict[str, Any] = {  # what notes of earlier versions lack
+    "inputs": "", "versions": {}, "gpus": 0.0, "cost": None, "stage": "", "confirmed": False, "sources": {},
+}  # fmt: skip
 _COUNTS = tuple(one.name for one in fields(RowCounts))
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "stage"), str),
+    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "inputs", "stage"), str),
     **dict.fromkeys(("exit_code", "bytes_written", "whole"), int),
     **dict.fromkeys(("unchanged", "confirmed"), bool),
-    "seconds": int | float,
     "publication": str | None,
 }
-_ADDED: dict[str, Any] = {"stage": "", "confirmed": False}  # not in notes of older versions
 
 
 def _time_of(stored: Mapping[str, Any]) -> StageTime:
@@ -241,18 +268,3 @@ def _amount(stored: object) -> float:
     if not isinstance(stored, int | float) or not 0 <= stored < math.inf:
         raise ValueError("not an amount")
     return stored
-
-
-def estimate(runs: Sequence[RunNote], stage: str, to_make: int) -> float | None:
-    """Return seconds that a stage will take, per unit as in earlier runs that made something; None without any.
-
-    With nothing to make, those of the shortest run that made nothing: a longer one waited, or reused a killed run.
-    """
-    times = [run.stages[stage] for run in runs if stage in run.stages]
-    if not times:
-        return None
-    idle = [one.seconds for one in times if not one.made][:ALIKE]
-    busy = [one.seconds / one.made for one in times if one.made][:ALIKE]
-    if not to_make:
-        return round(min(idle), 1) if idle else 0.0
-    return round(statistics.median(busy) * to_make, 1) if busy else None

@@ -52,13 +52,15 @@ METRICS = (
     Metric("trichord_run_exit_code", "Exit code of the last run.", ("trigger",)),
     Metric("trichord_run_failures", "Runs that failed since the last one that ended well.", ("trigger",)),
     Metric("trichord_run_written_bytes", "Bytes of shards and index files that the last run made.", ("trigger",)),
+    Metric("trichord_run_cost", "What the last run cost by the project's `rates`, in their currency.", ("trigger",)),
     Metric("trichord_run_stage_duration_seconds", "Seconds of a stage in the last run.", ("trigger", "stage")),
     Metric("trichord_run_stage_cpu_seconds", "CPU seconds of a stage, of all processes.", ("trigger", "stage")),
     Metric("trichord_run_stage_made_units", "Units that a stage made: shards, models.", ("trigger", "stage")),
-    Metric("trichord_events_total", "Events of sources, by what became of them.", ("source", "outcome"), "counter"),
-    Metric("trichord_events_missed_total", "Changes that no event told of, found by a sweep.", ("source",), "counter"),
-    Metric("trichord_events_pending", "Events that were received and are not committed yet."),
-    Metric("trichord_event_lag_seconds", "Age of the oldest event that is not committed; 0 if there is none."),
+    Metric("trichord_events_total", "Messages with events, by what became of them.", ("channel", "fate"), "counter"),
+    Metric("trichord_events_missed_total", "Rows that a sweep found changed and no event had named.", (), "counter"),
+    Metric("trichord_events_pending", "Messages that were received and are not acknowledged yet."),
+    Metric("trichord_event_lag_seconds", "Age of the oldest of these; 0 if there is none."),
+    Metric("trichord_event_commit_lag_seconds", "From a change to its commit: the longest of the last run on events."),
 )
 NAMES = frozenset(metric.name for metric in METRICS)
 
@@ -77,16 +79,18 @@ class EventState:
     """What a watcher knows of its events.
 
     Attributes:
-        handled: events since it started, by source and outcome, such as `committed`, `ignored` or `dead`.
-        missed: changes since it started that only a sweep found, by source.
-        pending: events that are received and not committed.
-        oldest_s: Unix time of the oldest pending event; None if there is none.
+        handled: messages since it started, by channel and fate, such as `done`, `ignored` or `refused`.
+        missed: rows since it started that only a sweep found changed.
+        pending: messages that are received and not acknowledged.
+        oldest_s: Unix time at which the oldest of these was received; None if there is none.
+        last_lag_s: seconds from a change to its commit, the longest of the last run on events; None before the first.
     """
 
     handled: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    missed: Mapping[str, int] = field(default_factory=dict)
+    missed: int = 0
     pending: int = 0
     oldest_s: float | None = None
+    last_lag_s: float | None = None
 
 
 def samples(state: LakeState, events: EventState | None = None) -> list[Sample]:
@@ -157,6 +161,8 @@ def _of_runs(runs: Sequence[RunNote]) -> Iterator[Sample]:
         yield Sample("trichord_run_exit_code", last.exit_code, label)
         yield Sample("trichord_run_failures", _failures(mine), label)
         yield Sample("trichord_run_written_bytes", last.bytes_written, label)
+        if last.cost is not None:
+            yield Sample("trichord_run_cost", last.cost, label)
         for stage, time_of in last.stages.items():
             at = {**label, "stage": stage}
             yield Sample("trichord_run_stage_duration_seconds", time_of.seconds, at)
@@ -171,10 +177,11 @@ def _failures(runs: Sequence[RunNote]) -> int:
 
 
 def _of_events(events: EventState) -> Iterator[Sample]:
-    for (source, outcome), number in sorted(events.handled.items()):
-        yield Sample("trichord_events_total", number, {"source": source, "outcome": outcome})
-    for source, number in sorted(events.missed.items()):
-        yield Sample("trichord_events_missed_total", number, {"source": source})
+    for (channel, fate), number in sorted(events.handled.items()):
+        yield Sample("trichord_events_total", number, {"channel": channel, "fate": fate})
+    yield Sample("trichord_events_missed_total", events.missed)
     yield Sample("trichord_events_pending", events.pending)
     lag_s = 0.0 if events.oldest_s is None else max(0.0, time.time() - events.oldest_s)
     yield Sample("trichord_event_lag_seconds", lag_s)
+    if events.last_lag_s is not None:
+        yield Sample("trichord_event_commit_lag_seconds", events.last_lag_s)

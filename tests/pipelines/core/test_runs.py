@@ -111,3 +111,13 @@ class Task:
 def test_a_task_that_makes_a_shard_binds_its_partition_and_address() -> None:
     assert Task()(Shard("demo/0", "a")) == {"partition": "demo/0", "address": "a"}
     assert log.context() == {}
+
+
+def test_the_line_of_the_error_that_ends_a_run_says_of_which_run(lake_copy: Path) -> None:
+    gone = ("--set", f"sources.0.path={lake_copy.parent / 'gone.jsonl'}")
+    said = trichord("reindex", "--project", str(lake_copy), *gone, "--json", check=7).stderr
+    last = json.loads(said.splitlines()[-1])
+    [note, _] = last_runs(workspace_of(lake_copy).lake)
+    assert (last["event"], last["kind"], last["run"], last["job"]) == ("error", "SourceError", note.id, "reindex")
+    at_once = trichord("reindex", "--project", str(lake_copy), "--source", "x", "--json", check=2).stderr
+    assert json.loads(at_once.splitlines()[-1])["event"] == "error"

@@ -53,7 +53,7 @@ def test_names_have_the_prefix_a_unit_where_there_is_one_and_are_unique() -> Non
     assert {name for name in NAMES if not name.endswith(UNITS)} == {
         "trichord_info", "trichord_publication_sequence", "trichord_gate_passed", "trichord_gate_check_passed",
         "trichord_gate_check_value", "trichord_gate_check_threshold", "trichord_table_version",
-        "trichord_run_exit_code", "trichord_run_failures", "trichord_events_pending",
+        "trichord_run_exit_code", "trichord_run_failures", "trichord_run_cost", "trichord_events_pending",
     }  # fmt: skip
 
 
@@ -95,27 +95,25 @@ def test_reasons_beyond_the_largest_are_one_label() -> None:
 
 def test_failures_in_a_row_are_counted_by_trigger_and_signals_count_for_nothing() -> None:
     runs = [
-        note(id="5", exit_code=143), note(id="4", exit_code=5), note(id="3", trigger="event"),
+        note(id="5", exit_code=143, cost=1.5), note(id="4", exit_code=5), note(id="3", trigger="event"),
         note(id="2", exit_code=6), note(id="1"), note(id="0", exit_code=6),
     ]  # fmt: skip
     values = {(one.name, one.labels.get("trigger")): one.value for one in samples(LakeState(lake="l", runs=runs))}
     assert values["trichord_run_failures", "nightly"] == 2
     assert values["trichord_run_failures", "event"] == 0
+    assert (values["trichord_run_cost", "nightly"], ("trichord_run_cost", "event") in values) == (1.5, False)
     assert values["trichord_run_exit_code", "nightly"] == 143
     assert values["trichord_run_start_timestamp_seconds", "nightly"] == 1767323045
 
 
 def test_the_state_of_a_watcher_becomes_counters_lag_and_what_is_pending() -> None:
-    events = EventState(
-        handled={("photos", "committed"): 7, ("photos", "dead"): 1},
-        missed={"photos": 3},
-        pending=2,
-        oldest_s=time.time() - 60,
-    )
+    handled = {("sqs photos", "done"): 7, ("sqs photos", "refused"): 1}
+    events = EventState(handled=handled, missed=3, pending=2, oldest_s=time.time() - 60, last_lag_s=6.5)
     text = text_of(samples(LakeState(lake="l"), events)).decode()
     values = found(text)
-    assert values["trichord_events_total", frozenset({("source", "photos"), ("outcome", "committed")})] == 7
-    assert values["trichord_events_missed_total", frozenset({("source", "photos")})] == 3
+    assert values["trichord_events_total", frozenset({("channel", "sqs photos"), ("fate", "done")})] == 7
+    assert values["trichord_events_missed_total", frozenset()] == 3
+    assert values["trichord_event_commit_lag_seconds", frozenset()] == 6.5
     assert values["trichord_event_lag_seconds", frozenset()] == pytest.approx(60, abs=5)
     assert "# TYPE trichord_events_total counter" in text
     assert found(text_of(samples(LakeState(lake="l"), EventState())))["trichord_event_lag_seconds", frozenset()] == 0
