@@ -174,6 +174,8 @@ def _contradictions(project: Project) -> list[Problem]:
         found.append((("index", "backends"), "a backend is named twice"))
     if (project.milvus.cert_file is None) != (project.milvus.key_file is None):
         found.append((("milvus", "cert_file"), "and key_file are given together"))
+    if (project.alerts.url is None) != (project.alerts.key_file is None):
+        found.append((("alerts", "key_file"), "and url are given together: every alert is signed"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
     if unindexed := sorted(set(project.rag.views) - set(index.views)):

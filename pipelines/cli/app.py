@@ -16,6 +16,7 @@ from trichord.pipelines.cli.diff import diff
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
+from trichord.pipelines.cli.metrics import metrics
 from trichord.pipelines.cli.nightly import maintain, nightly
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
@@ -297,6 +298,7 @@ def verify(
 
 
 app.command()(recover)
+app.command()(metrics)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.marks import is_held_out, require_known, require_training
 from trichord.pipelines.core.recipes import current_recipe, shard_address
+from trichord.pipelines.core.runs import SourceState
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
@@ -195,6 +196,16 @@ def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
     if held_out and not _has_model(workspace):
         require_training(plan.marks)
     return plan
+
+
+def source_states(plan: Plan) -> dict[str, SourceState]:
+    """Return what each source holds, for the note of the run: equal versions have equal rows with equal media."""
+    partitions = plan.partitions
+    versions = {name: sorted([one.id, one.version] for one in held) for name, held in partitions.items()}
+    return {
+        source.source: SourceState(rows=source.rows, version=digest.address("source", versions.get(source.source, [])))
+        for source in plan.sources
+    }
 
 
 def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
