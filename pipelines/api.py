@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.rejects.duplicates import DuplicateList
     from trichord.pipelines.run_plan import RunPlan
     from trichord.pipelines.search.searcher import Hit, Searcher
+    from trichord.pipelines.watch.loop import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Workspace(core.Workspace):
         prefix: str | None = None,
         keys: Collection[str] | None = None,
         wait: bool = False,
+        trigger: str = "command",
     ) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
 
@@ -74,12 +76,25 @@ class Workspace(core.Workspace):
             prefix: look only at its rows whose key begins so.
             keys: look only at its rows with these keys.
             wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
+            trigger: what starts the run, for its note in `runs`.
         """
         from trichord.pipelines.reindex import reindex
         from trichord.transforms.collect.scope import scope_of
 
         scope = scope_of(source, prefix=prefix, keys=keys)
-        return reindex(self, publishing=publish, accept=accept, retrain=retrain, scope=scope, wait=wait)
+        return reindex(
+            self, publishing=publish, accept=accept, retrain=retrain, scope=scope, wait=wait, trigger=trigger
+        )
+
+    def watch(self, *, once: bool = False) -> Watched:
+        """Index what events name as they come, and everything on a clock, until a signal ends the process.
+
+        Args:
+            once: instead, empty the queues (`watch.queues`), index what they named, and return what was done.
+        """
+        from trichord.pipelines.watch.loop import watch
+
+        return watch(self, once=once)
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.

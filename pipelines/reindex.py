@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from trichord.infra import log
@@ -71,7 +71,7 @@ def reindex(
     publishing: bool = True,
     accept: Collection[str] = (),
     retrain: bool = False,
-    scope: Scope | None = None,
+    scope: Scope | Sequence[Scope] | None = None,
     wait: bool = False,
     trigger: str = "command",
 ) -> RunSummary:
@@ -82,7 +82,7 @@ def reindex(
         publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
         accept: names of the gate's checks that may fail; the publication records those that did.
         retrain: train even if the live model could be kept, as with `train.policy: always`.
-        scope: look only at these rows of one source; all else is as in the last plan.
+        scope: look only at these rows of a source, or of several; all else is as in the last plan.
         wait: wait for another run on the lake to end.
         trigger: what started the run, for its note.
 
@@ -104,7 +104,11 @@ def reindex(
 
 
 def _reindex(
-    workspace: Workspace, publishing: bool, accept: Collection[str], scope: Scope | None, note: RunNote
+    workspace: Workspace,
+    publishing: bool,
+    accept: Collection[str],
+    scope: Scope | Sequence[Scope] | None,
+    note: RunNote,
 ) -> RunSummary:
     started = time.monotonic()
     keep_copies(workspace)

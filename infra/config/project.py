@@ -18,6 +18,7 @@ from trichord.infra.config.rag import RagConfig
 from trichord.infra.config.sources import Source
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.train import TrainConfig
+from trichord.infra.config.watch import WatchConfig
 from trichord.infra.config.web import WebConfig
 
 
@@ -40,5 +41,6 @@ class Project(Strict):
     query: QueryConfig = QueryConfig()
     rag: RagConfig = RagConfig()
     engine: EngineConfig = EngineConfig()
+    watch: WatchConfig = WatchConfig()
     keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
     gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")

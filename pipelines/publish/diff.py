@@ -79,6 +79,18 @@ def diff(workspace: Workspace, before: str | None = None, after: str | None = No
     )
 
 
+def changed_names(workspace: Workspace, older: Publication, newer: Publication) -> set[Name]:
+    """Return source and key of every row whose fate or content differs between two publications, rejects included."""
+    found: set[Name] = set()
+    for table, content in (("records", "row_digest"), ("rejects", "input_digest")):
+        was, now = (
+            _rows_apart(workspace, older, newer, table, content),
+            _rows_apart(workspace, newer, older, table, content),
+        )
+        found |= {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
+    return found
+
+
 def _named(history: list[Publication], wanted: str) -> Publication:
     for one in history:
         if one.id == wanted:
@@ -88,14 +100,19 @@ def _named(history: list[Publication], wanted: str) -> Publication:
 
 def _contents(workspace: Workspace, of: Publication, other: Publication) -> dict[Name, str]:
     """Return the content of records whose shards the other publication lacks; equal shards hold equal records."""
-    mine, known = (workspace.pinned_shards("records", one) for one in (of, other))
-    return dict(row for address, ref in mine.items() if address not in known for row in _rows(workspace, ref))
+    return _rows_apart(workspace, of, other, "records", "row_digest")
 
 
-def _rows(workspace: Workspace, ref: ShardRef) -> Iterator[tuple[Name, str]]:
-    rows = read_shard(workspace.lake, ref, ["source", "key", "row_digest"])
-    for source, key, content in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
-        yield (source, key), content
+def _rows_apart(workspace: Workspace, of: Publication, other: Publication, table: str, content: str) -> dict[Name, str]:
+    mine, known = (workspace.pinned_shards(table, one) for one in (of, other))
+    apart = (ref for address, ref in mine.items() if address not in known)
+    return dict(row for ref in apart for row in _rows(workspace, ref, content))
+
+
+def _rows(workspace: Workspace, ref: ShardRef, content: str) -> Iterator[tuple[Name, str]]:
+    rows = read_shard(workspace.lake, ref, ["source", "key", content])
+    for source, key, found in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
+        yield (source, key), found
 
 
 def _numbers(counts: RowCounts) -> dict[str, int]:
