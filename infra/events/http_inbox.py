@@ -30,6 +30,7 @@ MAX_HEADER_BYTES = 16 << 10
 MAX_CONNECTIONS = 32
 REQUEST_S = 10.0
 _IDLE_S = 5.0
+_POLL_S = 0.1
 _RETRY_AFTER_S = 10
 _LEAST_TOKEN_CHARS = 16
 
@@ -86,7 +87,7 @@ class HttpInbox:
             self._server = _Server(self._place, self)
         except (OSError, OverflowError) as error:
             raise ConfigError(f"watch.listen: {self._place[0]}:{self._place[1]} cannot be bound: {error}.") from error
-        threading.Thread(target=self._server.serve_forever, name="http-inbox", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="http-inbox", daemon=True).start()
         log.event("listening", host=self._place[0], port=self.port)
 
     @property

@@ -6,7 +6,6 @@ only adds fields). Google: cloud.google.com/storage/docs/pubsub-notifications.
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -112,9 +111,10 @@ def read_pubsub(message: Mapping[str, Any]) -> Iterator[Event]:
             )
             return
     try:
-        data = parse_body(b64decode(str(message.get("data", "")), validate=True))
-    except binascii.Error as error:
+        body = b64decode(str(message.get("data", "")), validate=True)
+    except ValueError as error:
         raise Poison("its data is not base64") from error
+    data = parse_body(body)
     if not isinstance(data, dict):
         raise Poison("its data is not an object")
     yield from read_places(data)
