@@ -20,7 +20,7 @@ from trichord.infra.redaction import redact
 
 VISIBILITY_S = 120  # for this long nobody else sees a message; extended at a third of it
 _BATCH = 10  # SQS allows no more
-_POLL_S = 10
+_POLL_S = 5  # a poll cannot be broken off, and a process that is told to end waits for it
 _DRAIN_S = 1
 _LONGEST_PAUSE_S = 60.0
 _GIVE_BACK_S = 5.0  # of the grace that a process has after SIGTERM
@@ -73,6 +73,7 @@ class SqsQueue:
         self._held: dict[str, None] = {}  # receipts of messages that are neither deleted nor given back
         self._stopping, self.drained = threading.Event(), threading.Event()
         self._problem: str | None = None
+        self._receiver: threading.Thread | None = None
 
     def start(self) -> None:
         """Look at the queue, and begin to receive.
@@ -88,8 +89,9 @@ class SqsQueue:
                 "Next: check watch.queues, storage.region and the credentials (AWS_ACCESS_KEY_ID, …); the watcher "
                 "needs sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility and GetQueueAttributes."
             ) from error
-        for target in (self._receive, self._keep_hidden):
-            threading.Thread(target=target, name=f"{self.name}-{target.__name__}", daemon=True).start()
+        self._receiver = threading.Thread(target=self._receive, name=f"{self.name}-receive", daemon=True)
+        self._receiver.start()
+        threading.Thread(target=self._keep_hidden, name=f"{self.name}-extend", daemon=True).start()
 
     def problem(self) -> str | None:
         """Return why nothing is received at present."""
@@ -105,6 +107,8 @@ class SqsQueue:
     def stop(self) -> None:
         """Receive no more, and let others see at once what was not acknowledged."""
         self._stopping.set()
+        if self._receiver is not None:
+            self._receiver.join(self._poll_s + _GIVE_BACK_S)  # or its last poll would receive what is given back
         with self._lock:
             held = list(self._held)
         self._forget(held)
@@ -134,8 +138,6 @@ class SqsQueue:
             pause_s, self._problem = 1.0, None
             with self._lock:
                 self._held |= dict.fromkeys(message["ReceiptHandle"] for message in found)
-            if self._stopping.is_set():
-                self.stop()
             done = [message["ReceiptHandle"] for message in found if self._is_done(message)]
             if done:
                 self.acknowledge(done)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -63,11 +64,16 @@ class Watched(Result):
 @contextmanager
 def _started(channels: Sequence[Channel]) -> Iterator[None]:
     """Receive within the block; at its end, however it comes, give back what was not acknowledged."""
-    with ExitStack() as stack:
+    started: list[Channel] = []
+    try:
         for channel in channels:
             channel.start()
-            stack.callback(channel.stop)
+            started.append(channel)
         yield
+    finally:
+        with ThreadPoolExecutor(max(1, len(started))) as pool:  # each may wait for its last answer
+            for stopped in [pool.submit(channel.stop) for channel in started]:
+                stopped.result()
 
 
 @dataclass(slots=True)

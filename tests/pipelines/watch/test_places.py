@@ -31,7 +31,7 @@ SOURCES: list[dict[str, Any]] = [
     {"name": "tars", "kind": "webdataset", "path": "s3://b/tars/t-{000..013}.tar"},
     {"name": "table", "kind": "delta", "path": "s3://b/table"},
     {"name": "listed", "kind": "inventory", "path": "s3://i/daily", "media_root": "s3://b/listed"},
-]
+]  # fmt: skip
 PLACES = Places(Project.model_validate({"lake": "/data/lake", "sources": SOURCES}))
 WHOLE = {name: {Look(name)} for name in (source["name"] for source in SOURCES)}
 
@@ -78,7 +78,7 @@ def test_a_place_means_the_rows_that_it_may_change(uri: str, looks: set[Look]) -
 @pytest.mark.parametrize(
     "uri",
     ["s3://b", "s3://b/loosely/a.txt", "s3://c/loose/a.txt", "gs://b/loose/a.txt", "/etc/passwd", "/coco/b.json", "/",
-     "/data/lake/records/x.parquet", "http://b/loose/a.txt", "/one/../etc"[:4] + "r/x.parquet"],
+     "/data/lake/records/x.parquet", "http://b/loose/a.txt", "/oner/x.parquet"],
 )  # fmt: skip
 def test_a_place_of_no_source_is_unknown(uri: str) -> None:
     assert not PLACES.is_known(Event(uri=uri))
