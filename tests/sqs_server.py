@@ -26,6 +26,7 @@ class Stored:
     visible_s: float = 0.0  # by `time.monotonic`
     receipt: str = ""
     receives: int = 0
+    put_s: float = field(default_factory=time.monotonic)
 
 
 class Queues:
@@ -36,7 +37,8 @@ class Queues:
         self.stored: dict[str, dict[str, Stored]] = {}
         self.calls: dict[str, int] = {}
         self.failing: set[str] = set()  # actions that are answered by an error
-        self._numbers = itertools.count()
+        self.lags_s: dict[str, list[float]] = {}  # queue -> seconds from sending to deletion
+        self._numbers, self._epoch = itertools.count(), 0
 
     def put(self, queue: str, *bodies: str, attributes: dict[str, Any] | None = None) -> None:
         """Send messages."""
@@ -50,6 +52,14 @@ class Queues:
         with self.changed:
             return list(self.stored.get(queue, {}).values())
 
+    def expire(self, queue: str) -> None:
+        """Let all messages be seen again, as if their time had passed; polls of clients that are gone get none."""
+        with self.changed:
+            self._epoch += 1
+            for message in self.stored.get(queue, {}).values():
+                message.visible_s = 0.0
+            self.changed.notify_all()
+
     def answer(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
         """What SQS answers."""
         queue = asked["QueueUrl"].rsplit("/", 1)[-1]
@@ -60,7 +70,10 @@ class Queues:
                 case "ReceiveMessage":
                     return {"Messages": self._receive(messages, asked)}
                 case "DeleteMessageBatch":
-                    return self._each(messages, asked, lambda name, _: messages.pop(name))
+                    lags_s = self.lags_s.setdefault(queue, [])
+                    return self._each(
+                        messages, asked, lambda name, _: lags_s.append(time.monotonic() - messages.pop(name).put_s)
+                    )
                 case "ChangeMessageVisibilityBatch":
                     found = self._each(messages, asked, lambda name, entry: self._hide(messages[name], entry))
                     self.changed.notify_all()
@@ -74,13 +87,15 @@ class Queues:
         raise AssertionError(action)
 
     def _receive(self, messages: dict[str, Stored], asked: dict[str, Any]) -> list[dict[str, Any]]:
-        until_s = time.monotonic() + asked.get("WaitTimeSeconds", 0)
+        until_s, epoch = time.monotonic() + asked.get("WaitTimeSeconds", 0), self._epoch
         while True:
             now_s = time.monotonic()
             ripe = [name for name, one in messages.items() if one.visible_s <= now_s]
             if ripe or now_s >= until_s:
                 break
             self.changed.wait(min(until_s, *(one.visible_s for one in messages.values()), until_s) - now_s)
+            if self._epoch != epoch:
+                return []
         found = []
         for name in ripe[: asked.get("MaxNumberOfMessages", 1)]:
             one = messages[name]

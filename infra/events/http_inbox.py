@@ -126,9 +126,12 @@ class HttpInbox:
         if not self.hooks.take(name):
             self.inbox.counts.see(self.name, "repeated")
             return HTTPStatus.OK
-        status = self._offer(events)
-        if status is HTTPStatus.TOO_MANY_REQUESTS:
-            self.hooks.give_back(name)
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        try:
+            status = self._offer(events)
+        finally:
+            if status is HTTPStatus.TOO_MANY_REQUESTS:  # or it is about no source
+                self.hooks.give_back(name)
         return status
 
     def is_token(self, header: str) -> bool:

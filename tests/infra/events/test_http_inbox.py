@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from standardwebhooks import Webhook
 
+from tests.infra.events.forged import KEYS, forgeries, signed
 from tests.infra.events.notices import gcs_cloud_event, pubsub, s3_notice
-from trichord.infra.digest import generator
 from trichord.infra.errors import ConfigError
 from trichord.infra.events import http_inbox
 from trichord.infra.events.counts import Counts
@@ -28,8 +25,8 @@ from trichord.infra.events.inbox import Inbox
 from trichord.infra.events.secret_file import SecretFile
 
 TOKEN = "a-token-of-enough-characters"
-KEYS = tuple("whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in range(3))
 PLACE = {"source": "photos", "paths": ["a.txt"]}
+BODY = json.dumps({"type": "source.changed", "data": PLACE}).encode()
 
 
 class Site:
@@ -73,16 +70,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
     yield made
     made.channel.stop()
-
-
-def signed(body: bytes, *, key: str = KEYS[0], name: str = "msg_1", age_s: float = 0.0) -> dict[str, str]:
-    """Headers of a webhook."""
-    at = datetime.now(UTC) - timedelta(seconds=age_s)
-    return {"webhook-id": name, "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": Webhook(key).sign(name, at, body.decode())}  # fmt: skip
-
-
-BODY = json.dumps({"type": "source.changed", "data": PLACE}).encode()
 
 
 def test_a_cloud_event_a_pubsub_message_and_a_plain_notice_are_taken(site: Site) -> None:
@@ -133,39 +120,8 @@ def test_a_hook_that_is_too_old_or_from_the_future_is_refused(site: Site, age_s:
     assert site.hook(BODY, signed(BODY, age_s=age_s * 0.8)) == 202
 
 
-def forgeries(count: int) -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Hooks of which something is not what a holder of a key sent."""
-    for number in range(count):
-        random = generator("forged", number)
-        good = signed(BODY, name=f"msg_{number}")
-        other = base64.b64encode(random.bytes(32)).decode()
-        version, signature = good["webhook-signature"].split(",")
-        flipped = bytearray(base64.b64decode(signature))
-        flipped[int(random.integers(32))] ^= 1 << int(random.integers(8))
-        changes: list[dict[str, str]] = [
-            {"webhook-signature": f"v1,{other}"},
-            {"webhook-signature": f"v1,{base64.b64encode(bytes(flipped)).decode()}"},
-            {"webhook-signature": f"v2,{signature}"},
-            {"webhook-signature": signature},
-            {"webhook-signature": " ".join(f"v1,{other}" for _ in range(100))},
-            {"webhook-signature": "v1,%%%"},
-            {"webhook-signature": ""},
-            {"webhook-id": f"other_{number}"},
-            {"webhook-id": ""},
-            {"webhook-timestamp": str(int(good["webhook-timestamp"]) + 1)},
-            {"webhook-timestamp": "1e400"},
-            {"webhook-timestamp": "nan"},
-            {"webhook-timestamp": ""},
-            signed(BODY, key=KEYS[2], name=f"msg_{number}"),
-            {},
-        ]
-        change = changes[number % len(changes)]
-        yield (BODY if change else BODY + b" "), {**good, **change}
-        assert version == "v1"
-
-
 def test_of_300_forged_hooks_none_is_taken(site: Site) -> None:
-    assert {site.hook(body, headers) for body, headers in forgeries(300)} == {401}
+    assert {site.hook(body, headers) for body, headers in forgeries(BODY, 300)} == {401}
     assert site.inbox.waiting == 0
     assert site.inbox.counts.total("refused") == 300
 

@@ -123,7 +123,7 @@ def test_the_scopes_of_a_run_hold_every_row_of_every_look_and_one_scope_is_one_s
     for source, scope in scopes.items():
         mine = {look for look in looks if look.source == source}
         if {look.kind for look in mine} == {"key"}:
-            assert scope.keys == {look.place for look in mine}, "keys alone are looked at by themselves"
+            assert scope.keys == frozenset(look.place for look in mine), "keys alone are looked at by themselves"
 
 
 def test_a_source_with_too_many_keys_is_looked_at_as_a_whole() -> None:

@@ -1,0 +1,385 @@
+"""Events that come twice, late, in another order or never; watchers that are killed; hooks that are forged.
+
+`python -m tests.faults.events` prints one JSON line a part. State is compared with a clean `reindex` of a copy of the
+lake as it was before the events, over the files of after them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.command import COMMAND
+from tests.infra.events.forged import KEYS, forgeries
+from tests.infra.events.notices import in_sns, s3_notice
+from tests.pipelines.lakes import copy_of, result_of, trichord, workspace_of
+from tests.pipelines.watch.small import SETTINGS, files_of, put, write_small_project
+from tests.sqs_server import CREDENTIALS, SqsServer
+from trichord.infra.digest import generator
+from trichord.pipelines.core.runs import last_runs
+from trichord.pipelines.reindex import reindex
+
+PREFIX = "in/"
+LONG_S = 900.0
+DOUBLED, REORDERED, LATE, DELETED_FIRST, LOST = 0.20, 0.10, 0.05, 0.02, 0.01
+
+
+class Watching:
+    """A watcher in a process of its own, and the events that it logs."""
+
+    def __init__(self, project: Path, *settings: str) -> None:
+        words = [word for setting in settings for word in ("--set", setting)]
+        self.process = subprocess.Popen(
+            [*COMMAND, "watch", "--project", str(project), "--json", *words], stderr=subprocess.PIPE, text=True
+        )
+        self.events: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.events.extend(json.loads(line) for line in self.process.stderr if line.startswith("{"))
+
+    def wait_for(self, name: str, count: int = 1) -> dict[str, Any]:
+        """The event of this name, once there are so many."""
+        until_s = time.monotonic() + LONG_S
+        while time.monotonic() < until_s and self.process.poll() is None:
+            found = [event for event in list(self.events) if event["event"] == name]
+            if len(found) >= count:
+                return found[count - 1]
+            time.sleep(0.02)
+        raise AssertionError(f"no {name}: {self.events[-3:]}")
+
+    def wait_done(self) -> dict[str, Any]:
+        """What the watcher said at its end."""
+        return next(event for event in reversed(self.events) if event["event"] == "watch_ended")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        self._reader.join(10)
+        return code
+
+
+class Bucket:
+    """An S3 server (moto) with a bucket, whose objects below `in/` are a source."""
+
+    def __init__(self) -> None:
+        import boto3
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        host, port = self._server.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+        self.s3, self.sqs = (
+            boto3.client(name, endpoint_url=self.endpoint, region_name="us-east-1") for name in ("s3", "sqs")
+        )
+        self.s3.create_bucket(Bucket="lake")
+
+    def notify(self, name: str) -> str:
+        """Let the bucket tell a new queue of the server what happens; the queue's URL."""
+        url = self.sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        told = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+                "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": PREFIX}]}}}  # fmt: skip
+        self.s3.put_bucket_notification_configuration(
+            Bucket="lake", NotificationConfiguration={"QueueConfigurations": [told]}
+        )
+        return str(url)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object of the source."""
+        self.s3.put_object(Bucket="lake", Key=PREFIX + name, Body=data)
+
+    def delete(self, name: str) -> None:
+        """Delete an object of the source."""
+        self.s3.delete_object(Bucket="lake", Key=PREFIX + name)
+
+    def project(self, folder: Path, records: int) -> Path:
+        """A project on the bucket with so many records, reindexed once."""
+        for number in range(records):
+            for name, data in files_of(number).items():
+                self.put(name, data)
+        folder.mkdir()
+        settings = {**SETTINGS, "prepare": {"rows_per_partition": 32}, "engine": {"workers": 2},
+                    "storage": {"endpoint": self.endpoint, "allow_http": True}}  # fmt: skip
+        source = {"name": "photos", "kind": "folder", "path": f"s3://lake/{PREFIX.rstrip('/')}"}
+        project = folder / "trichord.yaml"
+        project.write_text(yaml.safe_dump({"lake": "lake", "sources": [source], **settings}))
+        trichord("reindex", "--project", str(project))
+        return project
+
+
+class Changes:
+    """Changes of a bucket's objects, one after another, each with the message that S3 would send."""
+
+    def __init__(self, bucket: Bucket, records: int, seed: str) -> None:
+        self._bucket, self._seed = bucket, seed
+        self._versions: dict[str, int] = {}
+        self._there = {name for number in range(records) for name in files_of(number)}
+        self._records, self._count = records, 0
+
+    def next(self) -> tuple[str, str]:
+        """Change an object; its name, and the message."""
+        self._count += 1
+        random = generator(self._seed, self._count)
+        number = int(random.integers(self._records + self._count // 50))  # now and then a new one
+        names = sorted(files_of(number))
+        name = names[int(random.integers(len(names)))]
+        version = self._versions[name] = self._versions.get(name, 0) + 1
+        if name in self._there and random.random() < 0.15:
+            self._bucket.delete(name)
+            self._there.discard(name)
+            return name, self._message(name, "ObjectRemoved:Delete")
+        self._bucket.put(name, files_of(number, version)[name])
+        self._there.add(name)
+        return name, self._message(name, "ObjectCreated:Put")
+
+    def recreate(self) -> tuple[str, str]:
+        """Delete an object and write it again at once; both messages."""
+        self._count += 1
+        name = sorted(self._there)[int(generator(self._seed, self._count).integers(len(self._there)))]
+        self._bucket.delete(name)
+        number = int(name.split("/n")[1].split(".")[0])
+        version = self._versions[name] = self._versions.get(name, 0) + 1
+        self._bucket.put(name, files_of(number, version)[name])
+        return self._message(name, "ObjectRemoved:Delete"), self._message(name, "ObjectCreated:Put")
+
+    def _message(self, name: str, event: str) -> str:
+        notice = s3_notice(PREFIX + name, event=event, sequencer=f"{self._count:016X}", version="2.1")
+        return json.dumps(in_sns(notice) if self._count % 3 == 0 else notice)
+
+
+def through_memory(events: int, records: int, sweep_s: float) -> dict[str, Any]:
+    """Feed events through the queue in memory, badly; then let a sweep find what was lost."""
+    counts = dict.fromkeys(("sent", "doubled", "reordered", "late", "delete_first", "lost"), 0)
+    with tempfile.TemporaryDirectory(prefix="trichord-events-") as folder, SqsServer() as server:
+        bucket = Bucket()
+        project = bucket.project(Path(folder) / "watched", records)
+        clean = copy_of(project.parent, Path(folder) / "clean")
+        settings = (f"watch.queues=[{server.url('photos')}]", f"watch.sweep_every_s={sweep_s}", "watch.quiet_s=1",
+                    "watch.most_s=5")  # fmt: skip
+        watching = Watching(project, *settings)
+        watching.wait_for("watching")
+        started_s = time.monotonic()
+        late: list[str] = []
+        held: list[str] = []
+        changes, random = Changes(bucket, records, "memory"), generator("deliveries", 0)
+
+        def send(message: str) -> None:
+            server.queues.put("photos", message)
+            counts["sent"] += 1
+
+        for number in range(events):
+            if random.random() < DELETED_FIRST:
+                send(changes.recreate()[0])
+                held.append(changes.recreate()[1])
+                counts["delete_first"] += 1
+                continue
+            _, message = changes.next()
+            fate = random.random()
+            if fate < LOST:
+                counts["lost"] += 1
+            elif fate < LOST + LATE:
+                late.append(message)
+                counts["late"] += 1
+            elif fate < LOST + LATE + REORDERED:
+                held.append(message)
+                counts["reordered"] += 1
+            else:
+                send(message)
+            if random.random() < DOUBLED:
+                counts["doubled"] += 1
+                held.append(message) if fate >= LOST else None
+            if number % 20 == 0:
+                for one in random.permutation(len(held)):
+                    send(held[int(one)])
+                held.clear()
+        fed_s = time.monotonic() - started_s
+        for message in [*held, *late]:
+            send(message)
+        until_s = time.monotonic() + LONG_S
+        while server.queues.waiting("photos") and time.monotonic() < until_s:
+            time.sleep(0.05)
+        drained_s = time.monotonic() - started_s
+        swept_early = any(event["event"] == "swept" for event in watching.events)
+        missed = watching.wait_for("swept")["rows_missed"]
+        code = watching.end()
+        ended = watching.wait_done()
+        lags_s = server.queues.lags_s["photos"]
+        same = compare(project, clean, Path(folder))
+    return {"part": "memory", **counts, "fed_s": round(fed_s, 1), "drained_s": round(drained_s, 1),
+            "swept_before_drained": swept_early, "events_missed": missed, "exit": code, "runs": ended["runs"],
+            "messages": ended["messages"], **lag_figures(lags_s), **same}  # fmt: skip
+
+
+def compare(project: Path, clean: Path, folder: Path) -> dict[str, Any]:
+    """Whether lake and index are those of a clean run; records also those of a lake that never saw an event."""
+    live = workspace_of(project).publications.require_live().manifest_digest
+    wanted = result_of(trichord("reindex", "--project", str(clean), "--json"))["manifest_digest"]
+    fresh = folder / "fresh" / "trichord.yaml"
+    fresh.parent.mkdir()
+    shutil.copy(project, fresh)
+    if (project.parent / "data").exists():
+        shutil.copytree(project.parent / "data", fresh.parent / "data")
+    records = [result_of(trichord("prepare", "--project", str(one), "--json")) for one in (project, fresh)]
+    return {
+        "equals_clean_reindex": live == wanted,
+        "records_equal_fresh_lake": records[0]["manifest_digest"] == records[1]["manifest_digest"],
+        "rows": records[0]["rows_in"],
+    }
+
+
+def lag_figures(lags_s: list[float]) -> dict[str, float]:
+    """Median and 95th percentile, in seconds."""
+    cut = statistics.quantiles(lags_s, n=20)
+    return {"median_s": round(statistics.median(lags_s), 2), "p95_s": round(cut[18], 2), "measured": len(lags_s)}
+
+
+def through_moto(events: int, records: int) -> dict[str, Any]:
+    """Let S3 itself tell, by moto, and search for new texts as a user would."""
+    with tempfile.TemporaryDirectory(prefix="trichord-events-") as folder:
+        bucket = Bucket()
+        project = bucket.project(Path(folder) / "watched", records)
+        clean = copy_of(project.parent, Path(folder) / "clean")
+        queue = bucket.notify("photos")
+        settings = (f"watch.queues=[{queue}]", "watch.quiet_s=1", "watch.most_s=5")
+        watching = Watching(project, *settings)
+        watching.wait_for("watching")
+        changes = Changes(bucket, records, "moto")
+        probes: dict[str, float] = {}
+        found: dict[str, float] = {}
+        stopping = threading.Event()
+
+        def look() -> None:
+            from trichord.pipelines.search.searcher import Searcher
+
+            searcher = Searcher(workspace_of(project), follow=True)
+            while not stopping.wait(0.1):
+                for key, at_s in list(probes.items()):
+                    hits = searcher.search(text=f"probe {key} of something else", k=1)
+                    if hits and hits[0].key == key and key not in found:
+                        found[key] = time.monotonic() - at_s
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        for number in range(events):
+            if number % 25 == 0:
+                key = f"probe{number}"
+                bucket.put(f"{key}.txt", f"probe {key} of something else".encode())
+                probes[key] = time.monotonic()
+            else:
+                changes.next()
+        until_s = time.monotonic() + LONG_S
+        while time.monotonic() < until_s and (left(bucket, queue) or len(found) < len(probes)):
+            time.sleep(0.2)
+        stopping.set()
+        looker.join()
+        code = watching.end()
+        ended = watching.wait_done()
+        same = compare(project, clean, Path(folder))
+    return {"part": "moto", "sent": events, "probes": len(probes), "probes_found": len(found), "exit": code,
+            "runs": ended["runs"], "messages": ended["messages"], **lag_figures(list(found.values())), **same}  # fmt: skip
+
+
+def left(bucket: Bucket, queue: str) -> int:
+    """Messages of a queue that were not deleted."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = bucket.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def killed(kills: int) -> dict[str, Any]:
+    """SIGKILL watchers at work; what was deleted from the queue must be in the index, and in the end all is."""
+    with tempfile.TemporaryDirectory(prefix="trichord-events-") as folder, SqsServer() as server:
+        project = write_small_project(Path(folder) / "watched", records=120)
+        workspace = workspace_of(project)
+        reindex(workspace, trigger="sweep")  # so that none is due: events alone must bring everything
+        clean = copy_of(project.parent, Path(folder) / "clean")
+        settings = (f"watch.queues=[{server.url('photos')}]", "watch.folders=false", "watch.quiet_s=0.2",
+                    "watch.sweep_every_s=1000000")  # fmt: skip
+        at_work, random = 0, generator("kills", 0)
+        for kill in range(kills):
+            for _ in range(4):
+                number = int(random.integers(130))
+                for path in put(project.parent / "data", number, version=kill + 1):
+                    server.queues.put("photos", json.dumps({"uris": [path]}))
+            watching = Watching(project, *settings)
+            watching.wait_for("watching")
+            time.sleep(float(random.random()) * 6.0)
+            code = watching.end(signal.SIGKILL)
+            assert code == -signal.SIGKILL
+            names = [event["event"] for event in watching.events]
+            at_work += "looking" in names and names.count("acknowledged") < names.count("looking")
+            server.queues.expire("photos")
+        sent = len(server.queues.lags_s.get("photos", [])) + len(server.queues.waiting("photos"))
+        words = [word for setting in settings for word in ("--set", setting)]
+        trichord("watch", "--once", "--project", str(project), "--json", *words)
+        waiting = len(server.queues.waiting("photos"))
+        shutil.rmtree(clean.parent / "data")
+        shutil.copytree(project.parent / "data", clean.parent / "data")
+        same = compare(project, clean, Path(folder))
+        sweeps = sum(run.trigger == "sweep" for run in last_runs(workspace.lake))
+    return {"part": "kills", "kills": kills, "killed_in_a_run": at_work, "sent": sent, "waiting": waiting,
+            "sweeps": sweeps - 1, **same}  # fmt: skip
+
+
+def forged(count: int) -> dict[str, Any]:
+    """Send forged hooks to a watcher, and one that is signed."""
+    with tempfile.TemporaryDirectory(prefix="trichord-events-") as folder:
+        project = write_small_project(Path(folder) / "watched")
+        trichord("reindex", "--project", str(project))
+        keys = Path(folder) / "keys"
+        keys.write_text("\n".join(KEYS[:2]))
+        settings = ("watch.listen=127.0.0.1:0", f"watch.hook_keys={keys}", "watch.folders=false", "watch.quiet_s=1")
+        watching = Watching(project, *settings)
+        port = watching.wait_for("listening")["port"]
+        body = json.dumps({"type": "source.changed", "data": {"source": "photos", "paths": ["1/n1.txt"]}}).encode()
+        answers: dict[int, int] = {}
+        for data, headers in forgeries(body, count):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("POST", "/hooks", data, headers)
+            status = connection.getresponse().status
+            answers[status] = answers.get(status, 0) + 1
+            connection.close()
+        code = watching.end()
+        ended = watching.wait_done()
+    return {"part": "forged", "sent": count, "answers": answers, "messages": ended["messages"], "exit": code}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--moto", type=int, default=500)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--forged", type=int, default=300)
+    parser.add_argument("--records", type=int, default=600)
+    parser.add_argument("--sweep", type=float, default=300.0, help="seconds to the sweep of the first part")
+    options = parser.parse_args()
+    os.environ.update(CREDENTIALS)
+    parts = (
+        (options.forged, lambda: forged(options.forged)),
+        (options.kills, lambda: killed(options.kills)),
+        (options.moto, lambda: through_moto(options.moto, options.records // 4)),
+        (options.events, lambda: through_memory(options.events, options.records, options.sweep)),
+    )
+    for wanted, part in parts:
+        if wanted:
+            sys.stdout.write(json.dumps(part()) + "\n")
+            sys.stdout.flush()
