@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import logging
 import os
 import shutil
 import signal
@@ -35,6 +36,7 @@ from trichord.pipelines.reindex import reindex
 
 PREFIX = "in/"
 LONG_S = 900.0
+_QUIET_S = 8.0
 DOUBLED, REORDERED, LATE, DELETED_FIRST, LOST = 0.20, 0.10, 0.05, 0.02, 0.01
 
 
@@ -64,6 +66,15 @@ class Watching:
             time.sleep(0.02)
         raise AssertionError(f"no {name}: {self.events[-3:]}")
 
+    def wait_for_events(self, count: int) -> None:
+        """Return when so many events are logged, or none comes any more."""
+        quiet_s = time.monotonic() + _QUIET_S
+        seen = 0
+        while len(self.events) < count and time.monotonic() < quiet_s:
+            if len(self.events) > seen:
+                seen, quiet_s = len(self.events), time.monotonic() + _QUIET_S
+            time.sleep(0.005)
+
     def wait_done(self) -> dict[str, Any]:
         """What the watcher said at its end."""
         return next(event for event in reversed(self.events) if event["event"] == "watch_ended")
@@ -83,6 +94,7 @@ class Bucket:
         import boto3
         from moto.server import ThreadedMotoServer
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         host, port = self._server.get_host_and_port()
@@ -271,7 +283,7 @@ def through_moto(events: int, records: int) -> dict[str, Any]:
             from trichord.pipelines.search.searcher import Searcher
 
             searcher = Searcher(workspace_of(project), follow=True)
-            while not stopping.wait(0.1):
+            while not stopping.wait(0.25):
                 for key, at_s in list(probes.items()):
                     hits = searcher.search(text=f"probe {key} of something else", k=1)
                     if hits and hits[0].key == key and key not in found:
@@ -294,8 +306,8 @@ def through_moto(events: int, records: int) -> dict[str, Any]:
         code = watching.end()
         ended = watching.wait_done()
         same = compare(project, clean, Path(folder))
-    return {"part": "moto", "sent": events, "probes": len(probes), "probes_found": len(found), "exit": code,
-            "runs": ended["runs"], "messages": ended["messages"], **lag_figures(list(found.values())), **same}  # fmt: skip
+    return {"part": "moto", "sent": events, "probes": len(probes), "probes_found": len(found),
+            "exit": code, "runs": ended["runs"], "messages": ended["messages"], **lag_figures(list(found.values())), **same}  # fmt: skip
 
 
 def left(bucket: Bucket, queue: str) -> int:
@@ -322,7 +334,7 @@ def killed(kills: int) -> dict[str, Any]:
                     server.queues.put("photos", json.dumps({"uris": [path]}))
             watching = Watching(project, *settings)
             watching.wait_for("watching")
-            time.sleep(float(random.random()) * 6.0)
+            watching.wait_for_events(int(random.integers(1, 32)))  # a run logs about 28
             code = watching.end(signal.SIGKILL)
             assert code == -signal.SIGKILL
             names = [event["event"] for event in watching.events]
