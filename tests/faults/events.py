@@ -115,6 +115,18 @@ class Bucket:
         )
         return str(url)
 
+    def left(self, queue: str) -> int:
+        """Messages of a queue that were not deleted."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+    def __enter__(self) -> Bucket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
     def put(self, name: str, data: bytes) -> None:
         """Write an object of the source."""
         self.s3.put_object(Bucket="lake", Key=PREFIX + name, Body=data)
@@ -299,7 +311,7 @@ def through_moto(events: int, records: int) -> dict[str, Any]:
             else:
                 changes.next()
         until_s = time.monotonic() + LONG_S
-        while time.monotonic() < until_s and (left(bucket, queue) or len(found) < len(probes)):
+        while time.monotonic() < until_s and (bucket.left(queue) or len(found) < len(probes)):
             time.sleep(0.2)
         stopping.set()
         looker.join()
@@ -308,13 +320,6 @@ def through_moto(events: int, records: int) -> dict[str, Any]:
         same = compare(project, clean, Path(folder))
     return {"part": "moto", "sent": events, "probes": len(probes), "probes_found": len(found),
             "exit": code, "runs": ended["runs"], "messages": ended["messages"], **lag_figures(list(found.values())), **same}  # fmt: skip
-
-
-def left(bucket: Bucket, queue: str) -> int:
-    """Messages of a queue that were not deleted."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found = bucket.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
-    return sum(int(found[name]) for name in names)
 
 
 def killed(kills: int) -> dict[str, Any]:
