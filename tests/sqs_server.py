@@ -129,8 +129,7 @@ class SqsServer:
 
     def __init__(self) -> None:
         self.queues = Queues()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.queues))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self.queues))
 
     def url(self, queue: str) -> str:
         """URL of a queue."""
@@ -143,6 +142,13 @@ class SqsServer:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client was killed."""
 
 
 def _handler(queues: Queues) -> type[BaseHTTPRequestHandler]:

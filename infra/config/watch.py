@@ -38,7 +38,7 @@ class WatchConfig(Strict):
     max_pending: int = Field(
         10_000,
         ge=1,
-        description="Messages that wait for a run at most; beyond them queues are not read, and HTTP answers 429.",
+        description="Events that wait for a run at most; beyond them queues are not read, and HTTP answers 429.",
     )
     dead_letters: str | None = Field(
         None,

@@ -19,7 +19,7 @@ class Inbox:
     Args:
         is_known: tells whether an event is about a place of the project's sources.
         counts: counts what becomes of messages.
-        limit: messages held at most.
+        limit: events held at most; a message is taken while there are fewer.
     """
 
     def __init__(self, is_known: Callable[[Event], bool], counts: Counts, limit: int) -> None:
@@ -27,6 +27,7 @@ class Inbox:
         self.counts = counts
         self._changed = threading.Condition()
         self._held: list[Message] = []
+        self._load = 0  # events of these messages
         self._seen: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
         self._fresh = 0  # of the messages that are held, how many came after the last run began
         self._first_s = self._last_s = 0.0  # when the first and the last of these came
@@ -43,7 +44,6 @@ class Inbox:
         """
         known = tuple(event for event in events if self._is_known(event))
         if events and not known:
-            self.counts.see(channel.name, "refused")
             raise Poison("it is about no source of the project")
         with self._changed:
             fate: Fate = "accepted"
@@ -51,13 +51,14 @@ class Inbox:
                 fate = "ignored"
             elif all(event.key in self._seen for event in known):
                 fate = "repeated"
-            elif len(self._held) >= self._limit:
+            elif self._load >= self._limit:
                 fate = "full"
             else:
                 self._last_s = time.monotonic()
                 if not self._fresh:
                     self._first_s = self._last_s
                 self._fresh += 1
+                self._load += len(known)
                 self._held.append(Message(channel=channel, receipt=receipt, events=known, received_s=time.time()))
                 self._changed.notify_all()
         self.counts.see(channel.name, fate)
@@ -66,7 +67,7 @@ class Inbox:
     def wait_for_room(self, timeout_s: float) -> bool:
         """Wait until a message would be taken; return False if it is not so in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._held) < self._limit, timeout_s)
+            return self._changed.wait_for(lambda: self._load < self._limit, timeout_s)
 
     def wait_for_window(self, quiet_s: float, most_s: float, until_s: float) -> bool:
         """Wait for messages, and then until none has come for `quiet_s`, or the first is `most_s` old.
@@ -81,7 +82,7 @@ class Inbox:
             while True:
                 now_s = time.monotonic()
                 closes_s = min(self._last_s + quiet_s, self._first_s + most_s) if self._fresh else until_s
-                if self._fresh and (now_s >= closes_s or len(self._held) >= self._limit):
+                if self._fresh and (now_s >= closes_s or self._load >= self._limit):
                     return True
                 if now_s >= until_s or self._sweep:
                     return False
@@ -108,7 +109,7 @@ class Inbox:
             for message in self._held:
                 if id(message) not in done:
                     (repeated if all(event.key in self._seen for event in message.events) else kept).append(message)
-            self._held = kept
+            self._held, self._load = kept, sum(len(message.events) for message in kept)
             self._fresh = min(self._fresh, len(kept))
             self._changed.notify_all()
         fates: tuple[tuple[Collection[Message], Fate], ...] = ((messages, "done"), (repeated, "repeated"))
@@ -151,4 +152,5 @@ class Inbox:
     @property
     def is_full(self) -> bool:
         """Return True if no message is taken at present."""
-        return self.waiting >= self._limit
+        with self._changed:
+            return self._load >= self._limit

@@ -150,7 +150,6 @@ class SqsQueue:
         try:
             events = read_notice(parse_body(body))
         except Poison as poison:
-            self._inbox.counts.see(self.name, "refused")
             return self._bury(body, receipt, poison)
         while not self._stopping.is_set():
             try:
@@ -163,6 +162,7 @@ class SqsQueue:
         return False
 
     def _bury(self, body: str, receipt: str, poison: Poison) -> bool:
+        self._inbox.counts.see(self.name, "refused")
         kept = self._dead.put(self.name, body, str(poison))
         if not kept:
             self._forget([receipt])  # no longer extended: it comes again

@@ -76,6 +76,8 @@ def test_the_inbox_is_bounded() -> None:
     assert inbox.wait_for_window(1e6, 1e6, time.monotonic() + 1e6), "a full inbox waits for no quiet"
     inbox.finish(inbox.held())
     assert inbox.wait_for_room(0)
+    assert inbox.offer(channel, "r3", [Event(uri=f"s3://lake/{i}") for i in range(5)]) == "accepted"
+    assert inbox.offer(channel, "r4", [A]) == "full", "a message counts by its events"
 
 
 def test_what_is_of_no_source_is_poison_and_what_names_nothing_is_ignored() -> None:

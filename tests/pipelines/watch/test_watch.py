@@ -60,6 +60,7 @@ def test_what_messages_name_is_searchable_and_equals_a_whole_run(
     options = [word for setting in settings_of(server) for word in ("--set", setting)]
     result = result_of(trichord("watch", "--once", "--project", str(project), "--json", *options))
     assert server.queues.waiting("photos") == []
+    assert set(result) == {"messages", "runs", "waiting", "events_missed", "lag_s"}
     assert result["messages"] == {"sqs:photos": {"accepted": len(told), "done": len(told)}}
     assert (result["runs"], result["waiting"], result["events_missed"]) == ({"committed": 1}, 0, 0)
     workspace = workspace_of(project)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.events import PREFIX, Bucket, Watching
+from tests.faults.event_feed import PREFIX, Bucket, Watching
 from tests.infra.events.forged import KEYS, signed
 from tests.pipelines.lakes import workspace_of
 from tests.pipelines.watch.small import put
