@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from trichord.encoders.base import Encoder, Modality
     from trichord.encoders.model import FusionModel
     from trichord.infra.lake.publication import Publication
+    from trichord.pipelines.backfill import BackfillSummary, Window
+    from trichord.pipelines.core.planned import Basis
     from trichord.pipelines.core.runs import RunNote
+    from trichord.pipelines.nightly import NightSummary
     from trichord.pipelines.prepare.job import PrepareSummary
     from trichord.pipelines.publish.diff import Diff
     from trichord.pipelines.publish.evaluate import Evaluated
     from trichord.pipelines.publish.explain import Explanation
     from trichord.pipelines.publish.gc import Collected
+    from trichord.pipelines.publish.maintain import Maintained
     from trichord.pipelines.publish.recover import Recovery
     from trichord.pipelines.publish.status import Status
     from trichord.pipelines.publish.verify import Verified
@@ -64,6 +68,7 @@ class Workspace(core.Workspace):
         prefix: str | None = None,
         keys: Collection[str] | None = None,
         wait: bool = False,
+        planned: RunPlan | Basis | None = None,
         trigger: str = "command",
     ) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
@@ -76,15 +81,57 @@ class Workspace(core.Workspace):
             prefix: look only at its rows whose key begins so.
             keys: look only at its rows with these keys.
             wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
-            trigger: what starts the run, for its note in `runs`.
+            planned: what `plan` returned; the run is refused if lake, sources or settings have moved on since.
+            trigger: what started it, for the history of runs: command, nightly, event, sweep or backfill.
         """
         from trichord.pipelines.reindex import reindex
         from trichord.transforms.collect.scope import scope_of
 
         scope = scope_of(source, prefix=prefix, keys=keys)
+        from trichord.pipelines.core.planned import Basis
+
+        basis = planned if planned is None or isinstance(planned, Basis) else planned.basis
         return reindex(
-            self, publishing=publish, accept=accept, retrain=retrain, scope=scope, wait=wait, trigger=trigger
+            self,
+            publishing=publish,
+            accept=accept,
+            retrain=retrain,
+            scope=scope,
+            wait=wait,
+            trigger=trigger,
+            planned=basis,
         )
+
+    def backfill(
+        self, *, window: Window | None = None, accept: Collection[str] = (), switch: bool = True
+    ) -> BackfillSummary:
+        """Make every shard that the project wants beside the live index, then gate and switch to it.
+
+        Args:
+            window: prepare and featurise only this part; by default everything is made.
+            accept: names of the gate's checks that may fail.
+            switch: if False, only make shards.
+        """
+        from trichord.pipelines.backfill import Window, backfill
+
+        return backfill(self, window=window or Window(), accept=accept, switch=switch)
+
+    def nightly(self, *, accept: Collection[str] = (), wait: bool = False) -> NightSummary:
+        """Reindex, make up for missed nights, and maintain the lake, also if the gate refuses the new index.
+
+        Args:
+            accept: names of the gate's checks that may fail.
+            wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
+        """
+        from trichord.pipelines.nightly import nightly
+
+        return nightly(self, accept=accept, wait=wait)
+
+    def maintain(self, *, wait: bool = False) -> Maintained:
+        """Remove what no kept publication needs; `wait` for a run on the lake to end."""
+        from trichord.pipelines.publish.maintain import maintain
+
+        return maintain(self, wait=wait)
 
     def watch(self, *, once: bool = False) -> Watched:
         """Index what events name as they come, and everything on a clock, until a signal ends the process.

@@ -105,7 +105,7 @@ ALLOWED = {
 def rooms(tmp_path: Path) -> Path:
     """A repository of one empty module a room, and the modules that the walls let through."""
     inner = sorted(path.name for path in (REPOSITORY / "pipelines").iterdir() if (path / "__init__.py").is_file())
-    inner += ["api", "reindex", "run_plan"]
+    inner += ["api", "backfill", "nightly", "reindex", "run_plan"]
     modules = (*(f"{room}.x" for room in ROOMS), *(f"pipelines.{room}.x" for room in inner), "tests.x")
     for module in (*modules, *ALLOWED):
         put_module(tmp_path, module, f"import {ALLOWED[module]}\n" if module in ALLOWED else "")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
+from trichord.infra import ending, log
 from trichord.infra.engines.failure import Failure
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ I = TypeVar("I")  # noqa: E741 - the item's type
 R = TypeVar("R")
 
 LONG_S = 7 * 86_400.0  # limit of tasks that rightly take hours: training, measuring a whole index
+_LOOK_S = 0.25  # so often is looked whether the run shall end
 SETUP_TIMEOUT_S = 300.0  # at least this long may a worker take to start, import its task and load its model
 
 
@@ -43,9 +45,15 @@ class Failed(Generic[I]):
 
 
 class Engine(Protocol):
-    """Runs tasks on workers. A context manager; nothing is started before the first item is there."""
+    """Runs tasks on workers. A context manager; nothing is started before the first item is there.
+
+    Attributes:
+        name: `engine.kind`.
+        gpus: GPUs that its actors have had so far.
+    """
 
     name: str
+    gpus: float
 
     def map(
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
@@ -168,12 +176,21 @@ class _Job(Generic[I]):
 
 
 def dispatch(
-    slots: Slots, items: Iterable[I], *, workers: int, retries: int, timeout_s: float
+    slots: Slots, items: Iterable[I], *, workers: int, retries: int, timeout_s: float, grace: bool = True
 ) -> Generator[Done[I, object] | Failed[I], None, None]:
     """Run every item in one of `workers` slots, under the contract of `Engine.map`.
 
-    With an infinite `timeout_s`, overdue items are left to the slots, whose outcome then says so.
+    With an infinite `timeout_s`, overdue items are left to the slots, whose outcome then says so. When a signal asks
+    the run to end (`ending`), items that run may finish, unless `grace` is False; then SystemExit is raised.
     """
+    with ending.tasks():
+        yield from _dispatch(slots, items, workers, retries, timeout_s, grace)
+        ending.leave()
+
+
+def _dispatch(
+    slots: Slots, items: Iterable[I], workers: int, retries: int, timeout_s: float, grace: bool
+) -> Generator[Done[I, object] | Failed[I], None, None]:
     source = iter(items)
     again: deque[_Job[I]] = deque()
     idle: list[Slot] = []
@@ -181,7 +198,7 @@ def dispatch(
     failed_setups = 0
 
     def feed() -> None:
-        while len(busy) < workers:
+        while len(busy) < workers and not ending.asked():
             if again:
                 job = again.popleft()
             else:
@@ -196,11 +213,24 @@ def dispatch(
             if job.running:
                 slot.start(job.item)
 
+    def end_early() -> None:
+        early = [slot for slot, job in busy.items() if not (grace and job.running)]
+        ending.count(ended=len(early))
+        for slot in early:
+            del busy[slot]
+            slot.kill()
+        if busy and not asked:
+            log.event("ending", waiting_for=len(busy), at_most_s=ending.GRACE_S, next="a second signal ends it now")
+
+    asked = False
     try:
         feed()
         while busy:
-            remaining_s = min(job.deadline_s for job in busy.values()) - time.monotonic()
-            ready = slots.wait(busy.keys(), max(0.0, remaining_s))
+            if ending.asked():
+                end_early()
+                asked = True
+            remaining_s = min((job.deadline_s for job in busy.values()), default=0.0) - time.monotonic()
+            ready = slots.wait(busy.keys(), min(max(0.0, remaining_s), _LOOK_S)) if busy else ()
             finished: list[Done[I, object] | Failed[I]] = []
             now_s = time.monotonic()
             for slot in ready or [slot for slot, job in busy.items() if job.deadline_s <= now_s]:
@@ -208,6 +238,8 @@ def dispatch(
                 outcome = slot.outcome() if ready else timed_out(timeout_s)
                 if isinstance(outcome, Returned) and not job.running:
                     failed_setups = 0
+                    if ending.asked():
+                        continue
                     job.running, job.deadline_s = True, time.monotonic() + timeout_s
                     slot.start(job.item)
                     continue
@@ -223,14 +255,16 @@ def dispatch(
                     if outcome.kind == "error" or failed_setups > retries:
                         raise outcome.error(f"no worker could be set up: {outcome}")
                     again.append(job)
-                elif outcome.kind != "error" and job.attempts < retries:
+                elif outcome.kind != "error" and (job.attempts < retries or ending.asked()):
                     job.attempts += 1
                     again.append(job)
                 else:
                     finished.append(Failed(job.item, outcome))
             feed()  # before yielding: workers go on while the caller handles these results
+            ending.count(finished=len(finished) if asked else 0)
             yield from finished
     finally:
+        ending.count(ended=len(busy))
         for slot in busy:
             slot.kill()
         for slot in idle:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from trichord.infra import log
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.base import Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from trichord.infra.engines.base import LONG_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
@@ -40,6 +40,7 @@ class LocalEngine:
 
     def __init__(self, config: EngineConfig, imports: Sequence[str] = ()) -> None:
         self._config, self._imports = config, imports
+        self.gpus = 0.0
         self._template = Template()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -56,6 +57,7 @@ class LocalEngine:
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`."""
         gpus = choose_gpus(self._config, machine_gpus()) if accelerator else ()
+        self.gpus = max(self.gpus, float(len(gpus)))
         return self._dispatch(FACTORY, factory, items, gpus=gpus)
 
     def group(
@@ -121,6 +123,7 @@ class LocalEngine:
             workers=min(config.workers, len(gpus) * config.actors_per_gpu) if gpus else config.workers,
             retries=config.retries,
             timeout_s=config.task_timeout_s if timeout_s is None else timeout_s,
+            grace=timeout_s != LONG_S,
         )
         return cast("Generator[Done[I, Any] | Failed[I], None, None]", outcomes)
 

@@ -28,6 +28,7 @@ from ray._private import worker as ray_driver
 from trichord.infra import log
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import (
+    LONG_S,
     SETUP_TIMEOUT_S,
     Done,
     Failed,
@@ -66,6 +67,7 @@ class RayEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self.gpus = 0.0
         self._owns_ray = False
 
     def map(
@@ -74,7 +76,9 @@ class RayEngine:
         """See `Engine.map`."""
         task_bytes, limits = packed(task), self._limits(timeout_s)
         return self._dispatch(
-            lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limits), limits[0]), items
+            lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limits), limits[0]),
+            items,
+            grace=timeout_s != LONG_S,
         )
 
     def map_actors(
@@ -141,13 +145,14 @@ class RayEngine:
         self.start()
         resources = cast("dict[str, float]", cast(Any, ray).cluster_resources())
         gpus, workers = cluster_share(self._config, resources.get("GPU", 0.0))
+        self.gpus = max(self.gpus, gpus * workers)
         environment = worker_environment(self._config, None)
         yield from self._dispatch(
             lambda: _ActorSlot(factory_bytes, self._limits(), gpus, environment), chain(first, source), workers
         )
 
     def _dispatch(
-        self, open_slot: Callable[[], Slot], items: Iterable[I], workers: int | None = None
+        self, open_slot: Callable[[], Slot], items: Iterable[I], workers: int | None = None, grace: bool = True
     ) -> Generator[Done[I, R] | Failed[I], None, None]:
         config = self._config
         outcomes = dispatch(
@@ -156,6 +161,7 @@ class RayEngine:
             workers=config.workers if workers is None else workers,
             retries=config.retries,
             timeout_s=math.inf,  # the workers' alarms keep it
+            grace=grace,
         )
         return cast("Generator[Done[I, R] | Failed[I], None, None]", outcomes)
 

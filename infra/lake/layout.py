@@ -18,7 +18,7 @@ INDEX, MODELS, ANSWERS = "index", "models", "answers"
 FEATURES, DEDUP, EXCLUSIONS = "_features", "_dedup", "_exclusions"  # shards, but of no Delta table
 FOOTERS, BASES = "_footers", "_bases"
 PLANS, CHECKPOINTS, DOWNLOADS, TRUTH, RECIPES = "_plans", "_checkpoints", "_downloads", "_truth", "_recipes"
-RUNS, OUTCOMES, PRESENCE = "_runs", "_outcomes", "_at_work"
+RUNS, OUTCOMES, PRESENCE, BACKFILLS = "_runs", "_outcomes", "_at_work", "_backfills"
 LOG, COPIES, DAMAGED = "_delta_log", "_commits", "_damaged"
 COLLECTIONS = f"{INDEX}/collections"
 
@@ -116,6 +116,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{OUTCOMES}/<address>.parquet", Kind.CACHE, "held-out records as a model embedded them"),
         (f"{RUNS}/<name>.json", Kind.NOTE, "what a run did and took"),
         (f"{DAMAGED}/<path>", Kind.CACHE, "damaged file that `trichord recover` set aside"),
+        (f"{BACKFILLS}/<address>", Kind.TEMPORARY, "a backfill that is not finished"),
         (f"{PRESENCE}/run-<name>", Kind.TEMPORARY, "a run that is at work"),
         (f"{PRESENCE}/gc-<name>", Kind.TEMPORARY, "a `gc` that is removing files"),
         (f"{PRESENCE}/{_LEASE}<version>", Kind.TEMPORARY, "which run may commit"),
@@ -210,6 +211,11 @@ def manifest_path(digest: str) -> str:
 def run_path(run: str) -> str:
     """Return the path of what a run did and took."""
     return f"{RUNS}/{run}.json"
+
+
+def backfill_path(address: str) -> str:
+    """Return the path of the note of a backfill that is not finished."""
+    return f"{BACKFILLS}/{address}"
 
 
 def outcomes_path(sha256: str) -> str:

@@ -6,9 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
-from trichord.infra import log
+from trichord.infra import ending, log
 
 # Python's own handler of SIGINT raises KeyboardInterrupt, which ends a process by the signal where nobody catches it,
 # as between a command's end and the exit: the code would be another one.
@@ -19,7 +18,8 @@ _REPLACED = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, sign
 def exit_on_signals() -> Iterator[None]:
     """Let SIGTERM, SIGHUP and SIGINT raise SystemExit in the block, with a shell's code: 128 and the number.
 
-    A signal that is ignored (`nohup`) stays ignored. Does nothing outside the main thread, which no signal reaches.
+    Where tasks are running, they may finish first (`ending`). A signal that is ignored (`nohup`) stays ignored. Does
+    nothing outside the main thread, which no signal reaches.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -28,21 +28,24 @@ def exit_on_signals() -> Iterator[None]:
     try:
         for one, handler in before.items():
             if handler == _REPLACED[one]:
-                signal.signal(one, _exit)
+                signal.signal(one, ending.receive)
         yield
     except (SystemExit, KeyboardInterrupt) as ended:
         _report(130 if isinstance(ended, KeyboardInterrupt) else ended.code)
         raise
     finally:
+        ending.reset()
         for one, handler in before.items():
             if handler is not None:  # one that was not installed from Python cannot be put back
                 signal.signal(one, handler)
 
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
 def _report(code: object) -> None:
     if isinstance(code, int) and code - 128 in _REPLACED:
-        log.event("interrupted", signal=signal.Signals(code - 128).name, next="run the command again: it resumes")
+        log.event(
+            "interrupted",
+            signal=signal.Signals(code - 128).name,
+            **ending.outcome(),
+            kept="all that is finished",
+            next="run the command again: it resumes",
+        )

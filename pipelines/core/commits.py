@@ -44,6 +44,8 @@ def keep_copies(workspace: Workspace) -> None:
 class Commits:
     """Commits shards table by table and records what changed."""
 
+    visible = True  # the tables hold what was committed
+
     def __init__(self, workspace: Workspace, recipe: str) -> None:
         self._workspace, self._recipe = workspace, recipe
         self._run = digest.address(
@@ -74,3 +76,30 @@ class Commits:
         )
         Footers.remember(self._workspace.lake, name, refs)
         log.event("committed", table=name, version=version, added=len(now - before), removed=len(before - now))
+
+
+class Uncommitted(Commits):
+    """Takes the place of `Commits` where shards are made beside the live index, and no table may change."""
+
+    visible = False
+
+    def __init__(self, workspace: Workspace, recipe: str) -> None:
+        super().__init__(workspace, recipe)
+        self._present = {
+            name: {stat.uri.rsplit("/", 1)[-1].split(".", 1)[0] for stat in workspace.lake.list(name)}
+            for name in TABLES
+        }
+
+    def __call__(self, name: str, refs: Sequence[ShardRef], table_schema: pa.Schema) -> None:
+        """Note which shards were made since this object was."""
+        made = {ref.address: ref.bytes for ref in refs if ref.address not in self._present[name]}
+        self.touched.append(
+            Touched(
+                table=name,
+                version=None,
+                made=tuple(sorted(made)),
+                reused=len({ref.address for ref in refs}) - len(made),
+                removed=(),
+                bytes=sum(made.values()),
+            )
+        )

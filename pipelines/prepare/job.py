@@ -83,7 +83,8 @@ def prepare_records(workspace: Workspace, engine: Engine, plan: Plan, commit: Co
     commit("records", [item.records for item in prepared], schema.RECORDS)
     commit("rejects", [item.rejects for item in prepared if item.rejects], schema.REJECTS)
     commit("signatures", [item.signatures for item in prepared], schema.SIGNATURES)
-    keep_prepared(workspace, plan.shards)
+    if commit.visible:  # else these are not what the next night's rows are copied from
+        keep_prepared(workspace, plan.shards)
     return prepared
 
 

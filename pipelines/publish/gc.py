@@ -20,6 +20,8 @@ from trichord.pipelines.publish.pinned import find_candidate, kept_publications,
 from trichord.transforms.collect.last_plan import kept_parts
 from trichord.transforms.collect.read import find_needed_downloads
 
+BACKFILL_NS = 30 * 86_400 * 10**9  # an unfinished backfill is forgotten after so long
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected(Result):
@@ -45,7 +47,8 @@ class Collected(Result):
 def gc(workspace: Workspace, *, delete: bool) -> Collected:
     """Find files older than the grace period that no kept publication and no table's newest version needs.
 
-    Files are removed only if `delete`, and notes never (`layout.Kind`). Milvus collections that only older publications
+    Files are removed only if `delete`, and notes never (`layout.Kind`). What was made since the begin of a backfill
+    that is not finished is kept for 30 days. Milvus collections that only older publications
     use are dropped too. While a run is at work on the lake, nothing is removed; a run that starts meanwhile waits.
 
     Raises:
@@ -67,7 +70,7 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
     named = _named_paths(workspace, kept_rows, stored)
     folders = tuple(row.model.rstrip("/") + "/" for row in kept_rows)
     collections = drop_unneeded(workspace, kept_rows, candidate, delete=own is not None)
-    oldest = time.time_ns() - int(workspace.project.gc_grace_s * 1e9)
+    oldest = _made_since(workspace)
     found = []
     for top in layout.FOLDERS:
         if top == layout.PRESENCE:
@@ -90,6 +93,13 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
         paths=tuple(sorted(path for path, _ in found)),
         collections=tuple(collections),
     )
+
+
+def _made_since(workspace: Workspace) -> int:
+    """Return the time from which on all that was made is kept, in ns: of the grace, or of an unfinished backfill."""
+    now = time.time_ns()
+    began = (stat.mtime_ns for stat in workspace.lake.list(layout.BACKFILLS))
+    return min([now - int(workspace.project.gc_grace_s * 1e9), *(at - 1 for at in began if now - at < BACKFILL_NS)])
 
 
 def _named_paths(

@@ -37,7 +37,9 @@ class Variants:
         """Make what is missing, and commit it."""
         from trichord.pipelines.model.augment import augment
 
-        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts)
+        run.variants = augment(
+            run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts, run.timings
+        )
         if run.variants or run.workspace.table("augmented").version() is not None:
             run.commit("augmented", run.variants, schema.AUGMENTED)
 
@@ -81,6 +83,17 @@ class Features:
             )
 
 
+class FeaturesOfPart(Features):
+    """Features of some of the partitions, without variants, if a model will be trained."""
+
+    def materialise(self, run: Run) -> None:
+        """Make what is missing."""
+        from trichord.pipelines.model.encode import featurise
+
+        if reuse_live_model(run.workspace, run.live) is None:
+            run.features = featurise(run.workspace, run.engine, run.prepared, (), timings=run.timings)
+
+
 class Agreement:
     """Judges whether the modalities of a record belong together. Records that disagree are left out on request."""
 
@@ -114,7 +127,9 @@ class Agreement:
             return
         if run.model is None and not settings.folds:
             _train(run)
-        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.parts, run.model)
+        judged, run.disagreeing = judge(
+            run.workspace, run.engine, run.features, run.exclusions, run.parts, run.model, run.timings
+        )
         run.commit("agreement", judged, schema.AGREEMENT)
         log.event("judged", disagreeing=len(run.disagreeing), check=settings.check)
         if settings.check == "drop":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
 from trichord.infra.engines import open_engine
+from trichord.infra.lake.layout import FEATURES
 from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.cost import Hours
 from trichord.pipelines.core.runs import RunNote, StageTime
 from trichord.pipelines.core.stage import Stage
 from trichord.pipelines.core.workspace import Workspace
@@ -51,19 +53,27 @@ def carry_out(
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
     with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
-        run.live_model_lost = require_live_model(workspace, live)
-        for stage in STAGES:
-            started, used_s = time.monotonic(), used_cpu_s()
-            stage.materialise(run)
-            seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-            note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
-            run.stages[stage.name] = asdict(note.stages[stage.name])
-            note.bytes_written = sum(one.bytes for one in run.commit.touched)
-            log.event("stage_done", stage=stage.name, **run.stages[stage.name])
+        run_stages(run, STAGES, note)
     new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
     note.bytes_written += sum(shard.index.bytes + shard.keys.bytes for shard in new)
     note.whole, note.counts = _whole(run), asdict(run.counts)
     return run
+
+
+def run_stages(run: Run, stages: Sequence[Stage[Run, Forecast]], note: RunNote) -> None:
+    """Run stages of a run whose engine and commits are set, and note what each took."""
+    run.live_model_lost = require_live_model(run.workspace, run.live)
+    for stage in stages:
+        started, used_s = time.monotonic(), used_cpu_s()
+        stage.materialise(run)
+        seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
+        note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
+        run.stages[stage.name] = asdict(note.stages[stage.name])
+        note.versions = run.commit.versions
+        note.gpus = max(note.gpus, run.engine.gpus)
+        note.cost = Hours.of(note.stages, run.workspace.project.engine, note.gpus).price(run.workspace.project.rates)
+        note.bytes_written = sum(one.bytes for one in run.commit.touched)
+        log.event("stage_done", stage=stage.name, **run.stages[stage.name])
 
 
 def _whole(run: Run) -> int:
@@ -73,14 +83,15 @@ def _whole(run: Run) -> int:
 
 
 def _made(run: Run, stage: str) -> int:
-    """Return how many units a stage made, counted as its plan does."""
-    tables = {"records": "records", "variants": "augmented", "agreement": "agreement", "vectors": "vectors"}
+    """Return how many units a stage made, counted as its plan does; what an earlier run had finished is not one."""
+    tables = {"variants": "augmented", "features": FEATURES, "agreement": "agreement", "vectors": "vectors"}
     if stage in tables:
-        return sum(len(one.made) for one in run.commit.touched if one.table == tables[stage])
-    if stage == "features":
-        return int(run.timings.summary().get("_features", {}).get("shards", 0))
+        return run.timings.made[tables[stage]]
+    if stage == "records":
+        return sum(bool(one.ran or one.copied) for one in run.prepared)
     if stage == "duplicates":
-        return int(any(one.made or one.removed for one in run.commit.touched if one.table == "signatures"))
+        fewer = any(one.removed and not one.made for one in run.commit.touched if one.table == "signatures")
+        return int(fewer or _made(run, "records") > 0)
     if stage == "model":
         return int(run.newly_trained)
     if stage == "index":
