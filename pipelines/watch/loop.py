@@ -188,11 +188,11 @@ class Watcher:
         before = self.workspace.publications.live()
         summary = self._reindex(SWEEP, None)
         self._count_run(summary)
+        missed = 0
         if not self._is_first and before is not None and not summary.unchanged:
-            looks = self._looks(self.inbox.peek())
-            missed = count_missed(self.workspace, before, looks)
+            missed = count_missed(self.workspace, before, self._looks(self.inbox.peek()))
             self.counts.see_missed(missed)
-            log.event("swept", rows_missed=missed)
+        log.event("swept", rows_missed=missed)
         self._is_first = False
         self._finish(messages)
         self._sweep_at_s = time.monotonic() + self.workspace.project.watch.sweep_every_s

@@ -42,7 +42,7 @@ def through_memory(events: int, records: int, sweep_s: float) -> dict[str, Any]:
         settings = (f"watch.queues=[{server.url('photos')}]", f"watch.sweep_every_s={sweep_s}", "watch.quiet_s=1",
                     "watch.most_s=5")  # fmt: skip
         watching = Watching(project, *settings)
-        watching.wait_for("watching")
+        watching.wait_for("swept")
         started_s = time.monotonic()
         late: list[str] = []
         held: list[str] = []
@@ -84,14 +84,15 @@ def through_memory(events: int, records: int, sweep_s: float) -> dict[str, Any]:
         while server.queues.waiting("photos") and time.monotonic() < until_s:
             time.sleep(0.05)
         drained_s = time.monotonic() - started_s
-        swept_early = any(event["event"] == "swept" for event in watching.events)
-        missed = watching.wait_for("swept")["rows_missed"]
+        before = sum(event["event"] == "swept" for event in watching.events)
+        watching.wait_for("swept", before + 1)
+        missed = [event["rows_missed"] for event in watching.events if event["event"] == "swept"]
         code = watching.end()
         ended = watching.wait_done()
         lags_s = server.queues.lags_s["photos"]
         same = compare(project, clean, Path(folder))
     return {"part": "memory", **counts, "fed_s": round(fed_s, 1), "drained_s": round(drained_s, 1),
-            "swept_before_drained": swept_early, "events_missed": missed, "exit": code, "runs": ended["runs"],
+            "missed_by_sweep": missed, "exit": code, "runs": ended["runs"],
             "messages": ended["messages"], **lag_figures(lags_s), **same}  # fmt: skip
 
 
