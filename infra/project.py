@@ -133,6 +133,9 @@ def _places(project: Project) -> Iterator[tuple[Path, str]]:
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
             yield ("model", name, "path"), encoder.path
+    for name in ("token_file", "hook_keys", "dead_letters"):
+        if (place := getattr(project.watch, name)) is not None and "://" not in place:
+            yield ("watch", name), place
     for name in ("examples", "cross_encoder", "wordnet"):
         if (place := getattr(project.rag, name)) is not None:
             yield ("rag", name), place

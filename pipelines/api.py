@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.rejects.duplicates import DuplicateList
     from trichord.pipelines.run_plan import RunPlan
     from trichord.pipelines.search.searcher import Hit, Searcher
+    from trichord.pipelines.watch.loop import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Workspace(core.Workspace):
             keys: look only at its rows with these keys.
             wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
             planned: what `plan` returned; the run is refused if lake, sources or settings have moved on since.
-            trigger: what started it, for the history of runs: command, nightly, event or backfill.
+            trigger: what started it, for the history of runs: command, nightly, event, sweep or backfill.
         """
         from trichord.pipelines.reindex import reindex
         from trichord.transforms.collect.scope import scope_of
@@ -132,6 +133,16 @@ class Workspace(core.Workspace):
         from trichord.pipelines.publish.maintain import maintain
 
         return maintain(self, wait=wait)
+
+    def watch(self, *, once: bool = False) -> Watched:
+        """Index what events name as they come, and everything on a clock, until a signal ends the process.
+
+        Args:
+            once: instead, empty the queues (`watch.queues`), index what they named, and return what was done.
+        """
+        from trichord.pipelines.watch.loop import watch
+
+        return watch(self, once=once)
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.

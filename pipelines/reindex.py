@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from trichord.infra import log
@@ -73,7 +73,7 @@ def reindex(
     publishing: bool = True,
     accept: Collection[str] = (),
     retrain: bool = False,
-    scope: Scope | None = None,
+    scope: Scope | Sequence[Scope] | None = None,
     wait: bool = False,
     trigger: str = "command",
     planned: Basis | None = None,
@@ -85,7 +85,7 @@ def reindex(
         publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
         accept: names of the gate's checks that may fail; the publication records those that did.
         retrain: train even if the live model could be kept, as with `train.policy: always`.
-        scope: look only at these rows of one source; all else is as in the last plan.
+        scope: look only at these rows of a source, or of several; all else is as in the last plan.
         wait: wait for another run on the lake to end.
         trigger: what started the run, for its note.
         planned: what a plan rests on; the run is refused if that is no longer so.
@@ -116,7 +116,7 @@ def _reindex(
     workspace: Workspace,
     publishing: bool,
     accept: Collection[str],
-    scope: Scope | None,
+    scope: Scope | Sequence[Scope] | None,
     note: RunNote,
     planned: Basis | None,
 ) -> RunSummary:

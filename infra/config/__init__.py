@@ -38,6 +38,7 @@ from trichord.infra.config.sources import (
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.text import TextConfig
 from trichord.infra.config.train import TrainConfig
+from trichord.infra.config.watch import WatchConfig
 from trichord.infra.config.web import WebConfig
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "TrainConfig",
     "VersionBy",
     "View",
+    "WatchConfig",
     "WebConfig",
     "WebDatasetSource",
 ]

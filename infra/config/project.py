@@ -20,6 +20,7 @@ from trichord.infra.config.rates import RatesConfig
 from trichord.infra.config.sources import Source
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.train import TrainConfig
+from trichord.infra.config.watch import WatchConfig
 from trichord.infra.config.web import WebConfig
 
 
@@ -44,6 +45,7 @@ class Project(Strict):
     engine: EngineConfig = EngineConfig()
     metrics: MetricsConfig = MetricsConfig()
     alerts: AlertsConfig = AlertsConfig()
+    watch: WatchConfig = WatchConfig()
     rates: RatesConfig = RatesConfig()
     keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
     gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")

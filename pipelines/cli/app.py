@@ -35,6 +35,7 @@ from trichord.pipelines.cli.reindex import prepare, reindex
 from trichord.pipelines.cli.runs import runs_app
 from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
+from trichord.pipelines.cli.watch import watch
 
 if TYPE_CHECKING:
     pass
@@ -142,6 +143,7 @@ def plan(
 app.command()(prepare)
 app.command()(backfill)
 app.command()(reindex)
+app.command()(watch)
 app.command()(nightly)
 app.command()(maintain)
 

@@ -62,7 +62,7 @@ class RunNote(Result):
     Attributes:
         id: time of its start and some random digits.
         verb: the command, such as `reindex`.
-        trigger: what started it: `command`, `nightly`, `event` or `backfill`.
+        trigger: what started it: `command`, `nightly`, `event`, `sweep` or `backfill`.
         started_at: ISO 8601, UTC.
         host: name of the machine that it ran on.
         version: of trichord.
