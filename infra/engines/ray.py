@@ -44,6 +44,7 @@ from trichord.infra.engines.base import (
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
 from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets, results_in_order
+from trichord.infra.engines.ray_cluster import connect
 from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
@@ -58,15 +59,16 @@ Limits = tuple[float, int | None]  # seconds, bytes
 class RayEngine:
     """Runs up to `workers` tasks or actors at a time on Ray; see `Engine` for the contract.
 
-    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster; with neither, a
+    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster, to which the code is
+    shipped where its workers lack it, with the top-level `modules` of the project (`ray_cluster`); with neither, a
     private one is started on this machine, reachable from it alone, and stopped by `close`. Tasks under way when a
     `map` is dropped run to their end.
     """
 
     name = "ray"
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, modules: Sequence[str] = ()) -> None:
+        self._config, self._modules = config, modules
         self._owns_ray = False
 
     def map(
@@ -175,7 +177,7 @@ class RayEngine:
         on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
-            ray.init(address, **quiet)
+            connect(address, self._modules, quiet)
         else:
             for left in reversed(range(STARTS)):
                 try:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trichord.infra import digest
-from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
@@ -147,7 +146,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     """
     started = time.monotonic()
     plan = make_plan(workspace)
-    with open_engine(workspace.project.engine) as engine:
+    with workspace.open_engine() as engine:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
     rejected, _ = reject_counts(workspace, done.commit.versions["rejects"])
