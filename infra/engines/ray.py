@@ -44,7 +44,7 @@ from trichord.infra.engines.base import (
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
 from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets, results_in_order
-from trichord.infra.engines.ray_cluster import connect
+from trichord.infra.engines.ray_cluster import connect, in_job
 from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
@@ -174,6 +174,8 @@ class RayEngine:
         # Ray reports dead workers on stdout, also with log_to_driver=False; stdout belongs to the command's result.
         ray_driver.print_to_stdstream = _report
         address = self._config.address or os.environ.get("RAY_ADDRESS")
+        if in_job():  # this cluster, whatever the project names
+            address = os.environ.get("RAY_ADDRESS") or address
         on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
@@ -195,7 +197,7 @@ class RayEngine:
                     if not left:
                         raise PartialRun(f"Ray could not be started on this machine: {error}") from error
                     log.event("ray_start_failed", tries_left=left, error=str(error))
-        self._owns_ray = True
+        self._owns_ray = not in_job()  # with a job's last connection, Ray removes its code
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler exits with 15
 

@@ -1,11 +1,13 @@
 """Connecting to a Ray cluster: it must answer, and its workers must have our code in versions equal to ours.
 
 Where they lack the code, it is shipped with the connection, as a Ray runtime environment. In a job that Ray's Jobs API
-started, the job's own runtime environment is in force; what is shipped is added to it.
+started, the job's own runtime environment holds it, and this process must not disconnect before its end: Ray 2.60 then
+removes the working directory, with the code in it.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
@@ -52,16 +54,20 @@ def connect(address: str, modules: Sequence[str], options: Mapping[str, Any]) ->
     wanted = versions.versions(modules)
     own = [name for name in modules if not shipping.is_installed(name)]
     by_node = _probe(modules)
-    if any(differences(wanted, found, [versions.PACKAGE, *own]) for found in by_node.values()):
+    lacking = [versions.PACKAGE, *own]
+    _require_equal(wanted, by_node, [name for name in wanted if in_job() or name not in lacking])
+    if any(differences(wanted, found, lacking) for found in by_node.values()):
         ray.shutdown()
         with scratch_folder("ship") as folder:
             _init(address, {**options, "runtime_env": {"py_modules": shipping.stage(folder, own)}})
         log.event("ray_code_shipped", package=versions.PACKAGE, modules=own)
         by_node = _probe(modules)
-    told = {node: differences(wanted, found) for node, found in by_node.items()}
-    if any(told.values()):
-        ray.shutdown()
-        raise ConfigError(_difference(told))
+        _require_equal(wanted, by_node, list(wanted))
+
+
+def in_job() -> bool:
+    """Return True in a driver that Ray's Jobs API started."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def require_answer(address: str) -> None:
@@ -80,12 +86,15 @@ def require_answer(address: str) -> None:
         raise ConfigError(f"{redact(address)} is not an address of a Ray cluster: {error}\n{_NEXT}") from error
     if target is None:
         raise ConfigError(f"No Ray cluster was found on this machine (address {address!r}).\n{_NEXT}")
-    channel = init_grpc_channel(target)
+    channel = None
     try:
+        channel = init_grpc_channel(target)
         grpc.channel_ready_future(channel).result(timeout=ANSWER_S)
         # Any answer but one will do: Ray asks the rest itself.
         ask = "/ray.rpc.RayletDriver/ClusterInfo" if client else "/ray.rpc.NodeInfoGcsService/CheckAlive"
         channel.unary_unary(ask)(b"", timeout=ANSWER_S / 2)
+    except ray.exceptions.AuthenticationError as error:
+        raise ConfigError(f"The Ray cluster at {target} asks for a token: {_said(error)}") from error
     except grpc.FutureTimeoutError as error:
         raise ServiceError(f"No Ray cluster answers at {target} ({ANSWER_S:g} s).\n{_NEXT}") from error
     except grpc.RpcError as error:
@@ -95,14 +104,15 @@ def require_answer(address: str) -> None:
                 "Next: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token."
             ) from error
     finally:
-        channel.close()
+        if channel is not None:
+            channel.close()
 
 
-def differences(wanted: Versions, found: Versions, names: Collection[str] | None = None) -> list[str]:
-    """Return what a worker has in another version than this process, or lacks, for people; `names` limits the look."""
+def differences(wanted: Versions, found: Versions, names: Collection[str]) -> list[str]:
+    """Return which of `names` a worker has in another version than this process, or lacks, for people."""
     told = []
     for name, version in wanted.items():
-        if version is not None and found.get(name) != version and (names is None or name in names):
+        if version is not None and found.get(name) != version and name in names:
             told.append(f"{name} {version} here, {found.get(name) or 'missing'} there")
     return told
 
@@ -148,15 +158,19 @@ def _probe(modules: Sequence[str]) -> dict[str, Versions]:
     return found
 
 
-def _difference(told: Mapping[str, Sequence[str]]) -> str:
-    nodes = [node for node, differences in told.items() if differences]
-    first = told[nodes[0]]
+def _require_equal(wanted: Versions, by_node: Mapping[str, Versions], names: Collection[str]) -> None:
+    told = {node: found for node, has in by_node.items() if (found := differences(wanted, has, names))}
+    if not told:
+        return
+    if not in_job():
+        ray.shutdown()
+    node, first = next(iter(told.items()))
     more = "" if len(first) <= 5 else f"; {len(first) - 5} more"
-    return (
-        f"{len(nodes)} of {len(told)} nodes of the Ray cluster have other versions than this process. On {nodes[0]}: "
+    raise ConfigError(
+        f"{len(told)} of {len(by_node)} nodes of the Ray cluster have other versions than this process. On {node}: "
         f"{'; '.join(first[:5])}{more}.\n"
-        "Next: use one image, or `requirements.lock`, on the cluster and here; or give the job the packages: "
-        "`ray job submit --runtime-env-json '{\"pip\": [...]}'`."
+        "Next: use one image, or `requirements.lock`, on the cluster and here. `trichord submit` sends trichord itself,"
+        " and Ray can give packages to a job: `ray job submit --runtime-env-json '{\"pip\": [...]}'`."
     )
 
 

@@ -24,7 +24,7 @@ def is_installed(module: str) -> bool:
 
 
 def stage(folder: str, modules: Iterable[str] = ()) -> list[str]:
-    """Copy the package and the project's top-level modules below a folder; return what to put on the workers' path.
+    """Copy the package and the project's top-level modules into a folder; return the place of each.
 
     Raises:
         ConfigError: a module is not found, or it is larger than a worker's code may be.
@@ -39,13 +39,12 @@ def stage(folder: str, modules: Iterable[str] = ()) -> list[str]:
                 f"The project names the module {name!r}, which is not found.\n"
                 "Install it, or put its folder on PYTHONPATH."
             )
-        target = os.path.join(folder, "modules", name)
         if found.submodule_search_locations:
-            staged.append(_copy(os.path.dirname(found.origin), _sources(os.path.dirname(found.origin)), target))
-        else:  # Ray takes folders: the file goes into one that is put on the path itself
-            os.makedirs(target)
-            shutil.copyfile(found.origin, os.path.join(target, f"{name}.py"))
-            staged.append(os.path.join(target, f"{name}.py"))
+            root = os.path.dirname(found.origin)
+            staged.append(_copy(root, _sources(root), os.path.join(folder, name)))
+        else:
+            staged.append(os.path.join(folder, f"{name}.py"))
+            shutil.copyfile(found.origin, staged[-1])
     size = sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
     if size > MOST_BYTES:
         raise ConfigError(
