@@ -69,6 +69,7 @@ class RayEngine:
 
     def __init__(self, config: EngineConfig, modules: Sequence[str] = ()) -> None:
         self._config, self._modules = config, modules
+        self.gpus = 0.0
         self._owns_ray = False
 
     def map(
@@ -146,6 +147,7 @@ class RayEngine:
         self.start()
         resources = cast("dict[str, float]", cast(Any, ray).cluster_resources())
         gpus, workers = cluster_share(self._config, resources.get("GPU", 0.0))
+        self.gpus = max(self.gpus, gpus * workers)
         environment = worker_environment(self._config, None)
         yield from self._dispatch(
             lambda: _ActorSlot(factory_bytes, self._limits(), gpus, environment), chain(first, source), workers
@@ -197,7 +199,7 @@ class RayEngine:
                     if not left:
                         raise PartialRun(f"Ray could not be started on this machine: {error}") from error
                     log.event("ray_start_failed", tries_left=left, error=str(error))
-        self._owns_ray = not in_job()  # with a job's last connection, Ray removes its code
+        self._owns_ray = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler exits with 15
 

@@ -1,8 +1,7 @@
 """Connecting to a Ray cluster: it must answer, and its workers must have our code in versions equal to ours.
 
 Where they lack the code, it is shipped with the connection, as a Ray runtime environment. In a job that Ray's Jobs API
-started, the job's own runtime environment holds it, and this process must not disconnect before its end: Ray 2.60 then
-removes the working directory, with the code in it.
+started, nothing is shipped: the job's own runtime environment holds the code.
 """
 
 from __future__ import annotations
@@ -162,8 +161,7 @@ def _require_equal(wanted: Versions, by_node: Mapping[str, Versions], names: Col
     told = {node: found for node, has in by_node.items() if (found := differences(wanted, has, names))}
     if not told:
         return
-    if not in_job():
-        ray.shutdown()
+    ray.shutdown()
     node, first = next(iter(told.items()))
     more = "" if len(first) <= 5 else f"; {len(first) - 5} more"
     raise ConfigError(

@@ -25,6 +25,8 @@ DEFAULT_PORT = 8265
 _POLL_S = 1.0
 _LOST_S = 120.0  # the log's connection, or the API's, may be away for this long
 _NEXT = "Next: name the cluster's dashboard by --address http://HOST:8265 or RAY_API_SERVER_ADDRESS."
+STOP_S = 30  # Ray kills 3 s after SIGTERM by itself; a run lets tasks finish for 25 s
+RUNTIME_ENV = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}}
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
@@ -103,7 +105,7 @@ class Jobs:
             self._client.submit_job(
                 submission_id=job_id,
                 entrypoint=command,
-                runtime_env={"working_dir": folder},
+                runtime_env={"working_dir": folder, **RUNTIME_ENV},
                 metadata=dict(about),
                 entrypoint_num_cpus=resources.num_cpus,
                 entrypoint_num_gpus=resources.num_gpus,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trichord.infra import digest, log
-from trichord.infra.engines.ray_jobs import Job, JobIdTaken, Jobs, Resources, resources_options
+from trichord.infra.engines.ray_jobs import RUNTIME_ENV, Job, JobIdTaken, Jobs, Resources, resources_options
 from trichord.infra.errors import ConfigError, PartialRun
 from trichord.infra.packages import version
 from trichord.infra.project import absolute_places, load_project
@@ -95,8 +96,9 @@ def submit(
         command = shlex.join(["python", "-m", "trichord.pipelines", *verb, "--project", file, *options, *sent])
 
         def equal(job_id: str, at: str) -> str:
-            parts = ["ray", "job", "submit", f"--address={at}", f"--submission-id={job_id}", f"--working-dir={folder}"]
-            return f"{shlex.join([*parts, *resources_options(resources), '--'])} {command}"
+            where = [f"--address={at}", f"--submission-id={job_id}", f"--working-dir={folder}"]
+            options = [*where, f"--runtime-env-json={json.dumps(RUNTIME_ENV)}", *resources_options(resources)]
+            return f"{shlex.join(['ray', 'job', 'submit', *options, '--'])} {command}"
 
         if stage is not None:
             job_id, at = f"{base}-1", address or os.environ.get("RAY_API_SERVER_ADDRESS") or "http://HOST:8265"
