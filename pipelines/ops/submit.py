@@ -132,28 +132,34 @@ def submit(
     )
 
 
+def choose(known: Sequence[Job], *, again: bool) -> tuple[Job | None, str, int]:
+    """Return the job to report, what was done about it, and its attempt, by the jobs that are known of what is asked.
+
+    The job is None where one is to be started.
+    """
+    last = max(known, key=lambda job: _attempt(job.id), default=None)
+    if last is None:
+        return None, "started", 1
+    if not last.ended:
+        return last, "attached", _attempt(last.id)
+    if last.status == "SUCCEEDED" and not again:
+        return last, "done_before", _attempt(last.id)
+    return None, "started", _attempt(last.id) + 1
+
+
 def _started(
-    jobs: Jobs,
-    base: str,
-    command: str,
-    folder: str,
-    resources: Resources,
-    about: dict[str, str],
-    again: bool,
+    jobs: Jobs, base: str, command: str, folder: str, resources: Resources, about: dict[str, str], again: bool
 ) -> tuple[Job | None, str]:
-    """Return the job, and whether it was started, attached to or done before; None if another process was first."""
-    known = sorted(jobs.list(f"{base}-"), key=lambda job: _attempt(job.id))
-    last = known[-1] if known else None
-    if last is not None and not last.ended:
-        return last, "attached"
-    if last is not None and last.status == "SUCCEEDED" and not again:
-        return last, "done_before"
-    job_id = f"{base}-{_attempt(last.id) + 1 if last is not None else 1}"
+    """Return the job, and what was done about it; None if another process was first."""
+    job, did, attempt = choose(jobs.list(f"{base}-"), again=again)
+    if job is not None:
+        return job, did
+    job_id = f"{base}-{attempt}"
     try:
         jobs.submit(job_id, command, folder, resources, about)
     except JobIdTaken:
         return None, ""
-    return Job(id=job_id, status="PENDING"), "started"
+    return Job(id=job_id, status="PENDING"), did
 
 
 def _base_id(
