@@ -130,8 +130,9 @@ def _init(address: str, options: Mapping[str, Any]) -> None:
 
 def _probe(modules: Sequence[str]) -> dict[str, Versions]:
     """Return the versions on every node that runs tasks, by its address."""
-    task = ray.remote(num_cpus=0, max_retries=2)(versions.versions)  # without a core, or it would wait for one
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    # Without a core, or it would wait for one. Ray's types know no function with an argument here.
+    task: Any = cast(Any, ray.remote(num_cpus=0, max_retries=2))(versions.versions)
+    nodes = [node for node in cast(Any, ray).nodes() if node["Alive"] and node["Resources"].get("CPU")]
     asked = {
         task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
             list(modules)

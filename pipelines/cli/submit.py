@@ -118,7 +118,7 @@ def show_log(
     log.configure(as_json=as_json)
     jobs = Jobs(address)
     if not follow:
-        print_result({"id": job, "log": jobs.log(job)}, as_json, lambda result: sys.stdout.write(result["log"]))
+        print_result({"id": job, "log": jobs.log(job)}, as_json, _show_log)
         return
     ended = jobs.follow(job, _write)
     print_result(plain(ended), as_json, _show_job)
@@ -198,6 +198,10 @@ def _list(result: dict[str, Any]) -> None:
         for job in result["jobs"]
     ]
     table("Jobs", {"id": "left", "status": "left", "exit": "right", "started": "left"}, rows)
+
+
+def _show_log(result: dict[str, Any]) -> None:
+    sys.stdout.write(result["log"])
 
 
 def _show_job(result: dict[str, Any]) -> None:

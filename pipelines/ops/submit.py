@@ -22,6 +22,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.ops.job_package import stage_job
 
 PREFIX = "trichord-"
+_STOPPED = 143  # Ray sends SIGTERM and keeps no exit code
 _TRIES = 5  # of two who submit the same at once, one attaches
 
 
@@ -34,7 +35,7 @@ class Submitted(Result):
         attempt: from 1.
         did: started, attached (it was running), done_before (it has ended well), or staged (nothing was submitted).
         status: of the job, by Ray: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED; empty if it was only staged.
-        exit_code: of the verb in the job; None while it runs.
+        exit_code: of the verb in the job; 143 if the job was stopped, None while it runs.
         command: the equal `ray job submit`.
         address: of the Jobs API.
     """
@@ -116,7 +117,8 @@ def submit(
     log.event(f"job_{did}", job=job.id, status=job.status, equal=equal(job.id, jobs.address))
     if wait and not job.ended:
         job = jobs.follow(job.id, write)
-    if job.ended and job.exit_code is None and job.status != "SUCCEEDED":
+    codes = {"SUCCEEDED": 0, "STOPPED": _STOPPED}
+    if job.ended and job.exit_code is None and job.status not in codes:
         raise PartialRun(
             f"The job {job.id} ended as {job.status} without an exit code: {job.message or 'Ray does not say why'}\n"
             "Run the command again; it resumes."
@@ -126,7 +128,7 @@ def submit(
         attempt=_attempt(job.id),
         did=did,
         status=job.status,
-        exit_code=0 if job.status == "SUCCEEDED" else job.exit_code,
+        exit_code=codes.get(job.status, job.exit_code),
         command=equal(job.id, jobs.address),
         address=jobs.address,
     )

@@ -97,7 +97,8 @@ class Scene:
 
 def _laid_over(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the sections of the project that the files of the backfill change."""
-    return {name: {**settings.get(name, {}), **section} for name, section in {**OTHER, **RECIPE}.items()}
+    sections: dict[str, dict[str, Any]] = {**OTHER, **RECIPE}
+    return {name: {**settings.get(name, {}), **section} for name, section in sections.items()}
 
 
 class Watched:
@@ -136,7 +137,7 @@ class Watched:
         ended = self.info()
         clean = "Traceback" not in self.log() and '"interrupted"' in self.log()
         seconds = round(time.monotonic() - asked, 1)
-        return {"status": ended["status"], "code": ended["exit_code"], "clean": clean, "stop_s": seconds}
+        return {"status": ended["status"], "clean": clean, "stop_s": seconds}
 
 
 def _count(name: str, least: int, **fields: str) -> Callable[[list[dict[str, Any]]], bool]:
