@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from trichord.infra.strict_yaml import Path, Problem
 from trichord.infra.validation import validate
 
 __all__ = [
+    "absolute_places",
     "commented_example",
     "json_schema",
     "load_project",
@@ -70,6 +72,28 @@ def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
     if project is None or problems:
         raise ConfigError(redact(_message(path, problems, tree.origins, given)))
     return project
+
+
+def absolute_places(path: str | os.PathLike[str], project: Project) -> list[str]:
+    """Return overrides that name the project's local places absolutely, as it must where its file is elsewhere.
+
+    Left out are places that the file names absolutely, and those that come from the environment.
+
+    Args:
+        path: the project file.
+        project: what `load_project` made of it.
+    """
+    tree = read_tree(os.fspath(path), os.environ)
+    found = []
+    for place, value in _places(project):
+        written: Any = tree.value
+        for part in place:
+            is_there = isinstance(written, dict) and part in written
+            written = written[part] if is_there or isinstance(written, list) else None
+        if place in tree.borrowed.names or _SCHEME.match(value) or not os.path.isabs(value) or written == value:
+            continue
+        found.append(f"{'.'.join(map(str, place))}={json.dumps(value)}")
+    return found
 
 
 def recipe(project: Project) -> dict[str, Any]:

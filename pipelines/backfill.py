@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from trichord.infra import log
-from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.presence import at_work
@@ -130,7 +129,7 @@ def _make(
 
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs_digest(workspace, plan))
     run.commit = Uncommitted(workspace, plan.recipe)
-    with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
+    with workspace.open_engine(WORKERS_IMPORT) as engine:
         run.engine = engine
         run_stages(run, stages, note)
     features = run.timings.made[layout.FEATURES]

@@ -46,6 +46,7 @@ from trichord.infra.engines.base import (
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
 from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets, results_in_order
+from trichord.infra.engines.ray_cluster import connect, in_job
 from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
@@ -60,15 +61,16 @@ Limits = tuple[float, int | None]  # seconds, bytes
 class RayEngine:
     """Runs up to `workers` tasks or actors at a time on Ray; see `Engine` for the contract.
 
-    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster; with neither, a
+    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster, to which the code is
+    shipped where its workers lack it, with the top-level `modules` of the project (`ray_cluster`); with neither, a
     private one is started on this machine, reachable from it alone, and stopped by `close`. Tasks under way when a
     `map` is dropped run to their end.
     """
 
     name = "ray"
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, modules: Sequence[str] = ()) -> None:
+        self._config, self._modules = config, modules
         self.gpus = 0.0
         self._owns_ray = False
 
@@ -176,10 +178,12 @@ class RayEngine:
         # Ray reports dead workers on stdout, also with log_to_driver=False; stdout belongs to the command's result.
         ray_driver.print_to_stdstream = _report
         address = self._config.address or os.environ.get("RAY_ADDRESS")
+        if in_job():  # this cluster, whatever the project names
+            address = os.environ.get("RAY_ADDRESS") or address
         on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
-            ray.init(address, **quiet)
+            connect(address, self._modules, quiet)
         else:
             for left in reversed(range(STARTS)):
                 try:

@@ -35,6 +35,7 @@ from trichord.pipelines.cli.reindex import prepare, reindex
 from trichord.pipelines.cli.runs import runs_app
 from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
+from trichord.pipelines.cli.submit import PASS_ON, jobs_app, submit
 from trichord.pipelines.cli.watch import watch
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ rejects_app = typer.Typer(help="List, export and replay the rows that were rejec
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(duplicates_app, name="duplicates")
 app.add_typer(runs_app, name="runs")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(rag_app)
 app.command()(compare)
 app.command()(adapt)
@@ -146,6 +148,7 @@ app.command()(reindex)
 app.command()(watch)
 app.command()(nightly)
 app.command()(maintain)
+app.command(context_settings=PASS_ON)(submit)
 
 
 app.command()(search)

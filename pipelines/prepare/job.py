@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from trichord.infra import digest
-from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
@@ -147,7 +146,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     """
     started = time.monotonic()
     plan = make_plan(workspace)
-    with open_engine(workspace.project.engine) as engine:
+    with workspace.open_engine() as engine:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
     rejected = reject_counts(workspace, done.commit.versions["rejects"]).by_op

@@ -9,7 +9,6 @@ from typing import Any
 
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
-from trichord.infra.engines import open_engine
 from trichord.infra.lake.layout import FEATURES
 from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.commits import Commits
@@ -52,7 +51,7 @@ def carry_out(
 ) -> Run:
     """Run all stages, and note what each took. Raises as `reindex`."""
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
-    with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
+    with workspace.open_engine(WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
         run_stages(run, STAGES, note)
     new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
