@@ -99,7 +99,7 @@ ALLOWED = {
     "infra.engines.ray": "ray",
     "infra.engines.ray_train": "ray",
     "infra.engines.ray_actors": "ray",
-    "infra.engines.ray_cluster": "ray",
+    "infra.engines.ray_cluster": "grpc, ray",
     "infra.engines.ray_jobs": "ray",
     "pipelines.observe.exposition": "prometheus_client",
     "pipelines.observe.lineage": "openlineage",
