@@ -11,7 +11,7 @@ other, so one of each group counts: without that, another draw of the same data 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ from trichord.pipelines.evaluation.drift import LEAST_ROWS, ks_distance, ks_limi
 from trichord.pipelines.evaluation.figures import PLACES
 from trichord.pipelines.publish.diff_rows import Rows, iter_chosen
 from trichord.pipelines.publish.diff_sides import Side
+from trichord.transforms.clean.language import LABEL
 
 MAX_SHARDS, MAX_ROWS = 400, 50_000  # of those that both sides have, and of each side's own
 MAX_DRAWN = 5_000  # added, and changed, records of a source
@@ -32,7 +33,9 @@ LEAST_SHIFT = 0.1  # smaller distances matter to nobody, however certain they ar
 LEVEL = 0.01  # probability that any score, or any view, of a comparison is flagged where nothing drifted
 BINS = 24
 ALL, CHANGED, ADDED = "all", "changed", "added"
-_COLUMNS = ("source", "group", "row_digest", "scores")
+LANGUAGE = "language:"  # and a code: 1 where the detector found it, else 0, so that a distance is a change of its share
+MAX_LANGUAGES = 8  # of a source, the most frequent
+_COLUMNS = ("source", "group", "row_digest", "scores", "labels")
 _ROWS = 4_096  # read at a time
 
 Scores = Mapping[str, float]
@@ -114,8 +117,9 @@ def draw_records(workspace: Workspace, rows: Rows) -> dict[str, Drawn]:
         places = [*added, *(was for was, _ in changed), *(now for _, now in changed)]
         known = dict[str, tuple[str, Scores]]()
         for batch in iter_chosen(workspace, sorted(places), _COLUMNS):
-            columns = (batch[name].to_pylist() for name in ("row_digest", "group", "scores"))
-            known |= {row_digest: (group, dict(scores)) for row_digest, group, scores in zip(*columns, strict=True)}
+            columns = (batch[name].to_pylist() for name in _COLUMNS[1:])
+            rows_of = zip(*columns, strict=True)
+            known |= {row_digest: (group, _measures(*found)) for group, row_digest, *found in rows_of}
         came = [(known[one][0], (one, known[one][1])) for _, one in added]
         pairs = [(known[now][0], ((was, known[was][1]), (now, known[now][1]))) for (_, was), (_, now) in changed]
         found[source] = Drawn(added=_one_a_group(came), changed=_one_a_group(pairs))
@@ -199,9 +203,9 @@ def measure_scores(
     samples: dict[str, Sample] = defaultdict(Sample)
     for read in plan_reads(workspace, (before, after), "records", MAX_SHARDS) if drawn else ():
         for batch in iter_shard(workspace.lake, read.ref, _COLUMNS, batch_rows=_ROWS):
-            for source, group, row_digest, scores in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
+            for source, group, row_digest, *found in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
                 if source in drawn:
-                    samples[source].add(read, row_digest, (group, dict(scores)))
+                    samples[source].add(read, row_digest, (group, _measures(*found)))
     wanted: list[tuple[str, str, dict[str, tuple[np.ndarray, np.ndarray]]]] = []
     for source, sample in sorted(samples.items()):
         was, now = sample.sides()
@@ -211,7 +215,7 @@ def measure_scores(
             CHANGED: ([old for (_, old), _ in pairs], [new for _, (_, new) in pairs]),
             ADDED: (was, [scores for _, scores in drawn[source].added]),
         }
-        for score in sorted({score for row in (*was, *now) for score in row}):
+        for score in _names([*was, *now]):
             values = {of: (_values(one, score), _values(other, score)) for of, (one, other) in rows.items()}
             enough = {of: both for of, both in values.items() if min(map(len, both)) >= LEAST_ROWS}
             if enough:
@@ -226,7 +230,25 @@ def nearness(comparison: ScoreComparison) -> float:
     return comparison.distance / comparison.limit
 
 
+def _measures(scores: Iterable[tuple[str, float]], labels: Iterable[tuple[str, str]]) -> Scores:
+    """Return a record's scores, with the language that was detected as a score of its own."""
+    found = dict(scores)
+    if language := dict(labels).get(LABEL):
+        found |= {LANGUAGE: 1.0, LANGUAGE + language: 1.0}
+    return found
+
+
+def _names(rows: Sequence[Scores]) -> list[str]:
+    """Return the scores of some rows, with the most frequent languages."""
+    counts = Counter(score for row in rows for score in row if score != LANGUAGE)
+    languages = Counter({name: count for name, count in counts.items() if name.startswith(LANGUAGE)})
+    left_out = {name for name, _ in languages.most_common()[MAX_LANGUAGES:]}
+    return sorted(counts.keys() - left_out)
+
+
 def _values(rows: Sequence[Scores], score: str) -> np.ndarray:
+    if score.startswith(LANGUAGE):
+        return np.array([one.get(score, 0.0) for one in rows if LANGUAGE in one], dtype=np.float64)
     values = np.array([one[score] for one in rows if score in one], dtype=np.float64)
     return values[np.isfinite(values)]
 

@@ -225,6 +225,16 @@ def test_darkened_pictures_drift_and_nothing_else_does(lake_copy):
     assert all(sum(one.histogram) == pytest.approx(1, abs=0.01) for one in (changed.before, changed.after))
     assert not any(one.drifted for one in workspace.diff("records@1", "records@1").scores)
 
+    words = ("Hund", "Vogel", "Baum", "Fluss", "Berg", "Stein", "Wagen", "Tisch")
+    for number, row in enumerate(row for row in rows if str(row.get("image")).startswith("dark-")):
+        first, second = words[number % 8], words[number // 8 % 8]
+        row["text"], row["captions"] = f"Auf diesem Bild sieht man hinter dem {first} noch einen {second}.", []
+    write_rows(corpus, rows)
+    workspace.prepare()
+    texts = {one.score for one in workspace.diff("records@1", "records@2").scores if one.drifted}
+    assert "language:de" in texts
+    assert not any(score.startswith(("image_", "audio_")) for score in texts)
+
 
 def test_versions_of_tables_are_compared_without_an_index(edited):
     found = edited.workspace.diff("records@0", "records@1")
