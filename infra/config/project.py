@@ -40,5 +40,5 @@ class Project(Strict):
     query: QueryConfig = QueryConfig()
     rag: RagConfig = RagConfig()
     engine: EngineConfig = EngineConfig()
-    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
-    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")
+    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` and `maintain` keep.")
+    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` and `maintain` never remove a file.")
