@@ -47,5 +47,5 @@ class Project(Strict):
     alerts: AlertsConfig = AlertsConfig()
     watch: WatchConfig = WatchConfig()
     rates: RatesConfig = RatesConfig()
-    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
-    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")
+    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` and `maintain` keep.")
+    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` and `maintain` never remove a file.")
