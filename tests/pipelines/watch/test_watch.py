@@ -22,7 +22,7 @@ from trichord.pipelines.core.runs import last_runs
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import search
-from trichord.pipelines.watch.loop import Watcher, watch
+from trichord.pipelines.watch.loop import Watcher, _lag, watch
 
 ZEBRA = "a zebra crosses the quiet road"
 
@@ -246,6 +246,26 @@ def test_a_project_with_nothing_to_watch_is_told_so(project: Path) -> None:
     listen = ("--set", "watch.listen=127.0.0.1:0")
     done = trichord("watch", *listen, "--project", str(project), check=ConfigError.exit_code)
     assert "watch.token_file or watch.hook_keys" in done.stderr
+
+
+def test_a_sweep_that_fails_is_tried_again_as_a_sweep_and_pauses_are_bounded(project: Path) -> None:
+    workspace, rows = with_rows(project)
+    away = rows.rename(rows.with_suffix(".away"))
+    watcher = Watcher(workspace, pause_s=0.0)
+    for _ in range(2):
+        watcher.step()
+    watcher._failures = 5_000
+    watcher.step()
+    assert watcher.counts.runs == {SourceError.__name__: 3}
+    away.rename(rows)
+    watcher.step()
+    assert watcher.counts.runs == {SourceError.__name__: 3, "committed": 1}
+    assert [run.trigger for run in last_runs(workspace.lake)][:4] == ["sweep"] * 4
+
+
+@pytest.mark.parametrize(("at_s", "lag_s"), [(None, 2.0), (95.0, 5.0), (-1e9, 2.0), (1e12, 2.0)])
+def test_a_lag_is_that_of_a_time_that_can_be(at_s: float | None, lag_s: float) -> None:
+    assert _lag(at_s, received_s=98.0, now_s=100.0) == lag_s
 
 
 def test_counts_are_plain_numbers() -> None:
