@@ -25,6 +25,7 @@ from trichord.infra.events.event import Channel, Message
 from trichord.infra.events.http_inbox import Page
 from trichord.infra.events.inbox import Inbox
 from trichord.infra.events.sqs import SqsQueue
+from trichord.infra.lake.storage import Changed
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.runs import last_runs
 from trichord.pipelines.core.workspace import Workspace
@@ -223,7 +224,9 @@ class Watcher:
         self.counts.see_run(type(error).__name__)
         self._hurries = gate = isinstance(error, GateFailed)  # which new data may pass
         first_s, most_s = (_GATE_PAUSE_S, _LONGEST_GATE_PAUSE_S) if gate else (self.pause_s, _LONGEST_PAUSE_S)
-        pause_s = min(most_s, first_s * 2.0 ** min(self._failures, _MOST_DOUBLINGS))
+        # A file that changed meanwhile is no failure that lasts: its own event is on the way.
+        doublings = 0 if isinstance(error, Changed) else min(self._failures, _MOST_DOUBLINGS)
+        pause_s = min(most_s, first_s * 2.0**doublings)
         self._failures += 1
         self._retry_at_s = time.monotonic() + pause_s
         self._sweep_at_s = max(self._sweep_at_s, self._retry_at_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from trichord.infra.errors import ConfigError, GateFailed, SourceError
 from trichord.infra.events.counts import Counts
 from trichord.infra.events.event import Event
 from trichord.infra.lake.lease import leased
+from trichord.infra.lake.storage import Changed
 from trichord.pipelines.core.runs import last_runs
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.reindex import reindex
@@ -261,6 +263,15 @@ def test_a_sweep_that_fails_is_tried_again_as_a_sweep_and_pauses_are_bounded(pro
     watcher.step()
     assert watcher.counts.runs == {SourceError.__name__: 3, "committed": 1}
     assert [run.trigger for run in last_runs(workspace.lake)][:4] == ["sweep"] * 4
+
+
+def test_files_that_change_meanwhile_put_no_run_off_for_long(project: Path) -> None:
+    watcher = Watcher(workspace_of(project))
+    pauses = []
+    for error in (Changed.of("a"), Changed.of("b"), SourceError("c"), Changed.of("d"), SourceError("e")):
+        watcher._put_off(error)
+        pauses.append(round((watcher._retry_at_s or 0) - time.monotonic()))
+    assert pauses == [5, 5, 20, 5, 80]
 
 
 @pytest.mark.parametrize(("at_s", "lag_s"), [(None, 2.0), (95.0, 5.0), (-1e9, 2.0), (1e12, 2.0)])
