@@ -21,10 +21,10 @@ from trichord.pipelines.cli.options import (
 )
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
-from trichord.pipelines.core.planned import read_basis
 
 if TYPE_CHECKING:
     from trichord.pipelines.api import Workspace
+    from trichord.pipelines.core.planned import Basis
 
 
 def prepare(
@@ -83,7 +83,7 @@ def reindex(
     if plan is not None and source is not None:
         raise ConfigError("--plan and --source exclude each other: a plan is of all sources.")
     listed = read_lines(keys) if keys is not None else None
-    planned = read_basis(plan) if plan is not None else None
+    planned = _basis(plan) if plan is not None else None
     try:
         with log.progress("reindex"):
             summary = workspace.reindex(
@@ -108,6 +108,12 @@ def reindex(
     else:
         _write_preparation(workspace, report, project.stem)
     _print(summary, as_json, render.reindex)
+
+
+def _basis(plan: Path) -> Basis:
+    from trichord.pipelines.core.planned import read_basis
+
+    return read_basis(plan)
 
 
 def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:
