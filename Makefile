@@ -61,7 +61,7 @@ test-all: test ## `make test`, then the sweeps in full and, with TRICHORD_SAMPLE
 test-sweeps: $(STAMP) ## Faults of every kind at every point: an hour
 	$(BIN)/python -m pytest -m sweep -n 1
 
-test-server: $(STAMP) ## The tests that start a real Milvus server
+test-server: $(STAMP) ## The tests that start a real server: Milvus, Prometheus (apt-get install prometheus)
 	$(BIN)/python -m pytest -m server -n 0
 
 test-cluster: $(STAMP) ## The tests that start a Ray cluster of three nodes, as root: half an hour

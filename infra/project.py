@@ -157,6 +157,9 @@ def _places(project: Project) -> Iterator[tuple[Path, str]]:
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
             yield ("model", name, "path"), encoder.path
+    for name in ("token_file", "hook_keys", "dead_letters"):
+        if (place := getattr(project.watch, name)) is not None and "://" not in place:
+            yield ("watch", name), place
     for name in ("examples", "cross_encoder", "wordnet"):
         if (place := getattr(project.rag, name)) is not None:
             yield ("rag", name), place
@@ -198,6 +201,8 @@ def _contradictions(project: Project) -> list[Problem]:
         found.append((("index", "backends"), "a backend is named twice"))
     if (project.milvus.cert_file is None) != (project.milvus.key_file is None):
         found.append((("milvus", "cert_file"), "and key_file are given together"))
+    if (project.alerts.url is None) != (project.alerts.key_file is None):
+        found.append((("alerts", "key_file"), "and url are given together: every alert is signed"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
     if unindexed := sorted(set(project.rag.views) - set(index.views)):

@@ -39,6 +39,8 @@ from trichord.infra.engines.base import (
     Slot,
     dispatch,
     packed,
+    packed_factory,
+    packed_task,
     timed_out,
 )
 from trichord.infra.engines.failure import Failure
@@ -76,7 +78,7 @@ class RayEngine:
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map`."""
-        task_bytes, limits = packed(task), self._limits(timeout_s)
+        task_bytes, limits = packed_task(task), self._limits(timeout_s)
         return self._dispatch(
             lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limits), limits[0]),
             items,
@@ -87,7 +89,7 @@ class RayEngine:
         self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`; the share of a GPU is Ray's to find and to show to the actor."""
-        factory_bytes = packed(factory)
+        factory_bytes = packed_factory(factory)
         if accelerator:
             return self._accelerated(factory_bytes, items)
         return self._dispatch(lambda: _ActorSlot(factory_bytes, self._limits()), items)
@@ -97,7 +99,7 @@ class RayEngine:
     ) -> Iterator[R]:
         """See `Engine.group`; meanwhile rows are in the object store."""
         require_buckets(items, buckets)
-        emit_bytes, reduce_bytes, limits = packed(emit), packed(reduce), self._limits()
+        emit_bytes, reduce_bytes, limits = packed_task(emit), packed_task(reduce), self._limits()
         emitted: dict[int, list[ray.ObjectRef[Any]]] = {}
 
         def submit_emit(numbered: tuple[int, I]) -> ray.ObjectRef[Any]:

@@ -12,9 +12,11 @@ from trichord.infra import log
 from trichord.pipelines.cli import render, render_evaluation, render_index, render_plan
 from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
+from trichord.pipelines.cli.diff import diff
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
+from trichord.pipelines.cli.metrics import metrics
 from trichord.pipelines.cli.nightly import maintain, nightly
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
@@ -34,6 +36,7 @@ from trichord.pipelines.cli.runs import runs_app
 from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
 from trichord.pipelines.cli.submit import PASS_ON, jobs_app, submit
+from trichord.pipelines.cli.watch import watch
 
 if TYPE_CHECKING:
     pass
@@ -142,6 +145,7 @@ def plan(
 app.command()(prepare)
 app.command()(backfill)
 app.command()(reindex)
+app.command()(watch)
 app.command()(nightly)
 app.command()(maintain)
 app.command(context_settings=PASS_ON)(submit)
@@ -193,19 +197,7 @@ def rollback(
     _print(_open(project, set_, as_json, engine).rollback(to).to_dict(), as_json, render.publication)
 
 
-@app.command()
-def diff(
-    before: Annotated[
-        str | None, typer.Argument(metavar="BEFORE", help="Its id. (default: the one before AFTER)")
-    ] = None,
-    after: Annotated[str | None, typer.Argument(metavar="AFTER", help="Its id. (default: the live one)")] = None,
-    project: ProjectFile = DEFAULT_PROJECT,
-    set_: Overrides = None,
-    engine: EngineName = None,
-    as_json: Json = False,
-) -> None:
-    """Compare two publications: records by key, model, counts and figures."""
-    _print(_open(project, set_, as_json, engine).diff(before, after), as_json, render.diff)
+app.command()(diff)
 
 
 @app.command()
@@ -311,6 +303,7 @@ def verify(
 
 
 app.command()(recover)
+app.command()(metrics)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
@@ -63,16 +64,20 @@ def run_stages(run: Run, stages: Sequence[Stage[Run, Forecast]], note: RunNote) 
     """Run stages of a run whose engine and commits are set, and note what each took."""
     run.live_model_lost = require_live_model(run.workspace, run.live)
     for stage in stages:
-        started, used_s = time.monotonic(), used_cpu_s()
-        stage.materialise(run)
-        seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-        note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
-        run.stages[stage.name] = asdict(note.stages[stage.name])
+        started, used_s, after_s = time.monotonic(), used_cpu_s(), note.elapsed_s()
+        with note.at_stage(stage.name):
+            stage.materialise(run)
+        took: dict[str, Any] = {
+            "made": _made(run, stage.name),
+            "seconds": round(time.monotonic() - started, 3),
+            "cpu_s": round(used_cpu_s() - used_s, 3),
+        }
+        note.stages[stage.name], run.stages[stage.name] = StageTime(**took, after_s=after_s), took
         note.versions = run.commit.versions
         note.gpus = max(note.gpus, run.engine.gpus)
         note.cost = Hours.of(note.stages, run.workspace.project.engine, note.gpus).price(run.workspace.project.rates)
         note.bytes_written = sum(one.bytes for one in run.commit.touched)
-        log.event("stage_done", stage=stage.name, **run.stages[stage.name])
+        log.event("stage_done", stage=stage.name, **took)
 
 
 def _whole(run: Run) -> int:
