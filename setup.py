@@ -53,7 +53,7 @@ EXTRAS = {
     "gpu": ("faiss-gpu>=1.15,<2",),
     "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
     "beam": ("apache-beam>=2.77,<3",),
-    "ray": ("ray[default,train]>=2.60,<3",),  # default: the Jobs API
+    "ray": ("grpcio>=1.60", "ray[default,train]>=2.60,<3"),  # default: the Jobs API, and grpcio
     "events": ("boto3>=1.43", "botocore>=1.43", "cloudevents>=2.2,<3", "standardwebhooks>=1.1,<2", "watchfiles>=1.3"),
     "observability": (
         "openlineage-python>=1.54,<2",

@@ -104,7 +104,7 @@ class RayCluster:
             f"--temp-dir={place}",
         ]
         command = [str(self.python), "-m", "ray.scripts.scripts", "start", "--disable-usage-stats", *role, *common]
-        bare = {"PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"}
+        bare = {"PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}", "RAY_worker_niceness": "0"}
         for left in reversed(range(TRIES)):
             environment = {name: value for name, value in self.environment(bare).items() if name != "PYTHONPATH"}
             done = subprocess.run(

@@ -58,6 +58,7 @@ FORBIDDEN = [
     ("pipelines", "pipelines.publish.publish", "trichord.pipelines.cli"),
     ("ray", "pipelines.prepare.records", "ray"),
     ("ray", "infra.engines.local", "ray"),
+    ("grpc", "infra.engines.ray", "grpc"),
     ("beam", "transforms.batch", "apache_beam"),
     ("torch", "transforms.clean.image", "torch"),
     ("torch", "pipelines.model.train", "torch"),

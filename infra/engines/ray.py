@@ -46,7 +46,7 @@ from trichord.infra.engines.base import (
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
 from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets, results_in_order
-from trichord.infra.engines.ray_cluster import connect, in_job
+from trichord.infra.engines.ray_cluster import connect, in_job, require_importable
 from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
@@ -284,8 +284,10 @@ def _outcome(ref: ray.ObjectRef[Answer], started_s: float, limit_s: float) -> Ou
     try:
         answer = ray.get(ref)
     except ray.exceptions.RayTaskError as error:  # outside the task itself, in Ray's own handling of it
+        require_importable(error)
         return Failure.of(error.cause)
     except ray.exceptions.RayError as error:
+        require_importable(error)
         if time.monotonic() - started_s >= limit_s:
             return timed_out(limit_s)
         said = " ".join(str(error).splitlines()[:1])

@@ -32,6 +32,7 @@ _NEXT = "Next: check engine.address and RAY_ADDRESS (HOST:6379, ray://HOST:10001
 
 cast(Any, cloudpickle).register_pickle_by_value(versions)  # where it arrives, nothing of ours may be importable
 
+_NOT_IMPORTED = "failed to import on the worker"  # of a function or an actor, in Ray's words
 Versions = Mapping[str, str | None]
 
 
@@ -105,6 +106,22 @@ def require_answer(address: str) -> None:
     finally:
         if channel is not None:
             channel.close()
+
+
+def require_importable(error: BaseException) -> None:
+    """Raise if a task failed because its worker cannot import our code: so would every other one.
+
+    Raises:
+        ConfigError: the worker's node joined later and is another one, or this process connected to Ray by itself.
+    """
+    said = str(error)
+    if _NOT_IMPORTED in said or (isinstance(getattr(error, "cause", None), ImportError)):
+        why = next((line for line in reversed(said.splitlines()) if "Error: " in line), said.strip())
+        raise ConfigError(
+            f"A worker of the Ray cluster cannot import what this run needs: {redact(why.strip()[:300])}\n"
+            "Next: leave the connection to trichord (RAY_ADDRESS or engine.address), which sends its code, or install "
+            "the same versions there."
+        ) from error
 
 
 def differences(wanted: Versions, found: Versions, names: Collection[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,14 @@ def test_another_version_there_is_one_error_at_once(cluster, project):
     assert [error["kind"] for error in errors] == ["ConfigError"]
     assert "3 of 3 nodes" in errors[0]["message"]
     assert " here, 24.0.0 there" in errors[0]["message"]
+
+
+def test_a_connection_of_ones_own_that_lacks_the_code_is_one_error(cluster, project):
+    own = f"import ray; ray.init({cluster.address!r}, log_to_driver=False); import trichord; "
+    prepare = f"trichord.open({str(project)!r}, 'engine.kind=ray').prepare()"
+    done = cluster.run(sys.executable, "-c", own + prepare, check=1)
+    assert "ConfigError: A worker of the Ray cluster cannot import what this run needs" in done.stderr
+    assert "No module named 'trichord'" in done.stderr
 
 
 def test_a_wrong_token_is_refused_at_once(cluster, project, tmp_path):
