@@ -130,7 +130,11 @@ setup(
     ],
     cmdclass={"build_py": BuildRooms},
     include_package_data=False,
-    package_data={"trichord": ["py.typed"], "trichord.pipelines.report": ["*.j2", "*.css"]},
+    package_data={
+        "trichord": ["py.typed"],
+        "trichord.infra.deploy": [f"**/*.{suffix}" for suffix in ("j2", "lock", "json", "yml")],
+        "trichord.pipelines.report": ["*.j2", "*.css"],
+    },
     install_requires=list(BASE),
     extras_require={name: list(wanted) for name, wanted in EXTRAS.items()},
     entry_points={"console_scripts": ["trichord = trichord.pipelines.cli.app:main"]},
