@@ -35,5 +35,6 @@ def export_secrets(environment: MutableMapping[str, str] = os.environ) -> None:
     except (OSError, ValueError) as error:  # not UTF-8, or a NUL in it
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(
-            f"{FOLDER}: {path} cannot be read: {why}.\nNext: give the user of this process the right to read it, or unset {FOLDER}."
+            f"{FOLDER}: {path} cannot be read: {why}.\n"
+            f"Next: give the user of this process the right to read it, or unset {FOLDER}."
         ) from error

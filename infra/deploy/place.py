@@ -72,7 +72,7 @@ class Place:
             found = _check(option, image, _IMAGE, "NAME:TAG or NAME@sha256:DIGEST")
             if found["tag"] in (None, "latest") and found["digest"] is None:
                 raise ConfigError(
-                    f"{option} {image}: name a version. Without one, or with `latest`, nobody knows what ran last night."
+                    f"{option} {image}: name a version. Without one, or with `latest`, nobody knows what ran."
                 )
         if self.lake is not None:
             _check("--lake", self.lake, _LAKE, "a path or URI of letters, digits and . _ / + -")

@@ -21,7 +21,8 @@ from trichord.infra.redaction import redact
 HERE = Path(__file__).parent
 _TEMPLATE = ".j2"
 _KEYS = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bwhsec_[A-Za-z0-9+/=]{16,}|\bgh[pousr]_[A-Za-z0-9]{30,}"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bwhsec_[A-Za-z0-9+/=]{16,}"
+    r"|\bgh[pousr]_[A-Za-z0-9]{30,}"
 )
 _LEAST_SECRET_CHARS = 6
 
@@ -100,6 +101,5 @@ def _refuse_secrets(path: str, text: str, names: tuple[str, ...]) -> None:
         if redact(line) != line or _KEYS.search(line) or any(value in line for value in values):
             raise ConfigError(
                 f"{path}, line {number}, would hold a secret; nothing was written.\n"
-                "Next: put it into a file or an environment variable, write ${NAME} in the project file, and name it by "
-                "--secret NAME."
+                "Next: put it into an environment variable, write ${NAME} in the project file, and add --secret NAME."
             )

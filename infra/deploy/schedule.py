@@ -24,8 +24,7 @@ def check_cron(schedule: str) -> None:
                 found is None
                 or not all(least <= number <= most for number in numbers)
                 or numbers != sorted(numbers)
-                or found["step"] is not None
-                and not 1 <= int(found["step"]) <= most
+                or (found["step"] is not None and not 1 <= int(found["step"]) <= most)
             ):
                 raise ConfigError(
                     f"--schedule {schedule!r}: the {name} is {part!r}; expected numbers from {least} to {most}, "
@@ -42,8 +41,8 @@ def calendar(schedule: str, timezone: str) -> str:
     minute, hour, day, month, weekday = schedule.split(" ")
     if day != "*" and weekday != "*":
         raise ConfigError(
-            f"--schedule {schedule!r} limits the day of the month and of the week: cron runs on either, a timer of systemd "
-            "when both are met. Limit one of them."
+            f"--schedule {schedule!r} limits the day of the month and of the week: cron runs on either, a timer of "
+            "systemd when both are met. Limit one of them."
         )
     days = "" if weekday == "*" else f"{_weekdays(weekday)} "
     date = f"*-{_field(month, 1)}-{_field(day, 1)}"
