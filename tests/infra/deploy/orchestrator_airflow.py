@@ -6,19 +6,18 @@ what it must be.
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
 import sys
 import threading
 import time
+from typing import Any
 
 
 def main() -> None:
     """Print one JSON line."""
-    spec = importlib.util.spec_from_file_location("night", sys.argv[1])
-    night = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(night)
-    [task] = night.dag.tasks
+    found = runpy.run_path(sys.argv[1])
+    [task] = found["dag"].tasks
     task.command = json.loads(sys.argv[2])
     if len(sys.argv) > 3:
         threading.Thread(target=kill_when_running, args=(task,), daemon=True).start()
@@ -27,11 +26,11 @@ def main() -> None:
         task.execute({})
     except Exception as error:  # noqa: BLE001 - its class is what is asked for
         ended = f"{type(error).__name__}: {error}"
-    facts = {"dag": night.dag.dag_id, "retries": task.retries, "outlets": [one.uri for one in task.outlets]}
+    facts = {"dag": found["dag"].dag_id, "retries": task.retries, "outlets": [one.uri for one in task.outlets]}
     sys.stdout.write(json.dumps({"ended": ended, **facts}) + "\n")
 
 
-def kill_when_running(task: object) -> None:
+def kill_when_running(task: Any) -> None:
     """Send what Airflow sends, once the command has begun its work."""
     while task._process is None:
         time.sleep(0.05)

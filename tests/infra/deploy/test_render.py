@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.infra.deploy.rendered import PLACES, PROJECT, place_of, write_all
 from trichord.infra.deploy import render as module
-from trichord.infra.deploy.render import files_of, locked_version, render, targets
+from trichord.infra.deploy.render import HERE, files_of, locked_version, render, targets
 from trichord.infra.ending import GRACE_S
 from trichord.infra.errors import ConfigError
 
 GRACE = re.compile(r"(?:terminationGracePeriodSeconds: |TimeoutStopSec=|stop_grace_period: |END_S = )(\d+)")
+REPOSITORY = Path(__file__).parents[3]
+EXTRAS = ("", "ray", "events", "observability")  # of the images
 CANARY = "c4n4ry-s3cret"
 
 
@@ -133,8 +139,28 @@ def test_a_value_that_a_file_cannot_hold_is_refused(changes):
     assert "hunter2" not in str(error.value)
 
 
+def locked(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[\S+\])?==(\S+)", path.read_text(encoding="utf-8"), re.M))
+
+
 def test_the_images_hold_what_the_lock_of_this_repository_names():
-    assert locked_version("ray").startswith("2.")
+    tested, images = locked(REPOSITORY / "requirements.lock"), HERE / "docker"
+    common = locked(images / "requirements.lock")
+    for name, found in {**locked(images / "faiss-cpu.lock"), **common}.items():
+        assert tested[name] == found, f"{name}: run `make lock`"
+    shared = locked(images / "faiss-gpu.lock").items() & {(name, one) for name, one in common.items()}
+    assert {name for name, _ in shared} == {"numpy", "packaging"}
+    wanted = [Requirement(one) for one in importlib.metadata.requires("trichord") or ()]
+    for one in wanted:
+        extra = [one.marker is None or one.marker.evaluate({"extra": name}) for name in EXTRAS]
+        if any(extra):
+            assert canonicalize_name(one.name) in common, f"{one.name}: run `make lock`"
+    assert "pymilvus" in common
+    assert not {"faiss-cpu", "faiss-gpu"} & set(common)
+
+
+def test_the_version_of_ray_is_that_of_the_images():
+    assert locked_version("ray") == locked(HERE / "docker" / "requirements.lock")["ray"]
     with pytest.raises(ValueError, match="no left-pad"):
         locked_version("left-pad")
 

@@ -32,7 +32,7 @@ from trichord.infra.errors import ConfigError
 Complaints = list[str] | None
 Validator = Callable[[Path], Complaints]
 _CUSTOM = {"RayCluster": "rayclusters", "RayJob": "rayjobs"}
-_WORKFLOW = {
+_WORKFLOW: dict[str, set[Any]] = {
     "": {"name", True, "permissions", "concurrency", "jobs"},  # YAML reads `on` as true
     "job": {"runs-on", "timeout-minutes", "steps"},
     "step": {"name", "uses", "with", "env", "run", "if"},
