@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 import yaml
 
@@ -64,11 +63,11 @@ def refused(words: Words) -> str | None:
     command: Any = typer.main.get_command(app)
     if words == ["--help"]:
         return None
-    context, rest = click.Context(command, info_name="trichord"), words
+    context, rest = command.context_class(command, info_name="trichord"), words
     try:
         while hasattr(command, "commands"):
             name, command, rest = command.resolve_command(context, rest)
-            context = click.Context(command, info_name=name, parent=context)
+            context = command.context_class(command, info_name=name, parent=context)
         command.make_context(command.name, list(rest), parent=context.parent)
     except Exception as error:  # noqa: BLE001 - of click, or of the copy of it that typer has
         return f"trichord {shlex.join(words)}: {getattr(error, 'message', None) or error}"

@@ -82,7 +82,7 @@ def test_the_dag_runs_for_two_dates_and_each_is_on_the_asset(project, tmp_path):
 def one_task(project: Path, command: list[str], *kill_after_s: str) -> dict[str, Any]:
     python = interpreter("TRICHORD_AIRFLOW")
     dag = project / "deploy" / "airflow" / "trichord_nightly.py"
-    words = [python, HERE / "orchestrator_airflow.py", dag, json.dumps(command), *kill_after_s]
+    words: list[str | Path] = [python, HERE / "orchestrator_airflow.py", dag, json.dumps(command), *kill_after_s]
     done = run(words, project, AIRFLOW_HOME=str(project / "home"))
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -129,7 +129,7 @@ print(json.dumps({
 
 def one_job(project: Path, *options: str) -> dict[str, Any]:
     python = interpreter("TRICHORD_DAGSTER")
-    words = [python, "-c", DAGSTER, project / "deploy" / "dagster", *options]
+    words: list[str | Path] = [python, "-c", DAGSTER, project / "deploy" / "dagster", *options]
     done = run(words, project, DAGSTER_HOME=str(project))
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
