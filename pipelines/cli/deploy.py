@@ -29,7 +29,7 @@ def deploy_ls(as_json: Json = False) -> None:
 
 @deploy_app.command("render")
 def deploy_render(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET…", help="Of `trichord deploy ls`; or all.")],
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET", help="Of `trichord deploy ls`, several or all.")],
     project: ProjectFile = DEFAULT_PROJECT,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to; each target gets a folder in it.")] = Path(
         "deploy"
