@@ -77,29 +77,29 @@ def render(target: str, place: Place, project_files: Mapping[str, str]) -> dict[
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    written = {}
+    content = {"place": place, "project_files": sorted(project_files)}
+    copied, made = {}, {}
     for path, source in files_of(target).items():
         if source.suffix == _TEMPLATE:
-            template = environment.get_template(str(source.relative_to(HERE)))
-            if (
-                text := template.render(place=place, project_files=sorted(project_files))
-            ).strip():  # else not needed here
-                written[path] = text
+            made[path] = environment.get_template(str(source.relative_to(HERE))).render(content)
         else:
-            written[path] = source.read_text(encoding="utf-8")
+            copied[path] = source.read_text(encoding="utf-8")
     if target == "kubernetes":
-        written |= {f"kubernetes/base/{name}": text for name, text in project_files.items()}
-    for path, text in written.items():
+        made |= {f"kubernetes/base/{name}": text for name, text in project_files.items()}
+    made = {path: text for path, text in made.items() if text.strip()}  # a blank one is not needed for this project
+    for path, text in made.items():
         _refuse_secrets(path, text, place.secrets)
-    return written
+    return copied | made
 
 
 def _refuse_secrets(path: str, text: str, names: tuple[str, ...]) -> None:
     """Raise ConfigError if a file holds a credential, or the content of a variable that is named as one."""
-    values = [value for name in names if len(value := os.environ.get(name, "")) >= _LEAST_SECRET_CHARS]
-    for number, line in enumerate(text.splitlines(), 1):
-        if redact(line) != line or _KEYS.search(line) or any(value in line for value in values):
-            raise ConfigError(
-                f"{path}, line {number}, would hold a secret; nothing was written.\n"
-                "Next: put it into an environment variable, write ${NAME} in the project file, and add --secret NAME."
-            )
+    values = [value for name in names if len(value := os.environ.get(name, "").strip()) >= _LEAST_SECRET_CHARS]
+    found = [text.count("\n", 0, text.index(value)) + 1 for value in values if value in text]
+    lines = enumerate(text.splitlines(), 1)
+    found += [number for number, line in lines if redact(line) != line or _KEYS.search(line)]
+    if found:
+        raise ConfigError(
+            f"{path}, line {min(found)}, would hold a secret; nothing was written.\n"
+            "Next: put it into an environment variable, write ${NAME} in the project file, and add --secret NAME."
+        )

@@ -95,10 +95,12 @@ def test_grace_of_every_place_is_longer_than_that_of_running_tasks():
         ("-----BEGIN RSA PRIVATE KEY-----\n", "a private key"),
         ("hook: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", "a webhook's key"),
         (f"note: {CANARY}\n", "the content of a named variable"),
+        ("note: |\n  one-line\nand-two\n", "the content of a named variable of two lines"),
     ],
 )
 def test_a_secret_in_a_project_file_reaches_no_file(monkeypatch, project, why):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "one-line\nand-two\n")
     with pytest.raises(ConfigError, match="would hold a secret") as error:
         render("kubernetes", place_of(), {"trichord.yaml": project})
     for line in project.splitlines():
