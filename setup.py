@@ -54,7 +54,7 @@ EXTRAS = {
     "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
     "beam": ("apache-beam>=2.77,<3",),
     "ray": ("ray[default,train]>=2.60,<3",),  # default: the Jobs API
-    "events": ("boto3>=1.43", "cloudevents>=2.2,<3", "standardwebhooks>=1.1,<2", "watchfiles>=1.3"),
+    "events": ("boto3>=1.43", "botocore>=1.43", "cloudevents>=2.2,<3", "standardwebhooks>=1.1,<2", "watchfiles>=1.3"),
     "observability": (
         "openlineage-python>=1.54,<2",
         "opentelemetry-exporter-otlp-proto-http>=1.40,<2",

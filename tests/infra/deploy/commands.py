@@ -63,6 +63,9 @@ def refused(words: Words) -> str | None:
     command: Any = typer.main.get_command(app)
     if words == ["--help"]:
         return None
+    inner = next((at for at, word in enumerate(words) if at and word in command.commands), len(words))
+    if words[0] == "submit" and (why := refused(words[inner:])):
+        return why
     context, rest = command.context_class(command, info_name="trichord"), words
     try:
         while hasattr(command, "commands"):
