@@ -84,10 +84,19 @@ docs: $(STAMP) ## Write docs/configuration.md from the types
 docs-site: $(STAMP) ## Build the documentation as a site in build/site, refusing any warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+COMPILE = $(BIN)/uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+IMAGES := infra/deploy/docker
+
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
-	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
-	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+	$(COMPILE) setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
+	    --output-file requirements.lock
+# Of the images: without milvus-lite, which would bring faiss-cpu into the one for GPUs.
+	echo pymilvus | $(COMPILE) setup.py - --extra ray --extra events --extra observability --constraint requirements.lock \
+	    --output-file $(IMAGES)/requirements.lock
+	for kind in cpu gpu; do \
+	    echo faiss-$$kind | $(COMPILE) - --constraint requirements.lock --output-file $(IMAGES)/faiss-$$kind.lock; \
+	done
 
 bench: $(STAMP) ## Throughput of prepare against a bare decoding loop
 	$(BIN)/python -m tests.bench.prepare --json

@@ -132,7 +132,7 @@ setup(
     include_package_data=False,
     package_data={
         "trichord": ["py.typed"],
-        "trichord.infra": ["deploy/*/*"],
+        "trichord.infra.deploy": [f"**/*.{suffix}" for suffix in ("j2", "lock", "json", "yml")],
         "trichord.pipelines.report": ["*.j2", "*.css"],
     },
     install_requires=list(BASE),

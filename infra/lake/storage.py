@@ -33,6 +33,7 @@ from trichord.infra.lake.stores import (
     temporary_name,
 )
 from trichord.infra.lake.versions import VersionCache
+from trichord.infra.secret_files import export_secrets
 from trichord.infra.system_errors import as_storage_error
 
 __all__ = ["Changed", "LineTooLong", "NotRegular", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
@@ -335,6 +336,7 @@ class Storage:
             raise FileNotFoundError(errno.ENOENT, "no key can have such segments", uri)
         with self._lock:
             if bucket not in self._buckets:
+                export_secrets()  # in a worker of a cluster nobody has done so yet
                 self._buckets[bucket] = S3Store(bucket, self.config)
             return self._buckets[bucket], key
 
