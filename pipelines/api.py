@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trichord.encoders.model import FusionModel
     from trichord.infra.lake.publication import Publication
     from trichord.pipelines.backfill import BackfillSummary, Window
+    from trichord.pipelines.core.planned import Basis
     from trichord.pipelines.core.runs import RunNote
     from trichord.pipelines.nightly import NightSummary
     from trichord.pipelines.prepare.job import PrepareSummary
@@ -66,6 +67,8 @@ class Workspace(core.Workspace):
         prefix: str | None = None,
         keys: Collection[str] | None = None,
         wait: bool = False,
+        planned: RunPlan | Basis | None = None,
+        trigger: str = "command",
     ) -> RunSummary:
         """Bring lake and index up to date with the sources, measure, and publish.
 
@@ -77,12 +80,26 @@ class Workspace(core.Workspace):
             prefix: look only at its rows whose key begins so.
             keys: look only at its rows with these keys.
             wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
+            planned: what `plan` returned; the run is refused if lake, sources or settings have moved on since.
+            trigger: what started it, for the history of runs: command, nightly, event or backfill.
         """
         from trichord.pipelines.reindex import reindex
         from trichord.transforms.collect.scope import scope_of
 
         scope = scope_of(source, prefix=prefix, keys=keys)
-        return reindex(self, publishing=publish, accept=accept, retrain=retrain, scope=scope, wait=wait)
+        from trichord.pipelines.core.planned import Basis
+
+        basis = planned if planned is None or isinstance(planned, Basis) else planned.basis
+        return reindex(
+            self,
+            publishing=publish,
+            accept=accept,
+            retrain=retrain,
+            scope=scope,
+            wait=wait,
+            trigger=trigger,
+            planned=basis,
+        )
 
     def backfill(
         self, *, window: Window | None = None, accept: Collection[str] = (), switch: bool = True

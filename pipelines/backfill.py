@@ -131,7 +131,7 @@ def _make(
     with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
         run.engine = engine
         run_stages(run, stages, note)
-    features = int(run.timings.summary().get(layout.FEATURES, {}).get("shards", 0))
+    features = run.timings.made[layout.FEATURES]
     return features + sum(len(one.made) for one in run.commit.touched)
 
 

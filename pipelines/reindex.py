@@ -10,6 +10,7 @@ from trichord.infra import log
 from trichord.infra.lake.lease import leased
 from trichord.infra.lake.publication import JsonDict, Publication, RowCounts
 from trichord.pipelines.core.commits import Touched, keep_copies
+from trichord.pipelines.core.planned import Basis
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.runs import RunNote, recorded
 from trichord.pipelines.core.workspace import Workspace
@@ -74,6 +75,7 @@ def reindex(
     scope: Scope | None = None,
     wait: bool = False,
     trigger: str = "command",
+    planned: Basis | None = None,
 ) -> RunSummary:
     """Make what is missing, remove what was deleted, measure, and publish.
 
@@ -85,11 +87,12 @@ def reindex(
         scope: look only at these rows of one source; all else is as in the last plan.
         wait: wait for another run on the lake to end.
         trigger: what started the run, for its note.
+        planned: what a plan rests on; the run is refused if that is no longer so.
 
     Raises:
         LeaseTaken: another run is at work on the lake, and `wait` is False; nothing was touched.
         ConfigError: the scope names an unknown source, the gate names an unknown figure, or a check cannot be
-            accepted; nothing was touched.
+            accepted, or the lake has moved on since the plan; nothing was touched.
         GateFailed: the candidate failed the gate, or files of the live model are lost; the old index stays live.
         PartialRun: some partitions or shards failed; a rerun resumes.
         CommitConflict: another run committed in the meantime.
@@ -100,11 +103,16 @@ def reindex(
 
         workspace = retraining(workspace)
     with leased(workspace.lake, "reindex", wait=wait), recorded(workspace.lake, "reindex", trigger) as note:
-        return _reindex(workspace, publishing, accept, scope, note)
+        return _reindex(workspace, publishing, accept, scope, note, planned)
 
 
 def _reindex(
-    workspace: Workspace, publishing: bool, accept: Collection[str], scope: Scope | None, note: RunNote
+    workspace: Workspace,
+    publishing: bool,
+    accept: Collection[str],
+    scope: Scope | None,
+    note: RunNote,
+    planned: Basis | None,
 ) -> RunSummary:
     started = time.monotonic()
     keep_copies(workspace)
@@ -116,6 +124,9 @@ def _reindex(
 
         require_acceptable(accept, known_checks(workspace, live))
     wanted = inputs_digest(workspace, plan)
+    note.inputs = wanted
+    if planned is not None:
+        planned.require_same(Basis.of(workspace, live, wanted))
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live.id)
         note.unchanged, note.counts = True, asdict(live.counts)

@@ -18,6 +18,7 @@ from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.project import Project
 from trichord.infra.config.query import RANKINGS, QueryConfig
 from trichord.infra.config.rag import EndpointConfig, RagConfig
+from trichord.infra.config.rates import RatesConfig
 from trichord.infra.config.sources import (
     CaptionsSource,
     DeltaSource,
@@ -69,6 +70,7 @@ __all__ = [
     "Project",
     "QueryConfig",
     "RagConfig",
+    "RatesConfig",
     "Refine",
     "Source",
     "SourceBase",

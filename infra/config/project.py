@@ -15,6 +15,7 @@ from trichord.infra.config.model import ModelConfig
 from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.query import QueryConfig
 from trichord.infra.config.rag import RagConfig
+from trichord.infra.config.rates import RatesConfig
 from trichord.infra.config.sources import Source
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.train import TrainConfig
@@ -42,5 +43,6 @@ class Project(Strict):
     query: QueryConfig = QueryConfig()
     rag: RagConfig = RagConfig()
     engine: EngineConfig = EngineConfig()
+    rates: RatesConfig = RatesConfig()
     keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
     gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")

@@ -45,9 +45,15 @@ class Failed(Generic[I]):
 
 
 class Engine(Protocol):
-    """Runs tasks on workers. A context manager; nothing is started before the first item is there."""
+    """Runs tasks on workers. A context manager; nothing is started before the first item is there.
+
+    Attributes:
+        name: `engine.kind`.
+        gpus: GPUs that its actors have had so far.
+    """
 
     name: str
+    gpus: float
 
     def map(
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None

@@ -63,6 +63,7 @@ class BeamEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self.gpus = 0.0
 
     def map(
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None

@@ -40,6 +40,7 @@ class LocalEngine:
 
     def __init__(self, config: EngineConfig, imports: Sequence[str] = ()) -> None:
         self._config, self._imports = config, imports
+        self.gpus = 0.0
         self._template = Template()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -56,6 +57,7 @@ class LocalEngine:
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`."""
         gpus = choose_gpus(self._config, machine_gpus()) if accelerator else ()
+        self.gpus = max(self.gpus, float(len(gpus)))
         return self._dispatch(FACTORY, factory, items, gpus=gpus)
 
     def group(

@@ -67,6 +67,7 @@ class RayEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self.gpus = 0.0
         self._owns_ray = False
 
     def map(
@@ -144,6 +145,7 @@ class RayEngine:
         self.start()
         resources = cast("dict[str, float]", cast(Any, ray).cluster_resources())
         gpus, workers = cluster_share(self._config, resources.get("GPU", 0.0))
+        self.gpus = max(self.gpus, gpus * workers)
         environment = worker_environment(self._config, None)
         yield from self._dispatch(
             lambda: _ActorSlot(factory_bytes, self._limits(), gpus, environment), chain(first, source), workers

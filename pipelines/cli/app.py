@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trichord.infra import log
-from trichord.pipelines.cli import render, render_evaluation, render_index
+from trichord.pipelines.cli import render, render_evaluation, render_index, render_plan
 from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
 from trichord.pipelines.cli.duplicates import duplicates_app
@@ -114,6 +114,9 @@ def plan(
         int | None,
         typer.Option(min=1, help="With --rows: cores at work. (default: engine.workers)"),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the plan here, for `trichord reindex --plan`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a reindex would make, keep and remove. With --rows, estimate what so many rows would cost."""
@@ -126,7 +129,12 @@ def plan(
         found = run_on_paper(workspace.project, past, int(rows), dimension=dimension, cores=cores)
         _print(found, as_json, render_index.paper)
         return
-    _print(workspace.plan(), as_json, render.plan)
+    planned = workspace.plan()
+    if out is not None:
+        from trichord.pipelines.core.planned import write_plan
+
+        write_plan(out, planned.to_dict())
+    _print(planned, as_json, render_plan.plan)
 
 
 app.command()(prepare)

@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from trichord.infra import log
 from trichord.infra.errors import ConfigError
-from trichord.infra.layers import read_tree
 from trichord.pipelines.cli import render
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
@@ -83,6 +82,8 @@ def _settings(path: Path | None, sections: tuple[str, ...], option: str) -> Iter
     """
     if path is None:
         return
+    from trichord.infra.layers import read_tree
+
     tree = read_tree(os.fspath(path), os.environ)
     if tree.problems or not isinstance(tree.value, dict):
         why = "; ".join(problem.text for problem in tree.problems) or "it holds no settings"

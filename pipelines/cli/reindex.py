@@ -24,6 +24,7 @@ from trichord.pipelines.cli.options import print_result as _print
 
 if TYPE_CHECKING:
     from trichord.pipelines.api import Workspace
+    from trichord.pipelines.core.planned import Basis
 
 
 def prepare(
@@ -68,6 +69,10 @@ def reindex(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run on this lake to end.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="If another run is at work on this lake, end well.")] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A plan of `trichord plan --out`: refuse if anything has changed since."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +80,10 @@ def reindex(
     workspace = _open(project, set_, as_json, engine)
     if wait and skip:
         raise ConfigError("--wait and --skip exclude each other.")
+    if plan is not None and source is not None:
+        raise ConfigError("--plan and --source exclude each other: a plan is of all sources.")
     listed = read_lines(keys) if keys is not None else None
+    planned = _basis(plan) if plan is not None else None
     try:
         with log.progress("reindex"):
             summary = workspace.reindex(
@@ -86,6 +94,7 @@ def reindex(
                 prefix=prefix,
                 keys=listed,
                 wait=wait,
+                planned=planned,
             )
     except LeaseTaken as taken:
         if not skip:
@@ -99,6 +108,12 @@ def reindex(
     else:
         _write_preparation(workspace, report, project.stem)
     _print(summary, as_json, render.reindex)
+
+
+def _basis(plan: Path) -> Basis:
+    from trichord.pipelines.core.planned import read_basis
+
+    return read_basis(plan)
 
 
 def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> None:

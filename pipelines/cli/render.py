@@ -38,59 +38,6 @@ def cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else printable(value)
 
 
-def plan(result: dict[str, Any]) -> None:
-    """Print what a reindex would do, stage by stage."""
-    table(
-        "Sources",
-        {"source": "left", "rows": "right", "partitions": "right", "to prepare": "right", "kept": "right"},
-        [[s["source"], s["rows"], s["partitions"], s["to_make"], s["kept"]] for s in result["sources"]],
-    )
-    for source in result["sources"]:
-        for one in source["fields"]:
-            if one["filled"] < one["rows"]:
-                most = "" if one["exact"] else "at most "
-                console.print(
-                    f"{source['source']}: {one['field']} is filled in {most}{one['filled']:,} of {one['rows']:,} rows",
-                    markup=False,
-                )
-    for warning in result["warnings"]:
-        console.print(f"[yellow]{escape(warning)}[/]")
-    if result["unchanged"]:
-        console.print(f"[green]Nothing to do.[/] {result['live']} is up to date with the sources.")
-        return
-    for name, rows in result["rows"].items():
-        if name != "unknown_partitions" and rows["count"]:
-            more = ", …" if rows["count"] > len(rows["first"]) else ""
-            console.print(f"{name} {rows['count']:,} rows: {escape(', '.join(rows['first']))}{more}")
-    if result["rows"]["unknown_partitions"]:
-        unknown = result["rows"]["unknown_partitions"]
-        console.print(f"{unknown:,} changed partitions: their changed rows are known only when they are read.")
-    table(
-        "What a reindex would do",
-        {"stage": "left", "to make": "right", "": "left", "kept": "right", "removed": "right", "rows": "right",
-         "seconds": "right"},
-        [
-            [s["stage"], _to_make(s), s["unit"], s["kept"], s["removed"], s["rows"], s["seconds"]]
-            for s in result["stages"]
-        ],
-    )  # fmt: skip
-    for stage in result["stages"]:
-        for line in (stage["why"], *stage["details"]):
-            if line:
-                console.print(f"  [bold]{stage['stage']}[/]: {escape(line)}", soft_wrap=True)
-    if any(stage["about"] for stage in result["stages"]):
-        console.print("~ about: how many rows a changed partition keeps is known only afterwards.")
-    if any(stage["at_least"] and stage["to_make"] for stage in result["stages"]):
-        console.print("+ more may be made: it depends on what an earlier stage finds.")
-    if result["seconds"] is not None:
-        console.print(f"About {result['seconds']:,.0f} s, estimated from this lake's earlier runs.")
-
-
-def _to_make(stage: dict[str, Any]) -> str:
-    more = "+" if stage["at_least"] and stage["to_make"] else ""
-    return f"{'~' if stage['about'] else ''}{stage['to_make']:,}{more}"
-
-
 def prepare(result: dict[str, Any]) -> None:
     """Print what a preparation did."""
     _balance(result)

@@ -43,7 +43,7 @@ def show_run(
     found = [one for one in workspace.runs() if one.id.startswith(run)]
     if len(found) != 1:
         many = f"{len(found)} runs begin so" if found else "there is no such run"
-        raise ConfigError(f"{run}: {many}.\nList them: `trichord runs ls`.")
+        raise ConfigError(f"{run}: {many}.\nList them: `trichord runs`.")
     print_result(found[0].to_dict(), as_json, _show)
 
 
@@ -51,6 +51,7 @@ def _list(result: dict[str, Any]) -> None:
     if not result["runs"]:
         console.print("No run is noted on this lake.")
         return
+    priced = any(run["cost"] is not None for run in result["runs"])
     rows = [
         [
             run["id"],
@@ -58,11 +59,16 @@ def _list(result: dict[str, Any]) -> None:
             _ended(run),
             *_fates(run["counts"]),
             f"{run['seconds']:,.1f}",
+            *_cost(run, priced),
         ]
         for run in result["runs"]
     ]
-    counted = dict.fromkeys(("rows", "kept", "left out", "seconds"), "right")
+    counted = dict.fromkeys(("rows", "kept", "left out", "seconds", *(("cost",) if priced else ())), "right")
     table("Runs", {"id": "left", "run": "left", "ended": "left", **counted}, rows)
+
+
+def _cost(run: dict[str, Any], priced: bool) -> list[str]:
+    return [] if not priced else ["" if run["cost"] is None else f"{run['cost']:,.2f}"]
 
 
 def _fates(counts: dict[str, int]) -> tuple[str, str, str]:
@@ -78,6 +84,10 @@ def _show(run: dict[str, Any]) -> None:
     if run["error"]:
         console.print(escape(run["error"]), soft_wrap=True)
     console.print(f"Live at its end: {escape(run['publication'] or 'nothing')}.")
+    if run["inputs"]:
+        console.print(f"What it wanted: {run['inputs'][:16]}…")
+    if run["versions"]:
+        console.print("Versions: " + ", ".join(f"{name} {version}" for name, version in run["versions"].items()))
     if run["counts"]:
         table("Rows", {"fate": "left", "rows": "right"}, [[name, f"{rows:,}"] for name, rows in run["counts"].items()])
     if run["stages"]:
@@ -85,7 +95,8 @@ def _show(run: dict[str, Any]) -> None:
             [name, one["made"], f"{one['seconds']:,.1f}", f"{one['cpu_s']:,.1f}"] for name, one in run["stages"].items()
         ]
         table("Stages", {"stage": "left", "made": "right", "seconds": "right", "CPU seconds": "right"}, stages)
-    console.print(f"{run['seconds']:,.1f} s; {run['bytes_written'] / 1e6:,.1f} MB of shards and index files.")
+    cost = "" if run["cost"] is None else f" It cost {run['cost']:,.2f}."
+    console.print(f"{run['seconds']:,.1f} s; {run['bytes_written'] / 1e6:,.1f} MB of shards and index files.{cost}")
 
 
 def _ended(run: dict[str, Any]) -> str:

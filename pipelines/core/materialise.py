@@ -98,6 +98,8 @@ def make_missing(
                     log.event("encoded", **of, **pace.report(), **seconds)
                     if timed and timings is not None:
                         timings.add(table, timed)
+                    elif timings is not None:
+                        timings.made[table] += 1
             elif len(outcome.item) > 1:
                 again += outcome.item
             else:

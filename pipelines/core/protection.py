@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.lease import leased
 from trichord.infra.lake.presence import at_work
+from trichord.pipelines.core.runs import recorded
 from trichord.pipelines.core.workspace import Workspace
 
 P = ParamSpec("P")
@@ -23,8 +24,17 @@ def protected_from_gc(verb: str) -> Callable[[Job[P, R]], Job[P, R]]:
 
 
 def under_lease(verb: str) -> Callable[[Job[P, R]], Job[P, R]]:
-    """Let the decorated job alone commit while it runs on a workspace; see `infra.lake.lease`. `gc` waits, too."""
-    return _within(lambda lake: leased(lake, verb))
+    """Let the decorated job alone commit while it runs on a workspace, and note how it ended.
+
+    See `infra.lake.lease` and `core.runs`. `gc` waits, too.
+    """
+    return _within(lambda lake: _leased_and_recorded(lake, verb))
+
+
+@contextmanager
+def _leased_and_recorded(lake: Lake, verb: str) -> Iterator[None]:
+    with leased(lake, verb), recorded(lake, verb):
+        yield
 
 
 def _within(block: Callable[[Lake], AbstractContextManager[object]]) -> Callable[[Job[P, R]], Job[P, R]]:

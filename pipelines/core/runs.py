@@ -6,9 +6,8 @@ import datetime
 import math
 import secrets
 import socket
-import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
@@ -19,14 +18,14 @@ from trichord.infra.json_values import parse_json
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import RowCounts
+from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.storage import TooLarge
 from trichord.infra.packages import version
 from trichord.infra.redaction import redact
 from trichord.pipelines.core.result import Result
 
 KEPT = 400  # notes; older ones go
-RECENT = 200  # the last ones, from which times are estimated
-ALIKE = 10  # of them, this many count for a stage
+RECENT = 200  # the last ones, from which the next one is estimated
 STAGE_ORDER = (
     "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
 )  # fmt: skip
@@ -63,6 +62,10 @@ class RunNote(Result):
         bytes_written: of the shards and index files that it made.
         stages: what each stage took, as far as it got.
         whole: rows of the sources if it made everything of them; 0 if it kept any shard of an earlier run.
+        inputs: digest of everything that it wanted, as of its plan; empty if it did not get so far.
+        versions: of each table that it committed to.
+        gpus: GPUs that its encoders ran on.
+        cost: what its core and GPU hours cost by the project's `rates`; None where it has none.
     """
 
     id: str
@@ -80,6 +83,10 @@ class RunNote(Result):
     bytes_written: int = 0
     stages: dict[str, StageTime] = field(default_factory=dict)
     whole: int = 0
+    inputs: str = ""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    gpus: float = 0.0
+    cost: float | None = None
 
     @property
     def started(self) -> datetime.datetime:
@@ -147,12 +154,17 @@ def _read(lake: Lake, path: str) -> RunNote | None:
             return None
         stages = {name: _time_of(taken[name]) for name in STAGE_ORDER if name in taken}
         counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
-        given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in ("stages", "counts")}
+        stored = {"inputs": "", "versions": {}, "gpus": 0.0, "cost": None} | stored  # earlier notes lack them
+        versions = {name: int(_amount(stored["versions"][name])) for name in TABLES if name in stored["versions"]}
+        made: dict[str, Any] = {"stages": stages, "counts": counts, "versions": versions}
+        given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in made}
         if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
             return None
-        for name in ("seconds", "exit_code", "bytes_written", "whole"):
+        for name in ("seconds", "exit_code", "bytes_written", "whole", "gpus"):
             _amount(given[name])
-        note = RunNote(**given, stages=stages, counts=counts)
+        if given["cost"] is not None:
+            _amount(given["cost"])
+        note = RunNote(**given, **made)
         return note if note.started.tzinfo is not None else None
     except (FileNotFoundError, TooLarge, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -160,7 +172,7 @@ def _read(lake: Lake, path: str) -> RunNote | None:
 
 _COUNTS = tuple(one.name for one in fields(RowCounts))
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error"), str),
+    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "inputs"), str),
     **dict.fromkeys(("exit_code", "bytes_written", "whole"), int),
     "publication": str | None,
     "unchanged": bool,
@@ -176,18 +188,3 @@ def _amount(stored: object) -> float:
     if not isinstance(stored, int | float) or not 0 <= stored < math.inf:
         raise ValueError("not an amount")
     return stored
-
-
-def estimate(runs: Sequence[RunNote], stage: str, to_make: int) -> float | None:
-    """Return seconds that a stage will take, per unit as in earlier runs that made something; None without any.
-
-    With nothing to make, those of the shortest run that made nothing: a longer one waited, or reused a killed run.
-    """
-    times = [run.stages[stage] for run in runs if stage in run.stages]
-    if not times:
-        return None
-    idle = [one.seconds for one in times if not one.made][:ALIKE]
-    busy = [one.seconds / one.made for one in times if one.made][:ALIKE]
-    if not to_make:
-        return round(min(idle), 1) if idle else 0.0
-    return round(statistics.median(busy) * to_make, 1) if busy else None

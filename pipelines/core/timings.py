@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -82,15 +83,17 @@ class Timed:
 
 @dataclass(slots=True)
 class Timings:
-    """Sums over the shards that a run made, by table."""
+    """Sums over the shards that a run made, by table; `made` counts those of tables without times, too."""
 
     by_table: dict[str, tuple[int, int, int, Spent]] = field(default_factory=dict)  # shards, rows, copied, seconds
+    made: Counter[str] = field(default_factory=Counter)
 
     def add(self, table: str, made: Timed) -> None:
         """Count one more shard; of a part, its seconds alone."""
         shards, rows, copied, spent = self.by_table.get(table, (0, 0, 0, Spent()))
         if not made.part:
             shards, rows, copied = shards + 1, rows + made.ref.rows, copied + made.copied
+            self.made[table] += 1
         self.by_table[table] = (shards, rows, copied, spent + made.spent)
 
     def summary(self) -> Mapping[str, Mapping[str, Any]]:

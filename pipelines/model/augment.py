@@ -16,6 +16,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import Singly, make_missing
+from trichord.pipelines.core.timings import Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.parts import TRAIN, Parts
 from trichord.pipelines.model.augment_chain import describe_variants, open_chain
@@ -137,11 +138,16 @@ def augmented_table(batch: Batch, records: pa.Table, quality: int) -> pa.Table:
 
 
 def augment(
-    workspace: Workspace, engine: Engine, prepared: Sequence[Prepared], exclusions: Exclusions, parts: Parts
+    workspace: Workspace,
+    engine: Engine,
+    prepared: Sequence[Prepared],
+    exclusions: Exclusions,
+    parts: Parts,
+    timings: Timings | None = None,
 ) -> list[ShardRef]:
     """Make augmented shards of all records shards, in order of address; existing ones are reused.
 
-    Returns nothing where no copies are wanted.
+    Those that are made are counted in `timings`. Returns nothing where no copies are wanted.
 
     Raises:
         ConfigError: a model or dictionary that the settings name is missing.
@@ -157,7 +163,9 @@ def augment(
         address = digest.address("augmented", shard.address, excluded.digest, recipe, parts.digest)
         items.append(AugmentItem(address=address, partition=shard.partition, records=shard.records, excluded=excluded))
     factory = _Factory(lake=workspace.lake, project=project, parts=parts)
-    made = make_missing(workspace, engine, "augmented", items, Singly(factory), "shards got no variants")
+    made = make_missing(
+        workspace, engine, "augmented", items, Singly(factory), "shards got no variants", timings=timings
+    )
     return [made[address] for address in sorted(made)]
 
 

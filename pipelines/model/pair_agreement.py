@@ -29,6 +29,7 @@ from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
 from trichord.pipelines.core.materialise import Singly, make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
+from trichord.pipelines.core.timings import Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.parts import Parts
 from trichord.pipelines.model.feature_cache import read_features
@@ -208,6 +209,7 @@ def judge(
     exclusions: Exclusions,
     parts: Parts,
     model: TrainedModel | None = None,
+    timings: Timings | None = None,
 ) -> tuple[list[ShardRef], list[Disagreement]]:
     """Return agreement shards of all features shards (existing ones are reused), and the records that disagree.
 
@@ -218,6 +220,7 @@ def judge(
         exclusions: rows that are left out.
         parts: of the records.
         model: the run's own, which is used where `agreement.folds` is 0.
+        timings: counts the shards that are made.
 
     Raises:
         PartialRun: some shard could not be judged; a rerun resumes.
@@ -238,7 +241,8 @@ def judge(
         address = digest.address("agreement", AGREEMENT_FORMAT, ref.address, judges, excluded.digest)
         items.append(AgreementItem(address=address, partition=partition, features=ref, excluded=excluded))
     factory = _Factory(lake=workspace.lake, models=models, config=workspace.project.model)
-    made = make_missing(workspace, engine, "agreement", items, Singly(factory), "shards could not be judged")
+    otherwise = "shards could not be judged"
+    made = make_missing(workspace, engine, "agreement", items, Singly(factory), otherwise, timings=timings)
     refs = [made[item.address] for item in items]
     return refs, disagreements(workspace, refs)
 

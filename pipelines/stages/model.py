@@ -37,7 +37,9 @@ class Variants:
         """Make what is missing, and commit it."""
         from trichord.pipelines.model.augment import augment
 
-        run.variants = augment(run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts)
+        run.variants = augment(
+            run.workspace, run.engine, run.preparation.prepared, run.exclusions, run.parts, run.timings
+        )
         if run.variants or run.workspace.table("augmented").version() is not None:
             run.commit("augmented", run.variants, schema.AUGMENTED)
 
@@ -125,7 +127,9 @@ class Agreement:
             return
         if run.model is None and not settings.folds:
             _train(run)
-        judged, run.disagreeing = judge(run.workspace, run.engine, run.features, run.exclusions, run.parts, run.model)
+        judged, run.disagreeing = judge(
+            run.workspace, run.engine, run.features, run.exclusions, run.parts, run.model, run.timings
+        )
         run.commit("agreement", judged, schema.AGREEMENT)
         log.event("judged", disagreeing=len(run.disagreeing), check=settings.check)
         if settings.check == "drop":

@@ -9,8 +9,10 @@ from dataclasses import asdict
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
 from trichord.infra.engines import open_engine
+from trichord.infra.lake.layout import FEATURES
 from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.commits import Commits
+from trichord.pipelines.core.cost import Hours
 from trichord.pipelines.core.runs import RunNote, StageTime
 from trichord.pipelines.core.stage import Stage
 from trichord.pipelines.core.workspace import Workspace
@@ -67,6 +69,9 @@ def run_stages(run: Run, stages: Sequence[Stage[Run, Forecast]], note: RunNote) 
         seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
         note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
         run.stages[stage.name] = asdict(note.stages[stage.name])
+        note.versions = run.commit.versions
+        note.gpus = max(note.gpus, run.engine.gpus)
+        note.cost = Hours.of(note.stages, run.workspace.project.engine, note.gpus).price(run.workspace.project.rates)
         note.bytes_written = sum(one.bytes for one in run.commit.touched)
         log.event("stage_done", stage=stage.name, **run.stages[stage.name])
 
@@ -78,14 +83,15 @@ def _whole(run: Run) -> int:
 
 
 def _made(run: Run, stage: str) -> int:
-    """Return how many units a stage made, counted as its plan does."""
-    tables = {"records": "records", "variants": "augmented", "agreement": "agreement", "vectors": "vectors"}
+    """Return how many units a stage made, counted as its plan does; what an earlier run had finished is not one."""
+    tables = {"variants": "augmented", "features": FEATURES, "agreement": "agreement", "vectors": "vectors"}
     if stage in tables:
-        return sum(len(one.made) for one in run.commit.touched if one.table == tables[stage])
-    if stage == "features":
-        return int(run.timings.summary().get("_features", {}).get("shards", 0))
+        return run.timings.made[tables[stage]]
+    if stage == "records":
+        return sum(bool(one.ran or one.copied) for one in run.prepared)
     if stage == "duplicates":
-        return int(any(one.made or one.removed for one in run.commit.touched if one.table == "signatures"))
+        fewer = any(one.removed and not one.made for one in run.commit.touched if one.table == "signatures")
+        return int(fewer or _made(run, "records") > 0)
     if stage == "model":
         return int(run.newly_trained)
     if stage == "index":

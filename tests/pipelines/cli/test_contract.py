@@ -18,7 +18,7 @@ REINDEX = {
     "rows_duplicate", "rows_disagreeing", "disagreements", "rows_without_view", "shards_made", "shards_reused",
     "touched", "unchanged", "evaluation", "timings", "stages", "seconds",
 }  # fmt: skip
-PLAN = {"unchanged", "live", "sources", "rows", "stages", "seconds", "ignored_files", "warnings"}
+PLAN = {"unchanged", "live", "sources", "rows", "stages", "seconds", "cost", "basis", "ignored_files", "warnings"}
 STAGE = {"stage", "unit", "to_make", "kept", "removed", "rows", "why", "at_least", "about", "details", "seconds"}
 VIEWS = {"text", "image", "audio", "fused"}
 
