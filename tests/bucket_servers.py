@@ -55,13 +55,15 @@ class Bucket:
     parts: dict[tuple[str, str], bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    conditional: bool = True  # False: writes that should be refused take place
+    ahead_s: float = 0.0  # of the server's clock
 
     def put(self, name: str, data: bytes, *, absent: bool) -> bool:
         """Write an object; False if it must not exist and does."""
         with self.lock:
-            if absent and name in self.objects:
+            if absent and self.conditional and name in self.objects:
                 return False
-            self.objects[name] = Blob(data)
+            self.objects[name] = Blob(data, time.time() + self.ahead_s)
             return True
 
     def page(self, prefix: str, start: str, delimiter: str | None) -> tuple[list[str], list[str], str | None]:
