@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.supply_chain import COPYLEFT, EXCEPTIONS, SAID_ELSEWHERE, licence_of, shipped, write_sbom
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def test_no_dependency_is_copyleft_but_those_that_are_explained() -> None:
@@ -25,6 +28,18 @@ def test_no_dependency_is_copyleft_but_those_that_are_explained() -> None:
 )  # fmt: skip
 def test_copyleft_is_recognised(licence: str, copyleft: bool) -> None:
     assert bool(COPYLEFT.search(licence)) == copyleft
+
+
+def test_every_locked_package_has_its_hashes() -> None:
+    for name in ("requirements.lock", "requirements-annoy.lock"):
+        text = (REPOSITORY / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        packages = [line for line in text.splitlines() if re.match(r"[A-Za-z0-9]", line)]
+        assert packages
+        assert [line for line in packages if "==" not in line or "--hash=sha256:" not in line] == []
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    installs = [line for line in makefile.splitlines() if "pip install" in line and "--requirement" in line]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
 
 
 @pytest.mark.full
