@@ -123,7 +123,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
-        (f"{PROBE}/<name>", Kind.TEMPORARY, "probe of `trichord doctor`"),
+        (f"{PROBE}/probe-<name>", Kind.TEMPORARY, "probe of `trichord doctor`"),
     ]
     return tuple(Place(pattern=pattern, kind=kind, holds=holds) for pattern, kind, holds in rows)
 
@@ -155,7 +155,7 @@ def kind_of(path: str) -> Kind | None:
 
 def probe_path(name: str) -> str:
     """Return the path of a file that `trichord doctor` writes and removes."""
-    return f"{PROBE}/{name}"
+    return f"{PROBE}/probe-{name}"
 
 
 def shard_path(table: str, address: str, sha256: str) -> str:
