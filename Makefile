@@ -16,7 +16,7 @@ LINT := $(BIN)/ruff check $(ROOMS) && $(BIN)/ruff format --check $(ROOMS) && $(B
 # More processes than cores: tests of clusters and of killed processes wait more than they compute.
 PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help .venv demo test test-all test-sweeps test-server test-cluster test-gpu lint format docs docs-site lock bench clean
+.PHONY: help .venv demo test test-all test-sweeps test-server test-cluster test-gpu lint format docs docs-site lock sbom audit bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -97,6 +97,14 @@ lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes ne
 	for kind in cpu gpu; do \
 	    echo faiss-$$kind | $(COMPILE) - --constraint requirements.lock --output-file $(IMAGES)/faiss-$$kind.lock; \
 	done
+
+sbom: $(STAMP) ## List what is shipped with Trichord as CycloneDX: build/sbom.json
+	$(BIN)/python -m tests.supply_chain build/sbom.json
+
+# --strict: a package of which the service knows nothing, or a service that does not answer, is an error, not a pass.
+audit: $(STAMP) ## Ask the advisory service of PyPI about every locked version (needs the network)
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict --progress-spinner off \
+	    || { echo "Not audited, or vulnerable: see above. Next: make lock UPGRADE=--upgrade, or make audit where pypi.org can be reached." >&2; exit 1; }
 
 bench: $(STAMP) ## Throughput of prepare against a bare decoding loop
 	$(BIN)/python -m tests.bench.prepare --json

@@ -27,7 +27,9 @@ from trichord.infra.config.web import WebConfig
 class Project(Strict):
     """The whole project file, `trichord.yaml`."""
 
-    lake: str = Field("lake", description="Folder (relative to the project file) or s3:// URI of the lake.")
+    lake: str = Field(
+        "lake", description="Folder (relative to the project file) or URI (s3://, gs://, az://) of the lake."
+    )
     sources: tuple[Source, ...] = Field(min_length=1, description="Where records come from, in order of precedence.")
     storage: StorageConfig = StorageConfig()
     web: WebConfig = WebConfig()
