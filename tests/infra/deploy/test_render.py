@@ -55,7 +55,7 @@ def test_a_file_that_is_no_template_is_copied_as_it_is(tmp_path, monkeypatch):
 def test_name_image_schedule_lake_and_secrets_reach_the_files():
     found = all_text(name="night-owl", lake="s3://bucket/lake", lake_path="s3://bucket/lake", schedule="5 4 * * 1")
     for name, text in found.items():
-        if name.rpartition(".")[2] in ("service", "py", "yml") or name.endswith(("nightly.yaml", "watcher.yaml")):
+        if name.endswith((".service", ".py", "nightly.yml", "nightly.yaml", "watcher.yaml")):
             assert "s3://bucket/lake" in text, name
     for name in ("kubernetes/base/nightly.yaml", "ray/nightly.yaml", "github/trichord-nightly.yml"):
         assert "5 4 * * 1" in found[name]
