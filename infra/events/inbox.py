@@ -150,6 +150,12 @@ class Inbox:
             return len(self._held)
 
     @property
+    def oldest_s(self) -> float | None:
+        """When the first of the messages that are held came, by `time.time`; None if none is."""
+        with self._changed:
+            return min((message.received_s for message in self._held), default=None)
+
+    @property
     def is_full(self) -> bool:
         """Return True if no message is taken at present."""
         with self._changed:

@@ -32,6 +32,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.watch.channels import open_others, open_queues, require_some
 from trichord.pipelines.watch.looks import coalesce
+from trichord.pipelines.watch.metrics_page import metrics_pages
 from trichord.pipelines.watch.missed import count_missed
 from trichord.pipelines.watch.places import Look, Places
 from trichord.transforms.collect import Scope
@@ -281,6 +282,7 @@ def watch(workspace: Workspace, *, once: bool = False) -> Watched:
         TrichordError: with `once`, as `reindex`.
     """
     watcher = Watcher(workspace)
+    watcher.pages = metrics_pages(workspace, watcher.counts, watcher.inbox)
     try:
         if once:
             watcher.drain()
