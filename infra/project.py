@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from trichord.infra import digest
+from trichord.infra.bucket_uri import ROOT_PATTERN
 from trichord.infra.config import AudioConfig, EndpointConfig, Project, TextConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.layers import Origin, read_tree
@@ -19,6 +21,7 @@ from trichord.infra.strict_yaml import Path, Problem
 from trichord.infra.validation import validate
 
 __all__ = [
+    "absolute_places",
     "commented_example",
     "json_schema",
     "load_project",
@@ -28,7 +31,8 @@ __all__ = [
 ]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_BUCKET = re.compile(r"^s3://[A-Za-z0-9._-]+(/|$)")  # with user:password@ before it, it would reach messages
+_BUCKET = re.compile(ROOT_PATTERN + r"(/|$)")
+_EXPECTED = "expected a local path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 _MOST_TOLD = 20  # problems
 _FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset", "inventory")  # would read a lake in them
 _SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "index", "gate", "evaluate"}
@@ -72,6 +76,28 @@ def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
     return project
 
 
+def absolute_places(path: str | os.PathLike[str], project: Project) -> list[str]:
+    """Return overrides that name the project's local places absolutely, as it must where its file is elsewhere.
+
+    Left out are places that the file names absolutely, and those that come from the environment.
+
+    Args:
+        path: the project file.
+        project: what `load_project` made of it.
+    """
+    tree = read_tree(os.fspath(path), os.environ)
+    found = []
+    for place, value in _places(project):
+        written: Any = tree.value
+        for part in place:
+            is_there = isinstance(written, dict) and part in written
+            written = written[part] if is_there or isinstance(written, list) else None
+        if place in tree.borrowed.names or _SCHEME.match(value) or not os.path.isabs(value) or written == value:
+            continue
+        found.append(f"{'.'.join(map(str, place))}={json.dumps(value)}")
+    return found
+
+
 def recipe(project: Project) -> dict[str, Any]:
     """The settings that shape a result, JSON-ready and equal wherever the files lie.
 
@@ -111,13 +137,11 @@ def _placed(project: Project, folders: Mapping[Path, str]) -> tuple[Project, lis
         for part in path[:-1]:
             parent = parent[part]  # exists: a place other than a default is set
         if not value or "\0" in value:
-            problems.append(Problem(path=path, line=None, text=f"expected a path or an s3:// URI, given {value!r}"))
+            problems.append(Problem(path=path, line=None, text=f"expected a path or a bucket's URI, given {value!r}"))
         elif not _SCHEME.match(value):
             parent[path[-1]] = os.path.normpath(os.path.join(base, os.path.expanduser(value)))
         elif not _BUCKET.match(value):
-            problems.append(
-                Problem(path=path, line=None, text=f"expected a local path or s3://BUCKET/PREFIX, given {value!r}")
-            )
+            problems.append(Problem(path=path, line=None, text=f"{_EXPECTED}, given {value!r}"))
     return Project.model_validate(settings), problems
 
 
@@ -177,6 +201,8 @@ def _contradictions(project: Project) -> list[Problem]:
         found.append((("index", "backends"), "a backend is named twice"))
     if (project.milvus.cert_file is None) != (project.milvus.key_file is None):
         found.append((("milvus", "cert_file"), "and key_file are given together"))
+    if (project.alerts.url is None) != (project.alerts.key_file is None):
+        found.append((("alerts", "key_file"), "and url are given together: every alert is signed"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
     if unindexed := sorted(set(project.rag.views) - set(index.views)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trichord.infra.config import ModelConfig, Project
@@ -204,11 +205,26 @@ class Workspace(core.Workspace):
 
         return gc(self, delete=delete)
 
-    def diff(self, before: str | None = None, after: str | None = None) -> Diff:
-        """Return what changed between two publications, by default the live one and the one before it."""
+    def diff(
+        self,
+        before: str | None = None,
+        after: str | None = None,
+        *,
+        queries: int = 200,
+        report: str | os.PathLike[str] | None = None,
+    ) -> Diff:
+        """Return what changed between two publications, by default the live one and the one before it.
+
+        Args:
+            before: a publication's id; `publications@N`, the one live at version N of that table; or `records@N`, the
+                tables as of that version, without an index.
+            after: the same.
+            queries: test records that ask both indexes, at most; 0 for none.
+            report: write an HTML page about it here.
+        """
         from trichord.pipelines.publish.diff import diff
 
-        return diff(self, before, after)
+        return diff(self, before, after, queries=queries, report=None if report is None else Path(report))
 
     def searcher(
         self, *, follow: bool = False, backend: str | None = None, model: str | os.PathLike[str] | None = None

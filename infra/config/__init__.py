@@ -14,6 +14,7 @@ from trichord.infra.config.image import ImageConfig
 from trichord.infra.config.index import IndexConfig, IndexKind, Refine
 from trichord.infra.config.milvus import MilvusConfig
 from trichord.infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
+from trichord.infra.config.observe import AlertsConfig, MetricsConfig
 from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.project import Project
 from trichord.infra.config.query import RANKINGS, QueryConfig
@@ -44,6 +45,7 @@ __all__ = [
     "RANKINGS",
     "AdaptConfig",
     "AgreementConfig",
+    "AlertsConfig",
     "AlignConfig",
     "AudioConfig",
     "AugmentConfig",
@@ -63,6 +65,7 @@ __all__ = [
     "InventorySource",
     "ManifestSource",
     "MediaFolderSource",
+    "MetricsConfig",
     "MilvusConfig",
     "Modality",
     "ModelConfig",

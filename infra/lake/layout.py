@@ -85,6 +85,7 @@ def _list_places() -> tuple[Place, ...]:
         *((f"{table}/{LOG}/<version>.json", Kind.NOTE, f"commit of {table}") for table in TABLES),
         *((f"{table}/{LOG}/<path>", Kind.NOTE, f"checkpoint of {table}'s commits") for table in TABLES),
         *((f"{table}/{COPIES}/<version>.copy", Kind.NOTE, f"copy of a commit of {table}") for table in TABLES),
+        *((f"{table}/{COPIES}/<version>.base", Kind.NOTE, f"base of the log of {table}") for table in TABLES),
         *(
             (f"{INDEX}/<aa>/<address>.<sha256>.{ending}", Kind.PUBLISHED, "file of an index shard")
             for ending in INDEX_ENDINGS
@@ -123,7 +124,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
-        (PROBE, Kind.TEMPORARY, "probe of `trichord doctor`"),
+        (f"{PROBE}/probe-<name>", Kind.TEMPORARY, "probe of `trichord doctor`"),
     ]
     return tuple(Place(pattern=pattern, kind=kind, holds=holds) for pattern, kind, holds in rows)
 
@@ -151,6 +152,11 @@ def kind_of(path: str) -> Kind | None:
     if path.rsplit("/", 1)[-1].startswith(TEMPORARY_PREFIX):
         return Kind.TEMPORARY
     return place.kind if place is not None else Kind.CACHE
+
+
+def probe_path(name: str) -> str:
+    """Return the path of a file that `trichord doctor` writes and removes."""
+    return f"{PROBE}/probe-{name}"
 
 
 def shard_path(table: str, address: str, sha256: str) -> str:
@@ -186,6 +192,11 @@ def commit_path(table: str, version: int) -> str:
 def copy_path(table: str, version: int) -> str:
     """Return the path of the copy of a commit, after its SHA-256."""
     return f"{table}/{COPIES}/{version:020d}.copy"
+
+
+def base_path(table: str, version: int) -> str:
+    """Return the path of what a log that was shortened to begin with this version begins with, after its SHA-256."""
+    return f"{table}/{COPIES}/{version:020d}.base"
 
 
 def damaged_path(path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.marks import is_held_out, require_known, require_training
 from trichord.pipelines.core.recipes import current_recipe, shard_address
+from trichord.pipelines.core.runs import SourceState
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
@@ -28,6 +28,9 @@ from trichord.transforms.collect import Plan as SourcePlan
 from trichord.transforms.collect import Scope, by_source, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
+
+MANY_PARTITIONS = 1_000  # of a source, on which it is worth to have few rows in each
+SMALL_PARTITION = 64  # rows: a task and its files cost about as much as the rows themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +202,16 @@ def plan_training(workspace: Workspace, scope: Scope | Iterable[Scope] | None = 
     return plan
 
 
+def source_states(plan: Plan) -> dict[str, SourceState]:
+    """Return what each source holds, for the note of the run: equal versions have equal rows with equal media."""
+    partitions = plan.partitions
+    versions = {name: sorted([one.id, one.version] for one in held) for name, held in partitions.items()}
+    return {
+        source.source: SourceState(rows=source.rows, version=digest.address("source", versions.get(source.source, [])))
+        for source in plan.sources
+    }
+
+
 def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
     """Yield a warning for each source of which nothing can be kept, with too many partitions, or with an old inventory.
 
@@ -219,12 +232,25 @@ def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
                 f"Source {source.source}: {rows} rejected. After a run, `trichord rejects ls` lists why; correct "
                 "`path`, `fields` or the data."
             )
-    for name, count in Counter(shard.source.name for shard in plan.shards).items():
-        if count > MAX_PARTITIONS:
-            yield (
-                f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
-                f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
-            )
+    for name, partitions in plan.partitions.items():
+        if warning := warn_of_partitions(name, len(partitions), sum(one.rows for one in partitions)):
+            yield warning
+
+
+def warn_of_partitions(source: str, partitions: int, rows: int) -> str | None:
+    """Return a warning if a source has too many partitions, or many small ones."""
+    advice = "set `prepare.rows_per_partition` to auto, or make its data files larger."
+    if partitions > MAX_PARTITIONS:
+        return (
+            f"Source {source} has {partitions:,} partitions. Each is a task and three files; keep them under "
+            f"{MAX_PARTITIONS:,}: {advice}"
+        )
+    if partitions > MANY_PARTITIONS and rows < SMALL_PARTITION * partitions:
+        return (
+            f"Source {source} has {partitions:,} partitions with {rows / partitions:.1f} rows on average. Each is a "
+            f"task and three files, which cost more than so few rows: {advice}"
+        )
+    return None
 
 
 def _old_inventories(plan: Plan, project: Project) -> Iterator[tuple[str, float]]:
