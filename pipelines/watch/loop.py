@@ -226,9 +226,9 @@ class Watcher:
         self._hurries = gate = isinstance(error, GateFailed)  # which new data may pass
         first_s, most_s = (_GATE_PAUSE_S, _LONGEST_GATE_PAUSE_S) if gate else (self.pause_s, _LONGEST_PAUSE_S)
         # A file that changed meanwhile is no failure that lasts: its own event is on the way.
-        doublings = 0 if isinstance(error, Changed) else min(self._failures, _MOST_DOUBLINGS)
-        pause_s = min(most_s, first_s * 2.0**doublings)
-        self._failures += 1
+        changed = isinstance(error, Changed)
+        pause_s = min(most_s, first_s * 2.0 ** (0 if changed else min(self._failures, _MOST_DOUBLINGS)))
+        self._failures += not changed
         self._retry_at_s = time.monotonic() + pause_s
         self._sweep_at_s = max(self._sweep_at_s, self._retry_at_s)
         log.event(
