@@ -10,13 +10,13 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ROOMS := __init__.py pipelines transforms encoders index_builders infra tests docs examples setup.py
 # Tests on real data run where TRICHORD_SAMPLE names the folder; those of a GPU or a server by targets of their own.
-MARKS := not gpu and not server and not sweep and not full and not sample
-REST := not gpu and not server and not sweep and (full$(if $(TRICHORD_SAMPLE), or sample))
+MARKS := not gpu and not server and not cluster and not sweep and not full and not sample
+REST := not gpu and not server and not cluster and not sweep and (full$(if $(TRICHORD_SAMPLE), or sample))
 LINT := $(BIN)/ruff check $(ROOMS) && $(BIN)/ruff format --check $(ROOMS) && $(BIN)/mypy
 # More processes than cores: tests of clusters and of killed processes wait more than they compute.
 PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help .venv demo test test-all test-sweeps test-server test-gpu lint format docs docs-site lock sbom audit bench clean
+.PHONY: help .venv demo test test-all test-sweeps test-server test-cluster test-gpu lint format docs docs-site lock sbom audit bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,8 +61,11 @@ test-all: test ## `make test`, then the sweeps in full and, with TRICHORD_SAMPLE
 test-sweeps: $(STAMP) ## Faults of every kind at every point: an hour
 	$(BIN)/python -m pytest -m sweep -n 1
 
-test-server: $(STAMP) ## The tests that start a real Milvus server
+test-server: $(STAMP) ## The tests that start a real server: Milvus, Prometheus (apt-get install prometheus)
 	$(BIN)/python -m pytest -m server -n 0
+
+test-cluster: $(STAMP) ## The tests that start a Ray cluster of three nodes, as root: half an hour
+	$(BIN)/python -m pytest -m cluster -n 0
 
 test-gpu: $(STAMP) ## The tests that need an accelerator
 	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
@@ -81,10 +84,19 @@ docs: $(STAMP) ## Write docs/configuration.md from the types
 docs-site: $(STAMP) ## Build the documentation as a site in build/site, refusing any warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+COMPILE = $(BIN)/uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+IMAGES := infra/deploy/docker
+
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
-	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
-	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+	$(COMPILE) setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
+	    --output-file requirements.lock
+# Of the images: without milvus-lite, which would bring faiss-cpu into the one for GPUs.
+	echo pymilvus | $(COMPILE) setup.py - --extra ray --extra events --extra observability --constraint requirements.lock \
+	    --output-file $(IMAGES)/requirements.lock
+	for kind in cpu gpu; do \
+	    echo faiss-$$kind | $(COMPILE) - --constraint requirements.lock --output-file $(IMAGES)/faiss-$$kind.lock; \
+	done
 
 sbom: $(STAMP) ## List what is shipped with Trichord as CycloneDX: build/sbom.json
 	$(BIN)/python -m tests.supply_chain build/sbom.json

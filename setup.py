@@ -53,8 +53,8 @@ EXTRAS = {
     "gpu": ("faiss-gpu>=1.15,<2",),
     "milvus": ("pymilvus>=3.0.2,<3.1", "milvus-lite>=3.2"),
     "beam": ("apache-beam>=2.77,<3",),
-    "ray": ("ray[default,train]>=2.60,<3",),  # default: the Jobs API
-    "events": ("boto3>=1.43", "cloudevents>=2.2,<3", "standardwebhooks>=1.1,<2", "watchfiles>=1.3"),
+    "ray": ("grpcio>=1.60", "ray[default,train]>=2.60,<3"),  # default: the Jobs API, and grpcio
+    "events": ("boto3>=1.43", "botocore>=1.43", "cloudevents>=2.2,<3", "standardwebhooks>=1.1,<2", "watchfiles>=1.3"),
     "observability": (
         "openlineage-python>=1.54,<2",
         "opentelemetry-exporter-otlp-proto-http>=1.40,<2",
@@ -131,7 +131,11 @@ setup(
     ],
     cmdclass={"build_py": BuildRooms},
     include_package_data=False,
-    package_data={"trichord": ["py.typed"], "trichord.pipelines.report": ["*.j2", "*.css"]},
+    package_data={
+        "trichord": ["py.typed"],
+        "trichord.infra.deploy": [f"**/*.{suffix}" for suffix in ("j2", "lock", "json", "yml")],
+        "trichord.pipelines.report": ["*.j2", "*.css"],
+    },
     install_requires=list(BASE),
     extras_require={name: list(wanted) for name, wanted in EXTRAS.items()},
     entry_points={"console_scripts": ["trichord = trichord.pipelines.cli.app:main"]},

@@ -5,16 +5,22 @@ Every message says what happened, the evidence, and the next command to type.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trichord.infra.redaction import redact
 
 
 class TrichordError(Exception):
-    """Base of every error that the command line answers with a message instead of a traceback."""
+    """Base of every error that the command line answers with a message instead of a traceback.
+
+    `about` are the fields of the JSON line that reports it, such as the run and its stage.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str = "", *others: object) -> None:
         super().__init__(redact(message) if isinstance(message, str) else message, *others)
+        self.about: Mapping[str, object] = {}
 
 
 class ConfigError(TrichordError):

@@ -46,6 +46,26 @@ def read_tree(path: str, environment: Mapping[str, str]) -> Tree:
     return _read(path, environment, ())
 
 
+def chain(path: str) -> list[str]:
+    """Return the paths of a project file and of those it extends, which must be named relative to each other.
+
+    Raises:
+        ConfigError: one cannot be read, or is named by an absolute path.
+    """
+    files = [path]
+    while True:
+        value = strict_yaml.parse(_bytes(files[-1])).value
+        named = value.get(_KEY) if isinstance(value, dict) else None
+        if named is None:
+            return files
+        text, base = _base(named, tuple(files))
+        if text is None and os.path.isabs(os.path.expanduser(named)):
+            text = f"{named} is an absolute path, which another machine may not have: name it relative to this file"
+        if text is not None:
+            raise ConfigError(f"{files[-1]}: {_KEY}: {text}")
+        files.append(base)
+
+
 def _read(path: str, environment: Mapping[str, str], above: tuple[str, ...]) -> Tree:
     document = strict_yaml.parse(_bytes(path), environment)
     value = document.value

@@ -1,6 +1,8 @@
 """Log events on stderr: JSON lines with `--json`; else a live line on a terminal, and a plain line per event elsewhere.
 
-Events and errors hold no credentials (`redaction`), and no character that commands a terminal (`printable`).
+Every line says what it is of: `bound` adds fields, such as the run and the job, to all events within a block, and those
+of a task's driver travel to its worker (`InContext`). Events and errors hold no credentials (`redaction`), and no
+character that commands a terminal (`printable`).
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trichord.infra import stderr
@@ -25,7 +29,9 @@ _LONG = re.compile(r"(\S{1000})\S+")  # an argument that a message repeats
 
 _as_json = os.environ.get(stderr.FORM, "").endswith(":json")  # in a worker, the form of its driver
 _status: Status | None = None
+_title = ""
 _seen: Counter[str] = Counter()
+_bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
 
 
 def configure(*, as_json: bool) -> None:
@@ -45,17 +51,37 @@ def worker_environment() -> dict[str, str]:
     return {} if descriptor is None else {stderr.FORM: f"{descriptor}:{'json' if _as_json else 'text'}"}
 
 
+@contextmanager
+def bound(**fields: object) -> Iterator[None]:
+    """Add fields to every event within the block: `run`, `job`, `stage`, `partition`, `address`.
+
+    They hold in this thread, and in threads that are started by `contextvars.copy_context().run`.
+    """
+    token = _bound.set({**_bound.get(), **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def context() -> dict[str, object]:
+    """Return the fields that are bound here."""
+    return dict(_bound.get())
+
+
 def event(name: str, **fields: object) -> None:
     """Report that something happened; fields that are not JSON are written as their `str`."""
     stderr.bound()
+    if not _as_json and stderr.is_terminal():
+        _show(name, fields)
+        return
+    fields = {**fields, **{key: value for key, value in _bound.get().items() if key not in fields}}
     if _as_json:
         plain = redact_values(json.loads(json.dumps(fields, default=str)))
         _write(json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name, **plain}))
-    elif not stderr.is_terminal():
+    else:
         pairs = "".join(f"  {key}={printable(redact(_plain(value)))}" for key, value in fields.items())
         _write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {name}{pairs}")
-    else:
-        _show(name, fields)
 
 
 def error(problem: BaseException, exit_code: int) -> None:
@@ -63,7 +89,7 @@ def error(problem: BaseException, exit_code: int) -> None:
     kind, message = type(problem).__name__, redact(str(problem))
     message = _LONG.sub(r"\1…", message)
     if _as_json:
-        event("error", kind=kind, message=message, exit_code=exit_code)
+        event("error", kind=kind, message=message, exit_code=exit_code, **getattr(problem, "about", {}))
     elif not stderr.is_terminal():
         _write(f"{kind}: {one_line(message)}")
     else:
@@ -80,14 +106,18 @@ def error(problem: BaseException, exit_code: int) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[None]:
-    """Show the events of a long job as one live line on a terminal; change nothing elsewhere."""
-    global _status
+    """Show the events of a long job as one live line on a terminal; change nothing elsewhere.
+
+    Where an event says how far its step is (`pipelines/core/pace.py`), the line shows share, rate and time left.
+    """
+    global _status, _title
     if _as_json or not stderr.is_terminal():
         yield
         return
     from trichord.infra.terminal import stderr_console  # rich is not needed where nobody watches
 
     _seen.clear()
+    _title = title
     with stderr_console().status(f"[bold]{title}[/bold]") as _status:
         try:
             yield
@@ -101,11 +131,25 @@ def _show(name: str, fields: dict[str, object]) -> None:
     from trichord.infra.terminal import stderr_console
 
     _seen[name] += 1
-    pairs = "  ".join(f"[dim]{key}[/dim] {escape(printable(_short(value)))}" for key, value in fields.items())
     if _status is not None:
-        _status.update(f"[bold]{escape(name)}[/bold] ×{_seen[name]}  {pairs}")
-    else:
-        stderr_console().print(f"[bold]{escape(name)}[/bold]  {pairs}", soft_wrap=True)
+        _status.update(escape(live_line(_title, name, fields)))
+        return
+    pairs = "  ".join(f"[dim]{key}[/dim] {escape(printable(_short(value)))}" for key, value in fields.items())
+    stderr_console().print(f"[bold]{escape(name)}[/bold]  {pairs}", soft_wrap=True)
+
+
+def live_line(title: str, name: str, fields: Mapping[str, object]) -> str:
+    """Return what a terminal shows of an event while a job is at work.
+
+    Of a step with a pace that is its share, rate and time left; of any other, its fields.
+    """
+    where = f"{title} · {stage}" if (stage := fields.get("stage", _bound.get().get("stage"))) else title
+    done, of, rate, left_s = (fields.get(key) for key in ("done", "of", "rows_per_s", "left_s"))
+    if isinstance(done, int) and isinstance(of, int) and isinstance(rate, int | float) and isinstance(left_s, int):
+        left = f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
+        return f"{where}  {done / max(of, 1):.0%}  {done:,} of {of:,} rows  {rate:,.1f} rows/s  {left} left"
+    pairs = "  ".join(f"{key} {printable(_short(value))}" for key, value in fields.items() if key != "stage")
+    return f"{where}  {name} ×{_seen[name]}  {pairs}".rstrip()
 
 
 def _write(line: str) -> None:

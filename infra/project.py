@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from trichord.infra.strict_yaml import Path, Problem
 from trichord.infra.validation import validate
 
 __all__ = [
+    "absolute_places",
     "commented_example",
     "json_schema",
     "load_project",
@@ -72,6 +74,28 @@ def load_project(path: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
     if project is None or problems:
         raise ConfigError(redact(_message(path, problems, tree.origins, given)))
     return project
+
+
+def absolute_places(path: str | os.PathLike[str], project: Project) -> list[str]:
+    """Return overrides that name the project's local places absolutely, as it must where its file is elsewhere.
+
+    Left out are places that the file names absolutely, and those that come from the environment.
+
+    Args:
+        path: the project file.
+        project: what `load_project` made of it.
+    """
+    tree = read_tree(os.fspath(path), os.environ)
+    found = []
+    for place, value in _places(project):
+        written: Any = tree.value
+        for part in place:
+            is_there = isinstance(written, dict) and part in written
+            written = written[part] if is_there or isinstance(written, list) else None
+        if place in tree.borrowed.names or _SCHEME.match(value) or not os.path.isabs(value) or written == value:
+            continue
+        found.append(f"{'.'.join(map(str, place))}={json.dumps(value)}")
+    return found
 
 
 def recipe(project: Project) -> dict[str, Any]:
@@ -133,6 +157,9 @@ def _places(project: Project) -> Iterator[tuple[Path, str]]:
     for name, encoder in (("text", project.model.text), ("image", project.model.image), ("audio", project.model.audio)):
         if encoder.path is not None and encoder.path.startswith((".", "/", "~")):
             yield ("model", name, "path"), encoder.path
+    for name in ("token_file", "hook_keys", "dead_letters"):
+        if (place := getattr(project.watch, name)) is not None and "://" not in place:
+            yield ("watch", name), place
     for name in ("examples", "cross_encoder", "wordnet"):
         if (place := getattr(project.rag, name)) is not None:
             yield ("rag", name), place
@@ -174,6 +201,8 @@ def _contradictions(project: Project) -> list[Problem]:
         found.append((("index", "backends"), "a backend is named twice"))
     if (project.milvus.cert_file is None) != (project.milvus.key_file is None):
         found.append((("milvus", "cert_file"), "and key_file are given together"))
+    if (project.alerts.url is None) != (project.alerts.key_file is None):
+        found.append((("alerts", "key_file"), "and url are given together: every alert is signed"))
     if len(set(project.index.views)) < len(project.index.views):
         found.append((("index", "views"), "a view is named twice"))
     if unindexed := sorted(set(project.rag.views) - set(index.views)):

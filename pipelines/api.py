@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trichord.infra.config import ModelConfig, Project
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from trichord.pipelines.rejects.duplicates import DuplicateList
     from trichord.pipelines.run_plan import RunPlan
     from trichord.pipelines.search.searcher import Hit, Searcher
+    from trichord.pipelines.watch.loop import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Workspace(core.Workspace):
             keys: look only at its rows with these keys.
             wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
             planned: what `plan` returned; the run is refused if lake, sources or settings have moved on since.
-            trigger: what started it, for the history of runs: command, nightly, event or backfill.
+            trigger: what started it, for the history of runs: command, nightly, event, sweep or backfill.
         """
         from trichord.pipelines.reindex import reindex
         from trichord.transforms.collect.scope import scope_of
@@ -131,6 +133,16 @@ class Workspace(core.Workspace):
         from trichord.pipelines.publish.maintain import maintain
 
         return maintain(self, wait=wait)
+
+    def watch(self, *, once: bool = False) -> Watched:
+        """Index what events name as they come, and everything on a clock, until a signal ends the process.
+
+        Args:
+            once: instead, empty the queues (`watch.queues`), index what they named, and return what was done.
+        """
+        from trichord.pipelines.watch.loop import watch
+
+        return watch(self, once=once)
 
     def evaluate(self, *, all_records: bool = False) -> Evaluated:
         """Measure the live publication on test records: query → gallery recall, and the mixed galleries.
@@ -193,11 +205,26 @@ class Workspace(core.Workspace):
 
         return gc(self, delete=delete)
 
-    def diff(self, before: str | None = None, after: str | None = None) -> Diff:
-        """Return what changed between two publications, by default the live one and the one before it."""
+    def diff(
+        self,
+        before: str | None = None,
+        after: str | None = None,
+        *,
+        queries: int = 200,
+        report: str | os.PathLike[str] | None = None,
+    ) -> Diff:
+        """Return what changed between two publications, by default the live one and the one before it.
+
+        Args:
+            before: a publication's id; `publications@N`, the one live at version N of that table; or `records@N`, the
+                tables as of that version, without an index.
+            after: the same.
+            queries: test records that ask both indexes, at most; 0 for none.
+            report: write an HTML page about it here.
+        """
         from trichord.pipelines.publish.diff import diff
 
-        return diff(self, before, after)
+        return diff(self, before, after, queries=queries, report=None if report is None else Path(report))
 
     def searcher(
         self, *, follow: bool = False, backend: str | None = None, model: str | os.PathLike[str] | None = None

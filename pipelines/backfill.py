@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from trichord.infra import log
-from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import layout
 from trichord.infra.lake.presence import at_work
@@ -26,7 +25,8 @@ from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.runs import RunNote, recorded
 from trichord.pipelines.core.stage import Stage
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.prepare.plan import Plan, WantedShard, plan_training, require_source
+from trichord.pipelines.observe.observers import observing
+from trichord.pipelines.prepare.plan import Plan, WantedShard, plan_training, require_source, source_states
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.stages.forecast import Forecast
 from trichord.pipelines.stages.inputs import inputs_digest
@@ -87,10 +87,11 @@ def backfill(
     """
     started = time.monotonic()
     with at_work(workspace.lake, "backfill"), _kept_from_gc(workspace) as finish:
-        with recorded(workspace.lake, "backfill", "backfill") as note:
+        with observing(workspace) as observers, recorded(workspace.lake, "backfill", "backfill", observers) as note:
             live = workspace.publications.live()
             note.publication = live.id if live is not None else None
             plan = plan_training(workspace)
+            note.sources = source_states(plan)
             wanted = tuple(_within(workspace, plan, window))
             if window.whole:
                 made = _make_all(workspace, plan, live, note)
@@ -128,7 +129,7 @@ def _make(
 
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs_digest(workspace, plan))
     run.commit = Uncommitted(workspace, plan.recipe)
-    with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
+    with workspace.open_engine(WORKERS_IMPORT) as engine:
         run.engine = engine
         run_stages(run, stages, note)
     features = run.timings.made[layout.FEATURES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from trichord.infra import log
@@ -16,7 +16,8 @@ from trichord.pipelines.core.runs import RunNote, recorded
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
-from trichord.pipelines.prepare.plan import plan_training
+from trichord.pipelines.observe.observers import observing
+from trichord.pipelines.prepare.plan import plan_training, source_states
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 from trichord.transforms.collect.scope import Scope
@@ -72,7 +73,7 @@ def reindex(
     publishing: bool = True,
     accept: Collection[str] = (),
     retrain: bool = False,
-    scope: Scope | None = None,
+    scope: Scope | Sequence[Scope] | None = None,
     wait: bool = False,
     trigger: str = "command",
     planned: Basis | None = None,
@@ -84,7 +85,7 @@ def reindex(
         publishing: if False, stop after the gate; `trichord publish` can then publish the candidate.
         accept: names of the gate's checks that may fail; the publication records those that did.
         retrain: train even if the live model could be kept, as with `train.policy: always`.
-        scope: look only at these rows of one source; all else is as in the last plan.
+        scope: look only at these rows of a source, or of several; all else is as in the last plan.
         wait: wait for another run on the lake to end.
         trigger: what started the run, for its note.
         planned: what a plan rests on; the run is refused if that is no longer so.
@@ -102,7 +103,12 @@ def reindex(
         from trichord.pipelines.stages.live_model import retraining
 
         workspace = retraining(workspace)
-    with leased(workspace.lake, "reindex", wait=wait), recorded(workspace.lake, "reindex", trigger) as note:
+    lake = workspace.lake
+    with (
+        observing(workspace) as observers,  # sends what it has to after the lease is given back
+        leased(lake, "reindex", wait=wait),
+        recorded(lake, "reindex", trigger, observers) as note,
+    ):
         return _reindex(workspace, publishing, accept, scope, note, planned)
 
 
@@ -110,13 +116,14 @@ def _reindex(
     workspace: Workspace,
     publishing: bool,
     accept: Collection[str],
-    scope: Scope | None,
+    scope: Scope | Sequence[Scope] | None,
     note: RunNote,
     planned: Basis | None,
 ) -> RunSummary:
     started = time.monotonic()
     keep_copies(workspace)
     plan = plan_training(workspace, scope)
+    note.sources = source_states(plan)
     live = workspace.publications.live()
     note.publication = live.id if live is not None else None
     if accept:
@@ -129,7 +136,7 @@ def _reindex(
         planned.require_same(Basis.of(workspace, live, wanted))
     if live is not None and _nothing_to_do(workspace, live, wanted):
         log.event("unchanged", publication=live.id)
-        note.unchanged, note.counts = True, asdict(live.counts)
+        note.unchanged, note.confirmed, note.counts = True, scope is None, asdict(live.counts)
         if "milvus" in workspace.project.index.backends:
             from trichord.pipelines.index.milvus_collections import follow, make_ready
 
@@ -140,7 +147,7 @@ def _reindex(
 
     run = carry_out(workspace, plan, live, wanted, publishing=publishing, accept=accept, note=note)
     if run.published is not None:
-        note.publication = run.published.id
+        note.publication, note.confirmed = run.published.id, scope is None
     built = run.built
     index = Touched(
         table="index",

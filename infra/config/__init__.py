@@ -14,6 +14,7 @@ from trichord.infra.config.image import ImageConfig
 from trichord.infra.config.index import IndexConfig, IndexKind, Refine
 from trichord.infra.config.milvus import MilvusConfig
 from trichord.infra.config.model import AdaptConfig, EncoderConfig, ModelConfig
+from trichord.infra.config.observe import AlertsConfig, MetricsConfig
 from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.project import Project
 from trichord.infra.config.query import RANKINGS, QueryConfig
@@ -37,12 +38,14 @@ from trichord.infra.config.sources import (
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.text import TextConfig
 from trichord.infra.config.train import TrainConfig
+from trichord.infra.config.watch import WatchConfig
 from trichord.infra.config.web import WebConfig
 
 __all__ = [
     "RANKINGS",
     "AdaptConfig",
     "AgreementConfig",
+    "AlertsConfig",
     "AlignConfig",
     "AudioConfig",
     "AugmentConfig",
@@ -62,6 +65,7 @@ __all__ = [
     "InventorySource",
     "ManifestSource",
     "MediaFolderSource",
+    "MetricsConfig",
     "MilvusConfig",
     "Modality",
     "ModelConfig",
@@ -80,6 +84,7 @@ __all__ = [
     "TrainConfig",
     "VersionBy",
     "View",
+    "WatchConfig",
     "WebConfig",
     "WebDatasetSource",
 ]

@@ -12,6 +12,7 @@ from trichord.infra.config.evaluate import EvaluateConfig, GateConfig
 from trichord.infra.config.index import IndexConfig
 from trichord.infra.config.milvus import MilvusConfig
 from trichord.infra.config.model import ModelConfig
+from trichord.infra.config.observe import AlertsConfig, MetricsConfig
 from trichord.infra.config.prepare import PrepareConfig
 from trichord.infra.config.query import QueryConfig
 from trichord.infra.config.rag import RagConfig
@@ -19,6 +20,7 @@ from trichord.infra.config.rates import RatesConfig
 from trichord.infra.config.sources import Source
 from trichord.infra.config.storage import StorageConfig
 from trichord.infra.config.train import TrainConfig
+from trichord.infra.config.watch import WatchConfig
 from trichord.infra.config.web import WebConfig
 
 
@@ -43,6 +45,9 @@ class Project(Strict):
     query: QueryConfig = QueryConfig()
     rag: RagConfig = RagConfig()
     engine: EngineConfig = EngineConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    watch: WatchConfig = WatchConfig()
     rates: RatesConfig = RatesConfig()
-    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
-    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")
+    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` and `maintain` keep.")
+    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` and `maintain` never remove a file.")

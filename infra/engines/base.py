@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
@@ -135,6 +135,42 @@ def packed(content: object) -> bytes:
         return pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(f"{content!r} cannot travel to a worker process: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class InContext(Generic[I, R]):
+    """A task whose log events carry the fields that were bound in its driver, such as the run and its stage."""
+
+    fields: Mapping[str, object]
+    task: Callable[[I], R]
+
+    def __call__(self, item: I) -> R:
+        with log.bound(**self.fields):
+            return self.task(item)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeInContext(Generic[I, R]):
+    """A factory that makes such a task."""
+
+    fields: Mapping[str, object]
+    factory: Callable[[], Callable[[I], R]]
+
+    def __call__(self) -> InContext[I, R]:
+        with log.bound(**self.fields):
+            return InContext(self.fields, self.factory())
+
+
+def packed_task(task: Callable[[I], R]) -> bytes:
+    """Pickle a task with the fields that are bound here. Raises as `packed`."""
+    fields = log.context()
+    return packed(InContext(fields, task) if fields else task)
+
+
+def packed_factory(factory: Callable[[], Callable[[I], R]]) -> bytes:
+    """Pickle a factory with the fields that are bound here. Raises as `packed`."""
+    fields = log.context()
+    return packed(MadeInContext(fields, factory) if fields else factory)
 
 
 class Slot(Protocol):

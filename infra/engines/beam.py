@@ -28,7 +28,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions
 
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.base import Done, Failed, I, R, Returned, packed
+from trichord.infra.engines.base import Done, Failed, I, R, Returned, packed, packed_factory, packed_task
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, group_failed, require_buckets
 from trichord.infra.engines.local import LocalEngine
@@ -118,7 +118,7 @@ class BeamEngine:
         self.close()
 
     def _run_each(
-        self, tag: bytes, setup: object, items: Iterable[I], timeout_s: float | None
+        self, tag: bytes, setup: Callable[..., Any], items: Iterable[I], timeout_s: float | None
     ) -> Generator[Done[I, R] | Failed[I], None, None]:
         held = list(items)
         if not held:
@@ -138,10 +138,11 @@ class BeamEngine:
             else:
                 raise outcome.failure.error(str(outcome.failure))
 
-    def _in_worker(self, tag: bytes, setup: object, timeout_s: float | None) -> _InWorker:
+    def _in_worker(self, tag: bytes, setup: Callable[..., Any], timeout_s: float | None) -> _InWorker:
         limit_s = self._config.task_timeout_s if timeout_s is None else timeout_s
         local = self._config.model_copy(update={"kind": "local", "workers": 1, "task_timeout_s": limit_s})
-        return _InWorker(tag=tag, setup=packed(setup), config=local)
+        content = packed_task(setup) if tag == TASK else packed_factory(setup)
+        return _InWorker(tag=tag, setup=content, config=local)
 
     def _outcomes(self, items: Sequence[I], build: Callable[[Any, _Sink], None]) -> list[Numbered]:
         """Run one pipeline over the numbered items and collect what its sink wrote."""

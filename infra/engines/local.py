@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from trichord.infra import log
 from trichord.infra.config import EngineConfig
-from trichord.infra.engines.base import LONG_S, Done, Failed, I, Outcome, R, Slot, dispatch, packed
+from trichord.infra.engines.base import (
+    LONG_S,
+    Done,
+    Failed,
+    I,
+    Outcome,
+    R,
+    Slot,
+    dispatch,
+    packed,
+    packed_factory,
+    packed_task,
+)
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import choose_gpus, least_taken, machine_gpus, worker_environment
 from trichord.infra.engines.grouping import merge, partition, require_buckets, results_in_order
@@ -97,12 +109,13 @@ class LocalEngine:
     def _dispatch(
         self,
         tag: bytes,
-        setup: object,
+        setup: Callable[..., Any],
         items: Iterable[I],
         timeout_s: float | None = None,
         gpus: tuple[str, ...] = (),
     ) -> Generator[Done[I, R] | Failed[I], None, None]:
-        return self.run_packed(tag, packed(setup), items, timeout_s, gpus)
+        content = packed_task(setup) if tag == TASK else packed_factory(setup)
+        return self.run_packed(tag, content, items, timeout_s, gpus)
 
     def run_packed(
         self,

@@ -39,11 +39,14 @@ from trichord.infra.engines.base import (
     Slot,
     dispatch,
     packed,
+    packed_factory,
+    packed_task,
     timed_out,
 )
 from trichord.infra.engines.failure import Failure
 from trichord.infra.engines.gpus import cluster_share, worker_environment
 from trichord.infra.engines.grouping import EmitStreams, ReduceStreams, require_buckets, results_in_order
+from trichord.infra.engines.ray_cluster import connect, in_job, require_importable
 from trichord.infra.engines.worker import OUT_OF_MEMORY, limit_memory
 from trichord.infra.errors import PartialRun
 
@@ -58,15 +61,16 @@ Limits = tuple[float, int | None]  # seconds, bytes
 class RayEngine:
     """Runs up to `workers` tasks or actors at a time on Ray; see `Engine` for the contract.
 
-    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster; with neither, a
+    An initialised Ray is used as it is. Otherwise `address`, else RAY_ADDRESS, names the cluster, to which the code is
+    shipped where its workers lack it, with the top-level `modules` of the project (`ray_cluster`); with neither, a
     private one is started on this machine, reachable from it alone, and stopped by `close`. Tasks under way when a
     `map` is dropped run to their end.
     """
 
     name = "ray"
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, modules: Sequence[str] = ()) -> None:
+        self._config, self._modules = config, modules
         self.gpus = 0.0
         self._owns_ray = False
 
@@ -74,7 +78,7 @@ class RayEngine:
         self, task: Callable[[I], R], items: Iterable[I], *, timeout_s: float | None = None
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map`."""
-        task_bytes, limits = packed(task), self._limits(timeout_s)
+        task_bytes, limits = packed_task(task), self._limits(timeout_s)
         return self._dispatch(
             lambda: _TaskSlot(lambda item: _run.remote(task_bytes, packed(item), limits), limits[0]),
             items,
@@ -85,7 +89,7 @@ class RayEngine:
         self, factory: Callable[[], Callable[[I], R]], items: Iterable[I], *, accelerator: bool = False
     ) -> Iterator[Done[I, R] | Failed[I]]:
         """See `Engine.map_actors`; the share of a GPU is Ray's to find and to show to the actor."""
-        factory_bytes = packed(factory)
+        factory_bytes = packed_factory(factory)
         if accelerator:
             return self._accelerated(factory_bytes, items)
         return self._dispatch(lambda: _ActorSlot(factory_bytes, self._limits()), items)
@@ -95,7 +99,7 @@ class RayEngine:
     ) -> Iterator[R]:
         """See `Engine.group`; meanwhile rows are in the object store."""
         require_buckets(items, buckets)
-        emit_bytes, reduce_bytes, limits = packed(emit), packed(reduce), self._limits()
+        emit_bytes, reduce_bytes, limits = packed_task(emit), packed_task(reduce), self._limits()
         emitted: dict[int, list[ray.ObjectRef[Any]]] = {}
 
         def submit_emit(numbered: tuple[int, I]) -> ray.ObjectRef[Any]:
@@ -174,10 +178,12 @@ class RayEngine:
         # Ray reports dead workers on stdout, also with log_to_driver=False; stdout belongs to the command's result.
         ray_driver.print_to_stdstream = _report
         address = self._config.address or os.environ.get("RAY_ADDRESS")
+        if in_job():  # this cluster, whatever the project names
+            address = os.environ.get("RAY_ADDRESS") or address
         on_sigterm = signal.getsignal(signal.SIGTERM)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
-            ray.init(address, **quiet)
+            connect(address, self._modules, quiet)
         else:
             for left in reversed(range(STARTS)):
                 try:
@@ -278,8 +284,10 @@ def _outcome(ref: ray.ObjectRef[Answer], started_s: float, limit_s: float) -> Ou
     try:
         answer = ray.get(ref)
     except ray.exceptions.RayTaskError as error:  # outside the task itself, in Ray's own handling of it
+        require_importable(error)
         return Failure.of(error.cause)
     except ray.exceptions.RayError as error:
+        require_importable(error)
         if time.monotonic() - started_s >= limit_s:
             return timed_out(limit_s)
         said = " ".join(str(error).splitlines()[:1])

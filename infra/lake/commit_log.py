@@ -4,6 +4,8 @@ Delta's log carries no checksum: one flipped byte can add or hide a shard, and a
 like the table of the day before. So each commit is copied, once it is visible, to `<table>/_commits/<version>.copy`:
 the SHA-256 of the rest, a line that names the checkpoint files of that version with their SHA-256, and the commit.
 A copy is written after its commit, so a commit may lack one for a moment, but a copy without its commit is a loss.
+
+A log that was shortened (`shorten`) begins with its `base`; what is left of earlier versions counts for nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from trichord.infra.json_values import parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
-from trichord.infra.lake.shard import parse_shard_path
+from trichord.infra.lake.log_base import Base, checkpoint_name, is_shard
 
 LAST_CHECKPOINT = "_last_checkpoint"
 
@@ -58,6 +60,12 @@ class CommitLog:
         """Return True if there is a copy of this commit; it may be damaged."""
         return self._lake.exists(layout.copy_path(self._table, version))
 
+    def first_copy(self) -> int | None:
+        """Return the first version of which there is a copy or a base, which may be damaged; None if there is none."""
+        for stat in self._lake.list(f"{self._table}/{layout.COPIES}"):
+            return version_of(stat.uri.rsplit("/", 1)[-1])
+        return None
+
     def read(self, version: int) -> bytes:
         """Return a commit's bytes, as they were written.
 
@@ -91,29 +99,78 @@ class CommitLog:
         found = set()
         for folder, ending in ((layout.log_folder(self._table), ".json"), (f"{self._table}/{layout.COPIES}", ".copy")):
             for stat in self._lake.list(folder):
-                name = stat.uri.rsplit("/", 1)[-1].removesuffix(ending)
-                if len(name) == 20 and name.isdigit():
-                    found.add(int(name))
+                name = stat.uri.rsplit("/", 1)[-1]
+                version = version_of(name)
+                if version >= 0 and name == f"{version:020d}{ending}":
+                    found.add(version)
         return sorted(found)
+
+    def since(self, base: Base | None) -> range:
+        """Return the versions from the base on, whether anything of them is there or not."""
+        first, versions = 0 if base is None else base.version, self.versions()
+        return range(first, max([*versions[-1:], first if base is not None else -1]) + 1)
+
+    def base(self) -> Base | None:
+        """Return what the log begins with; None where it begins with version 0, or nothing is left that says more.
+
+        If its file is damaged or missing, what it held is read from the checkpoint, without `Base.rows`.
+        """
+        stats = self._lake.list(f"{self._table}/{layout.COPIES}")
+        names = [stat.uri.rsplit("/", 1)[-1] for stat in stats if stat.uri.endswith(".base")]
+        for version in sorted(map(version_of, names), reverse=True):
+            if version >= 0 and (found := self._stored_base(version) or self.checkpoint(version)) is not None:
+                return found
+        first = next(iter(self.versions()), 0)
+        return self.checkpoint(first) if first else None
+
+    def checkpoint(self, version: int) -> Base | None:
+        """Return the checkpoint of a version; None where its copy names none, or it is damaged or missing."""
+        copy, name = self._copy(version), checkpoint_name(version)
+        try:
+            data = self._lake.read(layout.log_folder(self._table), name)
+        except FileNotFoundError:
+            return None
+        whole = copy is not None and copy.checkpoints.get(name) == sha256_hex(data)
+        return Base(version=version, checkpoint=data, stored=False) if whole else None
+
+    def write_base(self, base: Base) -> None:
+        """Write the file of a base. Raise as `Lake.write`."""
+        self._lake.write(layout.base_path(self._table, base.version), base.to_bytes())
 
     def examine(self) -> list[Damage]:
         """Return every damaged or missing commit, copy and checkpoint file."""
-        versions = self.versions()
+        base = self.base()
+        found = self._examine(base)
+        while found and (after := self.base()) != base:  # it was shortened meanwhile
+            base, found = after, self._examine(after)
+        return found
+
+    def _examine(self, base: Base | None) -> list[Damage]:
         found: list[Damage] = []
         checkpoints: dict[str, str] = {}
-        for version in range(versions[-1] + 1) if versions else ():
+        for version in self.since(base):
             copy = self._copy(version)
             found += self._examine_commit(version, copy)
-            checkpoints |= copy.checkpoints if copy is not None else {}
+            if copy is not None:
+                checkpoints |= copy.checkpoints
+            else:
+                checkpoints.pop(LAST_CHECKPOINT, None)  # this copy may have named a later one
+        remedies = dict[str, bytes]()
+        if base is not None:
+            checkpoints[base.name], remedies[base.name] = sha256_hex(base.checkpoint), base.checkpoint
+            if not base.stored:
+                path = layout.base_path(self._table, base.version)
+                problem = "is damaged" if self._lake.exists(path) else "is missing"
+                found.append(Damage(path=path, problem=problem))
         for name, sha256 in checkpoints.items():
             path = f"{layout.log_folder(self._table)}/{name}"
             try:
                 whole = sha256_hex(self._lake.read(path)) == sha256
             except FileNotFoundError:
-                found.append(Damage(path=path, problem="is missing"))
+                found.append(Damage(path=path, problem="is missing", remedy=remedies.get(name)))
                 continue
             if not whole:
-                found.append(Damage(path=path, problem="is damaged"))
+                found.append(Damage(path=path, problem="is damaged", remedy=remedies.get(name)))
         return found
 
     def actions(self, version: int) -> list[dict[str, Any]] | None:
@@ -123,15 +180,21 @@ class CommitLog:
         return None if data is None else _actions(data)
 
     def forget_checkpoints(self) -> None:
-        """Remove all checkpoints, and rewrite the copies that name them. Delta reads the commits instead."""
+        """Remove all checkpoints but that of the base, and rewrite the copies that name them.
+
+        Delta reads the commits instead.
+        """
+        base = self.base()
+        kept = {base.name} if base is not None else set[str]()
         for stat in list(self._lake.list(layout.log_folder(self._table))):
             name = stat.uri.rsplit("/", 1)[-1]
-            if name == LAST_CHECKPOINT or ".checkpoint" in name:
+            if name not in kept and (name == LAST_CHECKPOINT or ".checkpoint" in name):
                 self._lake.storage.delete(stat.uri)
         for version in self.versions():
             copy = self._copy(version)
-            if copy is not None and copy.checkpoints:
-                self.write_copy(version)
+            if copy is not None and copy.checkpoints.keys() - kept:
+                left = {name: sha256 for name, sha256 in copy.checkpoints.items() if name in kept}
+                self._lake.write(layout.copy_path(self._table, version), _copy_of(copy.commit, left))
 
     def _examine_commit(self, version: int, copy: Copy | None) -> list[Damage]:
         path, copy_path = layout.commit_path(self._table, version), layout.copy_path(self._table, version)
@@ -174,8 +237,24 @@ class CommitLog:
             last = self._lake.read(log, LAST_CHECKPOINT)
             if parse_object(last).get("version") == version:
                 checkpoints[LAST_CHECKPOINT] = sha256_hex(last)
-        rest = canonical_json(checkpoints) + b"\n" + self._lake.read(layout.commit_path(self._table, version))
-        return sha256_hex(rest).encode() + b"\n" + rest
+        return _copy_of(self._lake.read(layout.commit_path(self._table, version)), checkpoints)
+
+    def _stored_base(self, version: int) -> Base | None:
+        try:
+            return Base.parse(version, self._lake.read(layout.base_path(self._table, version)))
+        except FileNotFoundError:
+            return None
+
+
+def _copy_of(commit: bytes, checkpoints: Mapping[str, str]) -> bytes:
+    rest = canonical_json(checkpoints) + b"\n" + commit
+    return sha256_hex(rest).encode() + b"\n" + rest
+
+
+def version_of(name: str) -> int:
+    """Return the version that the name of a log's file begins with; -1 for another file."""
+    digits, dot, _ = name.partition(".")
+    return int(digits) if dot and len(digits) == 20 and digits.isascii() and digits.isdigit() else -1
 
 
 _REQUIRED: Mapping[str, Mapping[str, type]] = {  # what Delta does without in no action
@@ -202,14 +281,4 @@ def _is_action(action: dict[str, Any]) -> bool:
         for verb, content in action.items()
         for name, kind in _REQUIRED.get(verb, {}).items()
     )
-    return fits and ("add" not in action or _is_shard(action["add"]))
-
-
-def _is_shard(added: dict[str, Any]) -> bool:
-    """Return True if an action names a shard where shards are, and its rows."""
-    name = parse_shard_path(added["path"])
-    try:
-        rows = parse_object(str(added.get("stats"))).get("numRecords")
-    except ValueError:
-        return False
-    return name is not None and layout.shard_path("", *name) == f"/{added['path']}" and isinstance(rows, int)
+    return fits and ("add" not in action or is_shard(action["add"]))

@@ -85,6 +85,7 @@ def _list_places() -> tuple[Place, ...]:
         *((f"{table}/{LOG}/<version>.json", Kind.NOTE, f"commit of {table}") for table in TABLES),
         *((f"{table}/{LOG}/<path>", Kind.NOTE, f"checkpoint of {table}'s commits") for table in TABLES),
         *((f"{table}/{COPIES}/<version>.copy", Kind.NOTE, f"copy of a commit of {table}") for table in TABLES),
+        *((f"{table}/{COPIES}/<version>.base", Kind.NOTE, f"base of the log of {table}") for table in TABLES),
         *(
             (f"{INDEX}/<aa>/<address>.<sha256>.{ending}", Kind.PUBLISHED, "file of an index shard")
             for ending in INDEX_ENDINGS
@@ -191,6 +192,11 @@ def commit_path(table: str, version: int) -> str:
 def copy_path(table: str, version: int) -> str:
     """Return the path of the copy of a commit, after its SHA-256."""
     return f"{table}/{COPIES}/{version:020d}.copy"
+
+
+def base_path(table: str, version: int) -> str:
+    """Return the path of what a log that was shortened to begin with this version begins with, after its SHA-256."""
+    return f"{table}/{COPIES}/{version:020d}.base"
 
 
 def damaged_path(path: str) -> str:

@@ -13,12 +13,12 @@ from trichord.infra.digest import address, canonical_json
 from trichord.infra.errors import CommitConflict, ConfigError, StorageError
 from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.lake import Lake
+from trichord.infra.lake.log_base import ROWS
+from trichord.infra.lake.logged_table import LoggedTables, gone
 from trichord.infra.lake.publication import Publication
 from trichord.infra.lake.schema import PUBLICATIONS
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.infra.lake.table import LakeTable
-
-_ROWS = "rows"  # in a commit: the rows that it added, as JSON
 
 
 class Publications(LakeTable):
@@ -127,21 +127,24 @@ class Publications(LakeTable):
         """Return the publications that the commits up to this version hold, first to last; no shard is read.
 
         Raises:
-            StorageError: a commit and its copy are lost.
+            StorageError: the version is no longer kept, or a commit and its copy are lost.
         """
-        found: list[Publication] = []
-        for number in range(version + 1):
-            actions = self.log.actions(number)
-            if actions is None:
-                raise StorageError(f"Commit {number} of table {self._uri} and its copy are lost. {REMEDY}")
-            found += rows_in(actions)
+        tables = LoggedTables(self._lake)
+        commits, first = tables.commits(self.name)[: version + 1], tables.first(self.name)
+        if version < first:
+            raise StorageError(gone(self.name, version, first))
+        base = self.log.base()
+        lost = commits.index(None) if None in commits else first if base is not None and not base.stored else None
+        if lost is not None:
+            raise StorageError(f"Commit {lost} of table {self._uri} and its copy are lost. {REMEDY}")
+        found = [row for actions in commits for row in rows_in(actions or [])]
         return sorted({one.sequence: one for one in found}.values(), key=lambda one: one.sequence)
 
     def _replace(self, table: DeltaTable | None, rows: Sequence[Publication], added: Sequence[Publication]) -> int:
         ref = self.store(rows)
         present = [old for old in self._shards_of(table).values() if old.path != ref.path] if table is not None else []
         noted = canonical_json([one.to_row() for one in added]).decode()
-        version = self._commit(table, [ref], present, PUBLICATIONS, {"publication": rows[-1].id, _ROWS: noted})
+        version = self._commit(table, [ref], present, PUBLICATIONS, {"publication": rows[-1].id, ROWS: noted})
         self._read = (self._load(version), list(rows))
         return version
 
@@ -153,10 +156,18 @@ class Publications(LakeTable):
             return writer.finish({})
 
 
+def rows_until(tables: LoggedTables, version: int, history: Sequence[Publication]) -> list[dict[str, Any]]:
+    """Return the rows of the table at a version: those of its history that no later commit has added."""
+    later = {
+        row.sequence for actions in tables.commits("publications")[version + 1 :] for row in rows_in(actions or [])
+    }
+    return [row.to_row() for row in history if row.sequence not in later]
+
+
 def rows_in(actions: Iterable[Mapping[str, Any]]) -> list[Publication]:
     """Return the publications that a commit's actions hold; none if an earlier version of trichord wrote it."""
     return [
         Publication.from_row(row)
         for action in actions
-        for row in json.loads(action.get("commitInfo", {}).get(_ROWS, "[]"))
+        for row in json.loads(action.get("commitInfo", {}).get(ROWS, "[]"))
     ]

@@ -36,6 +36,7 @@ from trichord.infra.lake.stores import (
     temporary_name,
 )
 from trichord.infra.lake.versions import VersionCache
+from trichord.infra.secret_files import export_secrets
 from trichord.infra.system_errors import as_storage_error
 
 __all__ = ["Changed", "LineTooLong", "NotRegular", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
@@ -326,6 +327,7 @@ class Storage:
             raise FileNotFoundError(errno.ENOENT, "no key can have such segments", uri)
         with self._lock:
             if (scheme, bucket) not in self._buckets:
+                export_secrets()  # in a worker of a cluster nobody has done so yet
                 self._buckets[scheme, bucket] = BucketStore(scheme, bucket, self.config)
             return self._buckets[scheme, bucket], key
 

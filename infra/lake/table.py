@@ -1,7 +1,7 @@
 """Lake tables: Delta logs over our own shards. One commit makes a set of shards visible, or another set, never a mix.
 
 A commit is accepted only if nobody else committed since the table was read (deltalake's own retries are off: they would
-merge two reconciliations into a state that neither wanted). Old versions stay readable: logs are never cleaned up here.
+merge two reconciliations into a state that neither wanted). Old versions stay readable until `shorten` removes them.
 Every commit is copied (`commit_log`): a table that lost its last one is not taken for the table of the day before.
 Rows are read from the shards by `trichord.infra.lake.shard`; deltalake's pyarrow readers can abort the interpreter.
 """
@@ -31,12 +31,14 @@ from trichord.infra.lake.checked_parquet import REMEDY
 from trichord.infra.lake.commit_log import CommitLog
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.lease import require_held
+from trichord.infra.lake.logged_table import gone
 from trichord.infra.lake.object_stores import advice_on_credentials, describe
 from trichord.infra.lake.shard import ShardRef, parse_shard_path, require_same_bytes
 from trichord.infra.log import event
 from trichord.infra.system_errors import as_storage_error
 
-# Publications pin versions for as long as they are kept: no log entry and no file goes by age, only by `trichord gc`.
+# Publications pin versions for as long as they are kept: no log entry and no file goes by age alone, only by `trichord
+# maintain` and `gc`.
 _CONFIGURATION: Mapping[str, str | None] = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
@@ -112,13 +114,30 @@ class LakeTable:
         return self._commit(table, [ref], [], schema, {"run": run, "recipe": recipe})
 
     def _load(self, version: int | None = None) -> DeltaTable | None:
-        table = self._open(version)
-        if version is None and self.log.has_copy(_next(table)):
-            lost = _next(table)
+        if version is not None:
+            return self._open_earlier(version)
+        table = self._open(None)
+        lost = self._lost(table)
+        if lost is not None:
             table = self._open(None)  # another writer may have committed in between
             if _next(table) <= lost:
                 raise StorageError(f"table {self._uri} has lost its commit {lost}: only a copy of it is left. {REMEDY}")
         return table
+
+    def _lost(self, table: DeltaTable | None) -> int | None:
+        """Return a version after the newest one of which there is a copy."""
+        if table is None:
+            return self.log.first_copy()
+        return _next(table) if self.log.has_copy(_next(table)) else None
+
+    def _open_earlier(self, version: int) -> DeltaTable | None:
+        try:
+            return self._open(version)
+        except StorageError:
+            base = self.log.base()
+            if base is not None and version < base.version:
+                raise StorageError(gone(self.name, version, base.version)) from None
+            raise
 
     def _open(self, version: int | None) -> DeltaTable | None:
         with self._delta_failures():

@@ -12,9 +12,12 @@ from trichord.infra import log
 from trichord.pipelines.cli import render, render_evaluation, render_index, render_plan
 from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
+from trichord.pipelines.cli.deploy import deploy_app
+from trichord.pipelines.cli.diff import diff
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
 from trichord.pipelines.cli.init import init
+from trichord.pipelines.cli.metrics import metrics
 from trichord.pipelines.cli.nightly import maintain, nightly
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
@@ -33,6 +36,8 @@ from trichord.pipelines.cli.reindex import prepare, reindex
 from trichord.pipelines.cli.runs import runs_app
 from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
+from trichord.pipelines.cli.submit import PASS_ON, jobs_app, submit
+from trichord.pipelines.cli.watch import watch
 
 if TYPE_CHECKING:
     pass
@@ -49,6 +54,8 @@ rejects_app = typer.Typer(help="List, export and replay the rows that were rejec
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(duplicates_app, name="duplicates")
 app.add_typer(runs_app, name="runs")
+app.add_typer(deploy_app, name="deploy")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(rag_app)
 app.command()(compare)
 app.command()(adapt)
@@ -140,8 +147,10 @@ def plan(
 app.command()(prepare)
 app.command()(backfill)
 app.command()(reindex)
+app.command()(watch)
 app.command()(nightly)
 app.command()(maintain)
+app.command(context_settings=PASS_ON)(submit)
 
 
 app.command()(search)
@@ -190,19 +199,7 @@ def rollback(
     _print(_open(project, set_, as_json, engine).rollback(to).to_dict(), as_json, render.publication)
 
 
-@app.command()
-def diff(
-    before: Annotated[
-        str | None, typer.Argument(metavar="BEFORE", help="Its id. (default: the one before AFTER)")
-    ] = None,
-    after: Annotated[str | None, typer.Argument(metavar="AFTER", help="Its id. (default: the live one)")] = None,
-    project: ProjectFile = DEFAULT_PROJECT,
-    set_: Overrides = None,
-    engine: EngineName = None,
-    as_json: Json = False,
-) -> None:
-    """Compare two publications: records by key, model, counts and figures."""
-    _print(_open(project, set_, as_json, engine).diff(before, after), as_json, render.diff)
+app.command()(diff)
 
 
 @app.command()
@@ -308,6 +305,7 @@ def verify(
 
 
 app.command()(recover)
+app.command()(metrics)
 
 
 @app.command()

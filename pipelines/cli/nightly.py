@@ -73,4 +73,9 @@ def _show_night(result: dict[str, Any]) -> None:
 
 
 def _show_maintained(result: dict[str, Any]) -> None:
+    if result["commits"]:
+        tables = ", ".join(f"{name} {count:,}" for name, count in result["commits"].items())
+        console.print(f"Removed old commits: {tables}.")
     render.collected(result["collected"])
+    for advice in result["advice"]:
+        console.print(f"[yellow]{escape(advice)}[/]")

@@ -127,19 +127,6 @@ def _accepted(verdict: dict[str, Any]) -> None:
             console.print(escape(f"  accepted: {check['name']}: {check['value']} against {check['threshold']}"))
 
 
-def diff(result: dict[str, Any]) -> None:
-    """Print what changed between two publications."""
-    console.print(f"[bold]{result['before']}[/] → [bold]{result['after']}[/]")
-    for name in ("added", "changed", "removed"):
-        more = ", …" if result[name]["count"] > len(result[name]["first"]) else ""
-        console.print(f"{name} {result[name]['count']:,}: {escape(', '.join(result[name]['first'])) or '–'}{more}")
-    console.print(f"model: {'another one' if result['model_changed'] else 'the same'}")
-    for title, values in (("Counts", result["counts"]), ("Figures", result["figures"])):
-        if values:
-            rows = [[name, *pair] for name, pair in values.items()]
-            table(title, {"name": "left", "before": "right", "after": "right"}, rows[:40])
-
-
 def status(result: dict[str, Any]) -> None:
     """Print the live publication, the history, the tables and a failed candidate."""
     live = result["live"]
@@ -198,11 +185,29 @@ def status(result: dict[str, Any]) -> None:
 def explanation(result: dict[str, Any]) -> None:
     """Print a record's journey, step by step."""
     console.print(f"[bold]{escape(result['key'])}[/]: {result['outcome']}")
+    for one in result["history"]:
+        console.print(f"  {_when(one['at'])}: {escape(_event(one))}", soft_wrap=True)
     for step in result["journey"]:
         console.print(f"[bold]{step['step']}[/]")
         for name, value in step.items():
             if name not in ("step", "key") and value not in (None, "", [], {}):
                 console.print(f"  {name}: {escape(str(value))}")
+
+
+def _when(at: str) -> str:
+    return at[:16].replace("T", " ") + " UTC"
+
+
+def _event(one: dict[str, Any]) -> str:
+    """Return what happened to a record, in words."""
+    by = "publication" if one["kind"] == "publish" else f"the {one['kind']}"
+    if one["event"] == "went":
+        why = "deleted from its source" if one["kind"] == "publish" else "gone"
+        return f"{why}: last in publication {one['last']} ({one['before']}), absent from {by} {one['publication']}"
+    if one["event"] == "came":
+        return f"came with {by} {one['publication']} ({one['after']})"
+    what = "changed" if one["event"] == "changed" else f"{one['before']} → {one['after']}"
+    return f"{what} in {by} {one['publication']}"
 
 
 def rejects(result: dict[str, Any]) -> None:

@@ -82,12 +82,16 @@ def _show(run: dict[str, Any]) -> None:
     console.print(f"[bold]{escape(run['id'])}[/]: `trichord {run['verb']}`, started by {run['trigger']}, {_ended(run)}")
     console.print(f"Started {run['started_at']} on {escape(run['host'])}, trichord {run['version']}.")
     if run["error"]:
-        console.print(escape(run["error"]), soft_wrap=True)
+        at = f"In stage {run['stage']}: " if run["stage"] else ""
+        console.print(at + escape(run["error"]), soft_wrap=True)
     console.print(f"Live at its end: {escape(run['publication'] or 'nothing')}.")
     if run["inputs"]:
         console.print(f"What it wanted: {run['inputs'][:16]}…")
     if run["versions"]:
         console.print("Versions: " + ", ".join(f"{name} {version}" for name, version in run["versions"].items()))
+    if run["sources"]:
+        held = [[escape(name), f"{one['rows']:,}", one["version"][:12]] for name, one in run["sources"].items()]
+        table("Sources", {"source": "left", "rows": "right", "version": "left"}, held)
     if run["counts"]:
         table("Rows", {"fate": "left", "rows": "right"}, [[name, f"{rows:,}"] for name, rows in run["counts"].items()])
     if run["stages"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Generic, Protocol, TypeVar, cast
 
 from trichord.infra import log
@@ -32,7 +33,20 @@ class Wanted(Protocol):
         """Rows that it is made of."""
 
 
+A = TypeVar("A")
+R = TypeVar("R")
 W = TypeVar("W", bound=Wanted)
+
+
+def at_its_place(make: Callable[[A, W], R]) -> Callable[[A, W], R]:
+    """Wrap the method of a task that makes one shard: its log events carry the shard's partition and address."""
+
+    @wraps(make)
+    def located(task: A, item: W) -> R:
+        with log.bound(partition=item.partition, address=item.address):
+            return make(task, item)
+
+    return located
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ def make_missing(
                     made[ref.address] = ref
                     pace.add(item.rows)
                     seconds = {"copied": timed.copied, **timed.spent.rounded()} if timed else {}
-                    of = {"table": table, "partition": item.partition, "rows": ref.rows}
+                    of = {"table": table, "partition": item.partition, "address": ref.address, "rows": ref.rows}
                     log.event("encoded", **of, **pace.report(), **seconds)
                     if timed and timings is not None:
                         timings.add(table, timed)

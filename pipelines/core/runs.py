@@ -7,10 +7,11 @@ import math
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from itertools import islice
+from typing import Any, Protocol, cast
 
 from trichord.infra import digest, log
 from trichord.infra.errors import TrichordError
@@ -30,16 +31,28 @@ STAGE_ORDER = (
     "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
 )  # fmt: skip
 _MOST_BYTES = 1 << 20
-_INTERRUPTED = 130
+SIGNALLED = (130, 143)  # exit codes of runs that SIGINT or SIGTERM ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTime:
-    """How many units a stage made, in how many seconds, and in how many CPU seconds of all processes."""
+    """How many units a stage made, in how many seconds, and in how many CPU seconds of all processes.
+
+    `after_s` is the time from the start of the run to that of the stage.
+    """
 
     made: int
     seconds: float
     cpu_s: float = 0.0
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """What a source held when a run looked: its rows, and the digest of the versions of all its partitions."""
+
+    rows: int
+    version: str
 
 
 @dataclass(kw_only=True)
@@ -49,7 +62,7 @@ class RunNote(Result):
     Attributes:
         id: time of its start and some random digits.
         verb: the command, such as `reindex`.
-        trigger: what started it: `command`, `nightly`, `event` or `backfill`.
+        trigger: what started it: `command`, `nightly`, `event`, `sweep` or `backfill`.
         started_at: ISO 8601, UTC.
         host: name of the machine that it ran on.
         version: of trichord.
@@ -66,6 +79,9 @@ class RunNote(Result):
         versions: of each table that it committed to.
         gpus: GPUs that its encoders ran on.
         cost: what its core and GPU hours cost by the project's `rates`; None where it has none.
+        stage: the stage in which it failed; empty if it failed in none.
+        confirmed: True if it looked at all sources, and what is live at its end is made of what they held.
+        sources: what it found each source to hold; empty if it did not get so far.
     """
 
     id: str
@@ -87,37 +103,78 @@ class RunNote(Result):
     versions: Mapping[str, int] = field(default_factory=dict)
     gpus: float = 0.0
     cost: float | None = None
+    stage: str = ""
+    confirmed: bool = False
+    sources: dict[str, SourceState] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._clock_s = time.monotonic()
 
     @property
     def started(self) -> datetime.datetime:
         """When it started."""
         return datetime.datetime.fromisoformat(self.started_at)
 
+    def elapsed_s(self) -> float:
+        """Return the seconds since its start."""
+        return round(time.monotonic() - self._clock_s, 3)
+
+    @contextmanager
+    def at_stage(self, name: str) -> Iterator[None]:
+        """Say on each log line which stage is at work, and note the one that fails."""
+        self.stage = name
+        with log.bound(stage=name):
+            try:
+                yield
+            except TrichordError as error:
+                error.about = log.context()
+                raise
+        self.stage = ""
+
+
+class Observer(Protocol):
+    """Tells the world outside the lake of runs. Neither method raises, nor waits for another machine."""
+
+    def started(self, note: RunNote) -> None:
+        """Hear that a run has started."""
+
+    def ended(self, note: RunNote) -> None:
+        """Hear how it ended; its note is stored."""
+
 
 @contextmanager
-def recorded(lake: Lake, verb: str, trigger: str = "command") -> Iterator[RunNote]:
-    """Yield the note of a run, and store it however the block ends. A run that is killed leaves none."""
+def recorded(lake: Lake, verb: str, trigger: str = "command", observers: Sequence[Observer] = ()) -> Iterator[RunNote]:
+    """Yield the note of a run, and store it however the block ends. A run that is killed leaves none.
+
+    Log events in the block carry the run's id and its verb. Observers hear of its start and its end.
+    """
     now = datetime.datetime.now(datetime.UTC)
     note = RunNote(
-        id=f"{now:%y%m%d%H%M%S}-{secrets.token_hex(1)}",
+        id=f"{now:%y%m%d%H%M%S}{now.microsecond // 1_000:03}-{secrets.token_hex(1)}",
         verb=verb,
         trigger=trigger,
-        started_at=now.isoformat(timespec="seconds"),
+        started_at=now.isoformat(timespec="milliseconds"),
         host=socket.gethostname(),
         version=version("trichord"),
     )
-    started_s = time.monotonic()
-    try:
-        yield note
-    except BaseException as error:
-        note.exit_code, note.error = _ended_by(error)
-        raise
-    finally:
-        note.seconds = round(time.monotonic() - started_s, 3)
+    with log.bound(run=note.id, job=verb):
+        for observer in observers:
+            observer.started(note)
         try:
-            _store(lake, note)
-        except TrichordError as error:  # what the run did stays done
-            log.event("run_not_recorded", detail=str(error).splitlines()[0])
+            yield note
+        except BaseException as error:
+            note.exit_code, note.error = _ended_by(error)
+            if isinstance(error, TrichordError):
+                error.about = {**log.context(), **error.about}  # the line that reports it says of which run it is
+            raise
+        finally:
+            note.seconds = note.elapsed_s()
+            try:
+                _store(lake, note)
+            except TrichordError as error:  # what the run did stays done
+                log.event("run_not_recorded", detail=str(error).splitlines()[0])
+            for observer in observers:
+                observer.ended(note)
 
 
 def _ended_by(error: BaseException) -> tuple[int, str]:
@@ -125,7 +182,7 @@ def _ended_by(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SystemExit):
         return (error.code if isinstance(error.code, int) else 1), "ended by a signal"
     if isinstance(error, KeyboardInterrupt):
-        return _INTERRUPTED, "ended by a signal"
+        return SIGNALLED[0], "ended by a signal"
     return (error.exit_code if isinstance(error, TrichordError) else 1), f"{type(error).__name__}: {said}"
 
 
@@ -142,8 +199,13 @@ def _paths(lake: Lake) -> list[str]:
 
 def last_runs(lake: Lake, most: int = RECENT) -> list[RunNote]:
     """Return the last runs, newest first; damaged notes are passed over."""
-    found = (_read(lake, path) for path in _paths(lake)[:most])
-    return [note for note in found if note is not None]
+    return list(islice(iterate_runs(lake), most))
+
+
+def iterate_runs(lake: Lake) -> Iterator[RunNote]:
+    """Yield the runs, newest first, each read when it is asked for; damaged notes are passed over."""
+    found = (_read(lake, path) for path in _paths(lake))
+    return (note for note in found if note is not None)
 
 
 def _read(lake: Lake, path: str) -> RunNote | None:
@@ -154,9 +216,18 @@ def _read(lake: Lake, path: str) -> RunNote | None:
             return None
         stages = {name: _time_of(taken[name]) for name in STAGE_ORDER if name in taken}
         counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
-        stored = {"inputs": "", "versions": {}, "gpus": 0.0, "cost": None} | stored  # earlier notes lack them
+        stored = {
+            "inputs": "",
+            "versions": {},
+            "gpus": 0.0,
+            "cost": None,
+            "stage": "",
+            "confirmed": False,
+            "sources": {},
+        } | stored  # earlier notes lack them
         versions = {name: int(_amount(stored["versions"][name])) for name in TABLES if name in stored["versions"]}
-        made: dict[str, Any] = {"stages": stages, "counts": counts, "versions": versions}
+        sources = {name: _source_of(one) for name, one in stored["sources"].items()}
+        made: dict[str, Any] = {"stages": stages, "counts": counts, "versions": versions, "sources": sources}
         given = {one.name: stored[one.name] for one in fields(RunNote) if one.name not in made}
         if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
             return None
@@ -170,18 +241,27 @@ def _read(lake: Lake, path: str) -> RunNote | None:
         return None
 
 
+_LATER: dict[str, Any] = {  # what notes of earlier versions lack
+    "inputs": "", "versions": {}, "gpus": 0.0, "cost": None, "stage": "", "confirmed": False, "sources": {},
+}  # fmt: skip
 _COUNTS = tuple(one.name for one in fields(RowCounts))
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "inputs"), str),
+    **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "inputs", "stage"), str),
     **dict.fromkeys(("exit_code", "bytes_written", "whole"), int),
+    **dict.fromkeys(("unchanged", "confirmed"), bool),
     "publication": str | None,
-    "unchanged": bool,
 }
 
 
 def _time_of(stored: Mapping[str, Any]) -> StageTime:
-    made, seconds, cpu_s = (_amount(stored.get(name, 0)) for name in ("made", "seconds", "cpu_s"))
-    return StageTime(made=int(made), seconds=seconds, cpu_s=cpu_s)
+    made, seconds, cpu_s, after_s = (_amount(stored.get(name, 0)) for name in ("made", "seconds", "cpu_s", "after_s"))
+    return StageTime(made=int(made), seconds=seconds, cpu_s=cpu_s, after_s=after_s)
+
+
+def _source_of(stored: Mapping[str, Any]) -> SourceState:
+    if not isinstance(stored["version"], str):
+        raise ValueError("not a version")
+    return SourceState(rows=int(_amount(stored["rows"])), version=stored["version"])
 
 
 def _amount(stored: object) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 from trichord.infra import digest
 from trichord.infra.config import Project
+from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import LONG_S, Done, Engine, I, R
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Pinned
@@ -59,6 +60,17 @@ class Workspace:
     def publications(self) -> Publications:
         """The table whose last row is what readers see."""
         return Publications(self.lake)
+
+    def open_engine(self, imports: Sequence[str] = ()) -> Engine:
+        """Open the project's engine, which brings its plug-ins to a cluster; `imports` as in `open_engine`."""
+        return open_engine(self.project.engine, imports, self.plugin_modules)
+
+    @property
+    def plugin_modules(self) -> tuple[str, ...]:
+        """Top-level modules of the encoders that the project names as plug-ins."""
+        model = self.project.model
+        named = (encoder.plugin for encoder in (model.text, model.image, model.audio) if encoder.kind == "plugin")
+        return tuple(sorted({name.partition(":")[0].partition(".")[0] for name in named if name}))
 
     def model_settings(self) -> str:
         """Digest of every setting that changes a model."""

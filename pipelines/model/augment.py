@@ -15,7 +15,7 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, iter_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
-from trichord.pipelines.core.materialise import Singly, make_missing
+from trichord.pipelines.core.materialise import Singly, at_its_place, make_missing
 from trichord.pipelines.core.timings import Timings
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.parts import TRAIN, Parts
@@ -55,6 +55,7 @@ class AugmentActor:
     parts: Parts
     chain: tuple[Op, ...]
 
+    @at_its_place
     def __call__(self, item: AugmentItem) -> ShardRef:
         counts, mask = Counter[str](), item.excluded.mask(self.lake)
         with ShardWriter(self.lake, "augmented", item.address, schema.AUGMENTED) as writer:

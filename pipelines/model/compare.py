@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 
 from trichord.infra import log
 from trichord.infra.config import Project
-from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import LONG_S, Done
 from trichord.infra.engines.failure import partly_failed
 from trichord.infra.lake import layout
@@ -147,7 +146,7 @@ def compare(workspace: Workspace, grid: Grid) -> Comparison:
     Raises:
         PartialRun: some run failed; a second run trains what is missing.
     """
-    with open_engine(workspace.project.engine) as engine:
+    with workspace.open_engine() as engine:
         done = prepare_lake(workspace, engine, plan_training(workspace))
         exclusions = Exclusions.gather(workspace.lake, done.duplicates)
         features = featurise(workspace, engine, done.prepared)

@@ -25,7 +25,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, read_shard
 from trichord.pipelines.core.bases import find_bases, keep_bases
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
-from trichord.pipelines.core.materialise import make_missing
+from trichord.pipelines.core.materialise import at_its_place, make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.timings import Stopwatch, Timed, Timings
@@ -61,6 +61,7 @@ class FeatureActor:
     encoders: Encoders
     blocks: Blocks = BLOCKS
 
+    @at_its_place
     def __call__(self, item: EncodeItem) -> Timed:
         watch = Stopwatch()
         with ShardWriter(self.lake, layout.FEATURES, item.address, FEATURES_SCHEMA) as writer:
@@ -88,7 +89,7 @@ class FeatureActor:
             yield table
             pace.add(rows.num_rows)
             if pace.due():
-                log.event("encoding", table=layout.FEATURES, partition=item.partition, **pace.report())
+                log.event("encoding", table=layout.FEATURES, **pace.report())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class VectorActor:
     dtype: schema.VectorDtype = "float32"
     blocks: Blocks = BLOCKS
 
+    @at_its_place
     def __call__(self, item: EncodeItem) -> Timed:
         watch, mask = Stopwatch(), item.excluded.mask(self.lake)
         table_schema = schema.vectors_schema(self.model.dimension, self.dtype)

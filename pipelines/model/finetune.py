@@ -21,7 +21,6 @@ from trichord.encoders.frozen import Encoders, load_encoders
 from trichord.encoders.views import MODALITIES
 from trichord.infra import digest
 from trichord.infra.config import AdaptConfig, AugmentConfig, Project
-from trichord.infra.engines import open_engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, find_finished, iter_shard
@@ -294,7 +293,7 @@ def adapt(workspace: Workspace, modality: Modality, out: Path) -> Adaptation:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         made = os.path.join(folder, "model")
         os.makedirs(made)
-        with open_engine(workspace.project.engine) as engine:
+        with workspace.open_engine() as engine:
             story = run_alone(engine, AdaptTask(samples, made), modality)
         os.rename(made, out)
     return Adaptation(path=out, modality=modality, **story)

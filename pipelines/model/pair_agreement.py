@@ -27,7 +27,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.publication import Pinned
 from trichord.infra.lake.shard import ShardRef, ShardWriter, find_finished, read_shard
 from trichord.pipelines.core.exclusions import Excluded, Exclusions
-from trichord.pipelines.core.materialise import Singly, make_missing
+from trichord.pipelines.core.materialise import Singly, at_its_place, make_missing
 from trichord.pipelines.core.model_store import TrainedModel, load_model
 from trichord.pipelines.core.timings import Timings
 from trichord.pipelines.core.workspace import Workspace
@@ -66,6 +66,7 @@ class AgreementActor:
     lake: Lake
     models: tuple[FusionModel, ...]  # one a fold
 
+    @at_its_place
     def __call__(self, item: AgreementItem) -> ShardRef:
         counts = Counter[str]()
         with ShardWriter(self.lake, "agreement", item.address, schema.AGREEMENT) as writer:

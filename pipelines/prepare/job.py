@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from trichord.infra import digest
-from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake import schema
@@ -27,8 +27,7 @@ from trichord.pipelines.prepare.prepared import Prepared, keep_prepared
 from trichord.pipelines.prepare.records import prepare
 from trichord.transforms.chain import prepare_chain
 
-REJECT_COUNTS = "reject_counts"  # name of the file of these counts
-_COUNTED = ("op", "source")
+REJECT_COUNTS = "rejects_counted"  # name of the file of these counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +146,10 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     """
     started = time.monotonic()
     plan = make_plan(workspace)
-    with open_engine(workspace.project.engine) as engine:
+    with workspace.open_engine() as engine:
         done = prepare_lake(workspace, engine, plan)
     counts = done.counts
-    rejected, _ = reject_counts(workspace, done.commit.versions["rejects"])
+    rejected = reject_counts(workspace, done.commit.versions["rejects"]).by_op
     over = find_high_reject_ratios(workspace, rejected, counts)
     if counts.rows_in and not counts.rows_kept:
         by_op = ", ".join(f"{op} {rows}" for op, rows in rejected.most_common(5))
@@ -173,11 +172,40 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
     )
 
 
-def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Counter[str]]:
-    """Return the rejected rows by op and by source in one version of the table, without rows that parts replaced.
+class RejectCounts(NamedTuple):
+    """Rejected rows: by op, by source, and by op and reason."""
+
+    by_op: Counter[str]
+    by_source: Counter[str]
+    by_reason: Counter[tuple[str, str]]
+
+
+def reject_counts(workspace: Workspace, version: int) -> RejectCounts:
+    """Return the rejected rows in one version of the table, without rows that parts replaced.
 
     A shard is read once: its counts are kept in the lake.
     """
+    found = _count_rejects(workspace, version)
+    Footers.remember(workspace.lake, "rejects", found, REJECT_COUNTS)
+    return _total(found)
+
+
+def count_reasons(workspace: Workspace, version: int) -> Counter[str]:
+    """Return the same rows by `reason_name`; nothing is kept in the lake."""
+    found = _total(_count_rejects(workspace, version)).by_reason
+    total = Counter[str]()
+    for (op, reason), rows in found.items():
+        total[reason_name(op, reason)] += rows
+    return total
+
+
+def reason_name(op: str, reason: str) -> str:
+    """Return why a row was rejected: the reason, after its op where that does not say the same."""
+    return reason if op.partition(":")[2] == reason else f"{op}: {reason}"
+
+
+def _count_rejects(workspace: Workspace, version: int) -> list[ShardRef]:
+    """Return the shards of a version of the table, with their rows by source, reason and op."""
     lake = workspace.lake
     known, found = Footers.load(lake, "rejects", REJECT_COUNTS), list[ShardRef]()
     stats = {lake.relative(stat.uri): stat for stat in lake.list("rejects")}
@@ -186,17 +214,26 @@ def reject_counts(workspace: Workspace, version: int) -> tuple[Counter[str], Cou
         if counted is None:
             table = read_shard(lake, ref, ["op", "reason", "source"])
             refused = table.filter(pc.not_equal(table["reason"], "replaced_by_parts"))
-            counts = Counter(f"{column}:{name}" for column in _COUNTED for name in refused[column].to_pylist())
+            op, reason, source = (refused[name].to_pylist() for name in ("op", "reason", "source"))
+            counts = Counter(f"source:{name}" for name in source)
+            counts.update(f"reason:{why}:{name}" for name, why in zip(op, reason, strict=True))
             counted = replace(ref, counts={**counts, "rows": len(table)})
         found.append(counted)
-    Footers.remember(lake, "rejects", found, REJECT_COUNTS)
-    totals = {column: Counter[str]() for column in _COUNTED}
-    for ref in found:
+    return found
+
+
+def _total(shards: Sequence[ShardRef]) -> RejectCounts:
+    total = RejectCounts(Counter(), Counter(), Counter())
+    for ref in shards:
         for name, rows in ref.counts.items():
             column, _, value = name.partition(":")
-            if column in totals:
-                totals[column][value] += rows
-    return totals["op"], totals["source"]
+            if column == "source":
+                total.by_source[value] += rows
+            elif column == "reason":
+                why, _, op_name = value.partition(":")  # an op's name may have a colon
+                total.by_op[op_name] += rows
+                total.by_reason[op_name, why] += rows
+    return total
 
 
 def find_high_reject_ratios(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,6 +16,7 @@ from trichord.infra.lake.storage import VersionCache, is_remote
 from trichord.infra.web import Fetcher
 from trichord.pipelines.core.marks import is_held_out, require_known, require_training
 from trichord.pipelines.core.recipes import current_recipe, shard_address
+from trichord.pipelines.core.runs import SourceState
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.prepare.modalities import SourceRows, require_modalities
@@ -25,9 +25,12 @@ from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import KNOWN_LANGUAGES
 from trichord.transforms.collect import Plan as SourcePlan
-from trichord.transforms.collect import Scope, plan_source, replan_source
+from trichord.transforms.collect import Scope, by_source, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
+
+MANY_PARTITIONS = 1_000  # of a source, on which it is worth to have few rows in each
+SMALL_PARTITION = 64  # rows: a task and its files cost about as much as the rows themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +69,21 @@ class Plan:
         return frozenset(shard.address for shard in self.shards)
 
 
-def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
+def make_plan(workspace: Workspace, scope: Scope | Iterable[Scope] | None = None) -> Plan:
     """Look at every source and compute the addresses of the shards that it should give.
 
-    With a `scope`, only what it holds is looked at; all else is as in the last plans, which the lake keeps. A source
-    without a usable last plan is looked at as a whole.
+    With a `scope`, or one for each of several sources, only what it holds is looked at; all else is as in the last
+    plans, which the lake keeps. A source without a usable last plan is looked at as a whole.
 
     Raises:
-        ConfigError: the scope names an unknown source.
+        ConfigError: the scope names an unknown source, or two are of one.
         SourceError: a source cannot be read at all, does not hold what its settings name, or no source has a modality
             that the model's encoders or the index name.
     """
     project = workspace.project
-    if scope is not None:
-        require_source(project, scope.source)
+    scopes = by_source(scope)
+    for name in scopes or ():
+        require_source(project, name)
     aligner = open_aligner(project.prepare.align)
     _check(project, aligner)
     recipes = [current_recipe(workspace, source, aligner)[0] for source in project.sources]
@@ -91,7 +95,7 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
     marks: dict[str, Mapping[str, int]] = {}
     with Fetcher(project.web, workspace.lake) as fetcher, open_workers(workspace) as workers:
         for rank, source in enumerate(project.sources):
-            found = _plan_scope(workspace, source, scope, fetcher) if scope is not None else None
+            found = _plan_scope(workspace, source, scopes.get(source.name), fetcher) if scopes is not None else None
             if found is None:
                 cache = cache or VersionCache.load(workspace.storage, cache_uri)
                 found = plan_source(
@@ -131,7 +135,7 @@ def make_plan(workspace: Workspace, scope: Scope | None = None) -> Plan:
     for source, found in zip(project.sources, plans, strict=True):
         keep_plan(workspace.lake, source, _settings(project, source), found)
     if cache is not None:
-        cache.save(workspace.storage, cache_uri, keep_unused=scope is not None)
+        cache.save(workspace.storage, cache_uri, keep_unused=scopes is not None)
     rows = sum(shard.partition.rows for shard in shards)
     return Plan(
         shards=tuple(shards),
@@ -157,14 +161,17 @@ def _settings(project: Project, source: Source) -> str:
     return settings_of(source, project.prepare.rows_per_partition, project.prepare)
 
 
-def _plan_scope(workspace: Workspace, source: Source, scope: Scope, fetcher: Fetcher) -> SourcePlan | None:
-    """Return a source's plan without looking at it as a whole; None if that is necessary."""
+def _plan_scope(workspace: Workspace, source: Source, scope: Scope | None, fetcher: Fetcher) -> SourcePlan | None:
+    """Return a source's plan without looking at it as a whole; None if that is necessary.
+
+    Without a `scope`, none of its rows is looked at.
+    """
     project, lake = workspace.project, workspace.lake
     last = last_plan(lake, source, _settings(project, source))
-    if last is not None and source.name != scope.source:
+    if last is not None and scope is None:
         return last
     found = None
-    if last is not None:
+    if last is not None and scope is not None:
         found = replan_source(
             source,
             lake,
@@ -174,12 +181,12 @@ def _plan_scope(workspace: Workspace, source: Source, scope: Scope, fetcher: Fet
             fetcher=fetcher,
             config=project.prepare,
         )
-    if found is None and not (source.name == scope.source and scope.whole):
+    if found is None and not (scope is not None and scope.whole):
         log.event("source_planned_whole", source=source.name, last_plan="unusable" if last is None else "not enough")
     return found
 
 
-def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
+def plan_training(workspace: Workspace, scope: Scope | Iterable[Scope] | None = None) -> Plan:
     """Make the plan of a run that trains; `scope` as of `make_plan`.
 
     Raises:
@@ -193,6 +200,16 @@ def plan_training(workspace: Workspace, scope: Scope | None = None) -> Plan:
     if held_out and not _has_model(workspace):
         require_training(plan.marks)
     return plan
+
+
+def source_states(plan: Plan) -> dict[str, SourceState]:
+    """Return what each source holds, for the note of the run: equal versions have equal rows with equal media."""
+    partitions = plan.partitions
+    versions = {name: sorted([one.id, one.version] for one in held) for name, held in partitions.items()}
+    return {
+        source.source: SourceState(rows=source.rows, version=digest.address("source", versions.get(source.source, [])))
+        for source in plan.sources
+    }
 
 
 def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
@@ -215,12 +232,25 @@ def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
                 f"Source {source.source}: {rows} rejected. After a run, `trichord rejects ls` lists why; correct "
                 "`path`, `fields` or the data."
             )
-    for name, count in Counter(shard.source.name for shard in plan.shards).items():
-        if count > MAX_PARTITIONS:
-            yield (
-                f"Source {name} has {count:,} partitions. Each is a task and three files; keep them under "
-                f"{MAX_PARTITIONS:,}: set `prepare.rows_per_partition` to auto, or make its data files larger."
-            )
+    for name, partitions in plan.partitions.items():
+        if warning := warn_of_partitions(name, len(partitions), sum(one.rows for one in partitions)):
+            yield warning
+
+
+def warn_of_partitions(source: str, partitions: int, rows: int) -> str | None:
+    """Return a warning if a source has too many partitions, or many small ones."""
+    advice = "set `prepare.rows_per_partition` to auto, or make its data files larger."
+    if partitions > MAX_PARTITIONS:
+        return (
+            f"Source {source} has {partitions:,} partitions. Each is a task and three files; keep them under "
+            f"{MAX_PARTITIONS:,}: {advice}"
+        )
+    if partitions > MANY_PARTITIONS and rows < SMALL_PARTITION * partitions:
+        return (
+            f"Source {source} has {partitions:,} partitions with {rows / partitions:.1f} rows on average. Each is a "
+            f"task and three files, which cost more than so few rows: {advice}"
+        )
+    return None
 
 
 def _old_inventories(plan: Plan, project: Project) -> Iterator[tuple[str, float]]:

@@ -24,6 +24,8 @@ from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardWriter
 from trichord.pipelines.core.marks import count_marks, footer_counts
+from trichord.pipelines.core.materialise import at_its_place
+from trichord.pipelines.core.pace import Pace
 from trichord.pipelines.core.recipes import remember_recipes
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.prepare.aligner import open_aligner
@@ -61,6 +63,21 @@ class PrepareItem:
     probe: frozenset[str] | None = None
     again: bool = False  # no row was to blame, but a slow or busy machine
 
+    @property
+    def partition(self) -> str:
+        """Its partition."""
+        return self.shard.partition.id
+
+    @property
+    def address(self) -> str:
+        """The address of its shards."""
+        return self.shard.address
+
+    @property
+    def rows(self) -> int:
+        """Rows that go in."""
+        return self.shard.partition.rows
+
 
 @dataclass(frozen=True, slots=True)
 class PrepareTask:
@@ -70,6 +87,7 @@ class PrepareTask:
     config: PrepareConfig
     aligner: Aligner | None = None
 
+    @at_its_place
     def __call__(self, item: PrepareItem) -> Prepared | None:
         if item.probe is not None:
             chain = self.chain(item.shard.source)
@@ -79,7 +97,7 @@ class PrepareTask:
         try:
             return self._prepare(item, item.base)
         except LostBase as error:
-            log.event("not_copied", partition=item.shard.partition.id, why=str(error))
+            log.event("not_copied", why=str(error))
             return self._prepare(item, NO_BASE)
 
     def _prepare(self, item: PrepareItem, base: Base) -> Prepared:
@@ -187,7 +205,7 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
         log.event("prepare_resumed", shards_found=len(ready), shards_to_make=len(todo))
     remember_recipes(workspace, task.aligner)
     failures: list[tuple[str, Failure]] = []
-    rounds = todo
+    rounds, pace = todo, Pace(sum(item.rows for item in todo))
     while rounds:
         retry: list[PrepareItem] = []
         for outcome in engine.map(task, rounds):
@@ -195,7 +213,9 @@ def prepare(workspace: Workspace, engine: Engine, shards: Iterable[WantedShard])
                 if outcome.result is not None:
                     ready[outcome.result.address] = outcome.result
                     made = outcome.result
-                    log.event("prepared", partition=made.partition, rows=made.records.rows, copied=made.copied)
+                    pace.add(outcome.item.rows)
+                    of = {"partition": made.partition, "address": made.address, "rows": made.records.rows}
+                    log.event("prepared", **of, copied=made.copied, **pace.report())
             elif outcome.failure.kind == "error":
                 failures.append((outcome.item.shard.partition.id, outcome.failure))
             else:

@@ -1,45 +1,55 @@
-"""diff: what changed between two publications: records by key, the model, counts and figures."""
+"""diff: what changed between two publications, or two versions of the lake's tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from trichord.infra.errors import ConfigError
-from trichord.infra.lake.publication import Publication, RowCounts
-from trichord.infra.lake.shard import ShardRef, read_shard
+from trichord.infra.errors import ConfigError, StorageError
+from trichord.infra.lake.publication import Check, Publication
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import figures
-
-EXAMPLES = 10
-Name = tuple[str, str]  # source and key
+from trichord.pipelines.prepare.job import count_reasons
+from trichord.pipelines.publish.diff_drift import ScoreDrift, draw_records, measure_scores
+from trichord.pipelines.publish.diff_fields import FieldChanges, compare_fields
+from trichord.pipelines.publish.diff_queries import RECORDS, QueryChanges, compare_queries
+from trichord.pipelines.publish.diff_rows import Changes, Moved, Rows
+from trichord.pipelines.publish.diff_sides import Side, find_sides
+from trichord.pipelines.publish.diff_vectors import VectorDrifts, measure_vectors
+from trichord.pipelines.publish.pinned import kept_publications
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes(Result):
-    """Keys that changed: how many, and the first ones as `source/key`."""
+class CheckChange(Result):
+    """A check of the gate on both sides; None where a side did not make it."""
 
-    count: int
-    first: tuple[str, ...]
-
-    @classmethod
-    def of(cls, names: set[Name]) -> Changes:
-        """Return the changes of these records."""
-        return cls(count=len(names), first=tuple(f"{source}/{key}" for source, key in sorted(names)[:EXAMPLES]))
+    name: str
+    before: Check | None
+    after: Check | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff(Result):
-    """The differences between two publications.
+    """The differences between two sides.
 
     Attributes:
-        before, after: their ids.
-        added, changed, removed: records by key; a changed record has other content under the same key.
-        model_changed: True if the vectors come from another model.
+        before, after: their names: a publication's id, or `records@VERSION`.
+        added: keys that only the later side has, whatever became of them.
+        changed: keys with a record of other content on both sides.
+        removed: keys that only the earlier side has.
+        fields: which fields of the changed records differ.
+        moved: keys with another fate, or that are left out for another reason.
+        rejects: reason -> rows (before, after).
+        model_changed: True if the vectors come from another model; None if a side is no publication.
         counts: field -> (before, after), if they differ.
         figures: path of a figure -> (before, after), if they differ; None if a figure was not measured.
+        gate: the checks of the gate, side by side.
+        scores: drift of the quality scores, those that drifted first.
+        vectors: drift of the vectors.
+        queries: held-out queries of which the first ten hits changed.
     """
 
     before: str
@@ -47,59 +57,86 @@ class Diff(Result):
     added: Changes
     changed: Changes
     removed: Changes
-    model_changed: bool
+    fields: FieldChanges
+    moved: tuple[Moved, ...]
+    rejects: Mapping[str, tuple[int, int]]
+    model_changed: bool | None
     counts: Mapping[str, tuple[int, int]]
     figures: Mapping[str, tuple[float | None, float | None]]
+    gate: tuple[CheckChange, ...]
+    scores: tuple[ScoreDrift, ...]
+    vectors: VectorDrifts
+    queries: QueryChanges
 
 
-def diff(workspace: Workspace, before: str | None = None, after: str | None = None) -> Diff:
-    """Compare two publications, by default the live one and the one before it.
+def diff(
+    workspace: Workspace,
+    before: str | None = None,
+    after: str | None = None,
+    *,
+    queries: int = RECORDS,
+    report: Path | None = None,
+) -> Diff:
+    """Compare two publications, by default the live one and the one before it. Nothing is written to the lake.
+
+    Args:
+        workspace: the project on its lake.
+        before: the earlier side: a publication's id, `publications@VERSION` or `records@VERSION`.
+        after: the later side, the same.
+        queries: test records whose text, picture and sound are asked in both indexes, at most; 0 for none.
+        report: write a page about it here.
 
     Raises:
-        ConfigError: the publication does not exist, or there is no earlier one to compare with.
+        ConfigError: a side does not exist, `gc` removed its files, or there is no earlier publication.
+        StorageError: a file is damaged, or the page cannot be written.
     """
-    history = workspace.publications.rows()
-    newer = _named(history, after) if after is not None else (history[-1] if history else None)
-    if newer is None:
-        raise ConfigError("Nothing is published yet. Run `trichord reindex` first.")
-    earlier = [one for one in history if one.sequence < newer.sequence]
-    older = _named(history, before) if before is not None else (earlier[-1] if earlier else None)
-    if older is None:
-        raise ConfigError(f"{newer.id} is the first publication; there is no earlier one to compare it with.")
-    was, now = _contents(workspace, older, newer), _contents(workspace, newer, older)
+    older, newer = find_sides(workspace, before, after)
+    try:
+        rows = Rows(workspace, older, newer)
+        found = _compare(workspace, older, newer, rows, queries)
+    except FileNotFoundError as missing:
+        raise _gone(workspace, (older, newer), missing) from missing
+    if report is not None:
+        from trichord.pipelines.publish.diff_page import write_diff_page  # which imports what draws pictures
+
+        write_diff_page(workspace, found, rows, report)
+    return found
+
+
+def _compare(workspace: Workspace, older: Side, newer: Side, rows: Rows, queries: int) -> Diff:
+    was, now = older.publication, newer.publication
+    evaluations = [dict(figures(one.verdict.evaluation)) if one is not None else {} for one in (was, now)]
+    counts = [one.counts.to_dict() if one is not None else {} for one in (was, now)]
+    both = was is not None and now is not None
+    drawn = draw_records(workspace, rows)
+    reasons = [count_reasons(workspace, side.versions["rejects"]) if "rejects" in side.versions else {}
+               for side in (older, newer)]  # fmt: skip
     return Diff(
-        before=older.id,
-        after=newer.id,
-        added=Changes.of(now.keys() - was.keys()),
-        changed=Changes.of({name for name in now.keys() & was.keys() if now[name] != was[name]}),
-        removed=Changes.of(was.keys() - now.keys()),
-        model_changed=older.fingerprint != newer.fingerprint,
-        counts=_differing(_numbers(older.counts), _numbers(newer.counts)),
-        figures=_differing(dict(figures(older.verdict.evaluation)), dict(figures(newer.verdict.evaluation))),
+        before=older.name,
+        after=newer.name,
+        added=rows.changes("added"),
+        changed=rows.changes("changed"),
+        removed=rows.changes("removed"),
+        fields=compare_fields(workspace, rows),
+        moved=rows.moved(),
+        rejects={
+            name: (reasons[0].get(name, 0), reasons[1].get(name, 0)) for name in sorted({*reasons[0], *reasons[1]})
+        },
+        model_changed=older.fingerprint != newer.fingerprint if both else None,
+        counts=_differing(*counts) if both else {},
+        figures=_differing(*evaluations) if both else {},
+        gate=_side_by_side(was, now) if was is not None and now is not None else (),
+        scores=measure_scores(workspace, older, newer, drawn),
+        vectors=measure_vectors(workspace, older, newer, drawn),
+        queries=compare_queries(workspace, was, now, rows, queries)
+        if was is not None and now is not None
+        else QueryChanges(why_not="versions of tables have no index; name publications"),
     )
 
 
-def _named(history: list[Publication], wanted: str) -> Publication:
-    for one in history:
-        if one.id == wanted:
-            return one
-    raise ConfigError(f"There is no publication {wanted}. Known: {', '.join(one.id for one in history) or 'none'}.")
-
-
-def _contents(workspace: Workspace, of: Publication, other: Publication) -> dict[Name, str]:
-    """Return the content of records whose shards the other publication lacks; equal shards hold equal records."""
-    mine, known = (workspace.pinned_shards("records", one) for one in (of, other))
-    return dict(row for address, ref in mine.items() if address not in known for row in _rows(workspace, ref))
-
-
-def _rows(workspace: Workspace, ref: ShardRef) -> Iterator[tuple[Name, str]]:
-    rows = read_shard(workspace.lake, ref, ["source", "key", "row_digest"])
-    for source, key, content in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
-        yield (source, key), content
-
-
-def _numbers(counts: RowCounts) -> dict[str, int]:
-    return counts.to_dict()
+def _side_by_side(before: Publication, after: Publication) -> tuple[CheckChange, ...]:
+    was, now = ({check.name: check for check in one.verdict.checks} for one in (before, after))
+    return tuple(CheckChange(name=name, before=was.get(name), after=now.get(name)) for name in {**now, **was})
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -108,3 +145,16 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     }
+
+
+def _gone(workspace: Workspace, sides: tuple[Side, Side], missing: FileNotFoundError) -> ConfigError | StorageError:
+    """Return the error for a file that is not there: removed by `gc`, or lost."""
+    kept = {one.manifest_digest: one.id for one in kept_publications(workspace)}
+    for side in sides:
+        if side.publication is None or side.publication.manifest_digest not in kept:
+            return ConfigError(
+                f"{side.name} cannot be compared: `trichord gc` has removed files of it ({missing}).\n"
+                f"Kept are the last {workspace.project.keep_publications} (`keep_publications`): "
+                f"{', '.join(reversed(kept.values()))}."
+            )
+    return StorageError(f"A file is missing: {missing}. Run `trichord recover`.")

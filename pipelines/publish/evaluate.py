@@ -13,7 +13,6 @@ import pyarrow as pa
 from trichord.encoders.views import Features
 from trichord.infra import digest
 from trichord.infra.config import Project
-from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Engine
 from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake import layout
@@ -281,7 +280,7 @@ def evaluate_live(workspace: Workspace, *, all_records: bool = False) -> Evaluat
             "Settings of model, train or augment changed since training, so the test records may be others.\n"
             "Run `trichord reindex`, or restore the old settings."
         )
-    with open_engine(workspace.project.engine) as engine:
+    with workspace.open_engine() as engine:
         rows = pinned_records(workspace, live)
         measured = measure_figures(workspace, engine, live, rows, all_records=all_records)
     return Evaluated(publication=live.id, evaluation=measured.evaluation)

@@ -70,7 +70,7 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
     named = _named_paths(workspace, kept_rows, stored)
     folders = tuple(row.model.rstrip("/") + "/" for row in kept_rows)
     collections = drop_unneeded(workspace, kept_rows, candidate, delete=own is not None)
-    oldest = _made_since(workspace)
+    oldest = made_since(workspace)
     found = []
     for top in layout.FOLDERS:
         if top == layout.PRESENCE:
@@ -95,7 +95,7 @@ def _collect(workspace: Workspace, own: Presence | None, at_work: tuple[str, ...
     )
 
 
-def _made_since(workspace: Workspace) -> int:
+def made_since(workspace: Workspace) -> int:
     """Return the time from which on all that was made is kept, in ns: of the grace, or of an unfinished backfill."""
     now = time.time_ns()
     began = (stat.mtime_ns for stat in workspace.lake.list(layout.BACKFILLS))

@@ -88,13 +88,13 @@ def gate(
     for partition, ref in rows[0].items():
         recorded[partition.split("/", 1)[0]] += ref.rows
     evaluation, confidence = found.evaluation, project.evaluate.confidence
-    rejected, rejected_by_source = reject_counts(workspace, candidate.table_versions["rejects"])
+    rejected = reject_counts(workspace, candidate.table_versions["rejects"])
     checks = [
         *index_checks(counts, measured, evaluation, limits),
-        *reject_checks(rejected, counts.rows, limits),
+        *reject_checks(rejected.by_op, counts.rows, limits),
         *chance_checks(evaluation, limits, confidence),
         *modality_checks(expected_modalities(project), contents, live),
-        *rejected_checks(recorded, rejected_by_source, live),
+        *rejected_checks(recorded, rejected.by_source, live),
     ]
     if project.evaluate.content_rows:
         inputs = vector_shards(read_manifest(workspace.lake, candidate.manifest))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from trichord.infra import log
 from trichord.infra.lake import layout
 from trichord.infra.lake.lease import leased
 from trichord.infra.lake.publication import JsonDict
+from trichord.infra.lake.publications import rows_until
 from trichord.infra.lake.schema import FEEDBACK
 from trichord.infra.lake.set_aside import set_aside, set_log_aside
 from trichord.infra.lake.shard import find_finished, parse_shard_path
@@ -118,6 +119,8 @@ def _repair_logs(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
                 apply: Callable[[], object] = partial(set_log_aside, workspace.lake, name, since=first_cut)
             elif damage.version is not None:
                 continue  # written again, or set aside with the others
+            elif damage.path.endswith(".base"):
+                action, apply = "written again, from the checkpoint", partial(_write_base, workspace, found, name)
             elif damage.remedy is None:
                 action = "checkpoints are removed: the commits say the same"
                 apply = workspace.table(name).log.forget_checkpoints
@@ -130,6 +133,14 @@ def _repair_logs(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
 def _write_commit(workspace: Workspace, name: str, version: int, commit: bytes) -> None:
     workspace.lake.write(layout.commit_path(name, version), commit)
     workspace.table(name).log.write_copy(version)
+
+
+def _write_base(workspace: Workspace, found: Diagnosis, name: str) -> None:
+    log, examined = workspace.table(name).log, found.examined
+    base = log.base()
+    if base is not None:
+        rows = rows_until(examined.tables, base.version, examined.history) if name == PUBLICATIONS else ()
+        log.write_base(replace(base, rows=rows))
 
 
 def _replace_log(workspace: Workspace, found: Diagnosis, name: str) -> Step:

@@ -90,6 +90,23 @@ def _head(publication: Publication) -> JsonDict:
 def status(workspace: Workspace) -> Status:
     """Return the live publication, the history, the tables' versions, and a candidate that is not live."""
     history = workspace.publications.rows()
+    live = history[-1] if history else None
+    return Status(
+        lake=workspace.lake.root,
+        live=live,
+        history=tuple(history),
+        held_back=tuple(
+            HeldBack(publication=before.id, rolled_back_at=row.created_at)
+            for before, row in find_held_back(history).values()
+        ),
+        tables=table_states(workspace),
+        candidate=_candidate(workspace, live),
+        milvus=_milvus(workspace, history),
+    )
+
+
+def table_states(workspace: Workspace) -> dict[str, TableState]:
+    """Return the newest version of every table with a commit."""
     tables: dict[str, TableState] = {}
     for name in TABLES:
         table = workspace.table(name)
@@ -102,19 +119,7 @@ def status(workspace: Workspace) -> Status:
                 rows=sum(ref.rows for ref in shards),
                 bytes=sum(ref.bytes for ref in shards),
             )
-    live = history[-1] if history else None
-    return Status(
-        lake=workspace.lake.root,
-        live=live,
-        history=tuple(history),
-        held_back=tuple(
-            HeldBack(publication=before.id, rolled_back_at=row.created_at)
-            for before, row in find_held_back(history).values()
-        ),
-        tables=tables,
-        candidate=_candidate(workspace, live),
-        milvus=_milvus(workspace, history),
-    )
+    return tables
 
 
 def _milvus(workspace: Workspace, history: Sequence[Publication]) -> JsonDict | None:

@@ -16,7 +16,6 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from trichord.infra.engines import open_engine
 from trichord.infra.engines.base import Done, Engine
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake.publication import RowCounts
@@ -122,7 +121,7 @@ def replay(workspace: Workspace, choice: Choice) -> Replay:
     plan = make_plan(workspace)
     ready = finished(workspace, plan.shards)
     present = workspace.table("records").shards()
-    with open_engine(workspace.project.engine) as engine:
+    with workspace.open_engine() as engine:
         if present.keys() == plan.wanted and not plan.wanted - ready.keys():
             _refuse_survivors(workspace, engine, plan, rejected)
             still = dict(sorted(Counter(row.reason for row in rejected).items()))

@@ -67,8 +67,12 @@ def nearest_many(index: Opened, queries: Batch, config: QueryConfig, k: int) -> 
     Raises:
         ConfigError: a quota is for a view that is not indexed, or the model lacks a calibration that the ranking needs.
     """
-    searcher, features = index.searcher, index.model.featurise(queries)
-    count = len(queries)
+    return nearest_features(index, index.model.featurise(queries), config, k)
+
+
+def nearest_features(index: Opened, features: Features, config: QueryConfig, k: int) -> list[list[RankedHit]]:
+    """Do as `nearest_many` with what the model's encoders made of N queries."""
+    searcher, count = index.searcher, len(features)
     if config.ranking in ("plain", "quota"):
         vectors_ND, _ = index.model.embed(features, "fused")
         if config.ranking == "plain":

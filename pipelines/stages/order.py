@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from trichord.infra import log
 from trichord.infra.cpu_time import used_cpu_s
-from trichord.infra.engines import open_engine
 from trichord.infra.lake.layout import FEATURES
 from trichord.infra.lake.publication import Publication
 from trichord.pipelines.core.commits import Commits
@@ -51,7 +51,7 @@ def carry_out(
 ) -> Run:
     """Run all stages, and note what each took. Raises as `reindex`."""
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs, publishing=publishing, accept=accept)
-    with open_engine(workspace.project.engine, WORKERS_IMPORT) as engine:
+    with workspace.open_engine(WORKERS_IMPORT) as engine:
         run.engine, run.commit = engine, Commits(workspace, plan.recipe)
         run_stages(run, STAGES, note)
     new = [shard for shard in run.built.manifest.shards if shard.address in run.built.made]
@@ -64,16 +64,20 @@ def run_stages(run: Run, stages: Sequence[Stage[Run, Forecast]], note: RunNote) 
     """Run stages of a run whose engine and commits are set, and note what each took."""
     run.live_model_lost = require_live_model(run.workspace, run.live)
     for stage in stages:
-        started, used_s = time.monotonic(), used_cpu_s()
-        stage.materialise(run)
-        seconds, cpu_s = round(time.monotonic() - started, 3), round(used_cpu_s() - used_s, 3)
-        note.stages[stage.name] = StageTime(made=_made(run, stage.name), seconds=seconds, cpu_s=cpu_s)
-        run.stages[stage.name] = asdict(note.stages[stage.name])
+        started, used_s, after_s = time.monotonic(), used_cpu_s(), note.elapsed_s()
+        with note.at_stage(stage.name):
+            stage.materialise(run)
+        took: dict[str, Any] = {
+            "made": _made(run, stage.name),
+            "seconds": round(time.monotonic() - started, 3),
+            "cpu_s": round(used_cpu_s() - used_s, 3),
+        }
+        note.stages[stage.name], run.stages[stage.name] = StageTime(**took, after_s=after_s), took
         note.versions = run.commit.versions
         note.gpus = max(note.gpus, run.engine.gpus)
         note.cost = Hours.of(note.stages, run.workspace.project.engine, note.gpus).price(run.workspace.project.rates)
         note.bytes_written = sum(one.bytes for one in run.commit.touched)
-        log.event("stage_done", stage=stage.name, **run.stages[stage.name])
+        log.event("stage_done", stage=stage.name, **took)
 
 
 def _whole(run: Run) -> int:

@@ -143,9 +143,9 @@ class Reader(threading.Thread):
             self.wrong["neither the old index nor the new one"] += 1
 
 
-def start(project: Path, **options: Any) -> subprocess.Popen[str]:
+def start(project: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start a reindex as a user does."""
-    command = [*COMMAND, "reindex", "--project", str(project), "--json"]
+    command = [*COMMAND, "reindex", "--project", str(project), "--json", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 

@@ -237,3 +237,21 @@ def say(text: str) -> None:
     """Write an event, and what a library would write."""
     os.write(2, b"noise of a worker\n")
     log.event(text)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A shard to make."""
+
+    partition: str
+    address: str
+
+
+def make_shard(item: Made) -> None:
+    """Say that a shard was made, as the task of a job does."""
+    with log.bound(partition=item.partition, address=item.address):
+        log.event("made")
+
+
+def shard_factory() -> Callable[[Made], None]:
+    return make_shard

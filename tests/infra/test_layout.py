@@ -19,6 +19,7 @@ MANIFEST = layout.manifest_path(SHA256)
         *((layout.shard_path(table, ADDRESS, SHA256), Kind.PUBLISHED) for table in TABLES),
         *((layout.commit_path(table, 7), Kind.NOTE) for table in TABLES),
         *((layout.copy_path(table, 7), Kind.NOTE) for table in TABLES),
+        *((layout.base_path(table, 7), Kind.NOTE) for table in TABLES),
         (f"{layout.log_folder('records')}/_last_checkpoint", Kind.NOTE),
         (layout.damaged_path(MANIFEST), Kind.CACHE),
         *((layout.index_path(ADDRESS, SHA256, ending), Kind.PUBLISHED) for ending in layout.INDEX_ENDINGS[:-1]),

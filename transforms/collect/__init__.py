@@ -41,7 +41,7 @@ from trichord.transforms.collect.plan_parts import write_plan
 from trichord.transforms.collect.read import Known, PartitionReader, Reading, nothing, readings
 from trichord.transforms.collect.replan import keep_marks, replan_files, replan_rows
 from trichord.transforms.collect.scan import count_marks, is_divisible, look_up, scan_on_workers
-from trichord.transforms.collect.scope import Scope
+from trichord.transforms.collect.scope import Scope, by_source
 from trichord.transforms.collect.tally import MODALITIES, FieldCount, Tally
 from trichord.transforms.collect.webdataset import plan_webdataset, read_webdataset
 from trichord.transforms.collect.workers import Workers
@@ -51,6 +51,7 @@ __all__ = [
     "Partition",
     "Plan",
     "Scope",
+    "by_source",
     "media_root",
     "plan_source",
     "read_partition",

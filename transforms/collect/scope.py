@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from trichord.infra.errors import ConfigError
@@ -64,6 +64,21 @@ def scope_of(source: str | None, *, prefix: str | None = None, keys: Collection[
     if source is None:
         return None
     return Scope(source=source, prefix=prefix or None, keys=None if keys is None else frozenset(keys))
+
+
+def by_source(scopes: Scope | Iterable[Scope] | None) -> Mapping[str, Scope] | None:
+    """Return scopes by the names of their sources; None if everything is meant.
+
+    Raises:
+        ConfigError: two are of one source.
+    """
+    if scopes is None:
+        return None
+    listed = [scopes] if isinstance(scopes, Scope) else list(scopes)
+    found = {scope.source: scope for scope in listed}
+    if len(found) < len(listed):
+        raise ConfigError("Two scopes are of one source. Give one scope for each")
+    return found
 
 
 def outermost(beginnings: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines.lakes import trichord
 from trichord.pipelines.api import open_workspace
-from trichord.pipelines.cli import recover, render, render_init, render_rag
+from trichord.pipelines.cli import recover, render, render_diff, render_init, render_rag
 from trichord.pipelines.cli.options import print_result
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x00\x08\x7f\x9b31m\u202e\u2066\u200f\u200b\ufeff\u2028\udc9b\r\x0b[red]x[/] <script>"
@@ -50,9 +50,28 @@ RESULTS: dict[str, tuple[Callable[[Any], None], Any]] = {
     "feedback": (render_rag.feedback, {"rating": 1, "answer": "a", "publication": "p"}),
     "exported": (render.exported, {
         "rows": 1, "files": 1, "path": "p", "kind": "k", "media_root": "m", "not_read": {"reason": 1}}),
-    "diff": (render.diff, {
-        "before": "b", "after": "a", "model_changed": False, "counts": {"c": [1, 2]}, "figures": {},
-        **{name: {"count": 1, "first": ["k"]} for name in ("added", "changed", "removed")}}),
+    "diff": (render_diff.diff, {
+        "before": "b", "after": "a", "model_changed": False, "counts": {"c": [1, 2]},
+        "figures": {"mixed.f": [1.0, 2.0]},
+        **{name: {"count": 2, "first": ["k"], "fates": {"kept": 1, "f": 1}}
+           for name in ("added", "changed", "removed")},
+        "fields": {"compared": 1, "fields": {"text": 1}, "first": []}, "rejects": {"r": [1, 2]},
+        "moved": [{"before": "kept", "after": "rejected (r)", "count": 1, "first": ["k"]}],
+        "gate": [{"name": "n", "before": None, "after": {"value": "v", "passed": False, "accepted": False}}],
+        "scores": [{"source": "s", "score": "n", "drifted": True, "comparisons": [
+            {"of": "all", "before": {"p50": 1.0}, "after": {"p50": 2.0}, "distance": 0.5, "limit": 0.1,
+             "drifted": True}]}],
+        "vectors": {"why_not": None, "views": [
+            {"source": "s", "view": "v", "shift": 0.1, "cosines": None, "drifted": True,
+             "comparisons": [{"of": "added", "separability": 0.9, "limit": 0.7}]}]},
+        "queries": {"why_not": None, "k": 10, "asked": 2, "changed": 1, "reordered": 0, "mean_overlap": 0.9,
+            "mean_jaccard": 0.8, "most_changed": [{"key": "k", "by": "text", "overlap": 0.9,
+                "before": [{"key": "k", "change": "removed"}], "after": [{"key": "l", "change": None}]}]}}),
+    "diff without an index": (render_diff.diff, {
+        "before": "b", "after": "a", "model_changed": None, "counts": {}, "figures": {}, "rejects": {}, "moved": [],
+        **{name: {"count": 0, "first": [], "fates": {}} for name in ("added", "changed", "removed")},
+        "fields": {"compared": 0, "fields": {}, "first": []}, "gate": [], "scores": [],
+        "vectors": {"why_not": "w", "views": []}, "queries": {"why_not": "w"}}),
     "gc": (render.collected, {"removed": 0, "at_work": ["run"], "files": 1, "bytes": 1,
                               "paths": ["p"], "collections": ["c"]}),
     "verify": (render.verified, {"files": 1, "bytes": 1, "publications": 1, "damaged_caches": 1, "notes": ["p"]}),
@@ -65,7 +84,10 @@ RESULTS: dict[str, tuple[Callable[[Any], None], Any]] = {
         "rows": [{"key": "k", "op": "o", "reason": "r", "detail": "d"}]}),
     "reject": (render.reject, {"rejects": [{"key": "k", "payload": {"raw": "r"}}]}),
     "explain": (render.explanation, {
-        "key": "k", "outcome": "o", "journey": [{"step": "s", "group": "g", "meta": {"a": "b"}}]}),
+        "key": "k", "outcome": "o", "journey": [{"step": "s", "group": "g", "meta": {"a": "b"}}],
+        "history": [
+            {"event": event, "publication": "p", "at": "2026-12-01T02:00:00+00:00", "kind": "publish", "last": "l",
+             "before": "kept", "after": "rejected (r)"} for event in ("went", "moved", "changed", "came")]}),
     "hits": (render.hits, {
         "publication": "p", "hits": [{"score": 1.0, "key": "k", "view": "v", "source": "s", "text": "t"}]}),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from tests.pipelines.lakes import result_of, trichord
 VERBS = {
     "init", "schema", "demo", "plan", "prepare", "reindex", "search", "evaluate", "publish", "rollback", "status",
     "diff", "explain", "rejects", "verify", "recover", "gc", "doctor", "ask", "feedback", "rag-eval", "adapt",
-    "compare",
+    "compare", "watch", "submit", "jobs", "backfill", "nightly", "maintain", "metrics", "runs", "duplicates",
 }  # fmt: skip
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.pipelines.lakes import copy_of, result_of, trichord
+from tests.pipelines.lakes import copy_of, result_of, rows_of, trichord, workspace_of, write_rows
+from trichord.infra import log
 from trichord.infra.errors import GateFailed
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core import runs
+from trichord.pipelines.core.materialise import at_its_place
 from trichord.pipelines.core.runs import STAGE_ORDER, last_runs, recorded
 from trichord.pipelines.stages.order import STAGES
 
@@ -70,3 +75,49 @@ def test_the_verb_lists_runs_and_shows_one(indexed: tuple[Path, dict], tmp_path:
     assert first["id"] in trichord("runs", *project).stdout
     assert result_of(trichord("runs", "--failed", *project, "--json"))["runs"] == []
     assert "no such run" in trichord("runs", "show", "x", *project, check=2).stderr
+
+
+def test_every_line_of_a_run_says_of_which_and_lines_of_shards_say_of_which_partition(lake_copy: Path) -> None:
+    corpus = lake_copy.parent / "corpus"
+    rows = rows_of(corpus)
+    rows[0]["text"] = f"{rows[0].get('text')} and more"
+    write_rows(corpus, rows)
+    lines = [
+        json.loads(line) for line in trichord("reindex", "--project", str(lake_copy), "--json").stderr.splitlines()
+    ]
+    [note, _] = last_runs(workspace_of(lake_copy).lake)
+    assert {(line.get("run"), line.get("job")) for line in lines} == {(note.id, "reindex")}
+    of_shards = [line for line in lines if line["event"] in ("prepared", "encoded")]
+    assert {line["stage"] for line in of_shards} >= {"records", "vectors"}
+    for line in of_shards:
+        assert line["partition"].startswith("demo/")
+        assert re.fullmatch("[0-9a-f]{32}", line["address"])
+        assert 0 < line["done"] <= line["of"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    partition: str
+    address: str
+    rows: int = 1
+
+
+class Task:
+    @at_its_place
+    def __call__(self, item: Shard) -> dict[str, object]:
+        return log.context()
+
+
+def test_a_task_that_makes_a_shard_binds_its_partition_and_address() -> None:
+    assert Task()(Shard("demo/0", "a")) == {"partition": "demo/0", "address": "a"}
+    assert log.context() == {}
+
+
+def test_the_line_of_the_error_that_ends_a_run_says_of_which_run(lake_copy: Path) -> None:
+    gone = ("--set", f"sources.0.path={lake_copy.parent / 'gone.jsonl'}")
+    said = trichord("reindex", "--project", str(lake_copy), *gone, "--json", check=7).stderr
+    last = json.loads(said.splitlines()[-1])
+    [note, _] = last_runs(workspace_of(lake_copy).lake)
+    assert (last["event"], last["kind"], last["run"], last["job"]) == ("error", "SourceError", note.id, "reindex")
+    at_once = trichord("reindex", "--project", str(lake_copy), "--source", "x", "--json", check=2).stderr
+    assert json.loads(at_once.splitlines()[-1])["event"] == "error"

@@ -49,8 +49,8 @@ def test_rejects_are_counted_the_same_from_their_shards_and_from_what_is_kept(la
     assert workspace.storage.exists(kept)
     workspace.storage.delete(kept)
     assert from_kept == [reject_counts(workspace, version)] * 2
-    by_op, by_source = from_kept[0]
-    assert sum(by_op.values()) == sum(by_source.values()) > 0
+    counted = from_kept[0]
+    assert sum(counted.by_op.values()) == sum(counted.by_source.values()) == sum(counted.by_reason.values()) > 0
 
 
 def test_a_night_without_changes_opens_no_shard_of_any_table(lake_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from tests.pipelines.lakes import rows_of, workspace_of
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.demo.corpus import read_labels
 from trichord.pipelines.demo.defects import expected
-from trichord.pipelines.publish.explain import _matching, explain
+from trichord.pipelines.publish.explain import explain
+from trichord.pipelines.publish.record_history import find_places
 from trichord.pipelines.rejects.query import list_rejects, show_reject
 from trichord.pipelines.search.search import search
 
@@ -78,7 +79,7 @@ def test_explain_tells_every_fate(workspace, indexed, clean):
 def test_a_shard_without_rows_holds_no_record_of_any_key():
     empty = pa.table({"key": pa.chunked_array([], pa.string()), "source": pa.chunked_array([], pa.string())})
     for rows in (empty, empty.combine_chunks()):  # of which Arrow compares to no chunk at all
-        assert len(_matching(rows, "a", None)) == len(_matching(rows, "a", "s")) == 0
+        assert len(find_places(rows, "a", None)) == len(find_places(rows, "a", "s")) == 0
 
 
 def test_rejects_are_counted_and_filtered_by_reason(workspace, indexed):
