@@ -66,7 +66,8 @@ def licence_of(distribution: metadata.Distribution) -> str:
     """Return what the metadata of a package says of its licence: expression, text and classifiers; "" for nothing."""
     said = distribution.metadata
     classifiers = [one for one in said.get_all("Classifier") or () if one.startswith("License ::")]
-    text = said.get("License-Expression") or (said.get("License") or "").strip().partition("\n")[0][:100]
+    texts = (said.get_all("License-Expression") or []) + (said.get_all("License") or []) + [""]
+    text = str(texts[0]).strip().partition("\n")[0][:100]
     return " | ".join(part for part in (text, *classifiers) if part and part.upper() != "UNKNOWN")
 
 

@@ -60,8 +60,8 @@ def test_credentials_of_stores_are_used_and_kept_nowhere(tmp_path: Path, monkeyp
                      ("explain", "k1"), ("verify",), ("recover",), ("gc",), ("doctor",), ("schema",), ("runs",),
                      *(("plan", *change) for change in broken), *(("doctor", *change) for change in broken),
                      ("doctor", "--set", "engine.kind=ray", "--set", "engine.address=127.0.0.1:1")):  # fmt: skip
-            where = () if verb == ("schema",) else common
-            done = trichord(*verb, *where, check=0 if verb[0] == "prepare" else None)
+            options = () if verb == ("schema",) else common
+            done = trichord(*verb, *options, check=0 if verb[0] == "prepare" else None)
             said.append((" ".join(verb), done.stdout + done.stderr))
         monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY)  # which is none
         done = trichord("status", *common, check=None)

@@ -32,7 +32,7 @@ def write(folder: Path, source: Mapping[str, Any], rows: str = ROWS, **settings:
 
 
 def says(project: Path, code: int, *more: str, verb: str = "plan") -> str:
-    done = trichord(verb, "--project", str(project), *more, check=code, env={"COLUMNS": "500"})
+    done = trichord(verb, "--project", str(project), *more, check=code, env={"COLUMNS": "2000"})
     return done.stdout + done.stderr
 
 
