@@ -197,7 +197,7 @@ class RayEngine:
                     )
                     break
                 # On a crowded machine its processes miss their own time limits, for which Ray raises a plain Exception.
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:
                     ray.shutdown()
                     if not left:
                         raise PartialRun(f"Ray could not be started on this machine: {error}\nRun it again.") from error
