@@ -16,7 +16,7 @@ LINT := $(BIN)/ruff check $(ROOMS) && $(BIN)/ruff format --check $(ROOMS) && $(B
 # More processes than cores: tests of clusters and of killed processes wait more than they compute.
 PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help .venv demo test test-all test-sweeps test-server test-cluster test-gpu lint format docs docs-site lock bench clean
+.PHONY: help .venv demo test test-all test-sweeps test-server test-cluster test-gpu lint format docs docs-site lock sbom audit bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[.a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,10 +84,27 @@ docs: $(STAMP) ## Write docs/configuration.md from the types
 docs-site: $(STAMP) ## Build the documentation as a site in build/site, refusing any warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+COMPILE = $(BIN)/uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+IMAGES := infra/deploy/docker
+
 lock: ## Resolve requirements.lock again; `make lock UPGRADE=--upgrade` takes newer versions
-	$(BIN)/uv pip compile setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
-	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+	$(COMPILE) setup.py --extra cpu --extra milvus --extra ray --extra events --extra observability --extra beam --extra tune --extra rag --extra tensorboard --extra docs --extra dev $(UPGRADE) \
+	    --output-file requirements.lock
+# Of the images: without milvus-lite, which would bring faiss-cpu into the one for GPUs.
+	echo pymilvus | $(COMPILE) setup.py - --extra ray --extra events --extra observability --constraint requirements.lock \
+	    --output-file $(IMAGES)/requirements.lock
+	for kind in cpu gpu; do \
+	    echo faiss-$$kind | $(COMPILE) - --constraint requirements.lock --output-file $(IMAGES)/faiss-$$kind.lock; \
+	done
+
+sbom: $(STAMP) ## List what is shipped with Trichord as CycloneDX: build/sbom.json
+	$(BIN)/python -m tests.supply_chain build/sbom.json
+
+# --strict: a package of which the service knows nothing, or a service that does not answer, is an error, not a pass.
+audit: $(STAMP) ## Ask the advisory service of PyPI about every locked version (needs the network)
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict --progress-spinner off \
+	    || { echo "Not audited, or vulnerable: see above. Next: make lock UPGRADE=--upgrade, or make audit where pypi.org can be reached." >&2; exit 1; }
 
 bench: $(STAMP) ## Throughput of prepare against a bare decoding loop
 	$(BIN)/python -m tests.bench.prepare --json

@@ -75,6 +75,7 @@ EXTRAS = {
         "ai-edge-litert>=2.3",  # runs the TFLite encoders that tests plug in
         "cryptography>=46",  # certificates of the local servers that tests talk to
         "cyclonedx-bom>=7",  # `make sbom`
+        "cyclonedx-python-lib>=11,<12",  # checks its result
         "datasketch>=1.9",  # the reference of our MinHash
         "flask>=3",  # with flask-cors what moto's server needs for S3; moto[server] brings every other service
         "flask-cors>=6",
@@ -132,7 +133,7 @@ setup(
     include_package_data=False,
     package_data={
         "trichord": ["py.typed"],
-        "trichord.infra": ["deploy/*/*"],
+        "trichord.infra.deploy": [f"**/*.{suffix}" for suffix in ("j2", "lock", "json", "yml")],
         "trichord.pipelines.report": ["*.j2", "*.css"],
     },
     install_requires=list(BASE),

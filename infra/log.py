@@ -1,7 +1,7 @@
 """Log events on stderr: JSON lines with `--json`; else a live line on a terminal, and a plain line per event elsewhere.
 
 Every line says what it is of: `bound` adds fields, such as the run and the job, to all events within a block, and those
-of a task's driver travel to its worker (`Located`). Events and errors hold no credentials (`redaction`), and no
+of a task's driver travel to its worker (`InContext`). Events and errors hold no credentials (`redaction`), and no
 character that commands a terminal (`printable`).
 """
 

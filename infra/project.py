@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from trichord.infra import digest
+from trichord.infra.bucket_uri import ROOT_PATTERN
 from trichord.infra.config import AudioConfig, EndpointConfig, Project, TextConfig
 from trichord.infra.errors import ConfigError
 from trichord.infra.layers import Origin, read_tree
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_BUCKET = re.compile(r"^s3://[A-Za-z0-9._-]+(/|$)")  # with user:password@ before it, it would reach messages
+_BUCKET = re.compile(ROOT_PATTERN + r"(/|$)")
+_EXPECTED = "expected a local path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 _MOST_TOLD = 20  # problems
 _FOLDERS = ("folder", "imagefolder", "audiofolder", "parquet", "webdataset", "inventory")  # would read a lake in them
 _SHAPING = {"sources", "prepare", "augment", "agreement", "model", "train", "index", "gate", "evaluate"}
@@ -135,13 +137,11 @@ def _placed(project: Project, folders: Mapping[Path, str]) -> tuple[Project, lis
         for part in path[:-1]:
             parent = parent[part]  # exists: a place other than a default is set
         if not value or "\0" in value:
-            problems.append(Problem(path=path, line=None, text=f"expected a path or an s3:// URI, given {value!r}"))
+            problems.append(Problem(path=path, line=None, text=f"expected a path or a bucket's URI, given {value!r}"))
         elif not _SCHEME.match(value):
             parent[path[-1]] = os.path.normpath(os.path.join(base, os.path.expanduser(value)))
         elif not _BUCKET.match(value):
-            problems.append(
-                Problem(path=path, line=None, text=f"expected a local path or s3://BUCKET/PREFIX, given {value!r}")
-            )
+            problems.append(Problem(path=path, line=None, text=f"{_EXPECTED}, given {value!r}"))
     return Project.model_validate(settings), problems
 
 

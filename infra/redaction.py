@@ -16,7 +16,7 @@ from trichord.infra.json_values import map_strings
 
 MASK = "REDACTED"
 
-_SLASHES = r"(:\\?/\\?/|\b(?i:https?|s3):/)"  # JSON may write `https:\/\/`; a path's normal form is `https:/`
+_SLASHES = r"(:\\?/\\?/|\b(?i:https?|s3|gs|az):/)"  # JSON may write `https:\/\/`; a path's normal form is `https:/`
 _CHAR = r"[^\s\"'<>`\\]"
 _USER = re.compile(  # the second form is a password with a slash in it, as S3 keys have
     rf"{_SLASHES}(?:[^\s\"'<>`\\/?#]{{1,512}}|[^\s\"'<>`\\/?#@:]{{0,64}}:(?![0-9]{{1,5}}[/?#]){_CHAR}{{0,128}}?)@"
@@ -28,9 +28,26 @@ _HEADER = re.compile(
     r"(?:(?:bearer|basic|digest|token|aws4-hmac-sha256)\s{1,4})?)[^\s\"',}]+",
     re.IGNORECASE,
 )
+_KEY = re.compile(  # Azure's connection strings; the key in a file of a Google service account
+    r"((?:AccountKey|SharedAccessKey|SharedAccessSignature)=|-----BEGIN [A-Z ]{0,16}PRIVATE KEY-----)"
+    r"(?:(?<==)[^\s;\"',}]+|(?<=-)[^-]+)",
+    re.IGNORECASE,
+)
 _NESTED = re.compile(r"%(?:25)*(?:3a|3f|26|23)", re.IGNORECASE)  # a URL within the URL
-_ASCII_HINTS = ("?", "&", "#", ":/", ":\\/", "authori", "api-key", "cookie")
-_HINTS = re.compile(r"[?&#]|:\\?/|authori[sz]ation|api-key|cookie", re.IGNORECASE)
+_ASCII_HINTS = (
+    "?",
+    "&",
+    "#",
+    ":/",
+    ":\\/",
+    "authori",
+    "api-key",
+    "cookie",
+    "accountkey",
+    "sharedaccess",
+    "private key",
+)
+_HINTS = re.compile(r"[?&#]|:\\?/|authori[sz]ation|api-key|cookie|accountkey|sharedaccess|private key", re.IGNORECASE)
 
 # Names in lower case with `-` for `_`.
 _SIGNING = re.compile(r"x-(?:amz|goog|oss|cos|ms)-.*")
@@ -93,6 +110,7 @@ def name_content(url: str) -> str:
 def _redacted(text: str, depth: int) -> str:
     if "@" in text:
         text = _USER.sub(rf"\1{MASK}@", text)
+    text = _KEY.sub(rf"\1{MASK}", text)
     text = _QUERY.sub(lambda found: _query(found[0], depth), text)
     return _HEADER.sub(lambda found: f"{found[1]}{MASK}{_after(found[0])}", text)
 

@@ -20,6 +20,7 @@ from xdist.remote import Producer
 
 import trichord
 from tests import environment
+from tests.bucket_servers import azure_server, google_server
 from tests.milvus_server import MilvusServer
 from tests.scheduling import ByGroupOrFile
 from trichord.infra import log
@@ -114,6 +115,38 @@ def s3_config() -> Iterator[StorageConfig]:
         boto3.client("s3", endpoint_url=config.endpoint, region_name=config.region).create_bucket(Bucket="lake")
         yield config
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def gs_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageConfig]:
+    """Settings of a server of Google's protocol that lives as long as the tests; its bucket is `lake`."""
+    with google_server(tmp_path_factory.mktemp("google")) as (_, variables), pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield StorageConfig(allow_http=True)
+
+
+@pytest.fixture(scope="session")
+def az_config() -> Iterator[StorageConfig]:
+    """Settings of a server of Azure Blob's protocol, or of Azurite where TRICHORD_AZURITE is its URL.
+
+    Its container is `lake`, which in Azurite must exist.
+    """
+    with azure_server() as (_, variables), pytest.MonkeyPatch.context() as patch:
+        if "TRICHORD_AZURITE" in os.environ:  # its account and key are the same everywhere, and known to the client
+            variables = {"AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1", "AZURE_STORAGE_USE_EMULATOR": "true"}
+            variables["AZURITE_BLOB_STORAGE_URL"] = os.environ["TRICHORD_AZURITE"]
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield StorageConfig(allow_http=True)
+
+
+@pytest.fixture(params=["local", "s3", "gs", "az"])
+def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """The same test on a local disk and in a bucket of each provider."""
+    if request.param == "local":
+        return Place(Storage(StorageConfig()), str(tmp_path / "lake"))
+    return Place(Storage(request.getfixturevalue(f"{request.param}_config")), f"{request.param}://lake{tmp_path}")
 
 
 def _one_at_a_time(put: Callable[..., Any]) -> Callable[..., Any]:

@@ -94,7 +94,7 @@ def test_the_wheel_installs_trichord_and_nothing_beside_it(wheel):
 def test_the_wheel_holds_every_module_template_and_style_sheet(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"trichord/{path}" for path in _sources() if path.split("/")[0] in ROOMS}
-    assert {Path(name).suffix for name in wanted} == {".py", ".j2", ".css", ".yml", ".json"}
+    assert {Path(name).suffix for name in wanted} == {".py", ".j2", ".css", ".lock", ".yml", ".json"}
     assert wanted <= names
 
 

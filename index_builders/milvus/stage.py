@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import BinaryIO, Self
 
 from trichord.infra import digest
+from trichord.infra.bucket_uri import is_remote, split_remote
 from trichord.infra.config import MilvusConfig
 from trichord.infra.errors import ConfigError, ServiceError
-from trichord.infra.lake.storage import Storage, is_remote
+from trichord.infra.lake.storage import Storage
 from trichord.infra.scratch import scratch_folder
 
 CHUNK_BYTES = 1 << 22
@@ -40,7 +41,7 @@ class Staged:
             )
         named = config.bulk_path or config.bulk_folder
         if config.bulk_path is None and is_remote(named):
-            named = named.removeprefix("s3://").partition("/")[2]
+            named = split_remote(named)[2]
         part = f"{collection}-{attempt}"
         return cls(storage=storage, folder=storage.join(config.bulk_folder, part), named=f"{named.rstrip('/')}/{part}")
 

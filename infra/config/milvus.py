@@ -57,8 +57,8 @@ class MilvusConfig(Strict):
     )
     bulk_folder: str | None = Field(
         None,
-        pattern=r"^(/|s3://[A-Za-z0-9._-]+/.)",
-        description="Folder or s3:// prefix that this machine writes and the server reads: import files go there.",
+        pattern=r"^(/|(s3|gs|az)://[A-Za-z0-9._-]+/.)",
+        description="Folder, or prefix of a bucket, for import files: this machine writes and the server reads there.",
     )
     bulk_path: str | None = Field(
         None,

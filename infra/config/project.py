@@ -27,7 +27,9 @@ from trichord.infra.config.web import WebConfig
 class Project(Strict):
     """The whole project file, `trichord.yaml`."""
 
-    lake: str = Field("lake", description="Folder (relative to the project file) or s3:// URI of the lake.")
+    lake: str = Field(
+        "lake", description="Folder (relative to the project file) or URI (s3://, gs://, az://) of the lake."
+    )
     sources: tuple[Source, ...] = Field(min_length=1, description="Where records come from, in order of precedence.")
     storage: StorageConfig = StorageConfig()
     web: WebConfig = WebConfig()
@@ -47,5 +49,5 @@ class Project(Strict):
     alerts: AlertsConfig = AlertsConfig()
     watch: WatchConfig = WatchConfig()
     rates: RatesConfig = RatesConfig()
-    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` keeps.")
-    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` never removes a file.")
+    keep_publications: int = Field(5, ge=1, description="Publications whose files `gc` and `maintain` keep.")
+    gc_grace_s: float = Field(86_400.0, ge=0, description="Age below which `gc` and `maintain` never remove a file.")

@@ -37,7 +37,7 @@ class SourceBase(Strict):
     """What every source has."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique name of the source.")
-    path: str = Field(description="Local path (relative to the project file) or s3:// URI.")
+    path: str = Field(description="Local path (relative to the project file) or URI (s3://, gs://, az://).")
     require: tuple[Modality, ...] = Field((), description="Modalities a record must have; others may be missing.")
     optional_fields: tuple[MappedField, ...] = Field(
         (),
@@ -47,7 +47,7 @@ class SourceBase(Strict):
     require_any: int = Field(1, ge=1, le=3, description="How many modalities a record must have, whichever they are.")
     version_by: VersionBy = Field(
         "auto",
-        description="How a changed file is noticed; auto: etag on s3://, sha256 (cached by mtime and size) locally.",
+        description="How a changed file is noticed; auto: etag in a bucket, sha256 (cached by mtime and size) locally.",
     )
     parents: Literal["keep", "drop"] = Field(
         "keep", description="What becomes of a row that was cut into segments or regions."

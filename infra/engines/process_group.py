@@ -7,10 +7,11 @@ task stores it in the lake, under its address, where the caller finds it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
+from trichord.infra import log
 from trichord.infra.config import EngineConfig
 from trichord.infra.engines.base import LONG_S, Done, I
 from trichord.infra.errors import ConfigError
@@ -43,9 +44,11 @@ class _OnThisMachine(Generic[I]):
 class _OnRay(Generic[I]):
     task: Callable[[I, Rank], object]
     item: I
+    fields: Mapping[str, object]  # of log events
 
     def __call__(self, rank: int, world_size: int) -> None:
-        self.task(self.item, Rank(rank=rank, world_size=world_size, init_method=None))
+        with log.bound(**self.fields):
+            self.task(self.item, Rank(rank=rank, world_size=world_size, init_method=None))
 
 
 def run_process_group(config: EngineConfig, task: Callable[[I, Rank], object], item: I, world_size: int) -> None:
@@ -66,7 +69,7 @@ def run_process_group(config: EngineConfig, task: Callable[[I, Rank], object], i
     if config.kind == "ray":
         from trichord.infra.engines.ray_train import run_on_ray_train  # importing Ray takes seconds
 
-        run_on_ray_train(config, _OnRay(task, item), world_size)
+        run_on_ray_train(config, _OnRay(task, item, log.context()), world_size)
         return
     from trichord.infra.engines.local import LocalEngine
 

@@ -1,38 +1,27 @@
-"""The store of S3-compatible buckets beneath `trichord.infra.lake.storage`."""
+"""The store of buckets beneath `trichord.infra.lake.storage`: S3 and what speaks its protocol, Google, Azure Blob."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trichord.infra.config import StorageConfig
+from trichord.infra.lake.object_stores import open_store
 from trichord.infra.lake.stores import CHUNK_BYTES, Stat, refuse_larger
-
-if TYPE_CHECKING:
-    import obstore.store
 
 PAGE = 1_000  # objects that a request lists
 
 
-class S3Store:
-    """One bucket of an S3-compatible store, addressed by key."""
+class BucketStore:
+    """One bucket (Azure: container), addressed by key."""
 
-    def __init__(self, bucket: str, config: StorageConfig) -> None:
-        import obstore.store  # not needed for local lakes
-
-        self._uri = f"s3://{bucket}"
+    def __init__(self, scheme: str, bucket: str, config: StorageConfig) -> None:
+        self._uri = f"{scheme}://{bucket}"
         self._bucket_seen = False
-        self._store: obstore.store.S3Store = obstore.store.S3Store(
-            bucket,
-            region=config.region,
-            client_options={"allow_http": config.allow_http},
-            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
-            config={"endpoint": config.endpoint} if config.endpoint else {},
-        )
+        self._store = open_store(scheme, bucket, config)
 
     def read(self, key: str, max_bytes: int | None) -> tuple[bytes, Stat]:
         found = self._store.get(key)  # the body is streamed only when asked for
@@ -77,15 +66,27 @@ class S3Store:
             yield from self._stats(self._some(folder, offset, root + beginning))
 
     def _some(self, folder: str, offset: str | None, beginning: str) -> Iterator[Mapping[str, Any]]:
-        for page in self._store.list(folder or None, offset=offset):
+        for page, _ in self._listed(folder, offset):
             yield from (meta for meta in page if meta["path"].startswith(beginning))
             if page and page[-1]["path"] > beginning + chr(0x10FFFF):
                 return
 
     def page(self, key: str, after: str) -> tuple[list[Stat], bool]:
         """Return the objects below a folder that follow a name, at most `PAGE`, and whether they are all."""
-        found = next(iter(self._store.list(key or None, offset=after, chunk_size=PAGE)), [])
-        return list(self._stats(found, after)), len(found) < PAGE
+        found, whole = next(self._listed(key, after), ([], True))
+        return list(self._stats(found, after)), whole
+
+    def _listed(self, key: str, offset: str | None) -> Iterator[tuple[Sequence[Mapping[str, Any]], bool]]:
+        """Yield the objects below a folder that follow an offset, `PAGE` by `PAGE`, and whether these are the last.
+
+        Not every server heeds an offset: Azurite lists all.
+        """
+        for page in self._store.list(key or None, offset=offset, chunk_size=PAGE):
+            whole = len(page) < PAGE
+            if offset is not None and page and page[0]["path"] <= offset:
+                page = [meta for meta in page if meta["path"] > offset]
+            if page or whole:
+                yield page, whole
 
     def folders(self, key: str) -> Iterator[str]:
         for names, _ in self.levels(key):
@@ -115,10 +116,10 @@ class S3Store:
         """Yield listings of a folder, each behind the folder in which the last one ends."""
         root, offset = f"{key}/" if key else "", None
         while True:
-            for page in self._store.list(key or None, offset=offset, chunk_size=PAGE):
+            for page, whole in self._listed(key, offset):
                 yield page
                 first, slash, _ = page[-1]["path"][len(root) :].partition("/") if page else ("", "", "")
-                if len(page) == PAGE and slash:
+                if not whole and slash:
                     offset = f"{root}{first}0"  # what follows `first/`: the rest of that folder is not listed
                     break
             else:
@@ -129,7 +130,7 @@ class S3Store:
         root = f"{key}/" if key else ""
 
         def inside() -> Iterator[Mapping[str, Any]]:
-            for page in self._store.list(key or None, offset=f"{root}{first}.{chr(0x10FFFF)}", chunk_size=PAGE):
+            for page, _ in self._listed(key, f"{root}{first}.{chr(0x10FFFF)}"):
                 for meta in page:
                     if meta["path"] >= f"{root}{last}0":
                         return
@@ -171,9 +172,10 @@ class S3Store:
 
     def _of(self, meta: Mapping[str, Any]) -> Stat:
         # some stores list milliseconds, but answer a request for one object with seconds
-        return Stat(
-            f"{self._uri}/{meta['path']}", meta["size"], int(meta["last_modified"].timestamp()) * 10**9, meta["e_tag"]
-        )
+        seconds, etag = int(meta["last_modified"].timestamp()), meta["e_tag"]
+        if etag is not None and not etag.endswith('"'):  # as Azure lists it
+            etag = f'"{etag}"'
+        return Stat(f"{self._uri}/{meta['path']}", meta["size"], seconds * 10**9, etag)
 
     def delete(self, key: str) -> None:
         try:

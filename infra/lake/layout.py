@@ -124,7 +124,7 @@ def _list_places() -> tuple[Place, ...]:
         (f"{ANSWERS}/<address>.json", Kind.NOTE, "answer to a question, with its sources"),
         (_LITE, Kind.NOTE, "Milvus Lite's own file"),
         (f"{_LITE}/<path>", Kind.NOTE, "Milvus Lite's own files"),
-        (PROBE, Kind.TEMPORARY, "probe of `trichord doctor`"),
+        (f"{PROBE}/probe-<name>", Kind.TEMPORARY, "probe of `trichord doctor`"),
     ]
     return tuple(Place(pattern=pattern, kind=kind, holds=holds) for pattern, kind, holds in rows)
 
@@ -152,6 +152,11 @@ def kind_of(path: str) -> Kind | None:
     if path.rsplit("/", 1)[-1].startswith(TEMPORARY_PREFIX):
         return Kind.TEMPORARY
     return place.kind if place is not None else Kind.CACHE
+
+
+def probe_path(name: str) -> str:
+    """Return the path of a file that `trichord doctor` writes and removes."""
+    return f"{PROBE}/probe-{name}"
 
 
 def shard_path(table: str, address: str, sha256: str) -> str:

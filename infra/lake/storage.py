@@ -1,8 +1,9 @@
-"""Storage: one module for local folders and S3-compatible buckets.
+"""Storage: one module for local folders and buckets.
 
-A URI is an absolute local path or `s3://bucket/key`. Reads of something that is not there raise `FileNotFoundError`;
-every other failure of a store is a `StorageError` that names the URI and the cause. Listings are sorted by URI and
-skip temporary files. S3 keys with empty, `.` or `..` segments are refused by the client library and count as absent.
+A URI is an absolute local path, `s3://bucket/key`, `gs://bucket/key` or `az://container/key`. Reads of something that
+is not there raise `FileNotFoundError`; every other failure of a store is a `StorageError` that names the URI and the
+cause. Listings are sorted by URI and skip temporary files. Keys with empty, `.` or `..` segments are refused by the
+client library and count as absent.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
+from trichord.infra.bucket_uri import is_bucket_name, is_remote, split_remote
 from trichord.infra.config import StorageConfig, VersionBy
 from trichord.infra.digest import address, sha256_hex
 from trichord.infra.errors import ConfigError, StorageError
-from trichord.infra.lake.bucket import RangeFile, S3Store
+from trichord.infra.lake.bucket import BucketStore, RangeFile
+from trichord.infra.lake.object_stores import advice_on_credentials, delta_options
 from trichord.infra.lake.stores import (
     CHUNK_BYTES,
     Changed,
@@ -33,13 +36,14 @@ from trichord.infra.lake.stores import (
     temporary_name,
 )
 from trichord.infra.lake.versions import VersionCache
+from trichord.infra.secret_files import export_secrets
 from trichord.infra.system_errors import as_storage_error
 
 __all__ = ["Changed", "LineTooLong", "NotRegular", "Stat", "Storage", "TooLarge", "VersionCache", "is_remote"]
 
 MAX_LINE_BYTES = 4 << 20
-_REMOTE = "s3://"
-_BUCKET = re.compile(r"[A-Za-z0-9._-]+")
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -50,18 +54,13 @@ class LineTooLong:
     size: int
 
 
-def is_remote(uri: str) -> bool:
-    """Return True if a URI names an object of a bucket, not a local file."""
-    return uri.startswith(_REMOTE)
-
-
 class Storage:
     """Reads, lists and atomically writes objects by URI. Thread-safe; pickles as its settings."""
 
     def __init__(self, config: StorageConfig) -> None:
         self.config = config
         self._local = LocalStore()
-        self._buckets: dict[str, S3Store] = {}
+        self._buckets: dict[tuple[str, str], BucketStore] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> StorageConfig:
@@ -170,7 +169,7 @@ class Storage:
         """Yield the files in a folder that are in no folder of it, sorted by URI. Raise as `read`."""
         with _failures(folder):
             store, path = self._locate(folder)
-            if isinstance(store, S3Store):
+            if isinstance(store, BucketStore):
                 yield from store.loose(path)
             else:
                 yield from store.walk(folder, False, lambda below: not below.endswith("/"))
@@ -179,14 +178,14 @@ class Storage:
         """Yield, by request, folders in a bucket's folder, and whether files lie beside them. Raise as `read`."""
         with _failures(folder):
             store, path = self._locate(folder)
-            assert isinstance(store, S3Store)
+            assert isinstance(store, BucketStore)
             yield from store.levels(path)
 
     def list_folders(self, folder: str, first: str, last: str) -> Iterator[Stat]:
         """Yield the files in neighbours among the folders of a bucket's folder, first to last. Raise as `read`."""
         with _failures(folder):
             store, path = self._locate(folder)
-            assert isinstance(store, S3Store)
+            assert isinstance(store, BucketStore)
             yield from store.walk_folders(path, first, last)
 
     def page(self, folder: str, after: str) -> tuple[Sequence[Stat], bool]:
@@ -196,8 +195,8 @@ class Storage:
         """
         with _failures(folder):
             store, path = self._locate(folder)
-            assert isinstance(store, S3Store)
-            return store.page(path, after.removeprefix(_REMOTE).partition("/")[2])
+            assert isinstance(store, BucketStore)
+            return store.page(path, split_remote(after)[2])
 
     def stat(self, uri: str) -> Stat:
         """Return size, time and etag of a file. Raise as `read`; a folder counts as not there."""
@@ -308,16 +307,9 @@ class Storage:
 
     def delta_options(self, uri: str) -> dict[str, str] | None:
         """Return `storage_options` of deltalake for a table at `uri`; None for a local one."""
-        if not is_remote(uri):
-            return None
-        options = {"AWS_REGION": self.config.region, "aws_conditional_put": "etag"}
-        if self.config.endpoint:
-            options["AWS_ENDPOINT_URL"] = self.config.endpoint
-        if self.config.allow_http:
-            options["AWS_ALLOW_HTTP"] = "true"
-        return options
+        return delta_options(split_remote(uri)[0], self.config) if is_remote(uri) else None
 
-    def _locate(self, uri: str) -> tuple[LocalStore | S3Store, str]:
+    def _locate(self, uri: str) -> tuple[LocalStore | BucketStore, str]:
         try:
             encoded = os.fsencode(uri)
         except UnicodeEncodeError as error:
@@ -326,17 +318,18 @@ class Storage:
             raise FileNotFoundError(errno.ENOENT, "no file can have such a name", uri)
         if not is_remote(uri):
             if not os.path.isabs(uri):
-                raise ValueError(f"a URI is an absolute path or s3://bucket/key, not {uri!r}")
+                raise ValueError(f"a URI is an absolute path or in a bucket (s3://, gs://, az://), not {uri!r}")
             return self._local, uri.rstrip("/") or "/"
-        bucket, _, key = uri.removeprefix(_REMOTE).rstrip("/").partition("/")
-        if not _BUCKET.fullmatch(bucket):  # a store's errors would quote a password in it as part of a path
+        scheme, bucket, key = split_remote(uri.rstrip("/"))
+        if not is_bucket_name(bucket):  # a store's errors would quote a password in it as part of a path
             raise FileNotFoundError(errno.ENOENT, "no bucket can have such a name", uri)
         if any(segment in ("", ".", "..") for segment in key.split("/")) and key:
             raise FileNotFoundError(errno.ENOENT, "no key can have such segments", uri)
         with self._lock:
-            if bucket not in self._buckets:
-                self._buckets[bucket] = S3Store(bucket, self.config)
-            return self._buckets[bucket], key
+            if (scheme, bucket) not in self._buckets:
+                export_secrets()  # in a worker of a cluster nobody has done so yet
+                self._buckets[scheme, bucket] = BucketStore(scheme, bucket, self.config)
+            return self._buckets[scheme, bucket], key
 
 
 @contextmanager
@@ -346,7 +339,7 @@ def _failures(uri: str, *, writing: bool = False) -> Iterator[None]:
         yield
     except OSError as error:
         absent = isinstance(error, FileNotFoundError) or error.errno in _ABSENT
-        if writing or not absent or "NoSuchBucket" in str(error):
+        if writing or not absent or _NO_BUCKET.search(str(error)):
             raise _storage_error(uri, error) from error
         raise FileNotFoundError(errno.ENOENT, "no such file", uri) from error
     except _remote_errors() as error:
@@ -366,4 +359,7 @@ def _storage_error(uri: str, cause: BaseException) -> StorageError:
     if known is not None:
         return known
     text = " ".join(str(cause).splitlines()[:1]) or type(cause).__name__
-    return StorageError(f"{uri}: {text}. Check the path, its permissions and the free space, or run `trichord doctor`")
+    if code := _CODE.search(str(cause)):  # a server's answer follows in lines of its own
+        text = f"{text.partition(': <?xml')[0]} ({code[1]})"
+    remedy = advice_on_credentials(uri, text) or "Check the path, its permissions and the free space"
+    return StorageError(f"{uri}: {text}. {remedy}, or run `trichord doctor`")

@@ -32,6 +32,7 @@ from trichord.infra.lake.commit_log import CommitLog
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.lease import require_held
 from trichord.infra.lake.logged_table import gone
+from trichord.infra.lake.object_stores import advice_on_credentials, describe
 from trichord.infra.lake.shard import ShardRef, parse_shard_path, require_same_bytes
 from trichord.infra.log import event
 from trichord.infra.system_errors import as_storage_error
@@ -265,7 +266,10 @@ class LakeTable:
         known = as_storage_error(error, f"table {self._uri}")
         if known is not None:
             return known
-        return StorageError(f"table {self._uri}: {' '.join(str(error).splitlines()[:1])}. {remedy}")
+        text = describe(error)
+        if advice := advice_on_credentials(self._uri, text):
+            remedy = f"{advice}, or run `trichord doctor`"
+        return StorageError(f"table {self._uri}: {text}. {remedy}")
 
 
 def _next(table: DeltaTable | None) -> int:

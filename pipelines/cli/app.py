@@ -12,6 +12,7 @@ from trichord.infra import log
 from trichord.pipelines.cli import render, render_evaluation, render_index, render_plan
 from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
+from trichord.pipelines.cli.deploy import deploy_app
 from trichord.pipelines.cli.diff import diff
 from trichord.pipelines.cli.duplicates import duplicates_app
 from trichord.pipelines.cli.finetune import adapt
@@ -53,6 +54,7 @@ rejects_app = typer.Typer(help="List, export and replay the rows that were rejec
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(duplicates_app, name="duplicates")
 app.add_typer(runs_app, name="runs")
+app.add_typer(deploy_app, name="deploy")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(rag_app)
 app.command()(compare)

@@ -20,6 +20,7 @@ from trichord.infra import log, stderr
 from trichord.infra.errors import ConfigError, StorageError, TrichordError
 from trichord.infra.printable import printable
 from trichord.infra.redaction import redact
+from trichord.infra.secret_files import export_secrets
 from trichord.infra.system_errors import as_storage_error
 from trichord.pipelines.cli.arguments import accept_text_only
 
@@ -52,6 +53,7 @@ def _run(app: typer.Typer) -> int:
         TrichordError: anything went wrong.
     """
     try:
+        export_secrets()
         command = typer.main.get_command(app)
         accept_text_only(command)
         ended = command.main(prog_name="trichord", standalone_mode=False)

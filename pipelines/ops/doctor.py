@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from trichord.infra.errors import TrichordError
-from trichord.infra.lake import layout
+from trichord.infra.bucket_uri import is_remote, split_remote
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.ops.check_lake import compare_clocks, measure_room, race_writers, write_probe
+from trichord.pipelines.ops.check_services import DASHBOARD, STORES, ask_jobs, find_ports, inspect_tls, reach
+from trichord.pipelines.ops.checks import Check, Probe, check, check_all
 
-NEEDED = ("numpy", "pyarrow", "pillow", "torch", "torchaudio", "transformers", "deltalake", "soundfile")
+NEEDED = (
+    "trichord",
+    "numpy",
+    "pyarrow",
+    "pillow",
+    "torch",
+    "torchaudio",
+    "transformers",
+    "deltalake",
+    "obstore",
+    "soundfile",
+)
 OPTIONAL = {"ray": "ray", "apache-beam": "beam", "pymilvus": "milvus", "annoy": "annoy"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One check: what was found, and if it failed, what to do and the exit code that a run would end with."""
-
-    name: str
-    ok: bool
-    found: str
-    advice: str = ""
-    exit_code: int = 0
+_DRIVER = "/proc/driver/nvidia/version"
+_LATE = "Check the address, the network, and that the server runs."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +44,19 @@ class Diagnosis(Result):
     @property
     def exit_code(self) -> int:
         """The exit code of the first check that failed; 0 if all passed."""
-        return next((check.exit_code for check in self.checks if not check.ok), 0)
+        return next((one.exit_code for one in self.checks if not one.ok), 0)
 
 
 def doctor(workspace: Workspace | None) -> Diagnosis:
-    """Run every check; with a workspace, also those of the project."""
-    checks = [_check("python", platform.python_version)]
-    checks += [_check(name, partial(importlib.metadata.version, name)) for name in NEEDED]
-    checks.append(_check("faiss", _find_faiss))
-    checks.append(_check("device", _find_device))
+    """Run every check; with a workspace, also those of what the project uses.
+
+    Servers are asked at the same time, for 5 s at most. Then, if they answer, the sources are planned and the live
+    index is opened, which takes as long as it takes.
+    """
+    checks = [check("python", platform.python_version)]
+    checks += [check(name, partial(importlib.metadata.version, name)) for name in NEEDED]
+    checks.append(check("faiss", _find_faiss))
+    checks.append(check("device", _find_device))
     for name, extra in OPTIONAL.items():
         try:
             found = importlib.metadata.version(name)
@@ -55,23 +64,58 @@ def doctor(workspace: Workspace | None) -> Diagnosis:
             found = f"not installed (optional: pip install 'trichord[{extra}]')"
         checks.append(Check(name=name, ok=True, found=found))
     if workspace is not None:
-        checks.append(_check("lake", lambda: _probe_lake(workspace)))
-        checks.append(_check("sources", lambda: _plan_sources(workspace)))
-        if "milvus" in workspace.project.index.backends:
-            checks.append(_check("milvus server", lambda: _reach_milvus(workspace)))
-        checks.append(_check("live index", lambda: _open_live(workspace)))
-    return Diagnosis(ok=all(check.ok for check in checks), checks=checks)
+        checks += _check_project(workspace)
+    return Diagnosis(ok=all(one.ok for one in checks), checks=checks)
 
 
-def _check(name: str, probe: Callable[[], str]) -> Check:
+def _check_project(workspace: Workspace) -> list[Check]:
+    project, lake = workspace.project, workspace.lake
+    ports = find_ports(project, os.environ)
+    checks = check_all([(name, partial(reach, place)) for name, place in ports.items()], _LATE)
+    silent = {one.name for one in checks if not one.ok}
+    if project.engine.kind == "ray" and "Ray" not in ports:
+        checks.append(Check(name="Ray", ok=True, found="no address is given: a cluster on this machine"))
+    probes: list[tuple[str, Probe]] = []
+    if _store_of(lake.root) not in silent:
+        probes.append(("lake", partial(write_probe, lake)))
+    if DASHBOARD in ports and DASHBOARD not in silent:
+        probes.append(("Ray's Jobs API", partial(ask_jobs, ports[DASHBOARD], _version("ray"), os.environ)))
+    if "milvus" in project.index.backends and "milvus.uri" not in silent:
+        probes.append(("milvus server", partial(_reach_milvus, workspace)))
+        if "milvus.uri" in ports:
+            probes.append(("milvus TLS", partial(inspect_tls, project.milvus)))
+    asked = check_all(probes, _LATE)
+    checks += asked
+    if not any(one.ok for one in asked if one.name == "lake"):
+        return checks
+    stored: list[tuple[str, Probe]] = [
+        ("put-if-absent", partial(race_writers, lake)),
+        ("clock", partial(compare_clocks, lake)),
+        ("disk", partial(measure_room, lake)),
+    ]
+    remote = {one.path for one in project.sources if is_remote(one.path) and _store_of(one.path) not in silent}
+    checks += check_all([*stored, *((path, partial(_look_at, workspace, path)) for path in sorted(remote))], _LATE)
+    if not silent & set(STORES.values()) and all(one.ok for one in checks if one.name in remote):
+        checks.append(check("sources", partial(_plan_sources, workspace)))
+    checks.append(check("live index", partial(_open_live, workspace)))
+    return checks
+
+
+def _store_of(uri: str) -> str:
+    return STORES.get(split_remote(uri)[0], "")
+
+
+def _version(name: str) -> str:
     try:
-        return Check(name=name, ok=True, found=probe())
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name=name, ok=False, found="not installed", advice=f"pip install {name}", exit_code=1)
-    except (TrichordError, ImportError, OSError, RuntimeError) as error:
-        first, *rest = str(error).splitlines() or [type(error).__name__]
-        code = error.exit_code if isinstance(error, TrichordError) else 1
-        return Check(name=name, ok=False, found=first, advice=" ".join(rest), exit_code=code)
+        return "none"
+
+
+def _look_at(workspace: Workspace, path: str) -> str:
+    if not workspace.storage.exists(path):
+        next(iter(workspace.storage.list(path)), None)
+    return "the bucket answers"
 
 
 def _find_faiss() -> str:
@@ -81,7 +125,10 @@ def _find_faiss() -> str:
             f"{' and '.join(installed) or 'neither faiss-cpu nor faiss-gpu'} installed\n"
             "Exactly one must be: pip install 'trichord[cpu]' or 'trichord[gpu]'."
         )
-    return f"{installed[0]} {importlib.metadata.version(installed[0])}"
+    found = f"{installed[0]} {importlib.metadata.version(installed[0])}"
+    if installed[0] == "faiss-gpu" and not os.path.exists(_DRIVER):
+        return f"{found}, but this machine has no NVIDIA driver: the index is built on the CPU"
+    return found
 
 
 def _installed(name: str) -> bool:
@@ -93,16 +140,14 @@ def _installed(name: str) -> bool:
 
 
 def _find_device() -> str:
-    from trichord.encoders.device import describe_device
+    from trichord.encoders.device import compute_device, describe_device
 
+    if os.path.exists(_DRIVER) and compute_device().type == "cpu":
+        raise RuntimeError(
+            f"{describe_device()}, though this machine has an NVIDIA driver\n"
+            "Next: look at nvidia-smi and CUDA_VISIBLE_DEVICES; the driver may be too old for this torch."
+        )
     return describe_device()
-
-
-def _probe_lake(workspace: Workspace) -> str:
-    probe = workspace.lake.uri(layout.PROBE)
-    workspace.storage.write(probe, b"probe")
-    workspace.storage.delete(probe)
-    return f"{workspace.lake.root} can be written"
 
 
 def _plan_sources(workspace: Workspace) -> str:
@@ -122,7 +167,8 @@ def _reach_milvus(workspace: Workspace) -> str:
     with connected(place) as milvus:
         version, names = milvus.version(), milvus.collections()
         return (
-            f"{version} at {place.uri}, {len(names)} collections, {place.alias} → {milvus.alias_target() or 'nothing'}"
+            f"{version} at {place.uri} (pymilvus {_version('pymilvus')}), {len(names)} collections, "
+            f"{place.alias} → {milvus.alias_target() or 'nothing'}"
         )
 
 

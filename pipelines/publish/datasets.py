@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
+from trichord.infra.bucket_uri import split_remote
 from trichord.infra.errors import ConfigError
 from trichord.infra.lake import schema
+from trichord.infra.lake.object_stores import file_system
 from trichord.pipelines.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def open_dataset(workspace: Workspace, name: str) -> ds.Dataset:
     if live is None and workspace.table(name).version() is None:
         raise ConfigError(f"The lake holds no {name} yet. Run `trichord reindex` first.")
     shards = workspace.pinned_shards(name, live).values()
-    paths = [workspace.lake.uri(ref.path).removeprefix("s3://") for ref in shards]
+    paths = [workspace.lake.uri(ref.path).rpartition("://")[2] for ref in shards]
     if not paths:
         return ds.dataset(_schema(name).empty_table())
     return ds.dataset(paths, format="parquet", filesystem=_filesystem(workspace))
@@ -40,5 +42,8 @@ def _filesystem(workspace: Workspace) -> pafs.FileSystem:
     if not workspace.lake.remote:
         return pafs.LocalFileSystem()
     config = workspace.project.storage
+    kind = split_remote(workspace.lake.root)[0]
+    if kind != "s3":
+        return file_system(kind, config)
     scheme, _, host = (config.endpoint or "").partition("://")
     return pafs.S3FileSystem(region=config.region, endpoint_override=host or None, scheme=scheme or "https")

@@ -25,6 +25,7 @@ from trichord.infra.events.event import Channel, Message
 from trichord.infra.events.http_inbox import Page
 from trichord.infra.events.inbox import Inbox
 from trichord.infra.events.sqs import SqsQueue
+from trichord.infra.lake.storage import Changed
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.runs import last_runs
 from trichord.pipelines.core.workspace import Workspace
@@ -39,7 +40,9 @@ SWEEP, EVENT = "sweep", "event"  # the triggers in the notes of runs
 _PASSING = (PartialRun, StorageError, SourceError, ServiceError, CommitConflict)  # another try may end well
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
 _GATE_PAUSE_S, _LONGEST_GATE_PAUSE_S = 60.0, 3_600.0  # data must change, or people
+_MOST_DOUBLINGS = 10
 _LOOK_S = 0.1
+_OLDEST_S = 14 * 86_400.0  # no queue keeps a message for longer: an older time in it is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,7 @@ class Watcher:
         self._finish(messages)
 
     def _sweep(self) -> None:
+        self._sweep_at_s = time.monotonic()  # so that one that fails is due again
         self.inbox.begin_sweep()
         messages = self.inbox.held()
         before = self.workspace.publications.live()
@@ -205,11 +209,7 @@ class Watcher:
 
     def _finish(self, messages: Sequence[Message]) -> None:
         now_s = time.time()
-        lags_s = [
-            max(0.0, now_s - (message.received_s if event.at_s is None else event.at_s))
-            for message in messages
-            for event in message.events
-        ]
+        lags_s = [_lag(event.at_s, message.received_s, now_s) for message in messages for event in message.events]
         self.inbox.finish(messages)
         self.counts.see_lags(lags_s)
         if messages:
@@ -224,7 +224,9 @@ class Watcher:
         self.counts.see_run(type(error).__name__)
         self._hurries = gate = isinstance(error, GateFailed)  # which new data may pass
         first_s, most_s = (_GATE_PAUSE_S, _LONGEST_GATE_PAUSE_S) if gate else (self.pause_s, _LONGEST_PAUSE_S)
-        pause_s = min(most_s, first_s * 2.0**self._failures)
+        # A file that changed meanwhile is no failure that lasts: its own event is on the way.
+        doublings = 0 if isinstance(error, Changed) else min(self._failures, _MOST_DOUBLINGS)
+        pause_s = min(most_s, first_s * 2.0**doublings)
         self._failures += 1
         self._retry_at_s = time.monotonic() + pause_s
         self._sweep_at_s = max(self._sweep_at_s, self._retry_at_s)
@@ -255,6 +257,12 @@ class Watcher:
                     raise ServiceError(
                         f"The queue {queue.name} does not answer: {queue.problem()}\nRun it again later."
                     )
+
+
+def _lag(at_s: float | None, received_s: float, now_s: float) -> float:
+    """Return the seconds since a change; since its receipt if the message says no time, or one that cannot be."""
+    since_s = received_s if at_s is None or not received_s - _OLDEST_S <= at_s <= now_s else at_s
+    return max(0.0, now_s - since_s)
 
 
 def _shown(scopes: Sequence[Scope]) -> dict[str, object]:

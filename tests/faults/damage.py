@@ -51,7 +51,8 @@ SETTINGS = {
 }  # fmt: skip
 # What a lake of this kind does not hold: Milvus and its imports, downloads, an unfinished training, what is left over.
 ABSENT = re.compile(
-    r".*import\.parquet|index/collections/.*|_checkpoints/.*|_downloads/.*|.*\.db.*|_doctor|_damaged/.*|_at_work/.*"
+    r".*import\.parquet|index/collections/.*|_checkpoints/.*|_downloads/.*|.*\.db.*|_doctor/.*|_damaged/.*"
+    r"|_backfills/.*|_at_work/.*"
 )
 MAX_ADVICE = 4  # commands that may be needed until a lake is whole again
 

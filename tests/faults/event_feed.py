@@ -16,7 +16,7 @@ import yaml
 from tests.command import COMMAND
 from tests.infra.events.notices import in_sns, s3_notice
 from tests.pipelines.lakes import trichord
-from tests.pipelines.watch.small import SETTINGS, files_of
+from tests.pipelines.watch.small import SETTINGS, files_of, text_of
 from trichord.infra.digest import generator
 
 PREFIX = "in/"
@@ -115,6 +115,11 @@ class Bucket:
         """Write an object of the source."""
         self.s3.put_object(Bucket="lake", Key=PREFIX + name, Body=data)
 
+    def message(self, name: str, event: str, count: int) -> str:
+        """The message that S3 would send: every third goes by SNS."""
+        notice = s3_notice(PREFIX + name, event=event, sequencer=f"{count:016X}")
+        return json.dumps(in_sns(notice) if count % 3 == 0 else notice)
+
     def delete(self, name: str) -> None:
         """Delete an object of the source."""
         self.s3.delete_object(Bucket="lake", Key=PREFIX + name)
@@ -134,17 +139,41 @@ class Bucket:
         return project
 
 
-class Changes:
-    """Changes of a bucket's objects, one after another, each with the message that S3 would send."""
+class Folder:
+    """A local folder that is a source."""
 
-    def __init__(self, bucket: Bucket, records: int, seed: str) -> None:
-        self._bucket, self._seed = bucket, seed
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file as uploads do: nobody sees a part of it."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._folder.parent / "upload"
+        new.write_bytes(data)
+        new.replace(path)
+
+    def delete(self, name: str) -> None:
+        """Delete a file."""
+        (self._folder / name).unlink()
+
+    def message(self, name: str, event: str, count: int) -> str:
+        """The message that its sender would send: every third goes by SNS."""
+        place = {"type": event, "data": {"uris": [str(self._folder / name)]}}
+        return json.dumps(in_sns(place) if count % 3 == 0 else place)
+
+
+class Changes:
+    """Changes of a source's files, one after another, each with the message that tells of it."""
+
+    def __init__(self, store: Bucket | Folder, records: int, seed: str) -> None:
+        self._store, self._seed = store, seed
         self._versions: dict[str, int] = {}
         self._there = {name for number in range(records) for name in files_of(number)}
         self._records, self._count = records, 0
 
-    def next(self) -> tuple[str, str]:
-        """Change an object; its name, and the message."""
+    def next(self) -> str:
+        """Change, make or delete a file; the message."""
         self._count += 1
         random = generator(self._seed, self._count)
         number = int(random.integers(self._records + self._count // 50))  # now and then a new one
@@ -152,23 +181,18 @@ class Changes:
         name = names[int(random.integers(len(names)))]
         version = self._versions[name] = self._versions.get(name, 0) + 1
         if name in self._there and random.random() < 0.15:
-            self._bucket.delete(name)
+            self._store.delete(name)
             self._there.discard(name)
-            return name, self._message(name, "ObjectRemoved:Delete")
-        self._bucket.put(name, files_of(number, version)[name])
+            return self._store.message(name, "ObjectRemoved:Delete", self._count)
+        self._store.put(name, files_of(number, version)[name])
         self._there.add(name)
-        return name, self._message(name, "ObjectCreated:Put")
+        return self._store.message(name, "ObjectCreated:Put", self._count)
 
-    def recreate(self) -> tuple[str, str]:
-        """Delete an object and write it again at once; both messages."""
+    def pass_by(self) -> tuple[str, str]:
+        """Write a new file and delete it at once; both messages."""
         self._count += 1
-        name = sorted(self._there)[int(generator(self._seed, self._count).integers(len(self._there)))]
-        self._bucket.delete(name)
-        number = int(name.split("/n")[1].split(".")[0])
-        version = self._versions[name] = self._versions.get(name, 0) + 1
-        self._bucket.put(name, files_of(number, version)[name])
-        return self._message(name, "ObjectRemoved:Delete"), self._message(name, "ObjectCreated:Put")
-
-    def _message(self, name: str, event: str) -> str:
-        notice = s3_notice(PREFIX + name, event=event, sequencer=f"{self._count:016X}", version="2.1")
-        return json.dumps(in_sns(notice) if self._count % 3 == 0 else notice)
+        name = f"passing/n{self._count}.txt"
+        self._store.put(name, text_of(self._count))
+        self._store.delete(name)
+        made, gone = ("ObjectCreated:Put", "ObjectRemoved:Delete")
+        return self._store.message(name, made, self._count), self._store.message(name, gone, self._count)

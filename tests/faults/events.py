@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.faults.event_feed import LONG_S, Bucket, Changes, Watching
+from tests.faults.event_feed import LONG_S, Bucket, Changes, Folder, Watching
 from tests.infra.events.forged import KEYS, forgeries
 from tests.pipelines.lakes import copy_of, result_of, trichord, workspace_of
 from tests.pipelines.watch.small import put, write_small_project
@@ -36,17 +36,18 @@ def through_memory(events: int, records: int, sweep_s: float) -> dict[str, Any]:
     """Feed events through the queue in memory, badly; then let a sweep find what was lost."""
     counts = dict.fromkeys(("sent", "doubled", "reordered", "late", "delete_first", "lost"), 0)
     with tempfile.TemporaryDirectory(prefix="trichord-events-") as folder, SqsServer() as server:
-        bucket = Bucket()
-        project = bucket.project(Path(folder) / "watched", records)
+        project = write_small_project(Path(folder) / "watched", records=records, engine={"workers": 2})
+        trichord("reindex", "--project", str(project))
         clean = copy_of(project.parent, Path(folder) / "clean")
         settings = (f"watch.queues=[{server.url('photos')}]", f"watch.sweep_every_s={sweep_s}", "watch.quiet_s=1",
-                    "watch.most_s=5")  # fmt: skip
+                    "watch.most_s=5", "watch.folders=false")  # fmt: skip
         watching = Watching(project, *settings)
         watching.wait_for("swept")
         started_s = time.monotonic()
         late: list[str] = []
         held: list[str] = []
-        changes, random = Changes(bucket, records, "memory"), generator("deliveries", 0)
+        store = Folder(project.parent / "data")
+        changes, random = Changes(store, records, "memory"), generator("deliveries", 0)
 
         def send(message: str) -> None:
             server.queues.put("photos", message)
@@ -54,11 +55,12 @@ def through_memory(events: int, records: int, sweep_s: float) -> dict[str, Any]:
 
         for number in range(events):
             if random.random() < DELETED_FIRST:
-                send(changes.recreate()[0])
-                held.append(changes.recreate()[1])
+                made, gone = changes.pass_by()
+                send(gone)
+                held.append(made)
                 counts["delete_first"] += 1
                 continue
-            _, message = changes.next()
+            message = changes.next()
             fate = random.random()
             if fate < LOST:
                 counts["lost"] += 1
@@ -90,10 +92,17 @@ def through_memory(events: int, records: int, sweep_s: float) -> dict[str, Any]:
         code = watching.end()
         ended = watching.wait_done()
         lags_s = server.queues.lags_s["photos"]
+        replace_data(clean, project)
         same = compare(project, clean, Path(folder))
     return {"part": "memory", **counts, "fed_s": round(fed_s, 1), "drained_s": round(drained_s, 1),
             "missed_by_sweep": missed, "exit": code, "runs": ended["runs"],
             "messages": ended["messages"], **lag_figures(lags_s), **same}  # fmt: skip
+
+
+def replace_data(project: Path, by: Path) -> None:
+    """Give a project the files of another one."""
+    shutil.rmtree(project.parent / "data")
+    shutil.copytree(by.parent / "data", project.parent / "data")
 
 
 def compare(project: Path, clean: Path, folder: Path) -> dict[str, Any]:
@@ -193,8 +202,7 @@ def killed(kills: int) -> dict[str, Any]:
         words = [word for setting in settings for word in ("--set", setting)]
         trichord("watch", "--once", "--project", str(project), "--json", *words)
         waiting = len(server.queues.waiting("photos"))
-        shutil.rmtree(clean.parent / "data")
-        shutil.copytree(project.parent / "data", clean.parent / "data")
+        replace_data(clean, project)
         same = compare(project, clean, Path(folder))
         sweeps = sum(run.trigger == "sweep" for run in last_runs(workspace.lake))
     return {"part": "kills", "kills": kills, "killed_in_a_run": at_work, "sent": sent, "waiting": waiting,

@@ -44,7 +44,7 @@ MANIFEST = layout.manifest_path(SHA256)
         (layout.truth_path(ADDRESS), Kind.CACHE),
         (layout.recipe_path(ADDRESS), Kind.NOTE),
         (layout.answer_path(ADDRESS), Kind.NOTE),
-        (layout.PROBE, Kind.TEMPORARY),
+        (layout.probe_path("0123456789abcdef"), Kind.TEMPORARY),
         (layout.presence_path("run-reindex-0123456789ab-1-1-0f"), Kind.TEMPORARY),
         ("milvus.db", Kind.NOTE),
     ],

@@ -84,6 +84,9 @@ index:
     ]
 
 
+PLACE = "expected a local path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -95,12 +98,10 @@ index:
         ("- a\n", "FILE: expected a section of `key: value` lines, given "),
         ("sources: []\n", "FILE:1: sources: expected a list (at least 1) of"),
         (SOURCES + "lake: [\n", "FILE:4: not YAML"),
-        (SOURCES + "lake: gs://bucket/lake\n", "FILE:3: lake: expected a local path or s3://BUCKET/PREFIX, given"),
-        (SOURCES + "lake: s3:///lake\n", "FILE:3: lake: expected a local path or s3://BUCKET/PREFIX, given"),
-        (
-            SOURCES + "lake: s3://user:pw@b/x\n",
-            "FILE:3: lake: expected a local path or s3://BUCKET/PREFIX, given 's3://REDACTED@b/x'",
-        ),
+        (SOURCES + "lake: hdfs://bucket/lake\n", f"FILE:3: lake: {PLACE}, given"),
+        (SOURCES + "lake: s3:///lake\n", f"FILE:3: lake: {PLACE}, given"),
+        (SOURCES + "lake: s3://user:pw@b/x\n", f"FILE:3: lake: {PLACE}, given 's3://REDACTED@b/x'"),
+        (SOURCES + "lake: az://key:pw@b/x\n", f"FILE:3: lake: {PLACE}, given 'az://REDACTED@b/x'"),
         (SOURCES + "lake: ''\n", "FILE:3: lake: expected a path"),
         (SOURCES + 'lake: "a\\0b"\n', "FILE:3: lake: expected a path"),
         (SOURCES + "lake: data/lake\n", "FILE:2: sources.0.path: the lake lies in this folder"),

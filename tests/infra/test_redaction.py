@@ -43,11 +43,18 @@ HIDDEN = [
     f'{{"Authorization": "Bearer {SECRET}"}}',
     f"authorization: Basic {SECRET}==",
     f"Cookie: session={SECRET}",
+    f"gs://user:{SECRET}@bucket/key",
+    f"az:/{SECRET}@container/key",
+    f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET}/+==;EndpointSuffix=core.windows.net",
+    f"BlobEndpoint=http://h;SharedAccessSignature=sv=2022&sig={SECRET}",
+    f'{{"private_key": "-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n-----END PRIVATE KEY-----\\n"}}',
+    f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}/+\n-----END RSA PRIVATE KEY-----",
 ]  # fmt: skip
 KEPT = [
     "https://host/a.jpg?w=2&page=3#top", "https://host:8080/a@b.jpg", "file:///home/x:y@z", "s3://bucket/a@b:c",
     "mail someone@example.org", "what? key=5 & token=6", "see http://a.b/c and mail x@y.org", "basic authorization",
     "https://host/x?st=1&se=2&sp=3&expires=4", "C:\\photos\\a.jpg", "a:b//c@d",
+    "gs://bucket/a@b:c", "an account key = none", "AccountName=a;", "-----BEGIN CERTIFICATE-----abc",
 ]  # fmt: skip
 
 

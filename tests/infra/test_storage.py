@@ -1,4 +1,4 @@
-"""Storage, the same cases on a local disk and on S3."""
+"""Storage, the same cases on a local disk and in a bucket of each provider."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ from trichord.infra.errors import ConfigError, StorageError
 from trichord.infra.lake import storage as storage_module
 from trichord.infra.lake import stores
 from trichord.infra.lake.storage import LineTooLong, Stat, Storage, TooLarge, VersionCache
+
+
+@pytest.fixture
+def place(any_place: Place) -> Place:
+    return any_place
+
 
 NAMES = ["plain.txt", "with space & #1%20?.jpg", "\u00e4\u732b.wav", "deep/er/.hidden", "deep-er/x"]
 

@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 
 from trichord.infra.config import DeltaSource
 from trichord.infra.errors import SourceError
+from trichord.infra.lake.object_stores import describe
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.arrow_rows import media_kind, to_json
 from trichord.transforms.collect.column_probe import EXACT_CHARS, count_marks, probe, see_schema
@@ -110,7 +111,7 @@ def _data_files(source: DeltaSource, storage: Storage) -> tuple[pa.Schema, list[
         schema = pa.schema(table.schema().to_arrow())
         actions = pa.table(table.get_add_actions(flatten=True))
     except (DeltaError, OSError, ValueError) as error:
-        detail = " ".join(str(error).splitlines()[:1])
+        detail = describe(error)
         raise SourceError(
             f"{source.path} cannot be read as a Delta table ({detail[:300]}). Fix `path` or `version` of source "
             f"{source.name!r}"

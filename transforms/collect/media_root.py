@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from trichord.infra.lake.storage import is_remote
+from trichord.infra.bucket_uri import SCHEMES, is_remote
 from trichord.infra.redaction import redact
 from trichord.transforms.media import MediaError
 
@@ -19,7 +19,7 @@ class MediaRoot:
     """Resolves the paths and URIs in rows without leaving the root, not even by a symbolic link. Pickles as its URI.
 
     Args:
-        uri: local folder or `s3://bucket/prefix`.
+        uri: local folder, or a bucket's folder such as `s3://bucket/prefix`.
     """
 
     def __init__(self, uri: str) -> None:
@@ -36,19 +36,19 @@ class MediaRoot:
         Raises:
             MediaError: media_scheme (an unknown kind of URI) or media_outside_root.
         """
-        scheme = _SCHEME.match(named)
-        kind = "" if scheme is None else (scheme[1] or scheme[2]).lower()
-        if kind not in ("", "s3", "file"):
+        found = _SCHEME.match(named)
+        kind = "" if found is None else (found[1] or found[2]).lower()
+        if kind not in ("", "file", *SCHEMES):
             raise MediaError("media_scheme", f"{kind}: URIs are not supported")
         if is_remote(self.uri):
-            path = named if kind == "s3" else f"{self.uri}/{named}"
-            clean = posixpath.normpath(path.removeprefix("s3://"))
-            inside = kind != "file" and not named.startswith("/") and self._within(f"s3://{clean}", self.uri)
-            clean = f"s3://{clean}"
+            scheme = self.uri.partition("://")[0]
+            path = named if kind == scheme else f"{self.uri}/{named}"
+            clean = f"{scheme}://{posixpath.normpath(path.removeprefix(f'{scheme}://'))}"
+            inside = kind in ("", scheme) and not named.startswith("/") and self._within(clean, self.uri)
         else:
             path = unquote(urlsplit(named).path) if kind == "file" else named
             clean = os.path.normpath(os.path.join(self.uri, path))
-            inside = kind != "s3" and self._within(clean, self.uri)
+            inside = kind in ("", "file") and self._within(clean, self.uri)
         if not inside:
             raise MediaError("media_outside_root", f"{redact(named)[:200]!r} is not below the source's media root")
         return clean[len(self.uri) :].lstrip("/")

@@ -1,1 +1,1 @@
-"""Tests of what infra/deploy/ holds."""
+"""Deployment files: each is rendered and validated, and one fault planted in it is found."""

@@ -67,7 +67,7 @@ def test_every_metric_and_label_that_is_asked_for_exists(query: str) -> None:
     for name, labels in asked:
         assert name in NAMES, query
         assert labels <= LABELS[name], query
-    grouped = {label.strip() for inside in re.findall(r"\bby \(([^)]*)\)", query) for label in inside.split(",")}
+    grouped = {label.strip() for inside in re.findall(r"\b(?:by|on) \(([^)]*)\)", query) for label in inside.split(",")}
     assert grouped <= set().union(*(LABELS[name] for name, _ in asked)), query
 
 

@@ -63,7 +63,7 @@ def everything_in(folder: Path) -> Iterator[tuple[str, str]]:
             yield str(path), json.dumps(pq.ParquetFile(path).read().to_pylist(), default=str)
 
 
-def test_secrets_in_fourteen_places_are_used_and_kept_nowhere(
+def test_secrets_in_rows_and_settings_are_used_and_kept_nowhere(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "tmp"

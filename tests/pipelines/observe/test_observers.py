@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -18,12 +19,12 @@ from tests.pipelines.observe.receivers import hanging, refusing
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.pipelines.core.runs import RunNote, last_runs, recorded
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.observe import outbox
+from trichord.pipelines.observe import alerts, outbox
 from trichord.pipelines.observe.observers import observing, require_library, wants_lineage, wants_traces
 from trichord.pipelines.observe.outbox import Outbox
 
 KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
-UNSET = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+LINEAGE = {"TYPE": "http", "TIMEOUT": "2", "RETRY": '{"total": 0}'}
 
 
 def run_that_ends(workspace: Workspace, error: BaseException) -> float:
@@ -56,8 +57,12 @@ def test_receivers_that_hang_or_refuse_neither_fail_nor_stall_a_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(outbox, "WAIT_S", 1.5)
+    monkeypatch.setattr(alerts, "_BACKOFF_S", 0.0)
+    monkeypatch.setattr(alerts, "_TIMEOUT_S", 2.0)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     with place() as url:
-        monkeypatch.setenv("OPENLINEAGE_URL", url)
+        for name, value in {**LINEAGE, "URL": url}.items():
+            monkeypatch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         workspace = workspace_of(
             indexed[0],
@@ -70,6 +75,9 @@ def test_receivers_that_hang_or_refuse_neither_fail_nor_stall_a_run(
         started_s = time.monotonic()
         within_s = run_that_ends(workspace, SourceError("the bucket is gone"))
         took_s = time.monotonic() - started_s
+    for thread in threading.enumerate():
+        if thread.name in ("metrics", "alerts", "lineage", "traces"):
+            thread.join()  # or it would write into the next test
     assert within_s < 1
     assert took_s < 5
     [note] = last_runs(workspace.lake)
@@ -88,7 +96,11 @@ def test_a_signal_leaves_them_little_time(monkeypatch: pytest.MonkeyPatch, lake_
         workspace = workspace_of(lake_copy, f"metrics.push_gateway={url}")
         started_s = time.monotonic()
         run_that_ends(workspace, SystemExit(143))
-    assert time.monotonic() - started_s < 3
+        took_s = time.monotonic() - started_s
+    for thread in threading.enumerate():
+        if thread.name == "metrics":
+            thread.join()
+    assert took_s < 3
 
 
 def test_letters_are_sent_in_order_and_one_that_fails_is_no_more_than_an_event(

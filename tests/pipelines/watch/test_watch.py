@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from trichord.infra.errors import ConfigError, GateFailed, SourceError
 from trichord.infra.events.counts import Counts
 from trichord.infra.events.event import Event
 from trichord.infra.lake.lease import leased
+from trichord.infra.lake.storage import Changed
 from trichord.pipelines.core.runs import last_runs
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import search
-from trichord.pipelines.watch.loop import Watcher, watch
+from trichord.pipelines.watch.loop import Watcher, _lag, watch
 
 ZEBRA = "a zebra crosses the quiet road"
 
@@ -246,6 +248,35 @@ def test_a_project_with_nothing_to_watch_is_told_so(project: Path) -> None:
     listen = ("--set", "watch.listen=127.0.0.1:0")
     done = trichord("watch", *listen, "--project", str(project), check=ConfigError.exit_code)
     assert "watch.token_file or watch.hook_keys" in done.stderr
+
+
+def test_a_sweep_that_fails_is_tried_again_as_a_sweep_and_pauses_are_bounded(project: Path) -> None:
+    workspace, rows = with_rows(project)
+    away = rows.rename(rows.with_suffix(".away"))
+    watcher = Watcher(workspace, pause_s=0.0)
+    for _ in range(2):
+        watcher.step()
+    watcher._failures = 5_000
+    watcher.step()
+    assert watcher.counts.runs == {SourceError.__name__: 3}
+    away.rename(rows)
+    watcher.step()
+    assert watcher.counts.runs == {SourceError.__name__: 3, "committed": 1}
+    assert [run.trigger for run in last_runs(workspace.lake)][:4] == ["sweep"] * 4
+
+
+def test_files_that_change_meanwhile_put_no_run_off_for_long(project: Path) -> None:
+    watcher = Watcher(workspace_of(project))
+    pauses = []
+    for error in (Changed.of("a"), Changed.of("b"), SourceError("c"), Changed.of("d"), SourceError("e")):
+        watcher._put_off(error)
+        pauses.append(round((watcher._retry_at_s or 0) - time.monotonic()))
+    assert pauses == [5, 5, 20, 5, 80]
+
+
+@pytest.mark.parametrize(("at_s", "lag_s"), [(None, 2.0), (95.0, 5.0), (-1e9, 2.0), (1e12, 2.0)])
+def test_a_lag_is_that_of_a_time_that_can_be(at_s: float | None, lag_s: float) -> None:
+    assert _lag(at_s, received_s=98.0, now_s=100.0) == lag_s
 
 
 def test_counts_are_plain_numbers() -> None:

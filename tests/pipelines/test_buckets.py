@@ -1,8 +1,10 @@
-"""Sources and lake on an S3-compatible store: the same line, the same digest as on a local disk."""
+"""Sources and lake in a bucket: the same line, the same digest as on a local disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from tests.pipelines.lakes import workspace_of, write_project
 from trichord.pipelines.publish.datasets import open_dataset
@@ -10,21 +12,26 @@ from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import search
 
 
-def test_a_lake_on_s3_holds_the_same_index_as_a_local_one(s3_config, tmp_path: Path):
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_a_lake_in_a_bucket_holds_the_same_index_as_a_local_one(
+    scheme: str, request: pytest.FixtureRequest, tmp_path: Path
+):
+    config = request.getfixturevalue(f"{scheme}_config")
     project = write_project(tmp_path, records=40)
     local = reindex(workspace_of(project))
+    root = f"{scheme}://lake{tmp_path}"
     remote = [
-        f"storage.endpoint={s3_config.endpoint}",
+        *([f"storage.endpoint={config.endpoint}"] if config.endpoint else []),
         "storage.allow_http=true",
-        "lake=s3://lake/spine",
-        "sources.0.path=s3://lake/corpus/manifest.jsonl",
+        f"lake={root}/spine",
+        f"sources.0.path={root}/corpus/manifest.jsonl",
         "sources.0.version_by=sha256",  # an etag is another version than a digest, and so another address
     ]
     workspace = workspace_of(project, *remote)
     for path in sorted((tmp_path / "corpus").rglob("*")):
         if path.is_file():
             key = path.relative_to(tmp_path / "corpus").as_posix()
-            workspace.storage.write(f"s3://lake/corpus/{key}", path.read_bytes())
+            workspace.storage.write(f"{root}/corpus/{key}", path.read_bytes())
     summary = reindex(workspace)
     assert summary.manifest_digest == local.manifest_digest
     assert reindex(workspace).unchanged
