@@ -196,10 +196,11 @@ class RayEngine:
                         **quiet,
                     )
                     break
-                except RuntimeError as error:  # on a crowded machine its processes miss their own time limits
+                # On a crowded machine its processes miss their own time limits, for which Ray raises a plain Exception.
+                except Exception as error:
                     ray.shutdown()
                     if not left:
-                        raise PartialRun(f"Ray could not be started on this machine: {error}") from error
+                        raise PartialRun(f"Ray could not be started on this machine: {error}\nRun it again.") from error
                     log.event("ray_start_failed", tries_left=left, error=str(error))
         self._owns_ray = True
         if threading.current_thread() is threading.main_thread():

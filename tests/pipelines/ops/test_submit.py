@@ -148,7 +148,7 @@ def test_a_wrong_verb_is_refused_here(project, tmp_path, words, said):
 
 def test_verbs_with_an_engine_run_on_ray(project, tmp_path):
     for number, (words, ray) in enumerate(
-        [(["reindex"], True), (["reindex", "--engine", "local"], False), (["status"], False)]
+        [(["reindex"], True), (["reindex", "--engine", "local"], False), (["maintain"], False)]
     ):
         options = ("--project", str(project), "--stage", str(tmp_path / str(number)), "--json")
         command = result_of(trichord("submit", *options, *words))["command"]
