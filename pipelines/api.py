@@ -173,7 +173,7 @@ class Workspace(core.Workspace):
         """Return what the last runs on the lake did and took, newest first."""
         from trichord.pipelines.core.runs import KEPT, last_runs
 
-        return last_runs(self.lake, KEPT)
+        return last_runs(self.lake, 2 * KEPT)
 
     def status(self) -> Status:
         """Return what is live, what the lake holds, and the gate's last verdict."""

@@ -17,7 +17,7 @@ from trichord.infra.errors import (
     TrichordError,
 )
 from trichord.pipelines.core.result import Result
-from trichord.pipelines.core.runs import KEPT, last_runs
+from trichord.pipelines.core.runs import iterate_runs
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.maintain import Maintained, maintain
 from trichord.pipelines.reindex import RunSummary, reindex
@@ -86,7 +86,7 @@ def nightly(workspace: Workspace, *, accept: Collection[str] = (), wait: bool = 
 
 def _missed(workspace: Workspace) -> int:
     """Return how many nights went by without a run since the last one that ended well."""
-    nights = (note for note in last_runs(workspace.lake, KEPT) if note.trigger == "nightly")
+    nights = (note for note in iterate_runs(workspace.lake, events=False) if note.trigger == "nightly")
     last = next((note.started for note in nights if not note.exit_code), None)
     if last is None:
         return 0

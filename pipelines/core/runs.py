@@ -25,7 +25,8 @@ from trichord.infra.packages import version
 from trichord.infra.redaction import redact
 from trichord.pipelines.core.result import Result
 
-KEPT = 400  # notes; older ones go
+KEPT = 400  # notes of events, and as many of other runs, which a busy watcher does not push out; older ones go
+_OF_EVENT = "-event"
 RECENT = 200  # the last ones, from which the next one is estimated
 STAGE_ORDER = (
     "records", "duplicates", "variants", "features", "agreement", "model", "vectors", "index", "gate", "publish",
@@ -150,7 +151,7 @@ def recorded(lake: Lake, verb: str, trigger: str = "command", observers: Sequenc
     """
     now = datetime.datetime.now(datetime.UTC)
     note = RunNote(
-        id=f"{now:%y%m%d%H%M%S}{now.microsecond // 1_000:03}-{secrets.token_hex(1)}",
+        id=f"{now:%y%m%d%H%M%S}{now.microsecond // 1_000:03}-{secrets.token_hex(1)}{_ending(trigger)}",
         verb=verb,
         trigger=trigger,
         started_at=now.isoformat(timespec="milliseconds"),
@@ -188,8 +189,18 @@ def _ended_by(error: BaseException) -> tuple[int, str]:
 
 def _store(lake: Lake, note: RunNote) -> None:
     lake.write(layout.run_path(note.id), digest.canonical_json(note.to_dict()))
-    for path in _paths(lake)[KEPT:]:
-        lake.delete(path)
+    paths = _paths(lake)
+    for kind in (True, False):
+        for path in [path for path in paths if _is_of_event(path) == kind][KEPT:]:
+            lake.delete(path)
+
+
+def _ending(trigger: str) -> str:
+    return _OF_EVENT if trigger == "event" else ""
+
+
+def _is_of_event(path: str) -> bool:
+    return path.endswith(f"{_OF_EVENT}.json")
 
 
 def _paths(lake: Lake) -> list[str]:
@@ -202,9 +213,12 @@ def last_runs(lake: Lake, most: int = RECENT) -> list[RunNote]:
     return list(islice(iterate_runs(lake), most))
 
 
-def iterate_runs(lake: Lake) -> Iterator[RunNote]:
-    """Yield the runs, newest first, each read when it is asked for; damaged notes are passed over."""
-    found = (_read(lake, path) for path in _paths(lake))
+def iterate_runs(lake: Lake, *, events: bool = True) -> Iterator[RunNote]:
+    """Yield the runs, newest first, each read when it is asked for; damaged notes are passed over.
+
+    Without `events`, those that an event started are left out.
+    """
+    found = (_read(lake, path) for path in _paths(lake) if events or not _is_of_event(path))
     return (note for note in found if note is not None)
 
 

@@ -60,6 +60,15 @@ def test_old_notes_go_and_the_newest_come_first(lake: Lake, monkeypatch: pytest.
     assert found == sorted(found, reverse=True)
 
 
+def test_runs_of_events_do_not_push_others_out(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "KEPT", 2)
+    for trigger in ("nightly", "event", "event", "event", "event"):
+        with recorded(lake, "reindex", trigger):
+            pass
+    assert sorted(note.trigger for note in last_runs(lake, 9)) == ["event", "event", "nightly"]
+    assert [note.trigger for note in runs.iterate_runs(lake, events=False)] == ["nightly"]
+
+
 def test_the_verb_lists_runs_and_shows_one(indexed: tuple[Path, dict], tmp_path: Path) -> None:
     project = ("--project", str(copy_of(indexed[0].parent, tmp_path / "copy")))
     trichord("reindex", *project)
