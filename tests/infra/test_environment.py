@@ -137,7 +137,7 @@ SECRET = "hunter2/pass'word"
         ("train:\n  seed: ${NUMBER}\n  test: ${NUMBER}\n", "given a number from ${NUMBER}"),
         ("train: ${S}\n", "given text from ${S}"),
         ("engine: ['${S}']\n", 'given ["${S}"]'),
-        ("lake: gs://${S}\n", 'given "gs://${S}"'),
+        ("lake: ftp://${S}\n", 'given "ftp://${S}"'),
         ("sources:\n  - kind: ${S}\n    name: a\n    path: b\n", "given text from ${S}"),
         ("web:\n  allow_private:\n    - ${S}\n", '"${S}" does not appear to be an IPv4 or IPv6 network'),
         ("rag:\n  endpoint:\n    url: ${S}\n", "given text from ${S}"),

@@ -33,8 +33,9 @@ def test_only_sources_are_sent(tmp_path):
 def test_everything_that_is_packaged_for_tasks_is_sent():
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
     assert f"ROOMS = {versions.ROOMS!r}".replace("'", '"') in setup
-    packaged = ast.literal_eval(re.search(r"package_data=(\{.*?\})", setup, re.DOTALL)[1])  # type: ignore[index]
-    patterns = [one for some in packaged.values() for one in some if not one.startswith("deploy/")]  # no task needs it
+    packaged = re.search(r"package_data=(\{.*?\n    \})", setup, re.DOTALL)[1]  # type: ignore[index]
+    needed = "".join(line for line in packaged.splitlines() if '"trichord.infra.deploy"' not in line)  # by no task
+    patterns = [one for some in ast.literal_eval(needed).values() for one in some]
     suffixes = {os.path.splitext(pattern)[1] for pattern in patterns}
     assert suffixes <= set(versions.SUFFIXES)
     assert all(f'"{name}' in setup for name in versions.LIBRARIES)

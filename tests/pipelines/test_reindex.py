@@ -102,8 +102,8 @@ def test_a_change_touches_only_what_follows_from_it_and_a_deleted_record_is_gone
     assert len(touched["vectors"]["made"]) == len(expected_new)
     assert touched["records"]["reused"] == len(before["records"]) - len(touched["records"]["removed"])
     assert touched["index"]["reused"] > 0
-    gone = json.loads(trichord("explain", deleted, "--project", str(lake_copy), "--json", check=2).stdout or "{}")
-    assert gone == {}
+    gone = result_of(trichord("explain", deleted, "--project", str(lake_copy), "--json"))
+    assert (gone["outcome"], gone["history"][0]["event"]) == ("deleted", "went")
     hits = result_of(trichord("search", "--text", "an added row", "-k", "200", "--project", str(lake_copy), "--json"))[
         "hits"
     ]

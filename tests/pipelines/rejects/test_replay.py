@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import trichord.pipelines.prepare.job as preparation
-import trichord.pipelines.rejects.replay as job
 from tests.infra.web_server import serving
 from tests.pipelines.lakes import rows_of, workspace_of, write_project, write_rows
 from trichord.infra.config import EngineConfig
@@ -31,6 +29,7 @@ from trichord.pipelines.rejects.query import Choice, RejectKey, list_rejects
 from trichord.pipelines.rejects.replay import Replay, replay
 from trichord.transforms.collect.plan_parts import read_plan
 
+OPEN_ENGINE = Workspace.open_engine
 TABLES = ("records", "rejects", "signatures", "duplicates")
 STRICT = {"prepare.image.min_side": 240, "prepare.image.max_noise": 10.5}  # many of the demo's pictures have less
 
@@ -70,8 +69,7 @@ def project_in(folder: Path, **more: Any) -> Path:
 def engine() -> Iterator[Engine]:
     """One engine for all tests but those that open their own: starting workers takes longest."""
     with open_engine(EngineConfig(kind="local", workers=2)) as shared, pytest.MonkeyPatch.context() as patch:
-        for module in (job, preparation):
-            patch.setattr(module, "open_engine", lambda config: nullcontext(shared))
+        patch.setattr(Workspace, "open_engine", lambda workspace: nullcontext(shared))
         yield shared
 
 
@@ -121,7 +119,7 @@ def rejects_of(workspace: Workspace) -> list[tuple[str, str, str]]:
 def test_a_loosened_threshold_runs_only_what_it_rejected(project, tmp_path, monkeypatch, loose, workers):
     before = rejects_of(opened(project, STRICT))
     refused = {key.partition("#")[0] for key, _, reason in before if reason in ("image_too_small", "image_noisy")}
-    monkeypatch.setattr(job, "open_engine", open_engine)
+    monkeypatch.setattr(Workspace, "open_engine", OPEN_ENGINE)
     workspace = opened(project, loose, workers=workers)
     summary = replay(workspace, Choice(reason="image_too_small"))
     assert shards_of(workspace) == fresh(project, tmp_path, loose)
@@ -250,7 +248,7 @@ def test_a_row_that_ended_its_worker_is_refused_where_its_address_stays(project,
     key = rows_of(project.parent / "corpus")[1]["id"]
     partition = next(s.partition.id for s in plan.shards if key in _keys(opened(project, STRICT), s))
     row = RejectKey(key=key, source="demo", partition=partition, op="worker", reason="worker_died")
-    monkeypatch.setattr(job, "select_keys", lambda *_, **__: [row])
+    monkeypatch.setattr("trichord.pipelines.rejects.replay.select_keys", lambda *_, **__: [row])
     with pytest.raises(ConfigError, match="an address has one content"):
         replay(opened(project, STRICT), Choice(reason="worker_died"))
 

@@ -210,6 +210,7 @@ def test_a_restart_neither_puts_a_sweep_off_nor_adds_one(project: Path) -> None:
     assert Watcher(workspace)._seconds_to_sweep() == 0, "nothing is published"
 
 
+@pytest.mark.full
 def test_a_run_waits_for_another_one_that_is_at_work(project: Path, server: SqsServer) -> None:
     workspace = workspace_of(project, *settings_of(server))
     tell(server, *put(project.parent / "data", 3, version=1))

@@ -29,6 +29,7 @@ def found(project: Path, text: str) -> str:
 
 
 @pytest.mark.full
+@pytest.mark.full
 def test_files_and_hooks_are_indexed_until_a_signal_ends_the_watcher_in_order(
     project: Path, server: SqsServer, tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_files_and_hooks_are_indexed_until_a_signal_ends_the_watcher_in_order(
     assert reindex(workspace_of(project)).unchanged
 
 
+@pytest.mark.full
 def test_s3_tells_sqs_and_the_watcher_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
