@@ -27,7 +27,7 @@ from trichord.infra.events.inbox import Inbox
 from trichord.infra.events.sqs import SqsQueue
 from trichord.infra.lake.storage import Changed
 from trichord.pipelines.core.result import Result
-from trichord.pipelines.core.runs import last_runs
+from trichord.pipelines.core.runs import iterate_runs
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.watch.channels import open_others, open_queues, require_some
@@ -239,7 +239,8 @@ class Watcher:
         """Return when the next sweep is due: restarts put none off, and add none."""
         if self.workspace.publications.live() is None:
             return 0
-        swept = (note for note in last_runs(self.workspace.lake) if note.trigger == SWEEP and not note.exit_code)
+        runs = iterate_runs(self.workspace.lake, events=False)
+        swept = (note for note in runs if note.trigger == SWEEP and not note.exit_code)
         last = next(swept, None)
         if last is None:
             return 0

@@ -29,7 +29,6 @@ def found(project: Path, text: str) -> str:
 
 
 @pytest.mark.full
-@pytest.mark.full
 def test_files_and_hooks_are_indexed_until_a_signal_ends_the_watcher_in_order(
     project: Path, server: SqsServer, tmp_path: Path
 ) -> None:
