@@ -95,7 +95,7 @@ def test_a_run_notes_what_it_cost(lake_copy):
 
 
 @pytest.mark.full
-def test_a_second_backfill_takes_what_its_plan_says(indexed: tuple[Path, dict], tmp_path: Path) -> None:
+def test_a_second_backfill_makes_what_its_plan_says(indexed: tuple[Path, dict], tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(indexed[0].parent, folder)
     open_workspace(folder / "trichord.yaml", "prepare.text.min_chars=2").backfill()
@@ -105,4 +105,4 @@ def test_a_second_backfill_takes_what_its_plan_says(indexed: tuple[Path, dict], 
     assert done.switch is not None
     assert plan.by_name["records"].to_make == plan.sources[0].partitions == done.partitions
     assert plan.by_name["records"].rows == done.switch.counts.rows_in
-    assert plan.seconds == pytest.approx(done.seconds + done.switch.seconds, rel=0.3)
+    assert plan.seconds is not None  # how near it comes: tests/bench/plan_fact.py
