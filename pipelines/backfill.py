@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from trichord.infra import log
@@ -86,40 +85,33 @@ def backfill(
         GateFailed, PartialRun, CommitConflict: as `reindex`; what was made is kept.
     """
     started = time.monotonic()
-    with at_work(workspace.lake, "backfill"), _kept_from_gc(workspace) as finish:
+    unfinished = layout.backfill_path(project_digest(workspace.project))
+    with at_work(workspace.lake, "backfill"):
+        workspace.lake.write_if_absent(unfinished, b"")  # from now on `gc` keeps what is made, between attempts too
         with observing(workspace) as observers, recorded(workspace.lake, "backfill", "backfill", observers) as note:
             live = workspace.publications.live()
             note.publication = live.id if live is not None else None
             plan = plan_training(workspace)
             note.sources = source_states(plan)
-            wanted = tuple(_within(workspace, plan, window))
-            if window.whole:
-                made = _make_all(workspace, plan, live, note)
-            else:
-                made = _make_part(workspace, replace(plan, shards=wanted), live, note)
+            part = replace(plan, shards=tuple(_within(workspace, plan, window)))
+            made = _make(workspace, part, live, _stages(window.whole), note)
         prepared = len(find_finished(workspace.lake, "records", plan.wanted))
         seconds = round(time.monotonic() - started, 3)
         log.event("backfill_made", partitions=len(plan.shards), prepared=prepared, made=made, seconds=seconds)
         switched = None
         if switch and prepared == len(plan.wanted):
             switched = reindex(workspace, accept=accept, wait=True, trigger="backfill")
-            finish()
+            workspace.lake.delete(unfinished)
     return BackfillSummary(partitions=len(plan.shards), prepared=prepared, made=made, seconds=seconds, switch=switched)
 
 
-def _make_all(workspace: Workspace, plan: Plan, live: Publication | None, note: RunNote) -> int:
-    from trichord.pipelines.stages.order import STAGES  # heavy imports
-
-    before_the_index = STAGES[: [stage.name for stage in STAGES].index("index")]
-    return _make(workspace, plan, live, before_the_index, note)
-
-
-def _make_part(workspace: Workspace, plan: Plan, live: Publication | None, note: RunNote) -> int:
-    """Prepare and featurise some partitions; duplicates, training and vectors need all of them."""
-    from trichord.pipelines.stages.model import FeaturesOfPart
+def _stages(whole: bool) -> Sequence[Stage[Run, Forecast]]:
+    """Return the stages before the index; of a part those that do not need all partitions, as duplicates do."""
+    from trichord.pipelines.stages.model import FeaturesOfPart  # heavy imports
+    from trichord.pipelines.stages.order import STAGES
     from trichord.pipelines.stages.prepare import Records
 
-    return _make(workspace, plan, live, (Records(), FeaturesOfPart()), note)
+    return STAGES[: [stage.name for stage in STAGES].index("index")] if whole else (Records(), FeaturesOfPart())
 
 
 def _make(
@@ -162,11 +154,3 @@ def _within(workspace: Workspace, plan: Plan, window: Window) -> Iterator[Wanted
             written[uri] = workspace.storage.stat(uri).mtime_ns / 1e9
         if since <= written[uri] < until:
             yield shard
-
-
-@contextmanager
-def _kept_from_gc(workspace: Workspace) -> Iterator[Callable[[], None]]:
-    """Let `gc` keep what is made from now on, between the attempts too, until the yielded function is called."""
-    lake, path = workspace.lake, layout.backfill_path(project_digest(workspace.project))
-    lake.write_if_absent(path, b"")
-    yield lambda: lake.delete(path)

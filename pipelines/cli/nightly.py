@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.markup import escape
 
 from trichord.infra import log
-from trichord.infra.errors import ConfigError, LeaseTaken
 from trichord.pipelines.cli import render
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
@@ -21,8 +20,7 @@ from trichord.pipelines.cli.options import (
     print_result,
 )
 from trichord.pipelines.cli.render import console
-
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for another run on this lake to end.")]
+from trichord.pipelines.cli.turn import Skip, Wait, taking_turn
 
 
 def nightly(
@@ -31,7 +29,7 @@ def nightly(
     engine: EngineName = None,
     accept: Accepted = None,
     wait: Wait = False,
-    skip: Annotated[bool, typer.Option("--skip", help="If another run is at work on this lake, end well.")] = False,
+    skip: Skip = False,
     as_json: Json = False,
 ) -> None:
     """Reindex, make up for missed nights, then maintain the lake; for cron, systemd, Kubernetes or Airflow.
@@ -39,16 +37,8 @@ def nightly(
     The lake is maintained also if the gate refuses the new index. The exit code is the reindex's.
     """
     workspace = open_project(project, set_, as_json, engine)
-    if wait and skip:
-        raise ConfigError("--wait and --skip exclude each other.")
-    try:
-        with log.progress("nightly"):
-            summary = workspace.nightly(accept=accept or (), wait=wait)
-    except LeaseTaken as taken:
-        if not skip:
-            raise
-        print_result({"skipped": True, "reason": str(taken).splitlines()[0]}, as_json, render.skipped)
-        return
+    with taking_turn(wait=wait, skip=skip, as_json=as_json), log.progress("nightly"):
+        summary = workspace.nightly(accept=accept or (), wait=wait)
     print_result(summary, as_json, _show_night)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)

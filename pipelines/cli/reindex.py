@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trichord.infra import log
-from trichord.infra.errors import ConfigError, GateFailed, LeaseTaken
+from trichord.infra.errors import ConfigError, GateFailed
 from trichord.pipelines.cli import render
 from trichord.pipelines.cli.options import (
     DEFAULT_PROJECT,
@@ -21,6 +21,7 @@ from trichord.pipelines.cli.options import (
 )
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
+from trichord.pipelines.cli.turn import Skip, Wait, taking_turn
 
 if TYPE_CHECKING:
     from trichord.pipelines.api import Workspace
@@ -67,8 +68,8 @@ def reindex(
         Path | None,
         typer.Option(metavar="FILE", help="With --source: look only at rows whose key is a line of this file."),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another run on this lake to end.")] = False,
-    skip: Annotated[bool, typer.Option("--skip", help="If another run is at work on this lake, end well.")] = False,
+    wait: Wait = False,
+    skip: Skip = False,
     plan: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A plan of `trichord plan --out`: refuse if anything has changed since."),
@@ -78,29 +79,21 @@ def reindex(
 ) -> None:
     """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
-    if wait and skip:
-        raise ConfigError("--wait and --skip exclude each other.")
     if plan is not None and source is not None:
         raise ConfigError("--plan and --source exclude each other: a plan is of all sources.")
     listed = read_lines(keys) if keys is not None else None
     planned = _basis(plan) if plan is not None else None
-    try:
-        with log.progress("reindex"):
-            summary = workspace.reindex(
-                publish=publishing,
-                accept=accept or (),
-                retrain=retrain,
-                source=source,
-                prefix=prefix,
-                keys=listed,
-                wait=wait,
-                planned=planned,
-            )
-    except LeaseTaken as taken:
-        if not skip:
-            raise
-        _print({"skipped": True, "reason": str(taken).splitlines()[0]}, as_json, render.skipped)
-        return
+    with taking_turn(wait=wait, skip=skip, as_json=as_json), log.progress("reindex"):
+        summary = workspace.reindex(
+            publish=publishing,
+            accept=accept or (),
+            retrain=retrain,
+            source=source,
+            prefix=prefix,
+            keys=listed,
+            wait=wait,
+            planned=planned,
+        )
     if report is not None and summary.publication:
         from trichord.pipelines.report.page import write_page
 
