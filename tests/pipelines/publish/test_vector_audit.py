@@ -103,9 +103,11 @@ def test_an_encoder_changed_behind_its_name_is_found_and_named(indexed, model, m
     assert changed.fingerprint == model.fingerprint
     found = actor(workspace, model)(vectors_of(workspace)[:1]) + actor(workspace, changed)(vectors_of(workspace))
     assert 0 < len(found.misfits) <= found.vectors - 4
+    named = [misfit for misfit in found.misfits if f"features in the cache: {modality} " in misfit]
+    assert len(named) >= len(found.misfits) / 2  # a picture that is nearly its own mirror image has the same features
     for misfit in found.misfits:
         assert "view fused: cosine 0." in misfit
-        assert f"features in the cache: {modality} " in misfit
+        assert misfit in named or misfit.endswith("(the cached features are right)")
 
 
 @pytest.mark.parametrize(
