@@ -3,14 +3,15 @@
 `python -m tests.faults.cluster` prints one JSON line. A cluster of three raylets asks for a token and lacks our code. A
 first job, by `ray job submit`, is stopped while it prepares. A second one, by `trichord submit`, loses a node while it
 prepares and is stopped; a third loses one while it encodes. The index that goes live must be the one of an undisturbed
-local run over the same sources. Meanwhile an open `Searcher` is asked every 100 ms: each answer must be the old index's
-or the new one's. Needs root (network namespaces) and ten minutes.
+local night, and of a run by an event, over the same sources. Meanwhile an open `Searcher` is asked every 100 ms: each
+answer must be the old index's or the new one's. Needs root (network namespaces) and ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -25,13 +26,16 @@ import yaml
 
 import trichord
 from tests.command import COMMAND, trichord_process
-from tests.pipelines.lakes import SETTINGS, copy_of, result_of, write_project
+from tests.faults.event_feed import Watching
+from tests.pipelines.lakes import SETTINGS, copy_of, result_of, rows_of, write_project, write_rows
 from tests.ray_cluster import RayCluster
+from tests.sqs_server import CREDENTIALS, SqsServer
 
 OTHER = {"model": {"dimension": 48}, "train": {"epochs": 3}}
 RECIPE = {"prepare": {"rows_per_partition": 20, "text": {"min_chars": 2}}}
 GATE = {**SETTINGS["gate"], "max_drop_of": {f"mixed.retention.{name}": 9.0 for name in ("text", "image", "audio")}}
 QUERIES = ("a red circle", "two blue squares", "a low tone")
+NEW = 12  # rows that came after the index that is live at first
 PERIOD_S = 0.1
 _PATIENCE_S = 400.0
 
@@ -79,12 +83,18 @@ class Scene:
     def __init__(self, folder: Path, records: int) -> None:
         settings = {**SETTINGS, "gate": GATE, "engine": {"workers": 3}}
         self.project = write_project(folder / "live", records=records, settings=settings)
+        corpus = self.project.parent / "corpus"
+        rows = rows_of(corpus)
+        write_rows(corpus, rows[NEW:])
         trichord_process("reindex", "--project", str(self.project), "--json")
+        write_rows(corpus, rows)
         self.model, self.recipe = folder / "model.yaml", folder / "recipe.yaml"
         self.model.write_text(yaml.safe_dump(OTHER))
         self.recipe.write_text(yaml.safe_dump(RECIPE))
-        beside = copy_of(self.project.parent, folder / "beside")
-        beside.write_text(yaml.safe_dump({**yaml.safe_load(beside.read_text()), **_laid_over(settings)}))
+        beside, evented = (copy_of(self.project.parent, folder / name) for name in ("beside", "evented"))
+        for project in (beside, evented):
+            project.write_text(yaml.safe_dump({**yaml.safe_load(project.read_text()), **_laid_over(settings)}))
+        self.by_event = digest_by_event(evented)
         night = result_of(trichord_process("nightly", "--project", str(beside), "--json"))
         self.wanted = night["run"]["manifest_digest"]
         self.new = trichord.open(str(beside)).searcher()
@@ -93,6 +103,18 @@ class Scene:
     def verb(self) -> list[str]:
         """What is submitted."""
         return ["backfill", "--model", str(self.model), "--recipe", str(self.recipe), "--json"]
+
+
+def digest_by_event(project: Path) -> str:
+    """Tell a watcher of the changed manifest, and return the digest of the index that it publishes."""
+    with SqsServer() as server:
+        watching = Watching(project, f"watch.queues=[{server.url('changes')}]", "watch.quiet_s=0")
+        server.queues.put("changes", json.dumps({"uris": [str(project.parent / "corpus" / "manifest.jsonl")]}))
+        watching.wait_for("publish")
+        watching.end()
+    live = trichord.open(str(project)).publications.live()
+    assert live is not None
+    return str(live.manifest_digest)
 
 
 def _laid_over(settings: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +197,7 @@ def later_job(cluster: RayCluster, scene: Scene, job_id: str, disturb: Callable[
 
 
 def measure(records: int) -> dict[str, Any]:
-    """Run it all; JSON-ready. `digest_equal` must be true, `failed` empty and `mixed` 0."""
+    """Run it all; JSON-ready. `digest_equal` and `by_event_equal` must be true, `failed` empty and `mixed` 0."""
     with tempfile.TemporaryDirectory(prefix="trichord-cluster-") as name:
         folder = Path(name)
         scene = Scene(folder, records)
@@ -204,6 +226,7 @@ def measure(records: int) -> dict[str, Any]:
         live = trichord.open(str(scene.project)).publications.live()
     return {
         "digest_equal": live is not None and live.manifest_digest == scene.wanted,
+        "by_event_equal": scene.by_event == scene.wanted,
         "jobs": [stopped, second, third],
         "queries": sum(asking.answers.values()),
         "old": sum(times for (query, said), times in asking.answers.items() if said == answer(old, query)),
@@ -218,4 +241,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=320)
     options = parser.parse_args()
+    os.environ.update(CREDENTIALS)
     sys.stdout.write(json.dumps(measure(options.records)) + "\n")
