@@ -17,7 +17,7 @@ from trichord.infra.errors import ConfigError
 TOLERANCE = 2e-4  # of any weight, after three epochs
 
 
-@pytest.mark.parametrize("loss", ["mixed_gallery_infonce", "infonce"])
+@pytest.mark.parametrize("loss", ["mixed_gallery_infonce", pytest.param("infonce", marks=pytest.mark.full)])
 def test_two_workers_train_as_one_within_tolerance_and_are_equal_to_each_other(tmp_path: Path, loss: Loss) -> None:
     config = TrainConfig(loss=loss, epochs=3, batch_size=32, patience=9, threads=1)
     alone = tmp_path / "alone"
@@ -33,6 +33,7 @@ def test_two_workers_train_as_one_within_tolerance_and_are_equal_to_each_other(t
     np.testing.assert_allclose(theirs, mine, rtol=1e-3)
 
 
+@pytest.mark.full
 def test_a_process_group_that_was_stopped_resumes_bit_for_bit(tmp_path: Path) -> None:
     config = TrainConfig(epochs=3, batch_size=32, patience=9, threads=1)
     (tmp_path / "whole").mkdir()

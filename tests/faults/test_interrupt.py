@@ -13,6 +13,7 @@ from tests.faults.left import is_clean, leftovers
 from tests.pipelines.lakes import write_project
 
 
+@pytest.mark.full
 def test_sigterm_in_training_leaves_nothing(tmp_path):
     settings = {"model": {"dimension": 32, "hidden": 64}, "train": {"epochs": 500, "batch_size": 8}}
     project, temporary = write_project(tmp_path / "project", records=40, settings=settings), tmp_path / "temporary"

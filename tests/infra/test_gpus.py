@@ -122,6 +122,7 @@ print(json.dumps(seen))
 """
 
 
+@pytest.mark.full
 @pytest.mark.xdist_group("ray")
 def test_ray_gives_each_actor_its_share_of_a_gpu():
     done = subprocess.run(

@@ -14,7 +14,7 @@ from trichord.infra.engines.process_group import run_process_group
 from trichord.infra.errors import ConfigError, PartialRun
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+@pytest.fixture(params=["local", pytest.param("ray", marks=[pytest.mark.xdist_group("ray"), pytest.mark.full])])
 def kind(request: pytest.FixtureRequest):
     """Engines that run process groups."""
     if request.param == "ray":

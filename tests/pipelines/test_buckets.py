@@ -12,7 +12,7 @@ from trichord.pipelines.reindex import reindex
 from trichord.pipelines.search.search import search
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+@pytest.mark.parametrize("scheme", ["s3", *(pytest.param(other, marks=pytest.mark.full) for other in ("gs", "az"))])
 def test_a_lake_in_a_bucket_holds_the_same_index_as_a_local_one(
     scheme: str, request: pytest.FixtureRequest, tmp_path: Path
 ):

@@ -113,6 +113,7 @@ def _query(workspace):
     return read_query(workspace.project.prepare, "two blue squares", None, None)
 
 
+@pytest.mark.full
 def test_forests_are_built_measured_searched_and_kept_with_the_index_beside_them(lake_copy):
     pytest.importorskip("annoy", reason="built where there is a C++ compiler")
     workspace = workspace_of(lake_copy, "index.backends=[faiss, annoy]", "engine.workers=1", "gate.max_row_drop=1")

@@ -68,6 +68,7 @@ def table(workspace: Workspace, refs: Sequence[ShardRef]) -> pa.Table:
     return pa.concat_tables([read_shard(workspace.lake, ref) for ref in refs])
 
 
+@pytest.mark.full
 def test_shards_are_the_same_from_any_number_of_workers_and_any_order(
     lake: tuple[Workspace, list[Prepared]], tmp_path: Path
 ) -> None:

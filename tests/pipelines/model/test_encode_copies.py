@@ -78,7 +78,7 @@ def change(project: Path) -> int:
     return len(rows)
 
 
-@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("cached", [pytest.param(True, marks=pytest.mark.full), False])
 def test_copied_features_and_vectors_equal_those_of_a_whole_run(cached, engine, tmp_path):
     project = write_project(tmp_path, records=72, settings=SETTINGS, defects=0.0)
     rows = rows_of(tmp_path / "corpus")

@@ -21,7 +21,9 @@ from trichord.pipelines.model import finetune as adapting
 from trichord.pipelines.model.finetune import AdaptTask, LakeSamples, adapt
 
 
-@pytest.mark.parametrize(("modality", "objective"), [("text", "paired"), ("image", "views")])
+@pytest.mark.parametrize(
+    ("modality", "objective"), [("text", "paired"), pytest.param("image", "views", marks=pytest.mark.full)]
+)
 def test_an_encoder_is_adapted_to_the_lakes_records(
     lake_copy: Path, tmp_path: Path, modality: Modality, objective: str
 ) -> None:

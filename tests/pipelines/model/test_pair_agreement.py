@@ -35,6 +35,7 @@ def judged(tmp_path_factory):
     return project, reindex(workspace_of(project))
 
 
+@pytest.mark.full
 def test_exchanged_pictures_are_found_by_models_that_never_saw_them(judged):
     project, summary = judged
     swapped = {label["key"] for label in read_labels(project.parent / "corpus") if label["defects"]}
@@ -46,6 +47,7 @@ def test_exchanged_pictures_are_found_by_models_that_never_saw_them(judged):
     assert summary.counts.disagreements < 100
 
 
+@pytest.mark.full
 def test_what_is_left_out_is_counted_and_explained(judged):
     project, summary = judged
     assert summary.publication
@@ -62,6 +64,7 @@ def test_what_is_left_out_is_counted_and_explained(judged):
     assert again.unchanged
 
 
+@pytest.mark.full
 def test_another_rate_is_another_answer_and_costs_no_training(judged):
     project, summary = judged
     stricter = reindex(workspace_of(project, "agreement.false_accept_rate=0.6"))
