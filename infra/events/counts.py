@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 # accepted: waits for a run; done: its run is committed; repeated: looked at before; ignored: changes no content;
@@ -20,6 +21,7 @@ class Counts:
         lag_s: sum over events of the seconds from the change (or the receipt, if its time is unknown) to the commit.
         lagged: events in that sum.
         last_lag_s: the longest lag of the last run.
+        removal_lag_s: the longest lag of a deletion in the last run that was told of one; None before.
         missed: rows that a sweep found changed and no event had named.
     """
 
@@ -28,6 +30,7 @@ class Counts:
         self.messages: Counter[tuple[str, Fate]] = Counter()
         self.runs: Counter[str] = Counter()
         self.lag_s, self.lagged, self.last_lag_s, self.missed = 0.0, 0, 0.0, 0
+        self.removal_lag_s: float | None = None
 
     def see(self, channel: str, fate: Fate, number: int = 1) -> None:
         """Count messages."""
@@ -39,12 +42,13 @@ class Counts:
         with self._lock:
             self.runs[ended] += 1
 
-    def see_lags(self, lags_s: list[float]) -> None:
-        """Count the lags of the events of a run."""
+    def see_lags(self, lags_s: Sequence[float], of_deletions: Sequence[float] = ()) -> None:
+        """Count the lags of the events of a run, and those of the deletions among them."""
         with self._lock:
             self.lag_s += sum(lags_s)
             self.lagged += len(lags_s)
             self.last_lag_s = max(lags_s, default=self.last_lag_s)
+            self.removal_lag_s = max(of_deletions, default=self.removal_lag_s)
 
     def see_missed(self, rows: int) -> None:
         """Count rows that only a sweep found."""

@@ -29,6 +29,7 @@ class Event:
         path: place below the source's folder; empty for all of the source.
         id: names this change of this place, so that its repetition is known; empty if the sender gives none.
         at_s: when it happened, seconds since 1970; None if unknown.
+        deleted: the sender says that the object is gone. What lies there decides; this serves figures alone.
     """
 
     uri: str = ""
@@ -36,6 +37,7 @@ class Event:
     path: str = ""
     id: str = ""
     at_s: float | None = None
+    deleted: bool = False
 
     def __post_init__(self) -> None:
         for name, place in (("uri", self.uri), ("source", self.source), ("path", self.path)):

@@ -70,17 +70,19 @@ class FolderWatch:
                 raise_interrupt=False,
                 ignore_permission_denied=True,
             ):
-                paths = sorted(
-                    place_of(path, change == Change.added, change == Change.deleted) for change, path in changes
+                self._offer(
+                    sorted(
+                        (place_of(path, change == Change.added, change == Change.deleted), change == Change.deleted)
+                        for change, path in changes
+                    )
                 )
-                self._offer(paths)
         except Exception as error:  # noqa: BLE001 - the process goes on with its sweeps and other channels
             self._problem = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             log.event("folder_not_watched", detail=self._problem)
 
-    def _offer(self, paths: Sequence[str]) -> None:
-        for start in range(0, len(paths), MAX_EVENTS):
-            events = list(_events(paths[start : start + MAX_EVENTS]))
+    def _offer(self, places: Sequence[tuple[str, bool]]) -> None:
+        for start in range(0, len(places), MAX_EVENTS):
+            events = list(_events(places[start : start + MAX_EVENTS]))
             try:
                 if events and self._inbox.offer(self, "", events) == "full":
                     self._inbox.ask_for_sweep()
@@ -95,9 +97,9 @@ def place_of(path: str, added: bool, deleted: bool) -> str:
     return path
 
 
-def _events(paths: Sequence[str]) -> Iterator[Event]:
-    for path in paths:
+def _events(places: Sequence[tuple[str, bool]]) -> Iterator[Event]:
+    for path, deleted in places:
         try:
-            yield Event(uri=path)
+            yield Event(uri=path, deleted=deleted)
         except Poison:  # a name that no event can hold: the sweep makes a reject of it
             continue

@@ -21,6 +21,7 @@ _VERSION = re.compile(r"2\.\d{1,3}")
 # What leaves the bytes of an object as they are.
 _S3_UNRELATED = ("ObjectTagging", "ObjectAcl", "ObjectAnnotation", "Replication", "LifecycleTransition",
                  "IntelligentTiering", "ObjectRestore:Post")  # fmt: skip
+_S3_DELETED = ("ObjectRemoved", "LifecycleExpiration")
 _BRIDGE_LOOKS = frozenset(("Object Created", "Object Deleted", "Object Restore Completed", "Object Restore Expired"))
 _GCS_LOOKS = frozenset(("finalize", "finalized", "delete", "deleted", "archive", "archived"))
 _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,221}")
@@ -87,6 +88,7 @@ def _s3_record(record: object) -> Iterator[Event]:
                     uri=_object("s3", bucket, unquote_plus(key, errors="surrogateescape")),
                     id=_text(thing.get("sequencer")),
                     at_s=_time(rest.get("eventTime")),
+                    deleted=name.removeprefix("s3:").startswith(_S3_DELETED),
                 )
         case _:
             raise Poison("a record of it is not S3's")
@@ -97,7 +99,8 @@ def _bridge(value: Mapping[str, Any], detail: Mapping[str, Any]) -> Iterator[Eve
         case {"bucket": {"name": str(bucket)}, "object": {"key": str(key), **thing}}:  # this key is not URL-encoded
             if value.get("detail-type") in _BRIDGE_LOOKS:
                 at_s, number = _time(value.get("time")), _text(thing.get("sequencer"))
-                yield Event(uri=_object("s3", bucket, key), id=number, at_s=at_s)
+                deleted = value["detail-type"] == "Object Deleted"
+                yield Event(uri=_object("s3", bucket, key), id=number, at_s=at_s, deleted=deleted)
         case _:
             raise Poison("its detail is not S3's")
 
@@ -124,7 +127,8 @@ def gcs_event(bucket: str, key: str, kind: str, generation: object, time: object
     """Yield the place of an object of Google Cloud Storage; nothing if only its metadata changed."""
     if kind in _GCS_LOOKS:
         number = f"{kind[:6]}/{generation}" if generation else ""
-        yield Event(uri=_object("gs", bucket, key), id=number, at_s=_time(time))
+        deleted = not kind.startswith("finalize")  # archived: a version that the bucket keeps, and no object any more
+        yield Event(uri=_object("gs", bucket, key), id=number, at_s=_time(time), deleted=deleted)
 
 
 def read_places(value: Mapping[str, Any]) -> Iterator[Event]:

@@ -61,6 +61,10 @@ METRICS = (
     Metric("trichord_events_pending", "Messages that were received and are not acknowledged yet."),
     Metric("trichord_event_lag_seconds", "Age of the oldest of these; 0 if there is none."),
     Metric("trichord_event_commit_lag_seconds", "From a change to its commit: the longest of the last run on events."),
+    Metric(
+        "trichord_event_removal_lag_seconds",
+        "From a deletion to the index without it: the longest of the last run that was told of one.",
+    ),
 )
 NAMES = frozenset(metric.name for metric in METRICS)
 
@@ -84,6 +88,7 @@ class EventState:
         pending: messages that are received and not acknowledged.
         oldest_s: Unix time at which the oldest of these was received; None if there is none.
         last_lag_s: seconds from a change to its commit, the longest of the last run on events; None before the first.
+        removal_lag_s: the same of deletions.
     """
 
     handled: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -91,6 +96,7 @@ class EventState:
     pending: int = 0
     oldest_s: float | None = None
     last_lag_s: float | None = None
+    removal_lag_s: float | None = None
 
 
 def samples(state: LakeState, events: EventState | None = None) -> list[Sample]:
@@ -185,3 +191,5 @@ def _of_events(events: EventState) -> Iterator[Sample]:
     yield Sample("trichord_event_lag_seconds", lag_s)
     if events.last_lag_s is not None:
         yield Sample("trichord_event_commit_lag_seconds", events.last_lag_s)
+    if events.removal_lag_s is not None:
+        yield Sample("trichord_event_removal_lag_seconds", events.removal_lag_s)

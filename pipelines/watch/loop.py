@@ -210,9 +210,10 @@ class Watcher:
 
     def _finish(self, messages: Sequence[Message]) -> None:
         now_s = time.time()
-        lags_s = [_lag(event.at_s, message.received_s, now_s) for message in messages for event in message.events]
+        events = [(event, message.received_s) for message in messages for event in message.events]
+        lags_s = [_lag(event.at_s, received_s, now_s) for event, received_s in events]
         self.inbox.finish(messages)
-        self.counts.see_lags(lags_s)
+        self.counts.see_lags(lags_s, [lag for (event, _), lag in zip(events, lags_s, strict=True) if event.deleted])
         if messages:
             log.event("acknowledged", messages=len(messages), longest_lag_s=round(self.counts.last_lag_s, 3))
         self._failures, self._retry_at_s = 0, None

@@ -50,4 +50,5 @@ def event_state(counts: Counts, inbox: Inbox) -> EventState:
         pending=inbox.waiting,
         oldest_s=inbox.oldest_s,
         last_lag_s=counts.last_lag_s if counts.lagged else None,
+        removal_lag_s=counts.removal_lag_s,
     )

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +51,14 @@ def opened(project: Path, folder: Path) -> dict[str, int]:
     return {"all": len(files), **dict(sorted(counts.items()))}
 
 
-def requests(project: Path) -> dict[str, Any]:
+def in_bucket(project: Path) -> dict[str, Any]:
     """Run two nights on a copy of the lake in a bucket, and count the requests of the second by method."""
     import boto3
-    from moto.server import DomainDispatcherApplication, ThreadedMotoServer
+    import pytest
+    from moto.server import ThreadedMotoServer
 
-    seen = list[tuple[str, str]]()
-    serve: Callable[..., Any] = DomainDispatcherApplication.__call__
+    from tests.transforms.bucket_media import requests as counted
 
-    def serving(self: Any, environ: Any, start_response: Any) -> Any:
-        seen.append((environ["REQUEST_METHOD"], f"{environ['PATH_INFO']}?{environ['QUERY_STRING']}"))
-        return serve(self, environ, start_response)
-
-    DomainDispatcherApplication.__call__ = serving
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -76,8 +70,8 @@ def requests(project: Path) -> dict[str, Any]:
             client.upload_file(str(path), "lake", f"spine/{path.relative_to(lake).as_posix()}")
     settings = ("lake=s3://lake/spine", f"storage.endpoint=http://{host}:{port}", "storage.allow_http=true")
     run(project, *settings)
-    seen.clear()
-    night = run(project, *settings)
+    with counted(pytest.MonkeyPatch()) as seen:
+        night = run(project, *settings)
     server.stop()
     methods = Counter("LIST" if "list-type" in place else method for method, place in seen)
     return {**night, "requests": len(seen), **dict(sorted(methods.items()))}
@@ -95,7 +89,7 @@ def measure(demo: Path) -> dict[str, Any]:
         "first_s": first["seconds"],
         "local": second,
         "files": files,
-        "bucket": requests(project),
+        "bucket": in_bucket(project),
     }
 
 

@@ -70,9 +70,9 @@ def test_a_folder_that_is_new_or_gone_is_looked_at_as_a_whole(tmp_path: Path) ->
 def test_where_notices_find_no_room_a_sweep_is_asked_for(tmp_path: Path) -> None:
     inbox = inbox_of(1)
     watch = FolderWatch([str(tmp_path)], [], inbox)
-    watch._offer(["/a.txt"])
+    watch._offer([("/a.txt", False)])
     assert not inbox.is_sweep_wanted
-    watch._offer(["/b.txt", "/c\n.txt"])
+    watch._offer([("/b.txt", False), ("/c\n.txt", True)])
     assert inbox.is_sweep_wanted
 
 

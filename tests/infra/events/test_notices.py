@@ -28,7 +28,9 @@ def test_s3_of_every_minor_version_is_read_and_its_key_is_decoded(version: str) 
                                    "LifecycleExpiration:Delete", "LifecycleExpiration:DeleteMarkerCreated",
                                    "ObjectRestore:Completed", "s3:ObjectRemoved:Delete"])  # fmt: skip
 def test_what_may_change_an_object_is_looked_at(event: str) -> None:
-    assert [one.uri for one in read_notice(s3_notice("in/a.txt", event=event))] == ["s3://lake/in/a.txt"]
+    (found,) = read_notice(s3_notice("in/a.txt", event=event))
+    assert found.uri == "s3://lake/in/a.txt"
+    assert found.deleted == ("ObjectRemoved" in event or "Expiration" in event)
 
 
 @pytest.mark.parametrize("event", ["ObjectTagging:Put", "ObjectAcl:Put", "LifecycleTransition", "IntelligentTiering"])
@@ -45,6 +47,7 @@ def test_envelopes_of_sns_and_eventbridge_are_opened() -> None:
     assert read_notice(in_sns(s3_notice(KEY))) == read_notice(s3_notice(KEY))
     for notice in (bridge(KEY), in_sns(bridge(KEY)), bridge(KEY, "Object Deleted")):
         assert [one.uri for one in read_notice(notice)] == [f"s3://lake/{KEY}"]
+    assert [read_notice(bridge(KEY, *kind))[0].deleted for kind in ([], ["Object Deleted"])] == [False, True]
     assert read_notice(bridge(KEY, "Object Tags Added")) == ()
     with pytest.raises(Poison, match="not a notification"):
         read_notice(in_sns(in_sns(in_sns(in_sns(s3_notice(KEY))))))
@@ -56,6 +59,7 @@ def test_cloud_storage_by_pubsub_and_by_cloud_events() -> None:
         assert [one.uri for one in read_notice(pubsub(KEY, kind))] == [place]
     assert read_notice(pubsub(KEY, "OBJECT_METADATA_UPDATE")) == ()
     made, gone = (read_notice(pubsub(KEY, kind))[0] for kind in ("OBJECT_FINALIZE", "OBJECT_DELETE"))
+    assert (made.deleted, gone.deleted) == (False, True)
     assert made.key != gone.key, "a deletion names the generation that was made"
     structured = gcs_cloud_event(KEY)
     headers = {"content-type": "application/cloudevents+json; charset=utf-8"}

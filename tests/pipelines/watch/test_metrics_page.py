@@ -27,7 +27,8 @@ def test_what_became_of_events_is_on_the_page(workspace: Workspace) -> None:
     page = metrics_pages(workspace, counts, Inbox(lambda _: True, counts, 10))["/metrics"]
     counts.see("sqs", "done", 3)
     counts.see_missed(2)
-    counts.see_lags([4.5, 6.0])
+    counts.see_lags([4.5, 6.0], [4.5])
+    counts.see_lags([1.0, 6.0])
     status, kind, body = page()
     lines = {line.rsplit(" ", 1)[0].split("{")[0]: line for line in body.decode().splitlines() if line[0] != "#"}
     assert (status, kind.split(";")[0]) == (HTTPStatus.OK, "text/plain")
@@ -35,6 +36,7 @@ def test_what_became_of_events_is_on_the_page(workspace: Workspace) -> None:
     values = {name: float(line.rsplit(" ", 1)[1]) for name, line in lines.items()}
     assert (values["trichord_events_total"], values["trichord_events_missed_total"]) == (3, 2)
     assert values["trichord_event_commit_lag_seconds"] == 6
+    assert values["trichord_event_removal_lag_seconds"] == 4.5  # of the last run that was told of a deletion
     assert values["trichord_events_pending"] == values["trichord_event_lag_seconds"] == 0
 
 
