@@ -40,7 +40,7 @@ class HashedNgrams:
     """Text: words and neighbouring pairs hashed into one half, parts of words (character n-grams) into the other.
 
     Signed hashing, 1 + ln(count) weights, each half L2-normalised. Case, width and punctuation do not matter. In scripts
-    that do not part words by blanks (Chinese, Japanese, Thai ...) every character counts as a word; see `encoders.words`.
+    without blanks between words (Chinese, Thai ...) every character counts as a word: see `encoders.words`.
     """
 
     modality: ClassVar[Modality] = "text"

@@ -2,8 +2,8 @@
 
 | script | words | parts |
 |---|---|---|
-| scripts with blanks between words | runs of letters, marks, digits and `_` | character 3- to 5-grams of `<word>` |
-| Han, Kana, Bopomofo, Thai, Lao, Khmer, Myanmar, other South East Asian ones | single characters | 2- to 4-grams of the run |
+| with blanks between words | runs of letters, marks, digits and `_` | character 3- to 5-grams of `<word>` |
+| Han, Kana, Bopomofo, Thai, Lao, Khmer, Myanmar ... | single characters | 2- to 4-grams of the run |
 
 So a pair of neighbouring words is a character 2-gram in the second row: most words of Chinese have one or two. These
 are the words of Unicode Standard Annex 29 but for apostrophes, which part words here. A character is a letter with its

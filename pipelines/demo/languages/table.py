@@ -57,8 +57,8 @@ class Language:
         counts: words for 1 to 4, holding `{measure}` where the measure word goes.
         several: words for an inexact count.
         positions: words for the places 0 to 8.
-        orders: ways to say one group: patterns that hold one of `{count} {size} {colour} {noun} {place}` each. A pattern
-            is left out whole if its word goes unsaid.
+        orders: ways to say one group: patterns, each with one of `{count} {size} {colour} {noun} {place}`. A pattern
+            whose word goes unsaid is left out whole.
         frames: of captions; at least five.
         elisions: (regular expression, replacement) for the whole caption, such as `a` before a vowel.
         full_stop, exclamation: marks at a sentence's end.
