@@ -39,8 +39,8 @@ _TURN = np.arange(21) % 9  # a direction as one of nine; a table is faster than 
 class HashedNgrams:
     """Text: words and neighbouring pairs hashed into one half, parts of words (character n-grams) into the other.
 
-    Signed hashing, 1 + ln(count) weights, each half L2-normalised. Case, width and punctuation do not matter. In scripts
-    without blanks between words (Chinese, Thai ...) every character counts as a word: see `encoders.words`.
+    Signed hashing, 1 + ln(count) weights, each half L2-normalised. Case, width and punctuation do not matter. Where no
+    blanks part words (Chinese, Thai ...) each character counts as one: see `encoders.words`.
     """
 
     modality: ClassVar[Modality] = "text"
