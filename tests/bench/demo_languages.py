@@ -1,7 +1,7 @@
 """The demo in every language that it speaks, beside English on the same seed: retrieval and detectors.
 
-`python -m tests.bench.demo_languages --seeds 3` prints, for each figure and language, the mean over seeds and its largest
-distance from English on one seed. `--json` prints one JSON line. Retrieval is of the published index's test records.
+`python -m tests.bench.demo_languages --seeds 3` prints, for each figure and language, the mean over seeds and the
+largest distance from English on one seed. `--json` prints one JSON line. Retrieval is of the index's test records.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ CHINESE = Language(
         "large": ("大", "大大的", "大号"),
     },
     counts={
-        1: ("一{measure}", "1{measure}", "单独一{measure}"),
+        1: ("一{measure}", "1{measure}", "一{measure}单独的"),
         2: ("两{measure}", "一对", "2{measure}"),
         3: ("三{measure}", "一组三{measure}", "3{measure}"),
         4: ("四{measure}", "一组四{measure}", "4{measure}"),
@@ -116,7 +116,7 @@ CHINESE = Language(
     ),
     full_stop="。",
     exclamation="！",
-    mojibake="手绘稿——{head}“{last}”",
+    mojibake="手绘稿——{head}{last}",
     slips={
         "圆": "园", "形": "型", "色": "涩", "角": "脚", "星": "心", "箭": "剑", "环": "坏", "背": "被", "景": "影",
         "蓝": "兰", "黄": "皇", "橙": "澄", "绿": "录", "紫": "柴", "粉": "份", "两": "俩", "颗": "棵", "看": "着",

@@ -161,7 +161,7 @@ def test_the_ops_on_text_make_of_every_defect_what_they_make_of_it_in_english(la
     if kind in ("control_characters", "html_markup", "bidi_controls"):
         assert all(row.text == clean[number] for number, row in after.items())
     if kind == "mojibake":
-        assert all(clean[number][:-2] in (row.text or "") for number, row in after.items())
+        assert all(clean[number] in (row.text or "") for number, row in after.items())
     if kind == "pii":
         assert all((row.text or "").startswith(clean[number]) for number, row in after.items())
         assert not any(
