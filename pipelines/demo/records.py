@@ -13,7 +13,7 @@ import numpy as np
 from trichord.infra.digest import generator
 from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.defects import DEFECTS
-from trichord.pipelines.demo.languages import Language
+from trichord.pipelines.demo.languages import ENGLISH, Language
 from trichord.pipelines.demo.render import PictureFormat, encode_picture, render
 from trichord.pipelines.demo.scenes import Scene, draw_scene
 from trichord.pipelines.demo.sonify import AudioFormat, encode_sound, sonify
@@ -72,7 +72,13 @@ class Recipe:
     """
 
     def __init__(
-        self, *, seed: int, records: int, difficulty: float, rates: Mapping[str, float], language: Language
+        self,
+        *,
+        seed: int,
+        records: int,
+        difficulty: float,
+        rates: Mapping[str, float],
+        language: Language = ENGLISH,
     ) -> None:
         self._seed = seed
         self._records = records

@@ -124,7 +124,7 @@ def test_a_corpus_in_another_language_differs_in_its_texts_alone(tmp_path: Path,
         labels[one.code] = list(read_labels(folder))
     for english, other in zip(labels["en"], labels[language.code], strict=True):
         assert english["clean_text"] != other["clean_text"]
-        assert english | {"clean_text": ""} == other | {"clean_text": ""}
+        assert {**english, "clean_text": ""} == {**other, "clean_text": ""}
     for english, other in zip(rows["en"], rows[language.code], strict=True):
         for medium in ("image", "audio"):
             assert english[medium] == other[medium]
@@ -134,7 +134,9 @@ def test_a_corpus_in_another_language_differs_in_its_texts_alone(tmp_path: Path,
 
 @pytest.mark.parametrize("language", OTHERS, ids=lambda language: language.code)
 @pytest.mark.parametrize("kind", [None, *TEXT_DEFECTS])
-def test_the_ops_on_text_make_of_every_defect_what_they_make_of_it_in_english(language: Language, kind: str) -> None:
+def test_the_ops_on_text_make_of_every_defect_what_they_make_of_it_in_english(
+    language: Language, kind: str | None
+) -> None:
     clean = [_captions(index, language)[0] for index in range(150)]
     spoilt = clean
     if kind is not None:
