@@ -88,8 +88,8 @@ def test_latin_cyrillic_and_hangul_have_the_words_and_parts_that_they_always_had
 
 def test_parts_of_a_run_without_blanks_are_short_and_never_cross_punctuation() -> None:
     [first, second] = word_runs("红色圆，蓝")
-    assert first.parts == ("红色", "色圆", "红色圆")
-    assert second.parts == ()
+    assert first.parts == ("红", "色", "圆", "红色", "色圆")
+    assert second.parts == ("蓝",)
 
 
 def test_a_chinese_text_is_nearer_to_one_that_shares_its_words() -> None:
