@@ -3,7 +3,7 @@
 | script | words | parts |
 |---|---|---|
 | with blanks between words | runs of letters, marks, digits and `_` | character 3- to 5-grams of `<word>` |
-| Han, Kana, Bopomofo, Thai, Lao, Khmer, Myanmar ... | single characters | characters and 2-grams of the run |
+| Han, Kana, Bopomofo, Thai, Lao, Khmer, Myanmar ... | single characters | 1- to 3-grams of the run |
 
 So a pair of neighbouring words is a character 2-gram in the second row: most words of Chinese have one or two. These
 are the words of Unicode Standard Annex 29 but for apostrophes, which part words here. A character is a letter with its
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     regex = lazy("regex")
 
-PARTS, PARTS_WITHOUT_BLANKS = (3, 4, 5), (1, 2)  # characters of a part
+PARTS, PARTS_WITHOUT_BLANKS = (3, 4, 5), (1, 2, 3)  # characters of a part
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 _WITHOUT_BLANKS = r"\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{lb=SA}"
 

@@ -88,7 +88,7 @@ def test_latin_cyrillic_and_hangul_have_the_words_and_parts_that_they_always_had
 
 def test_parts_of_a_run_without_blanks_are_short_and_never_cross_punctuation() -> None:
     [first, second] = word_runs("红色圆，蓝")
-    assert first.parts == ("红", "色", "圆", "红色", "色圆")
+    assert first.parts == ("红", "色", "圆", "红色", "色圆", "红色圆")
     assert second.parts == ("蓝",)
 
 
