@@ -16,7 +16,6 @@ They are raw measurements; `fusion.Head` standardises them by the training set.
 from __future__ import annotations
 
 import math
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -29,25 +28,25 @@ import numpy as np
 
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.encoders.spectrum import by_part, log_mel
+from trichord.encoders.words import word_runs
 from trichord.infra import digest
-from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.libraries import cv2
 
-_WORD = re.compile(r"\w+")
 _TURN = np.arange(21) % 9  # a direction as one of nine; a table is faster than the remainder
 
 
 @dataclass(frozen=True, slots=True)
 class HashedNgrams:
-    """Text: words and neighbouring pairs hashed into one half, character 3- to 5-grams of each word into the other.
+    """Text: words and neighbouring pairs hashed into one half, parts of words (character n-grams) into the other.
 
-    Signed hashing, 1 + ln(count) weights, each half L2-normalised. Case and punctuation do not matter (NFKC, casefold).
+    Signed hashing, 1 + ln(count) weights, each half L2-normalised. Case, width and punctuation do not matter. Where no
+    blanks part words (Chinese, Thai ...) each character counts as one: see `encoders.words`.
     """
 
     modality: ClassVar[Modality] = "text"
     tokens: ClassVar[int] = 1
     dimension: int = 1_024
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.dimension < 2 or self.dimension % 2:
@@ -63,17 +62,12 @@ class HashedNgrams:
         return _stack([self._vector(text) for text in inputs], self.dimension)
 
     def _vector(self, text: str) -> np.ndarray:
-        words = _WORD.findall(normal_form("NFKC", text).casefold())
+        runs = word_runs(text)
         half = self.dimension // 2
+        words = [word for run in runs for word in run.words]
         pairs = (f"{first} {second}" for first, second in pairwise(words))
-        grams = (gram for word in words for gram in _character_grams(word))
+        grams = (gram for run in runs for gram in run.parts)
         return np.concatenate([_hashed([*words, *pairs], half), _hashed(grams, half)])
-
-
-@lru_cache(maxsize=50_000)
-def _character_grams(word: str) -> tuple[str, ...]:
-    marked = f"<{word}>"
-    return tuple(marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1))
 
 
 @lru_cache(maxsize=200_000)

@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 ROOMS = ("pipelines", "transforms", "encoders", "index_builders", "infra")
 OUTSIDE = (
     "README.md",
+    "README.zh-CN.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",

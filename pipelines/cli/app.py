@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trichord.infra import log
+from trichord.infra.errors import ConfigError
 from trichord.pipelines.cli import render, render_evaluation, render_index, render_plan
 from trichord.pipelines.cli.backfill import backfill
 from trichord.pipelines.cli.compare import compare
@@ -38,10 +39,12 @@ from trichord.pipelines.cli.search import search
 from trichord.pipelines.cli.signals import exit_on_signals
 from trichord.pipelines.cli.submit import PASS_ON, jobs_app, submit
 from trichord.pipelines.cli.watch import watch
+from trichord.pipelines.demo.languages import ENGLISH, LANGUAGES
 
 if TYPE_CHECKING:
     pass
 
+_LANGUAGES = ", ".join(f"{language.code} ({language.name})" for language in LANGUAGES.values())
 app = typer.Typer(
     name="trichord",
     help="One vector space for text, images and audio, and an index that follows your data lake.",
@@ -93,14 +96,22 @@ def demo(
         bool, typer.Option("--open/--no-open", help="Open the HTML page in a browser when done.")
     ] = True,
     backend: Annotated[list[str] | None, typer.Option(help="milvus: also hold the index in Milvus Lite.")] = None,
+    language: Annotated[str, typer.Option(help=f"Language of captions and queries: {_LANGUAGES}.")] = ENGLISH.code,
     as_json: Json = False,
 ) -> None:
     """Make a synthetic corpus with planted defects, and turn it into a published, searchable index."""
+    if language not in LANGUAGES:
+        raise ConfigError(f"--language: unknown language {language}. Known: {_LANGUAGES}.")
     from trichord.pipelines.demo.run import run_demo
 
     log.configure(as_json=as_json)
     result = run_demo(
-        folder, records=records, seed=seed, open_page=open_page and sys.stdout.isatty(), also=backend or ()
+        folder,
+        records=records,
+        seed=seed,
+        open_page=open_page and sys.stdout.isatty(),
+        also=backend or (),
+        language=LANGUAGES[language],
     )
     _print(result, as_json, render.demo)
 

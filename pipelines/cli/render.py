@@ -327,4 +327,5 @@ def demo(result: dict[str, Any]) -> None:
         console.print(f"\nQuery by {query['by']}: [italic]{escape(query['query'])}[/]")
         hits(query)
     console.print(f"\n[green]Published[/] {result['publication']}; page: {result['page']}  ({result['seconds']:.0f} s)")
-    console.print(f"Next: trichord search --project {escape(shlex.quote(result['project']))} --text 'two red circles'")
+    words = escape(f"--project {shlex.quote(result['project'])} --text {shlex.quote(result['example'])}")
+    console.print(f"Next: trichord search {words}")

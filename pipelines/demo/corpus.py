@@ -15,6 +15,7 @@ from typing import Any
 from trichord.pipelines.core.json_objects import parse_object
 from trichord.pipelines.core.result import plain
 from trichord.pipelines.demo.defects import DEFAULT_RATE, DEFECTS, rates_of
+from trichord.pipelines.demo.languages import ENGLISH, Language
 from trichord.pipelines.demo.records import Recipe, Record
 
 MANIFEST, LABELS = "manifest.jsonl", "labels.jsonl"
@@ -36,13 +37,15 @@ def write_corpus(
     seed: int,
     difficulty: float = 0.5,
     defects: float | Mapping[str, float] = DEFAULT_RATE,
+    language: Language = ENGLISH,
 ) -> CorpusSummary:
     """Write a corpus of `records` scenes into `folder`, one record at a time, about 10 MB for every 100.
 
     Files: `manifest.jsonl` (id, text, captions, image, audio, group: all that the pipeline reads), `images/`, `audio/`,
     and `labels.jsonl` (key, index, defects, twin, group, clean_text, scene, image, audio), the known answer. `defects`
     is one rate for every kind, or rates by kind; a record has one defect at most. A longer corpus of the same settings
-    begins with the same records, save the last of an odd number. Manifest and labels are replaced when complete.
+    begins with the same records, save the last of an odd number. In another `language` scenes, pictures, sounds and
+    defects are the same, and the texts say the same. Manifest and labels are replaced when complete.
 
     Raises:
         ValueError: `records` is negative, `difficulty` outside [0, 1], or `defects` no rates (see `rates_of`).
@@ -51,7 +54,7 @@ def write_corpus(
         raise ValueError(f"records must not be negative, got {records}")
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty must lie in [0, 1], got {difficulty}")
-    recipe = Recipe(seed=seed, records=records, difficulty=difficulty, rates=rates_of(defects))
+    recipe = Recipe(seed=seed, records=records, difficulty=difficulty, rates=rates_of(defects), language=language)
     root = Path(folder)
     for name in ("images", "audio"):
         (root / name).mkdir(parents=True, exist_ok=True)

@@ -2,14 +2,14 @@
 
 | defect | what is done | must be, by default |
 |---|---|---|
-| typos | letters of a fifth of the text's words swapped, dropped or doubled | kept |
+| typos | letters of a fifth of the text's words swapped, dropped or doubled (in Chinese, other characters) | kept |
 | mojibake | curly quotes and an accent, stored in UTF-8 and read as Windows-1252 | kept, fixed |
 | control_characters | C0 control characters strewn inside words | kept, the text as it was |
 | empty_text | no text and no captions | kept, with two modalities |
 | html_markup | tags, a link, entities, a comment, as in the source of a page | kept, the text as it was |
 | bidi_controls | words in embeddings, overrides and isolates, marks of direction between | kept, the text as it was |
 | pii | a sentence with a mail address, phone, IP or card number | kept, that masked |
-| foreign_language | the scene in German, French, Spanish, Portuguese, Russian or Chinese | kept |
+| foreign_language | the scene in another of de, fr, es, pt, ru, zh and en (ISO 639) | kept |
 | repeated_text | the text itself or boilerplate 14 to 20 times more | text_repetitive |
 | symbol_noise | 6 to 12 symbols around every word | text_symbols |
 | image_blur | Gaussian, sigma 2.2 % of the longer side | image_blurred |

@@ -1,4 +1,4 @@
-"""A demo scene in the words of six other languages: what a filter for one language must find."""
+"""A demo scene in the words of other languages: what a filter for one language must find."""
 
 from __future__ import annotations
 
@@ -101,13 +101,29 @@ _LANGUAGES: Mapping[str, _Language] = {
         colours=("红色", "橙色", "黄色", "绿色", "青色", "蓝色", "紫色", "粉红色", "白色", "黑色"),
         grounds=("白色", "灰色", "黑色", "深蓝色", "米色", "薄荷绿色", "棕色", "淡紫色"),
     ),
+    "en": _Language(
+        frames=(
+            "In this picture one can see {parts}. The background of the drawing is {ground}.",
+            "Somebody has drawn {parts}, and there is nothing behind but a {ground} background.",
+        ),
+        joint=" and, right beside it, ",
+        part="{shape} of the colour {colour}",
+        shapes=("a circle", "a square", "a triangle", "a star", "a cross", "a ring", "a heart", "an arrow"),
+        colours=("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white", "black"),
+        grounds=("white", "grey", "black", "navy", "beige", "mint", "brown", "lavender"),
+    ),
 }  # fmt: skip
-LANGUAGES = tuple(_LANGUAGES)
 
 
-def write_foreign(scene: Scene, rng: np.random.Generator) -> str:
-    """Name shape and colour of up to three groups and the background, in one of `LANGUAGES`."""
-    words = _LANGUAGES[LANGUAGES[int(rng.integers(len(LANGUAGES)))]]
+def foreign_to(language: str) -> tuple[str, ...]:
+    """Return the languages (ISO 639) in which a text is foreign to a corpus in `language`."""
+    return tuple(code for code in _LANGUAGES if code != language)
+
+
+def write_foreign(scene: Scene, rng: np.random.Generator, language: str = "en") -> str:
+    """Name shape and colour of up to three groups and the background, in a language other than the given one."""
+    others = foreign_to(language)
+    words = _LANGUAGES[others[int(rng.integers(len(others)))]]
     parts = [
         words.part.format(
             shape=words.shapes[SHAPES.index(group.shape)], colour=words.colours[tuple(COLOURS).index(group.colour)]

@@ -13,6 +13,7 @@ import numpy as np
 from trichord.infra.digest import generator
 from trichord.pipelines.demo.captions import write_captions
 from trichord.pipelines.demo.defects import DEFECTS
+from trichord.pipelines.demo.languages import ENGLISH, Language
 from trichord.pipelines.demo.render import PictureFormat, encode_picture, render
 from trichord.pipelines.demo.scenes import Scene, draw_scene
 from trichord.pipelines.demo.sonify import AudioFormat, encode_sound, sonify
@@ -64,16 +65,25 @@ class Record:
 
 
 class Recipe:
-    """Makes record i from (seed, i, difficulty, rates): every draw has a generator of its own.
+    """Makes record i from (seed, i, difficulty, rates, language): every draw has a generator of its own.
 
     Two rules keep a record independent of the corpus's size: only neighbours (2k, 2k + 1) exchange pictures, and only
     earlier records are duplicated. So only the last of an odd number may differ from its namesake in a longer corpus.
     """
 
-    def __init__(self, *, seed: int, records: int, difficulty: float, rates: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        records: int,
+        difficulty: float,
+        rates: Mapping[str, float],
+        language: Language = ENGLISH,
+    ) -> None:
         self._seed = seed
         self._records = records
         self._difficulty = difficulty
+        self._language = language
         self._swap_rate = rates["swapped_pair"]
         self._kinds = tuple(kind for kind in DEFECTS if kind != "swapped_pair")
         # A record that exchanged its picture has no other defect, so the others are likelier among the rest.
@@ -130,8 +140,11 @@ class Recipe:
 
     def _plain(self, index: int, defect: str | None) -> Record:
         scene = self._scene(index)
-        text, *captions = write_captions(scene, self._rng(index, "captions"), self._difficulty)
-        spoilt = spoil_text(text, defect, self._rng(index, "spoil"), scene) if defect in TEXT_DEFECTS else text
+        language = self._language
+        text, *captions = write_captions(scene, self._rng(index, "captions"), self._difficulty, language)
+        spoilt = text
+        if defect in TEXT_DEFECTS:
+            spoilt = spoil_text(text, defect, self._rng(index, "spoil"), scene, language)
         return Record(
             index=index,
             defect=defect,
@@ -185,7 +198,9 @@ class Recipe:
     def _near_duplicate(self, index: int, twin: int) -> Record:
         record = self._plain(twin, None)
         rng = self._rng(index, "near")
-        text = f"{record.text.rstrip('.')}!"  # another word would be another record
+        text = (
+            record.text.rstrip(self._language.full_stop) + self._language.exclamation
+        )  # another word would be another record
         rgb, _, _ = self._drawn_picture(twin)
         scale = rng.uniform(0.9, 1.1)
         scaled = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

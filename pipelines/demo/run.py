@@ -21,7 +21,8 @@ from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.demo.corpus import read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, expected
-from trichord.pipelines.demo.settings import DEMO_REASONS, FIXED_BY, PREPARE
+from trichord.pipelines.demo.languages import ENGLISH, Language
+from trichord.pipelines.demo.settings import DEMO_REASONS, fixed_by, prepare_settings
 from trichord.pipelines.evaluation.report import Evaluation
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.report.page import write_page
@@ -79,12 +80,21 @@ class Demo(Result):
     defects: Sequence[DefectRow]
     alignment: Sequence[AlignmentRow]
     queries: Sequence[DemoQuery]
+    example: str
     project: Path
     page: Path
     seconds: float
 
 
-def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Sequence[str] = ()) -> Demo:
+def run_demo(
+    folder: Path,
+    *,
+    records: int,
+    seed: int,
+    open_page: bool,
+    also: Sequence[str] = (),
+    language: Language = ENGLISH,
+) -> Demo:
     """Write a corpus, index it, and show what was cleaned out, how alignment helped, and a few queries.
 
     Args:
@@ -93,16 +103,17 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Se
         seed: of the corpus.
         open_page: open the page in a browser at the end.
         also: backends that hold the index beside FAISS; milvus is Milvus Lite in the lake.
+        language: of the captions; pictures and sounds (tones, nobody speaks) are the same in all of them.
     """
     started, folder = time.monotonic(), folder.resolve()
     corpus, page = folder / "corpus", folder / "page.html"
     with log.progress("demo"):
-        written = write_corpus(corpus, records=records, seed=seed)
+        written = write_corpus(corpus, records=records, seed=seed, language=language)
         log.event("corpus_written", records=records, defects=sum(written.counts.values()))
-        project_file = write_project(folder, also)
+        project_file = write_project(folder, also, language)
         workspace = Workspace(load_project(project_file, []))
         summary = reindex(workspace)
-        queries, defects = list(ask_samples(workspace, corpus)), compare_defects(workspace, corpus)
+        queries, defects = list(ask_samples(workspace, corpus)), compare_defects(workspace, corpus, fixed_by(language))
         write_page(workspace, page, title="Trichord demo", queries=plain(queries), defects=plain(defects))
         alignment = compare_alignment(workspace)
     if open_page:
@@ -113,24 +124,25 @@ def run_demo(folder: Path, *, records: int, seed: int, open_page: bool, also: Se
         defects=defects,
         alignment=alignment,
         queries=queries,
+        example=language.example,
         project=project_file,
         page=page,
         seconds=round(time.monotonic() - started, 1),
     )
 
 
-def write_project(folder: Path, also: Sequence[str] = ()) -> Path:
+def write_project(folder: Path, also: Sequence[str] = (), language: Language = ENGLISH) -> Path:
     """Write the demo's project file, which turns every detector on."""
     path = folder / "trichord.yaml"
     source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
     backends = {"index": {"backends": ["faiss", *also]}} if also else {}
-    project = {"lake": "lake", "sources": [source], "prepare": PREPARE, **backends}
-    path.write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
+    project = {"lake": "lake", "sources": [source], "prepare": prepare_settings(language), **backends}
+    path.write_text(yaml.safe_dump(project, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 
 
-def compare_defects(workspace: Workspace, corpus: Path) -> list[DefectRow]:
-    """Compare what was planted with what became of it, by defect."""
+def compare_defects(workspace: Workspace, corpus: Path, fixed: Mapping[str, str]) -> list[DefectRow]:
+    """Compare what was planted with what became of it, by defect; `fixed` names the op that must have fixed one."""
     labels = list(read_labels(corpus))
     truth = expected(labels, DEMO_REASONS)
     reasons = {row["key"]: row["reason"] for row in _read_rows(workspace, "rejects", "key", "reason")}
@@ -152,9 +164,9 @@ def compare_defects(workspace: Workspace, corpus: Path) -> list[DefectRow]:
             elif key in truth.duplicates:
                 fates[defect] = "duplicate"
                 found[defect] += key in twins
-            elif defect in FIXED_BY:
-                fates[defect] = f"fixed: {FIXED_BY[defect]}"
-                found[defect] += FIXED_BY[defect] in changed.get(key, ())
+            elif defect in fixed:
+                fates[defect] = f"fixed: {fixed[defect]}"
+                found[defect] += fixed[defect] in changed.get(key, ())
             else:
                 fates[defect] = "kept"
                 found[defect] += key not in reasons

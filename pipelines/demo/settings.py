@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trichord.pipelines.demo.defects import REJECT_REASONS
+from trichord.pipelines.demo.languages import ENGLISH, Language
 
-PREPARE: Mapping[str, Any] = {
-    "text": {"languages": ["en"], "spelling": True, "pii": "mask"},
+_MEDIA: Mapping[str, Any] = {
     "image": {
         "max_noise": 18.0,
         "max_dark": 0.35,
@@ -34,8 +34,7 @@ DEMO_REASONS: Mapping[str, str] = {
     "image_bright": "image_bright",
     "audio_noise": "audio_noise",
 }
-# The op that must have fixed a record with this defect, which is then kept.
-FIXED_BY: Mapping[str, str] = {
+_FIXED_BY: Mapping[str, str] = {
     "typos": "text_spelling",
     "mojibake": "text_encoding",
     "control_characters": "text_normalize",
@@ -47,3 +46,17 @@ FIXED_BY: Mapping[str, str] = {
     "audio_hum": "audio_hum_removal",
     "audio_padded": "audio_trim",
 }
+
+
+def prepare_settings(language: Language = ENGLISH) -> dict[str, Any]:
+    """Return the project's `prepare` for a corpus in a language."""
+    return {"text": {**language.prepare, "pii": "mask"}, **_MEDIA}
+
+
+def fixed_by(language: Language = ENGLISH) -> dict[str, str]:
+    """Return the op that must have fixed a record with a defect, which is then kept, by defect.
+
+    Typos are fixed where the language's table turns spelling on; elsewhere they are kept.
+    """
+    spelling = language.prepare.get("spelling", False)
+    return {defect: op for defect, op in _FIXED_BY.items() if op != "text_spelling" or spelling}

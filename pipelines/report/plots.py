@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
+from rich.cells import cell_len, set_cell_size
 
 from trichord.transforms.batch import Waveform
 
@@ -166,7 +167,7 @@ def words(segments: Sequence[tuple[float, float, str, float]], duration_s: float
         parts.append(_rect(a, 2, max(b - a, 1.0), height - 4, f"word {kind}"))
         room = int((b - a - 3) / 4.6)
         if room >= 2:
-            label = said if len(said) <= room else said[: room - 1] + "…"
+            label = said if cell_len(said) <= room else set_cell_size(said, room - 1).rstrip() + "…"
             parts.append(_text(round(a + 2, 1), height - 6, label, "said"))
     return _svg(width, height, parts, "words in time")
 

@@ -25,6 +25,11 @@ from trichord.pipelines.report import plots
 MAX_BYTES = 6_000_000
 TEXT_CHARS, ROWS = 240, 100
 HERE = Path(__file__).parent
+_SCRIPTS = (
+    ("ja", re.compile("[\u3041-\u3096\u30a1-\u30fa\uff66-\uff9d]")),
+    ("ko", re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")),
+    ("zh", re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")),
+)
 _SPACES = re.compile(r"[^\S ]\s*| \s+|^ | $")
 
 
@@ -65,6 +70,8 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     )
     environment.filters |= {
         "shown": shown,
+        "said": said,
+        "script": script,
         "figure": _figure,
         "percent": percent,
         "size": size,
@@ -86,6 +93,22 @@ def shown(value: object, chars: int = TEXT_CHARS) -> str:
     text = redact(str(value))
     line = printable(" ".join(text[: chars + 1].split())[:chars])
     return f"{line}…" if len(text) > chars else line
+
+
+def said(value: object, chars: int = TEXT_CHARS) -> Markup:
+    """Return `shown` text of any direction and script in an element of its own."""
+    return Markup("<bdi{}>{}</bdi>").format(script(value), shown(value, chars))
+
+
+def script(value: object) -> Markup:
+    """Return the attribute that lets a browser choose the font: Unicode gives Chinese and Japanese the same characters.
+
+    Kana are Japanese, Hangul is Korean, and Han by itself is taken for Chinese. Other texts need none: ''.
+    """
+    text = str(value)[: 2 * TEXT_CHARS]
+    found = () if text.isascii() else (tag for tag, pattern in _SCRIPTS if pattern.search(text))
+    tag = next(iter(found), None)
+    return Markup(' lang="{}"').format(tag) if tag else Markup("")
 
 
 def spaced(text: str) -> str:

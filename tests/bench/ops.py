@@ -22,7 +22,7 @@ from trichord.infra.config import ManifestSource, PrepareConfig, StorageConfig
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.demo.corpus import write_corpus
-from trichord.pipelines.demo.settings import PREPARE
+from trichord.pipelines.demo.settings import prepare_settings
 from trichord.transforms.batch import Batch
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.collect import plan_source, read_partition
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--demo", action="store_true", help="the settings of the demo")
     parser.add_argument("--sounds", type=Path, help="a folder of sounds instead of the demo corpus")
     options = parser.parse_args()
-    config = PrepareConfig.model_validate(PREPARE) if options.demo else PrepareConfig()
+    config = PrepareConfig.model_validate(prepare_settings()) if options.demo else PrepareConfig()
     spent = measure(options.records, config, options.sounds)
     lines = ["| step | records/s per core | ms a record |", "|---|---|---|"]
     for name, (seconds, rows) in spent.items():

@@ -18,6 +18,7 @@ from markdown_it.token import Token
 REPOSITORY = Path(__file__).parents[2]
 RUN = ("python", "sh", "yaml", "json")
 SHOWN = ("text",)  # trees, pictures, output
+TRANSLATED = ".zh-CN"  # README.zh-CN.md translates README.md
 EXCUSE = re.compile(r"<!-- not run: (?P<reason>.+?) -->\s*", re.S)
 
 
@@ -43,6 +44,11 @@ def pages() -> list[Path]:
     for folder in ("docs", "examples"):
         found += (REPOSITORY / folder).rglob("*.md")
     return sorted(found)
+
+
+def original_of(page: Path) -> Path | None:
+    """The page that this one translates; None for an original."""
+    return page.with_name(page.name.replace(TRANSLATED, "")) if TRANSLATED in page.name else None
 
 
 def tokens_of(page: Path) -> list[Token]:
@@ -84,7 +90,7 @@ def main() -> None:
     """Print the counts."""
     total = Counter[str]()
     for page in pages():
-        blocks = blocks_of(page)
+        blocks = blocks_of(page) if original_of(page) is None else []  # those of a translation are its original's
         run = sum(block.excuse is None and block.language in RUN for block in blocks)
         excused = [block for block in blocks if block.excuse is not None]
         total.update(run=run, excused=len(excused), shown=len(blocks) - run - len(excused))

@@ -26,7 +26,7 @@ cv2.setNumThreads(int(sys.argv[1]))
 rng = generator("features")
 pictures = [rng.integers(0, 256, (90, 140, 3), dtype="uint8") for _ in range(3)]
 clips = [(rng.normal(size=9000) * 0.1).astype("float32") for _ in range(3)]
-parts = HashedNgrams().encode(["Two red circles", "ein Hund"]), ImageStatistics().encode(pictures)
+parts = HashedNgrams().encode(["Two red circles", "ein Hund", "红色的圆形"]), ImageStatistics().encode(pictures)
 parts += (LogMelStatistics().encode(clips),)
 assert "torch" not in sys.modules
 print(hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
@@ -57,7 +57,7 @@ def test_features_have_equal_bits_in_every_process_and_with_any_number_of_thread
     rng = generator("features")
     pictures = [rng.integers(0, 256, (90, 140, 3), dtype=np.uint8) for _ in range(3)]
     clips = [(rng.normal(size=9_000) * 0.1).astype(np.float32) for _ in range(3)]
-    alone = [HashedNgrams().encode([text]) for text in ("Two red circles", "ein Hund")]
+    alone = [HashedNgrams().encode([text]) for text in ("Two red circles", "ein Hund", "红色的圆形")]
     alone += [ImageStatistics().encode([picture]) for picture in pictures]
     alone += [LogMelStatistics().encode([clip]) for clip in clips]  # one by one: neighbours do not matter either
     found.add(hashlib.sha256(b"".join(part.tobytes() for part in alone)).hexdigest() + "\n")

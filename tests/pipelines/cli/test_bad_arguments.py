@@ -69,6 +69,7 @@ CASES: list[tuple[str, ...]] = [
     ("rejects", "export", "--out", "x.txt", "-p", "p.yaml"),
     ("rejects", "show", "\udcff", "-p", "p.yaml"), ("rejects",),
     ("no-such-verb",), ("plan", "--no-such-option"), ("explain",), ("plan", "x"), ("demo", "--records", "1"), (),
+    *(("demo", "--language", language) for language in ("", "xx", "x" * LONG, "\udcff")),
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import soundfile
 from trichord.infra.config import PrepareConfig
 from trichord.pipelines.demo.corpus import CorpusSummary, read_labels, write_corpus
 from trichord.pipelines.demo.defects import DEFECTS, TWIN_DEFECTS, Expected, expected, rates_of
-from trichord.pipelines.demo.settings import DEMO_REASONS, FIXED_BY, PREPARE
+from trichord.pipelines.demo.settings import DEMO_REASONS, fixed_by, prepare_settings
 from trichord.pipelines.demo.spoil_media import IMAGE_DEFECTS
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
@@ -126,14 +126,14 @@ def test_prepare_rejects_what_was_planted_and_nothing_else(prepared: Batch, trut
 
 @pytest.mark.full
 def test_the_demo_settings_reject_and_mend_what_was_planted_and_hardly_anything_else(spoilt: Corpus) -> None:
-    done = _prepare(spoilt, PrepareConfig.model_validate(PREPARE))
+    done = _prepare(spoilt, PrepareConfig.model_validate(prepare_settings()))
     unsettled = set(spoilt.with_defect("image_partial_blur"))  # cropped, rejected, or nothing to see in it
     wanted = expected(spoilt.labels.values(), DEMO_REASONS).rejects
     reasons = {r.key: r.reason for r in done.rejects if r.key not in unsettled}
     # each detector's precision and recall: tests.bench.detectors
     assert sum(reasons.get(key) != wanted.get(key) for key in spoilt.rows) <= 0.005 * RECORDS
     mended = {row.key: {change.op for change in row.changes} for row in done.rows}
-    for kind, op in FIXED_BY.items():
+    for kind, op in fixed_by().items():
         keys = spoilt.with_defect(kind)
         assert sum(op in mended[key] for key in keys) >= 0.9 * len(keys), kind
     spotless = [key for key in mended if not _defects(spoilt, key)]
