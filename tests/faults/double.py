@@ -37,7 +37,8 @@ def measure(times: int, records: int, engine: str = "local") -> dict[str, Any]:
         linear = True
         for number in range(times):
             rows = rows_of(project.parent / "corpus")
-            write_rows(project.parent / "corpus", rows[1:])
+            changed = {**rows[number], "text": f"A grey stone beside road {number}."}
+            write_rows(project.parent / "corpus", [*rows[:number], changed, *rows[number + 1 :]])
             wait = ("--wait",) if number % 2 else ()
             runs = [start(project, "--engine", engine, *more) for more in ((), wait)]
             ended = [run.communicate(timeout=300) for run in runs]
