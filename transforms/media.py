@@ -105,6 +105,7 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
         except PIL.UnidentifiedImageError:
             raise _unidentified(data) from None
         except _PARSE_ERRORS as error:
+            _require_whole(data)
             cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
             detail = f"{type(error).__name__}: {error}"
             raise MediaError("image_truncated" if cut else "image_corrupt", detail) from error
@@ -117,6 +118,7 @@ def _unidentified(data: bytes) -> MediaError:
         return MediaError("image_format", f"{other} is not read; {', '.join(IMAGE_FORMATS)} are")
     if not (kind := read_kind(data)):
         return MediaError("image_format", f"none of {', '.join(IMAGE_FORMATS)}: begins {data[:8]!r}")
+    _require_whole(data)
     try:
         Pillow.OPEN[kind][0](io.BytesIO(data), "")
         problem = "its first frame is damaged"
@@ -126,6 +128,14 @@ def _unidentified(data: bytes) -> MediaError:
         problem = str(error) or type(error).__name__
     unknown = re.search("cannot handle|unsupported|unknown|not supported", problem, re.IGNORECASE)
     return MediaError("image_format" if unknown else "image_corrupt", f"a {kind} that is not read: {problem}")
+
+
+def _require_whole(data: bytes) -> None:
+    """Raise MediaError if the container shows what is wrong: it says more than Pillow does."""
+    try:
+        containers.check_image(data)
+    except containers.ContainerError as error:
+        raise MediaError(f"image_{error.fault}", str(error)) from error
 
 
 def _cap(picture: Pillow.Image, max_pixels: int) -> None:
@@ -182,9 +192,11 @@ def _to_rgb(picture: Pillow.Image, whole: Prepared) -> Image:
 
 def _deep_grey(picture: Pillow.Image, whole: Prepared) -> Image:
     """Return the upper 8 bits of a grey of 12, 16 or 32; its transparent value is white."""
+    if whole.bits <= 8:
+        raise MediaError("image_format", f"pixels of mode {picture.mode} have no known depth")
     values = np.asarray(picture)
     deep = values.view(np.uint32) if values.dtype.itemsize == 4 else values  # Pillow has no unsigned 32 bits
-    grey = (deep >> max(0, whole.bits - 8)).astype(np.uint8)
+    grey = (deep >> (whole.bits - 8)).astype(np.uint8)
     if whole.negative:
         grey = 255 - grey
     if (clear := picture.info.get("transparency")) is not None:

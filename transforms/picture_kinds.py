@@ -32,7 +32,7 @@ _OTHERS = (
     ("HEIC", rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)"),
     ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("JPEG 2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    ("JPEG-LS", rb"\xff\xd8\xff\xf7"),
+    ("JPEG-LS", rb"\xff\xd8.{0,500}?\xff\xf7"),
     ("JPEG XR", rb"II\xbc"),
     ("PSD", rb"8BP[SB]"),
     ("ICO", rb"\0\0[\x01\x02]\0[^\0]\0"),
@@ -88,12 +88,10 @@ def prepare(data: bytes) -> Prepared:
     """Return the bytes that are to be decoded.
 
     Raises:
-        ContainerError: format; a kind of TIFF or AVIF that is not read.
+        ContainerError: format or corrupt; a kind of TIFF that is not read, or one whose directory is damaged.
     """
     if data.startswith(PNG_MARK):
         return Prepared(data=without_comments(data), bits=data[24] if len(data) > 24 else 8)
-    if data[:2] not in (b"II", b"MM"):
-        return Prepared(data=data)
     layout = tiff_layout(data)
     if layout is None:
         return Prepared(data=data)
@@ -113,7 +111,9 @@ def without_comments(png: bytes) -> bytes:
     """
     chunks = list(_chunks(png))
     comments = sum(end - start for name, start, end in chunks if name in (b"tEXt", b"zTXt", b"iTXt"))
-    packed = any(name in (b"zTXt", b"iCCP") or (name == b"iTXt" and _is_packed(png, start)) for name, start, _ in chunks)
+    packed = any(
+        name in (b"zTXt", b"iCCP") or (name == b"iTXt" and _is_packed(png, start)) for name, start, _ in chunks
+    )
     if not packed and comments <= MAX_COMMENTS:
         return png
     left, kept = MAX_COMMENTS, [png[: len(PNG_MARK)]]

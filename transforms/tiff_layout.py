@@ -11,6 +11,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trichord.transforms.containers import ContainerError
+
 _MAX_TAGS = 4_096  # of a page; files have some twenty
 _MAX_VALUES = 64  # of a tag that is read here
 _WIDTHS = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of a value, by type: BYTE, SHORT, LONG, LONG8
@@ -18,7 +20,7 @@ _SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 254, 258, 259, 
 _PAGES, _EXTRA, _FORMAT, _SAMPLING, _DNG = 330, 338, 339, 530, 50_706
 _WANTED = (_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _PAGES, _EXTRA, _FORMAT, _SAMPLING, _DNG)
 
-_NONE, _JPEG = 1, 7
+_NONE, _JPEG, _ALPHA = 1, 7, 2  # two compressions, and an extra sample that is plain alpha
 _READ = (_NONE, 2, 3, 4, 5, _JPEG, 8, 32_773, 32_946, 34_925, 50_000)
 _COMPRESSIONS = {
     6: "old JPEG", 9: "JBIG", 10: "JBIG", 32_766: "NeXT", 32_809: "ThunderScan", 33_003: "JPEG 2000",
@@ -56,14 +58,20 @@ class TiffLayout:
 
 
 def tiff_layout(data: bytes) -> TiffLayout | None:
-    """Return how a TIFF lays out its first page; None where the file is not one, or its directory is damaged."""
+    """Return how a TIFF lays out its first page; None where the file is not one.
+
+    Raises:
+        ContainerError: corrupt; the directory of the first page is damaged.
+    """
+    order = {b"II*\0": "<", b"II+\0": "<", b"MM\0*": ">", b"MM\0+": ">"}.get(data[:4])
+    if order is None:
+        return None
+    if data.startswith(b"MM\0+"):
+        return TiffLayout(bits=8, unread="a big-endian BigTIFF")
     try:
-        found = _tags(data)
-    except (struct.error, IndexError):
-        return None
-    if found is None:
-        return None
-    tags, more_pages, places = found
+        tags, more_pages, places = _tags(data, order, big=b"+" in data[2:4])
+    except struct.error as error:
+        raise ContainerError("corrupt", f"the directory of its first page is damaged: {error}") from error
     photometric = _first(tags, _PHOTOMETRIC, _WHITE)
     bits = tags.get(_BITS, (1,))[: max(1, _first(tags, _SAMPLES, 1))] or (1,)
     deep = photometric == _WHITE and bits[0] > 8
@@ -95,6 +103,8 @@ def _unread(
     if bits[0] not in _DEPTHS[photometric] or (bits[0] == 32 and big):
         order = "big-endian " if bits[0] == 32 and big else ""
         return f"a {order}TIFF of {bits[0]} bits" + _of_colour(photometric)
+    if compression == _JPEG and bits[0] != 8:
+        return f"a TIFF of {bits[0]}-bit JPEG"
     if photometric == _YCBCR and compression != _JPEG:
         return "a TIFF of YCbCr that is not compressed by JPEG"
     return _unread_samples(photometric, bits[0], samples, extra, planes=planes, plain=compression == _NONE)
@@ -107,9 +117,10 @@ def _unread_samples(
     deep = bits > 8
     if beside < 0 or beside > 1 or (beside and photometric not in (_BLACK, _RGB)) or (beside and bits == 12):
         return f"a TIFF of {samples} samples a pixel" + _of_colour(photometric)
-    if beside and photometric == _BLACK and (deep or planes or not extra or extra[0] == 1):
-        return "a TIFF of grey with an extra sample of this kind"
-    if planes and (photometric == _LAB or (plain and (deep or beside))):
+    if beside and photometric == _BLACK and (deep or planes or extra[:1] != (_ALPHA,)):
+        kind = {_ALPHA: "alpha", 1: "premultiplied alpha"}.get(extra[0] if extra else 0, "an unnamed sample")
+        return f"a TIFF of {bits}-bit grey with {kind}" + (" in another plane" if planes else "")
+    if planes and (photometric == _LAB or (plain and (deep or (beside and extra[:1] != (_ALPHA,))))):
         return f"an uncompressed planar TIFF of {samples} samples of {bits} bits"
     return None
 
@@ -124,21 +135,14 @@ def _first(tags: Mapping[int, tuple[int, ...]], tag: int, default: int) -> int:
     return values[0] if values else default
 
 
-def _tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], bool, dict[int, int]] | None:
-    """Return the wanted tags of the first page, whether there is another page, and where short values are."""
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    if order is None or len(data) < 16:
-        return None
-    (mark,) = struct.unpack_from(f"{order}H", data, 2)
-    if mark not in (42, 43):
-        return None
-    big = mark == 43
+def _tags(data: bytes, order: str, *, big: bool) -> tuple[dict[int, tuple[int, ...]], bool, dict[int, int]]:
+    """Return the wanted tags of the first page, whether there is another page, and where values' low bytes are."""
     word, counter, size, inside = ("Q", "Q", 20, 8) if big else ("I", "H", 12, 4)
     (at,) = struct.unpack_from(order + word, data, 8 if big else 4)
     (count,) = struct.unpack_from(order + counter, data, at)
     at += struct.calcsize(counter)
     if count > _MAX_TAGS:
-        return None
+        raise ContainerError("corrupt", f"its first page has {count} tags; the limit is {_MAX_TAGS}")
     tags, places = dict[int, tuple[int, ...]](), dict[int, int]()
     for entry in range(at, at + count * size, size):
         tag, kind = struct.unpack_from(f"{order}HH", data, entry)
@@ -150,5 +154,6 @@ def _tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], bool, dict[int, int]
             (value,) = struct.unpack_from(order + word, data, value)
         tags[tag] = struct.unpack_from(f"{order}{number}{' B HI'[kind] if kind < 5 else 'Q'}", data, value)
         places[tag] = value + (_WIDTHS[kind] - 1 if order == ">" else 0)
-    (following,) = struct.unpack_from(order + word, data, at + count * size)
-    return tags, following != 0, places
+    end = at + count * size
+    following = data[end : end + struct.calcsize(word)]  # some writers leave it out
+    return tags, any(following), places
