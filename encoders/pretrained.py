@@ -17,6 +17,11 @@ from trichord.infra import digest
 from trichord.infra.errors import ConfigError
 from trichord.infra.json_values import JsonObject, parse_object
 
+SENTENCE_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+SENTENCE_PROMPTS = "config_sentence_transformers.json"  # of it, only the default prompt shapes a vector
 # Every file beside the weights that can change a vector: settings, tokenizers, processors, Sentence-BERT's pooling.
 SHAPING_FILES = (
     "1_Pooling/config.json",
@@ -28,7 +33,7 @@ SHAPING_FILES = (
     "normalizer.json",
     "preprocessor_config.json",
     "processor_config.json",
-    "sentence_bert_config.json",
+    *SENTENCE_FILES,
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
@@ -147,7 +152,7 @@ def _fetch(name: str, setting: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = [*SHAPING_FILES, "*.safetensors", "*.safetensors.index.json"]
+    wanted = [*SHAPING_FILES, SENTENCE_PROMPTS, "*.safetensors", "*.safetensors.index.json"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
