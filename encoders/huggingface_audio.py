@@ -125,6 +125,10 @@ class HuggingFaceAudio(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return self.windows([np.zeros(AUDIO_RATE_HZ, np.float32)])[0].values
 
+    def _sample(self) -> np.ndarray:
+        time = np.arange(AUDIO_RATE_HZ) / AUDIO_RATE_HZ
+        return self.windows([(0.5 * np.sin(2_000 * time**2)).astype(np.float32)])[0].values  # a rising tone
+
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
         if not self._masked:
             return {self._name: torch.from_numpy(np.stack(values))}

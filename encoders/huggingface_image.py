@@ -47,6 +47,9 @@ class HuggingFaceImage(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return self.windows([np.zeros((64, 64, 3), np.uint8)])[0].values
 
+    def _sample(self) -> np.ndarray:
+        return self.windows([(np.arange(64 * 64 * 3) % 251).astype(np.uint8).reshape(64, 64, 3)])[0].values
+
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
         given = {"pixel_values": torch.from_numpy(np.stack(values))}
         if self.family == _MASKING:

@@ -63,6 +63,9 @@ class HuggingFaceText(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return np.zeros(8, np.int64)
 
+    def _sample(self) -> np.ndarray:
+        return self.windows(["A few words, to see what is made of them."])[0].values
+
     @cached_property
     def processor(self) -> Any:
         """The model's own tokenizer, which lower-cases where a Sentence-BERT's settings say so."""

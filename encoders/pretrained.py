@@ -174,6 +174,11 @@ def file_sha256(path: Path) -> str:
         return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))
 
 
+def _first_line(error: Exception) -> str:
+    """Return what an error of the library says first: it goes on to list every model that it knows."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
+
+
 def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
     """Return a tokenizer, image processor or feature extractor by its Auto class.
 
@@ -186,7 +191,7 @@ def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
             str(folder), local_files_only=True, trust_remote_code=False, **choice
         )
     except (ValueError, OSError, KeyError, ImportError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
+        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {_first_line(error)}") from error
 
 
 def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread: Iterable[str] = ()) -> Any:
@@ -219,7 +224,7 @@ def load_partly(
                 output_loading_info=True,
             )
     except (ValueError, OSError, KeyError, ImportError, RuntimeError, RecursionError, SafetensorError) as error:
-        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
+        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {_first_line(error)}") from error
     new = sorted(found["missing_keys"])
     if missing := [name for name in new if not name.startswith(tuple(drawn))]:
         raise ConfigError(
