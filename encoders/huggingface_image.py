@@ -69,7 +69,7 @@ class HuggingFaceImage(HuggingFaceEncoder):
 
     @property
     def _patch_size(self) -> tuple[int, int]:
-        side = read_settings(self.folder / "config.json").get("patch_size", 16)
+        side: Any = read_settings(self.folder / "config.json").get("patch_size", 16)
         return (side, side) if isinstance(side, int) else (side[0], side[1])
 
     def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:

@@ -50,9 +50,9 @@ def _require_done(found: JsonObject, file: Path, setting: str) -> None:
             continue
         raise _refusal(file, setting, key, value)
     arguments = found.get("model_args")
-    for key in arguments if isinstance(arguments, dict) else {}:
+    for key, value in arguments.items() if isinstance(arguments, dict) else ():
         if key not in _MODEL_ARGS:
-            raise _refusal(file, setting, f"model_args.{key}", arguments[key])
+            raise _refusal(file, setting, f"model_args.{key}", value)
     modalities = found.get("modality_config")
     text = modalities.get("text") if isinstance(modalities, dict) else None
     if isinstance(text, dict) and (text.get("method"), text.get("method_output_name")) != (

@@ -195,10 +195,11 @@ def _deep_grey(picture: Pillow.Image, whole: Prepared) -> Image:
     if whole.bits <= 8:
         raise MediaError("image_format", f"pixels of mode {picture.mode} have no known depth")
     values = np.asarray(picture)
-    deep = values.view(np.uint32) if values.dtype.itemsize == 4 else values  # Pillow has no unsigned 32 bits
-    grey = (deep >> (whole.bits - 8)).astype(np.uint8)
+    # Pillow has no unsigned 32 bits, and 16 may be big-endian
+    deep = values.view(np.uint32) if values.dtype.itemsize == 4 else values.astype(np.uint16)
+    grey = np.right_shift(deep, whole.bits - 8).astype(np.uint8)
     if whole.negative:
-        grey = 255 - grey
+        grey = np.invert(grey)
     if (clear := picture.info.get("transparency")) is not None:
         grey[deep == clear] = 255
     return np.repeat(grey[:, :, None], 3, axis=2)

@@ -149,7 +149,7 @@ def test_a_model_that_would_be_read_wrongly_is_refused_before_any_work(keys, sai
 @pytest.mark.parametrize("made", ["encodec", "clip processor alone", "siglip2"])
 def test_a_model_that_gives_no_states_is_a_configuration_error_that_names_its_family(made, tmp_path):
     if made == "encodec":
-        config = hf.EncodecConfig(num_filters=4, hidden_size=16, codebook_size=16, codebook_dim=16)
+        config: Any = hf.EncodecConfig(num_filters=4, hidden_size=16, codebook_size=16, codebook_dim=16)
         models._save(tmp_path, hf.EncodecModel, config, hf.EncodecFeatureExtractor())
         encoder: Any = HuggingFaceAudio(_config(tmp_path), "strict")
     elif made == "siglip2":

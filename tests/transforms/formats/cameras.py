@@ -52,11 +52,12 @@ def _segment(name: int, data: bytes) -> bytes:
 
 def _jpegs() -> Iterator[tuple[str, bytes, Any]]:
     plain = saved(SMOOTH, "JPEG", quality=98)
-    for name, options in {
+    kinds: dict[str, dict[str, Any]] = {
         "4:4:4": {"subsampling": 0}, "4:2:2": {"subsampling": 1}, "4:2:0": {"subsampling": 2},
         "progressive": {"progressive": True}, "restart markers": {"restart_marker_blocks": 1},
         "optimised": {"optimize": True}, "kept as RGB": {"keep_rgb": True},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, options in kinds.items():
         yield name, saved(SMOOTH, "JPEG", quality=98, **options), near(SMOOTH)
     yield "grey", saved(SMOOTH[:, :, 1], "JPEG", quality=98), near(SMOOTH[:, :, 1])
     ink = np.dstack([255 - SMOOTH, np.zeros_like(SMOOTH[:, :, 0])])

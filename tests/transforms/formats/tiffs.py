@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from tests.transforms.formats.scene import GREY, RGB, SMOOTH, close, deep, near,
 from tests.transforms.samples import saved
 from trichord.transforms.batch import Image
 
+Order = Literal["<", ">"]
+_ORDERS: tuple[tuple[Order, str], ...] = (("<", "little-endian"), (">", "big-endian"))
 _TYPES = {"B": 1, "H": 3, "I": 4, "Q": 16}
 _ALPHA = np.linspace(0, 255, GREY.shape[1]).round().astype(np.uint8)[None].repeat(GREY.shape[0], 0)
 
 
-def _packed(rows: np.ndarray, bits: int, order: str) -> bytes:
+def _packed(rows: np.ndarray, bits: int, order: Order) -> bytes:
     """Return samples (rows, values) of any depth, each row filled up to whole bytes."""
     if rows.dtype.kind == "f" or bits in (8, 16, 32, 64):
         return rows.astype(rows.dtype.newbyteorder(order)).tobytes()
@@ -38,7 +40,7 @@ def tiff(
     photometric: int,
     *,
     bits: int = 8,
-    order: str = "<",
+    order: Order = "<",
     compression: int = 1,
     planes: bool = False,
     tile: int = 0,
@@ -130,7 +132,7 @@ def tiffs() -> Iterator[Variant]:
 
 
 def _greys() -> Iterator[tuple[str, bytes, Any]]:
-    for order, name in (("<", "little-endian"), (">", "big-endian")):
+    for order, name in _ORDERS:
         for bits in (1, 2, 4, 8, 16):
             for photometric, means in ((1, "black is zero"), (0, "white is zero")):
                 grey, wanted = deep(GREY, bits, order)
@@ -152,7 +154,7 @@ def _greys() -> Iterator[tuple[str, bytes, Any]]:
 def _colours() -> Iterator[tuple[str, bytes, Any]]:
     for bits in (8, 16):
         stored, _ = deep(RGB, bits, "<")
-        for order, name in (("<", "little-endian"), (">", "big-endian")):
+        for order, name in _ORDERS:
             for compression, planes, tile, predictor in (
                 (1, False, 0, False),
                 (1, False, 16, False),
