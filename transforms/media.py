@@ -73,8 +73,9 @@ class MediaError(Exception):
 def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
     """Decode a picture to uint8 RGB (H, W, 3), upright.
 
-    EXIF orientation is applied (unreadable EXIF counts as upright), transparency becomes white, deeper samples keep
-    their upper 8 bits, CMYK and palettes are converted without colour profiles, and an animation gives its first frame.
+    EXIF orientation is applied (unreadable EXIF counts as upright), transparency becomes white, deeper greys are scaled
+    to 8 bits and rounded (16 bits: by 257), deeper colours keep their upper 8 bits (at most 1 off), CMYK and
+    palettes are converted without colour profiles, and an animation gives its first frame.
     Kinds that would be decoded wrongly are refused (`picture_kinds`).
 
     Raises:
@@ -191,15 +192,13 @@ def _to_rgb(picture: Pillow.Image, whole: Prepared) -> Image:
 
 
 def _deep_grey(picture: Pillow.Image, whole: Prepared) -> Image:
-    """Return the upper 8 bits of a grey of 12, 16 or 32; its transparent value is white."""
+    """Return a grey of 12, 16 or 32 bits in 8, rounded; its transparent value is white."""
     if whole.bits <= 8:
         raise MediaError("image_format", f"pixels of mode {picture.mode} have no known depth")
-    values = np.asarray(picture)
-    # Pillow has no unsigned 32 bits, and 16 may be big-endian
-    deep = values.view(np.uint32) if values.dtype.itemsize == 4 else values.astype(np.uint16)
-    grey = np.right_shift(deep, whole.bits - 8).astype(np.uint8)
-    if whole.negative:
-        grey = np.invert(grey)
+    values, bits = np.asarray(picture), min(whole.bits, 16)
+    deep = values.view(np.uint32) >> 16 if whole.bits == 32 else values  # Pillow has no unsigned 32 bits
+    scale = np.rint(np.arange(1 << bits) * (255 / ((1 << bits) - 1))).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = (scale[::-1] if whole.negative else scale)[deep]
     if (clear := picture.info.get("transparency")) is not None:
         grey[deep == clear] = 255
     return np.repeat(grey[:, :, None], 3, axis=2)
@@ -210,7 +209,7 @@ def _deep_keyed(png: bytes) -> Image:
     deep = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[2] != 4:
         raise MediaError("image_corrupt", "a PNG of 16-bit RGB with a transparent colour that cannot be decoded")
-    rgb = (deep[:, :, 2::-1] >> 8).astype(np.uint8)
+    rgb: Image = np.right_shift(deep[:, :, 2::-1], 8, dtype=np.uint16).astype(np.uint8)
     rgb[deep[:, :, 3] == 0] = 255
     return rgb
 

@@ -70,12 +70,12 @@ def _plain() -> Iterator[tuple[str, bytes, Any]]:
         for bits in (8, 16):
             rgb, _ = deep(RGB, bits, ">")
             see = alpha.astype(rgb.dtype) * (257 if bits == 16 else 1)
-            yield f"RGB of {bits} bits{how}", png(rgb, _RGB, bits, interlaced=interlaced), same(RGB)
+            yield f"RGB of {bits} bits{how}", png(rgb, _RGB, bits, interlaced=interlaced), close(RGB, bits == 16)
             clear = png(np.dstack([rgb, see]), _RGB_ALPHA, bits, interlaced=interlaced)
-            yield f"RGB of {bits} bits with alpha{how}", clear, close(over_white(RGB, alpha), 1)
+            yield f"RGB of {bits} bits with alpha{how}", clear, close(over_white(RGB, alpha), 2)
             pair = png(np.dstack([rgb[:, :, 1], see]), _GREY_ALPHA, bits, interlaced=interlaced)
             shown = over_white(np.repeat(GREY[:, :, None], 3, 2), alpha)
-            yield f"grey of {bits} bits with alpha{how}", pair, close(shown, 1)
+            yield f"grey of {bits} bits with alpha{how}", pair, close(shown, 2)
         for bits in (1, 2, 4, 8):
             chosen = GREY >> (8 - bits)
             table = np.stack([np.arange(1 << bits) * 255 // ((1 << bits) - 1)] * 3, 1).astype(np.uint8)

@@ -18,11 +18,13 @@ GREY[0, :2] = 0, 255
 
 
 def deep(values: Image, bits: int, order: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values as samples of so many bits, and the 8-bit values that they stand for."""
+    """Return the values as samples of so many bits, and the 8-bit values that they stand for, rounded."""
     kind = "u1" if bits <= 8 else "u2" if bits <= 16 else "u4"
     most = (1 << bits) - 1
-    samples = (values.astype(np.float64) * most / 255).round().astype(f"{order}{kind}")
-    return samples, (samples.astype(np.uint64) * 255 // most if bits <= 8 else samples >> (bits - 8)).astype(np.uint8)
+    samples = (values.astype(np.float64) * most / 255).round()
+    if bits > 8:  # no sample is a multiple of what 8 bits can say
+        samples = np.clip(samples + (digest.generator("low bits").integers(0, most // 600, values.shape)), 0, most)
+    return samples.astype(f"{order}{kind}"), (samples * 255 / most).round().astype(np.uint8)
 
 
 def over_white(rgb: Image, alpha: np.ndarray) -> np.ndarray:

@@ -173,7 +173,9 @@ def _colours() -> Iterator[tuple[str, bytes, Any]]:
                 yield (
                     f"RGB of {bits} bits, {name}, {shape}, compression {compression}{', predictor' * predictor}",
                     data,
-                    Refused("an uncompressed planar TIFF of 3 samples of 16 bits") if garbled else same(RGB),
+                    Refused("an uncompressed planar TIFF of 3 samples of 16 bits")
+                    if garbled
+                    else close(RGB, bits == 16),
                 )
         alpha = _ALPHA.astype(stored.dtype) * (257 if bits == 16 else 1)
         clear = np.dstack([stored, alpha])
