@@ -18,6 +18,7 @@ from trichord.transforms.tiff_layout import tiff_layout
 
 PNG_MARK = b"\x89PNG\r\n\x1a\n"
 MAX_COMMENTS = 1 << 20  # bytes of a PNG's comments that are kept; only orientation is read in them
+_COMMENTS = (b"tEXt", b"zTXt", b"iTXt")
 _KEPT_COMMENTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 _KINDS = (
     ("JPEG", rb"\xff\xd8\xff"),
@@ -110,7 +111,7 @@ def without_comments(png: bytes) -> bytes:
     Profiles are not applied. Of comments, the two that may hold an orientation are kept if they are short.
     """
     chunks = list(_chunks(png))
-    comments = sum(end - start for name, start, end in chunks if name in (b"tEXt", b"zTXt", b"iTXt"))
+    comments = sum(end - start for name, start, end in chunks if name in _COMMENTS)
     packed = any(
         name in (b"zTXt", b"iCCP") or (name == b"iTXt" and _is_packed(png, start)) for name, start, _ in chunks
     )
@@ -120,11 +121,13 @@ def without_comments(png: bytes) -> bytes:
     for name, start, end in chunks:
         if name == b"iCCP":
             continue
-        if name in (b"tEXt", b"zTXt", b"iTXt"):
-            size = _inflated(png[start + 8 : end - 4], left) if png.startswith(_KEPT_COMMENTS, start + 8) else left + 1
-            if size > left:
+        if name in _COMMENTS:
+            if not png.startswith(_KEPT_COMMENTS, start + 8):
                 continue
-            left -= size
+            size, before = _inflated(png[start + 8 : end - 4], left), left
+            left = max(0, left - size)  # also of one that is left out: so all that is inflated is bounded
+            if size > before:
+                continue
         kept.append(png[start:end])
     tail = chunks[-1][2] if chunks else len(PNG_MARK)
     return b"".join([*kept, png[tail:]])
