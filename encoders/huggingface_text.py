@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -47,8 +47,8 @@ class HuggingFaceText(HuggingFaceEncoder):
     def _ids(self, texts: list[str]) -> list[list[list[int]]]:
         """Return token numbers of each text's windows."""
         tokenizer, texts = self.processor, [self.sentence.prompt + text for text in texts]
-        if self.sentence.lower and not tokenizer.is_fast:
-            texts = [text.lower() for text in texts]
+        if self.sentence.lower:  # letter by letter, as the library's tokenizers do: a final sigma is no other one
+            texts = ["".join(map(str.lower, text)) for text in texts]
         if tokenizer.is_fast:
             coded = tokenizer(texts, truncation=True, max_length=self._longest, return_overflowing_tokens=True)
             windows: list[list[list[int]]] = [[] for _ in texts]
@@ -65,17 +65,6 @@ class HuggingFaceText(HuggingFaceEncoder):
 
     def _sample(self) -> np.ndarray:
         return self.windows(["A few words, to see what is made of them."])[0].values
-
-    @cached_property
-    def processor(self) -> Any:
-        """The model's own tokenizer, which lower-cases where a Sentence-BERT's settings say so."""
-        tokenizer = super().processor
-        if self.sentence.lower and tokenizer.is_fast:
-            from tokenizers.normalizers import Lowercase, Sequence
-
-            backend = tokenizer.backend_tokenizer
-            backend.normalizer = Sequence([Lowercase(), *([backend.normalizer] if backend.normalizer else [])])
-        return tokenizer
 
     @cached_property
     def _longest(self) -> int:

@@ -15,7 +15,7 @@ from trichord.encoders.huggingface_text import HuggingFaceText
 from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError
 
-WORDS = ["hello world", "Zebra QUICK", "ÀÉÎ Straße İ", "dog"]
+WORDS = ["hello world", "Zebra QUICK", "ÀÉÎ Straße İ ΟΔΟΣ", "dog"]
 
 
 def _encoder(folder: Path) -> HuggingFaceText:
