@@ -38,7 +38,7 @@ _DEPTHS = {
     _WHITE: (1, 2, 4, 8, 12, 16), _BLACK: (1, 2, 4, 8, 12, 16, 32), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8),
     _CMYK: (8, 16), _YCBCR: (8,), _LAB: (8,),
 }  # fmt: skip
-_FORMATS = {2: "signed samples", 3: "floating-point samples, which have no agreed white", 5: "complex samples",
+_FORMATS = {4: "samples of an undefined type", 2: "signed samples", 3: "floating-point samples, which have no agreed white", 5: "complex samples",
             6: "complex samples"}  # fmt: skip
 
 
@@ -100,8 +100,8 @@ def _unread(
         return f"a TIFF of {kind}" + (f" ({bits[0]} bits)" if kind.startswith("float") else "")
     if len(set(bits)) > 1:
         return f"a TIFF whose samples have {', '.join(map(str, bits))} bits"
-    if bits[0] not in _DEPTHS[photometric] or (bits[0] == 32 and big):
-        order = "big-endian " if bits[0] == 32 and big else ""
+    if bits[0] not in _DEPTHS[photometric] or (bits[0] in (12, 32) and big):
+        order = "big-endian " if bits[0] in (12, 32) and big else ""
         return f"a {order}TIFF of {bits[0]} bits" + _of_colour(photometric)
     if compression == _JPEG and bits[0] != 8:
         return f"a TIFF of {bits[0]}-bit JPEG"
@@ -121,7 +121,7 @@ def _unread_samples(
         kind = {_ALPHA: "alpha", 1: "premultiplied alpha"}.get(extra[0] if extra else 0, "an unnamed sample")
         return f"a TIFF of {bits}-bit grey with {kind}" + (" in another plane" if planes else "")
     if planes and (photometric == _LAB or (plain and (deep or (beside and extra[:1] != (_ALPHA,))))):
-        return f"an uncompressed planar TIFF of {samples} samples of {bits} bits"
+        return f"{'an uncompressed' if plain else 'a'} planar TIFF of {samples} samples of {bits} bits"
     return None
 
 

@@ -252,6 +252,10 @@ def _refused() -> Iterator[tuple[str, bytes, Any]]:
             )
             name = f"floats of {bits} bits, {samples.shape[2]} samples"
             yield name, floats, Refused(f"floating-point samples, which have no agreed white ({bits} bits)")
+    yield "samples of no type", tiff(GREY[:, :, None], 1, tags={339: ("H", (4,))}), Refused("an undefined type")
+    twelve = tiff(deep(GREY, 12, ">")[0][:, :, None], 1, bits=12, order=">")
+    yield "grey of 12 bits, big-endian", twelve, Refused("big-endian TIFF of 12 bits")
+    yield "Lab in planes", tiff(RGB, 8, planes=True, compression=8), Refused("a planar TIFF of 3 samples of 8 bits")
     yield "complex samples", tiff(GREY[:, :, None], 1, tags={339: ("H", (6,))}), Refused("complex samples")
     unread = {6: "old JPEG", 34_887: "LERC", 33_005: "JPEG 2000", 50_001: "WebP", 50_002: "JPEG XL", 34_661: "JBIG",
               32_809: "ThunderScan", 34_933: "PNG", 41_999: "method 41999"}  # fmt: skip
