@@ -38,8 +38,13 @@ _DEPTHS = {
     _WHITE: (1, 2, 4, 8, 12, 16), _BLACK: (1, 2, 4, 8, 12, 16, 32), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8),
     _CMYK: (8, 16), _YCBCR: (8,), _LAB: (8,),
 }  # fmt: skip
-_FORMATS = {4: "samples of an undefined type", 2: "signed samples", 3: "floating-point samples, which have no agreed white", 5: "complex samples",
-            6: "complex samples"}  # fmt: skip
+_FORMATS = {
+    2: "signed samples",
+    3: "floating-point samples, which have no agreed white",
+    4: "samples of an undefined type",
+    5: "complex samples",
+    6: "complex samples",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
