@@ -101,6 +101,7 @@ EXTRAS = {
         "pytest>=9,<9.2",  # 9.2 ignores the groups of pytest-xdist (#1386)
         "pytest-xdist>=3.8",
         "ruff>=0.15",
+        "sentence-transformers>=6",  # the reference of what we make of its folders
         "setuptools>=80",  # builds the editable install without a download
         "types-jsonschema",
         "types-pyyaml",

@@ -24,7 +24,7 @@ from trichord.encoders.base import Modality
 from trichord.encoders.device import compute_device, torch_threads
 from trichord.encoders.huggingface import HuggingFaceEncoder
 from trichord.encoders.losses import infonce
-from trichord.encoders.pretrained import SHAPING_FILES, load_partly
+from trichord.encoders.pretrained import SENTENCE_PROMPTS, SHAPING_FILES, load_partly
 from trichord.infra import digest
 from trichord.infra.config import AdaptConfig
 from trichord.infra.errors import ConfigError
@@ -283,7 +283,7 @@ def _held_out_loss(objective: Objective, samples: Samples, config: AdaptConfig) 
 
 
 def _save(network: Any, base: Path, folder: Path) -> None:
-    for name in SHAPING_FILES:
+    for name in (*SHAPING_FILES, SENTENCE_PROMPTS):
         if (base / name).is_file() and name != "config.json":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(base / name, folder / name)

@@ -19,10 +19,11 @@ import torch
 from trichord.encoders.base import Modality
 from trichord.encoders.batching import Pass, Planner, run_passes
 from trichord.encoders.device import compute_device, exact_numerics, multiplies_bfloat16
+from trichord.encoders.families import auto_class, require_known
 from trichord.encoders.half_products import half_products, keep_convolutions, weights_once
 from trichord.encoders.pooling import Pooling, sentence_bert_pooling
-from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests
-from trichord.encoders.probe import ModelShape, probe_model, tower
+from trichord.encoders.pretrained import find_model, load_model, load_processor, model_digests, read_settings
+from trichord.encoders.probe import FAULTS, ModelShape, probe_model, tower
 from trichord.infra import digest
 from trichord.infra.config import EncoderConfig
 from trichord.infra.errors import ConfigError
@@ -40,6 +41,7 @@ class Window:
     owner: int
     values: np.ndarray
     span: tuple[float, float] = (0.0, 1.0)
+    heard: float = 1.0  # share of its states that are of the input; what is behind them is padding
 
 
 class HuggingFaceEncoder(ABC):
@@ -75,6 +77,9 @@ class HuggingFaceEncoder(ABC):
                 f"{config.pooling!r}.\nSet pooling to mean, or tokens to 1."
             )
         self.folder = find_model(config.path, f"{self.setting}.path", processor=self.modality != "text")
+        self.family = require_known(read_settings(self.folder / "config.json"), self.folder, f"{self.setting}.path")
+        if config.tokens == 1 and config.pooling == "auto":
+            sentence_bert_pooling(self.folder, self.setting)  # refuses what is not read before any work
 
     def __getstate__(self) -> dict[str, object]:
         heavy = ("module", "processor")
@@ -107,7 +112,13 @@ class HuggingFaceEncoder(ABC):
             self.numerics,
             *([_FAST] if self.numerics == "fast" else []),
             *([f"half {_HALF}"] if self.config.precision != "float32" else []),
+            *self._changes,
         )
+
+    @property
+    def _changes(self) -> list[str]:
+        """What else shapes the vectors of some models alone, so that the fingerprints of all others stay."""
+        return []
 
     @cached_property
     def processor(self) -> Any:
@@ -118,11 +129,14 @@ class HuggingFaceEncoder(ABC):
     @cached_property
     def module(self) -> Any:
         """The network, on the device it runs on; loaded at first use."""
-        unread = () if "pooler" in self.pooling.kinds else ("pooler.", f"{self.modality}_model.pooler.")
-        model = load_model("AutoModel", self.folder, f"{self.setting}.path", self._dtype, unread)
+        model = self._load(self._dtype, read_pooler="pooler" in self.pooling.kinds)
         network = self._prepared(tower(model, self.modality)).to(compute_device())
         keep_convolutions(network, self._dtype)
         return network
+
+    def _load(self, dtype: torch.dtype, *, read_pooler: bool) -> Any:
+        unread = () if read_pooler else ("pooler.", f"{self.modality}_model.pooler.")
+        return load_model(auto_class(self.family, self.modality), self.folder, f"{self.setting}.path", dtype, unread)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -131,12 +145,46 @@ class HuggingFaceEncoder(ABC):
 
     @cached_property
     def shape(self) -> ModelShape:
-        """What the model makes of an input, found without weights (PyTorch's `meta` device)."""
-        example = self._example()
-        given = self._inputs([example], example.shape)
-        return probe_model(
-            self.folder, self.modality, {n: value for n, value in given.items() if n != "attention_mask"}
-        )
+        """What the model makes of an input, if possible without its weights.
+
+        Raises:
+            ConfigError: the model does not take what is given here, or gives no states.
+        """
+        try:
+            example = self._example()
+            given = {name: value for name, value in self._inputs([example], example.shape).items()
+                     if name != "attention_mask"}  # fmt: skip
+            return probe_model(
+                self.folder,
+                self.modality,
+                given,
+                auto_class(self.family, self.modality),
+                lambda: self._prepared(self._load(torch.float32, read_pooler=False)),
+            )
+        except FAULTS as error:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"{self.folder} ({self.setting}.path) is a model of the family {self.family!r}, which does not work as "
+                f"the encoder of {self.modality}: {first[:300]}\nTake a model of another family, or write a plug-in."
+            ) from error
+
+    def check(self) -> str:
+        """Load the model, encode one input twice in one pass, and return what it is.
+
+        Raises:
+            ConfigError: it cannot be loaded, or gives one input two vectors.
+        """
+        values = self._sample()
+        twice = [Window(owner=owner, values=values) for owner in range(2)]
+        with exact_numerics(self.numerics == "strict"), torch.inference_mode(), weights_once():
+            found = self._forward(twice, Pass(chosen=(0, 1), rows=2, size=values.shape), half=False)
+        # a pass may round its rows differently by some last bits
+        if not torch.allclose(found[0], found[1], rtol=1e-2, atol=1e-3 * float(found.abs().max())):
+            raise ConfigError(
+                f"{self.folder} ({self.setting}.path) gives one input two vectors: a model of the family "
+                f"{self.family!r} draws at random.\nTake another model."
+            )
+        return f"{self.family}, {self.dimension} values"
 
     @cached_property
     def pooling(self) -> Pooling:
@@ -151,6 +199,8 @@ class HuggingFaceEncoder(ABC):
             if found := sentence_bert_pooling(self.folder, self.setting):
                 return found
             return Pooling(kinds=("pooler",) if self.shape.feature_map and self.shape.summary else ("mean",))
+        if self.shape.feature_map and self.modality != "image" and self.config.pooling != "pooler":
+            raise ConfigError(f"{self.folder} ({self.setting}) gives a map, not states in time.\nSet pooling to auto.")
         if (self.config.pooling == "pooler" and not self.shape.summary) or (
             self.config.pooling == "cls" and self.shape.feature_map
         ):
@@ -185,6 +235,10 @@ class HuggingFaceEncoder(ABC):
     @abstractmethod
     def _example(self) -> np.ndarray:
         """Return values of a window, for finding out what the model makes of them."""
+
+    @abstractmethod
+    def _sample(self) -> np.ndarray:
+        """Return values of a window of an input that is the same nowhere."""
 
     @abstractmethod
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:

@@ -12,10 +12,13 @@ import numpy as np
 import torch
 
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
+from trichord.encoders.families import may_be_padded
 from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import part_weights
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import resample
+
+_FILLED = "whisper"  # its extractor fills every clip up to 30 s
 
 
 class HuggingFaceAudio(HuggingFaceEncoder):
@@ -48,9 +51,15 @@ class HuggingFaceAudio(HuggingFaceEncoder):
             for start, stop in pairwise(borders):
                 heard = clip[start:stop]
                 heard = np.pad(heard, (0, max(0, self._shortest - len(heard))))
-                made = self.processor(heard, sampling_rate=rate_hz, return_tensors="np")[self._name][0]
+                made = self.processor(heard, sampling_rate=rate_hz, return_tensors="np", **self._asked)
+                values, mask = np.asarray(made[self._name][0], np.float32), made.get("attention_mask")
+                share = 1.0
+                if self.family == _FILLED:
+                    share = float(mask[0].mean())
+                elif mask is not None and values.ndim == 2 and len(values) == mask.shape[1]:
+                    values = values[: int(mask[0].sum())]  # frames that fill it up are not the clip's
                 span = (start / len(clip), stop / len(clip))
-                found.append(Window(owner=owner, values=np.asarray(made, np.float32), span=span))
+                found.append(Window(owner=owner, values=values, span=span, heard=share))
         return found
 
     @property
@@ -80,6 +89,8 @@ class HuggingFaceAudio(HuggingFaceEncoder):
         extractor, longest = self.processor, self.config.max_s
         if chunk_s := getattr(extractor, "chunk_length", None):  # Whisper's: 30 s
             longest = min(longest, float(chunk_s))
+        if longest_s := getattr(extractor, "max_length_s", None):  # CLAP's: it cuts at a random place
+            longest = min(longest, float(longest_s))
         if frames := getattr(extractor, "max_length", None):  # the spectrogram transformer's: frames of 10 ms
             longest = min(longest, (frames - 2) / 100)
         return longest
@@ -89,7 +100,18 @@ class HuggingFaceAudio(HuggingFaceEncoder):
         """Return True if clips of several lengths may share a pass, padded and masked."""
         waveform = self._name == "input_values" and bool(getattr(self._settings, "conv_kernel", ()))
         asked = bool(getattr(self.processor, "return_attention_mask", False))
-        return waveform and asked and getattr(self._settings, "feat_extract_norm", "") != "group"
+        grouped = getattr(self._settings, "feat_extract_norm", "") == "group"
+        return waveform and asked and not grouped and may_be_padded(self.family, "audio")
+
+    @property
+    def _asked(self) -> dict[str, bool]:
+        return {"return_attention_mask": True} if self.family == _FILLED else {}
+
+    @property
+    def _changes(self) -> list[str]:
+        if self.family == _FILLED:
+            return ["without silence behind"]
+        return [] if may_be_padded(self.family, "audio") else ["unpadded"]
 
     @property
     def _padding(self) -> tuple[int | None, int]:
@@ -103,6 +125,10 @@ class HuggingFaceAudio(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return self.windows([np.zeros(AUDIO_RATE_HZ, np.float32)])[0].values
 
+    def _sample(self) -> np.ndarray:
+        time = np.arange(AUDIO_RATE_HZ) / AUDIO_RATE_HZ
+        return self.windows([(0.5 * np.sin(2_000 * time**2)).astype(np.float32)])[0].values  # a rising tone
+
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
         if not self._masked:
             return {self._name: torch.from_numpy(np.stack(values))}
@@ -114,7 +140,7 @@ class HuggingFaceAudio(HuggingFaceEncoder):
         return {self._name: waves, "attention_mask": mask}
 
     def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:
-        counts = np.full(len(windows), states.shape[1])
+        counts = np.array([max(1, math.ceil(window.heard * states.shape[1])) for window in windows])
         if (mask := given.get("attention_mask")) is not None:
             counts = self.module._get_feature_vector_attention_mask(states.shape[1], mask).sum(dim=1).numpy()
         return part_weights(np.array([window.span for window in windows]), counts, self.config.tokens, states.shape[1])

@@ -12,6 +12,9 @@ from PIL import Image
 from trichord.encoders.base import Modality
 from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import grid_weights
+from trichord.encoders.pretrained import read_settings
+
+_MASKING = "vit_mae"  # masked autoencoders; a mask is for their pretraining alone
 
 
 class HuggingFaceImage(HuggingFaceEncoder):
@@ -44,8 +47,30 @@ class HuggingFaceImage(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return self.windows([np.zeros((64, 64, 3), np.uint8)])[0].values
 
+    def _sample(self) -> np.ndarray:
+        return self.windows([(np.arange(64 * 64 * 3) % 251).astype(np.uint8).reshape(64, 64, 3)])[0].values
+
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        return {"pixel_values": torch.from_numpy(np.stack(values))}
+        given = {"pixel_values": torch.from_numpy(np.stack(values))}
+        if self.family == _MASKING:
+            side = self._patch_size
+            patches = (values[0].shape[1] // side[0]) * (values[0].shape[2] // side[1])
+            given["noise"] = torch.linspace(0, 1, patches).repeat(len(values), 1)  # keeps patches in reading order
+        return given
+
+    def _prepared(self, model: Any) -> Any:
+        if self.family == _MASKING:
+            model.config.mask_ratio = 0.0  # it would drop patches at random
+        return model
+
+    @property
+    def _changes(self) -> list[str]:
+        return ["unmasked"] if self.family == _MASKING else []
+
+    @property
+    def _patch_size(self) -> tuple[int, int]:
+        side: Any = read_settings(self.folder / "config.json").get("patch_size", 16)
+        return (side, side) if isinstance(side, int) else (side[0], side[1])
 
     def _weights(self, windows: Sequence[Window], states: torch.Tensor, given: dict[str, torch.Tensor]) -> np.ndarray:
         if states.ndim == 4:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
 from trichord.encoders.base import Modality
+from trichord.encoders.families import may_be_padded
 from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import part_weights
-from trichord.encoders.pretrained import read_settings
+from trichord.encoders.sentence_settings import sentence_settings
+from trichord.infra.config import EncoderConfig
 
 
 class HuggingFaceText(HuggingFaceEncoder):
@@ -27,6 +29,10 @@ class HuggingFaceText(HuggingFaceEncoder):
     cells: ClassVar[int] = 4_096
     most_rows: ClassVar[int] = 16
 
+    def __init__(self, config: EncoderConfig, numerics: Literal["strict", "fast"]) -> None:
+        super().__init__(config, numerics)
+        self.sentence = sentence_settings(self.folder, f"{self.setting}.path")
+
     def windows(self, inputs: Sequence[str]) -> list[Window]:
         """Return token numbers, int64 (T,), special tokens among them."""
         found = []
@@ -40,7 +46,9 @@ class HuggingFaceText(HuggingFaceEncoder):
 
     def _ids(self, texts: list[str]) -> list[list[list[int]]]:
         """Return token numbers of each text's windows."""
-        tokenizer = self.processor
+        tokenizer, texts = self.processor, [self.sentence.prompt + text for text in texts]
+        if self.sentence.lower:  # letter by letter, as the library's tokenizers do: a final sigma is no other one
+            texts = ["".join(map(str.lower, text)) for text in texts]
         if tokenizer.is_fast:
             coded = tokenizer(texts, truncation=True, max_length=self._longest, return_overflowing_tokens=True)
             windows: list[list[list[int]]] = [[] for _ in texts]
@@ -55,13 +63,20 @@ class HuggingFaceText(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return np.zeros(8, np.int64)
 
+    def _sample(self) -> np.ndarray:
+        return self.windows(["A few words, to see what is made of them."])[0].values
+
     @cached_property
     def _longest(self) -> int:
         """Tokens of a window: what is asked for, if tokenizer, model and a Sentence-BERT's settings allow it."""
-        settings = self.folder / "sentence_bert_config.json"
-        named = read_settings(settings).get("max_seq_length") if settings.is_file() else None
-        limits = (self.processor.model_max_length, self.shape.positions, named if isinstance(named, int) else None)
+        limits = (self.processor.model_max_length, self.shape.positions, self.sentence.longest)
         return int(min([self.config.max_tokens, *(limit for limit in limits if limit)]))
+
+    @property
+    def _changes(self) -> list[str]:
+        padded = may_be_padded(self.family, "text")
+        said = {"lower": self.sentence.lower, f"prompt {self.sentence.prompt}": bool(self.sentence.prompt)}
+        return [name for name, true in {**said, "unpadded": not padded}.items() if true]
 
     @property
     def _pad(self) -> int:
@@ -69,7 +84,7 @@ class HuggingFaceText(HuggingFaceEncoder):
 
     @property
     def _padding(self) -> tuple[int | None, int]:
-        return 16, self._longest
+        return (16, self._longest) if may_be_padded(self.family, "text") else (None, 0)
 
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
         ids = torch.full((len(values), *size), self._pad)

@@ -88,20 +88,38 @@ def sentence_bert_pooling(folder: Path, setting: str) -> Pooling | None:
     if not listing.is_file():
         return None
     modules = cast(list[JsonObject], parse_json(listing.read_bytes()))
-    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+    kinds = [_module_kind(module, folder) for module in modules]
     given = read_settings(folder / "1_Pooling" / "config.json") if "Pooling" in kinds else {}
-    asked = {name.removeprefix("pooling_mode_") for name, value in given.items() if value is True}
-    asked = {name.removesuffix("_tokens").removesuffix("_token") for name in asked}
+    asked = [name.removeprefix("pooling_mode_") for name, value in given.items() if value is True]
+    asked = [name.removesuffix("_tokens").removesuffix("_token") for name in asked if name != "include_prompt"]
+    asked = sorted(asked, key=lambda name: _SENTENCE_BERT.index(name) if name in _SENTENCE_BERT else -1)
     if isinstance(named := given.get("pooling_mode"), str | list | tuple):
-        asked |= set([named] if isinstance(named, str) else named)
-    asked -= {"include_prompt"}
-    other = sorted({*asked} - {*_SENTENCE_BERT}) + sorted({*kinds} - {"Transformer", "Pooling", "Normalize"})
+        asked = [named] if isinstance(named, str) else list(named)  # laid end to end in this order
+    other = sorted({*asked} - {*_SENTENCE_BERT}) + sorted({*kinds} - {"Transformer", "Pooling", "Normalize", "Dropout"})
+    if kinds[:2] != ["Transformer", "Pooling"] or kinds.count("Transformer") + kinds.count("Pooling") > 2:
+        other = other or [f"the modules {', '.join(kinds)}"]
     if other or not asked:
         raise ConfigError(
             f"{folder} ({setting}.path) is a Sentence-BERT model with {', '.join(other) or 'no pooling'}, which is not "
             f"read here.\nSet {setting}.pooling to mean, cls or max to read the states of its transformer."
         )
-    return Pooling(kinds=tuple(kind for kind in _SENTENCE_BERT if kind in asked), normalise="Normalize" in kinds)
+    return Pooling(kinds=cast(tuple[Kind, ...], tuple(asked)), normalise="Normalize" in kinds)
+
+
+def _module_kind(module: JsonObject, folder: Path) -> str:
+    """Return the class of a module. What is not the library's own, or is elsewhere, gives a name that is not known."""
+    whole, path = str(module.get("type")), module.get("path")
+    kind = whole.rsplit(".", 1)[-1]
+    usual = {"Transformer": "", "Pooling": "1_Pooling"}.get(kind, path)
+    if not whole.startswith("sentence_transformers."):
+        return f"code of its own ({whole})"
+    if path != usual or not isinstance(path, str) or "/" in path:
+        return f"{kind} in {path!r}"
+    settings = folder / path / "config.json"
+    if kind == "Normalize" and settings.is_file():
+        read = read_settings(settings).get("module_input_name", "sentence_embedding")
+        return kind if read == "sentence_embedding" else f"Normalize of {read}"
+    return kind
 
 
 def part_weights(spans: np.ndarray, counts: np.ndarray, parts: int, width: int) -> np.ndarray:

@@ -17,6 +17,11 @@ from trichord.infra import digest
 from trichord.infra.errors import ConfigError
 from trichord.infra.json_values import JsonObject, parse_object
 
+SENTENCE_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+SENTENCE_PROMPTS = "config_sentence_transformers.json"  # of it, only the default prompt shapes a vector
 # Every file beside the weights that can change a vector: settings, tokenizers, processors, Sentence-BERT's pooling.
 SHAPING_FILES = (
     "1_Pooling/config.json",
@@ -28,7 +33,7 @@ SHAPING_FILES = (
     "normalizer.json",
     "preprocessor_config.json",
     "processor_config.json",
-    "sentence_bert_config.json",
+    *SENTENCE_FILES,
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
@@ -147,7 +152,7 @@ def _fetch(name: str, setting: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = [*SHAPING_FILES, "*.safetensors", "*.safetensors.index.json"]
+    wanted = [*SHAPING_FILES, SENTENCE_PROMPTS, "*.safetensors", "*.safetensors.index.json"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -169,6 +174,11 @@ def file_sha256(path: Path) -> str:
         return digest.sha256_hex(iter(lambda: file.read(1 << 20), b""))
 
 
+def _first_line(error: Exception) -> str:
+    """Return what an error of the library says first: it goes on to list every model that it knows."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
+
+
 def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
     """Return a tokenizer, image processor or feature extractor by its Auto class.
 
@@ -181,7 +191,7 @@ def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
             str(folder), local_files_only=True, trust_remote_code=False, **choice
         )
     except (ValueError, OSError, KeyError, ImportError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
+        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {_first_line(error)}") from error
 
 
 def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread: Iterable[str] = ()) -> Any:
@@ -214,7 +224,7 @@ def load_partly(
                 output_loading_info=True,
             )
     except (ValueError, OSError, KeyError, ImportError, RuntimeError, RecursionError, SafetensorError) as error:
-        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {error}") from error
+        raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {_first_line(error)}") from error
     new = sorted(found["missing_keys"])
     if missing := [name for name in new if not name.startswith(tuple(drawn))]:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from trichord.encoders.base import Modality
 from trichord.encoders.pretrained import quiet_transformers
 
 _TOWERS: dict[Modality, str] = {"text": "text_model", "image": "vision_model", "audio": "audio_model"}
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError,
+          ValueError)  # fmt: skip  # of a model's code that is given what it does not expect
 _POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
 
 
@@ -26,13 +28,37 @@ class ModelShape:
     positions: int | None
 
 
-def probe_model(folder: Path, modality: Modality, inputs: Mapping[str, torch.Tensor]) -> ModelShape:
-    """Return the shape of the model in a folder, from a forward pass of `inputs` on PyTorch's `meta` device."""
+def probe_model(
+    folder: Path, modality: Modality, inputs: Mapping[str, torch.Tensor], auto: str, load: Callable[[], Any]
+) -> ModelShape:
+    """Return the shape of the model in a folder, from a forward pass of `inputs`.
+
+    It is made on PyTorch's `meta` device. Models whose code looks at values (DeBERTa, Longformer) cannot do that; they
+    are loaded.
+
+    Args:
+        folder: of the model.
+        modality: whose tower is asked.
+        inputs: arguments of its `forward`.
+        auto: the library's Auto class.
+        load: returns the model with its weights.
+
+    Raises:
+        One of `FAULTS`: the model does not take these inputs, or gives no states.
+    """
     transformers = quiet_transformers()
     config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"), torch.inference_mode():
-        model = tower(transformers.AutoModel.from_config(config, trust_remote_code=False).eval(), modality)
-        found = model(**{name: value.to("meta") for name, value in inputs.items()})
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            built = getattr(transformers, auto).from_config(config, trust_remote_code=False).eval()
+            return _shape(tower(built, modality), {name: value.to("meta") for name, value in inputs.items()})
+    except FAULTS:
+        with torch.inference_mode():
+            return _shape(tower(load(), modality).float(), inputs)
+
+
+def _shape(model: Any, inputs: Mapping[str, torch.Tensor]) -> ModelShape:
+    found = model(**inputs)
     states, summary = found.last_hidden_state, getattr(found, "pooler_output", None)
     return ModelShape(
         width=states.shape[1] if states.ndim == 4 else states.shape[-1],

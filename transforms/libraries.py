@@ -25,9 +25,14 @@ else:
     def _prepare_opencv(module: Any) -> None:
         module.setNumThreads(1)  # workers use the cores; more threads would only compete for them
 
+    def _prepare_pillow(_: Any) -> None:
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
     cv2 = lazy("cv2", _prepare_opencv)
     ftfy, scipy, soundfile = lazy("ftfy"), lazy("scipy"), lazy("soundfile")
-    PIL, Pillow = lazy("PIL"), lazy("PIL.Image")
+    PIL, Pillow = lazy("PIL"), lazy("PIL.Image", _prepare_pillow)
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its messages on a damaged file are in the MediaError
 

@@ -13,13 +13,14 @@ A medium that is not whole raises `MediaError` with one of these reasons, and no
 | audio_too_long | longer than `max_duration_s`; not decoded further |
 | audio_nan | hold a sample that is not a number |
 
-Allowed are JPEG, PNG, WebP, GIF, BMP and TIFF (Pillow, first frame), WAV, FLAC, Ogg and MP3 (libsndfile).
+Allowed are JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF (Pillow, first frame), WAV, FLAC, Ogg and MP3 (libsndfile).
 """
 
 from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -35,8 +36,9 @@ from trichord.transforms import containers
 from trichord.transforms.batch import Image, Samples, Waveform
 from trichord.transforms.blas import one_thread
 from trichord.transforms.libraries import PIL, Pillow, cv2, soundfile
+from trichord.transforms.picture_kinds import Prepared, other_kind, prepare, read_kind
 
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
@@ -71,8 +73,10 @@ class MediaError(Exception):
 def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
     """Decode a picture to uint8 RGB (H, W, 3), upright.
 
-    EXIF orientation is applied (unreadable EXIF counts as upright), transparency becomes white, 16-bit greys keep their
-    upper 8 bits, CMYK and palettes are converted without colour profiles, and an animation gives its first frame.
+    EXIF orientation is applied (unreadable EXIF counts as upright), transparency becomes white, deeper greys are scaled
+    to 8 bits and rounded (16 bits: by 257), deeper colours keep their upper 8 bits (at most 1 off), CMYK and
+    palettes are converted without colour profiles, and an animation gives its first frame.
+    Kinds that would be decoded wrongly are refused (`picture_kinds`).
 
     Raises:
         MediaError: see the module's table.
@@ -87,24 +91,52 @@ def decode_image(data: bytes, *, max_pixels: int, max_bytes: int) -> Image:
         warnings.simplefilter("ignore")  # Pillow warns about what is decided here
         try:
             containers.check_comments(data)
-            with Pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS) as picture:
+            whole = prepare(data)
+            with Pillow.open(io.BytesIO(whole.data), formats=IMAGE_FORMATS) as picture:
                 _cap(picture, max_pixels)
                 containers.check_image(data)
                 picture.load()
                 orientation = _orientation(picture)  # of a TIFF, Pillow has applied and forgotten it by now
                 _cap(picture, max_pixels)
-                rgb = _to_rgb(picture)
+                rgb = _to_rgb(picture, whole)
         except containers.ContainerError as error:
             raise MediaError(f"image_{error.fault}", str(error)) from error
         except Pillow.DecompressionBombError as error:
             raise MediaError("image_bomb", str(error)) from error
         except PIL.UnidentifiedImageError:
-            raise MediaError("image_format", f"none of {', '.join(IMAGE_FORMATS)}: begins {data[:8]!r}") from None
+            raise _unidentified(data) from None
         except _PARSE_ERRORS as error:
+            _require_whole(data)
             cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
             detail = f"{type(error).__name__}: {error}"
             raise MediaError("image_truncated" if cut else "image_corrupt", detail) from error
     return np.ascontiguousarray(_UPRIGHT[orientation](rgb)) if orientation in _UPRIGHT else rgb
+
+
+def _unidentified(data: bytes) -> MediaError:
+    """Return why Pillow opens no picture of these bytes: it keeps the reason of the format that they begin as."""
+    if other := other_kind(data):
+        return MediaError("image_format", f"{other} is not read; {', '.join(IMAGE_FORMATS)} are")
+    if not (kind := read_kind(data)):
+        return MediaError("image_format", f"none of {', '.join(IMAGE_FORMATS)}: begins {data[:8]!r}")
+    _require_whole(data)
+    try:
+        Pillow.OPEN[kind][0](io.BytesIO(data), "")
+        problem = "its first frame is damaged"
+    except Pillow.DecompressionBombError as error:
+        return MediaError("image_bomb", str(error))
+    except _PARSE_ERRORS as error:
+        problem = str(error) or type(error).__name__
+    unknown = re.search("cannot handle|unsupported|unknown|not supported", problem, re.IGNORECASE)
+    return MediaError("image_format" if unknown else "image_corrupt", f"a {kind} that is not read: {problem}")
+
+
+def _require_whole(data: bytes) -> None:
+    """Raise MediaError if the container shows what is wrong: it says more than Pillow does."""
+    try:
+        containers.check_image(data)
+    except containers.ContainerError as error:
+        raise MediaError(f"image_{error.fault}", str(error)) from error
 
 
 def _cap(picture: Pillow.Image, max_pixels: int) -> None:
@@ -139,21 +171,47 @@ def _orientation(picture: Pillow.Image) -> int:
         return 1
 
 
-def _to_rgb(picture: Pillow.Image) -> Image:
+def _to_rgb(picture: Pillow.Image, whole: Prepared) -> Image:
     mode = picture.mode
     if mode == "F":
         raise MediaError("image_format", "floating-point pixels have no agreed white")
     if mode.startswith("I"):
-        grey = (np.clip(np.asarray(picture), 0, 65_535) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return _deep_grey(picture, whole)
     if mode == "L" and "transparency" not in picture.info:
         return np.repeat(np.asarray(picture)[:, :, None], 3, axis=2)
     if picture.has_transparency_data:
+        if whole.bits == 16 and mode == "RGB":
+            return _deep_keyed(whole.data)
+        if whole.bits < 8 and mode == "L":  # the transparent grey is given in the file's own depth
+            picture.info["transparency"] *= 255 // ((1 << whole.bits) - 1)
         clear = picture if mode == "RGBA" else picture.convert("RGBA")
         white = Pillow.new("RGB", clear.size, "white")
         white.paste(clear, mask=clear.getchannel("A"))
         return np.asarray(white)
     return np.asarray(picture if mode == "RGB" else picture.convert("RGB"))
+
+
+def _deep_grey(picture: Pillow.Image, whole: Prepared) -> Image:
+    """Return a grey of 12, 16 or 32 bits in 8, rounded; its transparent value is white."""
+    if whole.bits <= 8:
+        raise MediaError("image_format", f"pixels of mode {picture.mode} have no known depth")
+    values, bits = np.asarray(picture), min(whole.bits, 16)
+    deep = values.view(np.uint32) >> 16 if whole.bits == 32 else values  # Pillow has no unsigned 32 bits
+    scale = np.rint(np.arange(1 << bits) * (255 / ((1 << bits) - 1))).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = (scale[::-1] if whole.negative else scale)[deep]
+    if (clear := picture.info.get("transparency")) is not None:
+        grey[deep == clear] = 255
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _deep_keyed(png: bytes) -> Image:
+    """Return a PNG of 16-bit RGB with a transparent colour: Pillow would compare that with the upper 8 bits alone."""
+    deep = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[2] != 4:
+        raise MediaError("image_corrupt", "a PNG of 16-bit RGB with a transparent colour that cannot be decoded")
+    rgb: Image = np.right_shift(deep[:, :, 2::-1], 8, dtype=np.uint16).astype(np.uint8)
+    rgb[deep[:, :, 3] == 0] = 255
+    return rgb
 
 
 def encode_image(rgb: Image, quality: int) -> bytes:

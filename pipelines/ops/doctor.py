@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from trichord.encoders.base import Modality
+from trichord.encoders.views import MODALITIES
 from trichord.infra.bucket_uri import is_remote, split_remote
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -51,7 +53,7 @@ def doctor(workspace: Workspace | None) -> Diagnosis:
     """Run every check; with a workspace, also those of what the project uses.
 
     Servers are asked at the same time, for 5 s at most. Then, if they answer, the sources are planned and the live
-    index is opened, which takes as long as it takes.
+    index is opened and Hugging Face models are tried, which takes as long as it takes.
     """
     checks = [check("python", platform.python_version)]
     checks += [check(name, partial(importlib.metadata.version, name)) for name in NEEDED]
@@ -86,6 +88,11 @@ def _check_project(workspace: Workspace) -> list[Check]:
             probes.append(("milvus TLS", partial(inspect_tls, project.milvus)))
     asked = check_all(probes, _LATE)
     checks += asked
+    checks += [
+        check(f"model.{name}", partial(_try_encoder, workspace, name))
+        for name in MODALITIES
+        if getattr(project.model, name).kind == "huggingface"
+    ]
     if not any(one.ok for one in asked if one.name == "lake"):
         return checks
     stored: list[tuple[str, Probe]] = [
@@ -156,6 +163,16 @@ def _plan_sources(workspace: Workspace) -> str:
     plan = plan_training(workspace)
     found = f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
     return ". ".join([found, *find_warnings(plan, workspace.project)])
+
+
+def _try_encoder(workspace: Workspace, modality: Modality) -> str:
+    from trichord.encoders.frozen import load_encoder
+    from trichord.encoders.huggingface import HuggingFaceEncoder
+
+    model = workspace.project.model
+    encoder = load_encoder(modality, getattr(model, modality), model.numerics)
+    assert isinstance(encoder, HuggingFaceEncoder)
+    return encoder.check()
 
 
 def _reach_milvus(workspace: Workspace) -> str:

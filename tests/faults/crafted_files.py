@@ -214,6 +214,7 @@ DELTA: dict[str, Make] = {
 }
 _8BIM, _TAG = b"8BIM\4\4\0\0\0\0\0\0", b"\0\1\3\0\1\0\0\0\1\0\0\0"
 _BMP = b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 1_000, 1_000, 1, 24, 0, 0, 0, 0, 0, 0)
+_BOMB = zlib.compress(bytes(3_000_000))  # 3 kB
 IMAGE: dict[str, Make] = {
     "png text": lambda size: _png(_chunk(b"tEXt", b"a\0" + bytes(size))),
     "png packed text": lambda size: _png(_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(size * 32), 9))),
@@ -222,6 +223,8 @@ IMAGE: dict[str, Make] = {
     "png profile": lambda size: _png(_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(size * 32), 9))),
     "png exif": lambda size: _png(_chunk(b"eXIf", b"II*\0\x08\0\0\0" + b"\xff\xff" + bytes(size))),
     "png empty chunks": lambda size: _png(_chunk(b"abcd", b"") * (size // 12)),
+    "png packed comments": lambda size: _png(_chunk(b"zTXt", b"Raw profile type exif\0\0" + _BOMB) * (size // 3_000)),
+    "png profiles": lambda size: _png(_chunk(b"iCCP", b"p\0\0" + _BOMB) * (size // 3_000)),
     "png empty pixels": lambda size: _png(_chunk(b"IDAT", b"") * (size // 12)),
     "gif frames": filled(
         b"\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0", b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff", b"\x3b"

@@ -157,9 +157,13 @@ def planted_code(folder: Path) -> Path:
 
 
 def test_code_that_a_models_settings_and_tokenizer_name_is_not_run(tmp_path):
-    encoder = load_encoder(
-        "text", EncoderConfig(kind="huggingface", path=str(planted_code(tmp_path / "bert"))), "strict"
-    )
+    folder = planted_code(tmp_path / "bert")
+    with pytest.raises(ConfigError, match=r"names code of its own \(auto_map\)"):
+        load_encoder("text", EncoderConfig(kind="huggingface", path=str(folder)), "strict")
+    stored = json.loads((folder / "config.json").read_bytes())
+    del stored["auto_map"]  # the tokenizer's settings still name some
+    (folder / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    encoder = load_encoder("text", EncoderConfig(kind="huggingface", path=str(folder)), "strict")
     assert encoder.encode(["a dog"]).shape == (1, encoder.dimension)
 
 

@@ -14,6 +14,7 @@ from trichord.transforms.op import Op
 from trichord.transforms.part_keys import Mark
 
 _MAX_SIDE = 1e6  # pixels; no picture that is decoded is larger
+_SHOWN_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,8 @@ def _box(region: object) -> tuple[tuple[float, float, float, float] | None, str]
     """Return a region's box (x, y, width, height), or what is wrong with it."""
     if not isinstance(region, Mapping):
         return None, f"a region must be an object, not {type(region).__name__}"
+    if isinstance(fault := region.get("fault"), str):  # found where it was collected
+        return None, fault[:_SHOWN_CHARS]
     box = region.get("box")
     if not isinstance(box, list) or len(box) != 4:
         return None, "box must be [x, y, w, h]"

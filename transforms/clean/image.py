@@ -31,7 +31,7 @@ class ImageDecode(Op):
     the longer side is at most `side`.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     max_bytes: int
     max_pixels: int

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from trichord.infra.redaction import redact
 from trichord.transforms.collect.drafts import InvalidRow
-from trichord.transforms.collect.line import PictureEntry, RowAlignment, SegmentEntry
+from trichord.transforms.collect.line import PictureEntry, RegionEntry, RowAlignment, SegmentEntry
 
 SEGMENT_FORMATS = {".srt": "srt", ".vtt": "vtt", ".json": "json"}
 MAX_PICTURES = 1_000  # per row: each is a file to look up
@@ -30,10 +30,11 @@ def check_alignment(segments: object, pictures: object, regions: object) -> Alig
     Args:
         segments: a list of {start_s, end_s, text}, or the path of an SRT, VTT or JSON file.
         pictures: a list of {start_s, end_s, image}.
-        regions: a list of {box: [x, y, w, h], text}.
+        regions: a list of {box: [x, y, w, h], text}. What is wrong with one of them is kept as its `fault`, so that
+            the row and its other regions stay, and that one is rejected where regions are cut.
 
     Raises:
-        InvalidRow: something is malformed.
+        InvalidRow: something else is malformed.
     """
     found: RowAlignment = {}
     media: dict[str, str] = {}
@@ -49,10 +50,9 @@ def check_alignment(segments: object, pictures: object, regions: object) -> Alig
         found["pictures"] = [_picture(item, i) for i, item in enumerate(listed)]
         media |= {f"image:{i}": _string(item, "image", f"pictures[{i}]", 1) for i, item in enumerate(listed)}
     if regions:
-        found["regions"] = [
-            {"box": _box(item, f"regions[{i}]"), "text": _string(item, "text", f"regions[{i}]")}
-            for i, item in enumerate(_list(regions, "regions"))
-        ]
+        if not isinstance(regions, list):
+            raise InvalidRow(f"regions must be a list, not {type(regions).__name__}")
+        found["regions"] = [_region(item, f"regions[{i}]") for i, item in enumerate(regions)]
     return Aligned(alignment=found, media=media)
 
 
@@ -92,6 +92,18 @@ def _times(item: Mapping[str, object], name: str) -> tuple[float, float]:
     if not 0 <= start_s < end_s:
         raise InvalidRow(f"{name} goes from {start_s} s to {end_s} s")
     return start_s, end_s
+
+
+def _region(item: object, name: str) -> RegionEntry:
+    text = ""
+    try:
+        if not isinstance(item, Mapping):
+            raise InvalidRow(f"{name} must be an object, not {type(item).__name__}")
+        given = item.get("text")
+        text = given if isinstance(given, str) else ""
+        return {"box": _box(item, name), "text": _string(item, "text", name)}
+    except InvalidRow as error:
+        return {"box": [], "text": text, "fault": str(error)}
 
 
 def _box(item: Mapping[str, object], name: str) -> list[float]:

@@ -31,7 +31,8 @@ _PORTIONS = 128
 _NOTHING: tuple[Sequence[str], bool] = ((), False)  # no folders, no file beside them
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
-    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"), "image"),
+    **dict.fromkeys((".tif", ".tiff", ".avif"), "image"),
     **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from trichord.infra import digest
 from trichord.infra.json_values import JsonObject
@@ -29,10 +29,11 @@ class PictureEntry(TypedDict):
 
 
 class RegionEntry(TypedDict):
-    """A box in the picture (x, y, width, height in pixels) and its own text."""
+    """A box in the picture (x, y, width, height in pixels) and its own text; or what is wrong with it."""
 
     box: list[float]
     text: str
+    fault: NotRequired[str]
 
 
 class RowAlignment(TypedDict, total=False):

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import built_models
 from tests.bucket_servers import Bucket, google_server
 from tests.infra.web_server import certificate, serving
-from tests.pipelines.lakes import result_of, trichord, workspace_of
+from tests.pipelines.lakes import result_of, trichord, workspace_of, write_project
 from tests.serving import serving_in_thread
 from trichord.infra.config import EngineConfig, MilvusConfig, Project, StorageConfig
 from trichord.infra.errors import ConfigError, ServiceError, StorageError
@@ -195,3 +196,18 @@ def test_the_doctor_of_a_healthy_project_checks_its_store(lake_copy: Path) -> No
     found = {one["name"]: one for one in result["checks"]}
     assert found.keys() >= {"trichord", "lake", "put-if-absent", "clock", "disk", "sources", "live index"}
     assert result["ok"], result
+
+
+def test_a_model_that_cannot_be_read_rightly_is_found_by_plan_and_doctor(tmp_path: Path) -> None:
+    project, folder = write_project(tmp_path, records=4), built_models.bert(tmp_path / "bert")
+    named = f"model.text={{kind: huggingface, path: {folder}}}"
+    checks = {one.name: one for one in doctor(workspace_of(project, named)).checks}
+    assert (checks["model.text"].ok, checks["model.text"].found) == (True, "bert, 16 values")
+    settings = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps(settings | {"quantization_config": {"bits": 4}}), encoding="utf-8")
+    refused = {one.name: one for one in doctor(workspace_of(project, named)).checks}["model.text"]
+    assert not refused.ok
+    assert "quantization_config" in refused.found
+    assert refused.exit_code == ConfigError.exit_code
+    planned = trichord("plan", "--project", str(project), "--set", named, check=ConfigError.exit_code)
+    assert "quantization_config" in planned.stderr
