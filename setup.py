@@ -31,6 +31,7 @@ BASE = (
     "pydantic>=2.13,<3",
     "pyloudnorm>=0.2",  # ITU-R BS.1770
     "pyyaml>=6.0.2",
+    "regex>=2025.2",  # scripts, line breaking classes and grapheme clusters of Unicode
     "rich>=14",
     "safetensors>=0.8",
     "scipy>=1.17",

@@ -76,8 +76,8 @@ class RagConfig(Strict):
     keep_answers: bool = Field(True, description="Keep every answer in the lake: feedback needs it.")
     language: Language | None = Field(
         None,
-        description="Language (ISO 639) of the answers that `rag-eval` compares, where a question names none; it says how "
-        "words are counted. Null: as the script of the references suggests.",
+        description="Language (ISO 639) of the answers that `rag-eval` compares, where a question names none; it says "
+        "how words are counted. Null: as the script of the references suggests.",
     )
     wordnet: str | None = Field(
         None,

@@ -1,18 +1,43 @@
-"""`python -m tests.bench.languages`: measures of answers, near duplicates and personal data, as Markdown."""
+"""`python -m tests.bench.languages`: answers, near duplicates and personal data in other languages, as Markdown."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Sequence
+
 from tests.bench.languages.answers import measure_answers
+from tests.bench.languages.near import measure_near
 
 
 def main() -> None:
     """Print the tables."""
-    print("| language | BLEU near, wrong | ROUGE-L | METEOR | tokenizer | detected of 20 |\n|---|---|---|---|---|---|")
-    for one in measure_answers():
-        pairs = [f"{one.bleu[0]:.1f}, {one.bleu[1]:.1f}"]
-        pairs += [f"{near:.2f}, {wrong:.2f}" for near, wrong in (one.rouge_l, one.meteor)]
-        tokenizer = next(part for part in one.signature.split("|") if part.startswith("tok:"))
-        print(f"| {one.language} | {' | '.join(pairs)} | {tokenizer[4:]} | {one.detected} |")
+    _print(
+        ("language", "BLEU near, wrong", "ROUGE-L", "METEOR", "tokenizer", "detected of 20"),
+        (
+            (
+                one.language,
+                f"{one.bleu[0]:.1f}, {one.bleu[1]:.1f}",
+                *(f"{near:.2f}, {wrong:.2f}" for near, wrong in (one.rouge_l, one.meteor)),
+                next(part[4:] for part in one.signature.split("|") if part.startswith("tok:")),
+                str(one.detected),
+            )
+            for one in measure_answers()
+        ),
+    )
+    _print(
+        ("pieces", "copies", "lookalikes", "copies above 99 % of lookalikes", "caption nearest", "characters a second"),
+        (
+            (one.way, *(f"{value:.3f}" for value in (one.copies, one.lookalikes, one.apart, one.first)),
+             f"{one.chars_a_second:,.0f}")
+            for one in measure_near()
+        ),
+    )  # fmt: skip
+
+
+def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    for row in (head, ["---"] * len(head), *rows):
+        sys.stdout.write(f"| {' | '.join(row)} |\n")
+    sys.stdout.write("\n")
 
 
 if __name__ == "__main__":
