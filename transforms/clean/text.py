@@ -263,7 +263,7 @@ def text_ops(config: TextConfig) -> tuple[Op, ...]:
         ops.append(Threshold(score="text_symbol_ratio", reason="text_symbols", most=config.max_symbol_ratio))
     if config.max_repetition is not None:
         ops.append(Threshold(score="text_repetition", reason="text_repetitive", most=config.max_repetition))
-    ops.append(TextPii(mask=config.pii == "mask", phone_region=config.phone_region))
+    ops.append(TextPii(mask=config.pii == "mask", phone_region=config.phone_region, regions=config.pii_regions))
     if config.pii == "reject":
         ops.append(Threshold(score="text_pii", reason="text_pii", most=0))
     ops.append(TextLanguage(allowed=tuple(config.languages)))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tests.bench.languages.answers import measure_answers
 from tests.bench.languages.near import measure_near
+from tests.bench.languages.personal import VALID, measure_precision
 
 
 def main() -> None:
@@ -32,6 +33,22 @@ def main() -> None:
             for one in measure_near()
         ),
     )  # fmt: skip
+    every = tuple(sorted({region for region, _, _ in VALID}))
+    ways = {"each region alone": None, "none": (), "CN": ("CN",), f"all {len(every)}": every}
+    _print(
+        ("pii_regions", "numbers", "recall", "hard negatives", "masked", "precision"),
+        (
+            (
+                name,
+                str(one.positives),
+                f"{one.recall:.3f}",
+                str(one.negatives),
+                str(len(one.wrong)),
+                f"{one.precision:.3f}",
+            )
+            for name, one in ((name, measure_precision(regions)) for name, regions in ways.items())
+        ),
+    )
 
 
 def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
