@@ -20,13 +20,14 @@ _LOOSE = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{scx=Yi}
 _SYLLABIC = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{scx=Yi}\p{sc=Hangul}"
 _IN_WORDS = r"\p{L}\p{M}\p{N}"
 # V1: sets may be intersected
-_LOOSE_CHAR = rf"[[{_LOOSE}]&&[{_IN_WORDS}]]"
-_UNSPACED = regex.compile(_LOOSE_CHAR, regex.V1)
-_DENSE = regex.compile(rf"[[{_SYLLABIC}]&&[{_IN_WORDS}]]", regex.V1)
-_WORD = regex.compile(rf"{_LOOSE_CHAR}\p{{M}}*|[[{_IN_WORDS}]--[{_LOOSE}]]+", regex.V1)
-_PIECE = regex.compile(rf"{_LOOSE_CHAR}\p{{M}}*|(?:(?!{_LOOSE_CHAR})\S)+", regex.V1)
-_BLANK_BESIDE = regex.compile(rf" (?={_LOOSE_CHAR})|(?<={_LOOSE_CHAR}) ", regex.V1)
-_FIRST_UNSPACED = "\u0e00"  # below are only scripts with blanks
+_ABOVE = r"\u0E00-\U0010FFFF"  # below are letters of scripts with blanks, and tone marks that many share
+UNSPACED_CHAR = rf"[[{_LOOSE}]&&[{_IN_WORDS}]&&[{_ABOVE}]]"
+_UNSPACED = regex.compile(UNSPACED_CHAR, regex.V1)
+_DENSE = regex.compile(rf"[[{_SYLLABIC}]&&[{_IN_WORDS}]&&[{_ABOVE}]]", regex.V1)
+_WORD = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|(?:(?!{UNSPACED_CHAR})[{_IN_WORDS}])+", regex.V1)
+_PIECE = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|(?:(?!{UNSPACED_CHAR}).)+", regex.V1 | regex.DOTALL)
+_BLANK_BESIDE = regex.compile(rf" (?={UNSPACED_CHAR})|(?<={UNSPACED_CHAR}) ", regex.V1)
+_FIRST_UNSPACED = "\u0e00"
 
 # script -> language, where the script tells it
 _SCRIPTS = {
@@ -66,8 +67,8 @@ def words(text: str) -> list[str]:
 
 def pieces(text: str) -> list[str]:
     """Return what stands between blanks, punctuation included, cut into characters where a script has no blanks."""
-    found: list[str] = _PIECE.findall(text) if has_unspaced(text) else text.split()
-    return found
+    parts = text.split()
+    return [piece for part in parts for piece in _PIECE.findall(part)] if has_unspaced(text) else parts
 
 
 def is_mostly_unspaced(text: str) -> bool:

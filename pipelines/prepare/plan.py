@@ -289,6 +289,12 @@ def _check(project: Project, aligner: Aligner | None) -> None:
             f"prepare.text.languages: unknown language: {', '.join(unknown)}.\n"
             f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
         )
+    allowed = project.prepare.text.languages
+    if project.prepare.align.speech == "pocketsphinx" and allowed and "en" not in allowed:
+        raise ConfigError(
+            f"prepare.align.speech: pocketsphinx knows English only, and prepare.text.languages allows "
+            f"{', '.join(allowed)}.\nUse align.speech: ctc, with a model of that language in align.ctc_model, or off."
+        )
     if unknown := sorted(set(project.prepare.text.pii_regions) - known_regions()):
         raise ConfigError(
             f"prepare.text.pii_regions: unknown country: {', '.join(unknown)}.\n"

@@ -17,6 +17,7 @@ from trichord.transforms.clean.annotate import change, set_label
 from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
 from trichord.transforms.media import resample
 from trichord.transforms.op import Op, Threshold
+from trichord.transforms.word_breaks import language_of_script
 
 _SURE = 0.8  # from this probability on, the text's language is trusted; short English texts score less for others
 
@@ -32,7 +33,7 @@ class SpeechAlign(Op):
     that are too large or in another language are labelled `speech_skipped`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     aligner: Aligner
     min_speech_s: float
@@ -73,9 +74,14 @@ class SpeechAlign(Op):
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def _foreign(self, row: Row, scores: Mapping[str, float]) -> str | None:
-        """Return the text's language if an earlier op is sure that the aligner does not know it."""
+        """Return the text's language if its script, or an earlier op surely, says that the aligner does not know it."""
+        if not self.aligner.languages:
+            return None
+        script = language_of_script((row.text or "", *(segment.text for segment in row.segments)))
+        if script and script not in self.aligner.languages:
+            return script
         language = dict(row.labels).get("text_language")
-        if language is None or not self.aligner.languages or language in self.aligner.languages:
+        if language is None or language in self.aligner.languages:
             return None
         return language if scores.get("text_language_score", 0.0) >= _SURE else None
 
