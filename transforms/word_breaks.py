@@ -14,8 +14,6 @@ from functools import lru_cache
 
 import regex
 
-VERSION = 1  # raised when the same text would give other words
-
 _LOOSE = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{scx=Yi}\p{Line_Break=SA}"
 _SYLLABIC = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{scx=Yi}\p{sc=Hangul}"
 _IN_WORDS = r"\p{L}\p{M}\p{N}"

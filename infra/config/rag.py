@@ -67,7 +67,10 @@ class RagConfig(Strict):
     )
     max_source_chars: int = Field(1_200, ge=40, description="A longer source is cut.")
     max_prompt_chars: int = Field(
-        24_000, ge=200, description="The last sources are left out of a longer prompt (a token is about 4 characters)."
+        24_000,
+        ge=200,
+        description="The last sources are left out of a longer prompt (a token is about 4 Latin letters or one Chinese "
+        "character).",
     )
     pictures: bool = Field(False, description="Send the sources' pictures too, to a model that sees.")
     temperature: float | None = Field(0.0, ge=0, le=2, description="Of the answers; null: the service's own.")

@@ -24,7 +24,8 @@ from trichord.transforms.word_breaks import words as find_words
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
 _PARTS_OF_SPEECH = ("n", "v", "a", "r")
 ENGLISH = "en"
-_SURE = 0.8  # probability from which Latin letters are of another language than English
+_SURE = 0.8  # probability from which letters are of another language than is usual for their script
+_SHARED_SCRIPTS = {"": ENGLISH, "ru": "ru", "ar": "ar", "hi": "hi"}  # by `language_of_script`
 # sacrebleu's tokenizers; those for Japanese and Korean need MeCab's dictionaries, so characters stand for their words
 _CHARACTERS = ("ja", "ko", "th", "lo", "km", "my")
 _CHINESE = ("zh", "yue", "wuu")
@@ -73,12 +74,17 @@ def tokenizer_of(language: str) -> str:
 def find_languages(references: Sequence[Sequence[str]], known: Sequence[str | None]) -> list[str]:
     """Return the language (ISO 639) of each answer: the known one, else by the script of its references.
 
-    Latin letters are English, unless py3langid is sure that all such references together are of another language.
+    Scripts of many languages are of the one that py3langid surely finds in all such references together, else of the
+    most frequent: Latin letters of English.
     """
-    found = [name or language_of_script(several) for name, several in zip(known, references, strict=True)]
-    latin = " ".join(text for name, several in zip(found, references, strict=True) if not name for text in several)
-    likely, score = language_of(latin) if latin.strip() else (ENGLISH, 0.0)
-    return [name or (likely if score >= _SURE else ENGLISH) for name in found]
+    scripts = [language_of_script(several) for several in references]
+    by_script: dict[str, str] = {}
+    for script, usual in _SHARED_SCRIPTS.items():
+        pairs = zip(scripts, known, references, strict=True)
+        texts = " ".join(text for name, said, several in pairs if name == script and said is None for text in several)
+        likely, score = language_of(texts) if texts.strip() else (usual, 1.0)
+        by_script[script] = likely if score >= _SURE else usual
+    return [said or by_script.get(script, script) for script, said in zip(scripts, known, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
