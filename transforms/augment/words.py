@@ -60,6 +60,7 @@ _TURNING = (
 # One pattern for whole tokens, with or without punctuation about them.
 PROTECTED = rf"(?i)^\W*(?:{_TURNING}|.*\d.*)?\W*$"
 _PROTECTED = re.compile(PROTECTED, re.DOTALL)
+_LONGEST_WORD = 64  # letters; what is longer is no word
 KNOWN_LANGUAGES = frozenset(TURNING_WORDS) | {"en"}
 TOKEN = regex.compile(
     rf"{UNSPACED_CHAR}\p{{M}}*|(?:(?!{UNSPACED_CHAR})[^\W_])+(?:['’-](?:(?!{UNSPACED_CHAR})[^\W_])+)*|\s+|(?:[^\w\s]|_)+",
@@ -101,7 +102,9 @@ def is_protected(token: str, language: str = "en") -> bool:
     """Return whether a token must not change: a number, a negation, a side, or not a word."""
     if _PROTECTED.match(token) is not None:
         return True
-    return language in TURNING_WORDS and _turning(language).match(token) is not None
+    if language not in TURNING_WORDS:
+        return False
+    return len(token) > _LONGEST_WORD or _turning(language).match(token) is not None
 
 
 def protected_words(text: str, language: str = "en") -> Counter[str]:
