@@ -140,10 +140,7 @@ def read_cases(workspace: Workspace, path: Path) -> list[Case]:
         if not relevant and not references:
             raise ConfigError(f"{place} has neither relevant nor references, so nothing can be measured.")
         language = read_text(value, "language", place) if "language" in value else None
-        if language is not None and language not in KNOWN_LANGUAGES:
-            near = get_close_matches(language, KNOWN_LANGUAGES, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{place}: unknown language {language!r} (ISO 639, for example zh){hint}")
+        _require_language(language, f"{place}: language")
         cases.append(Case(name=name, question=question, relevant=relevant, references=references, language=language))
     return cases
 
@@ -156,6 +153,7 @@ def evaluate_rag(workspace: Workspace, path: Path) -> RagEvaluation:
         ServiceError: no question was answered.
     """
     config = workspace.project.rag
+    _require_language(config.language, "rag.language")
     cases = read_cases(workspace, path)
     rag = open_rag(workspace)
     ratings = group_by_question(feedback := read_feedback(workspace))
@@ -215,6 +213,14 @@ def rank_at_k(passages: Sequence[Passage], relevant: Sequence[str], k: int) -> R
     """Measure the passages of one question."""
     found = len({passage.key for passage in passages[:k]} & set(relevant))
     return Ranks(precision_at_k=found / k, recall_at_k=found / len(set(relevant)))
+
+
+def _require_language(language: str | None, place: str) -> None:
+    if language is None or language in KNOWN_LANGUAGES:
+        return
+    near = get_close_matches(language, sorted(KNOWN_LANGUAGES), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{place} is {language!r}, which is not a known language (ISO 639, for example zh){hint}")
 
 
 def _measure(rag: Rag, case: Case, ratings: Sequence[int]) -> CaseResult:

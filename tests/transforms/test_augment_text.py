@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.test_augment import TEXT, config_of, variants
+from trichord.infra.digest import generator
 from trichord.infra.errors import ConfigError
 from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.augment.text import Contextual
 from trichord.transforms.augment.variants import list_changes
 from trichord.transforms.augment.wordnet import WordNetSynonyms
 from trichord.transforms.augment.words import names_colour, protected_words, says_side, tokens
@@ -225,3 +227,20 @@ def test_the_real_wordnet_gives_synonyms() -> None:
     rows = reworded("A large car stops near the small bicycle of a boy.", copies=8, synonym=step)
     assert all(row.text != "A large car stops near the small bicycle of a boy." for row in rows)
     assert all(list_changes(row) for row in rows)
+
+
+def test_a_model_fills_in_single_characters_where_there_are_no_blanks() -> None:
+    asked: list[str] = []
+
+    def fill(text: str, spans: Any, rng: Any) -> str:
+        asked.extend(text[start:end] for start, end in spans)
+        return text
+
+    text = FOREIGN["zh"][0]
+    step = Contextual(seed=0, p=1.0, min_words=3, languages=(), max_share=1.0, model=fill)  # type: ignore[arg-type]
+    for number in range(6):
+        step.reword(text, "zh", generator("fill", number))
+    assert asked
+    assert set(map(len, asked)) == {1}
+    assert not {"没", "两", "一", "，"} & set(asked)
+    assert not step.fits("th")

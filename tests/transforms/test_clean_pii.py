@@ -55,6 +55,7 @@ def test_a_number_with_another_last_digit_is_not_one(region: str, name: str, num
         ("電話＋８１ ９０ １２３４ ５６７８", "電話<PHONE>"),
         ("전화+82 10-1234-5678로", "전화<PHONE>로"),
         ("IBAN DE89 3704 0044 0532 0130 00 BIC COBADEFF", "IBAN <IBAN> BIC COBADEFF"),
+        ("银行卡9558820200012345676", "银行卡<CARD>"),  # an issuer's own prefix
         ("العدد +٢٠ ١٠ ١٢٣٤ ٥٦٧٨", "العدد <PHONE>"),
     ],
 )

@@ -45,6 +45,7 @@ _SAYS_PHONE = behind(
 )
 _BARCODE = behind("ean upc gtin isbn issn imei sscc barcode 条码 条形码 條碼 バーコード 바코드")
 _SAYS_CARD = behind("card visa diners karte carte tarjeta cartao cartão 银行卡 信用卡 卡号 卡號 カード 카드 บัตร")
+_BANK_CARD = behind("银行卡 信用卡 储蓄卡 借记卡 銀行卡 bank_card credit_card debit_card")
 
 # issuer: prefixes (first, last), lengths (ISO/IEC 7812; without Maestro, which claims half of all numbers)
 _ISSUERS: tuple[tuple[tuple[tuple[int, int], ...], tuple[int, ...]], ...] = (
@@ -84,13 +85,16 @@ _PLAIN = _Plain()
 
 
 def _is_card(written: str, before: str) -> bool:
-    """Return whether issuer, length and checksum (Luhn) are those of a payment card, and it is not called a barcode."""
+    """Return whether issuer, length and checksum (Luhn) are those of a payment card, and it is not called a barcode.
+
+    A number that is called a bank's card may be of any issuer: older Chinese cards have prefixes of their own.
+    """
     number = "".join(filter(str.isdecimal, written))
     issued = any(
         len(number) in lengths and any(first <= int(number[: len(str(first))]) <= last for first, last in prefixes)
         for prefixes, lengths in _ISSUERS
     )
-    if not issued or not luhn(number) or _BARCODE.search(before):
+    if not luhn(number) or _BARCODE.search(before) or not (issued or _BANK_CARD.search(before)):
         return False
     # more likely a trade item number than an old Visa or a Diners card
     return len(number) > 14 or not gs1(number) or _SAYS_CARD.search(before) is not None
