@@ -16,6 +16,7 @@ import torch
 from trichord.encoders.device import torch_threads
 from trichord.encoders.pretrained import file_sha256, find_model, load_model, load_processor
 from trichord.infra import digest
+from trichord.transforms.word_breaks import words as find_words
 
 _SHAPING = {".json", ".txt", ".model", ".safetensors"}  # files that can change an answer
 
@@ -27,7 +28,7 @@ class _TextGenerator:
         ConfigError: there is no such folder, or it lacks config.json or safetensors.
     """
 
-    version = 1
+    version = 2
     setting = ""  # where the project file names the folder
     kind = ""  # the class of transformers that loads it
 
@@ -110,7 +111,8 @@ class MaskFiller(_TextGenerator):
         for i in torch.argsort(scores, descending=True, stable=True).tolist()[: 10 * self._top + 20]:
             token = str(tokenizer.convert_ids_to_tokens(i))
             word = tokenizer.convert_tokens_to_string([token]).strip()
-            whole = word.isalpha() and i not in tokenizer.all_special_ids and not token.startswith("##")
+            alone = find_words(word) == [word] and not any(map(str.isnumeric, word))
+            whole = alone and i not in tokenizer.all_special_ids and not token.startswith("##")
             if whole and word.casefold() != old.casefold():
                 found.append((word, float(scores[i])))
             if len(found) == self._top:

@@ -28,7 +28,6 @@ else:
 
 PARTS, PARTS_WITHOUT_BLANKS = (3, 4, 5), (1, 2, 3)  # characters of a part
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
-_WITHOUT_BLANKS = r"\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{lb=SA}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,9 @@ class _Patterns:
 @lru_cache(maxsize=1)
 def _patterns() -> _Patterns:
     """Compile at the first use: Latin texts in ASCII need none of it."""
-    letter = rf"[{_WITHOUT_BLANKS}&&\w--\p{{M}}]"
+    from trichord.transforms.word_breaks import UNSPACED_CHAR
+
+    letter = rf"[{UNSPACED_CHAR}--\p{{M}}]"
     marked = rf"{letter}\p{{M}}*+"
     other = rf"(?:(?!{letter})[\w--\p{{M}}]\p{{M}}*+)++"
     return _Patterns(

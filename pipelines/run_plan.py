@@ -15,6 +15,7 @@ from trichord.pipelines.core.stage import StagePlan
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
+from trichord.pipelines.ops.languages import find_language_warnings
 from trichord.pipelines.prepare.estimate import GETS, HEADS, PUTS
 from trichord.pipelines.prepare.plan import find_warnings, plan_training
 from trichord.pipelines.publish.pinned import missing_files
@@ -74,7 +75,8 @@ class RunPlan(Result):
         cost: what it would cost.
         basis: what the plan rests on; `reindex --plan` refuses if it is no longer so.
         ignored_files: files in folder sources whose extension belongs to no modality.
-        warnings: sources of which nothing can be kept, inventories that are old, and what will cost more than it must.
+        warnings: sources of which nothing can be kept, inventories that are old, what will cost more than it must, and
+            settings that do not know a language of the records.
     """
 
     unchanged: bool
@@ -132,7 +134,7 @@ def plan_run(workspace: Workspace) -> RunPlan:
         cost=cost,
         basis=Basis.of(workspace, live, inputs),
         ignored_files=plan.ignored,
-        warnings=tuple(find_warnings(plan, workspace.project)),
+        warnings=(*find_warnings(plan, workspace.project), *find_language_warnings(workspace)),
     )
 
 

@@ -159,7 +159,9 @@ class TextAugment(Strict):
     ocr: WordsStep = WordsStep()
     min_words: int = Field(3, ge=1, description="Shorter texts are left as they are.")
     languages: tuple[str, ...] = Field(
-        ("en",), description="Texts found to be in another language are not changed by word lists and keyboards."
+        (),
+        description="Only texts in these languages are changed; empty: in all that a change knows. Synonyms, spelling, "
+        "keyboard and ocr know English; docs/languages.md lists the rest.",
     )
 
 

@@ -17,6 +17,7 @@ FIRST = (
     "sources[].fields.group",
     "sources[].require",
     "prepare.text.languages",
+    "prepare.text.pii_regions",
     "prepare.image.min_side",
     "prepare.dedup.near",
     "model.text.kind",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from trichord.infra.config.base import Strict, View
+from trichord.infra.config.text import Language
 
 _INSTRUCTIONS = (
     "Answer the question from the numbered sources alone, in one or two sentences, and cite the source of every "
@@ -66,15 +67,25 @@ class RagConfig(Strict):
     )
     max_source_chars: int = Field(1_200, ge=40, description="A longer source is cut.")
     max_prompt_chars: int = Field(
-        24_000, ge=200, description="The last sources are left out of a longer prompt (a token is about 4 characters)."
+        24_000,
+        ge=200,
+        description="The last sources are left out of a longer prompt (a token is about 4 Latin letters or one Chinese "
+        "character).",
     )
     pictures: bool = Field(False, description="Send the sources' pictures too, to a model that sees.")
     temperature: float | None = Field(0.0, ge=0, le=2, description="Of the answers; null: the service's own.")
     max_answer_tokens: int | None = Field(512, ge=1, description="Of an answer at most; null: the service's own limit.")
     seed: int | None = Field(0, description="Passed to the service, which may heed it; null: none.")
     keep_answers: bool = Field(True, description="Keep every answer in the lake: feedback needs it.")
+    language: Language | None = Field(
+        None,
+        description="Language (ISO 639) of the answers that `rag-eval` compares, where a question names none; it says "
+        "how words are counted. Null: as the script of the references suggests.",
+    )
     wordnet: str | None = Field(
-        None, description="Folder of WordNet's dictionaries for METEOR's synonyms; without it, words and stems alone."
+        None,
+        description="Folder of WordNet's dictionaries for METEOR's synonyms of English; without it, words and stems "
+        "alone.",
     )
     least: dict[str, float] = Field(
         {}, description="Least value of a figure of `rag-eval` by its path, for example `generation.bleu: 20`."

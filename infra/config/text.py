@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trichord.infra.config.base import Strict
 
+Region = Annotated[str, Field(pattern="^[A-Z]{2}$")]
 Language = Annotated[str, Field(pattern="^[a-z]{2,3}$")]
 
 
@@ -26,7 +27,14 @@ class TextConfig(Strict):
     )
     pii: Literal["keep", "mask", "reject"] = Field(
         "mask",
-        description="What becomes of mail addresses, phone, IP and card numbers: kept, masked, or the row rejected.",
+        description="What becomes of mail addresses, phone, IP, card and identity numbers: kept, masked, or the row "
+        "rejected.",
+    )
+    pii_regions: tuple[Region, ...] = Field(
+        (),
+        max_length=64,
+        description="Countries (ISO 3166, for example CN, IN, BR, DE) whose identity and mobile numbers are found by "
+        "their form and check digits; others only beside their names, or where little else can have the form.",
     )
     phone_region: str | None = Field(
         None,

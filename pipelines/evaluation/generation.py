@@ -1,29 +1,90 @@
 """Answers against references: BLEU by sacrebleu, ROUGE by rouge-score, METEOR by nltk.
 
-ROUGE and METEOR count the same words: runs of letters and digits of any script, lower-cased (for ASCII, those of
-ROUGE-1.5.5), with Porter's stemmer. BLEU tokenizes by its own rule, which its signature names.
+ROUGE and METEOR count the same words, lower-cased: runs of letters and digits (for ASCII, those of ROUGE-1.5.5), and
+single characters of scripts without blanks. Porter's stemmer and synonyms are of English alone. BLEU tokenizes by
+sacrebleu's rule for the language, which its signature names.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.core.result import Result
 from trichord.transforms.augment.wordnet import WordNetSynonyms, open_wordnet
+from trichord.transforms.clean.language import language_of
+from trichord.transforms.word_breaks import language_of_script
+from trichord.transforms.word_breaks import words as find_words
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
-_WORD = re.compile(r"[^\W_]+")
 _PARTS_OF_SPEECH = ("n", "v", "a", "r")
+ENGLISH = "en"
+_SURE = 0.8  # probability from which letters are of another language than is usual for their script
+_SHARED_SCRIPTS = {"": ENGLISH, "ru": "ru", "ar": "ar", "hi": "hi"}  # by `language_of_script`
+# sacrebleu's tokenizers; those for Japanese and Korean need MeCab's dictionaries, so characters stand for their words
+_CHARACTERS = ("ja", "ko", "th", "lo", "km", "my")
+_CHINESE = ("zh", "yue", "wuu")
+_UNICODE = (
+    "ar",
+    "fa",
+    "ur",
+    "ps",
+    "he",
+    "hi",
+    "bn",
+    "ta",
+    "te",
+    "mr",
+    "ne",
+    "ka",
+    "hy",
+    "gu",
+    "pa",
+    "kn",
+    "ml",
+    "si",
+    "am",
+)
+_TOKENIZERS = {
+    "13a": ("tokenizer_13a", "Tokenizer13a"),
+    "intl": ("tokenizer_intl", "TokenizerV14International"),
+    "zh": ("tokenizer_zh", "TokenizerZh"),
+    "char": ("tokenizer_char", "TokenizerChar"),
+}
 
 
 def words(text: str) -> list[str]:
     """Return the words that ROUGE and METEOR count."""
-    return _WORD.findall(text.lower())
+    return find_words(text.lower())
+
+
+def tokenizer_of(language: str) -> str:
+    """Return sacrebleu's tokenizer for a language: 13a, intl (punctuation of Unicode), zh or char."""
+    for name, languages in (("char", _CHARACTERS), ("zh", _CHINESE), ("intl", _UNICODE)):
+        if language in languages:
+            return name
+    return "13a"
+
+
+def find_languages(references: Sequence[Sequence[str]], known: Sequence[str | None]) -> list[str]:
+    """Return the language (ISO 639) of each answer: the known one, else by the script of its references.
+
+    Scripts of many languages are of the one that py3langid surely finds in all such references together, else of the
+    most frequent: Latin letters of English.
+    """
+    scripts = [language_of_script(several) for several in references]
+    by_script: dict[str, str] = {}
+    for script, usual in _SHARED_SCRIPTS.items():
+        pairs = zip(scripts, known, references, strict=True)
+        texts = " ".join(text for name, said, several in pairs if name == script and said is None for text in several)
+        likely, score = language_of(texts) if texts.strip() else (usual, 1.0)
+        by_script[script] = likely if score >= _SURE else usual
+    return [said or by_script.get(script, script) for script, said in zip(scripts, known, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +99,8 @@ class GenerationFigures(Result):
         rouge_2: of pairs of words.
         rouge_l: of the longest common subsequence.
         meteor: 0 to 1, mean (Lavie and Agarwal 2007).
-        meteor_synonyms: which synonyms it knew.
+        meteor_synonyms: which synonyms and stems it knew, and in which languages it knew none.
+        languages: answers by language.
     """
 
     answers: int
@@ -49,10 +111,14 @@ class GenerationFigures(Result):
     rouge_l: float
     meteor: float
     meteor_synonyms: str
+    languages: Mapping[str, int]
 
 
 def generation_figures(
-    answers: Sequence[str], references: Sequence[Sequence[str]], wordnet: str | None = None
+    answers: Sequence[str],
+    references: Sequence[Sequence[str]],
+    wordnet: str | None = None,
+    languages: Sequence[str | None] | None = None,
 ) -> GenerationFigures:
     """Compare answers with their references; of several references the closest counts (BLEU uses all).
 
@@ -60,6 +126,7 @@ def generation_figures(
         answers: N texts.
         references: at least one reference for each of them.
         wordnet: folder of WordNet's dictionaries; without it METEOR knows no synonyms.
+        languages: of each answer (ISO 639); None where the script decides (`find_languages`).
 
     Raises:
         ConfigError: a library is not installed, or the folder does not hold WordNet.
@@ -69,9 +136,10 @@ def generation_figures(
         raise ValueError(f"{len(answers)} answers with {[len(several) for several in references]} references")
     if missing := [name for name in ("nltk", "rouge_score", "sacrebleu") if find_spec(name) is None]:
         raise ConfigError(f"BLEU, ROUGE and METEOR need {', '.join(missing)}.\nRun `pip install 'trichord[rag]'`.")
-    bleu, signature = _measure_bleu(answers, references)
-    rouge = _measure_rouge(answers, references)
-    meteor, synonyms = _measure_meteor(answers, references, wordnet)
+    spoken = find_languages(references, languages or [None] * len(answers))
+    bleu, signature = _measure_bleu(answers, references, spoken)
+    rouge = _measure_rouge(answers, references, spoken)
+    meteor, synonyms = _measure_meteor(answers, references, spoken, wordnet)
     return GenerationFigures(
         answers=len(answers),
         bleu=bleu,
@@ -81,37 +149,62 @@ def generation_figures(
         rouge_l=rouge["rouge_l"],
         meteor=meteor,
         meteor_synonyms=synonyms,
+        languages=dict(sorted(Counter(spoken).items())),
     )
 
 
-def _measure_bleu(answers: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, str]:
+def _measure_bleu(
+    answers: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str]
+) -> tuple[float, str]:
+    """Return corpus BLEU and its signature; each answer is tokenized as its language is."""
     from sacrebleu.metrics.bleu import BLEU
 
+    names = [tokenizer_of(language) for language in languages]
+    cut = {name: _open_tokenizer(name) for name in set(names)}
     most = max(map(len, references))
     # None: this answer has fewer references than another
-    streams: Any = [[several[i] if i < len(several) else None for several in references] for i in range(most)]
-    metric = BLEU()
-    return metric.corpus_score(list(answers), streams).score, str(metric.get_signature())
+    streams: Any = [
+        [cut[name](several[i]) if i < len(several) else None for name, several in zip(names, references, strict=True)]
+        for i in range(most)
+    ]
+    metric = BLEU(tokenize="none", force=True)
+    found = metric.corpus_score([cut[name](answer) for name, answer in zip(names, answers, strict=True)], streams)
+    return found.score, str(metric.get_signature()).replace("tok:none", f"tok:{'+'.join(sorted(cut))}")
 
 
-class _Tokenizer:
-    """Keeps letters of every script; rouge-score's own tokenizer keeps only a to z."""
+def _open_tokenizer(name: str) -> Callable[[str], str]:
+    module, kind = _TOKENIZERS[name]
+    tokenizer = getattr(import_module(f"sacrebleu.tokenizers.{module}"), kind)()
+    return lambda text: str(tokenizer(text.rstrip()))
 
-    def __init__(self) -> None:
+
+class _Stemmer:
+    """Porter's stems of English words; words of other languages as they are."""
+
+    def __init__(self, language: str) -> None:
         from nltk.stem.porter import PorterStemmer
 
-        self._stemmer = PorterStemmer()
+        self._porter = PorterStemmer() if language == ENGLISH else None
+
+    def stem(self, word: str) -> str:
+        """Return the stem."""
+        return word if self._porter is None else str(self._porter.stem(word))
 
     def tokenize(self, text: str) -> list[str]:
         """Return stemmed words; words of up to three letters are not stemmed, as in ROUGE-1.5.5."""
-        return [self._stemmer.stem(word) if len(word) > 3 else word for word in words(text)]
+        return [self.stem(word) if len(word) > 3 else word for word in words(text)]
 
 
-def _measure_rouge(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+def _measure_rouge(
+    answers: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str]
+) -> dict[str, float]:
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(list(ROUGE.values()), tokenizer=_Tokenizer())
-    scores = [scorer.score_multi(several, answer) for answer, several in zip(answers, references, strict=True)]
+    scorers = {name: RougeScorer(list(ROUGE.values()), tokenizer=_Stemmer(name)) for name in set(languages)}
+    scores = [
+        scorers[language].score_multi(several, answer)
+        for answer, several, language in zip(answers, references, languages, strict=True)
+    ]
     return {name: sum(score[kind].fmeasure for score in scores) / len(scores) for name, kind in ROUGE.items()}
 
 
@@ -146,7 +239,7 @@ class _Synonyms:
 
 
 def _measure_meteor(
-    answers: Sequence[str], references: Sequence[Sequence[str]], wordnet: str | None
+    answers: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str], wordnet: str | None
 ) -> tuple[float, str]:
     from nltk.translate.meteor_score import meteor_score
 
@@ -156,12 +249,25 @@ def _measure_meteor(
             dictionary = open_wordnet(wordnet)
         except ConfigError as error:  # it names the setting of augmentation
             raise ConfigError(f"rag.wordnet: {str(error).partition(': ')[2]}") from error
-    synonyms: Any = _Synonyms(dictionary)
-    scores = [
-        meteor_score([words(text) for text in several], words(answer), wordnet=synonyms)
-        for answer, several in zip(answers, references, strict=True)
-    ]
-    ran = "none: words and stems alone"
-    if dictionary is not None:
-        ran = f"the most frequent sense in WordNet {dictionary.fingerprint[:12]}"
-    return sum(scores) / len(scores), ran
+    stemmers = {name: _Stemmer(name) for name in set(languages)}
+    scores = []
+    for answer, several, language in zip(answers, references, languages, strict=True):
+        synonyms: Any = _Synonyms(dictionary if language == ENGLISH else None)
+        stemmer: Any = stemmers[language]
+        cut = [words(text) for text in several]
+        scores.append(float(meteor_score(cut, words(answer), stemmer=stemmer, wordnet=synonyms)))
+    return sum(scores) / len(scores), _describe_synonyms(dictionary, set(languages))
+
+
+def _describe_synonyms(dictionary: WordNetSynonyms | None, languages: set[str]) -> str:
+    """Say which synonyms and stems METEOR knew."""
+    known = []
+    if ENGLISH in languages:
+        known.append(
+            "none: words and stems alone"
+            if dictionary is None
+            else f"the most frequent sense in WordNet {dictionary.fingerprint[:12]}"
+        )
+    if others := sorted(languages - {ENGLISH}):
+        known.append(f"{', '.join(others)}: words alone (stems and synonyms are of English)")
+    return "; ".join(known)

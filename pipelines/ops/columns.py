@@ -16,6 +16,7 @@ from typing import Any
 from trichord.infra.marks import find_part
 from trichord.transforms.collect.arrow_rows import medium_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
+from trichord.transforms.word_breaks import has_unspaced, is_unspaced
 
 MAX_COLUMNS = 200
 _MOST = 0.8  # share of the values that must fit
@@ -54,7 +55,6 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 _NO_PROSE = re.compile(
     r"(?:[a-z]+://\S+|[-+]?[\d.,]+|\d{4}-\d\d-\d\d\S*(?: \d\d:\d\d\S*)?|[0-9a-f-]{16,})", re.IGNORECASE
 )
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")  # scripts that write no blanks
 _MAGIC = {
     "image": re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF....WEBP", re.DOTALL),
     "audio": re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2-\xfb]", re.DOTALL),
@@ -86,7 +86,7 @@ class _Column:
         found = [
             position
             for position, hint in enumerate(hints)
-            if hint in self.words or (_UNSPACED.search(hint) and hint in self.name)
+            if hint in self.words or (has_unspaced(hint) and hint in self.name)
         ]
         return len(hints) - found[0] if found else 0
 
@@ -231,7 +231,7 @@ def _list_of(value: Any) -> list[str] | None:
 def _is_prose(value: Any) -> bool:
     if not isinstance(value, str) or _NO_PROSE.fullmatch(value.strip()):
         return False
-    return len(value.split()) > 1 or len(_UNSPACED.findall(value)) >= 2
+    return len(value.split()) > 1 or sum(map(is_unspaced, value)) >= 2
 
 
 def _text_column(columns: Sequence[_Column]) -> str | None:

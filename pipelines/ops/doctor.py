@@ -158,11 +158,12 @@ def _find_device() -> str:
 
 
 def _plan_sources(workspace: Workspace) -> str:
+    from trichord.pipelines.ops.languages import find_language_warnings
     from trichord.pipelines.prepare.plan import find_warnings, plan_training
 
     plan = plan_training(workspace)
     found = f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
-    return ". ".join([found, *find_warnings(plan, workspace.project)])
+    return ". ".join([found, *find_warnings(plan, workspace.project), *find_language_warnings(workspace)])
 
 
 def _try_encoder(workspace: Workspace, modality: Modality) -> str:

@@ -24,6 +24,8 @@ from trichord.pipelines.prepare.plan_workers import open_workers
 from trichord.transforms.align.words import Aligner
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.clean.language import KNOWN_LANGUAGES
+from trichord.transforms.clean.national_ids import REGIONS
+from trichord.transforms.clean.pii import known_regions
 from trichord.transforms.collect import Plan as SourcePlan
 from trichord.transforms.collect import Scope, by_source, plan_source, replan_source
 from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings_of
@@ -286,6 +288,17 @@ def _check(project: Project, aligner: Aligner | None) -> None:
         raise ConfigError(
             f"prepare.text.languages: unknown language: {', '.join(unknown)}.\n"
             f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
+        )
+    allowed = project.prepare.text.languages
+    if project.prepare.align.speech == "pocketsphinx" and allowed and "en" not in allowed:
+        raise ConfigError(
+            f"prepare.align.speech: pocketsphinx knows English only, and prepare.text.languages allows "
+            f"{', '.join(allowed)}.\nUse align.speech: ctc, with a model of that language in align.ctc_model, or off."
+        )
+    if unknown := sorted(set(project.prepare.text.pii_regions) - known_regions()):
+        raise ConfigError(
+            f"prepare.text.pii_regions: unknown country: {', '.join(unknown)}.\n"
+            f"Use codes of ISO 3166, for example CN or DE. Identity numbers are known of: {', '.join(sorted(REGIONS))}"
         )
     if project.gate.max_reject_ratio_of:
         chains = (prepare_chain(project.prepare, source, aligner) for source in project.sources)

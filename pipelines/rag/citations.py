@@ -1,15 +1,15 @@
-"""How an answer cites its sources: `[1]`, or `[2, 3]`."""
+"""How an answer cites its sources: `[1]`, or `[2, 3]`; Chinese and Japanese answers also 【1】, ［2］ or [1、2]."""
 
 from __future__ import annotations
 
 import re
 
-CITATION = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+CITATION = re.compile(r"[\[［【](\d{1,4}(?:\s*[,，、]\s*\d{1,4})*)[\]］】]")
 
 
 def find_citations(answer: str) -> list[int]:
     """Return the source numbers that an answer cites, ascending."""
-    return sorted({int(number) for group in CITATION.findall(answer) for number in group.split(",")})
+    return sorted({int(number) for group in CITATION.findall(answer) for number in re.split("[,，、]", group)})
 
 
 def remove_citations(answer: str) -> str:

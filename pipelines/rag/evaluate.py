@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from trichord.infra import log
+from trichord.infra.config import RagConfig
 from trichord.infra.errors import ConfigError, GateFailed, ServiceError
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -20,18 +22,23 @@ from trichord.pipelines.rag.feedback import Satisfaction, group_by_question, rea
 from trichord.pipelines.rag.jsonl import read_objects, read_text, read_texts, refuse_unknown
 from trichord.pipelines.rag.retrieve import Passage
 from trichord.pipelines.search.query import read_media
+from trichord.transforms.clean.language import KNOWN_LANGUAGES
 
-_FIELDS = ("id", "question", "image", "audio", "relevant", "references")
+_FIELDS = ("id", "question", "image", "audio", "relevant", "references", "language")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A question, the keys of the records that answer it, and good answers; one of the two may be missing."""
+    """A question, the keys of the records that answer it, and good answers; one of the two may be missing.
+
+    `language` (ISO 639) is that of the good answers; None where the settings or the script decide.
+    """
 
     name: str
     question: Question
     relevant: tuple[str, ...]
     references: tuple[str, ...]
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +122,8 @@ class RagEvaluation(Result):
 
 
 def read_cases(workspace: Workspace, path: Path) -> list[Case]:
-    """Read a JSONL file of questions: `question`; `relevant` (keys), `references` (answers); `id`, `image`, `audio`.
+    """Read a JSONL file of questions: `question`; `relevant` (keys), `references` (answers) and their `language`; `id`,
+    `image`, `audio`.
 
     Media paths are relative to the file.
 
@@ -131,7 +139,9 @@ def read_cases(workspace: Workspace, path: Path) -> list[Case]:
         relevant, references = (read_texts(value, field, place) for field in ("relevant", "references"))
         if not relevant and not references:
             raise ConfigError(f"{place} has neither relevant nor references, so nothing can be measured.")
-        cases.append(Case(name=name, question=question, relevant=relevant, references=references))
+        language = read_text(value, "language", place) if "language" in value else None
+        _require_language(language, f"{place}: language")
+        cases.append(Case(name=name, question=question, relevant=relevant, references=references, language=language))
     return cases
 
 
@@ -143,6 +153,7 @@ def evaluate_rag(workspace: Workspace, path: Path) -> RagEvaluation:
         ServiceError: no question was answered.
     """
     config = workspace.project.rag
+    _require_language(config.language, "rag.language")
     cases = read_cases(workspace, path)
     rag = open_rag(workspace)
     ratings = group_by_question(feedback := read_feedback(workspace))
@@ -166,7 +177,7 @@ def evaluate_rag(workspace: Workspace, path: Path) -> RagEvaluation:
         reranked=_average([row.reranked for row in rows]) if rag.reranker else None,
         order_kept=sum(bool(row.order_kept) for row in rows),
         citations=_count_citations(rows),
-        generation=_compare(rows, cases, config.wordnet),
+        generation=_compare(rows, cases, config),
         satisfaction=RagSatisfaction(
             overall=total.overall,
             by_publication=total.by_publication,
@@ -204,6 +215,14 @@ def rank_at_k(passages: Sequence[Passage], relevant: Sequence[str], k: int) -> R
     return Ranks(precision_at_k=found / k, recall_at_k=found / len(set(relevant)))
 
 
+def _require_language(language: str | None, place: str) -> None:
+    if language is None or language in KNOWN_LANGUAGES:
+        return
+    near = get_close_matches(language, sorted(KNOWN_LANGUAGES), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{place} is {language!r}, which is not a known language (ISO 639, for example zh){hint}")
+
+
 def _measure(rag: Rag, case: Case, ratings: Sequence[int]) -> CaseResult:
     k = rag.workspace.project.rag.k
     found = rag.find(case.question)
@@ -238,16 +257,17 @@ def _average(ranks: Sequence[Ranks | None]) -> MeanRanks:
     )
 
 
-def _compare(rows: Sequence[CaseResult], cases: Sequence[Case], wordnet: str | None) -> GenerationFigures | None:
+def _compare(rows: Sequence[CaseResult], cases: Sequence[Case], config: RagConfig) -> GenerationFigures | None:
     """Compare answers with references; None where no answered question has any."""
     answered = [
-        (remove_citations(row.answer), case.references)
+        (remove_citations(row.answer), case.references, case.language or config.language)
         for row, case in zip(rows, cases, strict=True)
         if row.answer is not None and case.references
     ]
     if not answered:
         return None
-    return generation_figures([answer for answer, _ in answered], [several for _, several in answered], wordnet)
+    answers, references, languages = zip(*answered, strict=True)
+    return generation_figures(answers, references, config.wordnet, languages)
 
 
 def _count_citations(rows: Sequence[CaseResult]) -> CitationShares:

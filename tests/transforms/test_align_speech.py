@@ -184,3 +184,17 @@ def test_the_embedded_aligner_gives_the_same_answer_whatever_came_before() -> No
         assert first.score < 0.5
     assert aligner(wave(), tokens_of("犬")) is None
     assert aligner(wave(0.001), tokens) is None
+
+
+def test_a_script_that_the_aligner_does_not_know_is_left_out_whatever_the_label_says() -> None:
+    after = aligned(Row(key="a", text="一辆红色的公交车停在路边"), planted := Planted())
+    assert dict(after.rows[0].labels) == {"speech_skipped": "language zh"}
+    assert planted.asked == []
+    assert len(after.rows) == 1
+
+
+def test_a_character_of_a_script_without_blanks_is_a_spoken_word_and_half_a_word_of_the_rate() -> None:
+    assert [token.text for token in tokens_of("去ABC店，买 3个。")] == ["去", "ABC", "店", "买", "3", "个"]
+    after = aligned(Row(key="a", text="红色的车"), Planted(languages=()))
+    assert [segment.text for segment in after.rows[0].segments] == list("红色的车")
+    assert after.scores[0]["speech_rate_wps"] == pytest.approx(2 / 4)

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.test_augment import TEXT, config_of, variants
+from trichord.infra.digest import generator
 from trichord.infra.errors import ConfigError
 from trichord.transforms.augment.chain import augment_chain
+from trichord.transforms.augment.text import Contextual
 from trichord.transforms.augment.variants import list_changes
 from trichord.transforms.augment.wordnet import WordNetSynonyms
-from trichord.transforms.augment.words import protected_words, tokens
+from trichord.transforms.augment.words import names_colour, protected_words, says_side, tokens
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.clean.language import LABEL as LANGUAGE_LABEL
 from trichord.transforms.op import recipe_of
@@ -97,9 +99,81 @@ def test_no_text_is_an_error(text: str) -> None:
 def test_short_texts_and_other_languages_are_left_as_they_are() -> None:
     steps: dict[str, Any] = {name: {"p": 1.0} for name in STEPS}
     assert [row.text for row in reworded("two words", **steps)] == ["two words"] * 4
-    row = Row(key="a", text=TEXT, labels=((LANGUAGE_LABEL, "de"),))
+    row = Row(key="a", text=TEXT, labels=((LANGUAGE_LABEL, "cy"),))  # of which no word is known
     assert [made.text for made in variants(Batch(rows=(row,)), config_of(3, text=steps)).rows] == [TEXT] * 3
     assert variants(Batch(rows=(Row(key="a"),)), config_of(1, text=steps)).rows[0].text is None
+
+
+FOREIGN = {
+    "zh": ("一位老人没有在公园的湖边看书，旁边停着两辆红色自行车。", "没两"),
+    "ja": ("公園のベンチで老人が本を読んでいないので、隣に犬が二匹いる。", "二ないので"),
+    "ko": ("공원 벤치에서 노인이 책을 읽지 않고 옆에 강아지 두 마리가 있다.", "않두"),
+    "de": ("Ein alter Mann liest nicht auf der Bank, daneben stehen zwei rote Fahrräder.", "nicht zwei"),
+    "ar": ("رجل عجوز لا يقرأ كتابا في الحديقة وبجانبه دراجة حمراء على اليمين.", "لا اليمين"),
+}
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_words_of_other_languages_are_removed_and_exchanged_but_none_that_turns_the_meaning(language: str) -> None:
+    text, kept = FOREIGN[language]
+    row = Row(key="a", text=text, labels=((LANGUAGE_LABEL, language),))
+    for name in ("swap", "delete"):
+        step: dict[str, Any] = {name: {"p": 1.0, "max_share": 0.3}}
+        made = [one.text or "" for one in variants(Batch(rows=(row,)), config_of(8, text=step)).rows]
+        assert len({*made, text}) > 3, name
+        for one in made:
+            assert all(
+                one.count(char) == text.count(char) for char in kept.replace(" ", "") if language in ("zh", "ja")
+            )
+            assert protected_words(one, language) == protected_words(text, language)
+            assert protected_words(text, language)
+            letters = [Counter(filter(str.isalnum, wording)) for wording in (one, text)]
+            assert letters[0] == letters[1] if name == "swap" else letters[0] < letters[1] or one == text
+
+
+def test_dictionaries_and_keyboards_are_english_and_thai_is_left_as_it_is() -> None:
+    english: dict[str, Any] = {name: {"p": 1.0} for name in ("spelling", "keyboard", "ocr")}
+    for language, (text, _) in FOREIGN.items():
+        row = Row(key="a", text=text, labels=((LANGUAGE_LABEL, language),))
+        assert {one.text for one in variants(Batch(rows=(row,)), config_of(2, text=english)).rows} == {text}
+    thai = Row(key="a", text="ชายชราไม่ได้อ่านหนังสืออยู่ในสวนสาธารณะ")
+    every: dict[str, Any] = {name: {"p": 1.0} for name in STEPS}
+    assert {one.text for one in variants(Batch(rows=(thai,)), config_of(4, text=every)).rows} == {thai.text}
+
+
+@settings(max_examples=60)
+@given(text=st.text(max_size=60))
+def test_tokens_join_to_the_text(text: str) -> None:
+    assert "".join(tokens(text)) == text
+
+
+def test_a_language_that_the_project_does_not_name_is_left_as_it_is() -> None:
+    row = Row(key="a", text=FOREIGN["zh"][0])
+    step: dict[str, Any] = {"delete": {"p": 1.0}, "languages": ("en",)}
+    assert {one.text for one in variants(Batch(rows=(row,)), config_of(3, text=step)).rows} == {row.text}
+
+
+@pytest.mark.parametrize(
+    ("text", "side", "colour"),
+    [
+        ("一个男人站在桌子左边", True, False),
+        ("红色的公交车", False, True),
+        ("桌上有一本书", False, False),
+        ("右手に持つ", True, False),
+        ("青い車", False, True),
+        ("오른쪽에 있는 집", True, False),
+        ("노란 꽃", False, True),
+        ("รถสีแดงอยู่ทางซ้าย", True, True),
+        ("Haus auf der linken Seite", True, False),
+        ("ein blaues Auto", False, True),
+        ("красная машина справа", True, True),
+        ("سيارة حمراء على اليمين", True, True),
+        ("two dogs solve a cleft and rode home", False, False),
+    ],
+)
+def test_sides_and_colours_are_known_in_many_languages(text: str, side: bool, colour: bool) -> None:
+    assert says_side(text) == side
+    assert names_colour(text) == colour
 
 
 def test_synonyms_are_of_the_most_frequent_sense(tmp_path: Path) -> None:
@@ -153,3 +227,20 @@ def test_the_real_wordnet_gives_synonyms() -> None:
     rows = reworded("A large car stops near the small bicycle of a boy.", copies=8, synonym=step)
     assert all(row.text != "A large car stops near the small bicycle of a boy." for row in rows)
     assert all(list_changes(row) for row in rows)
+
+
+def test_a_model_fills_in_single_characters_where_there_are_no_blanks() -> None:
+    asked: list[str] = []
+
+    def fill(text: str, spans: Any, rng: Any) -> str:
+        asked.extend(text[start:end] for start, end in spans)
+        return text
+
+    text = FOREIGN["zh"][0]
+    step = Contextual(seed=0, p=1.0, min_words=3, languages=(), max_share=1.0, model=fill)  # type: ignore[arg-type]
+    for number in range(6):
+        step.reword(text, "zh", generator("fill", number))
+    assert asked
+    assert set(map(len, asked)) == {1}
+    assert not {"没", "两", "一", "，"} & set(asked)
+    assert not step.fits("th")

@@ -185,7 +185,14 @@ ALL_ON: dict[str, dict[str, Any]] = {
     "text": {"spelling": True, "languages": ("en",), "pii": "mask"},
     "image": {"borders": "crop", "partial_blur": "crop"},
 }
-OTHER = {"languages": ("de",), "pii": "reject", "phone_region": "DE", "borders": "reject", "partial_blur": "reject"}
+OTHER = {
+    "languages": ("de",),
+    "pii_regions": ("CN",),
+    "pii": "reject",
+    "phone_region": "DE",
+    "borders": "reject",
+    "partial_blur": "reject",
+}
 
 
 def test_a_recipe_is_json_that_changes_with_every_setting() -> None:

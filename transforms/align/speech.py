@@ -17,6 +17,7 @@ from trichord.transforms.clean.annotate import change, set_label
 from trichord.transforms.clean.voice import RATE_HZ, VAD_LIBRARIES, speech_spans
 from trichord.transforms.media import resample
 from trichord.transforms.op import Op, Threshold
+from trichord.transforms.word_breaks import is_unspaced, language_of_script
 
 _SURE = 0.8  # from this probability on, the text's language is trusted; short English texts score less for others
 
@@ -32,7 +33,7 @@ class SpeechAlign(Op):
     that are too large or in another language are labelled `speech_skipped`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     aligner: Aligner
     min_speech_s: float
@@ -73,9 +74,14 @@ class SpeechAlign(Op):
         return replace(batch, rows=tuple(rows)).with_scores(measured)
 
     def _foreign(self, row: Row, scores: Mapping[str, float]) -> str | None:
-        """Return the text's language if an earlier op is sure that the aligner does not know it."""
+        """Return the text's language if its script, or an earlier op surely, says that the aligner does not know it."""
+        if not self.aligner.languages:
+            return None
+        script = language_of_script((row.text or "", *(segment.text for segment in row.segments)))
+        if script and script not in self.aligner.languages:
+            return script
         language = dict(row.labels).get("text_language")
-        if language is None or not self.aligner.languages or language in self.aligner.languages:
+        if language is None or language in self.aligner.languages:
             return None
         return language if scores.get("text_language_score", 0.0) >= _SURE else None
 
@@ -83,7 +89,7 @@ class SpeechAlign(Op):
         self, row: Row, wave: Waveform, tokens: Sequence[Token], speech_s: float
     ) -> tuple[Row, dict[str, float]]:
         found = self.aligner(wave, tokens)
-        measured = {"speech_score": 0.0, "speech_coverage": 0.0, "speech_rate_wps": len(tokens) / speech_s}
+        measured = {"speech_score": 0.0, "speech_coverage": 0.0, "speech_rate_wps": _count(tokens) / speech_s}
         if found is None:
             return row, measured
         measured |= {"speech_score": found.score, "speech_coverage": min(1.0, found.spoken_s / speech_s)}
@@ -117,6 +123,11 @@ def _transcript(row: Row) -> tuple[Token, ...]:
     if row.segments:
         return tuple(token for segment in row.segments for token in tokens_of(segment.text))
     return tokens_of(row.text) if row.text else ()
+
+
+def _count(tokens: Sequence[Token]) -> float:
+    """Return how many words are spoken; a character of a script without blanks is about half a word."""
+    return len(tokens) - sum(is_unspaced(token.text[0]) for token in tokens) / 2
 
 
 def _speech_s(wave: Waveform, scores: Mapping[str, float]) -> float:

@@ -7,8 +7,8 @@ import unicodedata
 from dataclasses import dataclass
 
 from trichord.transforms.bounded_text import normal_form
+from trichord.transforms.word_breaks import pieces
 
-_TOKEN = re.compile(r"\S+")
 _SPOKEN = re.compile(r"\d+|[a-z]+(?:'[a-z]+)*")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SIGNS = {"&": " and ", "%": " percent ", "+": " plus ", "@": " at ", "’": "'", "‘": "'", "`": "'"}
@@ -30,10 +30,13 @@ class Token:
 
 
 def tokens_of(text: str) -> tuple[Token, ...]:
-    """Return the words of an English text; punctuation alone is not a word."""
+    """Return the words of a text, spoken as in English; punctuation alone is not a word.
+
+    A character of a script without blanks is a word; it is `spoken` by none of the letters a to z.
+    """
     found = []
-    for match in _TOKEN.finditer(text):
-        written = match.group().strip("\"'“”‘’«»()[]{}<>.,;:!?…—–-*_#~/\\|")
+    for piece in pieces(text):
+        written = piece.strip("\"'“”‘’«»()[]{}<>.,;:!?…—–-*_#~/\\|")
         if any(char.isalnum() for char in written):
             found.append(Token(written, _spoken(written)))
     return tuple(found)

@@ -159,6 +159,7 @@ class Crop(ImageStep):
 class Flip(ImageStep):
     """Mirrors the picture, unless its words say left or right and cannot be exchanged."""
 
+    version: ClassVar[int] = 2
     kind: ClassVar[str] = "flip"
     mirror_text: Literal["skip", "swap"]
 
@@ -186,6 +187,7 @@ class Flip(ImageStep):
 class Colour(ImageStep):
     """Changes brightness, contrast and saturation, and the hue if no caption names a colour."""
 
+    version: ClassVar[int] = 2
     kind: ClassVar[str] = "colour"
     brightness: float
     contrast: float

@@ -1,13 +1,15 @@
 """Changes of texts by nlpaug's augmenters and by models that the caller passes.
 
 nlpaug draws from Python's and numpy's global generators; both are seeded from the variant's own generator and restored
-afterwards. Words for sides, negations and numbers stay (`words.PROTECTED`); labels in `meta` are never touched.
+afterwards. Words for sides, negations and numbers stay (`words.is_protected`); labels in `meta` are never touched.
+Changes that need a dictionary or a keyboard are of English (`STEP_LANGUAGES`); words are removed, exchanged and filled
+in by a model in every language whose turning words are known.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,9 +20,31 @@ import numpy as np
 from trichord.infra.config.augment import TextAugment
 from trichord.transforms.augment.variants import Draft, Step
 from trichord.transforms.augment.wordnet import WordNetSynonyms, open_wordnet
-from trichord.transforms.augment.words import PROTECTED, TOKEN, is_protected, protected_words, tokens
+from trichord.transforms.augment.words import (
+    KNOWN_LANGUAGES,
+    PROTECTED,
+    TOKEN,
+    count_words,
+    is_protected,
+    protected_words,
+    tokens,
+)
 from trichord.transforms.batch import Row
 from trichord.transforms.clean.language import LABEL as LANGUAGE_LABEL
+from trichord.transforms.word_breaks import has_unspaced, is_unspaced, language_of_script
+
+ENGLISH = frozenset({"en"})
+# What each change knows; None: any language
+STEP_LANGUAGES: Mapping[str, frozenset[str] | None] = {
+    "rewrite": None,
+    "contextual": KNOWN_LANGUAGES,
+    "synonym": ENGLISH,
+    "swap": KNOWN_LANGUAGES,
+    "delete": KNOWN_LANGUAGES,
+    "spelling": ENGLISH,
+    "keyboard": ENGLISH,
+    "ocr": ENGLISH,
+}
 
 
 class Filler(Protocol):
@@ -50,10 +74,13 @@ def text_steps(
     words, languages = config.min_words, config.languages
     steps: list[Step] = []
     if rewrite is not None:
-        steps.append(Rewrite(seed=seed, p=config.rewrite.p, min_words=words, model=rewrite))
+        step_p = config.rewrite.p
+        steps.append(Rewrite(seed=seed, p=step_p, min_words=words, languages=languages, model=rewrite))
     if fill is not None:
         step = config.contextual
-        steps.append(Contextual(seed=seed, p=step.p, min_words=words, max_share=step.max_share, model=fill))
+        steps.append(
+            Contextual(seed=seed, p=step.p, min_words=words, languages=languages, max_share=step.max_share, model=fill)
+        )
     if config.synonym.wordnet is not None and config.synonym.p > 0:
         steps.append(
             Synonym(
@@ -91,38 +118,40 @@ def global_generators(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextStep(Step):
-    """A change of the text and, separately, of each caption."""
+    """A change of the text and, separately, of each caption, in the languages that it knows."""
 
+    version: ClassVar[int] = 2
     medium: ClassVar[str] = "text"
     packages: ClassVar[tuple[str, ...]] = ("nlpaug", "numpy")
 
     min_words: int
+    languages: tuple[str, ...]  # empty: all that the change knows
 
-    def fits(self, row: Row) -> bool:
-        """Return whether the change knows the row's language."""
-        del row
-        return True
+    def fits(self, language: str) -> bool:
+        """Return whether the change is made in a language."""
+        known = STEP_LANGUAGES[self.kind]
+        return (known is None or language in known) and (not self.languages or language in self.languages)
 
-    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+    def reword(self, text: str, language: str, rng: np.random.Generator) -> str | None:
         """Return the changed text; None if nothing fits."""
         raise NotImplementedError
 
     def apply(self, draft: Draft, rng: np.random.Generator) -> Draft | None:
         """Return the variant with text and captions changed; `changed` counts them."""
         row = draft.row
-        if row.text is None or not self.fits(row):
+        if row.text is None or not self.fits(language := language_of_row(row)):
             return None
         old = (row.text, *row.captions)
-        new = tuple(self._change(text, rng) for text in old)
+        new = tuple(self._change(text, language, rng) for text in old)
         count = sum(a != b for a, b in zip(old, new, strict=True))
         if count == 0:
             return None
         return replace(draft, row=replace(row, text=new[0], captions=new[1:]), drawn={"changed": count})
 
-    def _change(self, text: str, rng: np.random.Generator) -> str:
-        if sum(token[0].isalnum() for token in tokens(text)) < self.min_words:
+    def _change(self, text: str, language: str, rng: np.random.Generator) -> str:
+        if count_words(text) < self.min_words:
             return text
-        found = self.reword(text, rng)
+        found = self.reword(text, language, rng)
         return found if found is not None and found.strip() else text
 
 
@@ -130,17 +159,14 @@ class TextStep(Step):
 class WordStep(TextStep):
     """A change of single words by an nlpaug augmenter."""
 
-    languages: tuple[str, ...]
     max_share: float
 
-    def fits(self, row: Row) -> bool:
-        """Return whether the text's language is known; texts without a language label pass."""
-        return dict(row.labels).get(LANGUAGE_LABEL, self.languages[0] if self.languages else "") in self.languages
-
-    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+    def reword(self, text: str, language: str, rng: np.random.Generator) -> str | None:
         """Change up to `max_share` of the text's words."""
         words = sum(token[0].isalnum() for token in tokens(text))
         count = 1 + int(rng.integers(max(1, int(words * self.max_share))))
+        if language not in ENGLISH:
+            return self.reword_foreign(text, language, count, rng)
         augmenter = self.augmenter()
         for name in ("aug_min", "aug_max", "aug_word_min", "aug_word_max"):
             if hasattr(augmenter, name):
@@ -148,6 +174,11 @@ class WordStep(TextStep):
         with global_generators(int(rng.integers(2**32))):
             made: list[str] = augmenter.augment(text)
         return made[0] if made else None
+
+    def reword_foreign(self, text: str, language: str, count: int, rng: np.random.Generator) -> str | None:
+        """Change `count` words of a text that is not English; None if the change cannot."""
+        del text, language, count, rng
+        return None
 
     def augmenter(self) -> Any:
         """Return the nlpaug augmenter; its counts are set for each text."""
@@ -176,6 +207,17 @@ class Swap(WordStep):
         """Return nlpaug's RandomWordAug."""
         return _augmenter("swap")
 
+    def reword_foreign(self, text: str, language: str, count: int, rng: np.random.Generator) -> str | None:
+        """Exchange words, or characters of scripts without blanks, that stand beside each other."""
+        parts = tokens(text)
+        free = _free(parts, language)
+        step = {i: i + 1 if is_unspaced(parts[i][0]) else i + 2 for i in free}  # a blank is a token
+        pairs = [(i, j) for i, j in step.items() if j in step and (j == i + 1 or parts[i + 1].isspace())]
+        for at in rng.permutation(len(pairs))[:count].tolist():
+            i, j = pairs[at]
+            parts[i], parts[j] = parts[j], parts[i]
+        return "".join(parts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete(WordStep):
@@ -186,6 +228,16 @@ class Delete(WordStep):
     def augmenter(self) -> Any:
         """Return nlpaug's RandomWordAug."""
         return _augmenter("delete")
+
+    def reword_foreign(self, text: str, language: str, count: int, rng: np.random.Generator) -> str | None:
+        """Remove words, or characters of scripts without blanks, and a blank beside each."""
+        parts = tokens(text)
+        free = _free(parts, language)
+        for i in sorted((free[at] for at in rng.permutation(len(free))[:count].tolist()), reverse=True):
+            beside = [at for at in (i + 1, i - 1) if 0 <= at < len(parts) and parts[at].isspace()]
+            for at in sorted({i, *beside[:1]}, reverse=True):
+                del parts[at]
+        return "".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,9 +282,9 @@ class Contextual(TextStep):
     max_share: float
     model: Filler
 
-    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+    def reword(self, text: str, language: str, rng: np.random.Generator) -> str | None:
         """Return the text with the model's words at drawn places."""
-        spans = [match.span() for match in TOKEN.finditer(text) if not is_protected(match[0])]
+        spans = [match.span() for match in TOKEN.finditer(text) if not is_protected(match[0], language)]
         count = 1 + int(rng.integers(max(1, int(len(spans) * self.max_share))))
         if not spans:
             return None
@@ -248,10 +300,23 @@ class Rewrite(TextStep):
     packages: ClassVar[tuple[str, ...]] = ("transformers", "torch", "numpy")
     model: Rewriter
 
-    def reword(self, text: str, rng: np.random.Generator) -> str | None:
+    def reword(self, text: str, language: str, rng: np.random.Generator) -> str | None:
         """Return the model's wording."""
         made = self.model(text, rng)
-        return made if protected_words(made) == protected_words(text) else None
+        return made if protected_words(made, language) == protected_words(text, language) else None
+
+
+def language_of_row(row: Row) -> str:
+    """Return a row's language: its label, or what its script tells more surely; English if neither does."""
+    script = language_of_script((row.text or "", *row.captions))
+    if script == "ko" or (script and has_unspaced(row.text or "")):
+        return script
+    return dict(row.labels).get(LANGUAGE_LABEL) or script or "en"
+
+
+def _free(parts: Sequence[str], language: str) -> list[int]:
+    """Return the places of the words that may change."""
+    return [i for i, part in enumerate(parts) if part[0].isalnum() and not is_protected(part, language)]
 
 
 def _joined(parts: list[str]) -> str:

@@ -21,6 +21,7 @@ from trichord.transforms.clean.pii import TextPii
 from trichord.transforms.clean.spelling import TextSpelling
 from trichord.transforms.libraries import ftfy
 from trichord.transforms.op import Op, Threshold
+from trichord.transforms.word_breaks import is_mostly_unspaced, pieces
 
 # Invisible characters without a use inside a sentence: controls (except white space), soft hyphen, zero-width space,
 # word joiner, byte-order mark, direction marks, overrides and isolates, lone surrogates. Joiners (U+200C, U+200D) stay:
@@ -81,9 +82,11 @@ def repetition(text: str) -> float:
     """Return the share of characters that repeat: runs of one character, or 5 words that came before in that order.
 
     After the rules on duplicate n-grams of Rae et al., "Scaling language models" (Gopher), 2021, appendix A.1. Texts
-    without blanks are read by 12 characters.
+    without blanks are read by 12 characters; those of scripts without blanks by as many, a foreign word being one.
     """
     units, size = text.split(), _GRAM
+    if is_mostly_unspaced(text):
+        units, size = pieces(text), _CHARACTER_GRAM
     if max(map(len, units), default=0) > _LONGEST_WORD:
         units, size = list("".join(units)), _CHARACTER_GRAM
     runs = sum(len(run[0]) for run in _RUN.finditer(text)) if len(text) >= 10 else 0
@@ -193,7 +196,7 @@ def _normalize(row: Row, op: str) -> Row:
 class TextMeasure(Op):
     """Measures the text: `text_chars` (its length), `text_symbol_ratio` and `text_repetition`."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def name(self) -> str:
@@ -260,7 +263,7 @@ def text_ops(config: TextConfig) -> tuple[Op, ...]:
         ops.append(Threshold(score="text_symbol_ratio", reason="text_symbols", most=config.max_symbol_ratio))
     if config.max_repetition is not None:
         ops.append(Threshold(score="text_repetition", reason="text_repetitive", most=config.max_repetition))
-    ops.append(TextPii(mask=config.pii == "mask", phone_region=config.phone_region))
+    ops.append(TextPii(mask=config.pii == "mask", phone_region=config.phone_region, regions=config.pii_regions))
     if config.pii == "reject":
         ops.append(Threshold(score="text_pii", reason="text_pii", most=0))
     ops.append(TextLanguage(allowed=tuple(config.languages)))

@@ -1,7 +1,8 @@
 """Texts that say the same: only case, width, white space, markup and idle punctuation may differ.
 
 Everything that can tell two items apart counts: words in their order, numbers with their signs, points and units,
-accents, currencies, and pictures (🟥, 🟦). So `Stout 0.5 l` is neither `Stout 5 l` nor `Porter 0.5 l`.
+accents, currencies, and pictures (🟥, 🟦). So `Stout 0.5 l` is neither `Stout 5 l` nor `Porter 0.5 l`. In scripts
+without blanks between words (Han, kana, Thai …) each character is a word, so that commas and blanks there are idle.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from functools import lru_cache
 from hashlib import sha256
 
 from trichord.transforms.clean.markup import strip_markup
+from trichord.transforms.word_breaks import is_unspaced
 
-VERSION = 2  # raised when the same text would give another form
+VERSION = 3  # raised when the same text would give another form
 
 FORM_BYTES = 16
 _KEPT_PUNCTUATION = frozenset("%‰&#@§")
@@ -68,6 +70,9 @@ def _tokens(text: str) -> Iterator[str]:
     for i, char in enumerate(text):
         kind = _kind(char)
         before, after = text[i - 1] if i else " ", text[i + 1] if i + 1 < len(text) else " "
+        if word and _parts(word[-1], char):
+            yield "".join(word)
+            word.clear()
         if kind == "word" or (kind == "inner" and _is_number(before) and _is_number(after)):
             word.append(char)
             continue
@@ -93,8 +98,16 @@ def _tokens(text: str) -> Iterator[str]:
         yield "".join(word)
 
 
+@lru_cache(maxsize=8_192)
+def _parts(last: str, char: str) -> bool:
+    """Return whether a token ends between two characters because one has a script without blanks."""
+    if is_unspaced(char):
+        return unicodedata.category(char)[0] != "M"
+    return is_unspaced(last)
+
+
 def _is_number(char: str) -> bool:
-    return char.isnumeric()
+    return char.isnumeric() and not is_unspaced(char)
 
 
 @lru_cache(maxsize=8_192)

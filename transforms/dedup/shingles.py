@@ -1,8 +1,10 @@
 """Text signatures: the smallest hashes of character shingles, and MinHash bands of these.
 
-Shingles are runs of `SHINGLE` characters of the text without case, width variants and punctuation, so they work for
-short captions and for scripts without spaces. The `SKETCH` smallest hashes are kept (bottom-k sketch, Broder 1997, "On
-the resemblance and containment of documents"): all hashes of a short text, an even sample of a longer one.
+Shingles are runs of `SHINGLE` characters of the text without case, width variants and punctuation, or `DENSE_SHINGLE`
+of them where the first is Han, kana or Hangul: a word has some two of these, or five letters, so another word moves a
+text as far in any script. Blanks beside scripts that write none do not count. The `SKETCH` smallest hashes are kept
+(bottom-k sketch, Broder 1997, "On the resemblance and containment of documents"): all hashes of a short text, an even
+sample of a longer one.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import numpy.typing as npt
 
 from trichord.infra.digest import generator
 from trichord.transforms import bounded_text
+from trichord.transforms.word_breaks import is_dense, join_unspaced
 
-VERSION = 1  # raised when the same text would give another signature
+VERSION = 2  # raised when the same text would give another signature
 
-SHINGLE, SKETCH = 4, 256
+SHINGLE, DENSE_SHINGLE, SKETCH = 4, 2, 256
 BANDS, ROWS_PER_BAND = 10, 8  # texts of Jaccard 0.9 share a band with chance 0.996, of 0.4 with 0.007
 LENGTH_BYTES = 4
+_FIRST_DENSE = 0x1100  # below are only letters
 
 Hashes = npt.NDArray[np.uint64]
 _PRIME_BITS = np.uint64(61)
@@ -29,10 +33,13 @@ _PRIME = np.uint64((1 << 61) - 1)
 
 
 def normal_form(text: str) -> str:
-    """Return the text in NFKC without case; anything but letters, digits and marks becomes one space."""
+    """Return the text in NFKC without case; anything but letters, digits and marks becomes one space.
+
+    There are no spaces beside characters of scripts without blanks between words.
+    """
     folded = bounded_text.normal_form("NFKC", text).casefold()
     kept = folded if folded.isalnum() else "".join(char if _counts(char) else " " for char in folded)
-    return " ".join(kept.split())
+    return join_unspaced(" ".join(kept.split()))
 
 
 @lru_cache(maxsize=8_192)
@@ -54,14 +61,29 @@ def text_sketches(texts: Sequence[str | None]) -> list[bytes | None]:
     for i in range(min(SHINGLE, len(parts))):
         before = runs[-1][: len(parts) - i] if i else np.zeros(len(parts), np.uint64)
         runs.append(_mix(before + parts[i:]))
+    dense = _dense_starts(chars)
     sketches: list[bytes | None] = []
     start = 0
     for text in padded:
         size = min(SHINGLE, len(text))
-        least = np.unique((runs[size][start : start + len(text) - size + 1] >> np.uint64(32)).astype("<u4"))[:SKETCH]
+        found = runs[size][start : start + len(text) - size + 1]
+        if dense is not None and text:
+            here = dense[start : start + len(text) - 1]
+            found = np.concatenate([found[~here[: len(found)]], runs[DENSE_SHINGLE][start : start + len(here)][here]])
+        least = np.unique((found >> np.uint64(32)).astype("<u4"))[:SKETCH]
         sketches.append(np.array([len(text) - 2], "<u4").tobytes() + least.tobytes() if text else None)
         start += len(text)
     return sketches
+
+
+def _dense_starts(chars: Hashes) -> npt.NDArray[np.bool_] | None:
+    """Return which characters are of a dense script, or a blank before one, (N,); None if none is."""
+    if not len(chars) or chars.max() < _FIRST_DENSE:
+        return None
+    known, places = np.unique(chars, return_inverse=True)
+    dense = np.array([is_dense(chr(code)) for code in known.tolist()])[places]
+    dense[:-1] |= (chars[:-1] == ord(" ")) & dense[1:]
+    return dense
 
 
 def band_keys(sketch: bytes) -> bytes:

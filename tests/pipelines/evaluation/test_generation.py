@@ -6,7 +6,9 @@ import math
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics.bleu import BLEU
 
+from tests.bench.languages.sentences import ANSWERS, near_and_wrong
 from tests.transforms.test_augment_text import write_wordnet
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.evaluation.generation import ROUGE, generation_figures
@@ -73,6 +75,52 @@ def test_letters_of_other_scripts_are_words_too():
     assert found["rouge_1"] == 1
     assert found["meteor"] > 0.9
     assert figures("ein Bär", "ein Bar")["rouge_1"] == 0.5
+
+
+@pytest.mark.parametrize("language", ANSWERS)
+def test_a_near_answer_is_clearly_above_a_wrong_one_in_each_language(language: str):
+    references, near, wrong = near_and_wrong(language)
+    one, other = (generation_figures(given, [[text] for text in references]) for given in (near, wrong))
+    assert one.languages == other.languages == {language: 10}
+    assert one.bleu > 60 > 10 > other.bleu
+    assert one.rouge_l > 0.85 > 0.3 > other.rouge_l
+    assert one.meteor > 0.85 > 0.3 > other.meteor
+    for given, reference in zip(near, references, strict=True):  # and each answer by itself
+        assert figures(given, reference)["rouge_l"] > 0.5
+        assert figures(given, reference)["bleu"] > 15
+
+
+@pytest.mark.parametrize(("language", "tokenizer"), [("zh", "zh"), ("ja", "char"), ("ko", "char"), ("th", "char"),
+                                                     ("ar", "intl"), ("de", "13a"), ("en", "13a")])  # fmt: skip
+def test_bleu_is_sacrebleus_own_by_the_languages_tokenizer(language: str, tokenizer: str):
+    references, near, _ = near_and_wrong(language)
+    found = generation_figures(near, [[text] for text in references])
+    own = BLEU(tokenize=tokenizer)
+    assert found.bleu == pytest.approx(own.corpus_score(near, [references]).score)
+    assert found.bleu_signature == str(own.get_signature())
+
+
+def test_answers_of_several_languages_are_each_counted_by_their_own():
+    answers = [ANSWERS["zh"][0][0], ANSWERS["en"][0][0], ANSWERS["th"][0][0]]
+    found = generation_figures(answers, [[text] for text in answers])
+    assert found.bleu == pytest.approx(100)
+    assert found.bleu_signature.count("tok:13a+char+zh") == 1
+    assert found.languages == {"en": 1, "th": 1, "zh": 1}
+    assert (
+        found.meteor_synonyms == "none: words and stems alone; th, zh: words alone (stems and synonyms are of English)"
+    )
+
+
+def test_chinese_rouge_counts_characters():
+    found = figures("红色的车停在路边", "蓝色的车停在路旁")  # 6 of 8 in order
+    assert found["rouge_1"] == found["rouge_l"] == pytest.approx(6 / 8)
+    assert found["rouge_2"] == pytest.approx(5 / 7)
+
+
+def test_stems_are_of_english_alone():
+    assert figures("the dogs", "the dog")["meteor"] > figures("the dogs", "the dog", languages=["de"])["meteor"]
+    assert figures("die Hunden", "die Hunde", languages=["de"])["rouge_1"] == 0.5
+    assert figures("chats", "chat", languages=["fr"])["meteor_synonyms"].startswith("fr: words alone")
 
 
 def test_meteor_is_that_of_the_paper():

@@ -112,6 +112,7 @@ def test_the_picture_of_a_source_that_was_left_out_is_left_out():
         ("A bus [1].", [1], "A bus."),
         ("Red [2, 1] and blue [2][3].", [1, 2, 3], "Red and blue."),
         ("Nothing.", [], "Nothing."),
+        ("红色的公交车【1】停在路边［2、3］。", [1, 2, 3], "红色的公交车停在路边。"),
         pytest.param(f"A{' ' * 200_000}bus [1]", [1], "A bus", id="a long gap"),  # its square would be too long
         ("[0] see [a] and [12345]", [0], "see [a] and [12345]"),
     ],

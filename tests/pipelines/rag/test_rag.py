@@ -352,6 +352,7 @@ def test_a_question_that_fails_is_listed_and_the_others_are_measured(project, se
         ({"question": "Q", "relevant": "a"}, "relevant must be a list"),
         ({"question": "Q", "relevant": ["a"], "answer": "x"}, "unknown key 'answer'"),
         ({"question": "Q", "relevant": ["a"], "image": "none.jpg"}, "cannot be read"),
+        ({"question": "Q", "references": ["a"], "language": "xh-CN"}, "language is 'xh-CN', which is not a known"),
     ],
 )
 def test_a_bad_question_is_named(all_views, server, tmp_path, value, told):

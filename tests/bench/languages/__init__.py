@@ -1,0 +1,1 @@
+"""How well words, near duplicates and measures of answers work in languages other than English."""
