@@ -59,6 +59,12 @@ class ManifestSource(SourceBase):
 
     kind: Literal["manifest"]
     format: Literal["auto", "jsonl", "csv", "tsv"] = Field("auto", description="auto goes by the file's ending.")
+    delimiter: str | None = Field(
+        None,
+        pattern=r'^[^"\r\n]$',
+        description="What separates the columns of a table, such as `;`. Unset: a comma in CSV, a tab in TSV, or what "
+        "Excel's first line `sep=;` says.",
+    )
     media_root: str | None = Field(
         None, description="Media paths are relative to this and may not leave it; the manifest's folder if unset."
     )

@@ -59,6 +59,7 @@ __all__ = [
     "replan_source",
 ]
 
+_MOST_COUNTED = 16 << 20  # bytes whose lines are counted for a message
 _LEAST_ROW_BYTES = 64  # of a row that names a medium
 
 
@@ -109,7 +110,9 @@ def plan_source(
         else:
             workers = None
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
-        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, workers)
+        partitions = write_plan(
+            _check(rows, tally, checked, lake.storage), source.name, lake, rows_per_partition, workers
+        )
         ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
     manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()
@@ -217,11 +220,22 @@ def _list_media(source: Source, storage: Storage, root: MediaRoot, tally: Tally)
     return Listing(storage, root.uri, storage.stat(source.path).size // _LEAST_ROW_BYTES if named else tally.expected)
 
 
-def _check(rows: Iterator[bytes | PlannedRow], tally: Tally, checked: bool) -> Iterator[bytes | PlannedRow]:
+def _check(
+    rows: Iterator[bytes | PlannedRow], tally: Tally, checked: bool, storage: Storage
+) -> Iterator[bytes | PlannedRow]:
     """Yield the rows; the check follows the last one, before a plan is written."""
     yield from rows
     if checked:
+        _name_line(tally, storage)
         check_tally(tally.source, tally)
+
+
+def _name_line(tally: Tally, storage: Storage) -> None:
+    """Add the number of its line to what the tally says of the first bad row, unless it is far down."""
+    if tally.example_at is not None and tally.example_at < _MOST_COUNTED:
+        with storage.open(tally.source.path) as file:
+            line = file.read(tally.example_at).count(b"\n") + 1
+        tally.example, tally.example_at = f"line {line}: {tally.example}", None
 
 
 def read_partition(

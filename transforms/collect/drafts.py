@@ -39,13 +39,17 @@ class InvalidRow(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A row with the media it names: a path or URI, or the file itself if a listing found it."""
+    """A row with the media it names: a path or URI, or the file itself if a listing found it.
+
+    `at` is the byte where the line of a bad row begins; a plan does not hold it, as it depends on no row's position.
+    """
 
     key: str
     line: Line
     media: Mapping[str, str | Stat] = field(default_factory=dict)
     reason: str | None = None
     detail: str = ""
+    at: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from trichord.infra.redaction import may_redact, redact, redact_values
 from trichord.transforms.collect.alignment import Aligned, check_alignment
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.line import Line
+from trichord.transforms.collect.list_cells import parse_strings
 
 _SHOWN_CHARS = 500  # of a line that is not a row
 
@@ -111,11 +112,13 @@ def _may_hold_credentials(key: str, line: Line) -> bool:
 
 
 def captions_of(value: object, name: str) -> list[str]:
-    """Return captions from a list of strings or one string.
+    """Return captions from a list of strings, also one that is written as text, or from one string.
 
     Raises:
         InvalidRow: it is neither.
     """
+    if isinstance(value, str) and (listed := parse_strings(value)) is not None:
+        value = listed
     captions = [value] if isinstance(value, str) and value else value or []
     if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
         raise InvalidRow(f"{name} must be a list of strings")
