@@ -157,10 +157,10 @@ class TextNormalize(Op):
     """Normalises text and captions; empty ones count as absent. A row that then holds nothing is rejected.
 
     Captions are *other* wordings: repeated ones and those equal to the text are dropped, and the first caption replaces
-    an absent text. Each wording that itself changed is recorded.
+    an absent text. Each wording that itself changed, or was dropped, is recorded.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     @property
     def name(self) -> str:
@@ -182,7 +182,11 @@ class TextNormalize(Op):
 def _normalize(row: Row, op: str) -> Row:
     before = [row.text or "", *row.captions]
     wordings = [normalize(wording) for wording in before]
-    text, *others = dict.fromkeys(filter(None, wordings)) or (None,)
+    seen = set[str]()
+    for i, wording in enumerate(wordings):
+        wordings[i] = "" if wording in seen else wording
+        seen.add(wording)
+    text, *others = list(filter(None, wordings)) or [None]
     captions = tuple(other for other in others if other)
     if text == row.text and captions == row.captions:
         return row

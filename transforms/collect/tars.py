@@ -190,7 +190,7 @@ def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[s
 def _open_packed(file: BinaryIO, ending: str) -> IO[bytes]:
     """Open a compressed file by the last part of its name's ending."""
     if ending in ("gz", "tgz"):
-        return gzip.GzipFile(fileobj=file)
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
     if ending in ("bz2", "tbz2"):
         return bz2.BZ2File(file)
     if ending in ("xz", "txz"):

@@ -181,7 +181,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
     record = json_object(data["json"]) if "json" in data else {}
     written = [decode_text(data[slot]).strip("\r\n") for slot in ("text", "caption") if slot in data]
     written += [text_of(record.pop(name, None), name) or "" for name in ("text", "caption")]
-    wordings = list(dict.fromkeys(filter(None, [*written, *captions_of(record.pop("captions", None), "captions")])))
+    wordings = list(filter(None, [*written, *captions_of(record.pop("captions", None), "captions")]))
     meta = record.pop("meta", None) or {}
     if not isinstance(meta, dict):
         raise InvalidRow(f"meta must be an object, not {type(meta).__name__}")
