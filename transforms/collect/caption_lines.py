@@ -39,7 +39,7 @@ def caption_rows(data: bytes, source: CaptionsSource) -> Iterator[Draft | Captio
         data = decode_text(data).encode() if wide_encoding(data) is not None else data.removeprefix(b"\xef\xbb\xbf")
     except ValueError as error:
         raise SourceError(f"{source.path}: {error}. Fix `path` of source {source.name!r}") from error
-    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    lines = [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")]
     del data
     if b"\r" in lines[0]:
         raise SourceError(f"{source.path}: its lines end with CR alone, as on an old Mac. Save it with LF")

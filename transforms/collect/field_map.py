@@ -62,7 +62,9 @@ def map_fields(
             "meta": {name: value for name, value in record.items() if name not in meaning},
         }
         return draft(key, line_of, media, found, f"no {fields.key}")
-    except (InvalidRow, ValueError, RecursionError) as error:  # of canonical JSON: infinities, lone surrogates
+    except UnicodeDecodeError:
+        return bad_row(line, "half a surrogate pair, such as \\ud800, is not a character")
+    except (InvalidRow, ValueError, RecursionError) as error:  # of canonical JSON: infinities
         return bad_row(line, str(error))
 
 

@@ -68,7 +68,8 @@ def _vtt() -> Iterator[tuple[str, bytes | str, Expected | Cues]]:
         "WEBVTT\nKind: captions\nLanguage: en\n\n00:00:00.160 --> 00:00:03.429 align:start position:0%\n \n"
         "welcome<00:00:00.960><c> to</c><00:00:01.520><c> the</c><00:00:02.159><c> series</c>\n\n"
         "00:00:03.429 --> 00:00:03.629 align:start position:0%\nwelcome to the series\n \n\n"
-        "00:00:03.629 --> 00:00:05.749 align:start position:0%\nwelcome to the series\non neural<00:00:04.000><c> nets</c>\n"
+        "00:00:03.629 --> 00:00:05.749 align:start position:0%\nwelcome to the series\n"
+        "on neural<00:00:04.000><c> nets</c>\n"
     )
     said = "welcome to the series"
     yield (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from tests.transforms.formats import Counted, Expected, Read, Refused, Variant
 from tests.transforms.formats.collecting import settings
@@ -37,6 +38,13 @@ AB = texts({"a": "a dog", "b": "a cat"})
 def _manifest(name: str, data: bytes | str, variant: str, expected: Expected, **options: Any) -> Variant:
     files = {name: data.encode() if isinstance(data, str) else data, **settings("manifest", name, **options)}
     return Variant("table", name.rpartition(".")[2], variant, files, expected)
+
+
+def _csv(*rows: list[str]) -> str:
+    """Rows as the csv module writes them, through which pandas writes."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
 
 
 def tables() -> Iterator[Variant]:
@@ -116,18 +124,16 @@ def _quotes() -> Iterator[Variant]:
 
 
 def _cells() -> Iterator[Variant]:
-    frame = pd.DataFrame({"id": ["a"], "text": ["a dog"], "captions": [["a puppy", 'it\'s a "hound"', "línea\nzwei"]]})
-    said = texts({"a": "a dog"}, captions={"a": ["a puppy", 'it\'s a "hound"', "línea\nzwei"]})
-    yield _manifest("m.csv", frame.to_csv(index=False), "pandas' lists", said)
-    yield _manifest("m.csv", frame.to_csv(), "pandas' index", said)
-    again = pd.read_csv(io.StringIO(frame.to_csv())).to_csv(index=False)
-    yield _manifest("m.csv", again, "pandas' index, written again", said)
-    frame["captions"] = [frame["captions"][0][:2]]
-    frame["captions"] = frame["captions"].map(lambda held: pd.Series(held).to_numpy(dtype=str))
-    two = texts({"a": "a dog"}, captions={"a": ["a puppy", 'it\'s a "hound"']})
-    yield _manifest("m.csv", frame.to_csv(index=False), "numpy's lists", two)
-    frame["captions"] = [json.dumps(["a puppy", 'it\'s a "hound"'])]
-    yield _manifest("m.csv", frame.to_csv(index=False), "JSON's lists", two)
+    wordings = ["a puppy", 'it\'s a "hound"', "línea\nzwei"]
+    said = texts({"a": "a dog"}, captions={"a": wordings})
+    names = ["id", "text", "captions"]
+    yield _manifest("m.csv", _csv(names, ["a", "a dog", str(wordings)]), "pandas' lists", said)
+    for name in ("", "Unnamed: 0"):
+        indexed = _csv([name, *names], ["0", "a", "a dog", str(wordings)])
+        yield _manifest("m.csv", indexed, f"pandas' index, named {name!r}", said)
+    two = texts({"a": "a dog"}, captions={"a": wordings[:2]})
+    yield _manifest("m.csv", _csv(names, ["a", "a dog", str(np.array(wordings[:2]))]), "numpy's lists", two)
+    yield _manifest("m.csv", _csv(names, ["a", "a dog", json.dumps(wordings[:2])]), "JSON's lists", two)
     one = texts({"a": "a dog"}, captions={"a": ["[music] plays"]})
     yield _manifest("m.csv", "id,text,captions\na,a dog,[music] plays\n", "a caption in brackets", one)
     one = texts({"a": "a dog"}, captions={"a": ["[applause]"]})
@@ -214,7 +220,8 @@ def _captions() -> Iterator[Variant]:
     yield _captioned(
         "flickr", "captions.txt", table.replace(",", ";"), "semicolons", texts({**three, "x": "A dog\nruns"})
     )
-    bar = 'image_name| comment_number| comment\nx.jpg| 0| a dog\nx.jpg| 1   A "dog" runs .\ny.jpg| 0| a cat\nz.jpg| 0| a fox\n'
+    bar = 'image_name| comment_number| comment\nx.jpg| 0| a dog\nx.jpg| 1   A "dog" runs .\n'
+    bar += "y.jpg| 0| a cat\nz.jpg| 0| a fox\n"
     yield _captioned("flickr", "results.csv", bar, "Flickr30k's with its broken line", texts(three, rejected=1))
     broken = "image,caption\nx.jpg,a dog\nThe brown dog, which runs\ny.jpg,a cat\nz.jpg,a fox\n"
     yield _captioned("flickr", "broken.csv", broken, "a line that is no picture", texts(three, rejected=1))
