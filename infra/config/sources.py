@@ -136,7 +136,9 @@ class MediaFolderSource(SourceBase):
 
 
 class ParquetSource(SourceBase):
-    """Parquet files, one or all of a folder. Media are bytes (also Hugging Face's {bytes, path}) or paths.
+    """Parquet files, one or all of a folder, whose folders may name columns (`split=test/`).
+
+    Media are bytes (also Hugging Face's {bytes, path}) or paths.
 
     With bytes, a partition is a range of row groups. With the key `#row` a row is named by its file and position.
     """
@@ -149,7 +151,8 @@ class ParquetSource(SourceBase):
 class WebDatasetSource(SourceBase):
     """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a partition is one tar.
 
-    `path` is a tar (also .tar.gz, .tgz), a folder of tars, or a pattern such as `train-{000..013}.tar`.
+    `path` is a tar (also .tar.gz, .tar.bz2, .tar.xz, .tar.zst), a folder of tars, or a pattern such as
+    `train-{000..013}.tar`.
     """
 
     kind: Literal["webdataset"]

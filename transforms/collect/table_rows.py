@@ -43,9 +43,11 @@ class TableRow:
         first, at = _text_of(self.lines[0])[:_SHOWN_CHARS], self.start
         for number, line in enumerate(self.lines):
             if number:
-                detail = f"swallowed by a cell that begins {number} lines before, at a quote in {first!r}; {why}"
+                before = "1 line" if number == 1 else f"{number} lines"
+                detail = f"swallowed by a cell that begins {before} before, at a quote in {first!r}; {why}"
             elif len(self.lines) > 1:
-                detail = f"{why}; a quote that it opens joins it to {len(self.lines) - 1} more lines"
+                joined = "the next line" if len(self.lines) == 2 else f"the next {len(self.lines) - 1} lines"
+                detail = f"{why}; a quote that it opens joins it to {joined}"
             else:
                 detail = why
             yield replace(bad_row(_text_of(line), _fault_of(line) or detail), at=at)
