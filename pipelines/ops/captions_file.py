@@ -82,8 +82,11 @@ def _table_pictures(lines: list[str]) -> list[str]:
     if image is None or not set(names) & set(_CAPTION) or set(names) - {*_IMAGE, *_CAPTION, *_NUMBER}:
         return []
     position = names.index(image)
-    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-    rows = csv.reader([f"{line}\n" for line in lines[1:]], delimiter=delimiter, quoting=quoting)
+    rows = csv.reader(
+        [f"{line}\n" for line in lines[1:]],
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
+    )
     try:
         return [row[position].strip() for row in rows if len(row) > position]
     except csv.Error:  # a cell beyond the limit: not such a file

@@ -186,11 +186,12 @@ def _normalize(row: Row, op: str) -> Row:
     for i, wording in enumerate(wordings):
         wordings[i] = "" if wording in seen else wording
         seen.add(wording)
-    text, *others = list(filter(None, wordings)) or [None]
-    captions = tuple(other for other in others if other)
-    if text == row.text and captions == row.captions:
+    text, *captions = [wording for wording in wordings if wording] or [""]
+    if text == (row.text or "") and tuple(captions) == row.captions and row.text != "":
         return row
-    return annotate.with_changes(replace(row, text=text, captions=captions), _changes(op, before, wordings))
+    return annotate.with_changes(
+        replace(row, text=text or None, captions=tuple(captions)), _changes(op, before, wordings)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,10 +117,10 @@ def _headers() -> Iterator[Variant]:
     split = [(f"{short}/{name}", data) for name, data in AB]
     kept = pairs({f"{short}/a": "a dog", f"{short}/b": "a cat"})
     yield _variant("x.tar", tar(split, tarfile.USTAR_FORMAT), "ustar's divided names", kept)
-    for form in ("NFC", "NFD"):
-        other = "NFD" if form == "NFC" else "NFC"
-        names = [(unicodedata.normalize(form, "é.jpg"), JPEG), (unicodedata.normalize(other, "é.txt"), b"a dog")]
-        yield _variant("x.tar", tar(names), f"a picture in {form}, its text in {other}", pairs({"é": "a dog"}))
+    composed, apart = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
+    for one, other, told in ((composed, apart, "NFC, its text in NFD"), (apart, composed, "NFD, its text in NFC")):
+        mixed = [(f"{one}.jpg", JPEG), (f"{other}.txt", b"a dog")]
+        yield _variant("x.tar", tar(mixed), f"a picture in {told}", pairs({composed: "a dog"}))
     for kind, target, name in (
         (tarfile.SYMTYPE, "a.jpg", "a symbolic link"),
         (tarfile.LNKTYPE, "a.jpg", "a hard link"),

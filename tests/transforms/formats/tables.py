@@ -269,7 +269,7 @@ def _names() -> Iterator[Variant]:
         ("ά", "Greek"),
     ):
         nfd, nfc = unicodedata.normalize("NFD", word), unicodedata.normalize("NFC", word)
-        whole = Read(lambda rows, key=nfc: [(r["key"], r["text"], r["image"]) for r in rows] == [(key, "a dog", True)])
+        whole = texts({nfc: "a dog"}, image={nfc: True})
         for text, image, forms in ((nfd, nfc, "NFD and NFC"), (nfc, nfd, "NFC and NFD"), (nfd, nfd, "NFD alone")):
             files = {f"{text}.txt": b"a dog", f"{image}.jpg": JPEG, f"{nfd[0]}z.doc": b"sorts between"}
             yield Variant("table", "folder", f"{variant}, {forms}", files | settings("folder"), whole)
