@@ -187,11 +187,8 @@ def _normalize(row: Row, op: str) -> Row:
         wordings[i] = "" if wording in seen else wording
         seen.add(wording)
     text, *captions = [wording for wording in wordings if wording] or [""]
-    if text == (row.text or "") and tuple(captions) == row.captions and row.text != "":
-        return row
-    return annotate.with_changes(
-        replace(row, text=text or None, captions=tuple(captions)), _changes(op, before, wordings)
-    )
+    after = replace(row, text=text or None, captions=tuple(captions))
+    return row if after == row else annotate.with_changes(after, _changes(op, before, wordings))
 
 
 @dataclass(frozen=True, slots=True)
