@@ -15,6 +15,7 @@ from trichord.transforms.align.cue import Cue, SegmentsError
 
 _TIMING = re.compile(r"\s*(-?\d[\d:.,]*)\s*-->\s*(-?\d[\d:.,]*)(?:\s.*)?")
 _LIKE_TIMING = re.compile(r"\s*-?\d(?:[\d:.,\s]*|[\d.,]*:\S*\s*)-->|\s*\d+:\d\d[\d:.,]*\s*(?:[-=]+>|[–—]>|→)\s*\d+:\d")
+_TWO_STAMPS = re.compile(r"""\s*["']?\d+:[\d:]*[.,]\d+["']?\W{1,8}\d+:[\d:]*[.,]\d""")
 _STAMP = re.compile(r"(-?)(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?")
 _NUMBER = re.compile(r"\s*#?(\d{1,9})[.:)]?\s*")
 _HEADER = re.compile(r"WEBVTT(?:[ \t].*)?")
@@ -53,12 +54,22 @@ def read_srt(lines: Sequence[str]) -> Iterator[Cue]:
     last = numbers.get(times[0])
     for at, following in zip(times, [*times[1:], None], strict=True):
         end = len(lines) if following is None else following
+        if following is None:
+            _require_whole(lines, at, last)
         number = None if following is None or following == at + 1 else numbers[following]
         if number is not None:
             follows = last is not None and number == last + 1
             if follows or (end - 2 > at and not lines[end - 2].strip()):
                 last, end = number, end - 1
         yield _cue(lines, at, lines[at + 1 : end])
+
+
+def _require_whole(lines: Sequence[str], at: int, last: int | None) -> None:
+    """Raise SegmentsError if the file ends with the number of a cue, whose times are missing."""
+    end = next(place for place in range(len(lines) - 1, at - 1, -1) if lines[place].strip())
+    cut_off = last is not None and end > at + 1 and _number(lines[end]) == last + 1 and not lines[end - 1].strip()
+    if cut_off:
+        raise SegmentsError(f"line {end + 1} is a number without times: the file is cut off")
 
 
 def read_vtt(lines: Sequence[str]) -> Iterator[Cue]:
@@ -112,11 +123,11 @@ def _is_timing(line: str, at: int) -> bool:
     Raises:
         SegmentsError: it looks like times, but is not.
     """
-    if ">" not in line and "→" not in line:
+    if ":" not in line and ">" not in line:
         return False
     if _TIMING.fullmatch(line):
         return True
-    if _LIKE_TIMING.match(line):
+    if _LIKE_TIMING.match(line) or _TWO_STAMPS.match(line):
         raise SegmentsError(f"line {at + 1} is not `start --> end`: {line.strip()[:50]!r}")
     return False
 

@@ -54,6 +54,10 @@ def cues_of(items: object) -> tuple[Cue, ...]:
 def _cue(item: object, at: int) -> Cue:
     if not isinstance(item, dict):
         raise SegmentsError(f"segments[{at}] must be an object, not {type(item).__name__}")
+    for name in ("start_s", "end_s"):
+        if name not in item:
+            there = ", ".join(map(str, sorted(item)))[:200]
+            raise SegmentsError(f"segments[{at}] has no {name} (it has {there or 'nothing'})")
     start_s, end_s = (number(item.get(name), f"segments[{at}].{name}") for name in ("start_s", "end_s"))
     text = item.get("text", "")
     if not isinstance(text, str):

@@ -55,7 +55,7 @@ def map_fields(
         found = check_alignment(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
         meaning = _columns(fields) | hidden
         line_of: Line = {
-            "text": _text(record, fields.text),
+            "text": _wording(record, fields.text),
             "captions": captions_of(get(record, fields.captions), str(fields.captions)),
             "group": _name(record, fields.group),
             "subset": _name(record, fields.subset),
@@ -139,6 +139,13 @@ def get(record: Mapping[str, object], name: str | None) -> object:
 
 def _text(record: Mapping[str, object], name: str | None) -> str | None:
     return text_of(get(record, name), str(name))
+
+
+def _wording(record: Mapping[str, object], name: str | None) -> str | None:
+    text = _text(record, name)
+    if text is not None and parse_strings(text) is not None:
+        raise InvalidRow(f"{name} must be a string, not a list that is written as one; map it by `fields.captions`")
+    return text
 
 
 def text_of(value: object, name: str) -> str | None:

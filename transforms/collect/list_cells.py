@@ -9,8 +9,11 @@ from trichord.infra.json_values import parse_json
 from trichord.transforms.collect.drafts import InvalidRow
 
 _STRING = r"'(?:[^'\\]|\\.)*+'" + r'|"(?:[^"\\]|\\.)*+"'
-_ITEM = re.compile(rf"\s*+(?:({_STRING})|(None|nan|NaN|null)(?![\w.]))(\s*+)(,?)", re.DOTALL)
-_LIKE_LIST = re.compile(r"""\[\s*+(?:['"].*['"]\s*+,?|(?:None|nan|NaN|null)\s*+(?:,.*)?|)\s*+\]""", re.DOTALL)
+_ITEM = re.compile(rf"\s*+(?:[uU]?({_STRING})|(None|nan|NaN|null)(?![\w.]))(\s*+)(,?)", re.DOTALL)
+_NONE = r"(?:None|nan|NaN|null)\s*+[,\]]"
+_BEGINS = re.compile(rf"""\[\s*+(?:\[\s*+)?(?:[uUbB]?['"]|{_NONE})|array\(\[['"]|\(['"]|\{{['"]""")
+_ENDS = re.compile(r"""(?:['"]|None|nan|NaN|null)\s*+,?\s*+\]?\s*+[\])}](?:,\s*+dtype=[^()]{1,20}\))?""")
+_END_CHARS = 100  # from the end that are looked at
 _MAX_LITERAL = 256 << 10  # characters: Python needs about 100 times as many bytes to parse it
 
 
@@ -20,20 +23,33 @@ def parse_strings(text: str) -> list[object] | None:
     Raises:
         InvalidRow: it looks like a list of strings, but cannot be read as one.
     """
-    if not text.startswith("[") or not _LIKE_LIST.fullmatch(text.strip()):
+    stripped = text.strip() if text[:1] in "[({a" else ""
+    if stripped == "[]":
+        return []
+    if not _BEGINS.match(stripped) or not any(
+        found.end() == len(stripped) for found in _ENDS.finditer(stripped, max(0, len(stripped) - _END_CHARS))
+    ):
         return None
     try:
-        found = parse_json(text, allow_nan=False, unique=True)
-        if isinstance(found, list):
-            return found
+        value = parse_json(stripped, allow_nan=False, unique=True)
     except (ValueError, RecursionError):
-        pass
-    inner, items, at, separated = text.strip()[1:-1], list[object](), 0, True
-    inner = inner.rstrip()
+        value = _python_strings(stripped)
+    if isinstance(value, list):
+        return value
+    if value is None and stripped[0] in "[a":
+        raise InvalidRow(f"{text[:80]!r} looks like a list of strings, but is neither JSON nor Python")
+    return None
+
+
+def _python_strings(text: str) -> list[object] | None:
+    """Return the items of a list, a tuple or a set; None if it is something else, such as words in brackets."""
+    inner, items, at, separated = text[1:-1].rstrip(), list[object](), 0, True
+    if text[0] == "(" and "," not in inner:
+        return None
     while at < len(inner):
         item = _ITEM.match(inner, at)
         if item is None or not separated:
-            raise InvalidRow(f"{text[:80]!r} looks like a list of strings, but is neither JSON nor Python")
+            return None
         items.append(None if item[1] is None else _unquote(item[1]))
         separated, at = bool(item[3] or item[4]), item.end()
     return items

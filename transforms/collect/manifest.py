@@ -26,6 +26,7 @@ from trichord.transforms.collect.table_rows import (
 from trichord.transforms.collect.tally import Tally
 from trichord.transforms.text_bytes import explain_undecodable
 
+_PACKED = frozenset({"gz", "zst", "bz2", "xz", "zip", "xlsx", "xls", "ods"})
 # how programs write that a cell has no value; in a column that `fields` maps, it is none
 _NO_VALUE = frozenset({"NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "\\N"})
 _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
@@ -85,6 +86,11 @@ def manifest_format(source: ManifestSource) -> Literal["jsonl", "csv", "tsv"]:
     if source.format != "auto":
         return source.format
     ending = source.path.rsplit(".", 1)[-1].lower()
+    if ending in _PACKED:
+        raise SourceError(
+            f"{source.path}: .{ending} files are not read. Next: unpack it, or save it as CSV or JSON Lines, and fix "
+            f"`path` of source {source.name!r}"
+        )
     if ending not in _FORMATS:
         raise SourceError(f"{source.path}: .{ending} is not a known format. Set `format` of source {source.name!r}")
     return _FORMATS[ending]

@@ -178,6 +178,9 @@ def _srt_refused() -> Iterator[tuple[str, bytes | str, Expected | Cues]]:
     yield "61 seconds", one.replace("00:02,000", "00:61,000"), Refused("more than 59")
     yield "seconds alone", one.replace("00:00:01,000", "1.0"), Refused("is not a time")
     yield "a short arrow", one + "\n2\n00:00:03,000 -> 00:00:04,000\nlost\n", Refused("line 6 is not `start --> end`")
+    yield "a broken arrow", one + "\n2\n00:00:03,000 -- > 00:00:04,000\nlost\n", Refused("line 6 is not")
+    yield "a dash for an arrow", one + "\n2\n00:00:03,000 - 00:00:04,000\nlost\n", Refused("line 6 is not")
+    yield "cut off behind a number", one + "\n2\n", Refused("line 5 is a number without times")
     yield "no times", "once upon a time\n", Refused("no line has times")
     yield "text before times", f"Subtitles by me\n\n{one}", Refused("line 1 comes before the first times")
     latin = one.replace("Hello", "café").encode("cp1252")
@@ -196,4 +199,5 @@ def _json() -> Iterator[tuple[str, bytes | str, Expected | Cues]]:
         Refused("repeats the name 'start_s'"),
     )
     yield "times as texts", '[{"start_s": "1:00", "end_s": 61, "text": "x"}]', Refused("must be a number")
+    yield "other names", '[{"start": 1, "end": 2, "text": "x"}]', Refused("has no start_s (it has end, start, text)")
     yield "NaN", '[{"start_s": NaN, "end_s": 61, "text": "x"}]', Refused("must be a number")

@@ -134,6 +134,37 @@ def _cells() -> Iterator[Variant]:
     two = texts({"a": "a dog"}, captions={"a": wordings[:2]})
     yield _manifest("m.csv", _csv(names, ["a", "a dog", str(np.array(wordings[:2]))]), "numpy's lists", two)
     yield _manifest("m.csv", _csv(names, ["a", "a dog", json.dumps(wordings[:2])]), "JSON's lists", two)
+    for written, variant in (
+        (str(tuple(wordings)), "tuples"),
+        ("[u'a puppy', u'it\\'s a \"hound\"']", "Python 2's lists"),
+    ):
+        held = said if variant == "tuples" else two
+        yield _manifest("m.csv", _csv(names, ["a", "a dog", written]), variant, held)
+    for written, variant in (
+        (str([b"x"]), "lists of bytes"),
+        (str([["x"], ["y"]]), "lists of lists"),
+        (repr(np.array(["x", "y"], dtype=object)), "numpy's arrays"),
+    ):
+        yield _manifest("m.csv", _csv(names, ["a", "a dog", written]), variant, Refused("list of strings"))
+    listed = _csv(["id", "text"], ["a", str(wordings)], ["b", "a cat"])
+    yield _manifest("m.csv", listed, "a list as text", Refused("map it by `fields.captions`"))
+    yield _manifest("m.jsonl.gz", b"\x1f\x8b", "compressed", Refused(".gz files are not read. Next: unpack it"))
+    kept = texts({"a": "a dog"}, captions={"a": ["['tis the season]"]})
+    yield _manifest("m.csv", "id,text,captions\na,a dog,['tis the season]\n", "a caption that begins as a list", kept)
+    raven = texts({"a": '("The Raven" by Poe)', "b": '("Nevermore")', "c": "[laughs]", "d": '{"a" or "b"}'})
+    prose = _csv(
+        ["id", "text"],
+        *(
+            [key, text]
+            for key, text in (
+                ("a", '("The Raven" by Poe)'),
+                ("b", '("Nevermore")'),
+                ("c", "[laughs]"),
+                ("d", '{"a" or "b"}'),
+            )
+        ),
+    )
+    yield _manifest("m.csv", prose, "texts in brackets", raven)
     one = texts({"a": "a dog"}, captions={"a": ["[music] plays"]})
     yield _manifest("m.csv", "id,text,captions\na,a dog,[music] plays\n", "a caption in brackets", one)
     one = texts({"a": "a dog"}, captions={"a": ["[applause]"]})
