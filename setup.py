@@ -37,7 +37,6 @@ BASE = (
     "scipy>=1.17",
     "silero-vad>=6.2.3,<7",  # its weights
     "soundfile>=0.14",
-    "srt>=3.5",
     "symspellpy>=6.10",
     "threadpoolctl>=3.6",
     "torch==2.11.0",
@@ -45,7 +44,6 @@ BASE = (
     "transformers>=5.20,<6",
     "typer>=0.24",
     "urllib3>=2.8,<3",
-    "webvtt-py>=0.6",
 )
 
 EXTRAS = {
@@ -105,6 +103,7 @@ EXTRAS = {
         "setuptools>=80",  # builds the editable install without a download
         "types-jsonschema",
         "types-pyyaml",
+        "webvtt-py>=0.6",  # the reference of our WebVTT
     ),
 }
 

@@ -10,21 +10,23 @@ T = TypeVar("T")
 JsonObject: TypeAlias = dict[str, object]  # an object of any shape, such as a user's row: check each value before use
 
 
-def parse_json(text: str | bytes, *, allow_nan: bool = True) -> object:
+def parse_json(text: str | bytes, *, allow_nan: bool = True, unique: bool = False) -> object:
     """Parse a JSON value.
 
     Args:
         text: JSON; bytes may be UTF-8, UTF-16 or UTF-32.
         allow_nan: accept NaN and Infinity, which JSON does not have but many writers produce.
+        unique: refuse objects that repeat a name: which of its values counts would be a guess.
 
     Raises:
         ValueError: the text is not JSON, or it is nested too deeply.
     """
     try:
-        if allow_nan or not isinstance(text, str) or text.startswith("\ufeff"):
-            value: object = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
-        else:
-            value = _STRICT.decode(text)  # as the line above, but that makes a decoder each time
+        if not isinstance(text, str):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        elif text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte-order mark")
+        value: object = _DECODERS[allow_nan, unique].decode(text)  # json.loads makes a decoder each time
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return value
@@ -61,4 +63,19 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+def _unique(pairs: list[tuple[str, object]]) -> JsonObject:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set[str]()
+        again = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"an object repeats the name {again[:100]!r}")
+    return found
+
+
+_DECODERS = {
+    (allow_nan, unique): json.JSONDecoder(
+        parse_constant=None if allow_nan else _refuse_constant, object_pairs_hook=_unique if unique else None
+    )
+    for allow_nan in (False, True)
+    for unique in (False, True)
+}

@@ -74,7 +74,7 @@ class RunPlan(Result):
         seconds: estimated from this lake's earlier runs; None if a stage has none.
         cost: what it would cost.
         basis: what the plan rests on; `reindex --plan` refuses if it is no longer so.
-        ignored_files: files in folder sources whose extension belongs to no modality.
+        ignored_files: files of folders and members of tars whose endings are not read; `warnings` names them.
         warnings: sources of which nothing can be kept, inventories that are old, what will cost more than it must, and
             settings that do not know a language of the records.
     """

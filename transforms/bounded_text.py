@@ -22,7 +22,7 @@ def stream_safe(text: str) -> str:
     return text if text.isascii() else _long_runs().sub(rf"\g<0>{_JOINER}", text)
 
 
-def normal_form(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
+def normal_form(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
     """Return the normal form of a text, whose runs of combining marks are cut first."""
     return text if text.isascii() else unicodedata.normalize(form, stream_safe(text))
 

@@ -59,6 +59,12 @@ class ManifestSource(SourceBase):
 
     kind: Literal["manifest"]
     format: Literal["auto", "jsonl", "csv", "tsv"] = Field("auto", description="auto goes by the file's ending.")
+    delimiter: str | None = Field(
+        None,
+        pattern=r'^[^"\r\n]$',
+        description="What separates the columns of a table, such as `;`. Unset: a comma in CSV, a tab in TSV, or what "
+        "Excel's first line `sep=;` says.",
+    )
     media_root: str | None = Field(
         None, description="Media paths are relative to this and may not leave it; the manifest's folder if unset."
     )
@@ -130,7 +136,9 @@ class MediaFolderSource(SourceBase):
 
 
 class ParquetSource(SourceBase):
-    """Parquet files, one or all of a folder. Media are bytes (also Hugging Face's {bytes, path}) or paths.
+    """Parquet files, one or all of a folder, whose folders may name columns (`split=test/`).
+
+    Media are bytes (also Hugging Face's {bytes, path}) or paths.
 
     With bytes, a partition is a range of row groups. With the key `#row` a row is named by its file and position.
     """
@@ -143,7 +151,8 @@ class ParquetSource(SourceBase):
 class WebDatasetSource(SourceBase):
     """Tar files whose members are joined by key (`a.jpg`, `a.txt`, `a.wav`), in any order; a partition is one tar.
 
-    `path` is a tar (also .tar.gz, .tgz), a folder of tars, or a pattern such as `train-{000..013}.tar`.
+    `path` is a tar (also .tar.gz, .tar.bz2, .tar.xz, .tar.zst), a folder of tars, or a pattern such as
+    `train-{000..013}.tar`.
     """
 
     kind: Literal["webdataset"]

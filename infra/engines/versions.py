@@ -16,8 +16,8 @@ SUFFIXES = (".py", ".typed", ".j2", ".css")  # of what setup.py packages
 # What shapes rows, vectors or files, or would not import: where versions differ, one lake would hold both.
 LIBRARIES = (
     "albumentations", "deltalake", "ftfy", "nlpaug", "numpy", "obstore", "phonenumbers", "pillow", "pocketsphinx",
-    "py3langid", "pyarrow", "pydantic", "pyloudnorm", "safetensors", "scipy", "silero-vad", "soundfile", "srt",
-    "symspellpy", "torch", "torchaudio", "transformers", "urllib3", "webvtt-py",
+    "py3langid", "pyarrow", "pydantic", "pyloudnorm", "safetensors", "scipy", "silero-vad", "soundfile",
+    "symspellpy", "torch", "torchaudio", "transformers", "urllib3",
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def read_lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"{path} cannot be read: {why}") from error
-    return [line for line in text.splitlines() if line]
+    return [line for line in text.replace("\r", "\n").split("\n") if line]
 
 
 def print_result(result: Any, as_json: bool, human: Callable[[Any], None]) -> None:

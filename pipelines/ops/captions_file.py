@@ -26,7 +26,7 @@ def captions_kind(path: str) -> Literal["coco", "flickr"] | None:
     head = _head(path)
     if head.lstrip().startswith(("{", "[")):
         return "coco" if _is_coco(head) else None
-    lines = head.splitlines()[:_LINES]
+    lines = _lines(head)
     if lines and _TOKEN.fullmatch(lines[0]):
         return "flickr"
     names = _table_pictures(lines)
@@ -58,9 +58,14 @@ def captions_paths(path: str, kind: Literal["coco", "flickr"]) -> Iterator[str]:
     if kind == "coco":
         yield from islice((found[1].replace("\\/", "/") for found in _FILE_NAME.finditer(head)), _PICTURES)
         return
-    lines = head.splitlines()[:_LINES]
+    lines = _lines(head)
     tokens = [found[1] for line in lines if (found := _TOKEN.fullmatch(line))]
     yield from dict.fromkeys(tokens or _table_pictures(lines))
+
+
+def _lines(head: str) -> list[str]:
+    """The first lines, which end at line feeds alone: captions hold other separators of Unicode."""
+    return [line.removesuffix("\r") for line in head.split("\n", _LINES)[:_LINES]]
 
 
 def _head(path: str) -> str:
@@ -77,7 +82,11 @@ def _table_pictures(lines: list[str]) -> list[str]:
     if image is None or not set(names) & set(_CAPTION) or set(names) - {*_IMAGE, *_CAPTION, *_NUMBER}:
         return []
     position = names.index(image)
-    rows = csv.reader(lines[1:], delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL)
+    rows = csv.reader(
+        [f"{line}\n" for line in lines[1:]],
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
+    )
     try:
         return [row[position].strip() for row in rows if len(row) > position]
     except csv.Error:  # a cell beyond the limit: not such a file

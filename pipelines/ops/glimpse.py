@@ -128,7 +128,7 @@ def _batches(source: Source, lake: Lake, tally: Tally) -> Generator[tuple[Batch,
             first = _first_file(source, storage, TAR_ENDINGS)
             limit = min(source.max_unpacked_bytes, _MAX_UNPACKED_BYTES)
             source = source.model_copy(update={**first, "max_unpacked_bytes": limit})
-            found = plan_webdataset(source, lake, None)[0]
+            found = plan_webdataset(source, lake, None)
     if isinstance(found, list):
         for partition in found:
             for batch in read_partition(source, lake, partition):

@@ -147,6 +147,8 @@ def _settings(source: Source, folder: str) -> Iterator[tuple[str, Any]]:
     usual = type(source).model_fields
     if (form := getattr(source, "format", "auto")) != "auto":
         yield "format", form
+    if (delimiter := getattr(source, "delimiter", None)) is not None:
+        yield "delimiter", delimiter
     if (root := getattr(source, "media_root", None)) is not None:
         yield "media_root", _relative(root, folder)
     fields = getattr(source, "fields", None)

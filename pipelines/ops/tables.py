@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import posixpath
 import re
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trichord.infra.config import DeltaSource, FieldMap, ManifestSource, MediaFolderSource, ParquetSource, Source
+from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.ops.columns import Fields, guess_fields, modality_of
 from trichord.pipelines.ops.listing import Listing
@@ -39,10 +39,12 @@ class NotThisKind(Exception):
 
 
 def manifest_guess(path: str, storage: Storage) -> Guess:
-    """A JSONL, CSV or TSV file. Raises NotThisKind, or SourceError where it cannot be read as a table."""
-    _require_separator(path)
-    source = ManifestSource(kind="manifest", name=name_of(path), path=path)
-    rows, bad = manifest_rows(source, storage)
+    """A JSONL, CSV or TSV file. Raises NotThisKind."""
+    source = ManifestSource(kind="manifest", name=name_of(path), path=path, delimiter=_delimiter(path))
+    try:
+        rows, bad = manifest_rows(source, storage)
+    except SourceError as error:
+        raise NotThisKind(str(error).split("\n")[0].removeprefix(f"{path}: ")) from error
     if not rows:
         shown = f"; the first: {bad[0].detail}" if bad else ""
         raise NotThisKind(f"it has no row that can be read{shown}")
@@ -56,16 +58,16 @@ def manifest_guess(path: str, storage: Storage) -> Guess:
     return Guess(source=source, looked_at=f"{len(rows)} rows", notes=(*fields.notes, *notes))
 
 
-def _require_separator(path: str) -> None:
-    """Look at the first line alone: rows may fail for another reason, such as the commas of German numbers."""
+def _delimiter(path: str) -> str | None:
+    """What separates the columns of a table, if not what its ending says: by the first line, as German numbers have
+    commas.
+    """
+    if not path.lower().endswith((".csv", ".tsv")):
+        return None
     with open(path, "rb") as file:
         head = file.readline(1 << 16)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise NotThisKind("it is UTF-16, not UTF-8: save it as UTF-8")
-    if path.lower().endswith((".csv", ".tsv")):
-        mark, wanted = (b",", "commas") if path.lower().endswith(".csv") else (b"\t", "tabs")
-        if mark not in head and (other := next((sign for sign in ";\t|," if sign.encode() in head), None)):
-            raise NotThisKind(f"its columns are separated by {other!r}, not by {wanted}: save it with {wanted}")
+    usual = b"," if path.lower().endswith(".csv") else b"\t"
+    return None if usual in head else next((sign for sign in ";\t|," if sign.encode() in head), None)
 
 
 def _require_header(rows: Rows, path: str) -> None:

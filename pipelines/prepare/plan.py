@@ -32,6 +32,7 @@ from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
 
 MANY_PARTITIONS = 1_000  # of a source, on which it is worth to have few rows in each
+_SHOWN_ENDINGS = 5
 SMALL_PARTITION = 64  # rows: a task and its files cost about as much as the rows themselves
 
 
@@ -52,7 +53,7 @@ class Plan:
     shards: tuple[WantedShard, ...]
     rows: int
     recipe: str
-    ignored: int  # files in folder sources whose extension belongs to no modality
+    ignored: int  # files of folders and members of tars whose endings are not read
     marks: Mapping[str, Mapping[str, int]]  # source -> train/test mark -> rows, where planning reads the rows
     sources: tuple[SourceRows, ...] = ()
     recipes: tuple[str, ...] = ()  # digests of the sources' recipes
@@ -120,6 +121,8 @@ def make_plan(workspace: Workspace, scope: Scope | Iterable[Scope] | None = None
                     fields=found.fields,
                     lacks=found.lacks,
                     listed_s=found.listed_s,
+                    ignored=found.ignored,
+                    endings=found.endings,
                 )
             )
             ignored += found.ignored
@@ -215,7 +218,7 @@ def source_states(plan: Plan) -> dict[str, SourceState]:
 
 
 def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
-    """Yield a warning for each source of which nothing can be kept, with too many partitions, or with an old inventory.
+    """Yield warnings of files that are not read, sources that give nothing, old inventories, and many partitions.
 
     Args:
         plan: of the project's sources.
@@ -228,6 +231,11 @@ def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
             "`path` is its newest."
         )
     for source in plan.sources:
+        if source.ignored:
+            most = sorted(source.endings.items(), key=lambda one: (-one[1], one[0]))[:_SHOWN_ENDINGS]
+            files = "1 file" if source.ignored == 1 else f"{source.ignored:,} files"
+            shown = ", ".join(f"{ending} {count:,}" for ending, count in most)
+            yield f"Source {source.source}: {files} with endings that are not read ({shown})."
         if source.rows and not source.usable:
             rows = "its only row is" if source.rows == 1 else f"all its {source.rows:,} rows are"
             yield (

@@ -29,7 +29,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.transforms.batch import Batch, Row
 from trichord.transforms.chain import prepare_chain
 from trichord.transforms.collect import plan_source, read_partition
-from trichord.transforms.collect.manifest import MAX_CELL_CHARS
+from trichord.transforms.collect.table_rows import MAX_CELL_CHARS
 from trichord.transforms.op import run_chain
 
 Make = Callable[[int], bytes]

@@ -12,8 +12,9 @@ from trichord.encoders.features import HashedNgrams
 from trichord.infra.config import PrepareConfig, TextConfig
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.search.query import Query, read_queries
+from trichord.transforms.align.cue import SegmentsError
 from trichord.transforms.align.cut_rows import alignment_of
-from trichord.transforms.align.subtitles import SegmentsError, parse_segments
+from trichord.transforms.align.subtitles import parse_segments
 from trichord.transforms.align.transcript import tokens_of
 from trichord.transforms.augment import words
 from trichord.transforms.batch import Batch, Row

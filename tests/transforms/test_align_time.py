@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trichord.infra.config import ManifestSource, PrepareConfig
+from trichord.transforms.align.cue import SegmentsError
 from trichord.transforms.align.cut_rows import MAX_PARTS
 from trichord.transforms.align.regions import CutRegions, region_ops
-from trichord.transforms.align.subtitles import SegmentsError, parse_segments
+from trichord.transforms.align.subtitles import parse_segments
 from trichord.transforms.align.time import CutTime, time_ops
 from trichord.transforms.batch import Batch, Row, Waveform
 from trichord.transforms.chain import prepare_chain

@@ -225,7 +225,7 @@ def test_a_folder_is_joined_by_stem_in_any_order(tmp_path: Path) -> None:
         "c.mp3": AUDIO,
         "a.d/x.txt": b"dot",
         "ü.txt": "ü".encode(),
-        "bad.txt": b"\xff\xfe",
+        "bad.txt": b"caf\xe9",
         "two.jpg": IMAGE,
         "two.jpeg": IMAGE + b"2",
         "two.txt": b"two",

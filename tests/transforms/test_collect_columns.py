@@ -271,7 +271,7 @@ def test_rows_that_cannot_be_read_fill_no_column(tmp_path: Path) -> None:
         return {"kind": "manifest", "path": str(folder / "rows.jsonl")}
 
     told = refused(tmp_path, broken, ROWS, FIELDS)
-    assert "none of its 2 rows can be read; the first: not JSON" in told
+    assert "none of its 2 rows can be read; the first: line 1: not JSON" in told
 
 
 def test_rows_without_any_medium_name_their_columns(tmp_path: Path) -> None:

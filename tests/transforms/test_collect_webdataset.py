@@ -192,7 +192,7 @@ def test_wordings_meta_and_alignment_come_from_the_members(tmp_path: Path) -> No
     files = [("k.txt", b"zero\n"), ("k.json", json.dumps(told).encode()), ("k.mp3", SOUNDS["mp3"])]
     (tmp_path / "t.tar").write_bytes(tar(files))
     (row,) = read(source_of(tmp_path / "t.tar"), tmp_path / "lake").rows
-    assert (row.text, row.captions, row.group, row.subset) == ("zero", ("one", "two", "three"), "5", "train")
+    assert (row.text, row.captions, row.group, row.subset) == ("zero", ("one", "two", "three", "one"), "5", "train")
     assert json.loads(row.meta) == {"url": "u", "width": 3}
     assert json.loads(row.alignment) == {
         "segments": [{"start_s": 0.0, "end_s": 1.5, "text": "hi"}],

@@ -327,3 +327,18 @@ def test_a_source_that_outgrows_an_automatic_limit_is_planned_whole(
         assert found is None or without_counts(found) == without_counts(whole_plan)
         last = whole_plan
     assert max(one.rows for one in last.partitions) == 4
+
+
+@pytest.mark.parametrize("scope", ["caf\u00e9", "cafe\u0301"])
+def test_a_key_in_either_normal_form_is_the_file_in_either(tmp_path: Path, scope: str) -> None:
+    source = FolderSource(kind="folder", name="s", path=str(tmp_path / "files"))
+    lake = Lake(STORAGE, str(tmp_path / "lake"))
+    (tmp_path / "files").mkdir()
+    for name in ("cafe\u0301.txt", "caff.txt", "a.txt"):  # as macOS writes it
+        (tmp_path / "files" / name).write_text(name)
+    last = whole(source, lake)
+    (tmp_path / "files" / "cafe\u0301.txt").write_text("another")
+    again = scoped(source, lake, last, keys=frozenset([scope]))
+    assert again == whole(source, lake)
+    assert again != last
+    assert scoped(source, lake, last, prefix=scope[:4]) == again

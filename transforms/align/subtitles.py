@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from trichord.infra.json_values import parse_json
-from trichord.infra.packages import version
+from trichord.transforms.align.cue import Cue, SegmentsError
+from trichord.transforms.align.cue_lines import read_srt, read_vtt, split_lines
+from trichord.transforms.text_bytes import decode_text
 
 MAX_BYTES = 10_000_000
 MAX_LINE = 20_000  # characters; the parsers' patterns get slow on longer ones
 MAX_SEGMENTS = 20_000
-MAX_TIME_S = 1e7
-SUBTITLE_LIBRARIES = {"srt": version("srt"), "webvtt-py": version("webvtt-py")}
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")  # <i>, <font ...>, {\an8}
-
-
-class SegmentsError(Exception):
-    """The segments cannot be read; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """One segment as the source gives it: seconds and text. Its times may be wrong; see `fault`."""
-
-    start_s: float
-    end_s: float
-    text: str
-
-    @property
-    def fault(self) -> str:
-        """What is wrong with the times; empty if nothing is."""
-        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
-            return "a time is not a number"
-        if self.start_s < 0 or self.end_s > MAX_TIME_S:
-            return f"{self.start_s:g} s to {self.end_s:g} s is not within a sound"
-        if self.start_s >= self.end_s:
-            return f"ends at {self.end_s:g} s, starts at {self.start_s:g} s"
-        return ""
 
 
 def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
@@ -50,18 +20,22 @@ def parse_segments(data: bytes, form: str) -> tuple[Cue, ...]:
     """
     if len(data) > MAX_BYTES:
         raise SegmentsError(f"{len(data)} bytes of segments; the limit is {MAX_BYTES}")
-    text = _decode(data)
+    try:
+        text = decode_text(data)
+    except ValueError as error:
+        raise SegmentsError(f"segments are not text: {error}") from error
     if form == "json":
         return cues_of(_json_list(text))
     if form not in ("srt", "vtt"):
         raise SegmentsError(f"segments in the format {form[:50]!r}; only srt, vtt and json can be read")
-    lines = [line.rstrip() for line in text.splitlines()]
+    lines = split_lines(text.replace("\0", "\ufffd"))
     if any(len(line) > MAX_LINE for line in lines):
         raise SegmentsError(f"a line of more than {MAX_LINE} characters")
     if sum("-->" in line for line in lines) > MAX_SEGMENTS:
         raise SegmentsError(f"more than {MAX_SEGMENTS} segments")
-    tidy = "\n".join(line for i, line in enumerate(lines) if line or (i and lines[i - 1])) + "\n"
-    return _srt(tidy) if form == "srt" else _vtt(tidy)
+    if form == "vtt" or lines[0].startswith("WEBVTT"):  # whatever its ending
+        return tuple(read_vtt(lines))
+    return tuple(read_srt(lines))
 
 
 def cues_of(items: object) -> tuple[Cue, ...]:
@@ -80,6 +54,10 @@ def cues_of(items: object) -> tuple[Cue, ...]:
 def _cue(item: object, at: int) -> Cue:
     if not isinstance(item, dict):
         raise SegmentsError(f"segments[{at}] must be an object, not {type(item).__name__}")
+    for name in ("start_s", "end_s"):
+        if name not in item:
+            there = ", ".join(map(str, sorted(item)))[:200]
+            raise SegmentsError(f"segments[{at}] has no {name} (it has {there or 'nothing'})")
     start_s, end_s = (number(item.get(name), f"segments[{at}].{name}") for name in ("start_s", "end_s"))
     text = item.get("text", "")
     if not isinstance(text, str):
@@ -98,61 +76,9 @@ def number(value: object, name: str) -> float:
     return float(value)
 
 
-def _decode(data: bytes) -> str:
-    try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SegmentsError(f"segments are not UTF-8: {error}") from error
-
-
 def _json_list(text: str) -> object:
     try:
-        value = parse_json(text)
+        value = parse_json(text, unique=True)
     except (ValueError, RecursionError) as error:
         raise SegmentsError(f"segments are not JSON: {error}") from error
     return value.get("segments") if isinstance(value, dict) else value
-
-
-def _srt(text: str) -> tuple[Cue, ...]:
-    import srt
-
-    if not text.strip():
-        return ()
-    try:
-        found = list(srt.parse(text))
-    except (srt.SRTParseError, srt.TimestampParseError, ValueError, OverflowError) as error:
-        raise SegmentsError(f"not SRT: {str(error)[:300]}") from error
-    return _all(
-        [Cue(item.start.total_seconds(), item.end.total_seconds(), _plain(item.content)) for item in found],
-        len(re.findall(r"^\s*\d[^\n]{0,100}-->", text, re.MULTILINE)),  # spoken text may contain an arrow
-    )
-
-
-def _vtt(text: str) -> tuple[Cue, ...]:
-    import webvtt
-    from webvtt.errors import MalformedCaptionError, MalformedFileError
-
-    try:
-        found = webvtt.from_string(text).captions
-    except (MalformedFileError, MalformedCaptionError, ValueError, OverflowError) as error:
-        raise SegmentsError(f"not WebVTT: {str(error)[:300]}") from error
-    return _all([Cue(_clock(item.start), _clock(item.end), _plain(item.text)) for item in found], text.count("-->"))
-
-
-def _all(cues: Sequence[Cue], arrows: int) -> tuple[Cue, ...]:
-    """Return the cues if each arrow has one: the parsers skip what they cannot read."""
-    if arrows != len(cues):
-        raise SegmentsError(f"only {len(cues)} of {arrows} segments can be read")
-    return tuple(cues)
-
-
-def _clock(stamp: str) -> float:
-    """Return the seconds of "HH:MM:SS.mmm"."""
-    hours, minutes, seconds = stamp.split(":")
-    return (int(hours) * 3_600 + int(minutes) * 60) + float(seconds)
-
-
-def _plain(text: str) -> str:
-    return " ".join(_TAG.sub("", text).split())

@@ -9,15 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from trichord.infra.config import SourceBase
+from trichord.transforms.align.cue import Cue, SegmentsError
 from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
-from trichord.transforms.align.subtitles import (
-    SUBTITLE_LIBRARIES,
-    Cue,
-    SegmentsError,
-    cues_of,
-    number,
-    parse_segments,
-)
+from trichord.transforms.align.subtitles import cues_of, number, parse_segments
 from trichord.transforms.batch import Batch, Row, Segment
 from trichord.transforms.op import Op
 from trichord.transforms.part_keys import Mark
@@ -41,7 +35,7 @@ class CutTime(Op):
     without sound and timed pictures is unchanged. Rows that are kept have the segments in `Row.segments`.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     fan_out: ClassVar[bool] = True
 
     parents: Literal["keep", "drop"]
@@ -52,10 +46,6 @@ class CutTime(Op):
     def name(self) -> str:
         """The op's name."""
         return "cut_time"
-
-    def libraries(self) -> Mapping[str, str]:
-        """Return the libraries that read subtitles."""
-        return SUBTITLE_LIBRARIES
 
     def __call__(self, batch: Batch) -> Batch:
         """Apply the op."""

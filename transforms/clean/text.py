@@ -160,10 +160,10 @@ class TextNormalize(Op):
     """Normalises text and captions; empty ones count as absent. A row that then holds nothing is rejected.
 
     Captions are *other* wordings: repeated ones and those equal to the text are dropped, and the first caption replaces
-    an absent text. Each wording that itself changed is recorded.
+    an absent text. Each wording that itself changed, or was dropped, is recorded.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     @property
     def name(self) -> str:
@@ -185,11 +185,13 @@ class TextNormalize(Op):
 def _normalize(row: Row, op: str) -> Row:
     before = [row.text or "", *row.captions]
     wordings = [normalize(wording) for wording in before]
-    text, *others = dict.fromkeys(filter(None, wordings)) or (None,)
-    captions = tuple(other for other in others if other)
-    if text == row.text and captions == row.captions:
-        return row
-    return annotate.with_changes(replace(row, text=text, captions=captions), _changes(op, before, wordings))
+    seen = set[str]()
+    for i, wording in enumerate(wordings):
+        wordings[i] = "" if wording in seen else wording
+        seen.add(wording)
+    text, *captions = [wording for wording in wordings if wording] or [""]
+    after = replace(row, text=text or None, captions=tuple(captions))
+    return row if after == row else annotate.with_changes(after, _changes(op, before, wordings))
 
 
 @dataclass(frozen=True, slots=True)

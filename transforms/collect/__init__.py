@@ -59,6 +59,7 @@ __all__ = [
     "replan_source",
 ]
 
+_MOST_COUNTED = 16 << 20  # bytes whose lines are counted for a message
 _LEAST_ROW_BYTES = 64  # of a row that names a medium
 
 
@@ -87,7 +88,8 @@ def plan_source(
         SourceError: the source cannot be read.
     """
     tally = Tally(source)
-    found, ignored = _open(source, lake, cache, rows_per_partition, tally, workers=workers)
+    counts = FileCounts()
+    found = _open(source, lake, cache, rows_per_partition, tally, counts, workers=workers)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
@@ -104,19 +106,23 @@ def plan_source(
             _list_media(source, lake.storage, root, tally),
         )
         if workers is not None and is_divisible(source, lake.storage, workers.least_bytes):
-            counts = found.counts if isinstance(found, FolderReader) else FileCounts()
+            counts = found.counts if isinstance(found, FolderReader) else counts
             rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally, counts)
         else:
             workers = None
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
-        partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, workers)
-        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
+        partitions = write_plan(
+            _check(rows, tally, checked, lake.storage), source.name, lake, rows_per_partition, workers
+        )
+        if isinstance(found, FolderReader | MediaFolderReader | InventoryReader):
+            counts = found.counts
     manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
         rows=sum(partition.rows for partition in partitions),
-        ignored=ignored,
+        ignored=counts.ignored,
+        endings=dict(sorted(counts.endings.items())),
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(tally.marks.items())),
@@ -157,14 +163,14 @@ def replan_source(
         skipped = len(root_of(source.path, endings)) + 1
         if not keep_marks(last, scope, [stat.uri[skipped:] for stat in data_files(source, lake.storage, endings)]):
             return None
-        planned, _ = _open(source, lake, None, rows_per_partition, tally, scope)
+        planned = _open(source, lake, None, rows_per_partition, tally, FileCounts(), scope)
         return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
     if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
         return None  # the names of all files decide what their marks are, or one file lists all objects
     if isinstance(source, FolderSource) and has_marks(source, lake.storage) != bool(last.marks):
         return None
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
-    found, _ = _open(source, lake, None, rows_per_partition, tally, scope)
+    found = _open(source, lake, None, rows_per_partition, tally, FileCounts(), scope)
     assert not isinstance(found, list)
     root = media_root(source)
     listing = Listing(lake.storage, root.uri) if is_remote(root.uri) else None
@@ -182,31 +188,32 @@ def _open(
     cache: VersionCache | None,
     rows_per_partition: RowsPerPartition,
     tally: Tally,
+    counts: FileCounts,
     scope: Scope | None = None,
     workers: Workers | None = None,
-) -> tuple[_Found, int]:
-    """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
+) -> _Found:
+    """Return the rows of a source, or its partitions where its media are in data files; `counts` gets ignored files.
 
     With a `scope`, rows in other files are left out, and where that saves looking, other rows too.
     """
     wanted = scope.holds if scope is not None else None
     match source:
         case ManifestSource():
-            return read_manifest(source, lake.storage, tally), 0
+            return read_manifest(source, lake.storage, tally)
         case FolderSource():
-            return FolderReader(source, lake.storage, scope), 0
+            return FolderReader(source, lake.storage, scope)
         case CaptionsSource():
-            return read_captions(source, lake.storage), 0
+            return read_captions(source, lake.storage)
         case InventorySource():
-            return InventoryReader(source, lake.storage), 0
+            return InventoryReader(source, lake.storage)
         case MediaFolderSource():
-            return MediaFolderReader(source, lake.storage, tally), 0
+            return MediaFolderReader(source, lake.storage, tally)
         case ParquetSource():
-            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted), 0
+            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted, counts)
         case DeltaSource():
-            return plan_delta(source, lake.storage, tally), 0
+            return plan_delta(source, lake.storage, tally)
         case WebDatasetSource():
-            return plan_webdataset(source, lake, cache, tally, wanted, workers)
+            return plan_webdataset(source, lake, cache, tally, wanted, workers, counts)
 
 
 def _list_media(source: Source, storage: Storage, root: MediaRoot, tally: Tally) -> Listing | None:
@@ -217,11 +224,22 @@ def _list_media(source: Source, storage: Storage, root: MediaRoot, tally: Tally)
     return Listing(storage, root.uri, storage.stat(source.path).size // _LEAST_ROW_BYTES if named else tally.expected)
 
 
-def _check(rows: Iterator[bytes | PlannedRow], tally: Tally, checked: bool) -> Iterator[bytes | PlannedRow]:
+def _check(
+    rows: Iterator[bytes | PlannedRow], tally: Tally, checked: bool, storage: Storage
+) -> Iterator[bytes | PlannedRow]:
     """Yield the rows; the check follows the last one, before a plan is written."""
     yield from rows
     if checked:
+        _name_line(tally, storage)
         check_tally(tally.source, tally)
+
+
+def _name_line(tally: Tally, storage: Storage) -> None:
+    """Add the number of its line to what the tally says of the first bad row, unless it is far down."""
+    if tally.example_at is not None and tally.example_at < _MOST_COUNTED:
+        with storage.open(tally.source.path) as file:
+            line = file.read(tally.example_at).count(b"\n") + 1
+        tally.example, tally.example_at = f"line {line}: {tally.example}", None
 
 
 def read_partition(

@@ -5,10 +5,8 @@ One record per picture. Its mark is the image's `split` in JSON, or the list of 
 
 from __future__ import annotations
 
-import csv
 import json
 import posixpath
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,13 +18,15 @@ from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import Stat, Storage, TooLarge
 from trichord.infra.printable import MAX_NAME_CHARS, printable
 from trichord.infra.redaction import redact
+from trichord.transforms.bounded_text import normal_form
+from trichord.transforms.collect.caption_lines import caption_rows
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import bad_row, draft, name_of, text_of
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.split_lists import read_splits
+from trichord.transforms.text_bytes import decode_text
 
-_TOKEN = re.compile(r"(?P<file>.+)#(?P<number>\d{1,9})\t(?P<caption>.*)")
 _KARPATHY = ("filename", "filepath", "cocoid", "split", "sentences", "sentids")  # with a meaning, or told by one
 _Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
 
@@ -59,7 +59,7 @@ def read_captions(source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
 
 def _json(data: bytes, source: CaptionsSource) -> Iterator[Draft]:
     try:
-        document = parse_json(data.decode("utf-8-sig"))
+        document = parse_json(decode_text(data), unique=True)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{source.path} is not JSON ({error}). Fix the file, or set `format`") from error
     del data
@@ -196,25 +196,30 @@ def _without_picture(key: str, wordings: list[str], detail: str) -> Draft:
 
 def _flickr(data: bytes, source: CaptionsSource, storage: Storage) -> Iterator[Draft]:
     captions: _Captions = defaultdict(list)
-    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
-    del data
-    head = lines[0].lower() if lines else ""
-    rows = _tokens(lines) if _TOKEN.fullmatch(lines[0] if lines else "") else _table(lines, head, source)
-    for row in rows:
+    for row in caption_rows(data, source):
         if isinstance(row, Draft):
             yield row
         else:
-            captions[row[0]].append(row[1:])
+            captions[normal_form("NFC", row[0])].append(row[1:])
+    del data
     root = captions_root(source).rstrip("/")
     for stat in storage.list(root):
         name = stat.uri[len(root) + 1 :]
-        is_picture = MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower()) == "image"
-        if name in captions:
-            yield _named(name, captions.pop(name), stat)
-        elif is_picture and not any(part.startswith(".") for part in name.split("/")):
-            yield _named(name, (), stat)
+        composed = normal_form("NFC", name)
+        if composed in captions:
+            yield _named(composed, captions.pop(composed), stat)
+        elif _is_picture(name) and not any(part.startswith(".") for part in name.split("/")):
+            yield _named(composed, (), stat)
     for name in sorted(captions):
-        yield _named(name, captions[name], name)
+        if _is_picture(name):
+            yield _named(name, captions[name], name)
+        else:
+            for _, caption in captions[name]:
+                yield bad_row(f"{name}: {caption}", f"{name[:100]!r} is not the name of a picture")
+
+
+def _is_picture(name: str) -> bool:
+    return MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower()) == "image"
 
 
 def _named(name: str, numbered: Sequence[tuple[int, str]], picture: Stat | str) -> Draft:
@@ -228,61 +233,3 @@ def _named(name: str, numbered: Sequence[tuple[int, str]], picture: Stat | str) 
 
 def _stem(name: str) -> str:
     return posixpath.splitext(posixpath.basename(name))[0]
-
-
-def _tokens(lines: list[str]) -> Iterator[Draft | tuple[str, int, str]]:
-    """Read lines `img.jpg#0<TAB>caption`, as in Flickr8k.token.txt and results_20130124.token."""
-    for line in lines:
-        if not line.strip():
-            continue
-        match = _TOKEN.fullmatch(line)
-        caption = match["caption"].strip() if match else ""
-        if match is None or not caption:
-            yield bad_row(line, "not a line img.jpg#0<TAB>caption")
-        else:
-            yield match["file"], int(match["number"]), caption
-
-
-def _table(lines: list[str], head: str, source: CaptionsSource) -> Iterator[Draft | tuple[str, int, str]]:
-    """Read `image,caption` or `image| comment_number| comment` under such a header."""
-    delimiter = "|" if "|" in head else ","
-    names = [name.strip().strip('"') for name in head.split(delimiter)]
-    columns = {
-        meaning: next((names.index(name) for name in known if name in names), -1)
-        for meaning, known in {
-            "image": ("image", "image_name", "filename", "file_name"),
-            "caption": ("caption", "comment", "caption_text"),
-            "number": ("comment_number", "caption_number"),
-        }.items()
-    }
-    if columns["image"] < 0 or columns["caption"] < 0:
-        raise SourceError(
-            f"{source.path} has neither lines `img.jpg#0<TAB>caption` nor a table of image and caption (it begins "
-            f"{head[:100]!r}). Fix `path` or `format` of source {source.name!r}"
-        )
-    reader = csv.reader(
-        lines[1:], delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-    )
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield bad_row(lines[min(reader.line_num, len(lines) - 1)], f"not CSV: {error}")
-            continue
-        if cells is None:
-            return
-        if cells:
-            yield _table_row(cells, columns, len(names), reader.line_num, delimiter)
-
-
-def _table_row(
-    cells: list[str], columns: dict[str, int], width: int, line: int, delimiter: str
-) -> Draft | tuple[str, int, str]:
-    shown = delimiter.join(cells)
-    if len(cells) != width:
-        return bad_row(shown, f"{len(cells)} cells under {width} columns")
-    name, caption = (cells[columns[meaning]].strip() for meaning in ("image", "caption"))
-    number = cells[columns["number"]].strip() if columns["number"] >= 0 else str(line)
-    if not name or not caption or not (number.isascii() and number.isdecimal() and len(number) < 10):
-        return bad_row(shown, "a row without image, caption or number")
-    return name, int(number), caption

@@ -6,15 +6,18 @@ runs, so statistics or dictionaries mostly tell them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from trichord.infra.errors import SourceError
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.transforms.collect.arrow_rows import records, type_at
 from trichord.transforms.collect.field_map import get
+from trichord.transforms.collect.naming import show
 from trichord.transforms.collect.tally import Tally, is_filled
 
 MAX_FILES_OF_A_DEFAULT = 16  # files that are looked into for a field that the project does not name
@@ -25,8 +28,15 @@ _BYTES_AT_A_TIME = 16 << 20
 _MOST_ROWS, _LEAST_ROWS = 4_096, 8
 
 
-def see_schema(tally: Tally, schema: pa.Schema) -> None:
-    """Take note of a schema's columns, nested ones by their path."""
+def see_schema(tally: Tally, schema: pa.Schema, where: str) -> None:
+    """Take note of the columns of a schema, which is that of `where`, nested ones by their path.
+
+    Raises:
+        SourceError: two columns have one name.
+    """
+    repeated = next((name for name, times in Counter(schema.names).items() if times > 1), None)
+    if repeated is not None:
+        raise SourceError(f"{where}: several columns have the name {show(repeated)}. Rename or remove all but one")
     tally.see_columns(column_names(schema))
     tally.present.update(name for name, column in tally.map if type_at(schema, column) is not None)
 

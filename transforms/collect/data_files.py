@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trichord.infra.config import SourceBase, VersionBy
+from trichord.infra.config import Source, VersionBy
 from trichord.infra.errors import SourceError, TrichordError
 from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Changed, NotRegular, Stat, Storage, VersionCache, is_remote
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FileCounts
 from trichord.transforms.collect.partitions import Part
 from trichord.transforms.collect.row_versions import ROWS
 
-TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
 MAX_FILES_OF_A_PATTERN = 100_000
 
@@ -29,22 +30,38 @@ def root_of(path: str, endings: tuple[str, ...]) -> str:
     return posixpath.dirname(head) if brace or path.lower().endswith(endings) else path.rstrip("/")
 
 
-def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -> list[Stat]:
+def data_files(
+    source: Source, storage: Storage, endings: tuple[str, ...], others: FileCounts | None = None
+) -> list[Stat]:
     """List the files that a path means: one file, a folder's visible files, or a pattern `a-{000..013}.tar`.
+
+    Args:
+        source: its path.
+        storage: where they are.
+        endings: of the files.
+        others: counts a folder's files with other endings, but media, which rows may name.
 
     Raises:
         SourceError: there is no file, or one of the pattern is missing.
     """
     path = source.path
     if not path.lower().endswith(endings):
-        root = path.rstrip("/")
-        found = [
-            stat
-            for stat in storage.list(root)
-            if stat.uri.lower().endswith(endings)
-            and not any(part.startswith((".", "_")) for part in stat.uri[len(root) + 1 :].split("/"))
-        ]
+        root, found = path.rstrip("/"), []
+        for stat in storage.list(root):
+            if any(part.startswith((".", "_")) for part in stat.uri[len(root) + 1 :].split("/")):
+                continue
+            ending = posixpath.splitext(stat.uri)[1].lower()
+            if stat.uri.lower().endswith(endings):
+                found.append(stat)
+            elif others is not None and ending not in MODALITY_OF_ENDING:
+                others.see_ignored(ending)
         if not found:
+            if storage.exists(path):
+                ending = posixpath.splitext(path)[1]
+                raise SourceError(
+                    f"{path}: a {source.kind} source does not read {ending or 'such'} files; it reads "
+                    f"{', '.join(endings)}.\nNext: convert or unpack the file, or choose another `kind`."
+                )
             raise SourceError(f"{path}: there is no {endings[0]} file. Fix `path` of source {source.name!r}")
         return found
     uris = _expand(source)
@@ -55,7 +72,7 @@ def data_files(source: SourceBase, storage: Storage, endings: tuple[str, ...]) -
         raise SourceError(f"{error.filename}: there is no such file. Fix `path` of source {source.name!r}") from error
 
 
-def _expand(source: SourceBase) -> list[str]:
+def _expand(source: Source) -> list[str]:
     pieces = RANGE.split(source.path)
     ranges = [(first, last) for first, last in zip(pieces[1::3], pieces[2::3], strict=True)]
     count = 1

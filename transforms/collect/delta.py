@@ -49,7 +49,7 @@ def plan_delta(source: DeltaSource, storage: Storage, tally: Tally | None = None
     """
     schema, files = _data_files(source, storage)
     tally = tally or Tally(source)
-    see_schema(tally, schema)
+    see_schema(tally, schema, source.path)
     if media_kind(schema, source.fields, source.path) == "paths":
         tally.expected = sum(file.rows or 0 for file in files)
         return _drafts(source, storage, files, tally)

@@ -31,10 +31,10 @@ def check_tally(source: Source, tally: Tally) -> None:
     A source without rows passes, unless its header or schema lacks a mapped column: rows may all be deleted.
 
     Raises:
-        SourceError: a mapped column is not there or empty in every row, no file that the rows name exists, or no row
-            has what `require` demands.
+        SourceError: a mapped column is not there or empty in every row, no row can be read, no file that the rows name
+            exists, or no row has what `require` demands.
     """
-    for check in (_metadata, _columns, _files, _pairs, _modalities):
+    for check in (_metadata, _columns, _unread, _files, _pairs, _modalities):
         if lines := check(source, tally):
             raise SourceError("\n".join(lines))
 
@@ -106,6 +106,15 @@ def _columns(source: Source, tally: Tally) -> list[str]:
         listed = ", ".join((*source.optional_fields, *optional))
         advice += f", remove what the data do not have, or allow it: `optional_fields: [{listed}]`"
     return [first, *lines[1:], *there, f"{advice}."]
+
+
+def _unread(source: Source, tally: Tally) -> list[str]:
+    if tally.records or not tally.unread:
+        return []
+    return [
+        f"source {source.name!r}: none of its {tally.unread:,} rows can be read; the first: {tally.example}",
+        f"Next: correct the file at `path` of source {source.name!r}: it is UTF-8, with a row a line.",
+    ]
 
 
 def _files(source: Source, tally: Tally) -> list[str]:

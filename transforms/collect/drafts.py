@@ -14,6 +14,7 @@ from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.redaction import redact
 from trichord.infra.web import DownloadError, Fetcher, is_web
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.partitions import Medium, PlannedRow
@@ -39,13 +40,17 @@ class InvalidRow(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A row with the media it names: a path or URI, or the file itself if a listing found it."""
+    """A row with the media it names: a path or URI, or the file itself if a listing found it.
+
+    `at` is the byte where the line of a bad row begins; a plan does not hold it, as it depends on no row's position.
+    """
 
     key: str
     line: Line
     media: Mapping[str, str | Stat] = field(default_factory=dict)
     reason: str | None = None
     detail: str = ""
+    at: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +115,34 @@ class Lookup:
         uri = self.root.locate(relative, linked=not isinstance(named, Stat) or named.linked)
         try:
             stat = named if isinstance(named, Stat) else listed.get(uri)
+            if stat is None and uri not in listed:
+                stat = self._stat(uri)
             if stat is None:
-                if uri in listed:
-                    raise FileNotFoundError(uri)
-                stat = self.storage.stat(uri)
+                relative, stat = self._other_form(relative)
             limit = media_limits(self.config)[name.partition(":")[0]]
             if stat.size > limit:  # before it is hashed
                 raise MediaError("media_too_large", f"{stat.size} bytes; the limit is {limit}")
             return Medium(path=relative, size=stat.size, version=self.storage.version(stat, self.by, self.cache))
         except FileNotFoundError:
             raise MediaError("media_missing", f"no file {relative[:200]!r}") from None
+
+    def _stat(self, uri: str) -> Stat | None:
+        try:
+            return self.storage.stat(uri)
+        except FileNotFoundError:
+            return None
+
+    def _other_form(self, relative: str) -> tuple[str, Stat]:
+        """Return the path of a missing file in Unicode's other normal form, in which macOS may have written it.
+
+        Raises:
+            FileNotFoundError: there is no such file either.
+        """
+        for form in ("NFC", "NFD") if not relative.isascii() else ():
+            other = normal_form(form, relative)
+            if other != relative and (stat := self._stat(self.root.locate(other))) is not None:
+                return other, stat
+        raise FileNotFoundError(relative)
 
 
 def names_media(draft: Draft) -> bool:

@@ -12,6 +12,7 @@ from trichord.infra.redaction import may_redact, redact, redact_values
 from trichord.transforms.collect.alignment import Aligned, check_alignment
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.line import Line
+from trichord.transforms.collect.list_cells import parse_strings
 
 _SHOWN_CHARS = 500  # of a line that is not a row
 
@@ -54,14 +55,16 @@ def map_fields(
         found = check_alignment(*(get(record, name) for name in (fields.segments, fields.pictures, fields.regions)))
         meaning = _columns(fields) | hidden
         line_of: Line = {
-            "text": _text(record, fields.text),
+            "text": _wording(record, fields.text),
             "captions": captions_of(get(record, fields.captions), str(fields.captions)),
             "group": _name(record, fields.group),
             "subset": _name(record, fields.subset),
             "meta": {name: value for name, value in record.items() if name not in meaning},
         }
         return draft(key, line_of, media, found, f"no {fields.key}")
-    except (InvalidRow, ValueError, RecursionError) as error:  # of canonical JSON: infinities, lone surrogates
+    except UnicodeDecodeError:
+        return bad_row(line, "half a surrogate pair, such as \\ud800, is not a character")
+    except (InvalidRow, ValueError, RecursionError) as error:  # of canonical JSON: infinities
         return bad_row(line, str(error))
 
 
@@ -111,11 +114,13 @@ def _may_hold_credentials(key: str, line: Line) -> bool:
 
 
 def captions_of(value: object, name: str) -> list[str]:
-    """Return captions from a list of strings or one string.
+    """Return captions from a list of strings, also one that is written as text, or from one string.
 
     Raises:
         InvalidRow: it is neither.
     """
+    if isinstance(value, str) and (listed := parse_strings(value)) is not None:
+        value = listed
     captions = [value] if isinstance(value, str) and value else value or []
     if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
         raise InvalidRow(f"{name} must be a list of strings")
@@ -134,6 +139,13 @@ def get(record: Mapping[str, object], name: str | None) -> object:
 
 def _text(record: Mapping[str, object], name: str | None) -> str | None:
     return text_of(get(record, name), str(name))
+
+
+def _wording(record: Mapping[str, object], name: str | None) -> str | None:
+    text = _text(record, name)
+    if text is not None and parse_strings(text) is not None:
+        raise InvalidRow(f"{name} must be a string, not a list that is written as one; map it by `fields.captions`")
+    return text
 
 
 def text_of(value: object, name: str) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from trichord.infra.marks import find_part, find_spelling
 
+_TAR = re.compile(r"(?<=\.tar)\.\w+$", re.IGNORECASE)  # of a compressed tar
 _NUMBERS = re.compile(r"[\W_]*\d+(?:[\W_]+(?:of[\W_]+)?\d+)*$")  # of a shard: -00000-of-00002
 
 
@@ -34,7 +35,7 @@ def are_marks(paths: Iterable[str]) -> bool:
 
 def _mark_of(path: str) -> str:
     *folders, name = path.split("/")
-    stem = name[: -len(".tar.gz")] if name.lower().endswith(".tar.gz") else posixpath.splitext(name)[0]
+    stem = posixpath.splitext(_TAR.sub("", name))[0] if _TAR.search(name) else posixpath.splitext(name)[0]
     stem = _NUMBERS.sub("", stem) or stem
     words = [*(folder.rpartition("=")[2] for folder in folders), stem]
     return next((word for word in words if word and find_part(word) is not None), stem)

@@ -5,6 +5,7 @@ First folders are marks by the rule of `mediafolder`, unless the source's `subse
 
 from __future__ import annotations
 
+import heapq
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, is_remote
 from trichord.infra.marks import find_part
 from trichord.infra.printable import find_unnameable
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_name
 from trichord.transforms.collect.file_marks import are_marks
@@ -25,12 +27,12 @@ from trichord.transforms.collect.scope import Scope
 
 _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # the files hold everything
 
-_SHOWN_ENDINGS = 10
+_SHOWN_ENDINGS, _ENDING_CHARS = 10, 20
 _DEPTH = 8  # folders that hold one folder each
 _PORTIONS = 128
 _NOTHING: tuple[Sequence[str], bool] = ((), False)  # no folders, no file beside them
 MODALITY_OF_ENDING = {
-    **dict.fromkeys((".txt",), "text"),
+    **dict.fromkeys((".txt", ".text", ".caption", ".cap"), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"), "image"),
     **dict.fromkeys((".tif", ".tiff", ".avif"), "image"),
     **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
@@ -68,29 +70,67 @@ class FolderPortion:
 
 @dataclass(slots=True)
 class FileCounts:
-    """How many files were listed, how many have a known ending, and how many another one, with the first of these."""
+    """How many files were listed, how many have a known ending, and how many another one, by the first of these."""
 
     files: int = 0
     known: int = 0
     ignored: int = 0
-    endings: dict[str, None] = field(default_factory=dict)
+    endings: dict[str, int] = field(default_factory=dict)
 
     def see_ignored(self, ending: str) -> None:
         """Count a file with another ending."""
         self.ignored += 1
-        if len(self.endings) < _SHOWN_ENDINGS:
-            self.endings.setdefault(ending or "none")
+        self._count(ending[:_ENDING_CHARS] or "none", 1)
+
+    def _count(self, ending: str, files: int) -> None:
+        if ending in self.endings or len(self.endings) < _SHOWN_ENDINGS:
+            self.endings[ending] = self.endings.get(ending, 0) + files
 
     def add(self, later: FileCounts) -> None:
         """Count the files of a later portion."""
         self.files += later.files
         self.known += later.known
         self.ignored += later.ignored
-        self.endings = dict.fromkeys(list({**self.endings, **later.endings})[:_SHOWN_ENDINGS])
+        for ending, files in later.endings.items():
+            self._count(ending, files)
+
+
+class _OpenStems:
+    """Files by stem, as long as a sorted listing may still have more of the stem.
+
+    A stem has one name in NFC and another in NFD, as macOS writes it; they sort apart, and its files are held until the
+    listing is past both. Only names with accents are held longer than those of a stem alone.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._start = len(root) + 1
+        self._files: dict[str, list[tuple[str, Stat]]] = {}
+        self._ends: list[tuple[str, str]] = []  # a heap: the last name of a stem, and its composed name
+
+    def add(self, stem: str, modality: str, stat: Stat) -> None:
+        """Add a file."""
+        root, path = stem[: self._start], stem[self._start :]
+        composed = root + normal_form("NFC", path)
+        if composed not in self._files:
+            last = stem if path.isascii() else max(stem, composed, root + normal_form("NFD", path))
+            heapq.heappush(self._ends, (last, composed))
+        self._files.setdefault(composed, []).append((modality, stat))
+
+    def close(self, uri: str | None) -> Iterator[tuple[str, list[tuple[str, Stat]]]]:
+        """Yield the stems that end before a URI of the listing, or all, each with its files by name."""
+        waiting = []
+        while self._ends and (uri is None or self._ends[0][0] < uri):
+            last, composed = heapq.heappop(self._ends)
+            if uri is not None and (uri.startswith(f"{last}.") or uri < f"{last}."):
+                waiting.append((last, composed))
+                continue
+            yield composed, sorted(self._files.pop(composed), key=lambda file: file[1].uri)
+        for one in waiting:
+            heapq.heappush(self._ends, one)
 
 
 class FolderReader:
-    """Iterates over the records of a folder; afterwards `ignored` counts the files with other endings.
+    """Iterates over the records of a folder; afterwards `counts` has the files with other endings.
 
     Args:
         source: the folder.
@@ -114,11 +154,6 @@ class FolderReader:
         self._beginnings = scope.beginnings(".") if scope is not None else None
         self.counts = FileCounts()
 
-    @property
-    def ignored(self) -> int:
-        """How many files have other endings."""
-        return self.counts.ignored
-
     def __iter__(self) -> Iterator[Draft]:
         """Yield every record in bounded memory: a sorted listing has the files of a stem close together.
 
@@ -131,25 +166,25 @@ class FolderReader:
             self._marked = has_marks(self._source, self._storage)
         else:
             listed, self._marked = self._portion
-        open_stems: dict[str, list[tuple[str, Stat]]] = {}
+        stems = _OpenStems(self._root)
         for stat in listed:
             self.counts.files += 1
             if stat.uri < previous:
                 raise SourceError(f"{stat.uri} was listed after {previous}: the store's listing is not sorted")
             previous = stat.uri
-            for stem in [stem for stem in open_stems if not stat.uri.startswith(f"{stem}.")]:
-                yield from self._record(stem, open_stems.pop(stem))
+            for stem, found in stems.close(stat.uri):
+                yield from self._record(stem, found)
             path = stat.uri[len(self._root) + 1 :]
             if any(part.startswith(".") for part in path.split("/")):
                 continue
             stem, ending = posixpath.splitext(stat.uri)
             modality = MODALITY_OF_ENDING.get(ending.lower())
             if modality is None:
-                self.counts.see_ignored(ending)
+                self.counts.see_ignored(ending.lower())
             else:
                 self.counts.known += 1
-                open_stems.setdefault(stem, []).append((modality, stat))
-        for stem, found in open_stems.items():
+                stems.add(stem, modality, stat)
+        for stem, found in stems.close(None):
             yield from self._record(stem, found)
         if self._beginnings is None and self._portion is None:
             self.require_known()

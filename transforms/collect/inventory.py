@@ -13,7 +13,7 @@ from trichord.infra.lake.storage import Stat, Storage
 from trichord.infra.printable import printable
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_name, bad_row
-from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FolderReader
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FileCounts, FolderReader
 from trichord.transforms.collect.inventory_manifest import InventoryManifest, fetch_checked, read_manifest_of
 from trichord.transforms.collect.inventory_rows import Listed, read_rows
 
@@ -23,11 +23,11 @@ _ROWS_AT_A_TIME = 10_000
 
 
 class InventoryReader:
-    """Iterates over the records of an inventory; afterwards `ignored` counts the objects with other endings."""
+    """Iterates over the records of an inventory; afterwards `counts` has the objects with other endings."""
 
     def __init__(self, source: InventorySource, storage: Storage) -> None:
         self._source, self._storage = source, storage
-        self.ignored = 0
+        self.counts = FileCounts()
         self.manifest: InventoryManifest | None = None
 
     def __iter__(self) -> Iterator[Draft]:
@@ -50,7 +50,7 @@ class InventoryReader:
         folder = FolderSource(kind="folder", name=source.name, path=source.media_root, subset=source.subset)
         files = FolderReader(folder, objects, setting="media_root")
         yield from files
-        self.ignored = files.ignored
+        self.counts = files.counts
         yield from objects.refused()
 
 

@@ -23,7 +23,7 @@ from trichord.transforms.collect.plan_parts import PARTS_FORMAT
 from trichord.transforms.collect.tally import FieldCount
 from trichord.transforms.collect.tar_index import INDEX_FORMAT
 
-LAST_FORMAT = 3  # raised when planning an unchanged source would give another plan
+LAST_FORMAT = 4  # raised when planning an unchanged source would give another plan
 _REST = b"trichord.plan"
 _SCHEMA = pa.schema(
     [
@@ -43,7 +43,8 @@ class Plan:
 
     partitions: tuple[Partition, ...]
     rows: int
-    ignored: int  # files of a folder and members of a tar whose ending belongs to no modality
+    ignored: int  # files of a folder and members of a tar whose endings are not read
+    endings: Mapping[str, int] = field(default_factory=dict)  # how many have which; the first ten that were found
     fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
     lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
     marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, where planning reads the rows
@@ -68,6 +69,7 @@ def keep_plan(lake: Lake, source: Source, settings: str, plan: Plan) -> None:
     rest = {
         "settings": settings,
         "ignored": plan.ignored,
+        "endings": dict(plan.endings),
         "fields": [[f.field, f.column, f.filled, f.rows, f.exact] for f in plan.fields],
         "lacks": sorted(plan.lacks),
         "usable": [plan.usable, plan.unmarked],
@@ -101,6 +103,7 @@ def last_plan(lake: Lake, source: Source, settings: str) -> Plan | None:
         partitions=partitions,
         rows=sum(one.rows for one in partitions),
         ignored=rest["ignored"],
+        endings=rest["endings"],
         fields=tuple(
             FieldCount(field=name, column=column, filled=filled, rows=rows, exact=exact)
             for name, column, filled, rows, exact in rest["fields"]

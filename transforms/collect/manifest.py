@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
 
 from trichord.infra.config import FieldMap, ManifestSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject, parse_json
 from trichord.infra.lake.storage import LineTooLong, Storage
-from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import bad_row, map_fields
+from trichord.transforms.collect.list_cells import parse_objects
+from trichord.transforms.collect.table_rows import (
+    Lines,
+    TableRow,
+    check_first_line,
+    header_of,
+    open_table,
+    table_rows,
+)
 from trichord.transforms.collect.tally import Tally
+from trichord.transforms.text_bytes import explain_undecodable
 
-MAX_CELL_CHARS = 1 << 20
+_PACKED = frozenset({"gz", "zst", "bz2", "xz", "zip", "xlsx", "xls", "ods"})
+# how programs write that a cell has no value; in a column that `fields` maps, it is none
+_NO_VALUE = frozenset({"NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "\\N"})
 _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
     "jsonl": "jsonl",
     "ndjson": "jsonl",
@@ -23,7 +36,6 @@ _FORMATS: dict[str, Literal["jsonl", "csv", "tsv"]] = {
     "csv": "csv",
     "tsv": "tsv",
 }
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,7 @@ class Portion:
     start: int
     stop: int
     header: tuple[str, ...] = ()
+    delimiter: str = ""
 
 
 def read_manifest(
@@ -73,6 +86,11 @@ def manifest_format(source: ManifestSource) -> Literal["jsonl", "csv", "tsv"]:
     if source.format != "auto":
         return source.format
     ending = source.path.rsplit(".", 1)[-1].lower()
+    if ending in _PACKED:
+        raise SourceError(
+            f"{source.path}: .{ending} files are not read. Next: unpack it, or save it as CSV or JSON Lines, and fix "
+            f"`path` of source {source.name!r}"
+        )
     if ending not in _FORMATS:
         raise SourceError(f"{source.path}: .{ending} is not a known format. Set `format` of source {source.name!r}")
     return _FORMATS[ending]
@@ -91,27 +109,54 @@ def _rows(
         raise SourceError(f"{source.path}: there is no such manifest. Fix `path` of source {source.name!r}") from error
 
 
-_Lines: TypeAlias = Iterator[tuple[int, bytes | LineTooLong]]  # with the byte at which each begins
-
-
-def _lines(source: ManifestSource, storage: Storage, portion: Portion | None) -> _Lines:
+def _lines(source: ManifestSource, storage: Storage, portion: Portion | None) -> Lines:
     return storage.lines(source.path, *(() if portion is None else (portion.start, portion.stop)))
 
 
 def _jsonl(
     source: ManifestSource, storage: Storage, portion: Portion | None
 ) -> Iterator[tuple[JsonObject, str] | Draft]:
-    for _, line in _lines(source, storage, portion):
+    is_first = portion is None or portion.start == 0
+    for start, line in _lines(source, storage, portion):
         if isinstance(line, LineTooLong):
-            yield bad_row(f"a line of {line.size} bytes", f"too long: {line.size} bytes")
+            yield replace(bad_row(f"a line of {line.size} bytes", f"too long: {line.size} bytes"), at=start)
         elif line.strip():
-            yield _parse(line.removeprefix(b"\xef\xbb\xbf"))
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            if is_first:
+                check_first_line(line, source)
+                _require_json_lines(line, source)
+            found = _parse(line)
+            yield replace(found, at=start) if isinstance(found, Draft) else found
+        is_first = is_first and not isinstance(line, LineTooLong) and not line.strip()
+
+
+def _require_json_lines(line: bytes, source: ManifestSource) -> None:
+    """Raise SourceError if a file's first line shows that it is one JSON document, not an object a line."""
+    line = line.strip()
+    what = ""
+    if line.startswith(b"["):
+        try:
+            document = parse_json(line.decode())
+        except (ValueError, RecursionError):
+            what = "array"  # that ends on another line
+        else:
+            what = "array" if isinstance(document, list) and any(isinstance(row, dict) for row in document) else ""
+    elif line == b"{":
+        what = "object over several lines"
+    if what:
+        program = "'.[]'" if what == "array" else "."
+        raise SourceError(
+            f"{source.path}: it begins as one JSON {what}; a manifest has one object a line (JSON Lines).\n"
+            f"Next: `jq -c {program} FILE > NEW_FILE.jsonl`, and fix `path` of source {source.name!r}."
+        )
 
 
 def _parse(line: bytes) -> tuple[JsonObject, str] | Draft:
     try:
         text = line.decode()
-        record = parse_json(text, allow_nan=False)
+        record = parse_json(text, allow_nan=False, unique=True)
+    except UnicodeDecodeError as error:
+        return bad_row(line.decode(errors="replace"), explain_undecodable(line, error))
     except (ValueError, RecursionError) as error:
         return bad_row(line.decode(errors="replace"), f"not JSON: {error}")
     if not isinstance(record, dict):
@@ -122,52 +167,49 @@ def _parse(line: bytes) -> tuple[JsonObject, str] | Draft:
 def _table(
     source: ManifestSource, storage: Storage, kind: str, tally: Tally | None, portion: Portion | None
 ) -> Iterator[tuple[JsonObject, str] | Draft]:
-    header = portion.header if portion is not None else ()
-    for _, last, cells in _table_rows(_lines(source, storage, portion), kind):
-        if isinstance(cells, csv.Error):
-            yield bad_row(last, f"not {kind.upper()}: {cells}")
-        elif not header:
-            header = _header(cells, source)
+    lines, header = _lines(source, storage, portion), tuple[str, ...]()
+    if portion is not None and portion.header:
+        header, delimiter = portion.header, portion.delimiter
+    else:
+        lines, delimiter = open_table(lines, source, kind)
+    for row in table_rows(lines, delimiter):
+        if not header and not isinstance(row.cells, csv.Error):
+            header = header_of(row, row.cells, source, delimiter)
             if tally is not None:
                 tally.see_columns(header)
-        elif len(cells) != len(header):
-            yield bad_row(last, f"{len(cells)} cells under {len(header)} columns")
-        else:
-            present = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
-            yield _with_lists(present, source.fields), last
+            continue
+        found = _record(row, header, kind, source.fields)
+        yield from [found] if isinstance(found, tuple) else found
 
 
-def _table_rows(lines: _Lines, kind: str) -> Iterator[tuple[int, str, list[str] | csv.Error]]:
-    """Yield where each row begins, its last line, and its cells or why it has none; blank lines do not count."""
-    csv.field_size_limit(MAX_CELL_CHARS)
-    start, last = -1, ""  # -1: the next line begins a row
+def _record(
+    row: TableRow, header: tuple[str, ...], kind: str, fields: FieldMap
+) -> tuple[JsonObject, str] | Iterator[Draft]:
+    """Return a row as (fields by name, its text), or as rejects."""
+    if isinstance(row.cells, csv.Error):
+        return row.rejects(f"not {kind.upper()}: {row.cells}")
+    if fault := row.fault():
+        return row.rejects(fault)
+    if len(row.cells) != len(header):
+        return row.rejects(f"{len(row.cells)} cells under {len(header)} columns")
+    mapped = _columns(fields)
+    present: JsonObject = {
+        name: cell
+        for name, cell in zip(header, row.cells, strict=True)
+        if cell and not (cell in _NO_VALUE and name in mapped)
+    }
+    try:
+        for name in (fields.segments, fields.pictures, fields.regions):
+            if name is not None and isinstance(cell := present.get(name), str):
+                present[name] = parse_objects(cell)
+    except InvalidRow as error:
+        return iter([replace(bad_row(row.text(), str(error)), at=row.start)])
+    return present, row.text()
 
-    def decoded() -> Iterator[str]:
-        nonlocal start, last
-        for offset, line in lines:
-            start = offset if start < 0 else start
-            # a lone surrogate makes the row that holds it invalid, whatever its columns
-            last = "\udfff" if isinstance(line, LineTooLong) else line.decode(errors="surrogateescape")
-            yield last + "\n"
 
-    reader = csv.reader(decoded(), strict=True, delimiter=_DELIMITERS[kind])
-    while True:
-        start = -1
-        try:
-            cells: list[str] | csv.Error | None = next(reader, None)
-        except csv.Error as error:
-            cells = error
-        if cells is None:
-            return
-        if cells:
-            yield start, last, cells
-
-
-def _header(cells: list[str], source: ManifestSource) -> tuple[str, ...]:
-    header = tuple(name.strip() for name in (cells[0].removeprefix("\ufeff"), *cells[1:]))
-    if len(set(header)) < len(header):
-        raise SourceError(f"{source.path}: the header repeats a name: {', '.join(header)}. Rename the column")
-    return header
+@lru_cache(maxsize=64)
+def _columns(fields: FieldMap) -> frozenset[object]:
+    return frozenset(fields.model_dump().values())
 
 
 def portions_of(source: ManifestSource, storage: Storage, size: int, step: int) -> Iterator[Portion]:
@@ -184,22 +226,11 @@ def portions_of(source: ManifestSource, storage: Storage, size: int, step: int) 
         return
     first, header = 0, tuple[str, ...]()
     given = header  # the first portion has it in its lines
-    for start, _, cells in _table_rows(storage.lines(source.path), kind):
-        if not header and not isinstance(cells, csv.Error):
-            header = _header(cells, source)
-        elif header and start - first >= step:
-            yield Portion(start=first, stop=start, header=given)
-            first, given = start, header
-    yield Portion(start=first, stop=size, header=given)
-
-
-def _with_lists(record: dict[str, str], fields: FieldMap) -> JsonObject:
-    """Parse cells that may hold a JSON list (captions, segments, pictures, regions); others hold one plain value."""
-    lists: JsonObject = {}
-    for name in (fields.captions, fields.segments, fields.pictures, fields.regions):
-        if name is not None and record.get(name, "").startswith("["):
-            try:
-                lists[name] = parse_json(record[name])
-            except (ValueError, RecursionError):
-                continue
-    return {**record, **lists}
+    lines, delimiter = open_table(storage.lines(source.path), source, kind)
+    for row in table_rows(lines, delimiter):
+        if not header:
+            header = () if isinstance(row.cells, csv.Error) else header_of(row, row.cells, source, delimiter)
+        elif row.start - first >= step:
+            yield Portion(start=first, stop=row.start, header=given, delimiter=delimiter)
+            first, given = row.start, header
+    yield Portion(start=first, stop=size, header=given, delimiter=delimiter)

@@ -16,10 +16,11 @@ from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
 from trichord.transforms.collect.file_marks import are_marks
-from trichord.transforms.collect.folder import MODALITY_OF_ENDING
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FileCounts
 from trichord.transforms.collect.manifest import manifest_records
 from trichord.transforms.collect.tally import Tally
 
@@ -28,14 +29,14 @@ _FILE = "file_name"
 
 
 class MediaFolderReader:
-    """Iterates over the records; afterwards `ignored` counts the files that are neither media nor metadata."""
+    """Iterates over the records; afterwards `counts` has the files that are neither media nor metadata."""
 
     def __init__(self, source: MediaFolderSource, storage: Storage, tally: Tally | None = None) -> None:
         self._source, self._storage = source, storage
         self._tally = tally or Tally(source)
         self._root = source.path.rstrip("/")
         self._modality = "image" if source.kind == "imagefolder" else "audio"
-        self.ignored = 0
+        self.counts = FileCounts()
         self._marked = False  # whether the first folders are marks
         self._others: dict[str, Stat] = {}  # media of another modality, which metadata may name
 
@@ -45,7 +46,7 @@ class MediaFolderReader:
         Raises:
             SourceError: the folder is missing or empty, or a metadata file has no file_name.
         """
-        self.ignored = 0
+        self.counts = FileCounts()
         media: dict[str, Stat] = {}
         self._others = {}
         metadata: list[str] = []
@@ -59,11 +60,12 @@ class MediaFolderReader:
                 continue
             modality = MODALITY_OF_ENDING.get(posixpath.splitext(name)[1].lower())
             if modality == self._modality:
-                media[path] = stat
+                composed = normal_form("NFC", path)
+                media[path if composed in media else composed] = stat
                 continue
-            self.ignored += 1
+            self.counts.see_ignored(posixpath.splitext(name)[1].lower())
             if modality is not None:
-                self._others[path] = stat
+                self._others.setdefault(normal_form("NFC", path), stat)
         if not media and not metadata:
             raise SourceError(
                 f"{self._root}: there is no {self._modality} file. Fix `path` of source {self._source.name!r}"
@@ -99,7 +101,7 @@ class MediaFolderReader:
             if not isinstance(name, str) or not name:
                 yield bad_row(line, f"no {_FILE}")
                 continue
-            file = posixpath.normpath(posixpath.join(folder, name))
+            file = normal_form("NFC", posixpath.normpath(posixpath.join(folder, name)))
             self._tally.see_described(file, there=file in media)
             yield file
             yield self._row(file, values, line, folder, media.get(file))
@@ -121,7 +123,7 @@ class MediaFolderReader:
         if label:
             meta.setdefault("label", label)
         others = {
-            name: self._others.get(named, named) if isinstance(named, str) else named
+            name: self._others.get(normal_form("NFC", named), named) if isinstance(named, str) else named
             for name, named in draft.media.items()
         }
         return replace(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
-_SHOWN_NAMES, _SHOWN_CHARS = 20, 80
+from trichord.transforms.bounded_text import normal_form
+
+_SHOWN_NAMES, _SHOWN_CHARS, _FOLDED_CHARS = 20, 80, 1_000
 _INVISIBLE = re.compile(r"[\s_\-\u200b-\u200f\u2060\ufeff]+")
 _PLAIN = re.compile(r"[^\W_][\w.\- ]*[\w.]|\w")
 
@@ -44,4 +45,4 @@ def guess_meant(name: str, known: Iterable[str]) -> str | None:
 
 
 def _fold(name: str) -> str:
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", name)).casefold()
+    return _INVISIBLE.sub("", normal_form("NFKC", name[:_FOLDED_CHARS])).casefold()

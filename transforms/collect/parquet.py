@@ -35,6 +35,8 @@ from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.file_marks import find_file_marks
+from trichord.transforms.collect.folder import FileCounts
+from trichord.transforms.collect.hive import folder_columns, with_constants
 from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.parquet_file import bounded, open_parquet
 from trichord.transforms.collect.partitions import Part, Partition, RowsPerPartition, limit_of_rows
@@ -49,7 +51,7 @@ from trichord.transforms.collect.row_versions import (
 )
 from trichord.transforms.collect.tally import Tally
 
-READER_FORMAT = 2  # raised when the same file would give other rows
+READER_FORMAT = 3  # raised when the same file would give other rows
 MAX_LINE_BYTES = 4 << 20  # of a row without its media, as for a manifest's line
 _DRAFT_ROWS = 256
 _ROWS_AT_A_TIME = 8  # of inline media: each may be large
@@ -75,10 +77,11 @@ def plan_parquet(
     rows_per_partition: RowsPerPartition,
     tally: Tally | None = None,
     wanted: Callable[[str], bool] | None = None,
+    others: FileCounts | None = None,
 ) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
 
-    With `wanted`, only files whose path it accepts; the marks are those of all files.
+    With `wanted`, only files whose path it accepts; the marks are those of all files. `others` gets other files.
 
     Raises:
         SourceError: there is no file, or one of them is damaged.
@@ -88,17 +91,20 @@ def plan_parquet(
     root = root_of(source.path, PARQUET_ENDINGS)
     schemas: dict[str, pa.Schema] = {}
     groups: dict[str, list[int]] = {}
-    found = data_files(source, storage, PARQUET_ENDINGS)
-    marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
+    found = data_files(source, storage, PARQUET_ENDINGS, others)
+    paths = [stat.uri[len(root) + 1 :] for stat in found]
+    marks, folders = find_file_marks(paths), folder_columns(paths)
     if wanted is not None:
         found = [stat for stat in found if wanted(stat.uri[len(root) + 1 :])]
-    constants: dict[str, dict[str, object]] = {}  # by file: its name's mark, where no column says it
+    constants: dict[str, dict[str, object]] = {}  # by file: its folders' columns, its name's mark where none says it
     for number, stat in enumerate(found):
         with open_parquet(storage, stat.uri) as file:
-            see_schema(tally, file.schema_arrow)
-            subset, mark = source.fields.subset, marks.get(stat.uri[len(root) + 1 :])
-            without = subset is not None and type_at(file.schema_arrow, subset) is None
-            constants[stat.uri] = {subset: mark} if mark and subset is not None and without else {}
+            path, subset = stat.uri[len(root) + 1 :], source.fields.subset
+            see_schema(tally, file.schema_arrow, stat.uri)
+            tally.see_columns(folders[path])
+            constants[stat.uri] = folders[path]
+            if subset is not None and subset not in folders[path] and type_at(file.schema_arrow, subset) is None:
+                constants[stat.uri] |= {subset: mark} if (mark := marks.get(path)) else {}
             probe(tally, file, named, number, constants[stat.uri])
             count_marks(tally, file, constants[stat.uri])
             schemas[stat.uri] = file.schema_arrow
@@ -214,7 +220,7 @@ def drafts_of(
     number = 0
     for batch in bounded(file.iter_batches(_DRAFT_ROWS, use_threads=False), size):
         for record in records(batch):
-            whole = {**record, **constants}
+            whole = with_constants(record, constants)
             tally.see_record(whole)
             yield _draft(whole, fields, f"{path}#{number}", frozenset())
             number += 1
@@ -263,7 +269,7 @@ def _read_rows(
         seen = RowDigest(_types(file))
         for batch in bounded(read, part.size):
             for record in seen.watch(records(batch)) if part.version.startswith(ROWS) else records(batch):
-                yield _row({**record, **constants}, source.fields, f"{part.path}#{number}", config)
+                yield _row(with_constants(record, constants), source.fields, f"{part.path}#{number}", config)
                 number += 1
         _require_rows(number - start, partition.rows)
     if part.version.startswith(ROWS) and part.version != f"{ROWS}{seen.hex()}":

@@ -25,6 +25,7 @@ from trichord.transforms.collect.media_root import MediaRoot
 from trichord.transforms.collect.partitions import PLAN, Medium, Partition, PlannedLine, PlannedRow, media_of
 from trichord.transforms.collect.plan_parts import read_lines
 from trichord.transforms.media import MediaError
+from trichord.transforms.text_bytes import decode_text
 
 ROWS_PER_BATCH = 32
 # A row of 600 s of sound takes 38 MB at 16 kHz, so eight stay near 300 MB whatever their files look like.
@@ -94,11 +95,11 @@ class PartitionReader:
                 name: self._read(name, medium, limits[name.partition(":")[0]]) for name, medium in planned.media.items()
             }
             if "text" in found:
-                row = replace(row, text=redact(found["text"].decode("utf-8-sig")))
+                row = replace(row, text=redact(decode_text(found["text"])))
         except MediaError as error:
             return _Loaded(row, reject=reject_of(row, "read", error.reason, error.detail))
-        except UnicodeDecodeError as error:
-            return _Loaded(row, reject=reject_of(row, "read", "row_invalid", f"the text is not UTF-8: {error.reason}"))
+        except ValueError as error:
+            return _Loaded(row, reject=reject_of(row, "read", "row_invalid", f"the text cannot be read: {error}"))
         others = {name: data for name, data in found.items() if name not in ("text", "image", "audio")}
         return _Loaded(row, found.get("image"), found.get("audio"), others or None)
 

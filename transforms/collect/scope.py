@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from trichord.infra.errors import ConfigError
 from trichord.infra.printable import MAX_NAME_CHARS
+from trichord.transforms.bounded_text import normal_form
 
 UNNAMED = ("line:", "row:")  # how the keys begin that are made of what a row holds, or of its place
 
@@ -33,9 +35,10 @@ class Scope:
         """Return True if a row is planned again."""
         if self.unnamed and key.startswith(UNNAMED):
             return True
+        forms = {key} if key.isascii() else {key, normal_form("NFC", key), normal_form("NFD", key)}
         if self.keys is not None:
-            return key in self.keys
-        return self.prefix is None or key.startswith(self.prefix)
+            return not forms.isdisjoint(self.keys)
+        return self.prefix is None or any(form.startswith(self.prefix) for form in forms)
 
     def beginnings(self, after: str) -> list[str] | None:
         """Return beginnings of the paths of all files that may make a row; None if that may be any.
@@ -91,6 +94,13 @@ def outermost(beginnings: Iterable[str]) -> list[str]:
 
 
 def _literal(key: str, after: str) -> str:
-    """Return how the path of a key begins: a name with unseen characters is shown with escapes, a long one is cut."""
+    """Return how the path of a key begins: a name with unseen characters is shown with escapes, a long one is cut.
+
+    A file's name may be in NFC or in NFD: of such a key, what both begin with.
+    """
+    if not key.isascii():
+        common = posixpath.commonprefix([key, normal_form("NFC", key), normal_form("NFD", key)])
+        if common != key:
+            return common.partition("\\")[0]
     shown, escape, _ = key.partition("\\")
     return shown if escape or len(key) >= MAX_NAME_CHARS else key + after

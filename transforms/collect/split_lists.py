@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from trichord.infra.config import CaptionsSource
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage, TooLarge
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.drafts import Draft
+from trichord.transforms.text_bytes import decode_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class SplitLists:
         picture = draft.media.get("image", "")
         path = picture if isinstance(picture, str) else picture.uri[len(self.root.rstrip("/")) + 1 :]
         file = posixpath.basename(path)
-        names = (path, file, posixpath.splitext(file)[0], draft.key)
+        names = [normal_form("NFC", name) for name in (path, file, posixpath.splitext(file)[0], draft.key)]
         found = next((self.marks[name] for name in names if name in self.marks), None)
         return draft if found is None else replace(draft, line={**draft.line, "subset": found})
 
@@ -40,14 +42,15 @@ def read_splits(source: CaptionsSource, storage: Storage, root: str) -> SplitLis
     marks: dict[str, str] = {}
     for mark, path in source.splits.items():
         try:
-            lines = storage.read(path, max_bytes=source.max_bytes).decode("utf-8-sig").splitlines()
+            text = decode_text(storage.read(path, max_bytes=source.max_bytes))
+            lines = text.replace("\r", "\n").split("\n")
         except FileNotFoundError as error:
             raise SourceError(f"{path}: there is no such file. Fix `splits` of source {source.name!r}") from error
         except TooLarge as error:
             raise SourceError(f"{error}. Raise `max_bytes` of source {source.name!r}, or split the file") from error
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{path} is not UTF-8 text ({error}). Fix `splits` of source {source.name!r}") from error
-        for name in filter(None, map(str.strip, lines)):
+        except ValueError as error:
+            raise SourceError(f"{path} is not UTF-8 text: {error}. Fix `splits` of source {source.name!r}") from error
+        for name in filter(None, (normal_form("NFC", line.strip()) for line in lines)):
             if marks.setdefault(name, mark) != mark:
                 raise SourceError(
                     f"{path}: {name[:200]!r} is also in the list of {marks[name]}. Remove it from one of the lists of "

@@ -85,6 +85,7 @@ class Tally:
     marks_read: int = 0  # rows of data files that were read for their marks
     empty: int = 0  # rows that are rejected because they hold nothing
     example: str = ""  # why the first bad row is one
+    example_at: int | None = None  # the byte where its line begins
     _seen: set[str] = field(default_factory=set)  # names of top-level columns
     _map: tuple[tuple[str, str], ...] = ()
 
@@ -132,7 +133,8 @@ class Tally:
     def see_unread(self, draft: Draft) -> None:
         """Count a row that is not a record."""
         self.unread += 1
-        self.example = self.example or draft.detail[:_SHOWN_CHARS]
+        if not self.example:
+            self.example, self.example_at = draft.detail[:_SHOWN_CHARS], draft.at
 
     def see_inline(self, rows: int) -> None:
         """Take note that the rows are in data files that planning does not read, and how many they are."""
@@ -170,7 +172,10 @@ class Tally:
             mine.named, mine.lost, mine.example = (
                 mine.named + count.named, mine.lost + count.lost, mine.example or count.example
             )  # fmt: skip
+        self.example_at = self.example_at if self.example else later.example_at
         for one in fields(self):
+            if one.name == "example_at":
+                continue
             mine_of, theirs = getattr(self, one.name), getattr(later, one.name)
             if isinstance(mine_of, Counter | set):
                 mine_of.update(theirs)

@@ -17,6 +17,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Stat, Storage, VersionCache
 from trichord.infra.lake.stores import open_source
 from trichord.infra.printable import MAX_NAME_CHARS, find_unnameable, printable
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.data_files import require_same
 from trichord.transforms.collect.drafts import InvalidRow
 from trichord.transforms.collect.field_map import name_of
@@ -26,8 +27,9 @@ from trichord.transforms.collect.partitions import PLAN_FORMAT, Medium, PlannedR
 from trichord.transforms.collect.plan_parts import write_groups
 from trichord.transforms.collect.tars import ArchiveError, Member, local_tar, members
 from trichord.transforms.collect.workers import Workers
+from trichord.transforms.text_bytes import decode_text
 
-INDEX_FORMAT = 3  # raised when the same tar would give other rows
+INDEX_FORMAT = 4  # raised when the same tar would give other rows
 MAX_MEMBERS = 500_000
 MAX_MARKED_BYTES = 1 << 20  # of a `.json` member whose mark planning reads
 MARK = "split"  # in a `.json` member
@@ -140,7 +142,7 @@ class _Index:
         stem, dot, rest = parts[-1].partition(".")
         if not stem:
             return
-        key = "/".join([*parts[:-1], stem])
+        key = normal_form("NFC", "/".join([*parts[:-1], stem]))
         slot = _SLOT_OF_ENDING.get((dot + rest).lower())
         if slot is None:
             self.others[key].append(name)
@@ -211,7 +213,7 @@ def json_object(data: bytes) -> JsonObject:
     Raises:
         InvalidRow, ValueError: it is not a JSON object.
     """
-    record = parse_json(data.decode("utf-8-sig"), allow_nan=False)
+    record = parse_json(decode_text(data), allow_nan=False, unique=True)
     if not isinstance(record, dict):
         raise InvalidRow(f"the .json member is a {type(record).__name__}, not an object")
     return record

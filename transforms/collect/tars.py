@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import re
 import tarfile
@@ -11,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
+
+import pyarrow as pa
 
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Storage, is_remote
@@ -165,21 +169,37 @@ def local_tar(storage: Storage, uri: str, max_unpacked_bytes: int) -> Iterator[s
     """
     with scratch_folder("tar") as folder:
         path = storage.fetch(uri, folder)
-        if not uri.lower().endswith((".gz", ".tgz")):
+        ending = uri.lower().rpartition(".")[2]
+        if ending == "tar":
             yield path
             return
         plain = os.path.join(folder, "plain.tar")
         try:
-            _unpack(path, plain, max_unpacked_bytes)
-        except (EOFError, zlib.error, gzip.BadGzipFile, ArchiveError) as error:
+            _unpack(path, plain, max_unpacked_bytes, ending)
+        except (EOFError, zlib.error, lzma.LZMAError, ArchiveError, pa.ArrowException) as error:
+            raise SourceError(f"{uri}: {error}. Fix or remove the file") from error
+        except OSError as error:  # also what gzip, bz2 and pyarrow raise on damage; a disk's errors have a number
+            if error.errno is not None:
+                raise
             raise SourceError(f"{uri}: {error}. Fix or remove the file") from error
         if is_remote(uri):
             os.unlink(path)
         yield plain
 
 
-def _unpack(path: str, plain: str, limit: int) -> None:
-    with open_source(path) as file, gzip.GzipFile(fileobj=file) as packed, open(plain, "xb") as out:
+def _open_packed(file: BinaryIO, ending: str) -> IO[bytes]:
+    """Open a compressed file by the last part of its name's ending."""
+    if ending in ("gz", "tgz"):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if ending in ("bz2", "tbz2"):
+        return bz2.BZ2File(file)
+    if ending in ("xz", "txz"):
+        return lzma.LZMAFile(file)
+    return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
+
+
+def _unpack(path: str, plain: str, limit: int, ending: str) -> None:
+    with open_source(path) as file, _open_packed(file, ending) as packed, open(plain, "xb") as out:
         while chunk := packed.read(CHUNK_BYTES):
             if out.tell() + len(chunk) > limit:
                 raise ArchiveError(f"it unpacks to more than {limit:,} bytes (`max_unpacked_bytes`)")

@@ -26,6 +26,7 @@ from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, requ
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
 from trichord.transforms.collect.file_marks import find_file_marks
+from trichord.transforms.collect.folder import FileCounts
 from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.partitions import Part, Partition, PlannedRow, line_of
@@ -35,6 +36,7 @@ from trichord.transforms.collect.tally import Tally
 from trichord.transforms.collect.tar_index import MARK, IndexTar, index_address, index_on_workers, json_object
 from trichord.transforms.collect.tars import local_tar
 from trichord.transforms.collect.workers import Workers
+from trichord.transforms.text_bytes import decode_text
 
 _SLOTS_OF = {"text": ("text", "caption", "json", "segments"), "image": ("image",), "audio": ("audio",)}
 
@@ -46,8 +48,9 @@ def plan_webdataset(
     tally: Tally | None = None,
     wanted: Callable[[str], bool] | None = None,
     workers: Workers | None = None,
-) -> tuple[list[Partition], int]:
-    """Plan one partition per tar, and count members without a known ending. Only new tars are read.
+    counts: FileCounts | None = None,
+) -> list[Partition]:
+    """Plan one partition per tar; `counts` gets files and members whose endings are not read. Only new tars are read.
 
     With `wanted`, only tars whose path it accepts; the marks are those of all tars. If much is new, `workers` read it.
 
@@ -55,8 +58,8 @@ def plan_webdataset(
         SourceError: there is no tar, or one of them is damaged.
     """
     root = root_of(source.path, TAR_ENDINGS)
-    partitions, ignored = [], 0
-    found = data_files(source, lake.storage, TAR_ENDINGS)
+    partitions, counts = [], counts if counts is not None else FileCounts()
+    found = data_files(source, lake.storage, TAR_ENDINGS, counts)
     marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
     if wanted is not None:
         found = [stat for stat in found if wanted(stat.uri[len(root) + 1 :])]
@@ -72,7 +75,10 @@ def plan_webdataset(
         path = stat.uri[len(root) + 1 :]
         mark = marks.get(path, "")
         for line in map(line_of, rows_of["line"].to_pylist()):
-            ignored += line.get("others_count", 0)
+            others = line.get("others", [])
+            for name in others:
+                counts.see_ignored(f".{posixpath.basename(name).partition('.')[2].lower()}")
+            counts.ignored += line.get("others_count", 0) - len(others)
             if tally is not None:
                 tally.see_mark(line.get("subset") or mark, 1)
         if tally is not None:
@@ -89,7 +95,7 @@ def plan_webdataset(
                     part=Part(path=path, size=stat.size, version=version, constants=((MARK, mark),) if mark else ()),
                 )
             )
-    return partitions, ignored
+    return partitions
 
 
 def _count(rows: pa.Table, source: WebDatasetSource, tally: Tally) -> None:
@@ -159,8 +165,7 @@ def _read_row(planned: PlannedRow, descriptor: int, part: Part, config: PrepareC
     try:
         made = _draft(planned, data, str(dict(part.constants).get(MARK, "")))
     except (InvalidRow, ValueError, RecursionError) as error:
-        detail = f"{type(error).__name__}: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
-        made = Draft(key=planned.key, line=line, reason="row_invalid", detail=detail[:500])
+        made = Draft(key=planned.key, line=line, reason="row_invalid", detail=str(error)[:500])
     media: dict[str, bytes] = {name: data[name] for name in ("image", "audio", "segments") if name in data}
     return Found(draft=made, media=media if made.reason is None else {}, payload=payload)
 
@@ -174,9 +179,9 @@ def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
         mark: of the archive, where the row has none.
     """
     record = json_object(data["json"]) if "json" in data else {}
-    written = [data[slot].decode("utf-8-sig").strip("\r\n") for slot in ("text", "caption") if slot in data]
+    written = [decode_text(data[slot]).strip("\r\n") for slot in ("text", "caption") if slot in data]
     written += [text_of(record.pop(name, None), name) or "" for name in ("text", "caption")]
-    wordings = list(dict.fromkeys(filter(None, [*written, *captions_of(record.pop("captions", None), "captions")])))
+    wordings = list(filter(None, [*written, *captions_of(record.pop("captions", None), "captions")]))
     meta = record.pop("meta", None) or {}
     if not isinstance(meta, dict):
         raise InvalidRow(f"meta must be an object, not {type(meta).__name__}")
@@ -196,7 +201,7 @@ def _draft(planned: PlannedRow, data: dict[str, bytes], mark: str) -> Draft:
         "meta": record | meta,
     }
     if "cls" in data:
-        line["meta"]["cls"] = data["cls"].decode("utf-8-sig").strip()
+        line["meta"]["cls"] = decode_text(data["cls"]).strip()
     if "others" in planned.line:
         line["meta"]["other_members"] = planned.line["others"]
     if alignment:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.clean.markup import strip_markup
 from trichord.transforms.word_breaks import is_unspaced
 
@@ -51,7 +52,7 @@ def differing_words(one: str, other: str, most: int = 4) -> tuple[list[str], lis
 def _fold(text: str) -> str:
     if text.isascii():
         return text.casefold()
-    return "".join(map(_fold_char, unicodedata.normalize("NFC", text)))
+    return "".join(map(_fold_char, normal_form("NFC", text)))
 
 
 @lru_cache(maxsize=8_192)

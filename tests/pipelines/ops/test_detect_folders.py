@@ -53,7 +53,9 @@ def test_a_folder_of_loose_files(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_read_beside_loose_media_is_noted(tmp_path: Path) -> None:
     names = media(tmp_path / "clips")
     rows = [{"id": name, "text": text} for name, text in zip(names, SENTENCES, strict=True)]
-    table(tmp_path / "clips" / "table.csv", rows, delimiter=";")
+    path = tmp_path / "clips" / "table.csv"
+    table(path, rows)
+    path.write_bytes(path.read_bytes().decode().encode("utf-16"))
 
     result = started(tmp_path / "clips", tmp_path, 6)
 

@@ -42,14 +42,12 @@ def test_names_that_yaml_reads_as_something_else_are_quoted(tmp_path: Path) -> N
         ("a.bin", b"\0\1\2", r"\.bin is not a format that is read"),
         ("a.csv", b"", "it has no row that can be read"),
         ("a.csv", b"id,text\n", "it has no row that can be read"),
-        ("a.csv", b"id;text\n1;a b\n", "its columns are separated by ';', not by commas"),
-        ("a.csv", b"id;text;price\n1;a b;7,94\n2;c d;3,10\n", "its columns are separated by ';', not by commas"),
-        ("a.csv", "id,text\n1,a b\n".encode("utf-16"), "it is UTF-16, not UTF-8"),
+        ("a.csv", "id,text\n1,a b\n".encode("utf-16"), "the file is UTF-16, not UTF-8"),
         ("a.csv", b"x.jpg,a b c\ny.jpg,d e f\n", "its first line seems to be a row"),
         ("a.csv", b"n,m\n1,2\n3,4\n", "no column holds texts, pictures or sounds .* columns n, m"),
         ("a.jsonl", b'{"text": "a b", "n": 1.5}\n{"text": "c d", "n": 1.5}\n', "no column names the rows"),
         ("a.jsonl", b"not json\n", "it has no row that can be read; the first: not JSON"),
-        ("a.json", b'[{"id": 1}]', "it has no row that can be read"),
+        ("a.json", b'[{"id": 1}]', "it begins as one JSON array"),
     ],
 )
 def test_what_cannot_be_guessed_says_what_was_looked_at(
@@ -63,6 +61,22 @@ def test_what_cannot_be_guessed_says_what_was_looked_at(
         start(str(path), tmp_path / "trichord.yaml")
 
     assert not (tmp_path / "trichord.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "delimiter"),
+    [
+        ("a.csv", b"id;text;price\nr1;a b;7,94\nr2;c d;3,10\n", ";"),
+        ("a.csv", b"id\ttext\nr1\ta b\nr2\tc d\n", "\t"),
+        ("a.tsv", b"id|text\nr1|a b\nr2|c d\n", "|"),
+        ("a.csv", b"id,text\nr1,a b\nr2,c; d\n", None),
+    ],
+)
+def test_what_separates_columns_is_found(tmp_path: Path, name: str, content: bytes, delimiter: str | None) -> None:
+    (tmp_path / name).write_bytes(content)
+    start(str(tmp_path / name), tmp_path / "trichord.yaml")
+    [source] = load_project(tmp_path / "trichord.yaml").sources
+    assert getattr(source, "delimiter", "") == delimiter
 
 
 def test_only_the_beginning_of_a_long_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
