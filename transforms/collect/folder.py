@@ -32,7 +32,9 @@ _NOTHING: tuple[Sequence[str], bool] = ((), False)  # no folders, no file beside
 MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt",), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), "image"),
-    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3", ".opus", ".oga", ".aif", ".aiff", ".aifc", ".au", ".snd"), "audio"),
+    **dict.fromkeys(
+        (".wav", ".flac", ".ogg", ".mp3", ".opus", ".oga", ".aif", ".aiff", ".aifc", ".au", ".snd"), "audio"
+    ),
     **dict.fromkeys((".wave", ".bwf", ".rf64", ".w64", ".caf"), "audio"),
 }
 

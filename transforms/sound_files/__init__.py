@@ -1,8 +1,8 @@
 """Find the whole sounds in a file, as files that libsndfile reads to their end.
 
 Sound is streamed, and streams are joined, so a file may not know its length, may hold several sounds one behind
-another, and may have tags before, between and behind them. libsndfile then stops early or guesses. Here the container is
-walked first: an unknown length is found by what is there, joined sounds are taken apart, and tags are left out.
+another, and may have tags before, between and behind them. libsndfile then stops early or guesses. Here the container
+is walked first: an unknown length is found by what is there, joined sounds are taken apart, and tags are left out.
 
 | container | unknown length is written as | truncation is found by | damage is found by |
 |---|---|---|---|
@@ -54,6 +54,8 @@ def find_sounds(data: bytes, max_duration_s: float) -> Iterator[bytes]:
             if links > MAX_LINKS:
                 raise ContainerError("format", f"more than {MAX_LINKS:,} joined sounds")
             yield link
+        if end >= len(data):
+            return
         at = skip_tags(data, end)
     if at == start:
         if data[:3] == b"ID3" and at + 4 > len(data):

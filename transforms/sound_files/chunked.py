@@ -109,7 +109,10 @@ def read_caf(data: bytes, at: int, max_duration_s: float) -> tuple[Iterable[byte
     position, packet, found = at + 8, 0, b""
     codec = b""
     while position + 12 <= len(data) and not (found and data[position : position + 4] == b"caff"):
-        name, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 12], "big", signed=True)
+        name, size = (
+            data[position : position + 4],
+            int.from_bytes(data[position + 4 : position + 12], "big", signed=True),
+        )
         start, rest = position + 12, len(data) - position - 12
         if name == b"desc" and rest >= 32:
             codec, packet = data[start + 8 : start + 12], _b32(data, start + 16)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from trichord.transforms.containers import ContainerError
-from trichord.transforms.sound_files.tags import find_end, skip_tags
+from trichord.transforms.sound_files.tags import find_all, find_end, skip_tags
 
 _MARK = b"fLaC"
 _JOINED = re.compile(rb"fLaC[\0\x80]\0\0\x22")
@@ -24,15 +24,14 @@ def read_flac(data: bytes, at: int, max_duration_s: float) -> tuple[Iterable[byt
         ContainerError: truncated or corrupt.
     """
     first, info = _first_frame(data, at), at + 8
-    joined = _JOINED.search(data, first)
-    end = len(data) if joined is None else joined.start()
+    end = next((found for found in find_all(data, _MARK, first) if _JOINED.match(data, found)), len(data))
     total = int.from_bytes(data[info + 13 : info + 18], "big") & 0xFFFFFFFFF
     if not total and first >= end:
         return [], end
     if total:
         return [data if (at, end) == (0, len(data)) else data[at:end]], end
-    tag = data.rfind(b"ID3", first, end)  # of the next one
-    stop = tag if joined is not None and tag >= 0 and skip_tags(data, tag) == end else end
+    tag = data.rfind(b"ID3", first, end)  # before a joined one
+    stop = tag if tag >= 0 and skip_tags(data, tag) == end else end
     sound = data[at:stop]
     return [_with_length(sound[: find_end(sound, first - at)], first - at)], end
 

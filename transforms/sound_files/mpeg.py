@@ -1,10 +1,9 @@
-"""MP3: a chain of frames, with tags before, between and behind them, and sometimes a frame that declares their number."""
+"""MP3: a chain of frames, with tags before, between and behind them; a frame may declare their number."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from trichord.transforms.containers import ContainerError
 from trichord.transforms.sound_files.tags import skip_items, skip_tags
@@ -13,7 +12,9 @@ from trichord.transforms.sound_files.tags import skip_items, skip_tags
 _MP3_V1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MP3_V2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MP3_RATES = (44_100, 48_000, 32_000)
-_DECLARING = re.compile(rb"Xing|Info|VBRI")
+_DECLARING = (b"Xing", b"Info")
+_LETTERS = b"XI"  # with which they begin; compared first, as every frame is asked
+_MAX_SYNCS = 100_000  # that may be in a damaged tag
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")
 _CHAIN = 3  # frames in a row that are no accident
 _TAG_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBE", b"ID3", b"3DI")
@@ -47,14 +48,21 @@ def read_mp3(data: bytes, at: int, max_duration_s: float) -> tuple[Iterator[byte
     return (sound.build(data) for sound in sounds), len(data)
 
 
-@dataclass(slots=True)
 class _Sound:
-    """Frames of one sound, without the tags between them."""
+    """Frames of one sound, without the tags between them.
 
-    declared: int | None  # frames, by its first one, which is not counted
-    kind: tuple[int, bool]  # rate, mono
-    frames: int = 0
-    pieces: list[tuple[int, int]] = field(default_factory=list)  # first and last byte
+    Args:
+        data: the file.
+        at: first byte of the first frame.
+        rate_hz: its rate.
+    """
+
+    def __init__(self, data: bytes, at: int, rate_hz: int) -> None:
+        self.rate_hz, self.mono = rate_hz, data[at + 3] >> 6 == 3
+        self.side = _side(data[at + 1], data[at + 3])
+        self.declared = _declared(data, at)  # frames, by the first one, which is not counted
+        self.frames = 0
+        self.pieces: list[tuple[int, int]] = []  # first and last byte
 
     @property
     def lacks(self) -> bool:
@@ -69,8 +77,8 @@ class _Sound:
             return body
         behind = _side(body[1], body[3])
         frames = self.frames
-        if _DECLARING.match(body, behind) or body[36:40] == b"VBRI":  # it declares another number, or none
-            if body[behind : behind + 4] != b"VBRI" and body[behind + 7] & 1:
+        if self.declared is not None or body[behind : behind + 4] in _DECLARING:  # it declares another number, or none
+            if body[behind : behind + 4] in _DECLARING and body[behind + 7] & 1:
                 return body[: behind + 8] + (frames - 1).to_bytes(4, "big") + body[behind + 12 :]
             body, frames = body[(frame_at(body, 0) or (0,))[0] :], frames - 1
         # the same kind of frame, without CRC, at a rate that leaves room for the declaration (LAME's "Info" header)
@@ -82,28 +90,33 @@ class _Sound:
 
 def _walk(data: bytes, at: int, max_duration_s: float) -> list[_Sound]:
     sounds: list[_Sound] = []
-    marks = {found.start() for found in _DECLARING.finditer(data, at)}
-    first, duration_s = at, 0.0
+    now = _Sound(b"\0\0\0\0", 0, 0)  # none
+    first, duration_s, last_full = at, 0.0, len(data) - 40
     while True:
         start, frames = at, 0
         while frame := frame_at(data, at):
             size, samples, rate_hz = frame
             if at + size > len(data):
                 raise ContainerError("truncated", f"frame {frames} at byte {at} is incomplete")
-            kind = rate_hz, data[at + 3] >> 6 == 3
-            declaring = at + 36 in marks or at + _side(data[at + 1], data[at + 3]) in marks
-            now = sounds[-1] if sounds else None
-            if now is None or now.kind != kind or (declaring and not _wants(now)):
-                if now is not None and at > start:
+            if (
+                rate_hz != now.rate_hz
+                or (data[at + 3] >> 6 == 3) != now.mono
+                or (
+                    at < last_full
+                    and (data[at + now.side] in _LETTERS or data[at + 36] == 0x56)
+                    and _is_first(data, at, now)
+                )
+            ):
+                if at > start:
                     now.pieces.append((start, at))
-                start = at
-                sounds.append(_Sound(_declared(data, at), kind))
-            sounds[-1].frames += 1
+                start, now = at, _Sound(data, at, rate_hz)
+                sounds.append(now)
+            now.frames += 1
             at, frames, duration_s = at + size, frames + 1, duration_s + samples / rate_hz
             if duration_s > max_duration_s + 1:
                 raise ContainerError("too_long", f"longer than {max_duration_s:g} s")
         if at > start:
-            sounds[-1].pieces.append((start, at))
+            now.pieces.append((start, at))
         if not sounds:
             raise ContainerError("truncated" if first + 4 > len(data) else "format", f"no Layer III frame at byte {at}")
         if (behind := _behind_tags(data, at)) is None:
@@ -111,9 +124,10 @@ def _walk(data: bytes, at: int, max_duration_s: float) -> list[_Sound]:
         at = behind
 
 
-def _wants(sound: _Sound) -> bool:
-    """Return True if a sound declares more frames than it holds so far."""
-    return sound.declared is not None and sound.frames - 1 < sound.declared - 1
+def _is_first(data: bytes, at: int, now: _Sound) -> bool:
+    """Return True if a frame declares the frames of another sound: those that this one declares have come."""
+    declares = data[at + now.side : at + now.side + 4] in _DECLARING or data[at + 36 : at + 40] == b"VBRI"
+    return declares and (now.declared is None or now.frames >= now.declared)
 
 
 def _behind_tags(data: bytes, at: int) -> int | None:
@@ -139,8 +153,10 @@ def _behind_tags(data: bytes, at: int) -> int | None:
 
 
 def _find_chain(data: bytes, at: int) -> int | None:
-    for found in _SYNC.finditer(data, at):
+    for number, found in enumerate(_SYNC.finditer(data, at)):
         position = found.start()
+        if number > _MAX_SYNCS:
+            return position
         for _ in range(_CHAIN):
             if (frame := frame_at(data, position)) is None:
                 break

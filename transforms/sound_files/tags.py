@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 _ZEROS = re.compile(rb"\0*")
-# how files begin that may be behind a streamed one; eight bytes and more, so that no sound has them by chance
-_JOINED = re.compile(rb"(?:RIFF|RIFX|RF64|BW64).{4}WAVE|FORM.{4}AIF[FC]|\.snd\0\0.{2}\xff{4}", re.DOTALL)
+# how files begin that may be behind a streamed one, and the whole of it, which no sound has by chance
+_JOINED = {
+    b"RIFF": re.compile(rb"RIFF.{4}WAVE", re.DOTALL), b"RIFX": re.compile(rb"RIFX.{4}WAVE", re.DOTALL),
+    b"RF64": re.compile(rb"RF64.{4}WAVE", re.DOTALL), b"FORM": re.compile(rb"FORM.{4}AIF[FC]", re.DOTALL),
+    b".snd": re.compile(rb".snd\0\0.{2}\xff{4}", re.DOTALL),
+}  # fmt: skip
+_BEGINNINGS = frozenset((b"\0", b"I", b"T", b"3", b"A", b"L"))  # of zeros and tags
+_MAX_TAGS = 1_000  # in a row
 _ID3V1, _ID3V1_MORE, _APE = 128, 227, 32  # bytes
 
 
 def skip_tags(data: bytes, at: int) -> int:
     """Return the byte behind the tags and zeros at `at`; the file's length where a tag is longer than the file."""
-    while True:
+    if data[at : at + 1] not in _BEGINNINGS:
+        return at
+    for _ in range(_MAX_TAGS):
         found = _ZEROS.match(data, at)
         start = found.end() if found is not None else at
-        at = _skip_one(data, start)
+        at = min(_skip_one(data, start), len(data))
         if at == start:
-            return at
-        at = min(at, len(data))
+            break
+    return at
 
 
 def _skip_one(data: bytes, at: int) -> int:
@@ -34,11 +44,25 @@ def _skip_one(data: bytes, at: int) -> int:
         return at + 10
     if mark == b"APETAGEX":
         size = int.from_bytes(data[at + 12 : at + 16], "little")
-        return at + _APE + (size if data[at + 23 : at + 24] >= b"\xa0" else 0)  # bits of a header: it is one, and is there
+        return (
+            at + _APE + (size if data[at + 23 : at + 24] >= b"\xa0" else 0)
+        )  # bits of a header: it is one, and is there
     if mark == b"LYRICSBE":
         ends = [end for end in (data.find(b"LYRICS200", at), data.find(b"LYRICSEND", at)) if end > 0]
         return min(ends) + 9 if ends else at
     return at
+
+
+def find_all(data: bytes, mark: bytes, start: int) -> list[int]:
+    """Return where a mark of four bytes is, from `start`, in order; several times faster than `bytes.find`."""
+    value = int.from_bytes(mark, "little")
+    found: list[int] = []
+    for first in range(start, min(start + 4, len(data) - 3)):
+        words = np.frombuffer(data, "<u4", (len(data) - first) // 4, first)
+        hits = words == value
+        if hits.any():
+            found += (np.flatnonzero(hits) * 4 + first).tolist()
+    return sorted(found)
 
 
 def skip_items(data: bytes, at: int) -> int:
@@ -52,8 +76,9 @@ def skip_items(data: bytes, at: int) -> int:
 
 def find_end(data: bytes, start: int) -> int:
     """Return where a sound of unknown length ends: before another file, or before the tags at the end."""
-    if (joined := _JOINED.search(data, start)) is not None:
-        return joined.start()
+    joined = [at for mark, whole in _JOINED.items() for at in find_all(data, mark, start) if whole.match(data, at)]
+    if joined:
+        return min(joined)
     end = len(data)
     while (before := _before_one(data, end)) < end and before >= start:
         end = before

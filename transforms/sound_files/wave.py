@@ -19,15 +19,19 @@ _NAMES = {
     0x2001: "DTS", 0xA106: "AAC", 0xF1AC: "FLAC",
 }  # fmt: skip
 _GUID_W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # behind `wave`, `fmt `, `data`
+MAX_CHUNKS = 10_000
 _RIFFS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 
 
 def is_placeholder(length: int) -> bool:
     """Return True for what writers of streams put where a length of 32 bits belongs: 0, about 2^31, about 2^32.
 
-    ffmpeg writes 2^32 - 1, sox and mplayer 2^31 - 4096, arecord 2^31, each with or without the header's bytes.
+    ffmpeg writes 2^32 - 1, sox and mplayer 2^31 - 4096 (sox in an AIFF 2^31 - 2^24), arecord 2^31, each with or without
+    the header's bytes.
     """
-    return length == 0 or 0x7FFFEF00 <= length <= 0x80000100 or length >= 0xFFFFEF00
+    if 0 < length < 0x7F000000:
+        return False
+    return length <= 0x7F000100 or 0x7FFFF000 <= length <= 0x80000100 or length >= 0xFFFFEF00
 
 
 def read_wave(data: bytes, at: int, max_duration_s: float) -> tuple[Iterable[bytes], int]:
@@ -63,7 +67,9 @@ def read_wave(data: bytes, at: int, max_duration_s: float) -> tuple[Iterable[byt
     if not parts.has_sound:
         cut = streamed or riff_end > len(data)
         raise ContainerError("truncated" if cut else "corrupt", f"no complete data chunk within {len(data)} bytes")
-    if not streamed and declared > len(data) - at:  # some writers count the eight bytes before the length, or a pad byte
+    if (
+        not streamed and declared > len(data) - at
+    ):  # some writers count the eight bytes before the length, or a pad byte
         raise ContainerError("truncated", f"declares {declared + 8} bytes, holds {len(data) - at}")
     parts.check()
     if parts.tag == MP3:
@@ -106,12 +112,19 @@ class _Parts:
     def __init__(self, order: str) -> None:
         self._order = order
         self._format, self._fact, self._start = b"", b"", 0
-        self.length = 0
+        self.length = self._chunks = 0
         self.tag, self._block = 0, 1
         self.has_sound = self.unknown = False
 
     def add(self, name: bytes, chunk: bytes, length: int) -> None:
-        """Keep a chunk that the decoder needs."""
+        """Keep a chunk that the decoder needs.
+
+        Raises:
+            ContainerError: format, for more than MAX_CHUNKS.
+        """
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS:
+            raise ContainerError("format", f"more than {MAX_CHUNKS:,} chunks")
         if name == b"fmt " and len(chunk) >= 16:
             self._format = chunk[:length]
         elif name == b"fact":
@@ -126,7 +139,9 @@ class _Parts:
         if self.has_sound:
             raise ContainerError("corrupt", "two data chunks")
         rest = len(data) - start
-        self.unknown = (length > rest and is_placeholder(length)) or (not length and not _is_chunks(data, start, self._order))
+        self.unknown = (length > rest and is_placeholder(length)) or (
+            not length and not _is_chunks(data, start, self._order)
+        )
         if length > rest and not self.unknown:
             raise ContainerError("truncated", f"declares {length} bytes of sound, holds {rest}")
         self.has_sound, self._start = True, start
@@ -163,9 +178,7 @@ class _Parts:
         """Return a WAV of nothing but the sound, with its lengths."""
         chunks = [(b"fmt ", self._format), *([(b"fact", self._fact)] if self._fact else []), (b"data", self.body(data))]
         rest = b"".join(
-            part
-            for name, chunk in chunks
-            for part in (name, self._pack(len(chunk)), chunk, b"\0" * (len(chunk) % 2))
+            part for name, chunk in chunks for part in (name, self._pack(len(chunk)), chunk, b"\0" * (len(chunk) % 2))
         )
         return b"".join((b"RIFX" if self._order == "big" else b"RIFF", self._pack(len(rest) + 4), b"WAVE", rest))
 

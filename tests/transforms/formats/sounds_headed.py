@@ -51,7 +51,8 @@ def _aiff() -> Iterator[Variant]:
     for name, file in {
         "lengths of 0": form(comm(0), ssnd(_BIG, length=0), length=0),
         "lengths of all bits": form(comm(0xFFFFFFFF), ssnd(_BIG, length=0xFFFFFFFF), length=0xFFFFFFFF),
-        "lengths of sox": form(comm(0x3FFFFFFF), ssnd(_BIG, length=0x7FFFF000), length=0x7FFFF02E),
+        "lengths of sox": form(comm(0x3F800000), ssnd(_BIG, length=0x7F000008), length=0x7F00002E),
+        "lengths of about 2^31": form(comm(0x3FFFFFFF), ssnd(_BIG, length=0x7FFFF000), length=0x7FFFF02E),
         "the sound before its format": form(ssnd(_BIG), comm(len(ONE))),
         "an offset": form(comm(len(ONE)), ssnd(_BIG, offset=6)),
         "an odd name, padded": form(chunk(b"NAME", b"odd", order=">"), comm(len(ONE)), ssnd(_BIG)),

@@ -45,9 +45,7 @@ def _flac() -> Iterator[Variant]:
         data = written(ONE, "FLAC", subtype)
         yield make(subtype, data, plays(ONE, within=within))
         yield make(f"{subtype}, unknown length", streamed_flac(data), plays(ONE, within=within))
-    one, two, stereo = (
-        written(samples, "FLAC", "PCM_16") for samples in (ONE, TWO, np.stack([ONE, ONE / 2], axis=1))
-    )
+    one, two, stereo = (written(samples, "FLAC", "PCM_16") for samples in (ONE, TWO, np.stack([ONE, ONE / 2], axis=1)))
     first, second = streamed_flac(one), streamed_flac(two)
     yield make("stereo, unknown length", streamed_flac(stereo), plays(ONE * 0.75))
     long = wave(300, 40)  # its frames have numbers of two bytes

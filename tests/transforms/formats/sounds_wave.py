@@ -10,7 +10,6 @@ import numpy as np
 from tests.transforms.formats import Variant
 from tests.transforms.formats.sound_checks import LAW, LOSSY, maker, plays
 from tests.transforms.formats.sound_parts import (
-    RATE_HZ,
     chunk,
     fmt,
     id3v1,
@@ -187,5 +186,3 @@ def _list() -> bytes:
 def _packed24(samples: np.ndarray) -> bytes:
     wide = (samples * 2**23).astype("<i4").reshape(-1, 1).view(np.uint8)
     return wide[:, :3].tobytes()
-
-
