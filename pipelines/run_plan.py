@@ -73,7 +73,8 @@ class RunPlan(Result):
         seconds: estimated from this lake's earlier runs; None if a stage has none.
         cost: what it would cost.
         basis: what the plan rests on; `reindex --plan` refuses if it is no longer so.
-        ignored_files: files in folder sources whose extension belongs to no modality.
+        ignored_files: files that are not read, whose ending belongs to no modality.
+        ignored_endings: the same by ending, the most frequent first.
         warnings: sources of which nothing can be kept, inventories that are old, and what will cost more than it must.
     """
 
@@ -86,6 +87,7 @@ class RunPlan(Result):
     cost: Cost
     basis: Basis
     ignored_files: int
+    ignored_endings: Mapping[str, int]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -131,7 +133,8 @@ def plan_run(workspace: Workspace) -> RunPlan:
         seconds=seconds,
         cost=cost,
         basis=Basis.of(workspace, live, inputs),
-        ignored_files=plan.ignored,
+        ignored_files=sum(plan.endings.values()),
+        ignored_endings=plan.endings,
         warnings=tuple(find_warnings(plan, workspace.project)),
     )
 

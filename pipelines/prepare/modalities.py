@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from trichord.infra.config import Project
 from trichord.infra.errors import SourceError
@@ -15,7 +15,7 @@ class SourceRows:
     """What planning found in a source: rows, in how many of them a field is filled, and modalities that none has.
 
     `usable` rows are those that planning does not reject, `unmarked` ones may be without a train/test mark. `listed_s`
-    is the Unix time of the inventory that was read, if one was.
+    is the Unix time of the inventory that was read, if one was; `endings` counts the files that are not read.
     """
 
     source: str
@@ -25,6 +25,7 @@ class SourceRows:
     fields: tuple[FieldCount, ...]
     lacks: frozenset[str]
     listed_s: float | None = None
+    endings: Mapping[str, int] = field(default_factory=dict)
 
 
 def named_modalities(project: Project) -> dict[str, str]:

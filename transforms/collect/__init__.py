@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from trichord.infra.config import (
     Source,
     WebDatasetSource,
 )
+from trichord.infra.endings import sort_endings
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Storage, VersionCache, is_remote
@@ -87,7 +88,7 @@ def plan_source(
         SourceError: the source cannot be read.
     """
     tally = Tally(source)
-    found, ignored = _open(source, lake, cache, rows_per_partition, tally, workers=workers)
+    found, endings = _open(source, lake, cache, rows_per_partition, tally, workers=workers)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
@@ -110,13 +111,14 @@ def plan_source(
             workers = None
             rows = tally.watch(look_up(count_marks(found, tally), lookup))
         partitions = write_plan(_check(rows, tally, checked), source.name, lake, rows_per_partition, workers)
-        ignored = found.ignored if isinstance(found, FolderReader | MediaFolderReader | InventoryReader) else 0
+        if isinstance(found, FolderReader | MediaFolderReader | InventoryReader):
+            endings = found.endings
     manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
         rows=sum(partition.rows for partition in partitions),
-        ignored=ignored,
+        endings=sort_endings(endings),
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(tally.marks.items())),
@@ -184,27 +186,27 @@ def _open(
     tally: Tally,
     scope: Scope | None = None,
     workers: Workers | None = None,
-) -> tuple[_Found, int]:
-    """Return the rows of a source, or its partitions where its media are in data files, and how many were ignored.
+) -> tuple[_Found, Mapping[str, int]]:
+    """Return the rows of a source, or its partitions where its media are in data files, with the endings of tars.
 
     With a `scope`, rows in other files are left out, and where that saves looking, other rows too.
     """
     wanted = scope.holds if scope is not None else None
     match source:
         case ManifestSource():
-            return read_manifest(source, lake.storage, tally), 0
+            return read_manifest(source, lake.storage, tally), {}
         case FolderSource():
-            return FolderReader(source, lake.storage, scope), 0
+            return FolderReader(source, lake.storage, scope), {}
         case CaptionsSource():
-            return read_captions(source, lake.storage), 0
+            return read_captions(source, lake.storage), {}
         case InventorySource():
-            return InventoryReader(source, lake.storage), 0
+            return InventoryReader(source, lake.storage), {}
         case MediaFolderSource():
-            return MediaFolderReader(source, lake.storage, tally), 0
+            return MediaFolderReader(source, lake.storage, tally), {}
         case ParquetSource():
-            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted), 0
+            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted), {}
         case DeltaSource():
-            return plan_delta(source, lake.storage, tally), 0
+            return plan_delta(source, lake.storage, tally), {}
         case WebDatasetSource():
             return plan_webdataset(source, lake, cache, tally, wanted, workers)
 

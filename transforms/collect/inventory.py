@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from trichord.infra.config import FolderSource, InventorySource
@@ -23,11 +24,11 @@ _ROWS_AT_A_TIME = 10_000
 
 
 class InventoryReader:
-    """Iterates over the records of an inventory; afterwards `ignored` counts the objects with other endings."""
+    """Iterates over the records of an inventory; afterwards `endings` counts the objects with other endings."""
 
     def __init__(self, source: InventorySource, storage: Storage) -> None:
         self._source, self._storage = source, storage
-        self.ignored = 0
+        self.endings = Counter[str]()
         self.manifest: InventoryManifest | None = None
 
     def __iter__(self) -> Iterator[Draft]:
@@ -50,7 +51,7 @@ class InventoryReader:
         folder = FolderSource(kind="folder", name=source.name, path=source.media_root, subset=source.subset)
         files = FolderReader(folder, objects, setting="media_root")
         yield from files
-        self.ignored = files.ignored
+        self.endings = files.endings
         yield from objects.refused()
 
 

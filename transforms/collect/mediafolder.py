@@ -8,11 +8,13 @@ its text if no metadata describes the file. A metadata file describes files belo
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
+from trichord.infra.endings import count_ending
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
@@ -28,14 +30,14 @@ _FILE = "file_name"
 
 
 class MediaFolderReader:
-    """Iterates over the records; afterwards `ignored` counts the files that are neither media nor metadata."""
+    """Iterates over the records; afterwards `endings` counts the files that are neither media nor metadata."""
 
     def __init__(self, source: MediaFolderSource, storage: Storage, tally: Tally | None = None) -> None:
         self._source, self._storage = source, storage
         self._tally = tally or Tally(source)
         self._root = source.path.rstrip("/")
         self._modality = "image" if source.kind == "imagefolder" else "audio"
-        self.ignored = 0
+        self.endings = Counter[str]()
         self._marked = False  # whether the first folders are marks
         self._others: dict[str, Stat] = {}  # media of another modality, which metadata may name
 
@@ -45,7 +47,7 @@ class MediaFolderReader:
         Raises:
             SourceError: the folder is missing or empty, or a metadata file has no file_name.
         """
-        self.ignored = 0
+        self.endings = Counter()
         media: dict[str, Stat] = {}
         self._others = {}
         metadata: list[str] = []
@@ -61,7 +63,7 @@ class MediaFolderReader:
             if modality == self._modality:
                 media[path] = stat
                 continue
-            self.ignored += 1
+            count_ending(self.endings, name)
             if modality is not None:
                 self._others[path] = stat
         if not media and not metadata:

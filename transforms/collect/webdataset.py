@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
+from trichord.infra.endings import OTHERS, count_ending
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
@@ -46,7 +48,7 @@ def plan_webdataset(
     tally: Tally | None = None,
     wanted: Callable[[str], bool] | None = None,
     workers: Workers | None = None,
-) -> tuple[list[Partition], int]:
+) -> tuple[list[Partition], Counter[str]]:
     """Plan one partition per tar, and count members without a known ending. Only new tars are read.
 
     With `wanted`, only tars whose path it accepts; the marks are those of all tars. If much is new, `workers` read it.
@@ -55,7 +57,7 @@ def plan_webdataset(
         SourceError: there is no tar, or one of them is damaged.
     """
     root = root_of(source.path, TAR_ENDINGS)
-    partitions, ignored = [], 0
+    partitions, endings = [], Counter[str]()
     found = data_files(source, lake.storage, TAR_ENDINGS)
     marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
     if wanted is not None:
@@ -72,7 +74,11 @@ def plan_webdataset(
         path = stat.uri[len(root) + 1 :]
         mark = marks.get(path, "")
         for line in map(line_of, rows_of["line"].to_pylist()):
-            ignored += line.get("others_count", 0)
+            others = line.get("others", ())
+            for name in others:
+                count_ending(endings, name)
+            if (more := line.get("others_count", 0) - len(others)) > 0:
+                endings[OTHERS] += more
             if tally is not None:
                 tally.see_mark(line.get("subset") or mark, 1)
         if tally is not None:
@@ -89,7 +95,7 @@ def plan_webdataset(
                     part=Part(path=path, size=stat.size, version=version, constants=((MARK, mark),) if mark else ()),
                 )
             )
-    return partitions, ignored
+    return partitions, endings
 
 
 def _count(rows: pa.Table, source: WebDatasetSource, tally: Tally) -> None:
