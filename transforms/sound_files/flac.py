@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from trichord.transforms.containers import ContainerError
-from trichord.transforms.sound_files.tags import find_all, find_end, skip_tags
+from trichord.transforms.sound_files.tags import find_end, find_first, skip_tags
 
-_MARK = b"fLaC"
-_JOINED = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+_JOINED = {b"fLaC": re.compile(rb"fLaC[\0\x80]\0\0\x22")}
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _MAX_FRAME = 1 << 20  # bytes: one of 65,535 samples, 4 channels and 32 bits that is stored as it is
 _MAX_TRIES = 8  # headers at the end of a file that are tried: one that is none has passed a CRC
@@ -24,16 +24,24 @@ def read_flac(data: bytes, at: int, max_duration_s: float) -> tuple[Iterable[byt
         ContainerError: truncated or corrupt.
     """
     first, info = _first_frame(data, at), at + 8
-    end = next((found for found in find_all(data, _MARK, first) if _JOINED.match(data, found)), len(data))
+    end = find_first(data, _JOINED, first)
     total = int.from_bytes(data[info + 13 : info + 18], "big") & 0xFFFFFFFFF
     if not total and first >= end:
         return [], end
-    if total:
-        return [data if (at, end) == (0, len(data)) else data[at:end]], end
+    usual = data if (at, end) == (0, len(data)) else data[at:end]
+    if total and next((length for length, _ in _lengths(usual, first - at, known=True)), 0) <= total:
+        return [usual], end
     tag = data.rfind(b"ID3", first, end)  # before a joined one
     stop = tag if tag >= 0 and skip_tags(data, tag) == end else end
     sound = data[at:stop]
-    return [_with_length(sound[: find_end(sound, first - at)], first - at)], end
+    sound = sound[: find_end(sound, first - at)]
+    for length, last in _lengths(sound, first - at, known=bool(total)):
+        if crc16(sound[last:-2]) == int.from_bytes(sound[-2:], "big") and 0 < length < 1 << 36:
+            mixed = (sound[_TOTAL] & 0xF0) << 32 | length
+            return [sound[:_TOTAL] + mixed.to_bytes(5, "big") + sound[_TOTAL + 5 :]], end
+    if total:  # what looked like a frame is none
+        return [usual], end
+    raise ContainerError("truncated", f"of unknown length, and no whole frame ends at byte {at + len(sound)}")
 
 
 def _first_frame(data: bytes, at: int) -> int:
@@ -49,24 +57,20 @@ def _first_frame(data: bytes, at: int) -> int:
     return position
 
 
-def _with_length(data: bytes, first: int) -> bytes:
-    """Return a streamed FLAC with its number of samples, which the number and size of the last frame give."""
-    data = data.rstrip(b"\0") if data.endswith(bytes(1_024)) else data
+def _lengths(data: bytes, first: int, *, known: bool) -> Iterator[tuple[int, int]]:
+    """Yield the samples up to the end of each frame that may be the last, and its first byte; the last frame first.
+
+    Raises:
+        ContainerError: there is no frame, and the length is not known.
+    """
     begin = _parse(data, first, int.from_bytes(data[8:10], "big"))
     if begin is None:
+        if known:
+            return
         raise ContainerError("truncated" if len(data) - first < 16 else "corrupt", f"no frame at byte {first}")
-    size = begin.samples
-    for tried, at in enumerate(_frames_backwards(data, first, begin.kind)):
-        last = _parse(data, at, size)
-        if last is not None and crc16(data[at:-2]) == int.from_bytes(data[-2:], "big"):
-            total = last.start + last.samples - begin.start
-            if not 0 < total < 1 << 36:
-                raise ContainerError("corrupt", f"the last frame ends at sample {last.start + last.samples}")
-            mixed = (data[_TOTAL] & 0xF0) << 32 | total
-            return data[:_TOTAL] + mixed.to_bytes(5, "big") + data[_TOTAL + 5 :]
-        if tried >= _MAX_TRIES:
-            break
-    raise ContainerError("truncated", f"of unknown length, and no whole frame ends at byte {len(data)}")
+    for at in islice(_frames_backwards(data, first, begin.kind), _MAX_TRIES):
+        if (last := _parse(data, at, begin.samples)) is not None:
+            yield last.start + last.samples - begin.start, at
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,9 @@ class _Sound:
         frames = self.frames
         if self.declared is not None or body[behind : behind + 4] in _DECLARING:  # it declares another number, or none
             if body[behind : behind + 4] in _DECLARING and body[behind + 7] & 1:
-                return body[: behind + 8] + (frames - 1).to_bytes(4, "big") + body[behind + 12 :]
+                size = len(body) if body[behind + 7] & 2 else int.from_bytes(body[behind + 12 : behind + 16], "big")
+                told = (frames - 1).to_bytes(4, "big") + size.to_bytes(4, "big")
+                return body[: behind + 8] + told + body[behind + 16 :]
             body, frames = body[(frame_at(body, 0) or (0,))[0] :], frames - 1
         # the same kind of frame, without CRC, at a rate that leaves room for the declaration (LAME's "Info" header)
         header = bytes([0xFF, body[1] | 1, 0xE0 | (body[2] & 0x0C), body[3]]) if body else b""

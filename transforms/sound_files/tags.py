@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,6 +15,7 @@ _JOINED = {
     b".snd": re.compile(rb".snd\0\0.{2}\xff{4}", re.DOTALL),
 }  # fmt: skip
 _BEGINNINGS = frozenset((b"\0", b"I", b"T", b"3", b"A", b"L"))  # of zeros and tags
+_WINDOW = 1 << 20  # bytes that are searched at a time
 _MAX_TAGS = 1_000  # in a row
 _ID3V1, _ID3V1_MORE, _APE = 128, 227, 32  # bytes
 
@@ -53,16 +55,31 @@ def _skip_one(data: bytes, at: int) -> int:
     return at
 
 
-def find_all(data: bytes, mark: bytes, start: int) -> list[int]:
-    """Return where a mark of four bytes is, from `start`, in order; several times faster than `bytes.find`."""
-    value = int.from_bytes(mark, "little")
-    found: list[int] = []
-    for first in range(start, min(start + 4, len(data) - 3)):
-        words = np.frombuffer(data, "<u4", (len(data) - first) // 4, first)
-        hits = words == value
-        if hits.any():
-            found += (np.flatnonzero(hits) * 4 + first).tolist()
-    return sorted(found)
+def find_first(data: bytes, wholes: Mapping[bytes, re.Pattern[bytes]], start: int) -> int:
+    """Return where the first of some beginnings is, from `start`; the file's length if none is there.
+
+    Several times faster than `bytes.find`, and it looks no further than it must, so joined files cost no more.
+
+    Args:
+        data: the file.
+        wholes: the whole of a beginning, by its first four bytes.
+        start: first byte.
+    """
+    size, window = _WINDOW >> 6, start
+    while window < len(data) - 3:
+        stop = min(window + size + 3, len(data))
+        found: list[int] = []
+        for first in range(window, min(window + 4, stop - 3)):
+            words = np.frombuffer(data, "<u4", (stop - first) // 4, first)
+            for mark, whole in wholes.items():
+                hits = words == int.from_bytes(mark, "little")
+                if hits.any():
+                    places = (np.flatnonzero(hits) * 4 + first).tolist()
+                    found += [place for place in places if whole.match(data, place)]
+        if found:
+            return min(found)
+        size, window = _WINDOW, window + size
+    return len(data)
 
 
 def skip_items(data: bytes, at: int) -> int:
@@ -76,10 +93,8 @@ def skip_items(data: bytes, at: int) -> int:
 
 def find_end(data: bytes, start: int) -> int:
     """Return where a sound of unknown length ends: before another file, or before the tags at the end."""
-    joined = [at for mark, whole in _JOINED.items() for at in find_all(data, mark, start) if whole.match(data, at)]
-    if joined:
-        return min(joined)
-    end = len(data)
+    if (end := find_first(data, _JOINED, start)) < len(data):
+        return end
     while (before := _before_one(data, end)) < end and before >= start:
         end = before
     return end

@@ -49,7 +49,8 @@ def _flac() -> Iterator[Variant]:
     first, second = streamed_flac(one), streamed_flac(two)
     yield make("stereo, unknown length", streamed_flac(stereo), plays(ONE * 0.75))
     long = wave(300, 40)  # its frames have numbers of two bytes
-    yield make("long, unknown length", streamed_flac(written(long, "FLAC", "PCM_16")), plays(long))
+    long_one = written(long, "FLAC", "PCM_16")
+    yield make("long, unknown length", streamed_flac(long_one), plays(long))
     short = streamed_flac(written(ONE[:1_000], "FLAC", "PCM_16"))
     yield make("one frame, unknown length", short, plays(ONE[:1_000]))
     for name, tags in {"ID3v1": id3v1(), "APE": ape(), "Lyrics3 and ID3v1": lyrics3() + id3v1()}.items():
@@ -61,6 +62,12 @@ def _flac() -> Iterator[Variant]:
     yield make("joined, unknown lengths", first + second, plays(ONE, TWO))
     yield make("joined, tags between", one + id3v1() + id3v2() + two, plays(ONE, TWO))
     yield make("joined, tags between, unknown lengths", first + id3v2() + second, plays(ONE, TWO))
+    fewer = long_one[:21] + bytes([long_one[21] & 0xF0]) + (4_096).to_bytes(4, "big") + long_one[26:]
+    yield make("declares too few samples", fewer, plays(long))
+    yield make("declares too few samples, a tag behind", fewer + id3v1(), plays(long))
+    padded = first + bytes(2_000)
+    yield make("zeros behind, unknown length", padded, plays(ONE))
+    yield make("cut, zeros behind, unknown length", first[:-40] + bytes(2_000), "no whole frame ends")
     yield make("cut by a byte", one[:-1], "audio_truncated")
     yield make("cut by a byte, unknown length", first[:-1], "audio_truncated")
     yield make("cut in a frame, unknown length", first[: len(first) * 2 // 3], "audio_truncated")
