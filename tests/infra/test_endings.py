@@ -16,7 +16,7 @@ def test_endings_are_counted_without_case_and_told_the_most_frequent_first() -> 
     assert found == {".m4a": 2, ".doc": 1, NONE: 1, ".gz": 1, OTHERS: 2}
     told = "7 files with endings that are not read (.m4a 2, others 2, .doc 1, .gz 1, none 1)"
     assert tell_unread(found) == told
-    assert list(sort_endings(found))[0] == ".m4a"
+    assert next(iter(sort_endings(found))) == ".m4a"
 
 
 @pytest.mark.parametrize(
