@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from trichord.infra import log
@@ -17,7 +17,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.observe.observers import observing
-from trichord.pipelines.prepare.plan import plan_training, source_states
+from trichord.pipelines.prepare.plan import Plan, plan_training, source_states
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
 from trichord.transforms.collect.scope import Scope
@@ -37,6 +37,7 @@ class RunSummary(Result):
         evaluation: the figures that the gate checked.
         timings: seconds of encoding, by table.
         stages: of each stage, units made, elapsed seconds, and CPU seconds of all processes on this machine.
+        ignored_endings: files that are not read, by their ending.
         seconds: duration.
     """
 
@@ -49,6 +50,7 @@ class RunSummary(Result):
     evaluation: JsonDict
     timings: JsonDict
     stages: JsonDict
+    ignored_endings: Mapping[str, int]
     seconds: float
 
     @property
@@ -142,7 +144,7 @@ def _reindex(
 
             make_ready(workspace, live)
             follow(workspace, live)
-        return _unchanged(workspace, live, time.monotonic() - started)
+        return _unchanged(workspace, live, plan, time.monotonic() - started)
     from trichord.pipelines.stages.order import carry_out  # heavy imports, which an unchanged lake does not need
 
     run = carry_out(workspace, plan, live, wanted, publishing=publishing, accept=accept, note=note)
@@ -166,6 +168,7 @@ def _reindex(
         evaluation=run.verdict.evaluation,
         timings=dict(run.timings.summary()),
         stages=dict(run.stages),
+        ignored_endings=plan.endings,
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -180,7 +183,7 @@ def _nothing_to_do(workspace: Workspace, live: Publication, wanted: str) -> bool
     return not missing
 
 
-def _unchanged(workspace: Workspace, live: Publication, seconds: float) -> RunSummary:
+def _unchanged(workspace: Workspace, live: Publication, plan: Plan, seconds: float) -> RunSummary:
     touched = []
     for name, version in live.table_versions.items():
         reused = len(workspace.table(name).shards(version))
@@ -195,5 +198,6 @@ def _unchanged(workspace: Workspace, live: Publication, seconds: float) -> RunSu
         evaluation=live.verdict.evaluation,
         timings={},
         stages={},
+        ignored_endings=plan.endings,
         seconds=round(seconds, 3),
     )

@@ -74,7 +74,8 @@ class RunPlan(Result):
         seconds: estimated from this lake's earlier runs; None if a stage has none.
         cost: what it would cost.
         basis: what the plan rests on; `reindex --plan` refuses if it is no longer so.
-        ignored_files: files of folders and members of tars whose endings are not read; `warnings` names them.
+        ignored_files: files of folders and members of tars whose endings are not read.
+        ignored_endings: the same by ending, the most frequent first.
         warnings: sources of which nothing can be kept, inventories that are old, what will cost more than it must, and
             settings that do not know a language of the records.
     """
@@ -88,6 +89,7 @@ class RunPlan(Result):
     cost: Cost
     basis: Basis
     ignored_files: int
+    ignored_endings: Mapping[str, int]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -133,7 +135,8 @@ def plan_run(workspace: Workspace) -> RunPlan:
         seconds=seconds,
         cost=cost,
         basis=Basis.of(workspace, live, inputs),
-        ignored_files=plan.ignored,
+        ignored_files=sum(plan.endings.values()),
+        ignored_endings=plan.endings,
         warnings=(*find_warnings(plan, workspace.project), *find_language_warnings(workspace)),
     )
 

@@ -13,7 +13,8 @@ A medium that is not whole raises `MediaError` with one of these reasons, and no
 | audio_too_long | longer than `max_duration_s`; not decoded further |
 | audio_nan | hold a sample that is not a number |
 
-Allowed are JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF (Pillow, first frame), WAV, FLAC, Ogg and MP3 (libsndfile).
+Allowed are JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF (Pillow, first frame), and the sounds of `sound_files`
+(libsndfile). What a file is says its content, never its ending.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from trichord.transforms.batch import Image, Samples, Waveform
 from trichord.transforms.blas import one_thread
 from trichord.transforms.libraries import PIL, Pillow, cv2, soundfile
 from trichord.transforms.picture_kinds import Prepared, other_kind, prepare, read_kind
+from trichord.transforms.sound_files import find_sounds
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
@@ -241,6 +243,8 @@ def shrink_image(rgb: Image, side: int) -> Image:
 def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Waveform:
     """Decode a sound to mono float32 at its own rate: channels are averaged, values clipped to [-1, 1].
 
+    Sounds that are joined in one file are one sound, at the rate of the first.
+
     Raises:
         MediaError: see the module's table.
     """
@@ -248,34 +252,54 @@ def decode_audio(data: bytes, *, max_bytes: int, max_duration_s: float) -> Wavef
         raise MediaError("media_empty", "no bytes")
     if len(data) > max_bytes:
         raise MediaError("audio_too_large", f"{len(data)} bytes; the limit is {max_bytes}")
+    parts: list[Waveform] = []
+    total_s = 0.0
     try:
-        data = containers.check_audio(data, max_duration_s)
+        for sound in find_sounds(data, max_duration_s):
+            part = _decode_part(sound, max_duration_s, total_s)
+            total_s += part.duration_s
+            if len(part.samples):
+                parts.append(part)
     except containers.ContainerError as error:
         raise MediaError(f"audio_{error.fault}", str(error)) from error
+    if not parts:
+        raise MediaError("media_empty", "no samples")
+    return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def _join(parts: list[Waveform]) -> Waveform:
+    """Return joined sounds as one, at the rate of the first."""
+    rate_hz = parts[0].rate_hz
+    same = (part if part.rate_hz == rate_hz else resample(part, rate_hz) for part in parts)
+    return Waveform(np.concatenate([part.samples for part in same]), rate_hz)
+
+
+def _decode_part(data: bytes, max_duration_s: float, before_s: float) -> Waveform:
+    """Decode one sound of a file, of which earlier ones have taken `before_s`."""
     stream = io.BytesIO(data)
     try:
         with soundfile.SoundFile(stream) as file:
-            samples, rate_hz = _mono(file, max_duration_s), file.samplerate
+            samples, rate_hz = _mono(file, max_duration_s, before_s), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         # a decoder that ran out of bytes has read them all
         reason = "audio_truncated" if stream.tell() >= len(data) else "audio_corrupt"
         raise MediaError(reason, str(error)) from error
+    if not len(samples):
+        return Waveform(samples, rate_hz)
     lowest, highest = float(samples.min()), float(samples.max())
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         raise MediaError("audio_nan", "a sample is NaN or infinite")
     return Waveform(np.clip(samples, -1, 1, out=samples) if lowest < -1 or highest > 1 else samples, rate_hz)
 
 
-def _mono(file: soundfile.SoundFile, max_duration_s: float) -> Samples:
+def _mono(file: soundfile.SoundFile, max_duration_s: float, before_s: float) -> Samples:
     """Read all samples and average the channels."""
-    declared, channels = file.frames, file.channels
+    declared, channels = max(0, file.frames), file.channels
     if file.samplerate not in RATES_HZ or not 1 <= channels <= MAX_CHANNELS:
         raise MediaError("audio_format", f"{channels} channels at {file.samplerate} Hz")
-    if declared > max_duration_s * file.samplerate:
-        seconds = declared / file.samplerate
+    seconds = before_s + declared / file.samplerate
+    if seconds > max_duration_s:
         raise MediaError("audio_too_long", f"{seconds:.1f} s; the limit is {max_duration_s:g} s")
-    if declared <= 0:
-        raise MediaError("media_empty", "no samples")
     samples, at = np.empty(declared, np.float32), 0  # memory is touched only as far as samples really come
     while at < declared:
         most = min(declared - at, _BLOCK_VALUES // channels)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from trichord.infra.endings import tell_unread
 from trichord.infra.printable import printable
 from trichord.infra.terminal import stdout_console
 
@@ -41,6 +42,7 @@ def cell(value: Any) -> str:
 def prepare(result: dict[str, Any]) -> None:
     """Print what a preparation did."""
     _balance(result)
+    _unread(result)
     table(
         "Ops",
         {"op": "left", "rows in": "right", "rejected": "right"},
@@ -57,6 +59,11 @@ def _balance(result: dict[str, Any]) -> None:
         f" + duplicate {result['rows_duplicate']:,}"
         + (f" + disagreeing {result['rows_disagreeing']:,}" if result.get("rows_disagreeing") else "")
     )
+
+
+def _unread(result: dict[str, Any]) -> None:
+    if found := tell_unread(result.get("ignored_endings", {})):
+        console.print(f"[yellow]{escape(found)}[/]")
 
 
 def _touched(result: dict[str, Any]) -> None:
@@ -88,8 +95,10 @@ def reindex(result: dict[str, Any]) -> None:
     """Print what a reindex did."""
     if result["unchanged"]:
         console.print(f"[green]Nothing changed.[/] {result['publication']} stays live. ({result['seconds']:.1f} s)")
+        _unread(result)
         return
     _balance(result)
+    _unread(result)
     _touched(result)
     if result["timings"]:
         _timings(result["timings"])

@@ -57,7 +57,11 @@ _NO_PROSE = re.compile(
 )
 _MAGIC = {
     "image": re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF....WEBP", re.DOTALL),
-    "audio": re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2-\xfb]", re.DOTALL),
+    "audio": re.compile(
+        rb"(?:RIF[FX]|RF64|BW64)....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]|\.snd|caff|NIST_1A|fLaC|OggS|ID3"
+        rb"|\xff[\xe2-\xfb]",
+        re.DOTALL,
+    ),
 }
 
 

@@ -122,6 +122,7 @@ class PrepareSummary(Result):
         counts: what became of all rows.
         funnel: the ops in the order of the chain.
         touched: what changed in each table.
+        ignored_endings: files that are not read, by their ending.
         seconds: duration.
     """
 
@@ -129,6 +130,7 @@ class PrepareSummary(Result):
     counts: RowCounts
     funnel: tuple[OpCount, ...]
     touched: tuple[Touched, ...]
+    ignored_endings: Mapping[str, int]
     seconds: float
 
     def to_dict(self) -> JsonDict:
@@ -168,6 +170,7 @@ def prepare_only(workspace: Workspace) -> PrepareSummary:
         counts=counts,
         funnel=done.funnel(workspace),
         touched=tuple(done.commit.touched),
+        ignored_endings=plan.endings,
         seconds=round(time.monotonic() - started, 3),
     )
 

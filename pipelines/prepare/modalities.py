@@ -15,7 +15,7 @@ class SourceRows:
     """What planning found in a source: rows, in how many of them a field is filled, and modalities that none has.
 
     `usable` rows are those that planning does not reject, `unmarked` ones may be without a train/test mark. `listed_s`
-    is the Unix time of the inventory that was read, if one was. `ignored` files have `endings` that are not read.
+    is the Unix time of the inventory that was read, if one was; `endings` counts the files that are not read.
     """
 
     source: str
@@ -25,7 +25,6 @@ class SourceRows:
     fields: tuple[FieldCount, ...]
     lacks: frozenset[str]
     listed_s: float | None = None
-    ignored: int = 0
     endings: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from trichord.infra import digest, log
 from trichord.infra.config import InventorySource, Project, Source
+from trichord.infra.endings import sort_endings, tell_unread
 from trichord.infra.errors import ConfigError, SourceError
 from trichord.infra.lake import layout
 from trichord.infra.lake.storage import VersionCache, is_remote
@@ -53,7 +55,7 @@ class Plan:
     shards: tuple[WantedShard, ...]
     rows: int
     recipe: str
-    ignored: int  # files of folders and members of tars whose endings are not read
+    endings: Mapping[str, int]  # files that are not read, by their ending
     marks: Mapping[str, Mapping[str, int]]  # source -> train/test mark -> rows, where planning reads the rows
     sources: tuple[SourceRows, ...] = ()
     recipes: tuple[str, ...] = ()  # digests of the sources' recipes
@@ -94,7 +96,7 @@ def make_plan(workspace: Workspace, scope: Scope | Iterable[Scope] | None = None
     shards: list[WantedShard] = []
     sources: list[SourceRows] = []
     plans: list[SourcePlan] = []
-    ignored = 0
+    endings = Counter[str]()
     marks: dict[str, Mapping[str, int]] = {}
     with Fetcher(project.web, workspace.lake) as fetcher, open_workers(workspace) as workers:
         for rank, source in enumerate(project.sources):
@@ -121,11 +123,10 @@ def make_plan(workspace: Workspace, scope: Scope | Iterable[Scope] | None = None
                     fields=found.fields,
                     lacks=found.lacks,
                     listed_s=found.listed_s,
-                    ignored=found.ignored,
                     endings=found.endings,
                 )
             )
-            ignored += found.ignored
+            endings.update(found.endings)
             marks[source.name] = found.marks
             shards.extend(
                 WantedShard(
@@ -146,7 +147,7 @@ def make_plan(workspace: Workspace, scope: Scope | Iterable[Scope] | None = None
         shards=tuple(shards),
         rows=rows,
         recipe=digest.address("recipes", recipes),
-        ignored=ignored,
+        endings=sort_endings(endings),
         sources=tuple(sources),
         marks=marks,
         recipes=tuple(dict.fromkeys(recipes)),
@@ -231,11 +232,8 @@ def find_warnings(plan: Plan, project: Project) -> Iterator[str]:
             "`path` is its newest."
         )
     for source in plan.sources:
-        if source.ignored:
-            most = sorted(source.endings.items(), key=lambda one: (-one[1], one[0]))[:_SHOWN_ENDINGS]
-            files = "1 file" if source.ignored == 1 else f"{source.ignored:,} files"
-            shown = ", ".join(f"{ending} {count:,}" for ending, count in most)
-            yield f"Source {source.source}: {files} with endings that are not read ({shown})."
+        if unread := tell_unread(source.endings):
+            yield f"Source {source.source}: {unread}."
         if source.rows and not source.usable:
             rows = "its only row is" if source.rows == 1 else f"all its {source.rows:,} rows are"
             yield (

@@ -41,6 +41,7 @@ _FAULTS = ("media_", "download_")  # a medium without a version has such a reaso
 _ROWS_PER_GROUP = 1_024
 _ENDINGS = {
     b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3",
+    b"FORM": ".aiff", b".snd": ".au", b"caff": ".caf", b"riff": ".w64", b"RF64": ".rf64",
 }  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def _summary(facts: Facts) -> str:
 {kept} records{f" ({', '.join(present)})" if present else ""}, prepared by Trichord from {len(facts.chains)}
 source{"" if len(facts.chains) == 1 else "s"}. Every row is accounted for:
 {count(totals.rows_in)} rows in{added} = {kept} kept + {rejected} rejected + {duplicate} duplicate{plural}.
-"""
+{f"{literal(facts.unread)}.{chr(10)}" if facts.unread else ""}"""
 
 
 def _sources(flows: list[flow.SourceFlow]) -> str:

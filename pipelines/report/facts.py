@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from trichord.infra import digest
 from trichord.infra.config import Project, Source
+from trichord.infra.endings import tell_unread
 from trichord.infra.errors import TrichordError
 from trichord.infra.lake import layout
 from trichord.infra.lake.publication import RowCounts
@@ -22,6 +23,7 @@ from trichord.pipelines.prepare.aligner import open_aligner
 from trichord.pipelines.report.smallest import Smallest
 from trichord.pipelines.report.tally import Tally, tally
 from trichord.transforms.chain import prepare_chain
+from trichord.transforms.collect.last_plan import last_endings
 from trichord.transforms.dedup.clusters import NOT_COMPARED
 from trichord.transforms.op import Op
 from trichord.transforms.record import record_recipe
@@ -108,6 +110,14 @@ class Facts:
     records: Tally
     beyond: Mapping[str, Sequence[float]]
     commit: Mapping[str, Any]
+
+    @property
+    def unread(self) -> str:
+        """A line about the files of all sources that are not read; empty if there are none."""
+        endings = Counter[str]()
+        for chain in self.chains:
+            endings.update(last_endings(self.workspace.lake, chain.source))
+        return tell_unread(endings)
 
     @property
     def reasons(self) -> dict[tuple[str, str], int]:

@@ -121,8 +121,11 @@ def audios() -> dict[str, tuple[bytes, frozenset[str]]]:
         "wav without rate": (patched(wav, 24, bytes(4)), _AUDIO_DAMAGE),
         "wav with a bit of its rate flipped": (flipped(wav, 24, 1), _AUDIO_DAMAGE),
         "wav of 0 bits": (patched(wav, 34, b"\0\0"), _AUDIO_DAMAGE),
-        "wav that declares 4 GB": (patched(wav, data + 4, b"\xff" * 4), _AUDIO_CUT),
-        "wav that declares no sound": (patched(wav, data + 4, bytes(4)), frozenset({"media_empty"})),
+        "wav that declares 3 GB": (patched(wav, data + 4, b"\xff\xff\xff\xc0"), _AUDIO_CUT),
+        "wav that declares no sound": (
+            patched(wav[: data + 4], 4, b"\x24\0\0\0") + bytes(4),
+            frozenset({"media_empty"}),
+        ),
         "wav header alone": (wav[:44], _AUDIO_CUT),
         "wav without a sample": (sound(samples[:0]), frozenset({"media_empty"})),
         "wav with a NaN": (patched(floats, at, struct.pack("<f", np.nan)), _NAN),

@@ -64,7 +64,7 @@ def test_files_of_other_endings_are_counted_where_they_are_collected(tmp_path: P
     source = FolderSource(kind="folder", name="s", path=str(tmp_path))
     reader = FolderReader(source, Storage(StorageConfig()))
     assert [draft.key for draft in reader] == ["read"]
-    assert reader.ignored == len(counted) >= 15
+    assert reader.counts.ignored == len(counted) >= 15
 
 
 def test_every_ending_of_a_picture_that_is_read_is_collected() -> None:

@@ -54,7 +54,7 @@ def scoped(source: Source, lake: Lake, last: Plan, limit: int = LIMIT, **scope: 
 
 def without_counts(plan: Plan) -> Plan:
     """A plan without what only a whole plan counts: filled fields and ignored files."""
-    return replace(plan, fields=(), ignored=0)
+    return replace(plan, fields=(), endings={})
 
 
 class Manifest:

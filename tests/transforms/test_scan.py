@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.bucket_media import of_media, put, requests
@@ -182,6 +182,7 @@ def tree(folder: Path, seed: int) -> FolderSource:
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), alone_first=st.booleans())
+@example(seed=73, alone_first=False)  # no file that is read
 def test_a_folder_planned_in_portions_is_that_planned_in_one_go(
     tmp_path_factory: pytest.TempPathFactory, seed: int, alone_first: bool
 ) -> None:

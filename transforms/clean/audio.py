@@ -61,7 +61,7 @@ class AudioDecode(Op):
     -120) and `audio_clipping` (share of the samples). Rows with the same bytes object share one decoding.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     max_bytes: int
     max_duration_s: float

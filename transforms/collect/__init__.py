@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeAlias
@@ -19,6 +20,7 @@ from trichord.infra.config import (
     Source,
     WebDatasetSource,
 )
+from trichord.infra.endings import sort_endings
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Storage, VersionCache, is_remote
@@ -88,8 +90,8 @@ def plan_source(
         SourceError: the source cannot be read.
     """
     tally = Tally(source)
-    counts = FileCounts()
-    found = _open(source, lake, cache, rows_per_partition, tally, counts, workers=workers)
+    unread = Counter[str]()
+    found = _open(source, lake, cache, rows_per_partition, tally, unread, workers=workers)
     if isinstance(found, list):
         if checked:
             check_tally(source, tally)
@@ -106,7 +108,7 @@ def plan_source(
             _list_media(source, lake.storage, root, tally),
         )
         if workers is not None and is_divisible(source, lake.storage, workers.least_bytes):
-            counts = found.counts if isinstance(found, FolderReader) else counts
+            counts = found.counts if isinstance(found, FolderReader) else FileCounts()
             rows: Iterator[bytes | PlannedRow] = scan_on_workers(source, lake, lookup, workers, tally, counts)
         else:
             workers = None
@@ -115,14 +117,13 @@ def plan_source(
             _check(rows, tally, checked, lake.storage), source.name, lake, rows_per_partition, workers
         )
         if isinstance(found, FolderReader | MediaFolderReader | InventoryReader):
-            counts = found.counts
+            unread = found.endings
     manifest = found.manifest if isinstance(found, InventoryReader) else None
     usable, unmarked = tally.usable_rows()
     return Plan(
         partitions=tuple(partitions),
         rows=sum(partition.rows for partition in partitions),
-        ignored=counts.ignored,
-        endings=dict(sorted(counts.endings.items())),
+        endings=sort_endings(unread),
         fields=tally.field_counts(),
         lacks=frozenset(filter(tally.lacks, MODALITIES)),
         marks=dict(sorted(tally.marks.items())),
@@ -163,14 +164,14 @@ def replan_source(
         skipped = len(root_of(source.path, endings)) + 1
         if not keep_marks(last, scope, [stat.uri[skipped:] for stat in data_files(source, lake.storage, endings)]):
             return None
-        planned = _open(source, lake, None, rows_per_partition, tally, FileCounts(), scope)
+        planned = _open(source, lake, None, rows_per_partition, tally, Counter(), scope)
         return replan_files(last, scope, planned, tally) if isinstance(planned, list) else None
     if not isinstance(source, ManifestSource | FolderSource | CaptionsSource):
         return None  # the names of all files decide what their marks are, or one file lists all objects
     if isinstance(source, FolderSource) and has_marks(source, lake.storage) != bool(last.marks):
         return None
     scope = replace(scope, unnamed=not isinstance(source, FolderSource))
-    found = _open(source, lake, None, rows_per_partition, tally, FileCounts(), scope)
+    found = _open(source, lake, None, rows_per_partition, tally, Counter(), scope)
     assert not isinstance(found, list)
     root = media_root(source)
     listing = Listing(lake.storage, root.uri) if is_remote(root.uri) else None
@@ -188,11 +189,11 @@ def _open(
     cache: VersionCache | None,
     rows_per_partition: RowsPerPartition,
     tally: Tally,
-    counts: FileCounts,
+    unread: Counter[str],
     scope: Scope | None = None,
     workers: Workers | None = None,
 ) -> _Found:
-    """Return the rows of a source, or its partitions where its media are in data files; `counts` gets ignored files.
+    """Return the rows of a source, or its partitions where its media are in data files; `unread` gets their endings.
 
     With a `scope`, rows in other files are left out, and where that saves looking, other rows too.
     """
@@ -209,11 +210,11 @@ def _open(
         case MediaFolderSource():
             return MediaFolderReader(source, lake.storage, tally)
         case ParquetSource():
-            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted, counts)
+            return plan_parquet(source, lake.storage, cache, rows_per_partition, tally, wanted, unread)
         case DeltaSource():
             return plan_delta(source, lake.storage, tally)
         case WebDatasetSource():
-            return plan_webdataset(source, lake, cache, tally, wanted, workers, counts)
+            return plan_webdataset(source, lake, cache, tally, wanted, workers, unread)
 
 
 def _list_media(source: Source, storage: Storage, root: MediaRoot, tally: Tally) -> Listing | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trichord.infra.config import Source, VersionBy
+from trichord.infra.endings import count_ending
 from trichord.infra.errors import SourceError, TrichordError
 from trichord.infra.lake.listing import Listing
 from trichord.infra.lake.storage import Changed, NotRegular, Stat, Storage, VersionCache, is_remote
-from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FileCounts
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.partitions import Part
 from trichord.transforms.collect.row_versions import ROWS
 
@@ -31,7 +33,7 @@ def root_of(path: str, endings: tuple[str, ...]) -> str:
 
 
 def data_files(
-    source: Source, storage: Storage, endings: tuple[str, ...], others: FileCounts | None = None
+    source: Source, storage: Storage, endings: tuple[str, ...], others: Counter[str] | None = None
 ) -> list[Stat]:
     """List the files that a path means: one file, a folder's visible files, or a pattern `a-{000..013}.tar`.
 
@@ -54,7 +56,7 @@ def data_files(
             if stat.uri.lower().endswith(endings):
                 found.append(stat)
             elif others is not None and ending not in MODALITY_OF_ENDING:
-                others.see_ignored(ending)
+                count_ending(others, stat.uri)
         if not found:
             if storage.exists(path):
                 ending = posixpath.splitext(path)[1]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import heapq
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
 from trichord.infra.config import FolderSource
+from trichord.infra.endings import add_ending, count_ending
 from trichord.infra.errors import SourceError
 from trichord.infra.lake.storage import Stat, Storage, is_remote
 from trichord.infra.marks import find_part
@@ -35,7 +37,10 @@ MODALITY_OF_ENDING = {
     **dict.fromkeys((".txt", ".text", ".caption", ".cap"), "text"),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"), "image"),
     **dict.fromkeys((".tif", ".tiff", ".avif"), "image"),
-    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
+    **dict.fromkeys(
+        (".wav", ".flac", ".ogg", ".mp3", ".opus", ".oga", ".aif", ".aiff", ".aifc", ".au", ".snd"), "audio"
+    ),
+    **dict.fromkeys((".wave", ".bwf", ".rf64", ".w64", ".caf"), "audio"),
 }
 
 
@@ -70,29 +75,40 @@ class FolderPortion:
 
 @dataclass(slots=True)
 class FileCounts:
-    """How many files were listed, how many have a known ending, and how many another one, by the first of these."""
+    """How many files were listed, how many have a known ending, and how many each other one."""
 
     files: int = 0
     known: int = 0
-    ignored: int = 0
-    endings: dict[str, int] = field(default_factory=dict)
+    endings: Counter[str] = field(default_factory=Counter)
 
-    def see_ignored(self, ending: str) -> None:
-        """Count a file with another ending."""
-        self.ignored += 1
-        self._count(ending[:_ENDING_CHARS] or "none", 1)
-
-    def _count(self, ending: str, files: int) -> None:
-        if ending in self.endings or len(self.endings) < _SHOWN_ENDINGS:
-            self.endings[ending] = self.endings.get(ending, 0) + files
+    @property
+    def ignored(self) -> int:
+        """How many files have other endings."""
+        return self.endings.total()
 
     def add(self, later: FileCounts) -> None:
         """Count the files of a later portion."""
         self.files += later.files
         self.known += later.known
-        self.ignored += later.ignored
         for ending, files in later.endings.items():
-            self._count(ending, files)
+            add_ending(self.endings, ending, files)
+
+    def require_known(self, root: str, setting: str, name: str) -> None:
+        """Raise SourceError if there is no file, or no file's ending belongs to a modality.
+
+        Args:
+            root: the folder.
+            setting: names it in the project file.
+            name: of the source.
+        """
+        if not self.files:
+            raise SourceError(f"{root}: there is no file. Fix `{setting}` of source {name!r}")
+        if self.endings and not self.known:
+            there = show_all(list(self.endings)[:_SHOWN_ENDINGS])
+            raise SourceError(
+                f"{root}: none of its {self.ignored:,} files has an ending of a text, an image or a sound "
+                f"(there are {there}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix `{setting}` of source {name!r}"
+            )
 
 
 class _OpenStems:
@@ -130,7 +146,7 @@ class _OpenStems:
 
 
 class FolderReader:
-    """Iterates over the records of a folder; afterwards `counts` has the files with other endings.
+    """Iterates over the records of a folder; afterwards `endings` counts the files with other endings.
 
     Args:
         source: the folder.
@@ -153,6 +169,11 @@ class FolderReader:
         self._marked = False  # whether the first folders are marks
         self._beginnings = scope.beginnings(".") if scope is not None else None
         self.counts = FileCounts()
+
+    @property
+    def endings(self) -> Counter[str]:
+        """How many files have each other ending."""
+        return self.counts.endings
 
     def __iter__(self) -> Iterator[Draft]:
         """Yield every record in bounded memory: a sorted listing has the files of a stem close together.
@@ -180,26 +201,14 @@ class FolderReader:
             stem, ending = posixpath.splitext(stat.uri)
             modality = MODALITY_OF_ENDING.get(ending.lower())
             if modality is None:
-                self.counts.see_ignored(ending.lower())
+                count_ending(self.counts.endings, posixpath.basename(stat.uri))
             else:
                 self.counts.known += 1
                 stems.add(stem, modality, stat)
         for stem, found in stems.close(None):
             yield from self._record(stem, found)
         if self._beginnings is None and self._portion is None:
-            self.require_known()
-
-    def require_known(self) -> None:
-        """Raise SourceError if there is no file, or no file's ending belongs to a modality."""
-        counts = self.counts
-        if not counts.files:
-            raise SourceError(f"{self._root}: there is no file. Fix `{self._setting}` of source {self._name!r}")
-        if counts.ignored and not counts.known:
-            raise SourceError(
-                f"{self._root}: none of its {counts.ignored:,} files has an ending of a text, an image or a sound "
-                f"(there are {show_all(list(counts.endings))}).\nKnown: {', '.join(MODALITY_OF_ENDING)}. Fix "
-                f"`{self._setting}` of source {self._name!r}"
-            )
+            self.counts.require_known(self._root, self._setting, self._name)
 
     def _record(self, stem: str, found: list[tuple[str, Stat]]) -> Iterator[Draft]:
         key = stem[len(self._root) + 1 :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from trichord.infra.config import FolderSource, InventorySource
@@ -13,7 +14,7 @@ from trichord.infra.lake.storage import Stat, Storage
 from trichord.infra.printable import printable
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_name, bad_row
-from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FileCounts, FolderReader
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FolderReader
 from trichord.transforms.collect.inventory_manifest import InventoryManifest, fetch_checked, read_manifest_of
 from trichord.transforms.collect.inventory_rows import Listed, read_rows
 
@@ -23,11 +24,11 @@ _ROWS_AT_A_TIME = 10_000
 
 
 class InventoryReader:
-    """Iterates over the records of an inventory; afterwards `counts` has the objects with other endings."""
+    """Iterates over the records of an inventory; afterwards `endings` counts the objects with other endings."""
 
     def __init__(self, source: InventorySource, storage: Storage) -> None:
         self._source, self._storage = source, storage
-        self.counts = FileCounts()
+        self.endings = Counter[str]()
         self.manifest: InventoryManifest | None = None
 
     def __iter__(self) -> Iterator[Draft]:
@@ -50,7 +51,7 @@ class InventoryReader:
         folder = FolderSource(kind="folder", name=source.name, path=source.media_root, subset=source.subset)
         files = FolderReader(folder, objects, setting="media_root")
         yield from files
-        self.counts = files.counts
+        self.endings = files.endings
         yield from objects.refused()
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, Source
+from trichord.infra.endings import sort_endings
 from trichord.infra.json_values import parse_json, parse_object
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
@@ -43,8 +44,7 @@ class Plan:
 
     partitions: tuple[Partition, ...]
     rows: int
-    ignored: int  # files of a folder and members of a tar whose endings are not read
-    endings: Mapping[str, int] = field(default_factory=dict)  # how many have which; the first ten that were found
+    endings: Mapping[str, int]  # files of a folder and members of a tar that are not read, by their ending
     fields: tuple[FieldCount, ...] = ()  # of a source with `fields`, those that the data have
     lacks: frozenset[str] = frozenset()  # modalities that no row has, as far as planning can know
     marks: Mapping[str, int] = field(default_factory=dict)  # rows by train/test mark, where planning reads the rows
@@ -52,6 +52,11 @@ class Plan:
     unmarked: int = 0  # usable rows without a mark, or of which that is not known
     modalities: Mapping[str, int] = field(default_factory=dict)  # usable rows by modality, where planning reads them
     listed_s: float | None = None  # Unix time of the inventory that was read instead of the bucket; not kept
+
+    @property
+    def ignored(self) -> int:
+        """Files and members that are not read."""
+        return sum(self.endings.values())
 
 
 def settings_of(source: Source, rows_per_partition: RowsPerPartition, config: PrepareConfig) -> str:
@@ -68,7 +73,6 @@ def keep_plan(lake: Lake, source: Source, settings: str, plan: Plan) -> None:
     columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
     rest = {
         "settings": settings,
-        "ignored": plan.ignored,
         "endings": dict(plan.endings),
         "fields": [[f.field, f.column, f.filled, f.rows, f.exact] for f in plan.fields],
         "lacks": sorted(plan.lacks),
@@ -82,6 +86,19 @@ def keep_plan(lake: Lake, source: Source, settings: str, plan: Plan) -> None:
         for column, one in zip(columns, _SCHEMA, strict=True)
     ]
     write_sealed(lake, layout.last_plan_path(source.name), pa.table(arrays, schema=schema))
+
+
+def last_endings(lake: Lake, source: Source) -> Mapping[str, int]:
+    """Return the files of a source that its last plan did not read, by their ending; none without a plan."""
+    table = read_sealed(lake, layout.last_plan_path(source.name))
+    if table is None:
+        return {}
+    try:
+        rest: dict[str, Any] = parse_object((table.schema.metadata or {}).get(_REST, b"{}"))
+    except ValueError:
+        return {}
+    found: Mapping[str, int] = rest.get("endings", {})
+    return found
 
 
 def last_plan(lake: Lake, source: Source, settings: str) -> Plan | None:
@@ -102,8 +119,7 @@ def last_plan(lake: Lake, source: Source, settings: str) -> Plan | None:
     return Plan(
         partitions=partitions,
         rows=sum(one.rows for one in partitions),
-        ignored=rest["ignored"],
-        endings=rest["endings"],
+        endings=sort_endings(rest["endings"]),
         fields=tuple(
             FieldCount(field=name, column=column, filled=filled, rows=rows, exact=exact)
             for name, column, filled, rows, exact in rest["fields"]

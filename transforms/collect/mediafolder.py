@@ -8,11 +8,13 @@ its text if no metadata describes the file. A metadata file describes files belo
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from trichord.infra.config import FieldMap, ManifestSource, MediaFolderSource
+from trichord.infra.endings import count_ending
 from trichord.infra.errors import SourceError
 from trichord.infra.json_values import JsonObject
 from trichord.infra.lake.storage import Stat, Storage
@@ -20,7 +22,7 @@ from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, map_fields
 from trichord.transforms.collect.file_marks import are_marks
-from trichord.transforms.collect.folder import MODALITY_OF_ENDING, FileCounts
+from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 from trichord.transforms.collect.manifest import manifest_records
 from trichord.transforms.collect.tally import Tally
 
@@ -29,14 +31,14 @@ _FILE = "file_name"
 
 
 class MediaFolderReader:
-    """Iterates over the records; afterwards `counts` has the files that are neither media nor metadata."""
+    """Iterates over the records; afterwards `endings` counts the files that are neither media nor metadata."""
 
     def __init__(self, source: MediaFolderSource, storage: Storage, tally: Tally | None = None) -> None:
         self._source, self._storage = source, storage
         self._tally = tally or Tally(source)
         self._root = source.path.rstrip("/")
         self._modality = "image" if source.kind == "imagefolder" else "audio"
-        self.counts = FileCounts()
+        self.endings = Counter[str]()
         self._marked = False  # whether the first folders are marks
         self._others: dict[str, Stat] = {}  # media of another modality, which metadata may name
 
@@ -46,7 +48,7 @@ class MediaFolderReader:
         Raises:
             SourceError: the folder is missing or empty, or a metadata file has no file_name.
         """
-        self.counts = FileCounts()
+        self.endings = Counter()
         media: dict[str, Stat] = {}
         self._others = {}
         metadata: list[str] = []
@@ -63,7 +65,7 @@ class MediaFolderReader:
                 composed = normal_form("NFC", path)
                 media[path if composed in media else composed] = stat
                 continue
-            self.counts.see_ignored(posixpath.splitext(name)[1].lower())
+            count_ending(self.endings, name)
             if modality is not None:
                 self._others.setdefault(normal_form("NFC", path), stat)
         if not media and not metadata:

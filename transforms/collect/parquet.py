@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -35,7 +36,6 @@ from trichord.transforms.collect.demands import named_fields
 from trichord.transforms.collect.drafts import Draft
 from trichord.transforms.collect.field_map import bad_row, get, map_fields
 from trichord.transforms.collect.file_marks import find_file_marks
-from trichord.transforms.collect.folder import FileCounts
 from trichord.transforms.collect.hive import folder_columns, with_constants
 from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.parquet_file import bounded, open_parquet
@@ -77,7 +77,7 @@ def plan_parquet(
     rows_per_partition: RowsPerPartition,
     tally: Tally | None = None,
     wanted: Callable[[str], bool] | None = None,
-    others: FileCounts | None = None,
+    others: Counter[str] | None = None,
 ) -> list[Partition] | Iterator[Draft]:
     """Plan partitions of row groups if media are bytes or absent; else return all rows as drafts.
 

@@ -122,6 +122,7 @@ def scan_on_workers(
 
     Raises:
         Changed: somebody wrote to the manifest meanwhile.
+        SourceError: no file of a folder has a known ending.
     """
     scan = Scan(
         source=source,
@@ -156,6 +157,8 @@ def scan_on_workers(
     for start in sorted(found):  # their order decides what messages show
         tally.add(found[start].tally)
         files.add(found[start].files or FileCounts())
+    if isinstance(source, FolderSource):
+        files.require_known(source.path.rstrip("/"), "path", source.name)
 
 
 def _divide(

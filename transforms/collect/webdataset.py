@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from trichord.infra import digest
 from trichord.infra.config import PrepareConfig, WebDatasetSource
+from trichord.infra.endings import OTHERS, count_ending
 from trichord.infra.lake import layout
 from trichord.infra.lake.checked_parquet import open_sealed
 from trichord.infra.lake.lake import Lake
@@ -26,7 +28,6 @@ from trichord.transforms.collect.data_files import TAR_ENDINGS, data_files, requ
 from trichord.transforms.collect.drafts import Draft, InvalidRow
 from trichord.transforms.collect.field_map import captions_of, draft, name_of, text_of
 from trichord.transforms.collect.file_marks import find_file_marks
-from trichord.transforms.collect.folder import FileCounts
 from trichord.transforms.collect.inline import Found, limit_of, readings
 from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.partitions import Part, Partition, PlannedRow, line_of
@@ -48,9 +49,9 @@ def plan_webdataset(
     tally: Tally | None = None,
     wanted: Callable[[str], bool] | None = None,
     workers: Workers | None = None,
-    counts: FileCounts | None = None,
+    unread: Counter[str] | None = None,
 ) -> list[Partition]:
-    """Plan one partition per tar; `counts` gets files and members whose endings are not read. Only new tars are read.
+    """Plan one partition per tar; `unread` counts files and members without a known ending. Only new tars are read.
 
     With `wanted`, only tars whose path it accepts; the marks are those of all tars. If much is new, `workers` read it.
 
@@ -58,8 +59,8 @@ def plan_webdataset(
         SourceError: there is no tar, or one of them is damaged.
     """
     root = root_of(source.path, TAR_ENDINGS)
-    partitions, counts = [], counts if counts is not None else FileCounts()
-    found = data_files(source, lake.storage, TAR_ENDINGS, counts)
+    partitions, unread = [], unread if unread is not None else Counter()
+    found = data_files(source, lake.storage, TAR_ENDINGS, unread)
     marks = find_file_marks(stat.uri[len(root) + 1 :] for stat in found)
     if wanted is not None:
         found = [stat for stat in found if wanted(stat.uri[len(root) + 1 :])]
@@ -75,10 +76,11 @@ def plan_webdataset(
         path = stat.uri[len(root) + 1 :]
         mark = marks.get(path, "")
         for line in map(line_of, rows_of["line"].to_pylist()):
-            others = line.get("others", [])
+            others = line.get("others", ())
             for name in others:
-                counts.see_ignored(f".{posixpath.basename(name).partition('.')[2].lower()}")
-            counts.ignored += line.get("others_count", 0) - len(others)
+                count_ending(unread, name)
+            if (more := line.get("others_count", 0) - len(others)) > 0:
+                unread[OTHERS] += more
             if tally is not None:
                 tally.see_mark(line.get("subset") or mark, 1)
         if tally is not None:

@@ -16,9 +16,12 @@ VERBS = {
 REINDEX = {
     "manifest_digest", "publication", "fingerprint", "rows_in", "rows_added", "rows_kept", "rows_rejected",
     "rows_duplicate", "rows_disagreeing", "disagreements", "rows_without_view", "shards_made", "shards_reused",
-    "touched", "unchanged", "evaluation", "timings", "stages", "seconds",
+    "touched", "unchanged", "evaluation", "timings", "stages", "seconds", "ignored_endings",
 }  # fmt: skip
-PLAN = {"unchanged", "live", "sources", "rows", "stages", "seconds", "cost", "basis", "ignored_files", "warnings"}
+PLAN = {
+    "unchanged", "live", "sources", "rows", "stages", "seconds", "cost", "basis", "ignored_files", "ignored_endings",
+    "warnings",
+}  # fmt: skip
 STAGE = {"stage", "unit", "to_make", "kept", "removed", "rows", "why", "at_least", "about", "details", "seconds"}
 VIEWS = {"text", "image", "audio", "fused"}
 
