@@ -89,9 +89,9 @@ def test_flickr_names_that_match_no_photo_of_the_folder_are_an_error(data: Path)
 def test_a_folder_needs_some_file_of_a_modality(data: Path) -> None:
     assert plan(data, kind="folder").rows == 2
     for path in data.glob("*.png"):
-        path.rename(path.with_suffix(".jfif"))
+        path.rename(path.with_suffix(".heic"))
     told = refused(data, kind="folder")
-    assert 'none of its 2 files has an ending of a text, an image or a sound (there are ".jfif")' in told
+    assert 'none of its 2 files has an ending of a text, an image or a sound (there are ".heic")' in told
 
 
 def test_a_folder_needs_the_modality_that_it_requires(data: Path) -> None:
@@ -111,7 +111,7 @@ def tar(data: Path, members: Mapping[str, bytes]) -> dict[str, Any]:
 
 def test_a_webdataset_needs_some_member_of_a_kind_that_is_expected(data: Path) -> None:
     png = (data / "a.png").read_bytes()
-    told = refused(data, **tar(data, {"a.jfif": png, "b.jfif": png}))
+    told = refused(data, **tar(data, {"a.heic": png, "b.heic": png}))
     assert "none of its 2 rows has a text, an image or a sound; the first: only members with unknown endings" in told
     assert "`require` names audio" in refused(data, **tar(data, {"a.png": png, "a.txt": b"dog"}), require=["audio"])
     assert "`require_any` (2)" in refused(data, **tar(data, {"a.png": png, "b.txt": b"dog"}), require_any=2)
