@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.transforms.formats import Counted, Read, Refused, Variant
+from tests.transforms.formats import Counted, Read, Variant
+from tests.transforms.formats.matrix import judge
 from tests.transforms.formats.pictures import pictures
 from tests.transforms.formats.pngs import png
 from tests.transforms.formats.scene import RGB
@@ -37,22 +38,9 @@ def test_every_variant_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("form", sorted({variant.format for variant in VARIANTS}))
-def test_a_picture_is_read_rightly_or_what_is_not_read_is_said(form: str) -> None:
-    wrong = {v.variant: outcome for v in VARIANTS if v.format == form and (outcome := _wrong(v)) is not None}
-    assert not wrong
-
-
-def _wrong(variant: Variant) -> str | None:
-    """Return what was made of a variant if that is not what is expected."""
-    expected, (data, *_) = variant.expected, variant.files.values()
-    try:
-        found = _decode(data)
-    except MediaError as error:
-        named = error.reason in _REASONS and "none of" not in error.detail  # it is known what it is
-        refused = isinstance(expected, Refused) and expected.says in error.detail and named
-        return None if refused or isinstance(expected, Counted) else f"{error.reason}: {error.detail}"
-    right = isinstance(expected, Read) and found.dtype == np.uint8 and expected.check(found)
-    return None if right else f"read as {found.shape}"
+def test_a_picture_is_read_rightly_or_what_is_not_read_is_said(form: str, tmp_path: Path) -> None:
+    mine = [variant for variant in VARIANTS if variant.format == form]
+    assert not {one.variant: wrong for n, one in enumerate(mine) if (wrong := judge(one, tmp_path / str(n)))}
 
 
 def test_files_of_other_endings_are_counted_where_they_are_collected(tmp_path: Path) -> None:
