@@ -14,7 +14,7 @@ from tests.sqs_server import CREDENTIALS
 def test_a_disturbed_backfill_converges_while_queries_are_answered(monkeypatch):
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    found = measure(records=320)
+    found = measure(records=480)
     assert found["digest_equal"]
     assert found["by_event_equal"]
     assert [
