@@ -17,8 +17,9 @@ from typing import Any
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.core.result import Result
 from trichord.transforms.augment.wordnet import WordNetSynonyms, open_wordnet
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.clean.language import language_of
-from trichord.transforms.word_breaks import language_of_script
+from trichord.transforms.word_breaks import has_unspaced, language_of_script
 from trichord.transforms.word_breaks import words as find_words
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
@@ -77,7 +78,7 @@ def find_languages(references: Sequence[Sequence[str]], known: Sequence[str | No
     Scripts of many languages are of the one that py3langid surely finds in all such references together, else of the
     most frequent: Latin letters of English.
     """
-    scripts = [language_of_script(several) for several in references]
+    scripts = list(map(_script_of, references))
     by_script: dict[str, str] = {}
     for script, usual in _SHARED_SCRIPTS.items():
         pairs = zip(scripts, known, references, strict=True)
@@ -85,6 +86,16 @@ def find_languages(references: Sequence[Sequence[str]], known: Sequence[str | No
         likely, score = language_of(texts) if texts.strip() else (usual, 1.0)
         by_script[script] = likely if score >= _SURE else usual
     return [said or by_script.get(script, script) for script, said in zip(scripts, known, strict=True)]
+
+
+def _script_of(texts: Sequence[str]) -> str:
+    """Return `language_of_script`, by words where Latin ones stand among others: 猫在桌子上 the cat is Chinese."""
+    script = language_of_script(texts)
+    if script:
+        return script
+    found = [word for text in texts for word in find_words(text)]
+    unspaced = list(filter(has_unspaced, found))
+    return language_of_script(unspaced) if 2 * len(unspaced) > len(found) else script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +147,8 @@ def generation_figures(
         raise ValueError(f"{len(answers)} answers with {[len(several) for several in references]} references")
     if missing := [name for name in ("nltk", "rouge_score", "sacrebleu") if find_spec(name) is None]:
         raise ConfigError(f"BLEU, ROUGE and METEOR need {', '.join(missing)}.\nRun `pip install 'trichord[rag]'`.")
+    answers = [normal_form("NFC", answer) for answer in answers]  # one letter may be written in several ways
+    references = [[normal_form("NFC", text) for text in several] for several in references]
     spoken = find_languages(references, languages or [None] * len(answers))
     bleu, signature = _measure_bleu(answers, references, spoken)
     rouge = _measure_rouge(answers, references, spoken)

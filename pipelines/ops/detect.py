@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from typing import Literal
+from unicodedata import normalize
 
 from trichord.infra.config import CaptionsSource, FolderSource, MediaFolderSource, Source, WebDatasetSource
 from trichord.infra.errors import ConfigError, SourceError
@@ -116,7 +117,7 @@ def _tables_of(listing: Listing, storage: Storage) -> tuple[list[Guess], list[st
     candidates = [
         path
         for path in listing.ending_with((*TABLE_ENDINGS, ".token", ".txt"))
-        if path.count("/") <= 1 and not stems.get(posixpath.splitext(path)[0], set()) - {"text"}
+        if path.count("/") <= 1 and not stems.get(normalize("NFC", posixpath.splitext(path)[0]), set()) - {"text"}
     ]
     texts = [path for path in candidates if path.lower().endswith(".txt")]
     candidates = [path for path in candidates if path not in texts or len(texts) <= _MAX_TABLES]

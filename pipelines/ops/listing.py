@@ -7,6 +7,7 @@ import posixpath
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
+from unicodedata import normalize
 
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
@@ -32,11 +33,11 @@ class Listing:
         return [path for path in self.paths if _modality(path) == modality]
 
     def stems(self) -> dict[str, set[str]]:
-        """Modalities by stem (path without ending) of the files that have one."""
+        """Modalities by stem (path without ending, in NFC as the reader joins them) of the files that have one."""
         found: dict[str, set[str]] = {}
         for path in self.paths:
             if modality := _modality(path):
-                found.setdefault(posixpath.splitext(path)[0], set()).add(modality)
+                found.setdefault(normalize("NFC", posixpath.splitext(path)[0]), set()).add(modality)
         return found
 
     def told(self) -> str:

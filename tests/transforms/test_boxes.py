@@ -13,9 +13,11 @@ from trichord.infra.config import FieldMap, ManifestSource, StorageConfig
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.transforms.align.regions import CutRegions
-from trichord.transforms.batch import Batch, join
+from trichord.transforms.align.time import CutTime
+from trichord.transforms.batch import Batch, Row, join
 from trichord.transforms.clean.image import ImageDecode
 from trichord.transforms.collect import plan_source, read_partition
+from trichord.transforms.op import run_chain
 
 
 def _manifest(folder: Path, boxes: list[Any]) -> Batch:
@@ -68,3 +70,14 @@ def test_a_box_outside_its_picture_is_refused_and_the_others_stay(tmp_path: Path
     }
     assert shapes == {"k0": (120, 160), "k0#r0000": (30, 40), "k0#r0002": (10, 10), "k1": None}
     assert [(reject.key, reject.reason) for reject in after.rejects] == [("k0#r0001", "region_outside")]
+
+
+def test_boxes_and_segments_of_a_row_without_its_medium_are_told_of() -> None:
+    told = {"regions": [{"box": [0, 0, 5, 6], "text": "cat"}], "segments": [{"start_s": 0, "end_s": 1, "text": "meow"}]}
+    rows = tuple(Row(key=key, text="t", alignment=json.dumps(told if key == "a" else {})) for key in "ab")
+    after, _ = run_chain(Batch(rows=rows), (CutTime(parents="keep"), CutRegions(parents="keep")))
+    assert not after.rejects
+    assert [(row.key, row.labels) for row in after.rows] == [
+        ("a", (("regions_skipped", "no picture"), ("segments_skipped", "no sound"))),
+        ("b", ()),
+    ]

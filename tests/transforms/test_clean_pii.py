@@ -73,6 +73,33 @@ def test_a_number_that_may_be_anything_stays(text: str) -> None:
     assert CHINA.mask_text(text)[1] == (["PHONE"] if text == "13800138000" else [])
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("13812345678/13912345678/15812345678", "<PHONE>/<PHONE>/<PHONE>"),
+        ("https://a.example/?phone=13812345678&a=1", "https://a.example/?phone=<PHONE>&a=1"),
+        ("https://a.example/?id=11010519491231002X&a=1", "https://a.example/?id=<ID>&a=1"),
+        ("身份证 110105 19491231 002x", "身份证 <ID>"),
+        ("手机13812345678元旦快乐", "手机<PHONE>元旦快乐"),
+        ("13812345678次日到", "<PHONE>次日到"),
+        ("订单已付，卡号4111111111111111", "订单已付，卡号<CARD>"),
+        ("order paid with 4111111111111111", "order paid with <CARD>"),
+    ],
+)
+def test_numbers_in_lists_addresses_and_groups_are_masked(text: str, masked: str) -> None:
+    assert CHINA.mask_text(text)[0] == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["价格¥13812345678", "售价13812345678元", "共13812345678 次", "第13812345678条", "播放量：13812345678",
+     "销量 13812345678", "https://a.example/?t=13812345678", "13812345678€", "运单号 4111111111111111",
+     "订单编号：6222021234567890128", "Order no. 4111111111111111"],
+)  # fmt: skip
+def test_amounts_and_orders_are_no_persons(text: str) -> None:
+    assert CHINA.mask_text(text) == (text, [])
+
+
 def test_mobile_numbers_of_a_region_are_found_as_people_write_them() -> None:
     numbers = {"GB": "07400 123456", "DE": "(0151) 23456789", "KR": "01012345678", "US": "(202) 555-0123",
                "BR": "(11) 91234-5678", "JP": "090-1234-5678", "FR": "06 12 34 56 78", "IN": "98765 43210"}  # fmt: skip

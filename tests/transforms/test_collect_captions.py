@@ -82,6 +82,20 @@ def test_coco_is_one_record_a_picture_whatever_the_order(place: Place) -> None:
     assert reasons(batch) == [("5", "media_missing"), ("99", "media_missing"), *[("line", "row_invalid")] * 5]
 
 
+def test_blank_captions_are_rejects_and_their_pictures_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(IMAGE)
+    blank = ["", "  ", "\u3000", None]
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    told = [{"id": i, "image_id": 1, "caption": caption} for i, caption in enumerate(blank)]
+    sentences = [{"sentid": i, "raw": raw} for i, raw in enumerate(blank)]
+    karpathy = [{"cocoid": 1, "filename": "a.jpg", "sentences": sentences}]
+    for document in ({"images": images, "annotations": told}, {"images": karpathy}):
+        (tmp_path / "c.json").write_text(json.dumps(document))
+        batch = read(captions(tmp_path / "c.json"), tmp_path / "lake")
+        assert rows(batch) == {"1": (None, ())}
+        assert reasons(batch) == [("line", "row_invalid")] * len(blank)
+
+
 def test_token_files_and_tables_of_one_content_are_one_plan(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for name in ("a", "b", "lonely"):

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from trichord.infra.config import SourceBase
 from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
 from trichord.transforms.batch import Batch
+from trichord.transforms.clean.annotate import set_label
 from trichord.transforms.op import Op
 from trichord.transforms.part_keys import Mark
 
@@ -22,10 +23,11 @@ class CutRegions(Op):
     """Cuts rows whose picture has regions with text into one row per region.
 
     A region becomes `<key>#r0000`, numbered in the source's order: its text and its `box` of the same raw picture, no
-    sound. A malformed region is rejected, not skipped. A row without a picture is unchanged.
+    sound. A malformed region is rejected, not skipped. A row without a picture is not cut, and labelled
+    `regions_skipped`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fan_out: ClassVar[bool] = True
 
     parents: Literal["keep", "drop"]
@@ -44,7 +46,7 @@ class CutRegions(Op):
         for i, row in enumerate(batch.rows):
             regions = alignment_of(row).get("regions")
             if not regions or batch.raw_images[i] is None:
-                parts.keep(batch, i)
+                parts.keep(batch, i, set_label(row, "regions_skipped", "no picture") if regions else row)
                 continue
             if not isinstance(regions, list):
                 parts.refuse(row, "regions_invalid", f"regions must be a list, not {type(regions).__name__}")

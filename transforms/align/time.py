@@ -13,6 +13,7 @@ from trichord.transforms.align.cue import Cue, SegmentsError
 from trichord.transforms.align.cut_rows import MAX_PARTS, Parts, alignment_of, clash, part_of
 from trichord.transforms.align.subtitles import cues_of, number, parse_segments
 from trichord.transforms.batch import Batch, Row, Segment
+from trichord.transforms.clean.annotate import set_label
 from trichord.transforms.op import Op
 from trichord.transforms.part_keys import Mark
 
@@ -32,10 +33,11 @@ class CutTime(Op):
     A segment becomes `<key>#t0000`, numbered in the source's order: its text, its `span` of the same raw sound, and the
     timed picture that overlaps it most (the earlier of equals), else the row's own picture. A timed picture without a
     segment becomes `<key>#p0000` with its `span` of the sound. A part with wrong times is rejected, not skipped. A row
-    without sound and timed pictures is unchanged. Rows that are kept have the segments in `Row.segments`.
+    without sound and timed pictures is not cut, and labelled `segments_skipped`. Rows that are kept have the
+    segments in `Row.segments`.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     fan_out: ClassVar[bool] = True
 
     parents: Literal["keep", "drop"]
@@ -59,7 +61,7 @@ class CutTime(Op):
                 parts.refuse(row, "segments_invalid", str(error))
                 continue
             if not (cues or pictures) or (batch.raw_audios[i] is None and not pictures):
-                parts.keep(batch, i)
+                parts.keep(batch, i, set_label(row, "segments_skipped", "no sound") if cues else row)
                 continue
             self._cut(batch, i, cues, pictures, parts, taken)
         return parts.batch(batch)

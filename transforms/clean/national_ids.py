@@ -39,6 +39,10 @@ NO_PERSON = re.compile(
     r"|encomenda|ordine|fattura|zamówieni|bestelling|заказ|артикул)[^\d]{0,16}$",
     re.IGNORECASE,
 )
+# What makes the number right behind it an amount, or a parameter of something that only its name tells
+AMOUNT = re.compile(
+    r"(?:[¥￥$€£₩₹₽=]|第|(?:播放|浏览|阅读|点击|访问|转发)[量数次]?|点赞数?|销量|库存|粉丝数?|金额|总额|总价|价格|余额|人口)[\s:：=为]{0,3}$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,9 @@ class Identifier:
             return False
         if self.certainty is SURE or self.named.search(before):
             return True
-        return self.certainty is HERE and self.region in regions and not NO_PERSON.search(before)
+        if self.certainty is not HERE or self.region not in regions:
+            return False
+        return not (NO_PERSON.search(before) or AMOUNT.search(before))
 
 
 def behind(names: str) -> re.Pattern[str]:
@@ -83,7 +89,7 @@ def _id(
 ) -> Identifier:  # fmt: skip
     """Return an identifier; `names` as of `behind`."""
     # no letter, digit, or sign that makes it a part of something else beside it
-    pattern = re.compile(rf"(?<![\w.+/=#@-])(?<!\d,)(?:{form})(?![\w@=-]|[.,/:]\d)", re.ASCII | re.IGNORECASE)
+    pattern = re.compile(rf"(?<![\w.+/#@-])(?<!\d,)(?:{form})(?![\w@=-]|[.,/:]\d)", re.ASCII | re.IGNORECASE)
     called = tuple(name.replace("_", " ").lower() for name in names.split())
     return Identifier(
         region=region, kind=kind, pattern=pattern, is_valid=is_valid, certainty=certainty,
@@ -209,11 +215,11 @@ def _my_number(v: str) -> bool:
     return int(v[11]) == (0 if rest <= 1 else 11 - rest)
 
 
-_PHONES = "手机 手機 电话 電話 联系 聯絡 致电 拨打 微信 热线 号码 座机 传真"
+_PHONES = "手机 手機 电话 電話 联系 聯絡 致电 拨打 微信 热线 号码 座机 传真 phone mobile tel"
 
 IDENTIFIERS: tuple[Identifier, ...] = (
     _id("", _iban(), c.mod_97, SURE, "IBAN", "IBAN"),
-    _id("CN", r"[1-8]\d{5}(?:18|19|20)\d{9}[\dX]", _cn_resident, SURE, "身份证"),
+    _id("CN", r"[1-8]\d{5}([ -]?)(?:18|19|20)\d{6}\1\d{3}[\dX]", _cn_resident, SURE, "身份证"),
     _id("CN", _USCC, _cn_company, SURE, "信用代码"),
     _id("CN", _USCC, c.uscc, NAMED, "信用代码"),
     _id("CN", r"(?:\(?\+?86\)?[ -]?)?1[3-9]\d(?:\d{8}|([ -])\d{4}\1\d{4})", _any, HERE, _PHONES, "PHONE"),

@@ -19,7 +19,7 @@ from trichord.infra.packages import version
 from trichord.transforms.batch import Batch, Change
 from trichord.transforms.clean import annotate
 from trichord.transforms.clean.check_digits import gs1, luhn
-from trichord.transforms.clean.national_ids import NO_PERSON, behind, identifiers_in
+from trichord.transforms.clean.national_ids import AMOUNT, NO_PERSON, behind, identifiers_in
 from trichord.transforms.op import Op
 from trichord.transforms.word_breaks import is_dense, is_unspaced
 
@@ -35,7 +35,10 @@ _PHONE = re.compile(r"(?<![\w+])\+[(]?\d[\d ().\u00a0/-]{5,24}\d(?!\w)")
 _NATIONAL_PHONE = re.compile(r"(?<![\w+.-])[(+]{0,2}\d[\d ().\u00a0/-]{5,24}\d(?!\w)")
 _IPV4 = re.compile(r"(?<![\w.:/-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\w)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])")
-_MOBILE = re.compile(r"(?<![\w+./=#-])(?<!\d,)\(?\d[\d ()\u00a0-]{6,20}\d(?![\w-]|[.,/:]\d)")
+_MOBILE = re.compile(r"(?<![\w+./#-])(?<!\d,)\(?\d[\d ()\u00a0-]{6,20}\d(?![\w-]|[.,/:]\d)")
+# mobile numbers with a slash between, and what makes a number an amount; both are read as other signs
+_LISTED = re.compile(r"(?<![\w+./=#-])1[3-9]\d{9}(?:/1[3-9]\d{9})+(?!\w)")
+_UNIT = re.compile(r"(?<=\d) ?(?:元(?![旦宵月气件])|円|圓|원(?!장)|次(?![日序])|条(?!件)|[万亿萬億€₽₫₩])")
 _VERSIONED = re.compile(
     r"(?:version|release|build|section|chapter|ver\.?|v\.?|§|firmware|版本|バージョン|버전|รุ่น)\s{0,2}$", re.IGNORECASE
 )
@@ -44,6 +47,11 @@ _SAYS_PHONE = behind(
     "celular handy тел هاتف फोन मोबाइल"
 )
 _BARCODE = behind("ean upc gtin isbn issn imei sscc barcode 条码 条形码 條碼 バーコード 바코드")
+_ORDER = re.compile(  # the order's own number, not one that is told of in the same sentence
+    r"(?:订单|訂單|运单|運單|[单單流水編编][号號]|流水|(?:order|tracking|invoice|serial) ?(?:no|number|id)?)"
+    r"[.:：#\s是为]{0,3}$",
+    re.IGNORECASE,
+)
 _SAYS_CARD = behind("card visa diners karte carte tarjeta cartao cartão 银行卡 信用卡 卡号 卡號 カード 카드 บัตร")
 _BANK_CARD = behind("银行卡 信用卡 储蓄卡 借记卡 銀行卡 bank_card credit_card debit_card")
 
@@ -84,8 +92,17 @@ class _Plain(dict[int, str]):
 _PLAIN = _Plain()
 
 
+def _read(text: str) -> str:
+    """Return a text as it is read, as long as it is: numbers of a list stand alone, and amounts are no numbers."""
+    plain = text if text.isascii() else text.translate(_PLAIN)
+    if not text.isascii():
+        for match in reversed(list(_UNIT.finditer(text))):
+            plain = f"{plain[: match.start()]}{'_' * len(match[0])}{plain[match.end() :]}"
+    return _LISTED.sub(lambda match: match[0].replace("/", "。"), plain) if "/" in plain else plain
+
+
 def _is_card(written: str, before: str) -> bool:
-    """Return whether issuer, length and checksum (Luhn) are those of a payment card, and it is not called a barcode.
+    """Return whether issuer, length and checksum (Luhn) are a payment card's, and it is not called a barcode or order.
 
     A number that is called a bank's card may be of any issuer: older Chinese cards have prefixes of their own.
     """
@@ -94,7 +111,12 @@ def _is_card(written: str, before: str) -> bool:
         len(number) in lengths and any(first <= int(number[: len(str(first))]) <= last for first, last in prefixes)
         for prefixes, lengths in _ISSUERS
     )
-    if not luhn(number) or _BARCODE.search(before) or not (issued or _BANK_CARD.search(before)):
+    if (
+        _BARCODE.search(before)
+        or _ORDER.search(before)
+        or not luhn(number)
+        or not (issued or _BANK_CARD.search(before))
+    ):
         return False
     # more likely a trade item number than an old Visa or a Diners card
     return len(number) > 14 or not gs1(number) or _SAYS_CARD.search(before) is not None
@@ -127,7 +149,7 @@ def _is_phone(region: str | None, written: str, before: str) -> bool:
 
 
 def _is_mobile(region: str, written: str, before: str) -> bool:
-    """Return whether it is a mobile number of a region, or called a phone number.
+    """Return whether it is a mobile number of a region, or called a phone number (in a URL it must be).
 
     It must begin as inside the country (07…, 010…), unless people leave that out and write it in groups.
     """
@@ -143,6 +165,8 @@ def _is_mobile(region: str, written: str, before: str) -> bool:
         return False
     if _SAYS_PHONE.search(before):
         return True
+    if AMOUNT.search(before):
+        return False
     kinds = {phonenumbers.PhoneNumberType.MOBILE}
     prefix = phonenumbers.ndd_prefix_for_region(region, True)
     begun = prefix is not None and written.lstrip("(").startswith(prefix)
@@ -164,7 +188,7 @@ def known_regions() -> frozenset[str]:
 class TextPii(Op):
     """Measures `text_pii`, the pieces of personal data in text and captions; may mask them."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     mask: bool
     phone_region: str | None = None
@@ -202,7 +226,7 @@ class TextPii(Op):
     def mask_text(self, text: str) -> tuple[str, list[str]]:
         """Return the masked text and the kinds masked, grouped by kind."""
         head, tail = text[:_READ_CHARS], text[_READ_CHARS:]
-        plain = head if head.isascii() else head.translate(_PLAIN)
+        plain = _read(head)
         kinds: list[str] = []
         for kind, pattern, is_sure in self._detectors(head, plain):
             head, plain, found = _mask(kind, pattern, is_sure, head, plain)

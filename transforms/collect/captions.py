@@ -90,10 +90,13 @@ def _karpathy(images: object, source: CaptionsSource) -> Iterator[Draft]:
                 (*_rank(sentence.get("sentid")), place, text_of(sentence.get("raw"), "raw"))
                 for place, sentence in enumerate(sentences)
             ]
-            wordings = [raw for *_, raw in sorted(numbered, key=lambda row: row[:-1]) if raw is not None]
+            wordings = [raw for *_, raw in sorted(numbered, key=lambda row: row[:-1]) if raw and raw.strip()]
             meta = {field: value for field, value in image.items() if field not in _KARPATHY}
             media = {"image": posixpath.join(folder, name) if folder else name}
             yield _record(key, media, wordings, meta, name_of(image.get("split"), "split"))
+            for sentence in sentences:
+                if not (sentence.get("raw") or "").strip():
+                    yield _invalid({"image": name, **sentence}, "a sentence without a caption")
         except (InvalidRow, ValueError, RecursionError) as error:
             yield _invalid(image, str(error))
 
@@ -114,7 +117,7 @@ def _coco(document: Any, source: CaptionsSource) -> Iterator[Draft]:
             if not isinstance(annotation, dict):
                 raise InvalidRow(f"an annotation is a {type(annotation).__name__}, not an object")
             caption = text_of(annotation.get("caption"), "caption")
-            if caption is None:
+            if caption is None or not caption.strip():
                 raise InvalidRow("an annotation without a caption")
             rank = _rank(annotation.get("id"))
             captions[_id(annotation.get("image_id"), "image_id")].append((*rank, caption))

@@ -157,3 +157,18 @@ def test_an_answer_without_a_reference_is_the_callers_mistake():
 def test_an_empty_answer_scores_nothing():
     found = figures("", CAT)
     assert [found[name] for name in ("bleu", *ROUGE, "meteor")] == [0, 0, 0, 0, 0]
+
+
+def test_letters_that_are_written_in_two_ways_are_the_same():
+    composed, decomposed = "le café est fermé ce soir", "le cafe\u0301 est ferme\u0301 ce soir"
+    same, other = (generation_figures([answer], [[composed]]) for answer in (composed, decomposed))
+    assert other == same
+    assert other.bleu == pytest.approx(100)
+
+
+def test_a_chinese_text_with_latin_words_is_cut_as_chinese():
+    text = "猫在桌子上 the cat"
+    found = generation_figures([text], [[text]])
+    assert found.languages == {"zh": 1}
+    assert found.bleu == pytest.approx(100)
+    assert generation_figures([text], [["The capital of France is 巴黎"]]).languages == {"en": 1}

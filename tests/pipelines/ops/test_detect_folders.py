@@ -23,6 +23,7 @@ from tests.pipelines.ops.start_data import (
 from trichord.infra.errors import ConfigError
 from trichord.infra.project import load_project
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.ops.listing import Listing
 from trichord.pipelines.ops.start import start
 from trichord.pipelines.run_plan import plan_run
 
@@ -195,3 +196,8 @@ def test_a_folder_with_a_table_and_its_media(tmp_path: Path) -> None:
     lines(tmp_path / "set" / "second.jsonl", rows)
     with pytest.raises(ConfigError, match=r"several of its files .*manifest.jsonl, second.jsonl.*Name one"):
         start(str(tmp_path / "set"), tmp_path / "other.yaml")
+
+
+def test_names_in_two_forms_of_unicode_are_one_record() -> None:
+    listing = Listing(folder="f", paths=("cafe\u0301.png", "caf\u00e9.txt"), whole=True)
+    assert listing.stems() == {"caf\u00e9": {"image", "text"}}
