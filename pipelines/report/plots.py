@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from rich.cells import cell_len, set_cell_size
 
+from trichord.infra.printable import printable
 from trichord.transforms.batch import Waveform
 
 CURVE_SIZE = (470, 190)
@@ -167,7 +168,8 @@ def words(segments: Sequence[tuple[float, float, str, float]], duration_s: float
         parts.append(_rect(a, 2, max(b - a, 1.0), height - 4, f"word {kind}"))
         room = int((b - a - 3) / 4.6)
         if room >= 2:
-            label = said if cell_len(said) <= room else set_cell_size(said, room - 1).rstrip() + "…"
+            seen = printable(said)
+            label = seen if cell_len(seen) <= room else set_cell_size(seen, room - 1).rstrip() + "…"
             parts.append(_text(round(a + 2, 1), height - 6, label, "said"))
     return _svg(width, height, parts, "words in time")
 
