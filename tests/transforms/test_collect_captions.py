@@ -19,7 +19,7 @@ from trichord.transforms.batch import Batch, join
 from trichord.transforms.collect import Plan, plan_source, read_partition
 
 STORAGE = Storage(StorageConfig())
-IMAGE, AUDIO = saved(picture(), "JPEG"), sound(tone(0.2))
+IMAGE, AUDIO, BLANK = saved(picture(), "JPEG"), sound(tone(0.2)), ("", "  ", "\u3000", None)
 
 
 def plan(source: Source, lake: Path | str, storage: Storage = STORAGE) -> Plan:
@@ -84,16 +84,13 @@ def test_coco_is_one_record_a_picture_whatever_the_order(place: Place) -> None:
 
 def test_blank_captions_are_rejects_and_their_pictures_stay(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(IMAGE)
-    blank = ["", "  ", "\u3000", None]
-    images = [{"id": 1, "file_name": "a.jpg"}]
-    told = [{"id": i, "image_id": 1, "caption": caption} for i, caption in enumerate(blank)]
-    sentences = [{"sentid": i, "raw": raw} for i, raw in enumerate(blank)]
-    karpathy = [{"cocoid": 1, "filename": "a.jpg", "sentences": sentences}]
-    for document in ({"images": images, "annotations": told}, {"images": karpathy}):
+    told = [{"id": i, "sentid": i, "image_id": 1, "caption": one, "raw": one} for i, one in enumerate(BLANK)]
+    for document in ({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": told},
+                     {"images": [{"cocoid": 1, "filename": "a.jpg", "sentences": told}]}):  # fmt: skip
         (tmp_path / "c.json").write_text(json.dumps(document))
         batch = read(captions(tmp_path / "c.json"), tmp_path / "lake")
         assert rows(batch) == {"1": (None, ())}
-        assert reasons(batch) == [("line", "row_invalid")] * len(blank)
+        assert reasons(batch) == [("line", "row_invalid")] * len(BLANK)
 
 
 def test_token_files_and_tables_of_one_content_are_one_plan(tmp_path: Path) -> None:
