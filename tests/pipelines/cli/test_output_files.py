@@ -12,6 +12,7 @@ from trichord.infra.errors import ConfigError
 from trichord.pipelines.cli.app import app
 from trichord.pipelines.cli.output_files import CARD, comparison_file, page_file, plan_file, preparation_file
 from trichord.pipelines.core.planned import FORMAT, write_plan
+from trichord.pipelines.demo.run import run_demo
 
 CHECKS = (page_file, preparation_file, plan_file, comparison_file)
 OTHERS = (b"lake: lake\n", b'{"id": "a"}\n', b"\x89PNG\r\n", b"<", b"\xff\xfe\x00")
@@ -61,3 +62,11 @@ def test_every_option_that_names_a_file_for_output_is_checked():
     assert found == {(verb, "report") for verb in ("prepare", "reindex", "compare", "diff")} | {
         ("plan", "out"), ("init", "out"), ("adapt", "out"),  # init has --force, adapt wants a new folder
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["lake: lake\nsources: []\n", "a: [", "[" * 5_000, "x"])
+def test_a_demo_replaces_no_other_project(tmp_path: Path, content: str):
+    (file := tmp_path / "trichord.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="nothing was touched"):
+        run_demo(tmp_path, records=200, seed=0, open_page=False)
+    assert (file.read_text(), list(tmp_path.iterdir())) == (content, [file])
