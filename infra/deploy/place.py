@@ -69,6 +69,10 @@ class Place:
     def __post_init__(self) -> None:
         _check("--name", self.name, _NAME, "lower-case letters, digits and dashes, at most 40")
         for option, image in (("--image", self.image), ("--gpu-image", self.gpu_image)):
+            if "@" in image and "@sha256:" not in image:
+                raise ConfigError(
+                    f"{option}: an image's name holds no user or password; log in to the registry. It is not shown."
+                )
             found = _check(option, image, _IMAGE, "NAME:TAG or NAME@sha256:DIGEST")
             if found["tag"] in (None, "latest") and found["digest"] is None:
                 raise ConfigError(

@@ -70,8 +70,8 @@ def in_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def require_answer(address: str) -> None:
-    """Raise unless a cluster answers at the address, and takes this process's token, within `ANSWER_S`.
+def require_answer(address: str, advice: str = _NEXT) -> None:
+    """Raise with the advice unless a cluster answers at the address and takes this process's token, within `ANSWER_S`.
 
     Raises:
         ConfigError: the address is malformed, or `auto` finds no cluster.
@@ -79,13 +79,13 @@ def require_answer(address: str) -> None:
     """
     client = address.startswith(_CLIENT)
     if "://" in address and not client:
-        raise ConfigError(f"{redact(address)} is not an address of a Ray cluster for runs.\n{_NEXT}")
+        raise ConfigError(f"{redact(address)} is not an address of a Ray cluster for runs.\n{advice}")
     try:
         target = address.removeprefix(_CLIENT) if client else canonicalize_bootstrap_address(address)
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{redact(address)} is not an address of a Ray cluster: {error}\n{_NEXT}") from error
+        raise ConfigError(f"{redact(address)} is not an address of a Ray cluster: {error}\n{advice}") from error
     if target is None:
-        raise ConfigError(f"No Ray cluster was found on this machine (address {address!r}).\n{_NEXT}")
+        raise ConfigError(f"No Ray cluster was found on this machine (address {address!r}).\n{advice}")
     channel = None
     try:
         channel = init_grpc_channel(target)
@@ -96,7 +96,7 @@ def require_answer(address: str) -> None:
     except ray.exceptions.AuthenticationError as error:
         raise ConfigError(f"The Ray cluster at {target} asks for a token: {_said(error)}") from error
     except grpc.FutureTimeoutError as error:
-        raise ServiceError(f"No Ray cluster answers at {target} ({ANSWER_S:g} s).\n{_NEXT}") from error
+        raise ServiceError(f"No Ray cluster answers at {redact(address)} ({ANSWER_S:g} s).\n{advice}") from error
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise ServiceError(

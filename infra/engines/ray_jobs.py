@@ -208,7 +208,7 @@ def _address(given: str | None) -> str:
         raise ConfigError(f"{redact(found)} is not an address of Ray's Jobs API.\n{_NEXT}")
     from trichord.infra.engines.ray_cluster import require_answer
 
-    require_answer(found)
+    require_answer(found, _NEXT)
     from ray.dashboard.utils import ray_address_to_api_server_url
 
     return str(ray_address_to_api_server_url(found))

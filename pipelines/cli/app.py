@@ -30,6 +30,7 @@ from trichord.pipelines.cli.options import (
 )
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
+from trichord.pipelines.cli.output_files import plan_file
 from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.recover import recover
@@ -133,7 +134,10 @@ def plan(
         typer.Option(min=1, help="With --rows: cores at work. (default: engine.workers)"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the plan here, for `trichord reindex --plan`.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", callback=plan_file, help="Also write the plan here, for `trichord reindex --plan`."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

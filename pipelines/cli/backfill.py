@@ -84,6 +84,8 @@ def _settings(path: Path | None, sections: tuple[str, ...], option: str) -> Iter
         return
     from trichord.infra.layers import read_tree
 
+    if not path.exists():
+        raise ConfigError(f"{option} {path} cannot be used: there is no such file.")
     tree = read_tree(os.fspath(path), os.environ)
     if tree.problems or not isinstance(tree.value, dict):
         why = "; ".join(problem.text for problem in tree.problems) or "it holds no settings"

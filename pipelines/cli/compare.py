@@ -20,6 +20,7 @@ from trichord.pipelines.cli.options import (
     open_project,
     print_result,
 )
+from trichord.pipelines.cli.output_files import comparison_file
 
 
 def compare(
@@ -34,7 +35,9 @@ def compare(
         typer.Option(min=0.01, max=1, help="Share of the training groups to use; repeatable. (default: 1)"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of training runs for each setting.")] = 3,
-    report: Annotated[Path | None, typer.Option(help="Also write every row as a Markdown table here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(callback=comparison_file, help="Also write every row as a Markdown table here.")
+    ] = None,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
     engine: EngineName = None,

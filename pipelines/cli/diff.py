@@ -17,6 +17,7 @@ from trichord.pipelines.cli.options import (
     open_project,
     print_result,
 )
+from trichord.pipelines.cli.output_files import page_file
 
 _SIDE = "a publication's id; publications@N, the one live at version N of that table; or records@N, the tables as of it"
 
@@ -29,7 +30,8 @@ def diff(
         str | None, typer.Argument(metavar="AFTER", help="The later side, the same. (default: the live publication)")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with pictures about it to this HTML file.")
+        Path | None,
+        typer.Option(metavar="FILE", callback=page_file, help="Write a page with pictures about it to this HTML file."),
     ] = None,
     queries: Annotated[
         int | None,

@@ -21,6 +21,7 @@ from trichord.pipelines.cli.options import (
 )
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
+from trichord.pipelines.cli.output_files import CARD, preparation_file
 from trichord.pipelines.cli.turn import Skip, Wait, taking_turn
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def prepare(
     set_: Overrides = None,
     engine: EngineName = None,
     report: Annotated[
-        Path | None, typer.Option(help="Also write this run's HTML page here, and dataset_card.md beside it.")
+        Path | None,
+        typer.Option(
+            callback=preparation_file, help="Also write this run's HTML page here, and dataset_card.md beside it."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -74,7 +78,10 @@ def reindex(
         Path | None,
         typer.Option(metavar="FILE", help="A plan of `trichord plan --out`: refuse if anything has changed since."),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write an HTML page about the published index here.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(callback=preparation_file, help="Also write an HTML page about the published index here."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring lake and index up to date with the sources, measure, and publish."""
@@ -117,4 +124,4 @@ def _write_preparation(workspace: Workspace, report: Path | None, name: str) -> 
 
         facts = read_facts(workspace)
         write_preparation_page(facts, report, title=f"Trichord: {name}")
-        write_card(facts, report.with_name("dataset_card.md"))
+        write_card(facts, report.with_name(CARD))

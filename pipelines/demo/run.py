@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 
 from trichord.infra import log
+from trichord.infra.errors import ConfigError
 from trichord.infra.lake.shard import read_shard
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.infra.project import load_project
+from trichord.infra.regular_file import read_regular
 from trichord.pipelines.core.json_objects import parse_object, read_object
 from trichord.pipelines.core.result import Result, plain
 from trichord.pipelines.core.workspace import Workspace
@@ -27,6 +29,8 @@ from trichord.pipelines.evaluation.report import Evaluation
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.report.page import write_page
 from trichord.pipelines.search.search import LiveIndex, open_live, read_query, record_texts
+
+_SOURCE = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ def run_demo(
         language: of the captions; pictures and sounds (tones, nobody speaks) are the same in all of them.
     """
     started, folder = time.monotonic(), folder.resolve()
+    _require_demo(folder / "trichord.yaml")
     corpus, page = folder / "corpus", folder / "page.html"
     with log.progress("demo"):
         written = write_corpus(corpus, records=records, seed=seed, language=language)
@@ -131,12 +136,23 @@ def run_demo(
     )
 
 
+def _require_demo(project: Path) -> None:
+    """Raise ConfigError if another project than a demo's is there."""
+    try:
+        found = yaml.safe_load(read_regular(project, 1 << 20))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or found.get("sources") != [_SOURCE]:
+        raise ConfigError(f"{project} is no demo's project; nothing was touched.\nNext: name another folder by --out.")
+
+
 def write_project(folder: Path, also: Sequence[str] = (), language: Language = ENGLISH) -> Path:
     """Write the demo's project file, which turns every detector on."""
     path = folder / "trichord.yaml"
-    source = {"name": "demo", "kind": "manifest", "path": "corpus/manifest.jsonl"}
     backends = {"index": {"backends": ["faiss", *also]}} if also else {}
-    project = {"lake": "lake", "sources": [source], "prepare": prepare_settings(language), **backends}
+    project = {"lake": "lake", "sources": [_SOURCE], "prepare": prepare_settings(language), **backends}
     path.write_text(yaml.safe_dump(project, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
+from trichord.infra.json_values import parse_json
 from trichord.pipelines.core.json_objects import stored_object
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
@@ -39,6 +41,8 @@ _MEDIA = ("image", "audio")
 _NESTED = ("payload", "meta", "segments", "regions")  # JSON in Parquet
 _FAULTS = ("media_", "download_")  # a medium without a version has such a reason code instead
 _ROWS_PER_GROUP = 1_024
+_MAX_LINE = 64 << 20
+_ELSEWHERE = "Next: name another file by --out."
 _ENDINGS = {
     b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3",
     b"FORM": ".aiff", b".snd": ".au", b"caff": ".caf", b"riff": ".w64", b"RF64": ".rf64",
@@ -89,12 +93,13 @@ def export_rejects(workspace: Workspace, choice: Choice, *, out: Path, media: Pa
     of a manifest, and `source`, `op`, `reason`, `detail` and `payload`.
 
     Raises:
-        ConfigError: the file's ending is unknown, or no reject matches.
+        ConfigError: the file's ending is unknown, it is another file or a source's, or no reject matches.
     """
     kind = _KINDS.get(out.suffix)
     if kind is None:
         raise ConfigError(f"{out}: cannot write this kind of file. Name a .jsonl or .parquet file.")
     out, folder = out.absolute(), media.absolute() if media is not None else None
+    _require_replaceable(workspace, out, kind)
     wanted = _group_by_partition(workspace, choice)
     shards = {shard.partition.id: shard for shard in make_plan(workspace).shards} if wanted else {}
     root = out.parent if folder is None or folder.is_relative_to(out.parent) else folder
@@ -124,6 +129,36 @@ def export_rejects(workspace: Workspace, choice: Choice, *, out: Path, media: Pa
         bytes=files.size,
         not_read=dict(sorted(files.not_read.items())),
     )
+
+
+def _require_replaceable(workspace: Workspace, out: Path, kind: str) -> None:
+    """Raise ConfigError if a file is there that is no export, or one that a source reads: it may have been mended."""
+    if not out.is_file():
+        return
+    real = os.path.realpath(out)
+    for source in workspace.project.sources:
+        read = os.path.realpath(source.path) if "://" not in source.path else source.path
+        if real == read or fnmatchcase(real, read) or real.startswith(f"{read}{os.sep}"):
+            raise ConfigError(f"{out} is data of the source {source.name!r}; it was left as it is.\n{_ELSEWHERE}")
+    if not (_is_export_of_lines(out) if kind == "manifest" else _is_export_of_columns(out)):
+        raise ConfigError(f"{out} exists and is not an export of rejects; it was left as it is.\n{_ELSEWHERE}")
+
+
+def _is_export_of_lines(path: Path) -> bool:
+    with path.open("rb") as file:
+        line = file.readline(_MAX_LINE)
+    try:
+        found = parse_json(line) if line else {}
+    except ValueError:
+        return False
+    return not line or (isinstance(found, dict) and found.keys() >= {"op", "reason", "source"})
+
+
+def _is_export_of_columns(path: Path) -> bool:
+    try:
+        return bool(pq.read_schema(path).names == EXPORT.names)
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _find_root(shards: Mapping[str, WantedShard], partitions: Iterable[str]) -> str | None:

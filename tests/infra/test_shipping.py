@@ -120,3 +120,18 @@ def test_a_jobs_api_is_named_by_its_url_and_answers(monkeypatch):
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ServiceError, match="No Jobs API answers"):
             Jobs(f"http://127.0.0.1:{closed.getsockname()[1]}")
+
+
+@pytest.mark.xdist_group("ray")
+def test_a_cluster_that_does_not_answer_jobs_is_named_as_given_with_advice_for_jobs(monkeypatch):
+    from trichord.infra.engines import ray_cluster
+
+    monkeypatch.setattr(ray_cluster, "ANSWER_S", 0.2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(
+            ServiceError, match=f"No Ray cluster answers at {address} .*\\n.*--address http://HOST:8265"
+        ):
+            Jobs(address)

@@ -86,6 +86,9 @@ def test_a_settings_file_may_set_its_sections_only(lake_copy, tmp_path):
     wrong = trichord("backfill", "--project", str(lake_copy), "--model", str(tmp_path / "model.yaml"), check=2)
     assert "index" in wrong.stderr
     assert "may set model" in wrong.stderr
+    missing = trichord("backfill", "--project", str(lake_copy), "--recipe", str(tmp_path / "none.yaml"), check=2)
+    assert "none.yaml cannot be used: there is no such file" in missing.stderr
+    assert "project file" not in missing.stderr
 
 
 @pytest.mark.full

@@ -119,6 +119,7 @@ def test_no_content_of_a_secret_is_in_any_file(monkeypatch):
         {"name": "a; rm -rf /"},
         {"image": "trichord"},
         {"image": "trichord:latest"},
+        {"image": "user:hunter2@registry.example.com/trichord:1.0"},
         {"image": "trichord:1.0\nroot: true"},
         {"gpu_image": 'trichord:1.0"'},
         {"lake": "s3://b/l' ; x"},

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -149,6 +150,25 @@ def test_wrong_names_are_refused(prepared, tmp_path):
     with pytest.raises(ConfigError, match="text_too_long"):
         export_rejects(opened(prepared), Choice(reason="no_such"), out=tmp_path / "rejects.jsonl")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "mine.jsonl", "mine.parquet", "mended.jsonl"])
+def test_no_file_but_an_earlier_export_is_replaced(prepared, tmp_path, name):
+    folder = Path(shutil.copytree(prepared.parent, tmp_path / "copy", symlinks=True))
+    out, project = folder / "corpus" / name, folder / prepared.name
+    if name == "mine.jsonl":
+        out.write_text('{"id": "a", "text": "mine"}\n')
+    elif name == "mine.parquet":
+        pq.write_table(pa.table({"id": ["a"]}), out)
+    elif name == "mended.jsonl":  # an export that was mended and is a source now
+        export_rejects(opened(project), Choice(), out=out)
+        settings = yaml.safe_load(project.read_text())
+        settings["sources"].append({"name": "mended", "kind": "manifest", "path": str(out)})
+        project.write_text(yaml.safe_dump(settings))
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match="left as it is"):
+        export_rejects(opened(project), Choice(), out=out)
+    assert out.read_bytes() == before
 
 
 def test_the_verbs_speak_json_and_prose(prepared, tmp_path):
