@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from typing import Literal
-from unicodedata import normalize
 
 from trichord.infra.config import CaptionsSource, FolderSource, MediaFolderSource, Source, WebDatasetSource
 from trichord.infra.errors import ConfigError, SourceError
@@ -23,6 +22,7 @@ from trichord.pipelines.ops.tables import (
     name_of,
     parquet_guess,
 )
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, RANGE, TAR_ENDINGS
 from trichord.transforms.collect.file_marks import are_marks
 from trichord.transforms.collect.mediafolder import FORMATS, places
@@ -117,7 +117,7 @@ def _tables_of(listing: Listing, storage: Storage) -> tuple[list[Guess], list[st
     candidates = [
         path
         for path in listing.ending_with((*TABLE_ENDINGS, ".token", ".txt"))
-        if path.count("/") <= 1 and not stems.get(normalize("NFC", posixpath.splitext(path)[0]), set()) - {"text"}
+        if path.count("/") <= 1 and not stems.get(normal_form("NFC", posixpath.splitext(path)[0]), set()) - {"text"}
     ]
     texts = [path for path in candidates if path.lower().endswith(".txt")]
     candidates = [path for path in candidates if path not in texts or len(texts) <= _MAX_TABLES]

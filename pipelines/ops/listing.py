@@ -7,8 +7,8 @@ import posixpath
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from unicodedata import normalize
 
+from trichord.transforms.bounded_text import normal_form
 from trichord.transforms.collect.data_files import PARQUET_ENDINGS, TAR_ENDINGS
 from trichord.transforms.collect.folder import MODALITY_OF_ENDING
 
@@ -37,7 +37,7 @@ class Listing:
         found: dict[str, set[str]] = {}
         for path in self.paths:
             if modality := _modality(path):
-                found.setdefault(normalize("NFC", posixpath.splitext(path)[0]), set()).add(modality)
+                found.setdefault(normal_form("NFC", posixpath.splitext(path)[0]), set()).add(modality)
         return found
 
     def told(self) -> str:

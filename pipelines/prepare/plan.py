@@ -34,7 +34,6 @@ from trichord.transforms.collect.last_plan import keep_plan, last_plan, settings
 from trichord.transforms.collect.partitions import MAX_PARTITIONS, Partition
 
 MANY_PARTITIONS = 1_000  # of a source, on which it is worth to have few rows in each
-_SHOWN_ENDINGS = 5
 SMALL_PARTITION = 64  # rows: a task and its files cost about as much as the rows themselves
 
 

@@ -57,9 +57,10 @@ def test_running_tasks_finish_and_no_more_are_begun(tmp_path, kind):
     code, _, last, out = run(tmp_path, 1.5, kind=kind)
     assert code == 143
     # a worker of Ray may start so late that the other one has begun its second task before both run
-    assert len(list(tmp_path.glob("*.begun"))) == len(list(tmp_path.glob("*.ended"))) == len(out) <= 4
+    most, least_finished = (2, 2) if kind == "local" else (4, 1)
+    assert 2 <= len(list(tmp_path.glob("*.begun"))) == len(list(tmp_path.glob("*.ended"))) == len(out) <= most
     assert (last["event"], last["tasks_ended"]) == ("interrupted", 0)
-    assert 1 <= last["tasks_finished"] <= 2
+    assert least_finished <= last["tasks_finished"] <= 2
 
 
 def test_what_outlasts_the_grace_is_ended(tmp_path):

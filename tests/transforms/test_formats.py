@@ -22,7 +22,6 @@ from trichord.transforms.media import MediaError, decode_image
 from trichord.transforms.picture_kinds import MAX_COMMENTS, without_comments
 
 VARIANTS = list(pictures())
-_REASONS = ("image_format", "image_corrupt", "image_truncated")
 
 
 def _decode(data: bytes) -> np.ndarray:

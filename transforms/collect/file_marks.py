@@ -35,7 +35,7 @@ def are_marks(paths: Iterable[str]) -> bool:
 
 def _mark_of(path: str) -> str:
     *folders, name = path.split("/")
-    stem = posixpath.splitext(_TAR.sub("", name))[0] if _TAR.search(name) else posixpath.splitext(name)[0]
+    stem = posixpath.splitext(_TAR.sub("", name))[0]
     stem = _NUMBERS.sub("", stem) or stem
     words = [*(folder.rpartition("=")[2] for folder in folders), stem]
     return next((word for word in words if word and find_part(word) is not None), stem)

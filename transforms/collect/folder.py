@@ -29,7 +29,7 @@ from trichord.transforms.collect.scope import Scope
 
 _LINE: Line = {"text": None, "captions": [], "group": "", "subset": "", "meta": {}}  # the files hold everything
 
-_SHOWN_ENDINGS, _ENDING_CHARS = 10, 20
+_SHOWN_ENDINGS = 10
 _DEPTH = 8  # folders that hold one folder each
 _PORTIONS = 128
 _NOTHING: tuple[Sequence[str], bool] = ((), False)  # no folders, no file beside them

@@ -17,7 +17,7 @@ _CODECS = {
 }  # fmt: skip
 _READ = ("Vorbis", "Opus", "FLAC")
 _HEADERS = {"Vorbis": 3, "Opus": 2, "FLAC": 1}  # packets before the sound
-_CONTINUED, _FIRST, _LAST = 1, 2, 4  # flags of a page
+_FIRST, _LAST = 2, 4  # flags of a page
 
 
 def ogg_crc(page: bytes) -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from tests.transforms.formats import Counted, Read, Refused, Variant
 from tests.transforms.formats.archives import archives
 from tests.transforms.formats.collecting import judge as judge_rows
@@ -27,6 +29,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.transforms.collect.folder import FolderReader
 from trichord.transforms.media import MediaError, decode_audio, decode_image
 
+_PICTURE_REASONS = ("image_format", "image_corrupt", "image_truncated")
 FATES = {Read: "read", Refused: "refused", Counted: "counted"}
 
 
@@ -63,9 +66,12 @@ def judge(variant: Variant, folder: Path) -> str:
         )
     except MediaError as error:
         why = f"{error.reason}: {error.detail}"
-        named = "none of" not in why  # it is known what it is
-        return "" if isinstance(variant.expected, Refused) and variant.expected.says in why and named else why
-    right = isinstance(variant.expected, Read) and variant.expected.check(found)
+        known = variant.kind == "sound" or error.reason in _PICTURE_REASONS
+        named = known and "none of" not in error.detail
+        told = error.detail if variant.kind == "picture" else why
+        return "" if isinstance(variant.expected, Refused) and variant.expected.says in told and named else why
+    bytewise = not isinstance(found, np.ndarray) or found.dtype == np.uint8
+    right = isinstance(variant.expected, Read) and bytewise and variant.expected.check(found)
     return "" if right else "read, and not as it was made" if isinstance(variant.expected, Read) else "read"
 
 
