@@ -23,7 +23,7 @@ help: ## Show what can be made
 
 .venv: $(STAMP) ## Build the environment from the lock file, and the command .venv/bin/trichord
 
-# The first of these that really is Python 3.11: a pyenv shim may stand there and not run.
+# The first of these that really is Python 3.11: a pyenv shim may be found but not run.
 $(STAMP): requirements.lock requirements-annoy.lock setup.py
 	@for python in python3.11 python3 python; do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
@@ -41,7 +41,7 @@ $(STAMP): requirements.lock requirements-annoy.lock setup.py
 # Annoy has no wheels: it is built where there is a C++ compiler, and its tests are left out where there is none.
 	@if command -v c++ >/dev/null; then \
 	    $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --require-hashes --requirement requirements-annoy.lock; \
-	else echo "There is no C++ compiler (c++): without Annoy, whose tests are left out."; fi
+	else echo "No C++ compiler (c++) found: Annoy is not installed and its tests are skipped."; fi
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@mkdir -p .venv/src && ln -sfn ../.. .venv/src/trichord  # the package under its own name, for mypy and the contracts
 	@touch $@

@@ -74,7 +74,7 @@ class IndexPlan:
 
     @property
     def code(self) -> str:
-        """How a row is stored, without the cells."""
+        """Return how a row is stored, without the cells."""
         return self.kind.removeprefix("ivf_")
 
     @property
@@ -134,7 +134,7 @@ class IndexPlan:
         return self.kind not in ("flat", "flat_fp16", "hnsw")
 
     def is_no_finer(self, other: IndexPlan) -> bool:
-        """Return True if its codes tell rows apart no better than the other's, cells and refining aside."""
+        """Return True if its codes separate rows no better than the other's, cells and refining aside."""
         sizes = [plan.bits or plan.parts or 0 for plan in (self, other)]
         return self.code == other.code and sizes[0] <= sizes[1]
 

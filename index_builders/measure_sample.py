@@ -39,7 +39,7 @@ def measure_sample(sample_ND: np.ndarray, rows: int, codes: Sequence[str]) -> Me
 
     Args:
         sample_ND: float32 (N, D), L2-normalised, in an order by chance; the smaller sample is its first quarter.
-        rows: vectors that it stands for.
+        rows: vectors that it represents.
         codes: which codes, as `measured.code_name` names them.
 
     Returns:

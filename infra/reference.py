@@ -94,12 +94,12 @@ def model_schema() -> dict[str, Any]:
 
 
 def is_section(node: Node) -> bool:
-    """Whether a node is a nested section that may be left out or empty."""
+    """Return True if a node is a nested section that may be left out or empty."""
     return "default" in node and ("$ref" in node or any("$ref" in part for part in node.get("anyOf", ())))
 
 
 def resolve(node: Node) -> Node:
-    """The node that a section's reference stands for; any other node as it is."""
+    """Return the node that a section's reference names; any other node as it is."""
     for part in (node, *node.get("anyOf", ())):
         if "$ref" in part:
             definition: Node = model_schema()["$defs"][part["$ref"].rsplit("/", 1)[-1]]
@@ -115,7 +115,7 @@ def variants(node: Node) -> dict[str, Node]:
 
 
 def describe(node: Node) -> str:
-    """What a value must be, in words: "an integer of at least 1"."""
+    """Return what a value must be, in words: "an integer of at least 1"."""
     options = [part for part in node.get("anyOf", ()) if part.get("type") != "null"]
     if is_section(node) or "properties" in node:
         return "a section of `key: value` lines"
@@ -164,7 +164,7 @@ def _about(node: Node) -> str:
 
 
 def commented_example() -> str:
-    """A project file for `trichord init --full`: what must be given is given, every default stands as a comment."""
+    """A project file for `trichord init --full`: required keys are given, every default is a comment."""
     lines = [
         "# Trichord project file with every key there is. A `#` without a space hides a default:",
         "# take the `#` away to change it. `trichord schema > FILE` writes a JSON Schema for your editor.",
@@ -199,7 +199,7 @@ def _example_section(model: Node, given: Mapping[str, str], indent: str) -> Iter
 
 
 def _example_item(model: Node, given: Mapping[str, str], indent: str, *, hidden: bool) -> Iterator[str]:
-    """The lines of one list item; a hidden one stands as a comment as a whole."""
+    """Yield the lines of one list item; a hidden item is one comment."""
     lines = [f"{indent}# {_about(model)}", f"{indent}- kind: {given['kind']}"]
     rest = {name: node for name, node in model["properties"].items() if name != "kind"}
     lines += _example_section({"properties": rest}, given, indent + "  ")
@@ -283,7 +283,7 @@ def setting(path: str) -> Node:
 
 
 def _sections() -> dict[tuple[str, ...], Node]:
-    """Every section once, under all the places where it stands, in the order of the file."""
+    """Return every section once, with all the places where it occurs, in the order of the file."""
     places: dict[str, list[str]] = {}
     models: dict[str, Node] = {}
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-FORM = "TRICHORD_EVENTS"  # tells a worker process where events go: descriptor:form
+FORM = "TRICHORD_EVENTS"  # where a worker process sends events: descriptor:form
 _HELD_BYTES, _MOST_BYTES = 64 << 10, 1 << 20
 
 _own: TextIO | None = None

@@ -61,7 +61,7 @@ def parse(data: bytes, environment: Mapping[str, str] | None = None) -> Document
     With an `environment`, `${NAME}` and `${NAME:-default}` in values are replaced. A plain scalar gets the type of the
     text that results; a quoted one stays text.
 
-    Repeated keys, keys that are not text and unknown tags are collected as problems; a text that is no YAML at all,
+    Repeated keys, keys that are not text and unknown tags are collected as problems; a text that is not YAML at all,
     too long, too deep or with anchors or aliases has that one problem and the value None.
     """
     if len(data) > MAX_BYTES:

@@ -79,7 +79,7 @@ class Workspace(core.Workspace):
             accept: names of the gate's checks that may fail, because a drop is intended.
             retrain: train even if the live model could be kept; it may then be another space.
             source: look only at this source; the others are as in their last plans.
-            prefix: look only at its rows whose key begins so.
+            prefix: look only at its rows whose key begins with this.
             keys: look only at its rows with these keys.
             wait: wait for another run on the lake to end; otherwise that is a CommitConflict.
             planned: what `plan` returned; the run is refused if lake, sources or settings have moved on since.

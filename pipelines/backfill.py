@@ -1,7 +1,7 @@
 """backfill: fill the lake for another model or recipe beside the live index, then let one reindex switch to it.
 
 Shards are addressed by what made them, so those of the new settings lie beside those that are live: no table changes,
-nights and events go on, and queries are answered by the old index. When all exist, a reindex commits them, builds
+nights and events go on, and the old index answers queries. When all exist, a reindex commits them, builds
 and measures the index, and publishes it if the gate passes. Whatever ends a backfill, another one finds what it made.
 """
 

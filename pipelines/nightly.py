@@ -23,7 +23,7 @@ from trichord.pipelines.publish.maintain import Maintained, maintain
 from trichord.pipelines.reindex import RunSummary, reindex
 
 _DAY_S = 86_400.0
-_LATE = 0.5  # of a day: a night that begins so much later is no missed one
+_LATE = 0.5  # of a day: a night that begins this much later was not missed
 # The lake itself is sound after these, so that it can be maintained.
 _SOUND = (GateFailed, CommitConflict, PartialRun, SourceError, ServiceError)
 

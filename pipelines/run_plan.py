@@ -44,7 +44,7 @@ class SourcePlan(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost(Result):
-    """What a reindex would cost, as far as this lake's earlier runs and the project's `rates` tell.
+    """What a reindex would cost, as far as this lake's earlier runs and the project's `rates` allow.
 
     Attributes:
         bytes: of the shards and index files that it would write; None if no run made about as many.

@@ -27,7 +27,7 @@ _PIECE = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|(?:(?!{UNSPACED_CHAR}).)+", re
 _BLANK_BESIDE = regex.compile(rf" (?={UNSPACED_CHAR})|(?<={UNSPACED_CHAR}) ", regex.V1)
 _FIRST_UNSPACED = "\u0e00"
 
-# script -> language, where the script tells it
+# script -> language, where the script decides it
 _SCRIPTS = {
     "Hangul": "ko", "Thai": "th", "Lao": "lo", "Khmer": "km", "Myanmar": "my", "Han": "zh", "Arabic": "ar",
     "Hebrew": "he", "Greek": "el", "Devanagari": "hi", "Bengali": "bn", "Tamil": "ta", "Telugu": "te", "Georgian": "ka",
@@ -36,7 +36,7 @@ _SCRIPTS = {
 }  # fmt: skip
 _KANA = regex.compile(r"[\p{sc=Hiragana}\p{sc=Katakana}]")
 _SCRIPT = regex.compile("|".join(rf"(?P<{name}>\p{{sc={name}}})" for name in _SCRIPTS))
-_READ_CHARS = 2_000  # of a text, to tell its script
+_READ_CHARS = 2_000  # of a text, to find its script
 _SHARE_OF_KANA = 0.05  # of Han and kana, from which they are Japanese
 
 
@@ -64,7 +64,7 @@ def words(text: str) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """Return what stands between blanks, punctuation included, cut into characters where a script has no blanks."""
+    """Return the runs between blanks, punctuation included, cut into characters where a script has no blanks."""
     parts = text.split()
     return [piece for part in parts for piece in _PIECE.findall(part)] if has_unspaced(text) else parts
 
@@ -86,7 +86,7 @@ def join_unspaced(text: str) -> str:
 def language_of_script(texts: Iterable[str]) -> str:
     """Return the language (ISO 639) that the script of most letters suggests; '' for Latin letters and none.
 
-    Kana among Han tell Japanese. A script of many languages stands for its most frequent one: enough to cut words.
+    Kana among Han mean Japanese. A script of many languages counts as its most frequent one: enough to cut words.
     """
     counts = Counter[str]()
     kana = 0

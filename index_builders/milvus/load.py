@@ -92,7 +92,7 @@ class Loader:
 
     @property
     def mode(self) -> str:
-        """How this server is filled: files, rest or insert."""
+        """The method of filling this server: files, rest or insert."""
         config = self._config
         if config.lite:
             return "insert"

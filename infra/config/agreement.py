@@ -1,4 +1,4 @@
-"""Whether the modalities of a record belong together, judged by the fusion model."""
+"""The check that the modalities of a record belong together, by the fusion model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trichord.infra.config.sources import Modality
 
 
 class AgreementConfig(Strict):
-    """Whether the modalities of a record belong together, judged by the fusion model of the run."""
+    """The check that the modalities of a record belong together, by the fusion model of the run."""
 
     check: Literal["off", "flag", "drop"] = Field(
         "off", description="flag: judged and listed in the table `agreement`; drop: also left out of the index."

@@ -1,4 +1,4 @@
-"""What a sound must be, and how it is cleaned."""
+"""Limits and cleaning of sounds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class AudioConfig(Strict):
     max_flatness: float | None = Field(
         None, ge=0, le=1, description="Flatness of the lasting spectrum (1: white noise) above which it is rejected."
     )
-    vad: bool = Field(True, description="Whether speech is looked for (Silero's model), and its SNR measured.")
+    vad: bool = Field(True, description="Detect speech (Silero's model) and measure its SNR.")
     min_speech_share: float | None = Field(
         None, ge=0, le=1, description="Share of the time with speech below which a clip is rejected."
     )

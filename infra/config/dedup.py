@@ -35,6 +35,6 @@ class DedupConfig(Strict):
     audio_coarse: int = Field(8, ge=0, le=20, description="Bits of 64 in which two sounds may differ.")
     audio_bits: int = Field(56, ge=0, le=100, description="The same of 256, where the sound leads.")
     text_jaccard: float = Field(
-        0.9, ge=0.5, le=1, description="Jaccard similarity of character shingles of texts that stand alone."
+        0.9, ge=0.5, le=1, description="Least Jaccard similarity of character shingles, for records with only a text."
     )
-    min_text_chars: int = Field(0, ge=0, description="Shorter texts are never compared where they stand alone.")
+    min_text_chars: int = Field(0, ge=0, description="Records with only a text are not compared if it is shorter.")

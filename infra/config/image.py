@@ -1,4 +1,4 @@
-"""What a picture must be."""
+"""Limits and canonical form of pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trichord.infra.config.base import Strict
 
 
 class ImageConfig(Strict):
-    """What a picture must be, and its canonical form. A threshold of null is not applied; the score is kept."""
+    """Limits and canonical form of pictures. A threshold of null is not applied; the score is kept."""
 
     max_bytes: int = Field(50_000_000, ge=1, description="Larger files are rejected unread.")
     max_pixels: int = Field(50_000_000, ge=1, description="Larger pictures are rejected before decoding.")

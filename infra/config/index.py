@@ -34,7 +34,7 @@ class IndexConfig(Strict):
     backends: tuple[Literal["faiss", "milvus", "annoy"], ...] = Field(
         ("faiss",),
         min_length=1,
-        description="Where the index is held; all switch together, and queries are answered by the first.",
+        description="Where the index is held; all switch together, and the first answers queries.",
     )
     metadata: tuple[str, ...] = Field(
         (),

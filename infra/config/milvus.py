@@ -66,7 +66,7 @@ class MilvusConfig(Strict):
     )
     rows_per_file: int = Field(200_000, ge=1, description="An import file never holds more records than this.")
     insert_rows: int = Field(1_000, ge=1, le=10_000, description="Rows of one insert.")
-    import_timeout_s: float = Field(900.0, gt=0, description="An import that makes no progress for so long is stuck.")
+    import_timeout_s: float = Field(900.0, gt=0, description="An import that makes no progress for this long is stuck.")
     timeout_s: float = Field(60.0, gt=0, description="A call takes at most.")
     refresh: Literal["new", "in_place", "auto"] = Field(
         "new",
@@ -82,7 +82,7 @@ class MilvusConfig(Strict):
 
     @property
     def lite(self) -> bool:
-        """Whether this is Milvus Lite."""
+        """True if this is Milvus Lite."""
         return self.uri.endswith(LITE)
 
     @field_validator("uri")

@@ -1,4 +1,4 @@
-"""Who hears of a run beside its log: Prometheus, and a webhook for what somebody must look at."""
+"""Where runs are reported besides the log: Prometheus, and a webhook for what needs attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What computing costs, so that plans and runs say it in money."""
+"""Prices of computing, from which plans and runs estimate costs in money."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trichord.infra.config.base import Strict
 
 
 class RatesConfig(Strict):
-    """What computing costs. Plans and runs then say it in money; by itself nothing is known of your prices."""
+    """Your prices of computing. With them, plans and runs report their cost in money; there are no defaults."""
 
     currency: str = Field("USD", min_length=1, max_length=8, description="Printed beside each amount.")
     core_hour: float | None = Field(None, ge=0, description="An hour of a CPU core, such as 0.04.")

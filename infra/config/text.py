@@ -1,4 +1,4 @@
-"""What a text must be."""
+"""Limits and repairs of texts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Language = Annotated[str, Field(pattern="^[a-z]{2,3}$")]
 
 
 class TextConfig(Strict):
-    """What a text must be. A threshold of null is not applied; the score is kept."""
+    """Limits and repairs of texts. A threshold of null is not applied; the score is kept."""
 
-    repair_encoding: bool = Field(True, description="Whether mojibake is decoded again (ftfy), where that is sure.")
-    strip_markup: bool = Field(True, description="Whether HTML tags are removed and entities decoded.")
+    repair_encoding: bool = Field(True, description="Repair mojibake (ftfy) where the repair is certain.")
+    strip_markup: bool = Field(True, description="Remove HTML tags and decode entities.")
     min_chars: int = Field(1, ge=0, description="Shorter texts (after normalising) are rejected.")
     max_chars: int = Field(20_000, ge=1, description="Longer texts are rejected.")
     max_symbol_ratio: float | None = Field(
-        0.4, ge=0, le=1, description="Share of symbols among the characters that are not blanks, at most."
+        0.4, ge=0, le=1, description="Largest share of symbols among the characters that are not blanks."
     )
     max_repetition: float | None = Field(
-        0.6, ge=0, le=1, description="Share of the text that repeats what it has said before, at most."
+        0.6, ge=0, le=1, description="Largest share of the text that may repeat earlier text."
     )
     pii: Literal["keep", "mask", "reject"] = Field(
         "mask",
@@ -43,6 +43,9 @@ class TextConfig(Strict):
     )
     languages: tuple[Language, ...] = Field((), description="Allowed languages (ISO 639); empty allows all.")
     min_language_score: float = Field(
-        0.8, ge=0, le=1, description="A text is rejected for its language only if that is at least so certain."
+        0.8,
+        ge=0,
+        le=1,
+        description="A text is rejected for its language only if the detection is at least this certain.",
     )
-    spelling: bool = Field(False, description="Whether sure misspellings of English texts are corrected (symspellpy).")
+    spelling: bool = Field(False, description="Correct clear misspellings of English texts (symspellpy).")

@@ -1,4 +1,4 @@
-"""What tells `trichord watch` that something has changed."""
+"""How `trichord watch` learns that something has changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trichord.infra.config.base import Strict
 
 
 class WatchConfig(Strict):
-    """What tells `trichord watch` that something has changed."""
+    """How `trichord watch` learns that something has changed."""
 
     queues: tuple[str, ...] = Field(
         (),

@@ -40,16 +40,18 @@ class WebConfig(Strict):
         12, ge=1, description="Tries in a row that do not reach a host before it is given up for the run."
     )
     max_age_s: float = Field(
-        3_600.0, ge=0, description="A download is not asked for again for so long, whatever Cache-Control says."
+        3_600.0, ge=0, description="A download is not requested again for this long, whatever Cache-Control says."
     )
     retry_after_s: float = Field(
-        21_600.0, ge=0, description="A failed download is not tried again for so long, except by `rejects replay`."
+        21_600.0, ge=0, description="A failed download is not retried for this long, except by `rejects replay`."
     )
     stale_max_s: float = Field(
         604_800.0, ge=0, description="How long the last good content is used while its server fails; 0: not at all."
     )
     keep_unused_s: float = Field(
-        2_592_000.0, ge=0, description="What is known of a URL that no row names any more is kept for so long."
+        2_592_000.0,
+        ge=0,
+        description="Cached data of a URL is kept for this long after the last row that names it is gone.",
     )
 
     @field_validator("ports")

@@ -118,7 +118,7 @@ class Jobs:
             raise self._refused(error) from error
 
     def list(self, prefix: str) -> list[Job]:
-        """Return the jobs whose id begins so, newest first."""
+        """Return the jobs whose id begins with this, newest first."""
         with self._asking():
             found = [_job(one) for one in self._client.list_jobs() if (one.submission_id or "").startswith(prefix)]
         return sorted(found, key=lambda job: (job.started_s or time.time(), job.id), reverse=True)

@@ -36,7 +36,7 @@ def read_cloud_event(headers: Mapping[str, str], body: bytes) -> tuple[Event, ..
         body: of the request.
 
     Raises:
-        Poison: it is no CloudEvent, or names no place.
+        Poison: it is not a CloudEvent, or names no place.
     """
     from cloudevents.core.bindings.http import HTTPMessage, from_http_event
     from cloudevents.core.exceptions import BaseCloudEventException

@@ -21,7 +21,7 @@ class Counts:
         lag_s: sum over events of the seconds from the change (or the receipt, if its time is unknown) to the commit.
         lagged: events in that sum.
         last_lag_s: the longest lag of the last run.
-        removal_lag_s: the longest lag of a deletion in the last run that was told of one; None before.
+        removal_lag_s: the longest lag of a deletion in the last run that handled one; None before.
         missed: rows that a sweep found changed and no event had named.
     """
 

@@ -72,7 +72,7 @@ class Channel(Protocol):
         """Receive no more, and give back what is not acknowledged."""
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        """Forget messages: what they told of is committed. Raises nothing: a message that stays comes again."""
+        """Forget messages whose changes are committed. Raises nothing: a message that stays comes again."""
 
     def problem(self) -> str | None:
         """Return why nothing is received at present; None if all is well."""

@@ -130,7 +130,7 @@ class HttpInbox:
         try:
             status = self._offer(events)
         finally:
-            if status is HTTPStatus.TOO_MANY_REQUESTS:  # or it is about no source
+            if status is HTTPStatus.TOO_MANY_REQUESTS:  # or it names no source
                 self.hooks.give_back(name)
         return status
 
@@ -181,7 +181,7 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that went away is no event."""
+        """Say nothing: a client that went away is not an event."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -231,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(status)
 
     def _body(self, headers: Mapping[str, str]) -> bytes | None:
-        """Return the body; None if the request was answered, because its length is not told or too large."""
+        """Return the body; None if the request was answered, because its length is missing or too large."""
         told = headers.get("content-length", "")
         if "transfer-encoding" in headers or not (told.isascii() and told.isdigit() and len(told) < 20):
             self._answer(HTTPStatus.LENGTH_REQUIRED)
@@ -252,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: counts tell how many, and a stranger's words reach no log."""
+        """Say nothing: counts say how many, and a stranger's words reach no log."""
 
 
 class _Head:

@@ -17,7 +17,7 @@ class Inbox:
     """Messages of all channels, in the order of their arrival.
 
     Args:
-        is_known: tells whether an event is about a place of the project's sources.
+        is_known: returns whether an event names a place of the project's sources.
         counts: counts what becomes of messages.
         limit: events held at most; a message is taken while there are fewer.
     """
@@ -40,11 +40,11 @@ class Inbox:
             'accepted'; 'ignored' or 'repeated', if it is done with; 'full', if it must be offered again.
 
         Raises:
-            Poison: it is about no source of the project.
+            Poison: it names no source of the project.
         """
         known = tuple(event for event in events if self._is_known(event))
         if events and not known:
-            raise Poison("it is about no source of the project")
+            raise Poison("it names no source of the project")
         with self._changed:
             fate: Fate = "accepted"
             if not known:

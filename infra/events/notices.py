@@ -43,7 +43,7 @@ def parse_body(body: bytes | str) -> object:
 
 
 def read_notice(value: object) -> tuple[Event, ...]:
-    """Return the places that a message names; none if it is a test, or tells of nothing that changes content.
+    """Return the places that a message names; none if it is a test, or reports nothing that changes content.
 
     Raises:
         Poison: it is none of the known forms, or a place in it cannot be one.

@@ -20,7 +20,7 @@ from trichord.infra.redaction import redact
 
 VISIBILITY_S = 120  # for this long nobody else sees a message; extended at a third of it
 _BATCH = 10  # SQS allows no more
-_POLL_S = 5  # a poll cannot be broken off, and a process that is told to end waits for it
+_POLL_S = 5  # a poll cannot be broken off, and a process that is asked to end waits for it
 _DRAIN_S = 1
 _LONGEST_PAUSE_S = 60.0
 _GIVE_BACK_S = 5.0  # of the grace that a process has after SIGTERM

@@ -140,7 +140,7 @@ class BucketStore:
         yield from self._stats(inside())
 
     def _stats(self, metas: Iterable[Mapping[str, Any]], last: str = "") -> Iterator[Stat]:
-        """Yield the stats of objects that were listed behind `last`, without the empty ones that stand for folders.
+        """Yield the stats of objects that were listed behind `last`, without the empty ones that mark folders.
 
         The client lists such an object, `a/`, as `a`, out of order: behind `a.txt`.
         """

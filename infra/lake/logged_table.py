@@ -41,7 +41,7 @@ class LoggedTables:
     def commits(self, name: str) -> list[Actions | None]:
         """Return the actions of each commit of a table; None for a commit that is lost, copy included.
 
-        The commit of the `first` version stands for itself and all before it, which have no actions.
+        The commit of the `first` version replaces all earlier ones, which then have no actions.
         """
         if name not in self._actions:
             log = CommitLog(self._lake, name)

@@ -177,7 +177,7 @@ def at_work(lake: Lake, verb: str) -> Iterator[Presence]:
 
 @cache
 def _machine() -> str:
-    """Return a name for this boot of this machine and this space of process ids: within it, a pid tells who lives."""
+    """Return a name for this boot of this machine and this space of process ids: within it, a pid names one process."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot = file.read().strip()

@@ -1,4 +1,4 @@
-"""Shorten the log of a table: remove the commits that nobody needs, behind a checkpoint that stands for them.
+"""Shorten the log of a table: remove the commits that nobody needs, behind a checkpoint that replaces them.
 
 Killed at any point, the log reads as before. First the base is written (`log_base`): from then on it is what the log
 begins with, and all that is left of earlier versions counts for nothing. Then these are removed, the first one first,

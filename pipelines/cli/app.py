@@ -141,7 +141,7 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a reindex would make, keep and remove. With --rows, estimate what so many rows would cost."""
+    """Show what a reindex would make, keep and remove. With --rows, estimate what this many rows would cost."""
     workspace = _open(project, set_, as_json, engine)
     if rows is not None:
         from trichord.pipelines.core.runs import last_runs

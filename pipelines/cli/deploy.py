@@ -29,24 +29,27 @@ def deploy_ls(as_json: Json = False) -> None:
 
 @deploy_app.command("render")
 def deploy_render(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET", help="Of `trichord deploy ls`, several or all.")],
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="TARGET", help="Targets that `trichord deploy ls` lists; `all` for all of them."),
+    ],
     project: ProjectFile = DEFAULT_PROJECT,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to; each target gets a folder in it.")] = Path(
         "deploy"
     ),
-    name: Annotated[str, typer.Option(help="Of namespace, user and jobs.")] = "trichord",
+    name: Annotated[str, typer.Option(help="Name of the namespace, the user and the jobs.")] = "trichord",
     image: Annotated[str | None, typer.Option(help="Container image with its tag. (default: trichord:VERSION)")] = None,
-    gpu_image: Annotated[str | None, typer.Option(help="The one for GPUs. (default: --image and -gpu)")] = None,
+    gpu_image: Annotated[str | None, typer.Option(help="Container image for GPUs. (default: --image and -gpu)")] = None,
     lake: Annotated[str | None, typer.Option(help="Lake of the deployment. (default: the project's)")] = None,
-    schedule: Annotated[str, typer.Option(help="Of the night: five fields of cron.")] = "0 2 * * *",
-    timezone: Annotated[str, typer.Option(help="Of the schedule, such as Europe/Berlin.")] = "Etc/UTC",
+    schedule: Annotated[str, typer.Option(help="When the night runs: five fields of cron.")] = "0 2 * * *",
+    timezone: Annotated[str, typer.Option(help="Time zone of the schedule, such as Europe/Berlin.")] = "Etc/UTC",
     secret: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Environment variable that holds a secret; its name only. Repeatable."),
     ] = None,
     program: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="The command, for systemd, Airflow and Dagster. (default: this one)"),
+        typer.Option(metavar="PATH", help="Path of the command, for systemd, Airflow and Dagster. (default: this one)"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Json = False,

@@ -63,10 +63,10 @@ def reindex(
         bool, typer.Option("--retrain", help="Train even if the live model could be kept: its space may change.")
     ] = False,
     source: Annotated[
-        str | None, typer.Option(help="Look only at this source; the others are as they were last time.")
+        str | None, typer.Option(help="Look only at this source; the last plan of the others is reused.")
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option(help="With --source: look only at rows whose key, or file, begins so.")
+        str | None, typer.Option(help="With --source: look only at rows whose key, or file, begins with this.")
     ] = None,
     keys: Annotated[
         Path | None,
@@ -87,7 +87,7 @@ def reindex(
     """Bring lake and index up to date with the sources, measure, and publish."""
     workspace = _open(project, set_, as_json, engine)
     if plan is not None and source is not None:
-        raise ConfigError("--plan and --source exclude each other: a plan is of all sources.")
+        raise ConfigError("--plan and --source cannot be combined: a plan covers all sources.")
     listed = read_lines(keys) if keys is not None else None
     planned = _basis(plan) if plan is not None else None
     with taking_turn(wait=wait, skip=skip, as_json=as_json), log.progress("reindex"):

@@ -58,7 +58,7 @@ def _gate(checks: list[dict[str, Any]]) -> None:
     if rows:
         _table("Gate: checks that differ", columns, rows)
     if alone:
-        console.print(f"gate: {alone:,} checks were made of one of them only (--json, --report)")
+        console.print(f"gate: {alone:,} checks exist for one of the two only (--json, --report)")
 
 
 def _differs(check: dict[str, Any]) -> bool:

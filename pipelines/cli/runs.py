@@ -19,8 +19,8 @@ def list_runs(
     context: typer.Context,
     project: ProjectFile = DEFAULT_PROJECT,
     set_: Overrides = None,
-    limit: Annotated[int, typer.Option(min=1, max=400, help="How many to list.")] = 20,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that did not end well.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=400, help="Largest number of runs to list.")] = 20,
+    failed: Annotated[bool, typer.Option("--failed", help="Show only runs that failed.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the last runs on this lake, newest first: how each ended, rows by fate, seconds and bytes."""
@@ -42,14 +42,14 @@ def show_run(
     workspace = open_project(project, set_, as_json)
     found = [one for one in workspace.runs() if one.id.startswith(run)]
     if len(found) != 1:
-        many = f"{len(found)} runs begin so" if found else "there is no such run"
+        many = f"the ids of {len(found)} runs begin with this" if found else "there is no such run"
         raise ConfigError(f"{run}: {many}.\nList them: `trichord runs`.")
     print_result(found[0].to_dict(), as_json, _show)
 
 
 def _list(result: dict[str, Any]) -> None:
     if not result["runs"]:
-        console.print("No run is noted on this lake.")
+        console.print("No runs are recorded for this lake.")
         return
     priced = any(run["cost"] is not None for run in result["runs"])
     rows = [
@@ -86,7 +86,7 @@ def _show(run: dict[str, Any]) -> None:
         console.print(at + escape(run["error"]), soft_wrap=True)
     console.print(f"Live at its end: {escape(run['publication'] or 'nothing')}.")
     if run["inputs"]:
-        console.print(f"What it wanted: {run['inputs'][:16]}…")
+        console.print(f"Digest of its inputs: {run['inputs'][:16]}…")
     if run["versions"]:
         console.print("Versions: " + ", ".join(f"{name} {version}" for name, version in run["versions"].items()))
     if run["sources"]:

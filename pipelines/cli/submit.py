@@ -50,7 +50,7 @@ def submit(
         str | None,
         typer.Option(help="A further part of the job's identity, such as a logical date. (nightly: today, UTC)"),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Run it though the last attempt ended well.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run it again even if the last attempt succeeded.")] = False,
     stage: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Only write what would be sent, and print the command; start nothing."),
@@ -181,12 +181,12 @@ def _write(text: str) -> None:
 def _show(result: dict[str, Any]) -> None:
     said = {
         "started": f"Job {result['id']}: {result['status']}.",
-        "attached": f"Job {result['id']} was running already: {result['status']}.",
-        "done_before": f"Job {result['id']} has ended well already; nothing was started. To run it again: --again.",
+        "attached": f"Job {result['id']} was already running: {result['status']}.",
+        "done_before": f"Job {result['id']} has already succeeded; nothing was started. To run it again, add --again.",
         "staged": "Nothing was submitted.",
     }
     console.print(escape(said[result["did"]]), soft_wrap=True)
-    console.print(f"The same by Ray alone: {escape(result['command'])}", soft_wrap=True)
+    console.print(f"The same command with Ray alone: {escape(result['command'])}", soft_wrap=True)
 
 
 def _list(result: dict[str, Any]) -> None:

@@ -13,19 +13,19 @@ from trichord.pipelines.cli import render
 from trichord.pipelines.cli.options import print_result
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another run on this lake to end.")]
-Skip = Annotated[bool, typer.Option("--skip", help="If another run is at work on this lake, end well.")]
+Skip = Annotated[bool, typer.Option("--skip", help="Exit with code 0 if another run is at work on this lake.")]
 
 
 @contextmanager
 def taking_turn(*, wait: bool, skip: bool, as_json: bool) -> Iterator[None]:
-    """End the command well, if `skip`, where the block finds another run at work on the lake.
+    """End the command with exit code 0, if `skip`, where the block finds another run at work on the lake.
 
     Raises:
         ConfigError: both are asked for.
         LeaseTaken: another run is at work, and it was not to be skipped.
     """
     if wait and skip:
-        raise ConfigError("--wait and --skip exclude each other.")
+        raise ConfigError("--wait and --skip cannot be combined.")
     try:
         yield
     except LeaseTaken as taken:

@@ -42,7 +42,7 @@ class Hours:
         return cls(cores=cores_s / _HOUR_S, gpus=gpu_s / _HOUR_S)
 
     def price(self, rates: RatesConfig, requests: int = 0) -> float | None:
-        """Return what they cost, with so many requests; None where there is no rate for what is used."""
+        """Return what they cost, with this many requests; None where a used resource has no rate."""
         if rates.core_hour is None or (rates.gpu_hour is None and self.gpus > 0):
             return None
         of_requests = (rates.thousand_requests or 0.0) * requests / 1_000

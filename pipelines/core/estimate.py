@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from trichord.pipelines.core.runs import RunNote, StageTime
 
-ALIKE = 10  # so many runs count for a stage
+ALIKE = 10  # this many runs count for a stage
 SIZE = ("records", "features", "vectors")  # how many shards a run made of these says how large it was
-_TIMES = 3.0  # a run that made up to so many times more, or fewer, is alike
+_TIMES = 3.0  # a run that made up to this many times more, or fewer, is alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

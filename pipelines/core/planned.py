@@ -20,10 +20,10 @@ from trichord.pipelines.core.workspace import Workspace
 FORMAT = 1
 _MOST_BYTES = 64 << 20
 _WHAT = {
-    "inputs": "the sources or the settings are not what they were",
+    "inputs": "the sources or the settings have changed",
     "live": "another publication is live",
     "tables": "another run has committed to the lake",
-    "project": "the project's settings are not what they were",
+    "project": "the project's settings have changed",
 }
 
 

@@ -145,7 +145,9 @@ def _require_demo(project: Path) -> None:
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         found = None
     if not isinstance(found, dict) or found.get("sources") != [_SOURCE]:
-        raise ConfigError(f"{project} is no demo's project; nothing was touched.\nNext: name another folder by --out.")
+        raise ConfigError(
+            f"{project} is not a demo's project; nothing was touched.\nNext: name another folder by --out."
+        )
 
 
 def write_project(folder: Path, also: Sequence[str] = (), language: Language = ENGLISH) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 
 from trichord.pipelines.evaluation.outcomes import Outcomes
 
-FEW = 20  # fewer records tell nothing about a spread
+FEW = 20  # fewer records say nothing about a spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def ks_limit(rows: int, others: int, level: float) -> float:
 
 
 def separability(one_ND: np.ndarray, other_MD: np.ndarray) -> float | None:
-    """Return how well a linear classifier tells two samples apart: AUC on rows that it was not fitted on.
+    """Return how well a linear classifier separates two samples: AUC on rows that it was not fitted on.
 
     0.5: not at all; 1: entirely. A classifier two-sample test (Lopez-Paz and Oquab, ICLR 2017): ridge regression is
     fitted on every other row of both samples and judged on the rest, then the other way round. The rows must be in
@@ -59,7 +59,7 @@ def separability(one_ND: np.ndarray, other_MD: np.ndarray) -> float | None:
 
 
 def _fit(rows_ND: np.ndarray, is_one_N: np.ndarray) -> np.ndarray:
-    """Return the direction (D,) of ridge regression that tells the rows apart; both kinds count the same."""
+    """Return the direction (D,) of ridge regression that separates the rows; both kinds count the same."""
     weights = np.where(is_one_N, 0.5 / is_one_N.sum(), 0.5 / (~is_one_N).sum())
     centred = rows_ND - weights @ rows_ND
     wanted = np.where(is_one_N, 1.0, -1.0)

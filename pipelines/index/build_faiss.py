@@ -222,7 +222,7 @@ class _Making:
             recall_before: its recall.
 
         Returns:
-            The manifest, the addresses of the shards that stood, and the recall (None if it was not measured).
+            The manifest, the addresses of the shards that existed before, and the recall (None if it was not measured).
         """
         workspace, engine, plan, model = self.workspace, self.engine, self.plan, self.model
         config, rows = workspace.project.index, sum(ref.rows for ref in self.vectors.values())

@@ -63,7 +63,7 @@ METRICS = (
     Metric("trichord_event_commit_lag_seconds", "From a change to its commit: the longest of the last run on events."),
     Metric(
         "trichord_event_removal_lag_seconds",
-        "From a deletion to the index without it: the longest of the last run that was told of one.",
+        "From a deletion to the index without it: the longest in the last run that handled one.",
     ),
 )
 NAMES = frozenset(metric.name for metric in METRICS)

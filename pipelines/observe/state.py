@@ -51,7 +51,7 @@ def read_state(workspace: Workspace, last: RunNote | None = None) -> LakeState:
         last: the run that ended just now, whose note may not have been stored.
 
     Raises:
-        StorageError: the lake cannot be read, and there is no `last` run, which could be told of alone.
+        StorageError: the lake cannot be read, and there is no `last` run, which could be reported alone.
     """
     try:
         return _read(workspace, last)

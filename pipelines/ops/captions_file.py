@@ -1,4 +1,4 @@
-"""Whether a file is captions as COCO or Flickr ship them, and which pictures it names; the file is not read whole."""
+"""Recognise captions files of COCO and Flickr, and the pictures they name, without reading the whole file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def captions_kind(path: str) -> Literal["coco", "flickr"] | None:
 
 
 def _is_coco(head: str) -> bool:
-    """Whether JSON begins as one object with the lists `images` and `annotations`, or as Karpathy's."""
+    """Return True if JSON begins as one object with the lists `images` and `annotations`, or as Karpathy's."""
     first, _, rest = head.lstrip().partition("\n")
     if rest.strip():
         try:

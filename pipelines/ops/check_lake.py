@@ -93,8 +93,9 @@ def compare_clocks(lake: Lake) -> str:
     if abs(ahead_s) > SKEW_S:
         raise StorageError(
             f"this machine's clock is {abs(ahead_s):,.0f} s {'ahead of' if ahead_s > 0 else 'behind'} that of "
-            f"{lake.root}\nStores refuse requests signed at another time, and nights would be counted wrongly (who is "
-            f"at work is not: after {LOST_S:.0f} s by the store's own time). Set the clock: timedatectl set-ntp true."
+            f"{lake.root}\nStores refuse requests signed at another time, and nights would be counted wrongly. "
+            f"(Leases are safe: they expire after {LOST_S:.0f} s of the store's own time.) Set the clock: "
+            "timedatectl set-ntp true."
         )
     return f"within {max(1.0, abs(ahead_s)):.0f} s of the store's"
 

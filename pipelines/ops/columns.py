@@ -255,7 +255,7 @@ def _text_column(columns: Sequence[_Column]) -> str | None:
 
 
 def _may_name(column: _Column) -> bool:
-    """Whether the values can name rows: nearly each row has one, short, without line breaks."""
+    """Return True if the values can name rows: nearly each row has one, short, without line breaks."""
     return len(column.values) >= _FILLED * column.rows and all(
         (isinstance(value, str) and len(value) <= _KEY_CHARS and "\n" not in value)
         or (isinstance(value, int) and not isinstance(value, bool))

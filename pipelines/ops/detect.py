@@ -132,7 +132,7 @@ def _tables_of(listing: Listing, storage: Storage) -> tuple[list[Guess], list[st
 
 
 def _labelled(listing: Listing) -> Literal["imagefolder", "audiofolder"] | None:
-    """Whether all media are of one modality and lie in folders that say their class or their subset."""
+    """Return the kind of source if all media have one modality and lie in folders named by class or subset."""
     for modality, kind in (("image", "imagefolder"), ("audio", "audiofolder")):
         media = listing.of(modality)
         if media and not any(listing.of(other) for other in ("text", "image", "audio") if other != modality):

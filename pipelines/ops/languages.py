@@ -15,13 +15,13 @@ from trichord.transforms.word_breaks import language_of_script
 
 _SHARE = 0.05  # of the records, from which a language is worth a warning
 _SURE = 0.8  # probability of a language that a few texts show
-_LOOKED_AT = 8  # sources, where nothing else tells
+_LOOKED_AT = 8  # sources, where nothing else names the languages
 
 
 def find_language_warnings(workspace: Workspace) -> Iterator[str]:
     """Yield a warning for each setting that does not know a language of the records.
 
-    The live publication tells the languages, or `prepare.text.languages`, or a few rows of the sources. Nothing is read
+    The live publication names the languages, or `prepare.text.languages`, or a few rows of the sources. Nothing is read
     where no such setting is on.
     """
     known = limited_settings(workspace.project)

@@ -71,7 +71,7 @@ def prepare_on_paper(project: Project, rows: int, *, cores: int | None = None) -
 
 
 def _count_leaves(mean: float, limit: int) -> float:
-    """Return how many leaves below a node of the trie of partitions are to be expected, if it has so many rows."""
+    """Return how many leaves below a node of the trie of partitions are to be expected, if it has this many rows."""
     split = 0.5 * math.erfc((limit + 0.5 - mean) / math.sqrt(2 * mean))  # the chance that it has more than its limit
     if split < 1e-6:
         return 1.0

@@ -30,7 +30,7 @@ WORDS = "words"  # buckets of texts that say the same
 ROWS_PER_CELL = 50_000  # about, those of neighbouring ranges among them
 ROWS_AT_ONCE = 8_192  # about, of small shards that one task emits: a task's rows are looked for in every bucket
 CROWDED = 100_000  # rows of a key that one task takes; more are split
-SAMPLED = 16  # one row in so many is counted, by the digest of its content
+SAMPLED = 16  # one row in this many is counted, by the digest of its content
 _EMITTED = ("partition", "row_digest", "modalities", "text_form", "text_bands", "image_inner", *SIGNATURE.values())
 
 Split: TypeAlias = Mapping[str, Mapping[int, int]]  # crowded key -> place -> the parts of what is there

@@ -9,7 +9,7 @@ from trichord.infra.engines.base import Engine, I, R
 from trichord.pipelines.core.workspace import Workspace, run_all
 from trichord.transforms.collect.workers import LEAST_BYTES, Workers
 
-_SLOW_START = 8  # Ray and Beam take so many times longer to start than local workers
+_SLOW_START = 8  # Ray and Beam take this many times longer to start than local workers
 
 
 @contextmanager

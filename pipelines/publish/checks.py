@@ -47,7 +47,7 @@ def index_checks(
         value=evaluation["records"],
         threshold=1,
         detail="an index must be measured on test records: see train.test, train.marks and fields.subset"
-        + (f"; {withheld} were withheld, because the model has seen their like" if withheld else ""),
+        + (f"; {withheld} were withheld, because the model has seen their group, picture or sound" if withheld else ""),
     )
     yield Check(
         name="vectors_sound",

@@ -23,7 +23,7 @@ from trichord.pipelines.core.workspace import Workspace, run_all
 from trichord.pipelines.prepare.modalities import named_modalities
 from trichord.transforms.clean.language import LABEL
 
-COLUMNS = ("source", "row_digest", "text", "scores", "labels", "meta")  # no media: the scores tell which there are
+COLUMNS = ("source", "row_digest", "text", "scores", "labels", "meta")  # no media: the scores show which there are
 ROWS = 16_384  # read at a time
 TASKS = 256
 LANGUAGE_FIELDS = ("language", "lang")  # of a record's metadata, before what the detector found

@@ -43,7 +43,7 @@ class Diff(Result):
         fields: which fields of the changed records differ.
         moved: keys with another fate, or that are left out for another reason.
         rejects: reason -> rows (before, after).
-        model_changed: True if the vectors come from another model; None if a side is no publication.
+        model_changed: True if the vectors come from another model; None if a side is not a publication.
         counts: field -> (before, after), if they differ.
         figures: path of a figure -> (before, after), if they differ; None if a figure was not measured.
         gate: the checks of the gate, side by side.

@@ -172,7 +172,7 @@ class Read:
 
 
 def plan_reads(workspace: Workspace, sides: tuple[Side, Side], table: str, most: int) -> list[Read]:
-    """Return the shards to read of a table: at most so many that both sides have, and so many of each side alone."""
+    """Return the shards to read of a table: at most this many that both sides have, and as many of each side alone."""
     before, after = (side.shards(workspace, table) for side in sides)
     parts = []
     for mine, other, in_before, in_after in (

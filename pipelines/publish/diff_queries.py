@@ -119,7 +119,7 @@ class QueryChanges(Result):
 def compare_queries(
     workspace: Workspace, before: Publication, after: Publication, rows: Rows, records: int
 ) -> QueryChanges:
-    """Ask both publications the queries of at most so many test records.
+    """Ask both publications the queries of at most this many test records.
 
     `rows` say what became of the records in the answers. What keeps an index from answering is reported, not raised:
     all else of a comparison stays useful.

@@ -205,7 +205,7 @@ class Rows:
         return [source for (source,) in self.db.execute("SELECT DISTINCT source FROM row ORDER BY 1")]
 
     def draw_added(self, source: str, most: int) -> list[tuple[str, str]]:
-        """Return where records that only the later side has are: path and row digest, at most so many at random."""
+        """Return where records that only the later side has are: path and row digest, at most this many at random."""
         found = self.db.execute(
             "SELECT state1.shard, state1.row_digest FROM state1 LEFT JOIN state0 USING (source, key) WHERE source = ? "
             f"AND state0.key IS NULL AND state1.fate IN {_IN_RECORDS} AND state1.shard >= 0 ORDER BY 2 LIMIT {most}",
@@ -214,7 +214,7 @@ class Rows:
         return [(self.shards[shard], row_digest) for shard, row_digest in found]
 
     def draw_changed(self, source: str, most: int) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-        """Return where changed records were and are, at most so many at random."""
+        """Return where changed records were and are, at most this many at random."""
         found = self.db.execute(
             f"SELECT state0.shard, state0.row_digest, state1.shard, state1.row_digest {CHANGED} AND source = ? "
             f"AND state0.shard >= 0 AND state1.shard >= 0 ORDER BY 4 LIMIT {most}",

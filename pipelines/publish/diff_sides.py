@@ -32,7 +32,7 @@ class Side:
 
     @property
     def fingerprint(self) -> str | None:
-        """Fingerprint of the space of its vectors; None if it is no publication."""
+        """Fingerprint of the space of its vectors; None if it is not a publication."""
         return None if self.publication is None else self.publication.fingerprint
 
     def shards(self, workspace: Workspace, table: str) -> dict[str, ShardRef]:
@@ -57,7 +57,7 @@ def find_sides(workspace: Workspace, before: str | None, after: str | None) -> t
     if before is not None:
         return _find(workspace, history, before), newer
     if newer.publication is None:
-        raise ConfigError(f"{newer.name} has none before it by itself. Name both: `trichord diff BEFORE {newer.name}`.")
+        raise ConfigError(f"{newer.name} has no default earlier side. Name both: `trichord diff BEFORE {newer.name}`.")
     earlier = [one for one in history if one.sequence < newer.publication.sequence]
     if not earlier:
         raise ConfigError(f"{newer.name} is the first publication; there is no earlier one to compare it with.")

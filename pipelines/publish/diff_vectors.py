@@ -1,4 +1,4 @@
-"""Drift of vectors: how far those of changed records moved, and whether a classifier tells what came from what was.
+"""Drift of vectors: how far those of changed records moved, and whether a classifier separates new from old.
 
 Vectors of one space alone are compared: cosines between two models mean nothing. Sampled as scores are (`diff_drift`).
 """
@@ -26,7 +26,7 @@ from trichord.pipelines.publish.diff_sides import Side
 
 MAX_SHARDS = 100  # of each kind
 MAX_COMPARED = 1_000  # vectors of a sample
-LEAST_AUC = 0.7  # what a classifier tells apart less well than this is much the same
+LEAST_AUC = 0.7  # samples that a classifier separates less well than this are much the same
 _COLUMNS = ("source", "view", "partition", "row_digest", "vector")
 _ROWS = 1_024  # read at a time
 
@@ -43,7 +43,7 @@ class Cosines(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorComparison(Result):
-    """How well a linear classifier tells two samples of vectors apart.
+    """How well a linear classifier separates two samples of vectors.
 
     Attributes:
         of: `changed` records before and after, or those `added` and all before.

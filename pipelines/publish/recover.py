@@ -115,7 +115,7 @@ def _repair_logs(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
         first_cut = found.cut_logs.get(name)
         for damage in found.examined.logs[name]:
             if first_cut is not None and damage.version == first_cut:
-                action = "set aside, with the commits after it: what is live needs none of them"
+                action = "set aside, with the commits after it: the live publication needs none of them"
                 apply: Callable[[], object] = partial(set_log_aside, workspace.lake, name, since=first_cut)
             elif damage.version is not None:
                 continue  # written again, or set aside with the others

@@ -109,7 +109,7 @@ def replay(workspace: Workspace, choice: Choice) -> Replay:
     counts them, and their failed downloads are tried again.
 
     Raises:
-        ConfigError: no reject matches, or rows that ended their worker pass now but their address is unchanged.
+        ConfigError: no reject matches, or rows that killed their worker now pass but their address is unchanged.
         PartialRun: some partitions failed; a rerun resumes.
     """
     started = time.monotonic()
@@ -200,7 +200,7 @@ def _refuse_survivors(workspace: Workspace, engine: Engine, plan: Plan, rejected
     ]
     if passing:
         raise ConfigError(
-            f"{len(passing)} of {len(keys)} rows that ended their worker pass now, but no setting and no file has "
+            f"{len(passing)} of {len(keys)} rows that killed their worker now pass, but no setting and no file has "
             "changed, so their shard's address is the same; an address has one content.\n"
             + "\n".join(f"  {name}" for name in sorted(passing)[:5])
             + "\nAdd them as a source of their own: `trichord rejects export --reason worker_died --media FOLDER "

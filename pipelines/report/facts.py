@@ -239,7 +239,7 @@ def _chains(project: Project) -> tuple[Chain, ...]:
 def _footers(
     workspace: Workspace, shards: Sequence[ShardRef], sources: Mapping[str, str]
 ) -> dict[str, Mapping[str, int]]:
-    """Add up the records' footers by source; a footer without counts stands for its rows."""
+    """Add up the records' footers by source; a footer without counts counts as its rows."""
     found = find_finished(workspace.lake, "records", [ref.address for ref in shards])
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     for ref in shards:

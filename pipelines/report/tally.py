@@ -100,7 +100,7 @@ def tally(lake: Lake, shards: Sequence[ShardRef]) -> Tally:
 
 
 def modalities_of(row: Mapping[str, Any]) -> str:
-    """Return what a record has, for example 'text + image'. Its scores tell which media it has."""
+    """Return what a record has, for example 'text + image'. Its scores show which media it has."""
     measured = {name.partition("_")[0] for name, _ in row["scores"]}
     present = ["text"] if row["text"] is not None else []
     return " + ".join([*present, *(name for name in ("image", "audio") if name in measured)]) or "nothing"

@@ -84,7 +84,7 @@ def score_fusion(parts: Mapping[str, np.ndarray], lines: Mapping[str, Line], wei
     Raises:
         ValueError: there are no parts, or they cancel out.
     """
-    _demand(bool(parts), "there is no part to ask by")
+    _demand(bool(parts), "the query has no parts")
     shares = {name: weights.get(name, 1.0) for name in parts}
     pulls = [shares[name] * lines[name].scale * parts[name].astype(np.float64) for name in sorted(parts)]
     pull_1D = np.sum(pulls, axis=0)

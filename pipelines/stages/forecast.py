@@ -163,7 +163,7 @@ class Forecast:
         if self.live_model is not None:
             return "kept: settings and encoders have not changed"
         if self.kept_model is not None:
-            return "an earlier run that did not publish has trained it"
+            return "already trained by an earlier run that did not publish"
         if live is None:
             return "no model is published yet"
         if workspace.project.train.policy == "always":

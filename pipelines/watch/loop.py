@@ -226,7 +226,7 @@ class Watcher:
         self.counts.see_run(type(error).__name__)
         self._hurries = gate = isinstance(error, GateFailed)  # which new data may pass
         first_s, most_s = (_GATE_PAUSE_S, _LONGEST_GATE_PAUSE_S) if gate else (self.pause_s, _LONGEST_PAUSE_S)
-        # A file that changed meanwhile is no failure that lasts: its own event is on the way.
+        # A file that changed meanwhile is not a lasting failure: its own event is on the way.
         changed = isinstance(error, Changed)
         pause_s = min(most_s, first_s * 2.0 ** (0 if changed else min(self._failures, _MOST_DOUBLINGS)))
         self._failures += not changed

@@ -1,4 +1,4 @@
-"""Rows that a sweep found changed and no event had named: how much of what happens the events tell."""
+"""Rows that a sweep found changed and no event had named: the share of changes that events report."""
 
 from __future__ import annotations
 

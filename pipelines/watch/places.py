@@ -32,7 +32,7 @@ _LOG = "_delta_log/"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Rows of a source: one by its key (or data file), those whose key begins so, or all."""
+    """Rows of a source: one by its key (or data file), those whose key begins with a prefix, or all."""
 
     source: str
     kind: Literal["key", "prefix", "whole"] = "whole"

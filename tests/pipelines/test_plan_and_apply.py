@@ -32,7 +32,7 @@ def test_other_settings_and_other_sources_are_refused(lake_copy, tmp_path):
     plan = tmp_path / "plan.json"
     trichord("plan", "--project", str(lake_copy), "--out", str(plan))
     basis = read_basis(plan)
-    with pytest.raises(ConfigError, match="settings are not what they were"):
+    with pytest.raises(ConfigError, match="settings have changed"):
         open_workspace(lake_copy, "prepare.text.min_chars=2").reindex(planned=basis)
     manifest = lake_copy.parent / "corpus" / "manifest.jsonl"
     manifest.write_text(manifest.read_text() + '{"id": "new", "text": "a green circle, all new"}\n', encoding="utf-8")

@@ -23,7 +23,7 @@ _LABELS = (
     "zh zu zxx"
 )
 KNOWN_LANGUAGES = frozenset(_LABELS.split())
-# a label that the model gives to plain texts of another language: Chinese addresses and numbers are no Wu
+# a label that the model gives to plain texts of another language: Chinese addresses and numbers are not Wu
 _TAKEN_FOR = {"wuu": "zh"}
 
 

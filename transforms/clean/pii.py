@@ -47,7 +47,7 @@ _SAYS_PHONE = behind(
     "celular handy тел هاتف फोन मोबाइल"
 )
 _BARCODE = behind("ean upc gtin isbn issn imei sscc barcode 条码 条形码 條碼 バーコード 바코드")
-_ORDER = re.compile(  # the order's own number, not one that is told of in the same sentence
+_ORDER = re.compile(  # the order's own number, not another one in the same sentence
     r"(?:订单|訂單|运单|運單|[单單流水編编][号號]|流水|(?:order|tracking|invoice|serial) ?(?:no|number|id)?)"
     r"[.:：#\s是为]{0,3}$",
     re.IGNORECASE,

@@ -64,7 +64,7 @@ class _Words:
     letters: np.ndarray
 
     def near(self, word: str, farthest: int) -> list[tuple[str, int]]:
-        """Return the words within so many mistakes (optimal string alignment), and how many each is away.
+        """Return the words within this many mistakes (optimal string alignment), and how many each is away.
 
         A mistake changes at most two letters of the bag of letters, so few words are compared. SymSpell, which finds
         the same, takes seconds and 200 MB in each worker before it can look up the first word.

@@ -27,7 +27,7 @@ from trichord.transforms.collect.line import Line
 from trichord.transforms.collect.split_lists import read_splits
 from trichord.transforms.text_bytes import decode_text
 
-_KARPATHY = ("filename", "filepath", "cocoid", "split", "sentences", "sentids")  # with a meaning, or told by one
+_KARPATHY = ("filename", "filepath", "cocoid", "split", "sentences", "sentids")  # with a meaning, or implied by one
 _Captions = dict[str, list[tuple[int, str]]]  # by picture: (number, caption)
 
 

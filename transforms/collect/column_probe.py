@@ -1,7 +1,7 @@
 """Find out what is in a column of a Parquet file without reading the file: whether it is filled, and its marks.
 
 Whether any row fills a column takes reading up to the first value: nulls cost nothing. Marks are few words in long
-runs, so statistics or dictionaries mostly tell them.
+runs, so statistics or dictionaries mostly show them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Columns that stand in the names of a data file's folders (`split=test/lang=de/part-0.parquet`), as Hive writes them.
+"""Columns in the names of a data file's folders (`split=test/lang=de/part-0.parquet`), as Hive writes them.
 
 https://cwiki.apache.org/confluence/display/Hive/LanguageManual+DDL (partitioned tables). As Spark and pyarrow read
 them, values are percent-encoded, and a column has integers if all its values are integers without leading zeros.

@@ -1,4 +1,4 @@
-"""The last plan of a source, kept in the lake: what stands of it need not be planned again."""
+"""The last plan of a source, kept in the lake: its parts that still hold are not planned again."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def trie(ordered_N: npt.NDArray[np.uint64], limit: int, root: str = "") -> list[
 
 
 def limit_of_rows(rows_per_partition: RowsPerPartition, rows: int) -> int:
-    """Return the most rows of a partition in a source of so many rows."""
+    """Return the most rows of a partition in a source of this many rows."""
     if rows_per_partition != "auto":
         return rows_per_partition
     limit = LEAST_LIMIT

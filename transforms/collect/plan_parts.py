@@ -47,7 +47,7 @@ from trichord.transforms.media import MediaError
 
 PARTS_FORMAT = 2
 MAX_GROUPS = 256  # of a part: opening it costs as much as it has
-MAX_ROWS = 16_384  # of a part with several partitions: so many rows are written again where one has changed
+MAX_ROWS = 16_384  # of a part with several partitions: this many rows are written again where one has changed
 MAX_BYTES = 64 << 20  # of rows in memory, unless one partition has more
 _ROWS_A_TIME = 1_024
 _IDS = b"trichord.partitions"

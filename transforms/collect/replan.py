@@ -1,4 +1,4 @@
-"""Plan the rows of a scope again; of the others, the last plan stands. The result is that of a whole plan.
+"""Plan the rows of a scope again; the others keep the last plan. The result is that of a whole plan.
 
 What changes is found from the top of the trie: a node that has few rows, before or after, and a row of the scope, is
 written again from the rows that its old parts hold. Above these nodes, and beside them, nothing can be different.

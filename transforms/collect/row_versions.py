@@ -44,7 +44,7 @@ class RowDigest:
 
 
 def digest_parts(rows: Iterable[Record], types: str, counts: Sequence[int]) -> list[str]:
-    """Return the digests of consecutive parts with so many rows each. Raise ValueError if there are fewer rows."""
+    """Return the digests of consecutive parts with this many rows each. Raise ValueError if there are fewer rows."""
     found, waiting = list[str](), iter(rows)
     for count in counts:
         part = RowDigest(types)

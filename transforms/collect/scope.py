@@ -17,7 +17,7 @@ UNNAMED = ("line:", "row:")  # how the keys begin that are made of what a row ho
 class Scope:
     """Rows of one source by key: those that begin with `prefix`, or those of `keys`; all if neither is given.
 
-    Where media are in data files (tars, Parquet with bytes), the paths of these below the source stand for keys. Rows
+    Where media are in data files (tars, Parquet with bytes), the paths of these below the source serve as keys. Rows
     that could not be read have no key of their own: with `unnamed`, they are planned again in any case.
     """
 

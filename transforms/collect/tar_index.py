@@ -34,7 +34,7 @@ MAX_MEMBERS = 500_000
 MAX_MARKED_BYTES = 1 << 20  # of a `.json` member whose mark planning reads
 MARK = "split"  # in a `.json` member
 _SHOWN_OTHERS = 20
-_LEAST_RATIO = 8  # bytes of tars take so many times less than bytes of a manifest
+_LEAST_RATIO = 8  # bytes of tars take this many times less than bytes of a manifest
 _SLOT_OF_ENDING = {
     **MODALITY_OF_ENDING,
     ".json": "json",

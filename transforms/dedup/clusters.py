@@ -23,7 +23,7 @@ MOST_AUDIO_MATCH = 8 / 256  # bit error rate of two sounds that may be the same:
 OTHER_WORDS, OTHER_MODALITIES = "other words", "other modalities"
 NOT_COMPARED = frozenset(("", OTHER_WORDS, OTHER_MODALITIES))  # `Match.why` where the media were not compared
 EXACT = 4_096  # rows that may be the same record, of which all pairs are compared
-MOST_UNCERTAIN = 8  # pairs of a row that were compared and nearly agree: so many are listed
+MOST_UNCERTAIN = 8  # pairs of a row that were compared and nearly agree: this many are listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

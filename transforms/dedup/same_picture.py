@@ -44,12 +44,12 @@ NOISE, CHROMA_NOISE = 12.0, 9.0  # grey levels: what coding may change in a plac
 MOST_DIFFERENCE = 0.38  # of a place, relative to its contrast
 FINE, MOST_FINE_DIFFERENCE = 320, 0.35  # the same from this longer side on: in a `detail`
 FRAME_LEVELS, FRAME_SPREAD, FRAME_EDGE = 6.0, 32, 40
-SMOOTH = 0.9  # pixels: what sampling a picture anew changes
+SMOOTH = 0.9  # pixels: what resampling a picture changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureVerdict:
-    """Whether two pictures show the same, how far the most different place differs, and why they do not."""
+    """The result of comparing two pictures: same or not, the difference in the most different place, and the reason."""
 
     same: bool
     difference: float  # of the most different place; from `MOST_DIFFERENCE` on they are not the same

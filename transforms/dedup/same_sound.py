@@ -47,7 +47,7 @@ Samples = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundVerdict:
-    """Whether two sounds are the same recording, how far they differ, and why they are not."""
+    """The result of comparing two sounds: the same recording or not, the difference, and the reason."""
 
     same: bool
     difference: float  # 1 - correlation of the waveforms

@@ -1,7 +1,7 @@
 """Faint watermarks: one picture is the other with thin strokes of white or black laid over it, everywhere as faint.
 
 The model is `marked = (1 - alpha) plain + alpha ink`. Strokes that cover what is below (alpha near 1), solid areas,
-small marks and those of both signs are not a watermark: they may be what tells two items apart.
+small marks and those of both signs are not a watermark: they may be the difference between two items.
 """
 
 from __future__ import annotations

@@ -85,5 +85,5 @@ def _reader(data: bytes, at: int, *, first: bool) -> _Reader | None:
         return read_ogg
     if data[at : at + 8] == b"NIST_1A\n":
         return read_nist
-    # four bytes say little: behind another sound they are no MP3
+    # four bytes say little: behind another sound they are not an MP3
     return read_mp3 if first and frame_at(data, at) is not None else None

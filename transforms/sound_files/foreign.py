@@ -1,4 +1,4 @@
-"""Names of what is no sound that is read, for a reject that says what the file is."""
+"""Names of files that are not readable sounds, for a reject that says what the file is."""
 
 from __future__ import annotations
 

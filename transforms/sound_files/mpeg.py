@@ -16,7 +16,7 @@ _DECLARING = (b"Xing", b"Info")
 _LETTERS = b"XI"  # with which they begin; compared first, as every frame is asked
 _MAX_SYNCS = 100_000  # that may be in a damaged tag
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")
-_CHAIN = 3  # frames in a row that are no accident
+_CHAIN = 3  # frames in a row that are not an accident
 _TAG_MARKS = (b"TAG", b"APETAGEX", b"LYRICSBE", b"ID3", b"3DI")
 
 

@@ -33,7 +33,7 @@ def ogg_crc(page: bytes) -> int:
 class _Stream:
     """The pages of one stream."""
 
-    codec: str  # empty for what is no sound
+    codec: str  # empty if it is not a sound
     pages: list[tuple[int, int, int]] = field(default_factory=list)  # first byte, first byte of its body, end
     number: int = 0  # of the last page
     packets: int = 0  # that ended
@@ -58,7 +58,7 @@ def read_ogg(data: bytes, at: int, max_duration_s: float) -> tuple[Iterable[byte
 def _walk(data: bytes, at: int) -> tuple[list[dict[int, _Stream]], int]:
     """Return the streams of each link by their serial number, and the byte behind the last page."""
     links: list[dict[int, _Stream]] = []
-    begun = False  # the link at hand has pages that are no first ones
+    begun = False  # the link at hand has pages after the first ones
     while data[at : at + 4] == b"OggS":
         body = at + 27 + (data[at + 26] if at + 27 <= len(data) else 0)
         end = body + sum(data[at + 27 : body])

@@ -66,7 +66,7 @@ def test_what_no_seal_proves_is_given_up_and_what_was_rolled_back_stays_so(rolle
     first, second, third, back = workspace_of(project).publications.rows()
     _lose(project, "agreement", (1,))
     live, actions = _recovered(project)
-    assert "set aside, with the commits after it: what is live needs none of them" in actions
+    assert "set aside, with the commits after it: the live publication needs none of them" in actions
     assert (live.manifest_digest, live.kind) == (first.manifest_digest, "recover")
     assert live.given_up == {second.manifest_digest, third.manifest_digest}
     assert (project.parent / "lake" / layout.damaged_path(layout.commit_path("agreement", 2))).exists()
