@@ -61,7 +61,7 @@ def find_unnameable(names: Iterable[tuple[str, str]]) -> str | None:
         if len(name) > MAX_NAME_CHARS:
             return f"the {what} has {len(name)} characters; the limit is {MAX_NAME_CHARS}"
         if found := _UNNAMEABLE.search(name):
-            return f"the {what} {printable(name)[:200]} holds U+{ord(found[0]):04X}, which is not allowed in a name"
+            return f"the {what} {printable(name)[:200]} holds U+{ord(found[0]):04X}, which no name may hold"
     return None
 
 

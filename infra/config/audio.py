@@ -50,10 +50,10 @@ class AudioConfig(Strict):
     )
     trim: bool = Field(False, description="Cut off silence at the start and the end, but for 0.1 s.")
     noise_reduction_db: float | None = Field(
-        None, gt=0, le=60, description="By how much spectral gating lowers steady noise at most."
+        None, gt=0, le=60, description="Largest reduction of steady noise by spectral gating."
     )
     min_loudness_lufs: float | None = Field(
-        None, ge=-70, le=0, description="Loudness (ITU-R BS.1770) as it came below which a clip is rejected."
+        None, ge=-70, le=0, description="Original loudness (ITU-R BS.1770) below which a clip is rejected."
     )
     target_lufs: float | None = Field(
         None, ge=-70, le=0, description="Loudness (ITU-R BS.1770) that every clip is brought to."

@@ -11,7 +11,7 @@ from trichord.infra.config.base import Strict
 S = TypeVar("S", bound=Strict)
 
 _P = "Share of the variants that take this change; 0 leaves it out."
-_WORDS = "Share of the words changed at most (one word at least)."
+_WORDS = "Largest share of words to change (at least one word)."
 
 
 def _in_order(step: S, quantity: str) -> S:
@@ -44,7 +44,7 @@ class CropStep(Strict):
     """Cuts out a part of the same shape and brings it back to the picture's size."""
 
     p: float = Field(0.5, ge=0, le=1, description=_P)
-    min_keep: float = Field(0.7, gt=0.01, le=1, description="Share of the area that is kept at least.")
+    min_keep: float = Field(0.7, gt=0.01, le=1, description="Smallest share of the area to keep.")
 
 
 class FlipStep(Strict):

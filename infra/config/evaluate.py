@@ -30,9 +30,10 @@ class GateConfig(Strict):
         {}, description="The same for single ops by name, for example `threshold:image_blurred: 0.1`."
     )
     least: dict[str, float] = Field(
-        {}, description="Least value of any figure of the evaluation by its path, for example `mixed.ndcg_at_10: 0.5`."
+        {},
+        description="Smallest value of any figure of the evaluation by its path, for example `mixed.ndcg_at_10: 0.5`.",
     )
-    most: dict[str, float] = Field({}, description="Most value, for example `consistency.gap.text-image: 0.8`.")
+    most: dict[str, float] = Field({}, description="Largest value, for example `consistency.gap.text-image: 0.8`.")
     max_drop_of: dict[str, float] = Field(
         {},
         description="How much a figure may fall against the live index's, for example `mixed.mrr_at_10: 0.02`; for a "
@@ -43,13 +44,13 @@ class GateConfig(Strict):
 class EvaluateConfig(Strict):
     """What is measured on test records."""
 
-    max_records: int = Field(1_000, ge=1, description="Test records measured at most (chosen by key digest).")
+    max_records: int = Field(1_000, ge=1, description="Most test records to measure (chosen by key digest).")
     bootstrap: int = Field(200, ge=0, description="Resamples for confidence intervals; 0: none.")
     confidence: float = Field(
         0.95,
         gt=0,
         lt=1,
-        description="Of the intervals, and of all the gate's comparisons with the live index together.",
+        description="Confidence of the intervals, and of all the gate's comparisons with the live index together.",
     )
     content_rows: int = Field(
         2, ge=0, description="Rows a vectors shard that the gate encodes again and compares; 0: none."

@@ -22,8 +22,8 @@ class ImageConfig(Strict):
     min_contrast: float | None = Field(
         0.7, ge=0, le=128, description="Standard deviation of its grey levels below which it counts as blank."
     )
-    max_dark: float | None = Field(None, ge=0, le=1, description="Share of nearly black pixels, at most.")
-    max_bright: float | None = Field(None, ge=0, le=1, description="Share of nearly white pixels, at most.")
+    max_dark: float | None = Field(None, ge=0, le=1, description="Largest share of nearly black pixels.")
+    max_bright: float | None = Field(None, ge=0, le=1, description="Largest share of nearly white pixels.")
     borders: Literal["keep", "crop", "reject"] = Field(
         "keep", description="What becomes of a picture whose uniform frame is larger than max_border."
     )

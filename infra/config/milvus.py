@@ -32,7 +32,7 @@ class MilvusConfig(Strict):
     prefix: str = Field(
         "trichord",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$",
-        description="Begins the name of every collection; readers follow the alias `<prefix>_live`. One a lake.",
+        description="Begins the name of every collection; readers follow the alias `<prefix>_live`. One for each lake.",
     )
     index_type: str = Field(
         "HNSW", pattern=r"^[A-Z][A-Z0-9_]*$", description="FLAT, IVF_FLAT, IVF_SQ8, HNSW, DISKANN, GPU_CAGRA ..."
@@ -62,16 +62,16 @@ class MilvusConfig(Strict):
     )
     bulk_path: str | None = Field(
         None,
-        description="How the server names bulk_folder, if otherwise; the same path, or of a bucket the key alone.",
+        description="The server's name for bulk_folder, if it is not the same path (in a bucket: the same key).",
     )
     rows_per_file: int = Field(200_000, ge=1, description="An import file never holds more records than this.")
     insert_rows: int = Field(1_000, ge=1, le=10_000, description="Rows of one insert.")
     import_timeout_s: float = Field(900.0, gt=0, description="An import that makes no progress for this long is stuck.")
-    timeout_s: float = Field(60.0, gt=0, description="A call takes at most.")
+    timeout_s: float = Field(60.0, gt=0, description="Time limit of a call.")
     refresh: Literal["new", "in_place", "auto"] = Field(
         "new",
         description="new: every index is a collection of its own. in_place: the live collection is changed row by row, "
-        "under the eyes of its readers. auto: in_place where at most in_place_share of the rows change.",
+        "while readers use it. auto: in_place where at most in_place_share of the rows change.",
     )
     in_place_share: float = Field(0.01, ge=0, le=1, description="auto: share of rows that may change in place.")
     keep_collections: int = Field(

@@ -32,7 +32,7 @@ class AdaptConfig(Strict):
     learning_rate: float = Field(5e-5, gt=0, description="AdamW's peak rate (linear warm-up, cosine decay).")
     temperature: float = Field(0.05, gt=0, description="Softmax temperature of the contrastive objectives.")
     mask_share: float = Field(0.15, gt=0, lt=1, description="Share of the words hidden (masked_language).")
-    max_records: int = Field(50_000, ge=2, description="Records seen in an epoch at most.")
+    max_records: int = Field(50_000, ge=2, description="Most records to use in an epoch.")
     seed: int = Field(0, description="Seed of everything drawn.")
 
 
@@ -58,7 +58,7 @@ class EncoderConfig(Strict):
     max_tokens: int = Field(256, ge=8, description="Tokens of a window; a longer text is read in several.")
     max_s: float = Field(20.0, gt=0, le=600, description="Seconds of a window; a longer sound is read in several.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Of weights and states; features are float32."
+        "float32", description="Precision of weights and states; features are float32."
     )
     adapt: AdaptConfig = AdaptConfig()
 

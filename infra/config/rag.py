@@ -27,11 +27,11 @@ class EndpointConfig(Strict):
         None, description="Environment variable that holds the service's key; none: no key is sent."
     )
     allow_http: bool = Field(False, description="Permit http:// to another machine than this one.")
-    connect_timeout_s: float = Field(10.0, gt=0, description="Connecting takes at most.")
-    timeout_s: float = Field(120.0, gt=0, description="An answer takes at most.")
+    connect_timeout_s: float = Field(10.0, gt=0, description="Time limit for connecting.")
+    timeout_s: float = Field(120.0, gt=0, description="Time limit for an answer.")
     retries: int = Field(3, ge=0, le=20, description="Retries after 429, 5xx, or where no connection is made.")
     backoff_s: float = Field(1.0, ge=0, description="Wait before the second retry; doubled for each further one.")
-    backoff_cap_s: float = Field(30.0, ge=0, description="Wait between tries at most.")
+    backoff_cap_s: float = Field(30.0, ge=0, description="Longest wait between attempts.")
     retry_after_cap_s: int = Field(60, ge=0, description="A service's Retry-After is obeyed up to this.")
     max_answer_bytes: int = Field(1 << 20, ge=1_024, description="A larger answer is refused.")
 
@@ -53,12 +53,12 @@ class RagConfig(Strict):
         description="Only hits by these views of a record, by cosine; all indexed views together by `query` if empty.",
     )
     candidates: int = Field(20, ge=1, le=1_000, description="Records retrieved, and reranked.")
-    k: int = Field(5, ge=1, le=100, description="Of these, sources that reach the prompt at most.")
+    k: int = Field(5, ge=1, le=100, description="Most of these that go into the prompt.")
     rerank: Literal["none", "cross_encoder", "judge"] = Field(
         "none", description="cross_encoder: a model that reads question and source together; judge: an endpoint."
     )
     cross_encoder: str | None = Field(None, description="Folder of the cross-encoder (safetensors only).")
-    max_pair_tokens: int = Field(256, ge=8, description="Tokens of a question with its source; more are cut.")
+    max_pair_tokens: int = Field(256, ge=8, description="Most tokens of a question with its source; the rest is cut.")
     judge: EndpointConfig = Field(EndpointConfig(), description="The judge; `rag.endpoint` where it has no url.")
     endpoint: EndpointConfig = Field(EndpointConfig(), description="What writes the answers.")
     instructions: str = Field(_INSTRUCTIONS, description="The system message.")
@@ -72,10 +72,12 @@ class RagConfig(Strict):
         description="The last sources are left out of a longer prompt (a token is about 4 Latin letters or one Chinese "
         "character).",
     )
-    pictures: bool = Field(False, description="Send the sources' pictures too, to a model that sees.")
-    temperature: float | None = Field(0.0, ge=0, le=2, description="Of the answers; null: the service's own.")
-    max_answer_tokens: int | None = Field(512, ge=1, description="Of an answer at most; null: the service's own limit.")
-    seed: int | None = Field(0, description="Passed to the service, which may heed it; null: none.")
+    pictures: bool = Field(False, description="Send the sources' pictures too, to a model that reads pictures.")
+    temperature: float | None = Field(
+        0.0, ge=0, le=2, description="Temperature of the answers; null: the service's default."
+    )
+    max_answer_tokens: int | None = Field(512, ge=1, description="Most tokens of an answer; null: the service's limit.")
+    seed: int | None = Field(0, description="Seed passed to the service, which may ignore it; null: none.")
     keep_answers: bool = Field(True, description="Keep every answer in the lake: feedback needs it.")
     language: Language | None = Field(
         None,

@@ -15,7 +15,7 @@ class TrainConfig(Strict):
     """How the fusion is trained, and what is held out from it."""
 
     loss: Loss = Field("mixed_gallery_infonce", description="Training objective.")
-    epochs: int = Field(30, ge=0, description="Passes over the training records at most.")
+    epochs: int = Field(30, ge=0, description="Most passes over the training records.")
     batch_size: int = Field(256, ge=2, description="Records a step.")
     chunk_size: int | None = Field(
         None, ge=2, description="Records a forward pass holds in memory at once (gradient caching); a step if unset."
@@ -31,14 +31,14 @@ class TrainConfig(Strict):
     pair_weights: dict[str, float] = Field(
         {}, description="Weight of a pair of modalities in the loss, for example `image-audio: 0.5`."
     )
-    margin: float = Field(0.2, ge=0, le=2, description="Of the contrastive and the triplet loss, in cosine.")
+    margin: float = Field(0.2, ge=0, le=2, description="Margin of the contrastive and the triplet loss, in cosine.")
     triplets: Literal["random", "semi_hard", "hard"] = Field("semi_hard", description="Negatives of the triplet loss.")
     negatives: Literal["content", "group"] = Field(
         "content",
         description="Records that are never each other's negatives: those that share a text, a picture or a sound, or "
         "also those of one group.",
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the forward pass.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Precision of the forward pass.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the heads.")
     patience: int = Field(6, ge=1, description="Epochs without a better mixed validation score before stopping.")
     seed: int = Field(0, description="Seed of everything random.")

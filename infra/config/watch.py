@@ -38,10 +38,10 @@ class WatchConfig(Strict):
     max_pending: int = Field(
         10_000,
         ge=1,
-        description="Events that wait for a run at most; beyond them queues are not read, and HTTP answers 429.",
+        description="Most events that wait for a run; beyond that, queues are not read, and HTTP answers 429.",
     )
     dead_letters: str | None = Field(
         None,
-        description="Folder, or URL of an SQS queue, for messages that mean nothing here, each with its reason; "
+        description="Folder, or URL of an SQS queue, for messages that cannot be used, each with its reason; "
         "`dead-letters` in the working folder if unset.",
     )

@@ -212,7 +212,7 @@ def _failure(connection: _Pinned, error: Exception) -> DownloadError:
         return _too_slow()
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return DownloadError("download_failed", "the server fell silent", permanent=False, again=True)
-    return _broken("the connection broke, or the answer is not HTTP")
+    return _broken("the connection broke, or the answer is no HTTP")
 
 
 def _broken(what: str) -> DownloadError:
