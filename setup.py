@@ -139,7 +139,7 @@ setup(
     },
     install_requires=list(BASE),
     extras_require={name: list(wanted) for name, wanted in EXTRAS.items()},
-    entry_points={"console_scripts": ["trichord = trichord.pipelines.cli.app:main"]},
+    entry_points={"console_scripts": ["trichord = trichord.pipelines.cli.command:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trichord.pipelines.cli.app import main
+from trichord.pipelines.cli.command import main
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from trichord.infra import log
-from trichord.pipelines.cli.app import main
+from trichord.pipelines.cli.command import main
 
 COMMAND = (sys.executable, "-m", "trichord.pipelines")
 Finished = subprocess.CompletedProcess[str]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.lakes import write_project
-from trichord.pipelines.cli.app import main
+from trichord.pipelines.cli.command import main
 
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("pipelines", "encoders", "index_builders", "transforms", "infra")
@@ -100,7 +100,7 @@ def test_the_wheel_holds_every_module_template_and_style_sheet(wheel):
 
 def test_the_command_is_declared_as_the_application():
     [command] = importlib.metadata.entry_points(group="console_scripts", name="trichord")
-    assert command.value == "trichord.pipelines.cli.app:main"
+    assert command.value == "trichord.pipelines.cli.command:main"
     assert command.load() is main
 
 

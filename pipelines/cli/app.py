@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -31,19 +31,14 @@ from trichord.pipelines.cli.options import (
 from trichord.pipelines.cli.options import open_project as _open
 from trichord.pipelines.cli.options import print_result as _print
 from trichord.pipelines.cli.output_files import plan_file
-from trichord.pipelines.cli.process import run
 from trichord.pipelines.cli.rag import rag_app
 from trichord.pipelines.cli.recover import recover
 from trichord.pipelines.cli.reindex import prepare, reindex
 from trichord.pipelines.cli.runs import runs_app
 from trichord.pipelines.cli.search import search
-from trichord.pipelines.cli.signals import exit_on_signals
 from trichord.pipelines.cli.submit import PASS_ON, jobs_app, submit
 from trichord.pipelines.cli.watch import watch
 from trichord.pipelines.demo.languages import ENGLISH, LANGUAGES
-
-if TYPE_CHECKING:
-    pass
 
 _LANGUAGES = ", ".join(f"{language.code} ({language.name})" for language in LANGUAGES.values())
 app = typer.Typer(
@@ -67,12 +62,6 @@ app.command()(adapt)
 Reason = Annotated[str | None, typer.Option(help="Select rejects with this reason code.")]
 OpName = Annotated[str | None, typer.Option("--op", help="Select rejects of this op.")]
 SourceName = Annotated[str | None, typer.Option("--source", help="Select rejects of this source.")]
-
-
-def main() -> None:
-    """Run the command line; turn errors into a message and an exit code."""
-    with exit_on_signals():
-        sys.exit(run(app))
 
 
 app.command()(init)

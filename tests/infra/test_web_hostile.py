@@ -113,14 +113,14 @@ def test_a_lookup_that_hangs_is_not_waited_for(web: Web) -> None:
     go = threading.Event()
 
     def resolve(host: str, port: int) -> list[str]:
-        go.wait(5)
+        go.wait(30)
         return ["127.0.0.1"]
 
     web.resolve = resolve  # type: ignore[method-assign]
     start = time.monotonic()
     with web.fetcher(retries=0, connect_timeout_s=0.05) as fetcher, pytest.raises(DownloadError, match="reached"):
         fetcher.fetch("http://slow.example/", LIMIT)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     go.set()
 
 
@@ -137,7 +137,7 @@ def test_a_server_that_drips_is_cut_off(where: str, web: Web) -> None:
     }[where]
     start = time.monotonic()
     assert web.failure("/a", **QUICK) == ("download_failed", "transient: the download took too long")
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 5
     assert len(web.server.requests) == 1, "not tried again: it would take as long"
 
 
@@ -145,7 +145,7 @@ def test_a_tls_handshake_that_drips_is_cut_off(web: Web) -> None:
     def speak(line: socket.socket) -> None:
         line.recv(10_000)
         line.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KiB follows
-        for _ in range(100):
+        for _ in range(1_000):
             line.sendall(b"\x02")
             time.sleep(0.01)
 
@@ -156,7 +156,7 @@ def test_a_tls_handshake_that_drips_is_cut_off(web: Web) -> None:
             pytest.raises(DownloadError, match="download_failed"),
         ):
             fetcher.fetch(f"https://127.0.0.1:{port}/", LIMIT)
-        assert time.monotonic() - start < 0.8
+        assert time.monotonic() - start < 5
 
 
 def test_a_server_that_falls_silent_is_not_waited_for(web: Web) -> None:

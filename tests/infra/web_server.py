@@ -142,12 +142,12 @@ def redirect(location: str, status: int = 302) -> Answer:
 
 
 def dripping(data: bytes, stop: threading.Event, head: bytes = b"") -> Answer:
-    """Bytes one by one, slowly, for two seconds at most: each of them within the read timeout."""
+    """Bytes one by one, slowly, for ten seconds at most: each of them within the read timeout."""
 
     def answer(exchange: Exchange) -> None:
         exchange.handler.close_connection = True
         exchange.write(head)
-        for _ in range(100):
+        for _ in range(500):
             exchange.write(data)
             if stop.wait(0.02):
                 return

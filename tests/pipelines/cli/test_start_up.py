@@ -20,7 +20,7 @@ HEAVY = {
 PROJECT = {"deltalake", "numpy", "pyarrow", "trichord.infra.config"}
 LIST = """
 import json, sys
-from trichord.pipelines.cli.app import main
+from trichord.pipelines.cli.command import main
 try:
     main()
 except SystemExit as ended:
