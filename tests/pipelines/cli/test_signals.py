@@ -5,8 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
+
+from tests.conftest import Place
+from trichord.infra.lake.presence import present
+from trichord.pipelines.cli.signals import exit_on_signals
 
 PROGRAM = """
 import signal, sys
@@ -24,3 +29,25 @@ def test_a_signal_that_no_verb_catches_ends_with_its_code(number):
     assert done.returncode == 128 + number, done.stderr
     assert number.name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("job", "told"), [(None, None), ("reindex", "it resumes"), ("gc", "it resumes"), ("rollback", "trichord status")]
+)
+def test_only_a_job_on_a_lake_is_said_to_keep_its_work_and_to_resume(place: Place, capfd, job, told):
+    def receive() -> None:
+        with exit_on_signals(), present(place.lake, "run", job) if job is not None else nullcontext():
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            receive()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    said = capfd.readouterr().err
+    assert "SIGTERM" in said
+    assert ("next=" in said or '"next"' in said) == (told is not None)
+    assert (told or "") in said
