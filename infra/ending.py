@@ -17,6 +17,7 @@ _asked: int | None = None  # number of the signal
 _loops = 0  # of tasks, in any thread
 _overdue: threading.Timer | None = None
 _finished = _ended = 0
+_begun: str | None = None  # the last job at work on a lake that this process began
 
 
 def asked() -> bool:
@@ -59,6 +60,17 @@ def tasks() -> Iterator[None]:
         _loops -= 1
 
 
+def begin(verb: str) -> None:
+    """Note that this process has begun a job that changes a lake."""
+    global _begun
+    _begun = verb
+
+
+def begun() -> str | None:
+    """Return the last job that was begun; None for a process that changes no lake."""
+    return _begun
+
+
 def count(*, finished: int = 0, ended: int = 0) -> None:
     """Count tasks that finished after the signal, or were ended."""
     global _finished, _ended
@@ -73,7 +85,7 @@ def outcome() -> dict[str, int]:
 
 def reset() -> None:
     """Forget the signal: a process may run one command after another."""
-    global _asked, _overdue, _finished, _ended
+    global _asked, _overdue, _finished, _ended, _begun
     if _overdue is not None:
         _overdue.cancel()
-    _asked, _overdue, _finished, _ended = None, None, 0, 0
+    _asked, _overdue, _finished, _ended, _begun = None, None, 0, 0, None

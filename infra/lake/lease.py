@@ -110,8 +110,7 @@ def _take(lake: Lake, own: Presence, wait: bool) -> Lease:
             raise LeaseTaken(
                 f"`trichord {holder.verb}` is running on {lake.root} already, since {_since(lake, newest)} "
                 f"({holder.whereabouts()}). Nothing was touched.\n"
-                "Next: run the command again when it has ended. `trichord reindex` can wait for it (--wait), or skip "
-                "its turn (--skip)."
+                "Next: run the command again when it has ended."
             )
         if not said:
             log.event("waiting_for_run", verb=holder.verb, holder=holder.whereabouts())

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from trichord.infra import log
+from trichord.infra import ending, log
 from trichord.infra.errors import CommitConflict, TrichordError
 from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
@@ -151,6 +151,7 @@ def present(lake: Lake, role: Role, verb: str) -> Iterator[Presence]:
         StorageError: the note cannot be written.
     """
     own = Presence(lake, role, verb)
+    ending.begin(verb)
     try:
         yield own
     finally:

@@ -334,7 +334,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check the installation, and a project's sources, lake and live index."""
-    from trichord.pipelines.ops.doctor import doctor as job
+    from trichord.pipelines.publish.doctor import doctor as job
 
     log.configure(as_json=as_json)
     result = job(_open(project, set_, as_json, engine) if project is not None else None)

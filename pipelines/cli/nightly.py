@@ -20,7 +20,7 @@ from trichord.pipelines.cli.options import (
     print_result,
 )
 from trichord.pipelines.cli.render import console
-from trichord.pipelines.cli.turn import Skip, Wait, taking_turn
+from trichord.pipelines.cli.turn import WAITS, Skip, Wait, naming, taking_turn
 
 
 def nightly(
@@ -48,7 +48,10 @@ def maintain(
     project: ProjectFile = DEFAULT_PROJECT, set_: Overrides = None, wait: Wait = False, as_json: Json = False
 ) -> None:
     """Shorten the tables' logs and remove files that no kept publication needs; `nightly` does it, too."""
-    print_result(open_project(project, set_, as_json).maintain(wait=wait), as_json, _show_maintained)
+    workspace = open_project(project, set_, as_json)
+    with naming(WAITS):
+        maintained = workspace.maintain(wait=wait)
+    print_result(maintained, as_json, _show_maintained)
 
 
 def _show_night(result: dict[str, Any]) -> None:

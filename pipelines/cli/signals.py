@@ -25,6 +25,7 @@ def exit_on_signals() -> Iterator[None]:
         yield
         return
     before = {one: signal.getsignal(one) for one in _REPLACED}
+    ending.reset()
     try:
         for one, handler in before.items():
             if handler == _REPLACED[one]:
@@ -46,6 +47,14 @@ def _report(code: object) -> None:
             "interrupted",
             signal=signal.Signals(code - 128).name,
             **ending.outcome(),
-            kept="all that is finished",
-            next="run the command again: it resumes",
+            **_advice(ending.begun()),
         )
+
+
+def _advice(job: str | None) -> dict[str, str]:
+    """Return what an ended job left, and what to do next; nothing for a verb that only reads, serves or asks."""
+    if job is None:
+        return {}
+    if job in ("publish", "rollback"):  # a second rollback would go one further back
+        return {"kept": "what was live, or what went live", "next": "see which: `trichord status`"}
+    return {"kept": "all that is finished", "next": "run the command again: it resumes"}

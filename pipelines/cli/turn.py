@@ -15,6 +15,18 @@ from trichord.pipelines.cli.options import print_result
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another run on this lake to end.")]
 Skip = Annotated[bool, typer.Option("--skip", help="Exit with code 0 if another run is at work on this lake.")]
 
+WAITS = "Or let this one wait for it: --wait."
+
+
+@contextmanager
+def naming(options: str) -> Iterator[None]:
+    """Add the options of the verb to the message where the block finds another run at work on the lake."""
+    try:
+        yield
+    except LeaseTaken as taken:
+        taken.args = (f"{taken} {options}",)
+        raise
+
 
 @contextmanager
 def taking_turn(*, wait: bool, skip: bool, as_json: bool) -> Iterator[None]:
@@ -27,7 +39,8 @@ def taking_turn(*, wait: bool, skip: bool, as_json: bool) -> Iterator[None]:
     if wait and skip:
         raise ConfigError("--wait and --skip cannot be combined.")
     try:
-        yield
+        with naming(f"{WAITS} Or skip its turn: --skip."):
+            yield
     except LeaseTaken as taken:
         if not skip:
             raise

@@ -27,6 +27,7 @@ from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import parse_shard_path, read_shard
 from trichord.pipelines.core.recipes import is_whole_recipe
 from trichord.pipelines.core.workspace import Workspace
+from trichord.pipelines.publish.lost_tables import is_lost
 from trichord.pipelines.publish.pinned import Problem, choose_kept, find_problems, read_candidate, shard_files
 
 _NAMED = re.compile(
@@ -129,8 +130,10 @@ def _read_history(workspace: Workspace, tables: LoggedTables) -> tuple[list[Publ
     """Return all publications that are known, first to last, and why the table cannot be read, if so."""
     name, lake = workspace.publications.name, workspace.lake
     newest, path = tables.newest(name), layout.log_folder(name)
-    if newest < 0 and not any(True for _ in lake.list(layout.damaged_path(path))):
+    if newest < 0 and not any(True for _ in lake.list(layout.damaged_path(path))) and not is_lost(lake, tables, name):
         return [], []  # nothing was ever published; a shard without a commit is of a run that was killed
+    if newest < 0:
+        return _salvage(lake, tables, name), [Problem(path=path, problem="is missing", searched=True)]
     try:
         [ref] = tables.shards(name, newest).values()
         path = ref.path

@@ -12,7 +12,7 @@ from trichord.infra.lake import layout
 from trichord.infra.lake.lease import leased
 from trichord.infra.lake.publication import JsonDict
 from trichord.infra.lake.publications import rows_until
-from trichord.infra.lake.schema import FEEDBACK
+from trichord.infra.lake.schema import FEEDBACK, TABLES
 from trichord.infra.lake.set_aside import set_aside, set_log_aside
 from trichord.infra.lake.shard import find_finished, parse_shard_path
 from trichord.pipelines.core.result import Result
@@ -20,6 +20,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import follow, make_ready
 from trichord.pipelines.publish.diagnose import Diagnosis, diagnose
 from trichord.pipelines.publish.examine import examine
+from trichord.pipelines.publish.lost_tables import find_lost_tables
 from trichord.pipelines.publish.pinned import Problem
 
 PUBLICATIONS = "publications"
@@ -80,6 +81,7 @@ def recover(workspace: Workspace, *, yes: bool) -> Recovery:
             assert step.apply is not None
             step.apply()
             log.event("recovered", path=step.path, action=step.action)
+    again = found.needs_reindex or any(step.apply is None and step.path in TABLES for step in steps)
     return Recovery(
         done=yes,
         steps=steps,
@@ -87,14 +89,14 @@ def recover(workspace: Workspace, *, yes: bool) -> Recovery:
         live=found.live_after.id if found.live_after is not None else None,
         searchable=found.searchable,
         given_up=tuple(row.id for row in found.given_up),
-        next="trichord recover --yes" if work and not yes else "trichord reindex" if found.needs_reindex else "",
+        next="trichord recover --yes" if work and not yes else "trichord reindex" if again else "",
     )
 
 
 def plan_recovery(workspace: Workspace) -> tuple[Diagnosis, tuple[Step, ...]]:
     """Return what is damaged, and the steps that repair it, in order. Raise as `recover`; change nothing."""
     found = diagnose(workspace, examine(workspace))
-    parts = (_repair_logs, _rebuild, _publish, _set_aside)
+    parts = (_repair_logs, _rebuild, _publish, _set_aside, _name_lost)
     return found, tuple(step for part in parts for step in part(workspace, found))
 
 
@@ -230,3 +232,10 @@ def _drop_feedback(workspace: Workspace, found: Diagnosis, damaged: list[Problem
     apply = partial(workspace.table("feedback").reconcile, shards, schema=FEEDBACK, run="recover", recipe="recover")
     return Step(path="feedback", problem=f"{len(damaged)} of its shards are lost",
                 action="committed without them: their ratings are lost", apply=apply)  # fmt: skip
+
+
+def _name_lost(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
+    """Name the tables that are gone altogether, apart from those that the steps before take care of."""
+    for one in find_lost_tables(workspace.lake, found.examined.tables):
+        if one.path != PUBLICATIONS and one.path not in found.lost_logs:
+            yield Step(path=one.path, problem=one.problem, action="`trichord reindex` makes it again")

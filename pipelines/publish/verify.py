@@ -15,6 +15,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.milvus_collections import verify_collections
 from trichord.pipelines.index.partition_map import read_partitions
 from trichord.pipelines.publish.examine import Examination, examine
+from trichord.pipelines.publish.lost_tables import AGAIN, find_lost_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ def verify(workspace: Workspace) -> Verified:
         problems += _try(lambda: verify_collections(workspace, whole))
     if problems:
         raise StorageError(_message(workspace, found, problems))
+    if lost := [str(one) for one in find_lost_tables(workspace.lake, found.tables)]:
+        raise StorageError("\n  ".join([f"{workspace.lake.root} has lost tables:", *lost]) + f"\n{AGAIN}")
     return Verified(
         publications=len(found.kept),
         files=len(found.sizes),

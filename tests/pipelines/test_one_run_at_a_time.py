@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,11 @@ def another_run(project: Path) -> Iterator[None]:
 def test_a_second_run_is_refused_or_skipped_and_says_since_when(lake_copy: Path) -> None:
     project = ("--project", str(lake_copy))
     with another_run(lake_copy):
-        for verb in (("reindex",), ("prepare",), ("recover", "--yes")):
-            assert "`trichord reindex` is running on" in trichord(*verb, *project, check=4).stderr
+        options = {"reindex": ("--wait", "--skip"), "nightly": ("--wait", "--skip"), "maintain": ("--wait",)}
+        for verb in ("reindex", "nightly", "maintain", "prepare", "recover --yes", "rejects replay"):
+            told = trichord(*verb.split(), *project, check=4).stderr
+            assert "`trichord reindex` is running on" in told
+            assert re.findall("--[a-z]+", told) == [*options.get(verb, ())], "it names the verb's own options"
         assert "already, since" in " ".join(trichord("reindex", "--skip", *project).stdout.split())
         assert result_of(trichord("reindex", "--skip", *project, "--json"))["skipped"] is True
         assert "to roll back to" in trichord("rollback", *project, check=2).stderr.lower(), "that waits for nobody"

@@ -38,7 +38,23 @@ def test_days_of_the_month_and_of_the_week_cannot_both_be_limited():
 
 
 @pytest.mark.parametrize(
-    "cron", ["", "0 2 * *", "0 2 * * * *", "60 2 * * *", "0 24 * * *", "0 2 0 * *", "0 2 * 13 *", "0 2 * * 8",
+    "cron", ["0 2 30 2 *", "0 2 31 4 *", "0 2 31 4,6,9,11 *", "0 2 30,31 2 *", "0 2 31 2-2 *", "0 2 31 4-6/2 *",
+             "0 2 30-31 2 *", "0 2 30/1 2 *", "*/5 * 30 2 */2"],
+)  # fmt: skip
+def test_a_schedule_that_is_never_met_is_refused(cron):
+    with pytest.raises(ConfigError, match="never met"):
+        check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    "cron", ["0 2 29 2 *", "0 2 31 2-3 *", "0 2 31 */3 *", "0 2 28-31 2 *", "0 2 */31 2 *", "0 2 31 * *", "0 2 31 2 1"],
+)  # fmt: skip
+def test_a_schedule_that_is_met_in_some_year_is_not_refused(cron):
+    check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    "cron", ["", " ", "0 2 * *", "0 2 * * * *", "60 2 * * *", "0 24 * * *", "0 2 0 * *", "0 2 * 13 *", "0 2 * * 8",
              "0 5-2 * * *", "a 2 * * *", "0 2 * * mon", "*/0 2 * * *", "0  2 * * *", "0 2 * * *\n"],
 )  # fmt: skip
 def test_what_is_no_schedule_is_refused(cron):

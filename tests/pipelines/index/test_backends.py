@@ -16,8 +16,8 @@ from trichord.index_builders.milvus.search import MilvusSearcher
 from trichord.infra.errors import GateFailed, ServiceError
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.index.open import place_of, require_place
-from trichord.pipelines.ops.doctor import doctor
 from trichord.pipelines.publish import publish as publishing
+from trichord.pipelines.publish.doctor import doctor
 from trichord.pipelines.publish.gc import gc
 from trichord.pipelines.publish.publish import rollback
 from trichord.pipelines.publish.status import status

@@ -24,9 +24,9 @@ from trichord.pipelines.evaluation.parts import TEST, TRAIN, VALIDATION, Parts, 
 from trichord.pipelines.model.encode import featurise
 from trichord.pipelines.model.pair_agreement import judge
 from trichord.pipelines.model.train import train
-from trichord.pipelines.ops.doctor import doctor
 from trichord.pipelines.prepare.job import prepare_lake
 from trichord.pipelines.prepare.plan import make_plan
+from trichord.pipelines.publish.doctor import doctor
 from trichord.pipelines.publish.evaluate import evaluate_live
 from trichord.pipelines.reindex import reindex
 from trichord.pipelines.run_plan import plan_run

@@ -24,7 +24,7 @@ from trichord.infra.lake.storage import Storage
 from trichord.pipelines.ops.check_lake import compare_clocks, measure_room, race_writers
 from trichord.pipelines.ops.check_services import ask_jobs, find_ports, inspect_tls, reach
 from trichord.pipelines.ops.checks import check_all
-from trichord.pipelines.ops.doctor import doctor
+from trichord.pipelines.publish.doctor import doctor
 
 TOKEN = "pl4nted-ray-token"
 

@@ -18,6 +18,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.ops.check_lake import compare_clocks, measure_room, race_writers, write_probe
 from trichord.pipelines.ops.check_services import DASHBOARD, STORES, ask_jobs, find_ports, inspect_tls, reach
 from trichord.pipelines.ops.checks import Check, Probe, check, check_all
+from trichord.pipelines.publish.lost_tables import check_stored
 
 NEEDED = (
     "trichord",
@@ -104,6 +105,7 @@ def _check_project(workspace: Workspace) -> list[Check]:
     checks += check_all([*stored, *((path, partial(_look_at, workspace, path)) for path in sorted(remote))], _LATE)
     if not silent & set(STORES.values()) and all(one.ok for one in checks if one.name in remote):
         checks.append(check("sources", partial(_plan_sources, workspace)))
+    checks.append(check("stored files", partial(check_stored, workspace)))
     checks.append(check("live index", partial(_open_live, workspace)))
     return checks
 
