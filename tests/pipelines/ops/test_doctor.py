@@ -25,6 +25,8 @@ from trichord.pipelines.ops.check_lake import compare_clocks, measure_room, race
 from trichord.pipelines.ops.check_services import ask_jobs, find_ports, inspect_tls, reach
 from trichord.pipelines.ops.checks import check_all
 from trichord.pipelines.ops.doctor import doctor
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.run_plan import plan_run
 
 TOKEN = "pl4nted-ray-token"
 
@@ -204,6 +206,12 @@ def test_a_model_that_cannot_be_read_rightly_is_found_by_plan_and_doctor(tmp_pat
     checks = {one.name: one for one in doctor(workspace_of(project, named)).checks}
     assert (checks["model.text"].ok, checks["model.text"].found) == (True, "bert, 16 values")
     settings = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 3}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="would be drawn at random"):
+        plan_run(workspace_of(project, named))
+    with pytest.raises(ConfigError, match="would be drawn at random"):
+        reindex(workspace_of(project, named))
+    assert workspace_of(project, named).table("records").version() is None, "nothing is prepared before"
     (folder / "config.json").write_text(json.dumps(settings | {"quantization_config": {"bits": 4}}), encoding="utf-8")
     refused = {one.name: one for one in doctor(workspace_of(project, named)).checks}["model.text"]
     assert not refused.ok
