@@ -50,6 +50,14 @@ class HuggingFaceCtc:
         libraries = [version(name) for name in ("torch", "transformers")]
         return digest.address("huggingface_ctc", self.version, libraries, model_digests(self._folder), "float32")
 
+    def check(self) -> str:
+        """Load the model, and return its family.
+
+        Raises:
+            ConfigError: it cannot be loaded, or lacks weights.
+        """
+        return str(self._loaded[1].config.model_type)
+
     @property
     def blank(self) -> int:
         """The label that means no sound: CTC models of this library pad with it."""

@@ -21,6 +21,7 @@ _ENCODERS_ALONE = frozenset(("mt5", "t5", "umt5"))  # saved with or without a de
 _REFUSED = {
     "funnel": "its first token has a type of its own, which is not given here",
     "reformer": "its attention is drawn at random",
+    "yolos": "its last states are of things that it may find, not of the picture",
     "xlnet": "its tokens have types, which are not given here",
 }
 _BLOCKS = frozenset(("big_bird", "bigbird_pegasus"))

@@ -162,29 +162,46 @@ class HuggingFaceEncoder(ABC):
                 lambda: self._prepared(self._load(torch.float32, read_pooler=False)),
             )
         except FAULTS as error:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise ConfigError(
-                f"{self.folder} ({self.setting}.path) is a model of the family {self.family!r}, which does not work as "
-                f"the encoder of {self.modality}: {first[:300]}\nTake a model of another family, or write a plug-in."
-            ) from error
+            raise self._misfit(error) from error
+
+    def _misfit(self, error: BaseException) -> ConfigError:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return ConfigError(
+            f"{self.folder} ({self.setting}.path) is a model of the family {self.family!r}, which does not work as "
+            f"the encoder of {self.modality}: {first[:300]}\nTake a model of another family, or write a plug-in."
+        )
 
     def check(self) -> str:
-        """Load the model, encode one input twice in one pass, and return what it is.
+        """Load the model, encode inputs twice in one pass, and return what it is.
 
         Raises:
-            ConfigError: it cannot be loaded, or gives one input two vectors.
+            ConfigError: it cannot be loaded, does not take an input, or gives one input two vectors.
         """
-        values = self._sample()
+        try:
+            for values in self._samples():
+                self._check_twice(values)
+            return f"{self.family}, {self.dimension} values"
+        except FAULTS as error:
+            raise self._misfit(error) from error
+
+    def _check_twice(self, values: np.ndarray) -> None:
         twice = [Window(owner=owner, values=values) for owner in range(2)]
         with exact_numerics(self.numerics == "strict"), torch.inference_mode(), weights_once():
             found = self._forward(twice, Pass(chosen=(0, 1), rows=2, size=values.shape), half=False)
+        if not found.isfinite().all():
+            raise self._not_finite()
         # a pass may round its rows differently by some last bits
         if not torch.allclose(found[0], found[1], rtol=1e-2, atol=1e-3 * float(found.abs().max())):
             raise ConfigError(
                 f"{self.folder} ({self.setting}.path) gives one input two vectors: a model of the family "
                 f"{self.family!r} draws at random.\nTake another model."
             )
-        return f"{self.family}, {self.dimension} values"
+
+    def _not_finite(self) -> ConfigError:
+        return ConfigError(
+            f"{self.setting} gave NaN or infinity in {self.config.precision}.\n"
+            "Set its precision to bfloat16 or float32; where it is, the weights are damaged."
+        )
 
     @cached_property
     def pooling(self) -> Pooling:
@@ -218,10 +235,7 @@ class HuggingFaceEncoder(ABC):
         with exact_numerics(strict), torch.inference_mode(), weights_once():
             vectors = self._vectors(inputs, strict=strict, keep=False).numpy()
         if not np.isfinite(vectors).all():
-            raise ConfigError(
-                f"{self.setting} gave NaN or infinity in {self.config.precision}.\n"
-                "Set its precision to bfloat16 or float32; where it is, the weights are damaged."
-            )
+            raise self._not_finite()
         return vectors
 
     def pooled(self, inputs: Sequence[Any]) -> torch.Tensor:
@@ -237,8 +251,8 @@ class HuggingFaceEncoder(ABC):
         """Return values of a window, for finding out what the model makes of them."""
 
     @abstractmethod
-    def _sample(self) -> np.ndarray:
-        """Return values of a window of an input that is the same nowhere."""
+    def _samples(self) -> list[np.ndarray]:
+        """Return values of windows of inputs that are the same nowhere, of each shape that may come."""
 
     @abstractmethod
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.encoders.families import may_be_padded
 from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import part_weights
+from trichord.infra.errors import ConfigError
 from trichord.transforms.batch import Waveform
 from trichord.transforms.media import resample
 
@@ -40,7 +41,7 @@ class HuggingFaceAudio(HuggingFaceEncoder):
         Raises:
             ValueError: a clip is not float32 (T,) with T >= 1.
         """
-        rate_hz, found = int(self.processor.sampling_rate), []
+        rate_hz, found = self._rate_hz, []
         for owner, clip in enumerate(inputs):
             if clip.dtype != np.float32 or clip.ndim != 1 or not clip.size:
                 raise ValueError(f"a clip must be float32 (T,), not {clip.dtype} {clip.shape}")
@@ -65,6 +66,16 @@ class HuggingFaceAudio(HuggingFaceEncoder):
     @property
     def _name(self) -> str:
         return str(self.processor.model_input_names[0])
+
+    @property
+    def _rate_hz(self) -> int:
+        rate = getattr(self.processor, "sampling_rate", None)
+        if not isinstance(rate, int) or rate < 1:
+            raise ConfigError(
+                f"{self.folder} ({self.setting}.path) sets sampling_rate to {rate!r}.\n"
+                "Name the samples of a second that the model was trained on in its preprocessor_config.json."
+            )
+        return rate
 
     @cached_property
     def _settings(self) -> Any:
@@ -115,7 +126,7 @@ class HuggingFaceAudio(HuggingFaceEncoder):
 
     @property
     def _padding(self) -> tuple[int | None, int]:
-        longest = math.ceil(self._longest_s * int(self.processor.sampling_rate))
+        longest = math.ceil(self._longest_s * self._rate_hz)
         return (4_000, longest) if self._masked else (None, 0)
 
     def _prepared(self, model: Any) -> Any:
@@ -125,9 +136,9 @@ class HuggingFaceAudio(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return self.windows([np.zeros(AUDIO_RATE_HZ, np.float32)])[0].values
 
-    def _sample(self) -> np.ndarray:
+    def _samples(self) -> list[np.ndarray]:
         time = np.arange(AUDIO_RATE_HZ) / AUDIO_RATE_HZ
-        return self.windows([(0.5 * np.sin(2_000 * time**2)).astype(np.float32)])[0].values  # a rising tone
+        return [self.windows([(0.5 * np.sin(2_000 * time**2)).astype(np.float32)])[0].values]  # a rising tone
 
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
         if not self._masked:

@@ -13,6 +13,7 @@ from trichord.encoders.base import Modality
 from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import grid_weights
 from trichord.encoders.pretrained import read_settings
+from trichord.infra.errors import ConfigError
 
 _MASKING = "vit_mae"  # masked autoencoders; a mask is for their pretraining alone
 
@@ -34,21 +35,30 @@ class HuggingFaceImage(HuggingFaceEncoder):
 
         Raises:
             ValueError: a picture is not uint8 (H, W, 3).
+            ConfigError: the processor fills a picture up, and masks that.
         """
         found = []
         for owner, picture in enumerate(inputs):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
                 raise ValueError(f"a picture must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
             # as a PIL image: of a bare array the processor guesses which axis holds the channels
-            made = self.processor(Image.fromarray(picture), return_tensors="np")["pixel_values"][0]
-            found.append(Window(owner=owner, values=np.asarray(made, np.float32)))
+            made = self.processor(Image.fromarray(picture), return_tensors="np")
+            if not np.all(made.get("pixel_mask", 1)):
+                raise ConfigError(
+                    f"{self.folder} ({self.setting}.path) has pictures filled up and the filling masked (pixel_mask), "
+                    "which is not done here.\nSet do_pad to false in its preprocessor_config.json."
+                )
+            found.append(Window(owner=owner, values=np.asarray(made["pixel_values"][0], np.float32)))
         return found
 
     def _example(self) -> np.ndarray:
         return self.windows([np.zeros((64, 64, 3), np.uint8)])[0].values
 
-    def _sample(self) -> np.ndarray:
-        return self.windows([(np.arange(64 * 64 * 3) % 251).astype(np.uint8).reshape(64, 64, 3)])[0].values
+    def _samples(self) -> list[np.ndarray]:
+        shapes = ((64, 64, 3), (48, 96, 3), (96, 48, 3))
+        pictures = [(np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape) for shape in shapes]
+        of_shapes = {window.values.shape: window.values for window in self.windows(pictures)}
+        return list(of_shapes.values())
 
     def _inputs(self, values: Sequence[np.ndarray], size: tuple[int, ...]) -> dict[str, torch.Tensor]:
         given = {"pixel_values": torch.from_numpy(np.stack(values))}

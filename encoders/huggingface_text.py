@@ -15,6 +15,7 @@ from trichord.encoders.huggingface import HuggingFaceEncoder, Window
 from trichord.encoders.pooling import part_weights
 from trichord.encoders.sentence_settings import sentence_settings
 from trichord.infra.config import EncoderConfig
+from trichord.infra.errors import ConfigError
 
 
 class HuggingFaceText(HuggingFaceEncoder):
@@ -63,8 +64,19 @@ class HuggingFaceText(HuggingFaceEncoder):
     def _example(self) -> np.ndarray:
         return np.zeros(8, np.int64)
 
-    def _sample(self) -> np.ndarray:
-        return self.windows(["A few words, to see what is made of them."])[0].values
+    def _samples(self) -> list[np.ndarray]:
+        self._require_rows()
+        return [self.windows(["A few words, to see what is made of them."])[0].values]
+
+    def _require_rows(self) -> None:
+        """Raise ConfigError if the tokenizer has numbers that the model has no vector for."""
+        last = max(self.processor.get_vocab().values())
+        table = self.module.get_input_embeddings()
+        if isinstance(table, torch.nn.Embedding) and last >= table.num_embeddings:
+            raise ConfigError(
+                f"{self.folder} ({self.setting}.path) has {table.num_embeddings} vectors of tokens, but its tokenizer "
+                f"numbers them up to {last}: they are of two models.\nFetch both again, from one place."
+            )
 
     @cached_property
     def _longest(self) -> int:

@@ -87,8 +87,13 @@ def sentence_bert_pooling(folder: Path, setting: str) -> Pooling | None:
     listing = folder / "modules.json"
     if not listing.is_file():
         return None
-    modules = cast(list[JsonObject], parse_json(listing.read_bytes()))
-    kinds = [_module_kind(module, folder) for module in modules]
+    try:
+        modules = parse_json(listing.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{listing} ({setting}.path) cannot be read: {error}.\nFetch the model again.") from error
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ConfigError(f"{listing} ({setting}.path) is not a list of modules.\nFetch the model again.")
+    kinds = [_module_kind(cast(JsonObject, module), folder) for module in modules]
     given = read_settings(folder / "1_Pooling" / "config.json") if "Pooling" in kinds else {}
     asked = [name.removeprefix("pooling_mode_") for name, value in given.items() if value is True]
     asked = [name.removesuffix("_tokens").removesuffix("_token") for name in asked if name != "include_prompt"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from trichord.infra import digest
 from trichord.infra.errors import ConfigError
@@ -55,6 +55,7 @@ _KNOWN_KERNELS = (
     "batched_mm",
 )
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
+_CODES = ("F4", "F6", "F8", "I4", "I8", "U4", "U8")  # beginnings of the types of quantised weights
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -96,6 +97,7 @@ def find_model(path: str, setting: str, *, processor: bool = False) -> Path:
             "Name a folder as `save_pretrained` writes it, its processor too; only safetensors are read."
         )
     _require_plain(folder, setting)
+    _require_weights(folder, setting)
     return folder
 
 
@@ -130,6 +132,42 @@ def _require_plain(folder: Path, setting: str) -> None:
                 f"{folder} ({setting}) names {named!r:.100} as its weights, which is not a safetensors file in this "
                 "folder.\nFetch the model again."
             )
+
+
+def _require_weights(folder: Path, setting: str) -> None:
+    """Look at the headers of the files that the library would read.
+
+    Raises:
+        ConfigError: one is missing, cut short or not safetensors, or a weight is quantised.
+    """
+    for file in weight_files(folder):
+        try:
+            with safe_open(str(file), "pt") as opened:
+                types = {name: str(opened.get_slice(name).get_dtype()) for name in opened.keys()}  # noqa: SIM118
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{folder} ({setting}) has no {file.name}, which holds weights of its model.\nFetch the model again."
+            ) from error
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(f"{file} ({setting}) cannot be read: {error}.\nFetch the model again.") from error
+        coded = [name for name, kind in types.items() if name.endswith(".weight") and kind.startswith(_CODES)]
+        if coded:
+            raise ConfigError(
+                f"{file} ({setting}) holds quantised weights, {coded[0]} in {types[coded[0]]} for one, whose scale is "
+                "not read here.\nName a folder with the weights in full or half precision."
+            )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that the library reads a folder's weights from, whether they are there or not."""
+    named = read_settings(folder / "config.json").get("transformers_weights")
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if isinstance(named, str):
+        whole, index = folder / named, folder / named if named.endswith(".json") else index
+    if not index.is_file() or (whole != index and whole.is_file()):
+        return [whole]
+    shards = read_settings(index).get("weight_map")
+    return [folder / str(name) for name in sorted({*shards.values()})] if isinstance(shards, dict) else []
 
 
 def find_cached(path: str) -> str | None:
@@ -187,11 +225,22 @@ def load_processor(auto: str, folder: Path, setting: str, **choice: str) -> Any:
     """
     transformers = quiet_transformers()
     try:
-        return getattr(transformers, auto).from_pretrained(
+        found = getattr(transformers, auto).from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, **choice
         )
     except (ValueError, OSError, KeyError, ImportError, TypeError, RecursionError) as error:
         raise ConfigError(f"{folder} ({setting}) does not fit {auto}: {_first_line(error)}") from error
+    if auto == "AutoTokenizer" and not _knows_words(found):  # the library makes an empty one of no files
+        raise ConfigError(
+            f"{folder} ({setting}) has no vocabulary: its tokenizer would read every word as unknown.\n"
+            "Name a folder with its tokenizer's files, tokenizer.json for one."
+        )
+    return found
+
+
+def _knows_words(tokenizer: Any) -> bool:
+    special = set(tokenizer.all_special_ids)
+    return any(number not in special and word.strip("\u2581\u0120 ") for word, number in tokenizer.get_vocab().items())
 
 
 def load_model(auto: str, folder: Path, setting: str, dtype: torch.dtype, unread: Iterable[str] = ()) -> Any:

@@ -13,8 +13,8 @@ from trichord.encoders.base import Modality
 from trichord.encoders.pretrained import quiet_transformers
 
 _TOWERS: dict[Modality, str] = {"text": "text_model", "image": "vision_model", "audio": "audio_model"}
-FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError,
-          ValueError)  # fmt: skip  # of a model's code that is given what it does not expect
+FAULTS = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, RuntimeError,
+          TypeError, ValueError)  # fmt: skip  # of a model's code that is given what it does not expect
 _POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
 
 

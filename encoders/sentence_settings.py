@@ -36,11 +36,15 @@ def sentence_settings(folder: Path, setting: str) -> SentenceSettings:
     found = {} if file is None else read_settings(file)
     if file is not None:
         _require_done(found, file, setting)
-    longest = found.get("max_seq_length")
+    longest, lower = found.get("max_seq_length"), found.get("do_lower_case")
+    if file is not None and not (longest is None or (type(longest) is int and longest > 0)):
+        raise _refusal(file, setting, "max_seq_length", longest, "which is no number of tokens")
+    if file is not None and not (lower is None or isinstance(lower, bool)):
+        raise _refusal(file, setting, "do_lower_case", lower, "which is neither true nor false")
     return SentenceSettings(
-        lower=found.get("do_lower_case") is True,
+        lower=lower is True,
         prompt=_default_prompt(folder, setting),
-        longest=longest if isinstance(longest, int) and longest > 0 else None,
+        longest=longest if isinstance(longest, int) else None,
     )
 
 
@@ -65,6 +69,8 @@ def _require_done(found: JsonObject, file: Path, setting: str) -> None:
 def _default_prompt(folder: Path, setting: str) -> str:
     file = folder / SENTENCE_PROMPTS
     found = read_settings(file) if file.is_file() else {}
+    if (width := found.get("truncate_dim")) is not None:
+        raise _refusal(file, setting, "truncate_dim", width)
     name, prompts = found.get("default_prompt_name"), found.get("prompts")
     if name is None:
         return ""

@@ -16,6 +16,7 @@ import torch
 from trichord.encoders.device import torch_threads
 from trichord.encoders.pretrained import file_sha256, find_model, load_model, load_processor
 from trichord.infra import digest
+from trichord.infra.errors import ConfigError
 from trichord.transforms.word_breaks import words as find_words
 
 _SHAPING = {".json", ".txt", ".model", ".safetensors"}  # files that can change an answer
@@ -54,6 +55,14 @@ class _TextGenerator:
         tokenizer = load_processor("AutoTokenizer", self._folder, self.setting)
         return tokenizer, load_model(self.kind, self._folder, self.setting, torch.float32)
 
+    def check(self) -> str:
+        """Load the model, and return its family.
+
+        Raises:
+            ConfigError: it cannot be loaded, or lacks weights.
+        """
+        return str(self._loaded[1].config.model_type)
+
     def _length(self, most: int) -> int:
         """Return how many tokens may be read."""
         tokenizer, model = self._loaded
@@ -77,6 +86,15 @@ class MaskFiller(_TextGenerator):
 
     def _how(self) -> tuple[Any, ...]:
         return (self._top,)
+
+    def check(self) -> str:
+        """Load the model. Raise ConfigError as for others, and if its tokenizer has no mask."""
+        if self._loaded[0].mask_token_id is None:
+            raise ConfigError(
+                f"{self._folder} ({self.setting}) has a tokenizer without a mask token.\n"
+                "Name the folder of a masked language model, for example a BERT."
+            )
+        return super().check()
 
     def __call__(self, text: str, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> str:
         """Return the text with the words at `spans` (start, end; in order) replaced, one after the other from the left.

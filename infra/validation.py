@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trichord.infra.codes import near_country, near_language
 from trichord.infra.config import Project
 from trichord.infra.environment import Borrowed
 from trichord.infra.reference import Node, describe, is_section, model_schema, resolve, variants
@@ -67,6 +68,8 @@ def _explained(error: Mapping[str, Any], borrowed: Borrowed) -> Iterator[Problem
         text = borrowed.hidden(str(error["ctx"]["error"]))  # what a validator of infra/config says in its own words
     else:
         text = f"expected {describe(node)}, given {_given(given, _choices(node), path, borrowed)}"
+        if path not in borrowed.names:
+            text += _meant_code(given, node)
     yield Problem(path=path, line=None, text=text)
 
 
@@ -102,6 +105,22 @@ def _given(value: Any, choices: Iterable[str], path: Path, borrowed: Borrowed) -
 def _meant(given: Any, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(given), list(choices), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _meant_code(given: Any, node: Node) -> str:
+    """Return a hint for a code of a country or language: another word for it, or one alone in place of a list."""
+    kinds = {near_country: "^[A-Z]{2}$", near_language: "^[a-z]{2,3}$"}
+    for near, pattern in kinds.items():
+        alone = any(part.get("pattern") == pattern for part in (node, *node.get("anyOf", ())))
+        listed = resolve(node.get("items", {})).get("pattern") == pattern
+        if isinstance(given, str) and (alone or listed):
+            found = [near(word) for word in given.split(",")] if listed else [near(given)]
+            codes = ", ".join(code for code in found if code)
+            meant = f"[{codes}]" if listed else codes
+            return f"; did you mean `{meant}`?" if codes else ""
+        if given is None and listed:
+            return "; leave it out, or give `[]`"
+    return ""
 
 
 def _meant_key(key: str, parent: Node) -> str:

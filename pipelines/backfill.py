@@ -25,6 +25,7 @@ from trichord.pipelines.core.runs import RunNote, recorded
 from trichord.pipelines.core.stage import Stage
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.observe.observers import observing
+from trichord.pipelines.ops.try_models import require_models
 from trichord.pipelines.prepare.plan import Plan, WantedShard, plan_training, require_source, source_states
 from trichord.pipelines.reindex import RunSummary, reindex
 from trichord.pipelines.stages.forecast import Forecast
@@ -85,6 +86,7 @@ def backfill(
         GateFailed, PartialRun, CommitConflict: as `reindex`; what was made is kept.
     """
     started = time.monotonic()
+    require_models(workspace.project)
     unfinished = layout.backfill_path(project_digest(workspace.project))
     with at_work(workspace.lake, "backfill"):
         workspace.lake.write_if_absent(unfinished, b"")  # from now on `gc` keeps what is made, between attempts too

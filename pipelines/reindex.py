@@ -17,6 +17,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.observe.observers import observing
+from trichord.pipelines.ops.try_models import require_models
 from trichord.pipelines.prepare.plan import Plan, plan_training, source_states
 from trichord.pipelines.publish.pinned import missing_files
 from trichord.pipelines.stages.inputs import inputs_digest, is_wanted
@@ -147,6 +148,7 @@ def _reindex(
         return _unchanged(workspace, live, plan, time.monotonic() - started)
     from trichord.pipelines.stages.order import carry_out  # heavy imports, which an unchanged lake does not need
 
+    require_models(workspace.project)
     run = carry_out(workspace, plan, live, wanted, publishing=publishing, accept=accept, note=note)
     if run.published is not None:
         note.publication, note.confirmed = run.published.id, scope is None

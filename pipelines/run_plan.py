@@ -16,6 +16,7 @@ from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.evaluation.figures import require_figures
 from trichord.pipelines.evaluation.holdout import K
 from trichord.pipelines.ops.languages import find_language_warnings
+from trichord.pipelines.ops.try_models import require_models
 from trichord.pipelines.prepare.estimate import GETS, HEADS, PUTS
 from trichord.pipelines.prepare.plan import find_warnings, plan_training
 from trichord.pipelines.publish.pinned import missing_files
@@ -110,6 +111,8 @@ def plan_run(workspace: Workspace) -> RunPlan:
     inputs = inputs_digest(workspace, plan)
     forecast = Forecast(workspace, plan, live)
     unchanged = live is not None and is_wanted(workspace, live, inputs) and not missing_files(workspace, live)
+    if not unchanged:
+        require_models(workspace.project)
     run = Run(workspace=workspace, plan=plan, live=live, inputs=inputs)
     runs = last_runs(workspace.lake)
     planned = () if unchanged else tuple(stage.wanted(run, forecast) for stage in STAGES)

@@ -64,7 +64,7 @@ class Glimpse:
     fault: str = ""  # why a plan would refuse the source, as far as these rows show
 
 
-def glimpse(source: Source, storage: Storage) -> Glimpse:
+def glimpse(source: Source, storage: Storage, most: int = RECORDS) -> Glimpse:
     """The first good records of a source, from a bounded number of rows. Media on the web are not fetched.
 
     Raises:
@@ -80,9 +80,9 @@ def glimpse(source: Source, storage: Storage) -> Glimpse:
                 rejects[reject.reason] += 1
                 example = example or f"{reject.key}: {reject.detail}"
             for position, row in enumerate(batch.rows):
-                if len(records) < RECORDS:
+                if len(records) < most:
                     records.append(_record(row, batch, position, web.get(row.key, {})))
-            if (len(records) == RECORDS and not _fault(source, tally)) or rows >= MAX_ROWS:
+            if (len(records) == most and not _fault(source, tally)) or rows >= MAX_ROWS:
                 break
     return Glimpse(
         records=tuple(records),

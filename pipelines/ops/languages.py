@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from trichord.infra.config import Project
 from trichord.infra.errors import SourceError
@@ -15,6 +15,8 @@ from trichord.transforms.word_breaks import language_of_script
 
 _SHARE = 0.05  # of the records, from which a language is worth a warning
 _SURE = 0.8  # probability of a language that a few texts show
+_SURE_ALONE, _LONG = 0.98, 30  # probability that one text of this many characters must reach
+_TEXTS = 16  # of a source
 _LOOKED_AT = 8  # sources, where nothing else names the languages
 
 
@@ -80,12 +82,28 @@ def _spoken(workspace: Workspace) -> Counter[str]:
         return Counter(declared)
     for source in workspace.project.sources[:_LOOKED_AT]:
         try:
-            texts = [str(record["text"]) for record in glimpse(source, workspace.storage).records if record.get("text")]
+            records = glimpse(source, workspace.storage, _TEXTS).records
         except SourceError:
             continue  # the plan says so
-        if not texts:
+        found.update(languages_of([str(record["text"]) for record in records if record.get("text")]))
+    return found
+
+
+def languages_of(texts: Sequence[str]) -> Counter[str]:
+    """Return how many of a few texts are in each language: by script, each by itself, and else all together."""
+    found: Counter[str] = Counter()
+    unsure = []
+    for text in texts:
+        if name := language_of_script([text]):
+            found[name] += 1
             continue
-        likely, score = language_of(" ".join(texts))
-        if name := language_of_script(texts) or (likely if score >= _SURE else ""):
-            found[name] += len(texts)
+        likely, score = language_of(text)
+        if score >= _SURE_ALONE and len(text) >= _LONG:
+            found[likely] += 1
+        else:
+            unsure.append(text)
+    if unsure:
+        likely, score = language_of(" ".join(unsure))
+        if score >= _SURE:
+            found[likely] += len(unsure)
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from trichord.infra import digest, log
+from trichord.infra.codes import mistaken_language, near_country, near_language
 from trichord.infra.config import InventorySource, Project, Source
 from trichord.infra.endings import sort_endings, tell_unread
 from trichord.infra.errors import ConfigError, SourceError
@@ -278,6 +279,11 @@ def _has_model(workspace: Workspace) -> bool:
     return live is not None and reused and live.recipe["model"] == workspace.model_settings()
 
 
+def _told(unknown: Iterable[str], near: Callable[[str], str | None]) -> str:
+    hints = {word: near(word) for word in unknown}
+    return ", ".join(f"{word} (did you mean `{hint}`?)" if hint else word for word, hint in hints.items())
+
+
 def _check(project: Project, aligner: Aligner | None) -> None:
     """Raise if the project names something that does not exist.
 
@@ -291,18 +297,30 @@ def _check(project: Project, aligner: Aligner | None) -> None:
             raise SourceError(f"There is no folder {root}. Fix `media_root` of source {source.name!r}.")
     if unknown := sorted(set(project.prepare.text.languages) - KNOWN_LANGUAGES):
         raise ConfigError(
-            f"prepare.text.languages: unknown language: {', '.join(unknown)}.\n"
+            f"prepare.text.languages: unknown language: {_told(unknown, near_language)}.\n"
             f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
         )
+    if unknown := sorted(set(project.augment.text.languages) - KNOWN_LANGUAGES):
+        raise ConfigError(
+            f"augment.text.languages: unknown language: {_told(unknown, near_language)}.\n"
+            f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
+        )
+    if (spoken := project.rag.language) and (meant := mistaken_language(spoken)):
+        raise ConfigError(f"rag.language: unknown language: {spoken}.\nDid you mean `{meant}`? Use codes of ISO 639.")
     allowed = project.prepare.text.languages
     if project.prepare.align.speech == "pocketsphinx" and allowed and "en" not in allowed:
         raise ConfigError(
             f"prepare.align.speech: pocketsphinx knows English only, and prepare.text.languages allows "
             f"{', '.join(allowed)}.\nUse align.speech: ctc, with a model of that language in align.ctc_model, or off."
         )
+    if (region := project.prepare.text.phone_region) is not None and region not in known_regions():
+        raise ConfigError(
+            f"prepare.text.phone_region: unknown country: {_told([region], near_country)}.\n"
+            "Use a code of ISO 3166, for example CN or DE."
+        )
     if unknown := sorted(set(project.prepare.text.pii_regions) - known_regions()):
         raise ConfigError(
-            f"prepare.text.pii_regions: unknown country: {', '.join(unknown)}.\n"
+            f"prepare.text.pii_regions: unknown country: {_told(unknown, near_country)}.\n"
             f"Use codes of ISO 3166, for example CN or DE. Identity numbers are known of: {', '.join(sorted(REGIONS))}"
         )
     if project.gate.max_reject_ratio_of:

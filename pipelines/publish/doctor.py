@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from trichord.encoders.base import Modality
-from trichord.encoders.views import MODALITIES
 from trichord.infra.bucket_uri import is_remote, split_remote
 from trichord.pipelines.core.result import Result
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.ops.check_lake import compare_clocks, measure_room, race_writers, write_probe
 from trichord.pipelines.ops.check_services import DASHBOARD, STORES, ask_jobs, find_ports, inspect_tls, reach
 from trichord.pipelines.ops.checks import Check, Probe, check, check_all
+from trichord.pipelines.ops.try_models import model_probes
 from trichord.pipelines.publish.lost_tables import check_stored
 
 NEEDED = (
@@ -89,11 +88,7 @@ def _check_project(workspace: Workspace) -> list[Check]:
             probes.append(("milvus TLS", partial(inspect_tls, project.milvus)))
     asked = check_all(probes, _LATE)
     checks += asked
-    checks += [
-        check(f"model.{name}", partial(_try_encoder, workspace, name))
-        for name in MODALITIES
-        if getattr(project.model, name).kind == "huggingface"
-    ]
+    checks += [check(name, probe) for name, probe in model_probes(project)]
     if not any(one.ok for one in asked if one.name == "lake"):
         return checks
     stored: list[tuple[str, Probe]] = [
@@ -166,16 +161,6 @@ def _plan_sources(workspace: Workspace) -> str:
     plan = plan_training(workspace)
     found = f"{len(workspace.project.sources)} sources, {plan.rows} rows in {len(plan.shards)} partitions"
     return ". ".join([found, *find_warnings(plan, workspace.project), *find_language_warnings(workspace)])
-
-
-def _try_encoder(workspace: Workspace, modality: Modality) -> str:
-    from trichord.encoders.frozen import load_encoder
-    from trichord.encoders.huggingface import HuggingFaceEncoder
-
-    model = workspace.project.model
-    encoder = load_encoder(modality, getattr(model, modality), model.numerics)
-    assert isinstance(encoder, HuggingFaceEncoder)
-    return encoder.check()
 
 
 def _reach_milvus(workspace: Workspace) -> str:

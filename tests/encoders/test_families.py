@@ -136,6 +136,7 @@ def test_every_family_that_may_be_padded_is_tried_here():
         ({"model_type": "reformer"}, "'reformer'.*drawn at random"),
         ({"model_type": "xlnet"}, "'xlnet'.*types"),
         ({"model_type": "funnel"}, "'funnel'"),
+        ({"model_type": "yolos"}, "'yolos'.*not of the picture"),
         ({"model_type": "big_bird"}, r"'big_bird'.*\nSet attention_type to original_full"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config"),
         ({"auto_map": {"AutoModel": "code.Mine"}}, "auto_map"),
@@ -173,3 +174,36 @@ def test_a_check_says_what_a_model_is_and_finds_one_that_draws_at_random(tmp_pat
     monkeypatch.setattr(encoder, "_inputs", lambda values, size: {"pixel_values": given(values, size)["pixel_values"]})
     with pytest.raises(ConfigError, match=r"gives one input two vectors.*draws at random"):
         encoder.check()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"size": {"shortest_edge": 32}}, "doesn't match model"),  # a square picture alone would fit
+        ({"resample": 9}, "resampling filter"),
+        ({"image_mean": [0.5]}, "mean must have 3"),
+    ],
+)
+def test_a_check_tries_pictures_that_are_no_squares(keys, said, tmp_path):
+    folder, _ = families.save_picture(tmp_path, "vit msn")
+    encoder = HuggingFaceImage(_config(_edit(folder, "preprocessor_config.json", **keys)), "strict")
+    with pytest.raises(ConfigError, match=said):
+        encoder.check()
+
+
+def test_pictures_that_are_filled_up_and_masked_are_refused(tmp_path, monkeypatch):
+    folder, processor = families.save_picture(tmp_path, "vit msn")
+    encoder = HuggingFaceImage(_config(folder), "strict")
+    mask = np.ones((1, 32, 32), np.int64)
+    encoder.processor = lambda *given, **how: {**processor(*given, **how), "pixel_mask": mask}
+    assert encoder.check() == "vit_msn, 16 values"
+    mask[0, :, 20:] = 0
+    with pytest.raises(ConfigError, match="pixel_mask"):
+        encoder.check()
+
+
+@pytest.mark.parametrize("rate", [0, None, "16k"])
+def test_a_rate_that_is_none_is_refused(rate, tmp_path):
+    folder, _ = families.save_sound(tmp_path, "conformer")
+    with pytest.raises(ConfigError, match=f"sampling_rate to {rate!r}"):
+        HuggingFaceAudio(_config(_edit(folder, "preprocessor_config.json", sampling_rate=rate)), "strict").check()

@@ -83,3 +83,62 @@ def test_a_model_of_two_modalities_gives_the_tower_of_the_one_asked_for(tmp_path
 def test_an_embedded_encoder_has_one_token():
     with pytest.raises(ConfigError, match=r"model\.image\.tokens is 2"):
         load_encoders(ModelConfig(image=EncoderConfig(tokens=2)))
+
+
+def _weights(folder, change):
+    from safetensors.torch import load_file, save_file
+
+    changed = {name: change(name, value) for name, value in load_file(folder / "model.safetensors").items()}
+    kept = {name: value for name, value in changed.items() if value is not None}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("shard", "has no model-0000.-of-0000.*holds weights"),
+        ("cut", "cannot be read"),
+        ("index", r"has no model\.safetensors, which"),
+        ("named", r"has no model\.safetensors, which"),
+        ("int8", "quantised weights, .* in I8"),
+        ("float8", "quantised weights, .* in F8_E4M3"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_refused_before_any_work(damage, said, tmp_path):
+    folder = BUILDERS["bert"](tmp_path)
+    if damage in ("int8", "float8"):
+        kind = torch.int8 if damage == "int8" else torch.float8_e4m3fn
+        _weights(folder, lambda name, value: value.to(kind) if value.ndim > 1 else value)
+    elif damage == "named":
+        (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")
+    else:
+        model = hf.BertModel.from_pretrained(folder)
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder, max_shard_size="8KB")
+        assert loaded(folder, "bert").encode(["a"]).shape == (1, 16)
+        last = sorted(folder.glob("model-*.safetensors"))[-1]
+        if damage == "index":
+            (folder / "model.safetensors.index.json").unlink()
+        elif damage == "shard":
+            last.unlink()
+        else:
+            last.write_bytes(last.read_bytes()[:-8])
+    with pytest.raises(ConfigError, match=said):
+        loaded(folder, "bert")
+
+
+@pytest.mark.parametrize("damage", ["no tokenizer", "another tokenizer", "nan"])
+def test_a_check_finds_a_model_whose_parts_do_not_belong_together(damage, tmp_path):
+    folder = BUILDERS["bert"](tmp_path)
+    if damage == "no tokenizer":  # the library would make one that knows no word
+        for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+            (folder / name).unlink(missing_ok=True)
+    elif damage == "another tokenizer":
+        tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+        tokenizer.add_tokens(["hello"])
+        tokenizer.save_pretrained(folder)
+    else:
+        _weights(folder, lambda name, value: value * torch.nan)
+    said = {"no tokenizer": "no vocabulary", "another tokenizer": "of two models", "nan": "NaN"}[damage]
+    with pytest.raises(ConfigError, match=said):
+        loaded(folder, "bert").check()

@@ -21,10 +21,13 @@ from trichord.infra.config import EngineConfig, MilvusConfig, Project, StorageCo
 from trichord.infra.errors import ConfigError, ServiceError, StorageError
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
+from trichord.pipelines.backfill import backfill
 from trichord.pipelines.ops.check_lake import compare_clocks, measure_room, race_writers
 from trichord.pipelines.ops.check_services import ask_jobs, find_ports, inspect_tls, reach
 from trichord.pipelines.ops.checks import check_all
 from trichord.pipelines.publish.doctor import doctor
+from trichord.pipelines.reindex import reindex
+from trichord.pipelines.run_plan import plan_run
 
 TOKEN = "pl4nted-ray-token"
 
@@ -204,6 +207,14 @@ def test_a_model_that_cannot_be_read_rightly_is_found_by_plan_and_doctor(tmp_pat
     checks = {one.name: one for one in doctor(workspace_of(project, named)).checks}
     assert (checks["model.text"].ok, checks["model.text"].found) == (True, "bert, 16 values")
     settings = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 3}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="would be drawn at random"):
+        plan_run(workspace_of(project, named))
+    with pytest.raises(ConfigError, match="would be drawn at random"):
+        reindex(workspace_of(project, named))
+    with pytest.raises(ConfigError, match="would be drawn at random"):
+        backfill(workspace_of(project, named))
+    assert workspace_of(project, named).table("records").version() is None, "nothing is prepared before"
     (folder / "config.json").write_text(json.dumps(settings | {"quantization_config": {"bits": 4}}), encoding="utf-8")
     refused = {one.name: one for one in doctor(workspace_of(project, named)).checks}["model.text"]
     assert not refused.ok

@@ -13,7 +13,7 @@ from tests.bench.languages.sentences import ANSWERS
 from tests.pipelines.lakes import workspace_of
 from trichord.infra.errors import ConfigError
 from trichord.pipelines.core.workspace import Workspace
-from trichord.pipelines.ops.languages import find_language_warnings, language_warnings, limited_settings
+from trichord.pipelines.ops.languages import find_language_warnings, language_warnings, languages_of, limited_settings
 from trichord.pipelines.prepare.plan import make_plan
 
 
@@ -68,3 +68,43 @@ def test_pocketsphinx_is_refused_where_no_english_is_allowed(tmp_path: Path) -> 
 def test_an_unknown_country_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pii_regions: unknown country: XX"):
         make_plan(project_of(tmp_path, "zh", prepare={"text": {"pii_regions": ["CN", "XX"]}}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"prepare": {"text": {"pii_regions": ["UK"]}}}, r"UK \(did you mean `GB`\?\)"),
+        ({"prepare": {"text": {"phone_region": "XX"}}}, "phone_region: unknown country: XX"),
+        ({"prepare": {"text": {"languages": ["cn"]}}}, r"cn \(did you mean `zh`\?\)"),
+        ({"augment": {"copies": 1, "text": {"languages": ["german"]}}}, r"german \(did you mean `de`\?\)"),
+        ({"rag": {"language": "jp"}}, r"jp\.\nDid you mean `ja`\?"),
+    ],
+)
+def test_a_code_of_no_country_or_language_is_refused(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_plan(project_of(tmp_path, "zh", **settings))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["cn"], "did you mean `CN`"),
+        ("CN", r"did you mean `\[CN\]`"),
+        ("cn, germany", r"did you mean `\[CN, DE\]`"),
+        (["CHN"], "did you mean `CN`"),
+        (["Germny"], "did you mean `DE`"),
+        (["\uff23\uff2e"], "did you mean `CN`"),
+        (None, r"leave it out, or give `\[\]`"),
+    ],
+)
+def test_a_misspelt_list_of_countries_says_what_may_be_meant(tmp_path: Path, given: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        project_of(tmp_path, "zh", prepare={"text": {"pii_regions": given}})
+    assert project_of(tmp_path, "zh", prepare={"text": {"pii_regions": []}}).project.prepare.text.pii_regions == ()
+
+
+def test_each_language_of_mixed_texts_is_told() -> None:
+    texts = [text for language in ("zh", "de", "en") for text, _ in ANSWERS[language][:3]]
+    found = languages_of(texts)
+    assert set(found) == {"zh", "de", "en"}
+    assert found["zh"] == 3
