@@ -96,8 +96,9 @@ def recover(workspace: Workspace, *, yes: bool) -> Recovery:
 def plan_recovery(workspace: Workspace) -> tuple[Diagnosis, tuple[Step, ...]]:
     """Return what is damaged, and the steps that repair it, in order. Raise as `recover`; change nothing."""
     found = diagnose(workspace, examine(workspace))
-    parts = (_repair_logs, _rebuild, _publish, _set_aside, _name_lost)
-    return found, tuple(step for part in parts for step in part(workspace, found))
+    parts = (_repair_logs, _rebuild, _publish, _set_aside)
+    steps = [step for part in parts for step in part(workspace, found)]
+    return found, (*steps, *_name_lost(workspace, found, steps))
 
 
 def _repair_logs(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
@@ -234,8 +235,9 @@ def _drop_feedback(workspace: Workspace, found: Diagnosis, damaged: list[Problem
                 action="committed without them: their ratings are lost", apply=apply)  # fmt: skip
 
 
-def _name_lost(workspace: Workspace, found: Diagnosis) -> Iterator[Step]:
-    """Name the tables that are gone altogether, apart from those that the steps before take care of."""
+def _name_lost(workspace: Workspace, found: Diagnosis, steps: list[Step]) -> Iterator[Step]:
+    """Name the tables that are gone altogether, apart from those whose logs the steps before bring back."""
     for one in find_lost_tables(workspace.lake, found.examined.tables):
-        if one.path != PUBLICATIONS and one.path not in found.lost_logs:
+        folder = layout.log_folder(one.path)
+        if one.path != PUBLICATIONS and not any(step.path.startswith(folder) for step in steps):
             yield Step(path=one.path, problem=one.problem, action="`trichord reindex` makes it again")
