@@ -188,7 +188,8 @@ def _ended_by(error: BaseException) -> tuple[int, str]:
 
 
 def _store(lake: Lake, note: RunNote) -> None:
-    lake.write(layout.run_path(note.id), digest.canonical_json(note.to_dict()))
+    stored = note.to_dict()
+    lake.write(layout.run_path(note.id), digest.canonical_json(stored | {"check": digest.address(stored)}))
     paths = _paths(lake)
     for kind in (True, False):
         for path in [path for path in paths if _is_of_event(path) == kind][KEPT:]:
@@ -222,23 +223,21 @@ def iterate_runs(lake: Lake, *, events: bool = True) -> Iterator[RunNote]:
     return (note for note in found if note is not None)
 
 
+def is_whole_note(stored: Mapping[str, Any]) -> bool:
+    """Return False if a stored note does not match its own check; those of earlier versions have none."""
+    noted = {name: value for name, value in stored.items() if name != "check"}
+    return stored["check"] == digest.address(noted) if "check" in stored else noted.keys() <= _FIELDS
+
+
 def _read(lake: Lake, path: str) -> RunNote | None:
     try:
         stored = cast(Any, parse_json(lake.read(path, max_bytes=_MOST_BYTES)))
         taken = stored["stages"]
-        if not isinstance(taken, dict):
+        if not isinstance(taken, dict) or not is_whole_note(stored):
             return None
         stages = {name: _time_of(taken[name]) for name in STAGE_ORDER if name in taken}
         counts = {name: int(_amount(stored["counts"].get(name, 0))) for name in _COUNTS if stored["counts"]}
-        stored = {
-            "inputs": "",
-            "versions": {},
-            "gpus": 0.0,
-            "cost": None,
-            "stage": "",
-            "confirmed": False,
-            "sources": {},
-        } | stored  # earlier notes lack them
+        stored = _LATER | stored
         versions = {name: int(_amount(stored["versions"][name])) for name in TABLES if name in stored["versions"]}
         sources = {name: _source_of(one) for name, one in stored["sources"].items()}
         made: dict[str, Any] = {"stages": stages, "counts": counts, "versions": versions, "sources": sources}
@@ -258,6 +257,7 @@ def _read(lake: Lake, path: str) -> RunNote | None:
 _LATER: dict[str, Any] = {  # what notes of earlier versions lack
     "inputs": "", "versions": {}, "gpus": 0.0, "cost": None, "stage": "", "confirmed": False, "sources": {},
 }  # fmt: skip
+_FIELDS = frozenset(one.name for one in fields(RunNote))
 _COUNTS = tuple(one.name for one in fields(RowCounts))
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("id", "verb", "trigger", "started_at", "host", "version", "error", "inputs", "stage"), str),

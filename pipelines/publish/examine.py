@@ -26,6 +26,7 @@ from trichord.infra.lake.publications import rows_in
 from trichord.infra.lake.schema import TABLES
 from trichord.infra.lake.shard import parse_shard_path, read_shard
 from trichord.pipelines.core.recipes import is_whole_recipe
+from trichord.pipelines.core.runs import is_whole_note
 from trichord.pipelines.core.workspace import Workspace
 from trichord.pipelines.publish.lost_tables import is_lost
 from trichord.pipelines.publish.pinned import Problem, choose_kept, find_problems, read_candidate, shard_files
@@ -211,6 +212,8 @@ def is_whole(lake: Lake, path: str) -> bool:
         stored = parse_object(data)
     except ValueError:
         return False
+    if top == layout.RUNS:
+        return is_whole_note(stored)
     check = stored.pop("check", None)
     if path == layout.CANDIDATE:
         return check == digest.address(stored)

@@ -194,7 +194,7 @@ def try_cell(scene: Scene, folder: Path, kind: str, way: str) -> list[Cell]:
     verified = _run(project, "verify", "--json")
     named = path in verified.stdout + verified.stderr
     unmissed = way == "remove" and (
-        cache or path.startswith((layout.CANDIDATE, f"{layout.ANSWERS}/"))
+        cache or path.startswith((layout.CANDIDATE, f"{layout.ANSWERS}/", f"{layout.RUNS}/"))
     )  # nothing names it
     called_whole = verified.returncode == 0 and not named and not unmissed
     cell("verify", "refused" if verified.returncode else "cache", "called whole" if called_whole else "")

@@ -13,11 +13,14 @@ import pytest
 from tests.pipelines.lakes import copy_of, result_of, rows_of, trichord, workspace_of, write_rows
 from trichord.infra import log
 from trichord.infra.errors import GateFailed
+from trichord.infra.json_values import parse_object
+from trichord.infra.lake import layout
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.storage import Storage
 from trichord.pipelines.core import runs
 from trichord.pipelines.core.materialise import at_its_place
 from trichord.pipelines.core.runs import STAGE_ORDER, last_runs, recorded
+from trichord.pipelines.publish.examine import is_whole
 from trichord.pipelines.stages.order import STAGES
 
 
@@ -58,6 +61,31 @@ def test_old_notes_go_and_the_newest_come_first(lake: Lake, monkeypatch: pytest.
     assert len(last_runs(lake, 9)) == 3
     found = [note.id for note in last_runs(lake, 9)]
     assert found == sorted(found, reverse=True)
+
+
+def test_a_note_with_a_turned_bit_is_damaged_and_passed_over(lake: Lake) -> None:
+    with recorded(lake, "reindex"):
+        pass
+    [note] = last_runs(lake)
+    path = layout.run_path(note.id)
+    data = lake.read(path)
+    assert is_whole(lake, path)
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        lake.write(path, bytes(damaged))
+        assert not is_whole(lake, path), damaged[place - 5 : place + 5]
+        assert last_runs(lake) == []
+
+
+def test_a_note_of_an_earlier_version_has_no_check(lake: Lake) -> None:
+    with recorded(lake, "reindex"):
+        pass
+    [note] = last_runs(lake)
+    stored = parse_object(lake.read(layout.run_path(note.id)))
+    lake.write(layout.run_path(note.id), json.dumps({key: stored[key] for key in stored if key != "check"}).encode())
+    assert is_whole(lake, layout.run_path(note.id))
+    assert last_runs(lake) == [note]
 
 
 def test_runs_of_events_do_not_push_others_out(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
