@@ -22,12 +22,12 @@ from trichord.pipelines.prepare.near_duplicates_buckets import (
     SAMPLED,
     CountCrowds,
     EmitNear,
-    Found,
     ReduceNear,
     Split,
     batched,
 )
 from trichord.pipelines.prepare.near_duplicates_compare import Compared, Comparer
+from trichord.pipelines.prepare.near_duplicates_found import Found, join
 from trichord.pipelines.prepare.near_duplicates_known import KnownPairs
 from trichord.pipelines.prepare.near_duplicates_resolve import (
     Decided,
@@ -106,10 +106,8 @@ def _meet(
         for crowds in engine.group(items, count, CountCrowds(), buckets=max(1, -(-keys // SAMPLED // KEYS_PER_BUCKET))):
             split = {**split, **crowds}
     emit = EmitNear(workspace.lake, config, dropped, range_bits, split)
-    found = Found()
-    for part in engine.group(items, emit, ReduceNear(config, range_bits), buckets=max(1, -(-keys // KEYS_PER_BUCKET))):
-        found = found.merge(part)
-    return found
+    buckets = max(1, -(-keys // KEYS_PER_BUCKET))
+    return join(engine.group(items, emit, ReduceNear(config, range_bits), buckets=buckets))
 
 
 def _pair_maps(engine: Engine, rows: Rows, numbers: Ints, candidates: Candidates) -> Ints:

@@ -16,6 +16,7 @@ from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, read_shard
 from trichord.infra.lazy import arrow_compute as pc
 from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS
+from trichord.pipelines.prepare.near_duplicates_found import Found, join
 from trichord.transforms.dedup.candidates import NEIGHBOURS, pick_modalities
 from trichord.transforms.dedup.clusters import most_match
 from trichord.transforms.dedup.crowds import bucket_edges
@@ -34,28 +35,6 @@ SAMPLED = 16  # one row in this many is counted, by the digest of its content
 _EMITTED = ("partition", "row_digest", "modalities", "text_form", "text_bands", "image_inner", *SIGNATURE.values())
 
 Split: TypeAlias = Mapping[str, Mapping[int, int]]  # crowded key -> place -> the parts of what is there
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What buckets found, as pairs (P, 2) of row numbers, each once.
-
-    `edges` connect rows as those do that are near in a modality; under `words` those of texts alone that say the same;
-    under `close/<modality>` those that share a medium by the hash itself. `nearest` is each row with those nearest to
-    it, of rows that may be the same record.
-    """
-
-    edges: Mapping[str, Ints] = field(default_factory=dict)
-    nearest: Mapping[str, Ints] = field(default_factory=dict)
-
-    def merge(self, other: Found) -> Found:
-        """Return both."""
-        return Found(edges=_merge(self.edges, other.edges), nearest=_merge(self.nearest, other.nearest))
-
-    def rows(self) -> Ints:
-        """Return the numbers of all rows."""
-        pairs = [*self.edges.values(), *self.nearest.values()]
-        return np.unique(np.concatenate([one.ravel() for one in pairs])) if pairs else np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +128,18 @@ class EmitNear:
         """Return the keys, those of crowds with the part."""
         if not self.split:
             return keys
-        found = keys.to_pylist()
-        for at in np.flatnonzero(pc.is_in(keys, value_set=pa.array(list(self.split), pa.string()))).tolist():
-            place = int(places[at])
-            parts = self.split[found[at]].get(place, 1)
-            part = hash64(signatures[at].as_py().hex()) % parts if parts > 1 else 0
-            found[at] += f"/{place:x}/{part}"
-        return pa.array(found, pa.string())
+        crowded = pc.is_in(keys, value_set=pa.array(list(self.split), pa.string()))
+        named = keys.filter(crowded)
+        places = places[crowded.to_numpy(zero_copy_only=False)]
+        of_row = zip(named.to_pylist(), places.tolist(), strict=True)
+        parts = np.array([self.split[key].get(place, 1) for key, place in of_row], np.uint64)
+        found = signatures.filter(crowded).dictionary_encode()
+        hashed = np.array([hash64(one.hex()) for one in found.dictionary.to_pylist()], np.uint64)
+        part = hashed[found.indices.to_numpy()] % parts if len(parts) else parts
+        divided = pc.binary_join_element_wise(
+            named, pa.array(places).cast(pa.string()), pa.array(part).cast(pa.string()), "/"
+        )
+        return pc.replace_with_mask(keys, crowded, divided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,20 +172,21 @@ class ReduceNear:
         keys = table["group_key"].combine_chunks()
         starts, sizes = runs(keys)
         starts, sizes = starts[sizes > 1], sizes[sizes > 1]
-        named = keys.take(pa.array(starts))
-        found, rows_N, signatures = Found(), table["row"].to_numpy(), table["signature"].to_pylist()
+        return join(self._found(table, keys.take(pa.array(starts)), starts, sizes))
+
+    def _found(self, table: pa.Table, named: pa.Array, starts: Ints, sizes: Ints) -> Iterator[Found]:
+        rows_N, signatures = table["row"].to_numpy(), table["signature"].to_pylist()
         for name in ("text", WORDS):
             mine = pc.starts_with(named, f"{name}/").to_numpy(zero_copy_only=False)
             edges = bucket_edges("text", rows_N, signatures, starts[mine], sizes[mine], self.config)
-            found = found.merge(Found(edges={name: edges}))
+            yield Found(edges={name: edges})
         del signatures
         for kind in HASHED:
             mine = pc.starts_with(named, f"{kind}/").to_numpy(zero_copy_only=False)
             for at in np.flatnonzero(mine).tolist():
                 chunk, part = named[at].as_py().split("/")[1:3]
                 cell = Cell(int(chunk), int(part, 16), self.range_bits)
-                found = found.merge(self._cell(kind, cell, table.slice(int(starts[at]), int(sizes[at]))))
-        return found
+                yield self._cell(kind, cell, table.slice(int(starts[at]), int(sizes[at])))
 
     def _cell(self, kind: Hashed, cell: Cell, table: pa.Table) -> Found:
         modality: Literal["image", "audio"] = "audio" if kind == "audio" else "image"
@@ -271,14 +256,3 @@ def _distinct(table: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Ints
     whole = np.ascontiguousarray(table).view(np.dtype((np.void, table.shape[1]))).ravel()
     _, first, of_row = np.unique(whole, return_index=True, return_inverse=True)
     return table[first], first, of_row
-
-
-def _merge(one: Mapping[str, Ints], other: Mapping[str, Ints]) -> dict[str, Ints]:
-    found = dict(one)
-    for name, pairs in other.items():
-        if len(pairs):
-            both = np.concatenate([found[name], pairs]) if name in found else pairs
-            order = np.lexsort((both[:, 1], both[:, 0]))
-            both = both[order]
-            found[name] = both[np.concatenate([[True], (np.diff(both, axis=0) != 0).any(axis=1)])]
-    return found

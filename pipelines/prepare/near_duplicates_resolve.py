@@ -14,8 +14,9 @@ from trichord.infra.config import DedupConfig
 from trichord.infra.lake import schema
 from trichord.infra.lake.lake import Lake
 from trichord.infra.lake.shard import ShardRef, ShardWriter, take_rows
-from trichord.pipelines.prepare.near_duplicates_buckets import SIGNATURE, Found
+from trichord.pipelines.prepare.near_duplicates_buckets import SIGNATURE
 from trichord.pipelines.prepare.near_duplicates_compare import SHARD_BITS, Compared
+from trichord.pipelines.prepare.near_duplicates_found import Found
 from trichord.transforms.dedup import same_picture, same_sound, same_text
 from trichord.transforms.dedup.candidates import MAPPED, Candidates, Members, find_candidates, rank_maps
 from trichord.transforms.dedup.clusters import (

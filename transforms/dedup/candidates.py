@@ -187,25 +187,59 @@ def _nearest_rows(
     known: dict[tuple[object, bytes], list[int]] = {}
     for row in rows.tolist():
         known.setdefault((kin[row], present(signatures[row])), []).append(row)
+    if not known:
+        return np.zeros((0, 2), np.int64)
     number = np.full(len(kin), -1, np.int64)
-    for at, members in enumerate(known.values()):
-        number[members] = at
-    around: list[list[tuple[float, int]]] = [[(0.0, at)] for at in range(len(known))]
+    for one, equal in enumerate(known.values()):
+        number[equal] = one
+    own, far, near = np.arange(len(known)), np.zeros(len(known)), np.arange(len(known))  # each class is near itself
     if pairs is not None and len(pairs):
-        named = list(known)
-        packed = pack(lead, [signature for _, signature in named], config)
-        a, b = number[pairs[:, 0]], number[pairs[:, 1]]
-        kept = (a >= 0) & (b >= 0) & (a != b)
+        of_kin: dict[object, int] = {}
+        kin_N = np.array([of_kin.setdefault(alike, len(of_kin)) for alike, _ in known])
+        a, b = number[pairs].T
+        kept = (a >= 0) & (b >= 0) & (a != b) & (kin_N[a] == kin_N[b])
         a, b = a[kept], b[kept]
-        for one, other, far in zip(a.tolist(), b.tolist(), packed.distance(a, b).tolist(), strict=True):
-            if named[one][0] == named[other][0]:
-                around[one].append((far, other))
-                around[other].append((far, one))
-    most, of_class = NEIGHBOURS[lead], list(known.values())
-    found = []
-    for own, near in zip(of_class, around, strict=True):
-        pool = sorted((far, row) for far, at in near for row in of_class[at][: most + 1])[: most + 1]
-        for row in own:
-            others = [other for _, other in pool if other != row][:most]
-            found += [(min(row, other), max(row, other)) for other in others]
-    return np.array(found, np.int64).reshape(-1, 2)
+        distance = pack(lead, [signature for _, signature in known], config).distance(a, b)
+        own, far, near = (
+            np.concatenate([own, a, b]),
+            np.concatenate([far, distance, distance]),
+            np.concatenate([near, b, a]),
+        )
+    most = NEIGHBOURS[lead]
+    classes = _Lists.of([equal[: most + 1] for equal in known.values()])
+    at, others = classes.expand(near)
+    own, far = own[at], far[at]
+    order = np.lexsort((others, far, own))
+    order = order[_place(own[order]) <= most]
+    pool = _Lists(others[order], np.bincount(own[order], minlength=len(known)))
+    members = np.concatenate([np.array(equal, np.int64) for equal in known.values()])
+    at, others = pool.expand(number[members])
+    row = members[at]
+    row, others = row[row != others], others[row != others]
+    first = _place(row) < most
+    return np.sort(np.stack([row[first], others[first]], axis=1), axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Lists of numbers, one after the other in `values`, and how long each is."""
+
+    values: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]]) -> _Lists:
+        values = [value for one in lists for value in one]
+        return cls(np.array(values, np.int64), np.array([len(one) for one in lists], np.int64))
+
+    def expand(self, chosen: Ints) -> tuple[Ints, Ints]:
+        """Return all values of the lists `chosen`, each with the place in `chosen` of its list."""
+        starts, counts = np.cumsum(self.sizes) - self.sizes, self.sizes[chosen]
+        at = np.repeat(np.arange(len(chosen)), counts)
+        return at, self.values[np.repeat(starts[chosen] - np.cumsum(counts) + counts, counts) + np.arange(len(at))]
+
+
+def _place(groups: Ints) -> Ints:
+    """Return the place of each row among those of its group, which lie together."""
+    changes = np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1))
+    return np.arange(len(groups)) - np.repeat(changes, np.diff(changes, append=len(groups)))
