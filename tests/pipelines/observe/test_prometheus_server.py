@@ -76,7 +76,7 @@ def test_prometheus_scrapes_the_page_evaluates_the_rules_and_answers_the_dashboa
 ) -> None:
     workspace = workspace_of(lake_copy)
     handled = {("sqs", "done"): 1}
-    waiting = EventState(handled=handled, pending=1, oldest_s=time.time() - 3_600, last_lag_s=5.0)
+    waiting = EventState(handled=handled, pending=1, oldest_s=time.time() - 3_600, last_lag_s=5.0, removal_lag_s=6.0)
     port = free_port()
     stop = LiveMetrics(workspace, lambda: waiting).serve("127.0.0.1", port)
     try:
