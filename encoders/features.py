@@ -28,7 +28,7 @@ import numpy as np
 
 from trichord.encoders.base import AUDIO_RATE_HZ, Modality
 from trichord.encoders.spectrum import by_part, log_mel
-from trichord.encoders.words import word_runs
+from trichord.encoders.words import USUAL_CHARS, word_runs
 from trichord.infra import digest
 from trichord.transforms.libraries import cv2
 
@@ -71,6 +71,10 @@ class HashedNgrams:
 
 
 @lru_cache(maxsize=200_000)
+def _usual_hash(gram: str) -> int:
+    return _mixed_hash(gram)
+
+
 def _mixed_hash(gram: str) -> int:
     # CRC-32 is fast and everywhere the same, but linear: the finaliser of splitmix64 spreads it over all bits.
     value = (zlib.crc32(gram.encode("utf-8", "surrogatepass")) + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
@@ -82,7 +86,7 @@ def _mixed_hash(gram: str) -> int:
 def _hashed(grams: Iterable[str], dimension: int) -> np.ndarray:
     found: dict[int, float] = {}
     for gram, count in Counter(grams).items():
-        value = _mixed_hash(gram)
+        value = _usual_hash(gram) if len(gram) <= 2 * USUAL_CHARS else _mixed_hash(gram)
         place = (value >> 1) % dimension
         weight = 1.0 if count == 1 else 1 + math.log(count)
         found[place] = found.get(place, 0.0) + (weight if value & 1 else -weight)

@@ -27,6 +27,7 @@ else:
     regex = lazy("regex")
 
 PARTS, PARTS_WITHOUT_BLANKS = (3, 4, 5), (1, 2, 3)  # characters of a part
+USUAL_CHARS = 64  # of a word: longer ones are not kept, or a few texts without blanks would fill the memory
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 
 
@@ -51,8 +52,16 @@ def word_runs(text: str) -> list[Run]:
     return [_without_blanks(patterns.letter.findall(run[1])) if run[1] else _with_blanks(run[0]) for run in found]
 
 
-@lru_cache(maxsize=50_000)
 def _with_blanks(word: str) -> Run:
+    return _usual_word(word) if len(word) <= USUAL_CHARS else _parted(word)
+
+
+@lru_cache(maxsize=50_000)
+def _usual_word(word: str) -> Run:
+    return _parted(word)
+
+
+def _parted(word: str) -> Run:
     return Run((word,), tuple(_grams(f"<{word}>", PARTS)))
 
 

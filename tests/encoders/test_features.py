@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -72,6 +73,18 @@ def test_words_count_and_their_order_but_not_case_or_punctuation():
     assert cosine(plain, other) < 0.2
     np.testing.assert_allclose(np.linalg.norm(plain.reshape(2, -1), axis=1), 1, atol=1e-6)
     assert not HashedNgrams().encode(["", "?!"]).any()
+
+
+@pytest.mark.parametrize("letter", ["a", "я"])
+def test_texts_without_blanks_are_not_kept(letter: str) -> None:
+    encoder = HashedNgrams()
+    encoder.encode([letter])
+    tracemalloc.start()
+    for number in range(5):
+        encoder.encode([letter * (10_000 + number)])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_a_patch_is_found_in_its_place_and_in_its_colour():
