@@ -85,11 +85,10 @@ def _patterns() -> _Patterns:
     """Compile at the first use: Latin texts in ASCII need none of it."""
     from trichord.transforms.word_breaks import UNSPACED_CHAR
 
-    letter = rf"[{UNSPACED_CHAR}--\p{{M}}]"
-    marked = rf"{letter}\p{{M}}*+"
-    other = rf"(?:(?!{letter})[\w--\p{{M}}]\p{{M}}*+)++"
+    # sets, not groups that repeat: `regex` keeps each repetition of a group, and gives up after some millions
+    letter, other = rf"[{UNSPACED_CHAR}--\p{{M}}]", rf"[[\w--\p{{M}}]--{UNSPACED_CHAR}]"
     return _Patterns(
-        run=regex.compile(rf"((?:{marked})++)|{other}", regex.V1),
-        letter=regex.compile(marked, regex.V1),
+        run=regex.compile(rf"({letter}[{letter}\p{{M}}]*+)|{other}[{other}\p{{M}}]*+", regex.V1),
+        letter=regex.compile(rf"{letter}\p{{M}}*+", regex.V1),
         invisible=regex.compile(r"\p{Default_Ignorable_Code_Point}+"),
     )

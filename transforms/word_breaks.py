@@ -22,8 +22,9 @@ _ABOVE = r"\u0E00-\U0010FFFF"  # below are letters of scripts with blanks, and t
 UNSPACED_CHAR = rf"[[{_LOOSE}]&&[{_IN_WORDS}]&&[{_ABOVE}]]"
 _UNSPACED = regex.compile(UNSPACED_CHAR, regex.V1)
 _DENSE = regex.compile(rf"[[{_SYLLABIC}]&&[{_IN_WORDS}]&&[{_ABOVE}]]", regex.V1)
-_WORD = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|(?:(?!{UNSPACED_CHAR})[{_IN_WORDS}])+", regex.V1)
-_PIECE = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|(?:(?!{UNSPACED_CHAR}).)+", regex.V1 | regex.DOTALL)
+# sets, not groups that repeat: `regex` keeps each repetition of a group, and gives up after some millions
+_WORD = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|[[{_IN_WORDS}]--{UNSPACED_CHAR}]+", regex.V1)
+_PIECE = regex.compile(rf"{UNSPACED_CHAR}\p{{M}}*|[^{UNSPACED_CHAR}]+", regex.V1)
 _BLANK_BESIDE = regex.compile(rf" (?={UNSPACED_CHAR})|(?<={UNSPACED_CHAR}) ", regex.V1)
 _FIRST_UNSPACED = "\u0e00"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trichord.encoders.features import HashedNgrams
-from trichord.encoders.words import word_runs
+from trichord.encoders.words import _patterns, word_runs
 from trichord.infra import digest
 
 WITH_BLANKS = [
@@ -109,3 +109,9 @@ def test_no_letter_of_a_text_is_lost_and_none_is_added(text: str) -> None:
     letters = [c for c in folded if unicodedata.category(c)[0] == "L" and c not in "\u115f\u1160\u3164\uffa0"]
     kept = [c for word in words(text) for c in word if unicodedata.category(c)[0] == "L"]
     assert kept == letters
+
+
+@pytest.mark.parametrize("letter", ["é", "中"])
+def test_millions_of_letters_without_a_blank_are_read(letter: str) -> None:
+    text = letter * (4 << 20)  # `regex` gives up on a group that repeats as often
+    assert [found.span() for found in _patterns().run.finditer(text)] == [(0, len(text))]
