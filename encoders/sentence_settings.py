@@ -38,7 +38,7 @@ def sentence_settings(folder: Path, setting: str) -> SentenceSettings:
         _require_done(found, file, setting)
     longest, lower = found.get("max_seq_length"), found.get("do_lower_case")
     if file is not None and not (longest is None or (type(longest) is int and longest > 0)):
-        raise _refusal(file, setting, "max_seq_length", longest, "which is no number of tokens")
+        raise _refusal(file, setting, "max_seq_length", longest, "which is not a number of tokens")
     if file is not None and not (lower is None or isinstance(lower, bool)):
         raise _refusal(file, setting, "do_lower_case", lower, "which is neither true nor false")
     return SentenceSettings(

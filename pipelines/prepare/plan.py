@@ -295,16 +295,15 @@ def _check(project: Project, aligner: Aligner | None) -> None:
         root = getattr(source, "media_root", None)
         if root is not None and not is_remote(root) and not os.path.isdir(root):
             raise SourceError(f"There is no folder {root}. Fix `media_root` of source {source.name!r}.")
-    if unknown := sorted(set(project.prepare.text.languages) - KNOWN_LANGUAGES):
-        raise ConfigError(
-            f"prepare.text.languages: unknown language: {_told(unknown, near_language)}.\n"
-            f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
-        )
-    if unknown := sorted(set(project.augment.text.languages) - KNOWN_LANGUAGES):
-        raise ConfigError(
-            f"augment.text.languages: unknown language: {_told(unknown, near_language)}.\n"
-            f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
-        )
+    for setting, named in (
+        ("prepare.text.languages", project.prepare.text.languages),
+        ("augment.text.languages", project.augment.text.languages),
+    ):
+        if unknown := sorted(set(named) - KNOWN_LANGUAGES):
+            raise ConfigError(
+                f"{setting}: unknown language: {_told(unknown, near_language)}.\n"
+                f"Known: {', '.join(sorted(KNOWN_LANGUAGES))}"
+            )
     if (spoken := project.rag.language) and (meant := mistaken_language(spoken)):
         raise ConfigError(f"rag.language: unknown language: {spoken}.\nDid you mean `{meant}`? Use codes of ISO 639.")
     allowed = project.prepare.text.languages

@@ -132,7 +132,7 @@ def export_rejects(workspace: Workspace, choice: Choice, *, out: Path, media: Pa
 
 
 def _require_replaceable(workspace: Workspace, out: Path, kind: str) -> None:
-    """Raise ConfigError if a file is there that is no export, or one that a source reads: it may have been fixed."""
+    """Raise ConfigError if there is a file that is not an export, or that a source reads: it may have been fixed."""
     if not out.is_file():
         return
     real = os.path.realpath(out)

@@ -94,10 +94,7 @@ _PLAIN = _Plain()
 
 def _read(text: str) -> str:
     """Return a text as it is read, as long as it is: numbers of a list stand alone, and amounts are no numbers."""
-    plain = text if text.isascii() else text.translate(_PLAIN)
-    if not text.isascii():
-        for match in reversed(list(_UNIT.finditer(text))):
-            plain = f"{plain[: match.start()]}{'_' * len(match[0])}{plain[match.end() :]}"
+    plain = text if text.isascii() else _UNIT.sub(lambda unit: "_" * len(unit[0]), text).translate(_PLAIN)
     return _LISTED.sub(lambda match: match[0].replace("/", "。"), plain) if "/" in plain else plain
 
 
